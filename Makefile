@@ -1,0 +1,41 @@
+# `make demo` and `make test` need a Debian machine with Rust (rustup reads rust-toolchain.toml)
+# and nothing else: `deps` brings the rest, Debian packages where they are missing (with root or
+# sudo), Kafka and ClickHouse's engine into .sandbox/.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SANDBOX_DIR ?= .sandbox
+WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test lint clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Fetch what the demo and the tests run (quick when it is there)
+	@tests/sandbox/install.sh
+
+build: ## Build the release binary
+	$(CARGO) build --release
+
+# Both packages in one go, here and below: with one set of features nothing is compiled twice.
+demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it)
+	$(CARGO) build --workspace
+	@$(TARGET_DIR)/debug/sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
+
+# One compilation: cargo builds every target of both packages, the `streamweir` and `sandbox`
+# executables that the tests start among them, before it runs the first test.
+test: deps ## Run every test, against real Kafka, ClickHouse and Redis
+	$(CARGO) test --workspace --features failpoints
+
+lint: ## Check format, lints and dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	@$(WITH_TOOLS) $(CARGO) deny --version >/dev/null 2>&1 || \
+		{ echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(WITH_TOOLS) $(CARGO) deny check bans licenses sources
+
+clean: ## Remove what was built and fetched
+	$(CARGO) clean
+	rm -rf $(SANDBOX_DIR)

@@ -1,0 +1,188 @@
+//! A closed batch: what one insert carries.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::frame;
+use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
+use crate::sink::DeadLetter;
+
+/// Where one row ends in the raw bytes, and the record it came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowIndex {
+    pub(super) offset: i64,
+    pub(super) raw_end: usize,
+}
+
+/// When Kafka got the rows of one chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Milliseconds since the epoch.
+    pub(crate) timestamp_ms: i64,
+}
+
+/// Closed rows with their dead letters. It can be thinned out and split, because an insert of
+/// unknown outcome is repeated with what is missing, and a refused one in two halves.
+#[derive(Debug)]
+pub(crate) struct SealedBatch {
+    pub(super) frames: Bytes,
+    /// What the frames' buffer takes, spare room included.
+    pub(super) frames_capacity: usize,
+    pub(super) raw_bytes: usize,
+    pub(super) rows: Vec<RowIndex>,
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// Counts the batch against the process's memory for as long as it lives.
+    pub(super) hold: Option<MemoryHold>,
+}
+
+impl SealedBatch {
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// RowBinary bytes, uncompressed.
+    pub(crate) fn raw_bytes(&self) -> usize {
+        self.raw_bytes
+    }
+
+    /// The body of an insert with `decompress=1`.
+    pub(crate) fn frames(&self) -> &Bytes {
+        &self.frames
+    }
+
+    /// The offsets of the records its rows came from, ascending.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = i64> + '_ {
+        self.rows.iter().map(|row| row.offset)
+    }
+
+    pub(crate) fn arrivals(&self) -> &[Arrival] {
+        &self.arrivals
+    }
+
+    pub(crate) fn dead_letters(&self) -> &[DeadLetter] {
+        &self.dead_letters
+    }
+
+    /// Forgets the dead letters: they have been acknowledged.
+    pub(crate) fn dead_letters_written(&mut self) {
+        self.dead_letters = vec![];
+    }
+
+    /// A batch without rows that carries one dead letter: what is left of a refused row.
+    pub(crate) fn of_dead_letter(letter: DeadLetter) -> Self {
+        SealedBatch {
+            frames: Bytes::new(),
+            frames_capacity: 0,
+            raw_bytes: 0,
+            rows: vec![],
+            arrivals: vec![],
+            dead_letters: vec![letter],
+            hold: None,
+        }
+    }
+
+    /// Counts the batch against `budget` from now on.
+    pub(crate) fn count(&mut self, budget: &Arc<MemoryBudget>) {
+        let bytes = self.memory_bytes();
+        self.hold = Some(MemoryHold::new(budget, MemoryPart::InFlight, bytes));
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
+        self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters
+    }
+
+    /// A batch of the rows whose offsets `keep` accepts, without the dead letters.
+    pub(crate) fn filtered(&self, keep: impl Fn(i64) -> bool) -> SealedBatch {
+        let raw = frame::decompress(&self.frames);
+        let mut kept = vec![];
+        let mut rows = vec![];
+        let mut start = 0;
+        for row in &self.rows {
+            if keep(row.offset) {
+                kept.extend_from_slice(&raw[start..row.raw_end]);
+                rows.push(RowIndex {
+                    offset: row.offset,
+                    raw_end: kept.len(),
+                });
+            }
+            start = row.raw_end;
+        }
+        let mut frames = vec![];
+        if !kept.is_empty() {
+            frame::compress(&kept, &mut frames);
+        }
+        SealedBatch {
+            frames_capacity: frames.capacity(),
+            frames: frames.into(),
+            raw_bytes: kept.len(),
+            rows,
+            arrivals: self.arrivals.clone(),
+            dead_letters: vec![],
+            hold: None,
+        }
+    }
+
+    /// The offset that cuts the rows into two halves; `None` for a single row.
+    pub(crate) fn middle_offset(&self) -> Option<i64> {
+        (self.rows.len() > 1).then(|| self.rows[self.rows.len() / 2].offset)
+    }
+
+    /// The only row's offset.
+    pub(crate) fn single_offset(&self) -> Option<i64> {
+        match self.rows[..] {
+            [row] => Some(row.offset),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OpenBatch;
+    use super::*;
+
+    fn batch(offsets: &[i64]) -> SealedBatch {
+        let mut open = OpenBatch::new();
+        for offset in offsets {
+            open.push(*offset, [format!("row {offset} ").as_bytes(), b"tail;"]);
+        }
+        open.seal()
+    }
+
+    fn text(batch: &SealedBatch) -> String {
+        String::from_utf8(frame::decompress(batch.frames())).unwrap()
+    }
+
+    #[test]
+    fn filtering_keeps_whole_rows_and_their_offsets() {
+        let all = batch(&[3, 4, 7, 9]);
+        let rest = all.filtered(|offset| offset != 4 && offset != 9);
+        assert_eq!(text(&rest), "row 3 tail;row 7 tail;");
+        assert_eq!(rest.offsets().collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(rest.raw_bytes(), text(&rest).len());
+        assert_eq!(text(&rest.filtered(|o| o == 7)), "row 7 tail;");
+    }
+
+    #[test]
+    fn many_frames_are_filtered_like_one() {
+        let mut open = OpenBatch::new();
+        let row = vec![7u8; 100_000];
+        for offset in 0..10 {
+            open.push(offset, [&row, b"x"]);
+        }
+        let sealed = open.seal();
+        assert_eq!(sealed.raw_bytes(), 1_000_010);
+        assert_eq!(sealed.filtered(|o| o % 2 == 0).raw_bytes(), 500_005);
+    }
+
+    #[test]
+    fn a_batch_is_cut_in_the_middle_until_one_row_is_left() {
+        assert_eq!(batch(&[3, 4, 7, 9]).middle_offset(), Some(7));
+        assert_eq!(batch(&[3, 9]).middle_offset(), Some(9));
+        assert_eq!(batch(&[3]).middle_offset(), None);
+        assert_eq!(batch(&[3]).single_offset(), Some(3));
+    }
+}

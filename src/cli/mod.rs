@@ -1,0 +1,78 @@
+//! The command line: one file a command, parse and print, nothing else.
+
+mod check;
+mod run;
+mod schema;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Loaded, process_environment};
+use crate::exit;
+use crate::observe::log;
+
+/// Kafka streams into ClickHouse, exactly once, from one small binary.
+#[derive(Debug, Parser)]
+#[command(name = "streamweir", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file [default: ./config.toml, then /etc/streamweir/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the pipelines
+    Run(run::Run),
+    /// Validates the configuration without touching the network
+    Check(check::Check),
+    /// The tables a configuration needs
+    Schema(schema::Schema),
+}
+
+/// Does what the command line says; returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let path = arguments.config.unwrap_or_else(default_path);
+    let loaded = Config::load(&path, process_environment());
+    if let Command::Check(check) = &arguments.command {
+        return check.run(&path, loaded);
+    }
+    let Loaded { config, warnings } = match loaded {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(exit::CONFIGURATION);
+        }
+    };
+    let format = match config.service.log_format {
+        crate::config::LogFormat::Text => log::Format::Text,
+        crate::config::LogFormat::Json => log::Format::Json,
+    };
+    if let Err(error) = log::init(format) {
+        eprintln!("{error}");
+        return ExitCode::from(exit::CONFIGURATION);
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    match arguments.command {
+        Command::Run(run) => run.run(config),
+        Command::Schema(schema) => schema.run(config),
+        Command::Check(_) => unreachable!("answered above"),
+    }
+}
+
+fn default_path() -> PathBuf {
+    let [here, installed] = Config::default_paths();
+    if here.exists() || !installed.exists() {
+        here
+    } else {
+        installed
+    }
+}

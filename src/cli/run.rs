@@ -1,0 +1,37 @@
+//! `streamweir run`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::config::Config;
+use crate::daemon::{self, RunOptions};
+use crate::exit;
+use crate::pipeline::Until;
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Only this pipeline (may be repeated) [default: all]
+    #[arg(long = "pipeline", value_name = "NAME")]
+    pipelines: Vec<String>,
+    /// Stop each partition where it ends now, or at the first record of that time, once everything
+    /// before is written and committed
+    #[arg(long, value_name = "latest|RFC3339")]
+    until: Option<Until>,
+}
+
+impl Run {
+    pub(super) fn run(self, config: Config) -> ExitCode {
+        let options = RunOptions {
+            pipelines: self.pipelines,
+            until: self.until,
+        };
+        match daemon::run(config, &options) {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::from(exit::CONFIGURATION)
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `[pipeline.columns]`: where a column's value comes from, where it is not `$.<column>`.
+
+use std::collections::BTreeMap;
+
+use super::clickhouse::is_identifier;
+use super::section::Section;
+use super::tree::Value;
+use super::value::{Boolean, Choice, Scalar, Text};
+
+/// One entry of `[pipeline.columns]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ColumnMapping {
+    /// `$.a.b`; none: `$.<column>`.
+    pub path: Option<String>,
+    /// The text of the value for a field that is absent or null; none: the type's zero.
+    pub default: Option<String>,
+    /// Whether a record without the field is a dead letter.
+    pub required: bool,
+    /// Whether the field's JSON text is kept as received.
+    pub raw: RawMode,
+}
+
+/// Which fields a column takes as JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RawMode {
+    /// None: the value is converted to the column's type.
+    #[default]
+    No,
+    /// Objects; other values are dead letters.
+    Object,
+    /// Every value.
+    Any,
+}
+
+pub(super) const PATH: Text = Text {
+    allowed: "a path such as \"$.page.url\": '$' and then '.name' steps, no array steps",
+    check: is_path,
+};
+
+/// `$`, then steps `.name` whose names are not empty and have no dots and brackets.
+fn is_path(text: &str) -> bool {
+    let Some(steps) = text.strip_prefix("$.") else {
+        return false;
+    };
+    text.len() <= 1024
+        && steps
+            .split('.')
+            .all(|name| !name.is_empty() && !name.contains(['[', ']']))
+}
+
+/// The name of a column, as a value.
+pub(super) const COLUMN: Text = Text {
+    allowed: "the name of a column, 1 to 200 bytes without backticks, backslashes and control \
+              characters",
+    check: is_identifier,
+};
+
+/// The name of a field of the record, as a value.
+pub(super) const FIELD: Text = Text {
+    allowed: "the name of a field, 1 to 200 bytes, without \"$.\" (a path goes into \
+              [pipeline.columns])",
+    check: |text| is_identifier(text) && !text.starts_with('$'),
+};
+
+/// Columns the daemon fills with the record's origin.
+pub(super) const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
+
+/// Reads `[pipeline.columns]`.
+pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, ColumnMapping> {
+    let mut columns = BTreeMap::new();
+    for column in section.keys() {
+        let mapping = read_mapping(&mut section, &column);
+        if !is_identifier(&column) {
+            section.problem(&column, format!("must be {}", COLUMN.allowed));
+        }
+        if PROVENANCE.contains(&column.as_str()) {
+            section.problem(
+                &column,
+                "must not be mapped: the daemon fills it with the record's origin",
+            );
+        }
+        columns.insert(column, mapping);
+    }
+    section.finish();
+    columns
+}
+
+fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
+    match section.peek(column) {
+        Some(Value::Text(_)) => {
+            let path = section.take(column, PATH);
+            // Recorded as the long form is: one meaning, one effective configuration.
+            section.forget(column);
+            section.record(&format!("{column}.path"), path.clone().unwrap_or_default());
+            section.record(&format!("{column}.required"), "false".to_owned());
+            return ColumnMapping {
+                path,
+                ..ColumnMapping::default()
+            };
+        }
+        Some(Value::Table(_)) => {}
+        other => {
+            let found = other.map_or("nothing".to_owned(), Value::to_string);
+            let allowed = PATH.allowed;
+            section.take_node(column);
+            let message = format!(
+                "must be {allowed}, or a table {{ path, default, required, raw }}, found {found}"
+            );
+            section.problem(column, message);
+            return ColumnMapping::default();
+        }
+    }
+    let Some(mut entry) = section.section_if_present(column) else {
+        return ColumnMapping::default();
+    };
+    let raw_modes = Choice(&[("object", RawMode::Object), ("any", RawMode::Any)]);
+    let mapping = ColumnMapping {
+        path: entry.take("path", PATH),
+        default: entry.take("default", Scalar),
+        required: entry.take_or("required", Boolean, false),
+        raw: entry.take("raw", raw_modes).unwrap_or(RawMode::No),
+    };
+    if mapping.required && mapping.default.is_some() {
+        entry.problem(
+            "default",
+            "cannot be set together with required = true: keep one of them",
+        );
+    }
+    if let Some(default) = &mapping.default {
+        check_raw_default(&entry, mapping.raw, default);
+    }
+    entry.finish();
+    mapping
+}
+
+/// The default of a raw column is written as it is, so it must be what the column promises.
+fn check_raw_default(entry: &Section<'_>, raw: RawMode, default: &str) {
+    let json = serde_json::from_str::<serde_json::Value>(default);
+    match raw {
+        RawMode::Object if !json.as_ref().is_ok_and(serde_json::Value::is_object) => {
+            entry.problem(
+                "default",
+                format!("must be the text of a JSON object, found {default:?}"),
+            );
+        }
+        RawMode::Any if json.is_err() => {
+            entry.problem("default", format!("must be a JSON text, found {default:?}"));
+        }
+        _ => {}
+    }
+}

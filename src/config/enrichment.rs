@@ -1,0 +1,123 @@
+//! `kind = "enrichment"`: the keys that only this kind has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::columns::{self, ColumnMapping, FIELD, RawMode};
+use super::lookup::Lookup;
+use super::quantity::Span;
+use super::section::Section;
+use super::session::Session;
+use super::state::State;
+use super::tree::join;
+
+/// The keys of an enrichment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrichment {
+    /// The field that holds the event time.
+    pub time_field: String,
+    /// How far the watermark stays behind the largest event time, up to 24 h.
+    pub watermark_delay: Duration,
+    /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
+    pub timestamp_ahead_max: Duration,
+    /// Columns that differ from "`$.<column>`, optional, the type's zero".
+    pub columns: BTreeMap<String, ColumnMapping>,
+    /// None: no lookup.
+    pub lookup: Option<Lookup>,
+    /// None: no session metrics.
+    pub session: Option<Session>,
+    /// Snapshots of the sessions.
+    pub state: State,
+}
+
+impl Enrichment {
+    pub(super) fn read(section: &mut Section<'_>) -> Enrichment {
+        let delay = Duration::from_secs(30);
+        let hour = Duration::from_secs(3600);
+        let enrichment = Enrichment {
+            time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            watermark_delay: section.take_or("watermark_delay", Span::secs(0, 86_400), delay),
+            timestamp_ahead_max: section.take_or(
+                "timestamp_ahead_max",
+                Span::secs(0, 365 * 86_400),
+                hour,
+            ),
+            columns: columns::read(section.section("columns")),
+            lookup: section.section_if_present("lookup").map(Lookup::read),
+            session: section.section_if_present("session").map(Session::read),
+            state: State::read(section.section("state")),
+        };
+        enrichment.check_columns(section);
+        enrichment.check_fields(section);
+        enrichment
+    }
+
+    /// Every column has one source.
+    fn check_columns(&self, section: &Section<'_>) {
+        for column in self.lookup_columns() {
+            if self.columns.contains_key(column) {
+                let message =
+                    format!("must not be in [pipeline.columns] too: the lookup fills {column}");
+                section.problem(&format!("lookup.columns.{column}"), message);
+            }
+        }
+        for (key, column) in self.session.iter().flat_map(Session::columns) {
+            let path = format!("session.{key}");
+            if self.columns.contains_key(column) {
+                let message = format!("must not be {column}: [pipeline.columns] maps it");
+                section.problem(&path, message);
+            }
+            if self.lookup_columns().any(|other| other == column) {
+                let message = format!("must not be {column}: the lookup fills it");
+                section.problem(&path, message);
+            }
+        }
+    }
+
+    /// A field that decides something is read from the event, converted.
+    fn check_fields(&self, section: &Section<'_>) {
+        for (key, field) in self.deciding_fields() {
+            let by_session = self.session.iter().flat_map(Session::columns);
+            if self.lookup_columns().any(|column| column == field) {
+                section.problem(&key, format!("must not be {field}: the lookup fills it"));
+            }
+            if by_session
+                .map(|(_, column)| column)
+                .any(|column| column == field)
+            {
+                section.problem(&key, format!("must not be {field}: the session fills it"));
+            }
+            if self
+                .columns
+                .get(field)
+                .is_some_and(|mapping| mapping.raw != RawMode::No)
+            {
+                let message = format!("must not be {field}: [pipeline.columns] keeps it raw");
+                section.problem(&key, message);
+            }
+        }
+    }
+
+    /// Each field that decides something, with the key that names it.
+    fn deciding_fields(&self) -> Vec<(String, &str)> {
+        let mut fields = vec![("time_field".to_owned(), self.time_field.as_str())];
+        if let Some(lookup) = &self.lookup {
+            fields.push(("lookup.key_field".to_owned(), &lookup.key_field));
+        }
+        if let Some(session) = &self.session {
+            fields.push(("session.key_field".to_owned(), &session.key_field));
+            let distinct = session.distinct_field.as_deref();
+            fields.extend(distinct.map(|field| ("session.distinct_field".to_owned(), field)));
+            for field in session.distinct_where.keys() {
+                fields.push((join("session.distinct_where", field), field));
+            }
+        }
+        fields
+    }
+
+    fn lookup_columns(&self) -> impl Iterator<Item = &str> {
+        self.lookup
+            .iter()
+            .flat_map(|lookup| lookup.columns.keys().map(String::as_str))
+    }
+}

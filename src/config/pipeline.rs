@@ -1,0 +1,286 @@
+//! `[[pipeline]]`: the keys that every kind has.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::batch::Batch;
+use super::clickhouse::{ClickHouse, TABLE};
+use super::dead_letter::DeadLetter;
+use super::enrichment::Enrichment;
+use super::kafka::Kafka;
+use super::quantity::{Integer, Span, format_duration};
+use super::redis::Redis;
+use super::section::Section;
+use super::topics::{self, TopicSelector};
+use super::tree::{Table, Value};
+use super::value::{Choice, Text};
+
+/// One `[[pipeline]]`.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// 1 to 64 of a-z, A-Z, 0-9, '_' and '-'; unique.
+    pub name: String,
+    /// What it reads, sorted, at least one.
+    pub topics: Vec<TopicSelector>,
+    /// The consumer group.
+    pub group_id: String,
+    /// Where the very first start begins.
+    pub start_offset: StartOffset,
+    /// What is promised.
+    pub delivery: Delivery,
+    /// Lanes in this process, 1 to 64.
+    pub consumers: u16,
+    /// How the group agrees on who reads what.
+    pub group_protocol: GroupProtocol,
+    /// How long a lane may hold back a revoke to settle what is in flight, up to 5 min.
+    pub revoke_timeout: Duration,
+    /// `[kafka]` under `[pipeline.kafka]`.
+    pub kafka: Kafka,
+    /// `[clickhouse]` under `[pipeline.clickhouse]`.
+    pub clickhouse: ClickHouse,
+    /// `[redis]` under `[pipeline.redis]`.
+    pub redis: Redis,
+    /// When a batch is sealed.
+    pub batch: Batch,
+    /// `pipeline.clickhouse.table`.
+    pub table: String,
+    /// `pipeline.clickhouse.ddl`, absolute: the file of statements that create what is missing.
+    pub ddl: Option<PathBuf>,
+    /// Where records go that can never be written.
+    pub dead_letter: DeadLetter,
+    /// The keys of the kind.
+    pub kind: Kind,
+    /// What of all this applies, defaults included and secrets excluded: one `key = value` a line,
+    /// sorted by key, each value in one spelling.
+    pub effective: String,
+    /// The first 12 hex digits of the SHA-256 of `effective`.
+    pub config_id: String,
+}
+
+/// What a pipeline does with its records.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Events, completed by a profile and by session metrics.
+    Enrichment(Enrichment),
+}
+
+impl Kind {
+    /// The kind as the file names it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Enrichment(_) => "enrichment",
+        }
+    }
+}
+
+/// Reads the keys of one kind.
+type ReadKind = fn(&mut Section<'_>) -> Kind;
+
+/// The kinds that are built. A new kind is a file with its keys and a line here.
+const KINDS: [(&str, ReadKind); 1] = [("enrichment", |section| {
+    Kind::Enrichment(Enrichment::read(section))
+})];
+
+/// The kinds that are promised but not built.
+const KINDS_TO_COME: [&str; 3] = ["cdc", "aggregation", "stream_join"];
+
+/// Where the very first start begins, when the group has no offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartOffset {
+    /// At the oldest record.
+    Earliest,
+    /// Behind the newest record.
+    Latest,
+    /// Nowhere: halt.
+    Fail,
+}
+
+/// What is promised about doubles; nothing is ever lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Each row once.
+    ExactlyOnce,
+    /// Rows may be doubled after a failure.
+    AtLeastOnce,
+}
+
+/// How the group agrees on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// Members assign; every broker speaks it.
+    Classic,
+    /// KIP-848: the broker assigns.
+    Consumer,
+}
+
+const NAME: Text = Text {
+    allowed: "1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'",
+    check: |text| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(legal)
+    },
+};
+
+const GROUP_ID: Text = Text {
+    allowed: "the name of a consumer group, 1 to 249 bytes without control characters",
+    check: |text| (1..=249).contains(&text.len()) && !text.chars().any(char::is_control),
+};
+
+const DDL: Text = Text {
+    allowed: "the path of a file, not empty",
+    check: |text| !text.is_empty() && !text.contains('\0'),
+};
+
+/// What a pipeline takes from the rest of the configuration.
+pub(super) struct Globals {
+    pub(super) kafka: Table,
+    pub(super) clickhouse: Table,
+    pub(super) redis: Table,
+    pub(super) memory_max_bytes: u64,
+}
+
+impl Pipeline {
+    /// Reads one `[[pipeline]]`; none when its kind cannot be read (then there is a problem).
+    pub(super) fn read(mut section: Section<'_>, globals: &Globals) -> Option<Pipeline> {
+        section.reader.take_effective();
+        let offsets = Choice(&[
+            ("earliest", StartOffset::Earliest),
+            ("latest", StartOffset::Latest),
+            ("fail", StartOffset::Fail),
+        ]);
+        let deliveries = Choice(&[
+            ("exactly_once", Delivery::ExactlyOnce),
+            ("at_least_once", Delivery::AtLeastOnce),
+        ]);
+        let protocols = Choice(&[
+            ("classic", GroupProtocol::Classic),
+            ("consumer", GroupProtocol::Consumer),
+        ]);
+        let lanes = Integer {
+            min: 1,
+            max: 64,
+            unit: "consumers",
+        };
+        let topics = topics::read(&mut section);
+        let mut target = section.section_over("clickhouse", &globals.clickhouse);
+        let clickhouse = ClickHouse::read(&mut target);
+        let (table, ddl) = read_target(target);
+        let kafka = read_kafka(section.section_over("kafka", &globals.kafka));
+        let kind = read_kind(&mut section);
+        let mut pipeline = Pipeline {
+            name: section.take_required("name", NAME),
+            group_id: section.take_required("group_id", GROUP_ID),
+            start_offset: section.take_or("start_offset", offsets, StartOffset::Earliest),
+            delivery: section.take_or("delivery", deliveries, Delivery::ExactlyOnce),
+            consumers: u16::try_from(section.take_or("consumers", lanes, 1)).expect("at most 64"),
+            group_protocol: section.take_or("group_protocol", protocols, GroupProtocol::Classic),
+            revoke_timeout: section.take_or(
+                "revoke_timeout",
+                Span::millis(0, 300_000),
+                Duration::from_secs(10),
+            ),
+            redis: Redis::read(section.section_over("redis", &globals.redis)),
+            batch: Batch::read(section.section("batch"), globals.memory_max_bytes),
+            dead_letter: DeadLetter::read(section.section("dead_letter"), &topics),
+            topics,
+            kafka,
+            clickhouse,
+            table,
+            ddl,
+            kind: kind?,
+            effective: String::new(),
+            config_id: String::new(),
+        };
+        pipeline.check(&section);
+        pipeline.identify(&section);
+        section.finish();
+        Some(pipeline)
+    }
+
+    /// What one key cannot tell.
+    fn check(&self, section: &Section<'_>) {
+        let poll = self.kafka.max_poll_interval();
+        for (key, time) in [
+            ("revoke_timeout", self.revoke_timeout),
+            ("clickhouse.insert_timeout", self.clickhouse.insert_timeout),
+            ("redis.timeout", self.redis.timeout),
+        ] {
+            if time >= poll {
+                let (time, poll) = (format_duration(time), format_duration(poll));
+                let message =
+                    format!("must be less than max.poll.interval.ms of Kafka ({poll}), is {time}");
+                section.problem(key, message);
+            }
+        }
+        if self.group_protocol == GroupProtocol::Consumer {
+            for key in ["session.timeout.ms", "heartbeat.interval.ms"] {
+                if self.kafka.properties.contains_key(key) {
+                    let message = format!(
+                        "must be \"classic\" when kafka.properties has {key}: with \"consumer\" the \
+                         broker decides it and librdkafka refuses the property"
+                    );
+                    section.problem("group_protocol", message);
+                }
+            }
+        }
+    }
+
+    fn identify(&mut self, section: &Section<'_>) {
+        for (key, value) in section.reader.take_effective() {
+            let key = key.strip_prefix("pipeline.").unwrap_or(&key);
+            // Escaped, so that no value can pass for another line.
+            self.effective
+                .push_str(&format!("{key} = {}\n", value.escape_debug()));
+        }
+        self.config_id = format!("{:x}", Sha256::digest(&self.effective));
+        self.config_id.truncate(12);
+    }
+}
+
+fn read_kafka(mut section: Section<'_>) -> Kafka {
+    let kafka = Kafka::read(&mut section);
+    section.finish();
+    kafka
+}
+
+/// `table` and `ddl`, which stand among the keys of `[pipeline.clickhouse]`.
+fn read_target(mut section: Section<'_>) -> (String, Option<PathBuf>) {
+    let table = section.take_required("table", TABLE);
+    let ddl = section
+        .take("ddl", DDL)
+        .map(|ddl| section.reader.directory.join(ddl));
+    if let Some(Err(error)) = ddl.as_ref().map(std::fs::metadata) {
+        let path = ddl.as_deref().unwrap_or_else(|| "".as_ref()).display();
+        let message =
+            format!("names a file that cannot be read, so schema cannot use it: {path}: {error}");
+        section.reader.warning(&section.path_of("ddl"), message);
+    }
+    section.finish();
+    (table, ddl)
+}
+
+fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
+    let allowed: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+    let allowed = allowed.join(", ");
+    let node = section.take_node("kind");
+    let message = match node.as_ref().map(|node| &node.value) {
+        None => format!("is required; allowed: {allowed}"),
+        Some(Value::Text(kind)) => {
+            if let Some((name, read)) = KINDS.iter().find(|(name, _)| name == kind) {
+                section.record("kind", (*name).to_owned());
+                return Some(read(section));
+            }
+            if KINDS_TO_COME.contains(&kind.as_str()) {
+                format!("kind {kind} is not built yet; allowed: {allowed}")
+            } else {
+                format!("unknown kind {kind:?}; allowed: {allowed}")
+            }
+        }
+        Some(other) => format!("must be a text, found {other}; allowed: {allowed}"),
+    };
+    section.problem("kind", message);
+    None
+}

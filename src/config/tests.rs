@@ -1,0 +1,496 @@
+//! What a right configuration becomes, and that secrets stay secret.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../config.toml");
+
+/// All that has no default.
+const MINIMAL: &str = r#"
+    [[pipeline]]
+    name = "clickstream"
+    kind = "enrichment"
+    topics = ["user-events"]
+    group_id = "clickstream-processor"
+    clickhouse.table = "clickstream_events"
+"#;
+
+fn parse(text: &str) -> Result<Loaded, Problems> {
+    Config::parse(
+        text,
+        "config.toml",
+        Path::new(env!("CARGO_MANIFEST_DIR")),
+        [],
+    )
+}
+
+fn pipeline(text: &str) -> Pipeline {
+    let loaded = parse(text).unwrap_or_else(|problems| panic!("{problems}"));
+    loaded
+        .config
+        .pipelines
+        .into_iter()
+        .next()
+        .expect("the text has a pipeline")
+}
+
+fn enrichment(pipeline: &Pipeline) -> &Enrichment {
+    let Kind::Enrichment(enrichment) = &pipeline.kind;
+    enrichment
+}
+
+#[test]
+fn the_shipped_file_is_right_and_draws_no_warning() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
+    let loaded = Config::load(&path, []).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let pipeline = &loaded.config.pipelines[0];
+    assert_eq!(pipeline.name, "clickstream");
+    assert_eq!(
+        pipeline.topics,
+        [TopicSelector::Name("user-events".to_owned())]
+    );
+    assert_eq!(pipeline.table, "clickstream_events");
+    assert!(
+        pipeline
+            .ddl
+            .as_ref()
+            .is_some_and(|ddl| ddl.is_absolute() && ddl.exists())
+    );
+    let enrichment = enrichment(pipeline);
+    let properties = &enrichment.columns["properties"];
+    assert_eq!(
+        (properties.raw, properties.default.as_deref()),
+        (RawMode::Object, Some("{}"))
+    );
+    assert!(enrichment.columns["event_id"].required);
+    let lookup = enrichment
+        .lookup
+        .as_ref()
+        .expect("the shipped pipeline looks profiles up");
+    assert_eq!(
+        lookup.columns["user_segment"].default.as_deref(),
+        Some("unknown")
+    );
+    let session = enrichment
+        .session
+        .as_ref()
+        .expect("the shipped pipeline has sessions");
+    assert_eq!(session.distinct_where["event_type"], "page_view");
+}
+
+#[test]
+fn the_shipped_file_sets_nothing_but_defaults_besides_names_columns_and_tables() {
+    let shipped = parse(SHIPPED).expect("the shipped file is right").config;
+    let minimal = parse(MINIMAL).expect("defaults are right").config;
+    assert_eq!(
+        format!("{:?}", shipped.service),
+        format!("{:?}", minimal.service)
+    );
+    let lines = |config: &Config| config.pipelines[0].effective.clone();
+    let (shipped, minimal) = (lines(&shipped), lines(&minimal));
+    let set: Vec<&str> = shipped
+        .lines()
+        .filter(|line| !minimal.lines().any(|other| other == *line))
+        .filter(|line| {
+            !["columns.", "lookup.", "session.", "clickhouse.ddl"]
+                .iter()
+                .any(|prefix| line.starts_with(prefix))
+        })
+        .collect();
+    assert!(set.is_empty(), "{set:?}");
+}
+
+#[test]
+fn the_effective_configuration_of_the_shortest_file_is_the_defaults() {
+    assert_eq!(
+        pipeline(MINIMAL).effective,
+        "\
+batch.bytes_max = 33554432
+batch.flush_interval = 5s
+batch.inserts_per_second_max = 2.0
+batch.rows_max = 100000
+clickhouse.database = analytics
+clickhouse.insert_lease = 30s
+clickhouse.insert_timeout = 30s
+clickhouse.table = clickstream_events
+clickhouse.urls = [http://localhost:8123]
+clickhouse.user = default
+consumers = 1
+dead_letter.ratio_max = 0.1
+dead_letter.skip = []
+dead_letter.topic = streamweir-dead-letters
+delivery = exactly_once
+group_id = clickstream-processor
+group_protocol = classic
+kafka.bootstrap_servers = [localhost:9092]
+kind = enrichment
+name = clickstream
+redis.timeout = 1s
+redis.url = redis://localhost:6379
+revoke_timeout = 10s
+start_offset = earliest
+state.interval = 1m
+state.keep = 3
+state.on_missing_state = halt
+state.url = \n\
+time_field = timestamp
+timestamp_ahead_max = 1h
+topics = [user-events]
+watermark_delay = 30s
+"
+    );
+}
+
+#[test]
+fn without_their_tables_there_is_no_lookup_no_session_and_no_mapping() {
+    let pipeline = pipeline(MINIMAL);
+    let enrichment = enrichment(&pipeline);
+    assert_eq!((&enrichment.lookup, &enrichment.session), (&None, &None));
+    assert!(enrichment.columns.is_empty());
+}
+
+#[test]
+fn one_meaning_has_one_config_id() {
+    let id = pipeline(MINIMAL).config_id;
+    assert_eq!(id.len(), 12);
+    assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    for same in [
+        "[pipeline.batch]\nrows_max = 100_000\nbytes_max = 33554432\nflush_interval = \"5000ms\"",
+        "[clickhouse]\nurls = [\"http://localhost:8123/\"]",
+        "[clickhouse]\npassword = \"another\"",
+        "[kafka.properties]\nsasl.password = \"another\"",
+        "[service]\nhttp_listen = \"127.0.0.1:1\"\ninstance_id = \"b\"",
+    ] {
+        assert_eq!(
+            pipeline(&format!("{MINIMAL}\n{same}")).config_id,
+            id,
+            "{same}"
+        );
+    }
+    for other in [
+        "[pipeline.batch]\nrows_max = 99_999",
+        "[clickhouse]\ndatabase = \"other\"",
+        "[kafka.properties]\nclient.id = \"x\"",
+        "[pipeline.columns]\npage_url = \"$.url\"",
+    ] {
+        assert_ne!(
+            pipeline(&format!("{MINIMAL}\n{other}")).config_id,
+            id,
+            "{other}"
+        );
+    }
+    let short = pipeline(&format!(
+        "{MINIMAL}\n[pipeline.columns]\npage_url = \"$.url\""
+    ));
+    let long = pipeline(&format!(
+        "{MINIMAL}\n[pipeline.columns]\npage_url = {{ path = \"$.url\" }}"
+    ));
+    assert_eq!(short.effective, long.effective);
+}
+
+#[test]
+fn a_pipeline_overrides_single_keys_of_the_global_sections() {
+    let text = format!(
+        "{MINIMAL}
+        [pipeline.kafka]
+        properties.client.id = \"mine\"
+        properties.\"socket.keepalive.enable\" = true
+        [pipeline.clickhouse.settings]
+        insert_quorum = \"auto\"
+        log_queries = false
+        [pipeline.redis]
+        timeout = \"2s\"
+        [kafka]
+        bootstrap_servers = [\"a:1\"]
+        [kafka.properties]
+        \"client.id\" = \"theirs\"
+        security.protocol = \"ssl\"
+        [clickhouse]
+        urls = [\"http://a:1\", \"http://b:1\"]
+        database = \"other\"
+        settings.insert_quorum = 2
+        [redis]
+        url = \"redis://a:1\"
+        "
+    );
+    let pipeline = pipeline(&text);
+    let properties: Vec<_> = pipeline
+        .kafka
+        .properties
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.value()))
+        .collect();
+    assert_eq!(
+        properties,
+        [
+            ("client.id", "mine"),
+            ("security.protocol", "ssl"),
+            ("socket.keepalive.enable", "true")
+        ]
+    );
+    assert_eq!(pipeline.kafka.bootstrap_servers, ["a:1"]);
+    assert_eq!(pipeline.clickhouse.urls, ["http://a:1", "http://b:1"]);
+    assert_eq!(pipeline.clickhouse.database, "other");
+    assert_eq!(pipeline.clickhouse.settings["insert_quorum"], "auto");
+    assert_eq!(pipeline.clickhouse.settings["log_queries"], "0");
+    assert_eq!(pipeline.redis.url.expose_secret(), "redis://a:1");
+    assert_eq!(pipeline.redis.timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn a_key_of_the_pipeline_displaces_the_global_twin() {
+    let text = format!(
+        "{MINIMAL}clickhouse.url = \"http://mine:1\"
+        clickhouse.password = \"mine\"
+        [clickhouse]
+        urls = [\"http://a:1\", \"http://b:1\"]
+        password_file = \"secret\""
+    );
+    let directory = directory_with_secret("theirs");
+    let loaded = Config::parse(&text, "config.toml", directory.path(), []).expect("right");
+    let pipeline = &loaded.config.pipelines[0];
+    assert_eq!(pipeline.clickhouse.urls, ["http://mine:1"]);
+    assert_eq!(pipeline.clickhouse.password.expose_secret(), "mine");
+}
+
+#[test]
+fn a_wrong_key_of_a_global_section_is_one_problem_however_many_pipelines_use_it() {
+    let second = MINIMAL.replace("clickstream", "second");
+    for (line, key_path) in [
+        ("[kafka]\nbootstrap_server = 1", "kafka.bootstrap_server"),
+        ("[clickhouse]\ntable = \"x\"", "clickhouse.table"),
+        ("[redis]\nurl = 1", "redis.url"),
+        (
+            "[kafka.properties]\ngroup.id = \"x\"",
+            "kafka.properties.group.id",
+        ),
+        (
+            "[clickhouse.settings]\nasync_insert = 1",
+            "clickhouse.settings.async_insert",
+        ),
+    ] {
+        let text = format!("{MINIMAL}{second}{line}");
+        let Err(Problems(problems)) = parse(&text) else {
+            panic!("{line} is accepted")
+        };
+        let paths: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.key_path.as_str())
+            .collect();
+        assert_eq!(paths, [key_path]);
+    }
+}
+
+#[test]
+fn a_property_set_quoted_and_as_a_table_is_a_problem() {
+    let text = format!("{MINIMAL}[kafka.properties]\nclient.id = \"a\"\n\"client.id\" = \"b\"");
+    let Err(problems) = parse(&text) else {
+        panic!("accepted")
+    };
+    assert!(problems.to_string().contains("is set twice"), "{problems}");
+}
+
+fn directory_with_secret(content: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let mut file =
+        std::fs::File::create(directory.path().join("secret")).expect("and a file in it");
+    file.write_all(content.as_bytes()).expect("and be written");
+    directory
+}
+
+#[test]
+fn a_secret_file_is_read_beside_the_configuration_less_one_line_break() {
+    for (content, secret) in [
+        ("s3", "s3"),
+        ("s3\n", "s3"),
+        ("s3\r\n", "s3"),
+        (" s3 ", " s3 "),
+    ] {
+        let directory = directory_with_secret(content);
+        let text = format!(
+            "{MINIMAL}[clickhouse]\npassword_file = \"secret\"\n[redis]\npassword_file = \"secret\"\n\
+             [kafka.properties]\nsasl.password_file = \"secret\""
+        );
+        let loaded = Config::parse(&text, "config.toml", directory.path(), []).expect("right");
+        let pipeline = &loaded.config.pipelines[0];
+        assert_eq!(pipeline.clickhouse.password.expose_secret(), secret);
+        assert_eq!(
+            pipeline.redis.password.as_ref().map(|p| p.expose_secret()),
+            Some(secret)
+        );
+        assert_eq!(pipeline.kafka.properties["sasl.password"].value(), secret);
+        assert!(!pipeline.kafka.properties.contains_key("sasl.password_file"));
+    }
+}
+
+#[test]
+fn a_secret_file_that_cannot_serve_is_named_without_its_content() {
+    for (content, says) in [
+        ("", "is empty"),
+        ("\n", "is empty"),
+        ("hunter2\n\n", "must not hold control characters"),
+    ] {
+        let directory = directory_with_secret(content);
+        let text = format!("{MINIMAL}[clickhouse]\npassword_file = \"secret\"");
+        let Err(problems) = Config::parse(&text, "config.toml", directory.path(), []) else {
+            panic!("accepted")
+        };
+        let shown = problems.to_string();
+        assert!(
+            shown.contains("clickhouse.password_file: ") && shown.contains(says),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn an_empty_file_name_means_no_secret() {
+    let text = "[service]\nadmin_token_file = \"\"\n[redis]\npassword = \"\"\npassword_file = \"\"";
+    let loaded = parse(&format!("{MINIMAL}{text}")).expect("right");
+    assert!(loaded.config.service.admin_token.is_none());
+    let empty_token = parse("[service]\nadmin_token = \"\"").expect("right");
+    assert!(empty_token.config.service.admin_token.is_none());
+}
+
+/// A file with the text `hunter2` wherever a secret may stand.
+const SECRETIVE: &str = r#"
+    [service]
+    admin_token = "hunter2"
+    [kafka.properties]
+    sasl.password = "hunter2"
+    ssl.key.password = "hunter2"
+    ssl.keystore.password = "hunter2"
+    ssl.key.pem = "hunter2"
+    sasl.oauthbearer.client.secret = "hunter2"
+    sasl.oauthbearer.token.endpoint.url = "https://me:hunter2@host/token"
+    [clickhouse]
+    password = "hunter2"
+    [redis]
+    url = "redis://me:hunter2@localhost:6379/0"
+"#;
+
+#[test]
+fn what_is_right_shows_no_secret() {
+    let loaded = parse(&format!("{MINIMAL}{SECRETIVE}")).unwrap_or_else(|error| panic!("{error}"));
+    let pipeline = &loaded.config.pipelines[0];
+    assert_eq!(pipeline.kafka.properties["ssl.key.pem"].value(), "hunter2");
+    let shown = format!("{loaded:?} {loaded:#?} {}", pipeline.effective);
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_shows_no_secret() {
+    for line in [
+        "[service]\nadmin_token = [\"hunter2\"]",
+        "[service]\nadmin_token = \"hunter2 and more\"",
+        "[service]\nadmin_token = \"hunter2\"\nadmin_token_file = \"Cargo.toml\"",
+        "[kafka]\nbootstrap_servers = [\"me:hunter2@localhost:9092\"]",
+        "[kafka.properties]\nsasl.password = [\"hunter2\"]",
+        "[kafka.properties]\nsasl.password = \"hunter2\"\nsasl.password_file = \"Cargo.toml\"",
+        "[clickhouse]\npassword = { is = \"hunter2\" }",
+        "[clickhouse]\nurl = \"http://me:hunter2@localhost:8123\"",
+        "[clickhouse]\nurl = \"http:/me:hunter2@localhost:8123\"",
+        "[clickhouse]\nurls = [\"http://me:hunter2@localhost:8123\"]",
+        "[redis]\nurl = \"http://me:hunter2@localhost\"",
+        "[redis]\nurl = \"redis:me:hunter2@localhost\"",
+        "[redis]\nurl = \"redis://me:hunter2/x@localhost:port\"",
+        "[redis]\nurl = \"redis://me:hunter2@localhost\"\npassword = \"hunter2\"",
+        "[clickhouse]\npassword = \"hunter2\" 7",
+        "[clickhouse]\npassword = hunter2",
+        "[clickhouse]\npassword = \"hunter2",
+        "[clickhouse]\npassword = \"hunter2\"\npassword = \"hunter2\"",
+    ] {
+        let Err(problems) = parse(&format!("{MINIMAL}{line}")) else {
+            panic!("{line} is accepted")
+        };
+        let shown = format!("{problems} {problems:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn credentials_of_urls_are_redacted() {
+    for (url, shown) in [
+        ("redis://localhost:6379", "redis://localhost:6379"),
+        ("redis://:pass@host/0", "redis://***@host/0"),
+        ("rediss://me:p@ss@host", "rediss://***@host"),
+        ("redis://me:p/ss@host", "redis://***@host"),
+        ("me@host", "me@host"),
+        ("", ""),
+    ] {
+        assert_eq!(redacted(url), shown);
+    }
+}
+
+#[test]
+fn patterns_select_topics_as_regular_expressions() {
+    let pattern = TopicSelector::Pattern("^user-(a|b)$".to_owned());
+    assert!(pattern.matches("user-a") && !pattern.matches("user-ab") && !pattern.matches("x"));
+}
+
+#[test]
+fn paths_start_where_the_file_lies_and_are_absolute() {
+    let text = format!("{MINIMAL}clickhouse.ddl = \"a.sql\"\n[service]\nstate_dir = \"s\"");
+    let loaded = Config::parse(&text, "config.toml", Path::new("/etc/streamweir"), []);
+    let config = loaded.expect("right").config;
+    assert_eq!(config.service.state_dir, Path::new("/etc/streamweir/s"));
+    assert_eq!(
+        config.pipelines[0].ddl.as_deref(),
+        Some(Path::new("/etc/streamweir/a.sql"))
+    );
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<i64>().prop_map(|integer| integer.to_string()),
+        any::<f64>().prop_map(|float| toml::Value::Float(float).to_string()),
+        any::<bool>().prop_map(|boolean| boolean.to_string()),
+        ".{0,40}".prop_map(|text| toml::Value::String(text).to_string()),
+        "[a-z]{1,9}://[a-z:@/0-9]{0,20}".prop_map(|url| format!("{url:?}")),
+        "[0-9]{1,20} ?(ns|ms|s|m|h|days|years|B|KiB|MB|EiB)".prop_map(|text| format!("{text:?}")),
+        Just("[]".to_owned()),
+        Just("[[], {}]".to_owned()),
+        Just("{ a = { b = [1] } }".to_owned()),
+        Just("2026-11-21T00:00:00Z".to_owned()),
+        Just("170141183460469231731687303715884105728".to_owned()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_key_makes_the_reader_panic(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any_value()), 1..4),
+    ) {
+        let keys: Vec<String> = known_keys().into_iter().collect();
+        for (index, value) in &edits {
+            let key = index.get(&keys).replace('*', "some_name");
+            if let Some(inner) = key.strip_prefix("pipeline.") {
+                let _ = parse(&format!("{MINIMAL}{inner} = {value}"));
+            }
+            let _ = parse(&format!("{key} = {value}"));
+            let name = format!("STREAMWEIR__{}", key.replace('.', "__").to_uppercase());
+            let _ = Config::parse(MINIMAL, "", Path::new("/"), [(name, value.clone())]);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "\\PC{0,200}", tail in "[\\[\\]{}=\"'.\na-z0-9_-]{0,80}") {
+        let _ = parse(&text);
+        let _ = parse(&format!("{SHIPPED}{tail}"));
+    }
+
+    #[test]
+    fn a_duration_reads_back_as_it_is_written(nanos in any::<u64>()) {
+        let duration = Duration::from_nanos(nanos);
+        let text = quantity::format_duration(duration);
+        prop_assert_eq!(humantime::parse_duration(&text).ok(), Some(duration));
+    }
+}

@@ -1,0 +1,38 @@
+//! Named crash points: with the feature `failpoints` a test can have the process kill itself there.
+//!
+//! `FAILPOINTS="after_poll=3*off->return"` dies the fourth time the lane passes `after_poll`. In a
+//! release build the points are nothing at all.
+
+/// Dies by SIGKILL when the environment asks for it, as a machine that loses power would.
+macro_rules! crash_point {
+    ($name:literal) => {
+        fail::fail_point!($name, |_| $crate::crash::die($name));
+    };
+}
+pub(crate) use crash_point;
+
+/// Every crash point of the daemon, in the order a record meets them.
+pub const CRASH_POINTS: [&str; 12] = [
+    "after_assign",
+    "after_poll",
+    "after_seal",
+    "after_naming_commit",
+    "before_insert",
+    "during_insert",
+    "after_insert_acknowledged",
+    "before_commit",
+    "after_commit",
+    "before_revoke",
+    "after_revoke",
+    "before_leave",
+];
+
+#[cfg(feature = "failpoints")]
+pub(crate) fn die(name: &str) -> ! {
+    eprintln!("crash point {name}");
+    // SAFETY: kills this very process; nothing runs after it.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    loop {
+        std::thread::park();
+    }
+}

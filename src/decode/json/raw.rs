@@ -1,0 +1,156 @@
+//! One JSON value as received.
+
+use std::fmt;
+
+use super::syntax;
+use super::walk::{Elements, Members};
+use crate::decode::Reject;
+
+/// What a value is, by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// The record has no such member.
+    Absent,
+    /// `null`
+    Null,
+    /// A string.
+    String,
+    /// A number.
+    Number,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// An object.
+    Object,
+    /// An array.
+    Array,
+}
+
+/// A value of a record: its kind and its text as received; a string without its quotes.
+#[derive(Clone, Copy)]
+pub struct Raw<'a> {
+    /// The value's text and whatever the record has after it.
+    from_here: &'a str,
+    len: usize,
+    kind: Kind,
+    escaped: bool,
+}
+
+/// Bytes that are copied whether needed or not.
+const BLOCK_BYTES: usize = 64;
+
+impl<'a> Raw<'a> {
+    /// No such member.
+    pub const ABSENT: Raw<'static> = Raw {
+        from_here: "",
+        len: 0,
+        kind: Kind::Absent,
+        escaped: false,
+    };
+
+    /// The first `len` bytes of `from_here`.
+    #[inline(always)]
+    pub(super) fn new(kind: Kind, escaped: bool, from_here: &'a str, len: usize) -> Self {
+        Raw {
+            from_here,
+            len,
+            kind,
+            escaped,
+        }
+    }
+
+    /// A string value that never was JSON: a configured default, a field of a Redis hash.
+    #[must_use]
+    pub fn string(content: &'a str) -> Self {
+        Raw::new(Kind::String, false, content, content.len())
+    }
+
+    /// Reads one JSON value with nothing but white space around it.
+    ///
+    /// # Errors
+    /// `invalid_json` and `too_deep`, as for records.
+    pub fn parse(json: &'a str) -> Result<Self, Reject> {
+        let bytes = json.as_bytes();
+        let from = syntax::skip_space(bytes, 0);
+        let value = syntax::value(bytes, from, 0).map_err(|fault| fault.reject(0))?;
+        syntax::end_of_text(bytes, value.end).map_err(|fault| fault.reject(0))?;
+        Ok(value.raw(json, from))
+    }
+
+    /// What the value is.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        self.kind
+    }
+
+    /// Absent or null: the default applies.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        matches!(self.kind, Kind::Absent | Kind::Null)
+    }
+
+    /// The text as received: of a string what stands between the quotes, escapes and all; of
+    /// everything else the JSON text. Empty when absent.
+    #[must_use]
+    #[inline]
+    pub fn as_received(self) -> &'a str {
+        &self.from_here[..self.len]
+    }
+
+    /// Appends the text as received. Where the record goes on, copies a block and cuts it back: cheaper
+    /// than a copy of a length that no branch predictor can know.
+    #[inline(always)]
+    pub(crate) fn append_as_received(self, out: &mut Vec<u8>) {
+        match self.from_here.as_bytes().first_chunk::<BLOCK_BYTES>() {
+            Some(block) if self.len <= BLOCK_BYTES => {
+                let end = out.len() + self.len;
+                out.extend_from_slice(block);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.as_received().as_bytes()),
+        }
+    }
+
+    /// Whether this is a string with a backslash in it.
+    #[must_use]
+    pub fn is_escaped(self) -> bool {
+        self.escaped
+    }
+
+    /// The elements of an array in order; nothing for any other kind.
+    #[must_use]
+    pub fn elements(self) -> Elements<'a> {
+        Elements::new(if self.kind == Kind::Array {
+            self.as_received()
+        } else {
+            "[]"
+        })
+    }
+
+    /// The members of an object in order, duplicates included; nothing for any other kind.
+    #[must_use]
+    pub fn members(self) -> Members<'a> {
+        Members::new(if self.kind == Kind::Object {
+            self.as_received()
+        } else {
+            "{}"
+        })
+    }
+}
+
+impl PartialEq for Raw<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |raw: &Self| (raw.kind, raw.escaped);
+        parts(self) == parts(other) && self.as_received() == other.as_received()
+    }
+}
+
+impl Eq for Raw<'_> {}
+
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({})", self.kind, self.as_received())
+    }
+}

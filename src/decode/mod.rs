@@ -1,0 +1,19 @@
+//! Kafka record values → typed values: strict JSON, times, numbers, exact decimals.
+//!
+//! A [`json::Scanner`] walks a record once and hands out a [`json::Raw`] per [`Path`] asked for; the
+//! conversions in [`text`], [`number`], [`decimal`], [`time`], [`address`] and [`uuid`] turn a `Raw` into
+//! the value a column takes. Whatever cannot be converted is a [`Reject`] with one of the closed list
+//! of [`Reason`]s. Everything here is pure, and a warm scanner allocates nothing per record.
+
+pub mod address;
+pub mod decimal;
+pub mod json;
+pub mod number;
+mod path;
+mod reject;
+pub mod text;
+pub mod time;
+pub mod uuid;
+
+pub use path::{Path, PathError};
+pub use reject::{Reason, Reject};

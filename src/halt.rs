@@ -1,0 +1,53 @@
+//! Why a pipeline stops to protect data, and what its operator can do.
+
+use crate::sink::InsertError;
+
+/// A decision that only an operator can undo. The pipeline leaves its group; the others run on.
+#[derive(Debug, Clone)]
+pub(crate) struct Halt {
+    /// Label of `streamweir_pipeline_halted`.
+    pub(crate) reason: &'static str,
+    /// What happened and what to do.
+    pub(crate) advice: String,
+}
+
+impl Halt {
+    pub(crate) fn new(reason: &'static str, advice: impl Into<String>) -> Self {
+        Halt {
+            reason,
+            advice: advice.into(),
+        }
+    }
+
+    pub(crate) fn dead_letter(advice: String) -> Self {
+        Halt {
+            reason: "dead_letter",
+            advice,
+        }
+    }
+
+    /// ClickHouse refused an insert for a reason that no retry mends.
+    pub(crate) fn refused(reason: &'static str, table: &str, error: &InsertError) -> Self {
+        let hint = match reason {
+            "missing_table" => {
+                "create it with `streamweir schema apply`, or correct pipeline.clickhouse.table \
+                 and clickhouse.database"
+            }
+            "authentication" => {
+                "check clickhouse.user, clickhouse.password_file and that the user may INSERT \
+                 into and SELECT from the table"
+            }
+            _ => "compare the table with the configuration, then start again",
+        };
+        Halt {
+            reason,
+            advice: format!("table {table}: {error}: {hint}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Halt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.advice)
+    }
+}

@@ -1,0 +1,267 @@
+//! Records on their way from the consumer to the batches of their partitions.
+
+use std::time::Instant;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::Lane;
+use super::operator::Operator;
+use crate::crash::crash_point;
+use crate::halt::Halt;
+use crate::observe::metrics::Stage;
+use crate::progress::OwnershipId;
+use crate::sink::DeadLetter;
+use crate::source::{Chunk, TopicPartition};
+
+/// Records of one poll. Larger chunks make lookups cheaper and leave the processor's cache.
+const RECORDS_MAX: usize = 1_000;
+
+/// A run of one partition's records that have been judged and not yet batched.
+#[derive(Debug)]
+pub(super) struct HeldRun {
+    ownership: OwnershipId,
+    partition: TopicPartition,
+    /// Offsets of its rows, which follow those of the run before in the operator's chunk.
+    offsets: Vec<i64>,
+    dead_letters: Vec<DeadLetter>,
+    /// The offset after its last record.
+    next: i64,
+    timestamp_ms: i64,
+    leader_epoch: i32,
+}
+
+impl<O: Operator> Lane<O> {
+    /// Takes what the consumer has, judges it and holds it. Waits at most as long as the lane can
+    /// afford to sleep.
+    pub(super) fn consume(&mut self, now: Instant) -> Result<(), Halt> {
+        let wait = self.poll_wait(now);
+        let mut consumer = self
+            .consumer
+            .take()
+            .expect("the consumer is away only in here");
+        let polled = Instant::now();
+        let chunk = consumer.poll(wait, RECORDS_MAX);
+        let waited = polled.elapsed();
+        let stage = if chunk.is_empty() {
+            Stage::Idle
+        } else {
+            Stage::Poll
+        };
+        self.metrics.lane_time(stage, waited);
+        let judged = if chunk.is_empty() {
+            Ok(())
+        } else {
+            self.judge(&chunk)
+        };
+        drop(chunk);
+        self.consumer = Some(consumer);
+        judged?;
+        if !self.held.is_empty() {
+            crash_point!("after_poll");
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, chunk: &Chunk<'_>) -> Result<(), Halt> {
+        let started = Instant::now();
+        let now_ms = self.now_ms();
+        let mut start = 0;
+        while start < chunk.len() {
+            let end = chunk.run_end(start);
+            self.judge_run(chunk, start, end, started, now_ms)?;
+            start = end;
+        }
+        self.metrics.lane_time(Stage::Decode, started.elapsed());
+        Ok(())
+    }
+
+    fn judge_run(
+        &mut self,
+        chunk: &Chunk<'_>,
+        start: usize,
+        end: usize,
+        now: Instant,
+        now_ms: u64,
+    ) -> Result<(), Halt> {
+        let first = chunk.get(start);
+        let Some(index) = self.owned_index(first.topic(), first.partition()) else {
+            return Ok(());
+        };
+        let own = &mut self.owned[index];
+        if own.revoking {
+            return Ok(());
+        }
+        // What was judged before it is batched still counts as read.
+        let mut run = HeldRun {
+            ownership: own.ledger.ownership(),
+            partition: own.partition.clone(),
+            offsets: vec![],
+            dead_letters: vec![],
+            next: self
+                .reading
+                .get(&own.ledger.ownership())
+                .copied()
+                .unwrap_or(own.next),
+            timestamp_ms: -1,
+            leader_epoch: -1,
+        };
+        let stop_at = own.stop_at.unwrap_or(i64::MAX);
+        let (mut records, mut bytes) = (0u64, 0u64);
+        for at in start..end {
+            let record = chunk.get(at);
+            if let Some(code) = record.error() {
+                note_error(
+                    &run.partition,
+                    code,
+                    record.offset(),
+                    &mut run.next,
+                    stop_at,
+                )?;
+                continue;
+            }
+            let offset = record.offset();
+            if offset < run.next || offset >= stop_at {
+                // Seen before a seek, or left to a later run.
+                if offset >= stop_at {
+                    run.next = run.next.max(stop_at);
+                }
+                continue;
+            }
+            records += 1;
+            bytes += (record.value().map_or(0, <[u8]>::len) + record.key().map_or(0, <[u8]>::len))
+                as u64;
+            run.next = offset + 1;
+            run.timestamp_ms = record.timestamp_ms();
+            run.leader_epoch = record.leader_epoch();
+            if own.skip.contains(&offset) {
+                self.metrics.dropped("skip", 1);
+                continue;
+            }
+            match self.operator.accept(&mut own.state, record, now_ms) {
+                Ok(()) => run.offsets.push(offset),
+                Err(refusal) => {
+                    let (reason, detail) = (refusal.reject.reason, refusal.reject.detail);
+                    run.dead_letters.push(DeadLetter::new(
+                        &run.partition,
+                        record,
+                        refusal.stage,
+                        reason,
+                        detail.into_owned(),
+                    ));
+                }
+            }
+        }
+        self.metrics.records_consumed.increment(records);
+        self.metrics.bytes_consumed.increment(bytes);
+        self.shared
+            .ratio
+            .note(records, run.dead_letters.len() as u64);
+        if records > 0 {
+            own.batch.opened(now);
+        }
+        self.reading.insert(run.ownership, run.next);
+        self.held.push(run);
+        Ok(())
+    }
+
+    /// Batches what is held, once nothing is missing from it.
+    pub(super) fn batch_held(&mut self) -> Result<(), Halt> {
+        let started = Instant::now();
+        let mut row = 0;
+        for run in std::mem::take(&mut self.held) {
+            let rows = run.offsets.len();
+            self.batch_run(run, row);
+            row += rows;
+        }
+        self.reading.clear();
+        self.operator.clear(self.now_ms());
+        self.metrics.lane_time(Stage::Encode, started.elapsed());
+        self.shared.ratio.judge(self.pipeline.dead_letter.ratio_max).map_err(|seen| {
+            let advice = format!(
+                "{} of the last {} records could not be written (pipeline.dead_letter.ratio_max \
+                 is {}): look at topic {}, mend the producer or the configuration, then start again",
+                seen.dead_letters, seen.records, self.pipeline.dead_letter.ratio_max,
+                self.pipeline.dead_letter.topic
+            );
+            Halt::new("dead_letter_ratio", advice)
+        })?;
+        Ok(())
+    }
+
+    fn batch_run(&mut self, run: HeldRun, first_row: usize) {
+        let Some(own) = self
+            .owned
+            .iter_mut()
+            .find(|o| o.ledger.ownership() == run.ownership)
+        else {
+            return;
+        };
+        if own.revoking {
+            return;
+        }
+        let limits = &self.pipeline.batch;
+        let mut dead_letters = run.dead_letters.into_iter().peekable();
+        let rows = run.offsets.len();
+        for (index, offset) in run.offsets.into_iter().enumerate() {
+            while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
+                cut_replayed(own, letter.offset);
+                own.batch.push_dead_letter(letter);
+            }
+            cut_replayed(own, offset);
+            own.batch.push(offset, self.operator.row(first_row + index));
+            own.next = offset + 1;
+            let bytes = own.batch.raw_bytes() + own.batch.dead_letter_bytes();
+            let is_full = own.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
+            if is_full && !own.is_replaying() {
+                own.cut(offset + 1);
+                own.batch.opened(Instant::now());
+            }
+        }
+        for letter in dead_letters {
+            cut_replayed(own, letter.offset);
+            own.batch.push_dead_letter(letter);
+        }
+        own.batch.note_arrival(run.timestamp_ms, rows);
+        own.next = own.next.max(run.next);
+        cut_replayed(own, own.next);
+        if run.timestamp_ms >= 0 {
+            own.last_timestamp_ms = run.timestamp_ms;
+        }
+        if run.leader_epoch >= 0 {
+            own.leader_epoch = run.leader_epoch;
+        }
+    }
+}
+
+/// Ends ranges that a predecessor named and that are complete once the next record is at `next`.
+pub(super) fn cut_replayed<S>(own: &mut super::ownership::Ownership<S>, next: i64) {
+    while let Some(to) = own.replay_cut().filter(|to| *to <= next) {
+        own.cut(to);
+    }
+}
+
+fn note_error(
+    partition: &TopicPartition,
+    code: RDKafkaErrorCode,
+    offset: i64,
+    next: &mut i64,
+    stop_at: i64,
+) -> Result<(), Halt> {
+    match code {
+        // Transaction markers leave gaps that no record fills: the end is where it is.
+        RDKafkaErrorCode::PartitionEOF => *next = (*next).max(offset.min(stop_at)),
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+            let advice = format!(
+                "{partition}: offset {next} is not in the log any more: raise the topic's \
+                 retention; to go on without what is lost reset the group's offset"
+            );
+            return Err(Halt::new("out_of_range", advice));
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            let advice = format!("{partition}: allow this user to read the topic");
+            return Err(Halt::new("authentication", advice));
+        }
+        _ => tracing::warn!(%partition, error = %code, "kafka reports trouble with a partition"),
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Asking for the profiles of a chunk, and what happens when nobody answers.
+
+use std::time::Instant;
+
+use tokio::task::AbortHandle;
+
+use super::operator::Operator;
+use super::{Lane, Message};
+use crate::config::OnUnavailable;
+use crate::lookup::{Breaker, Found, LookupError, ProfileReader};
+use crate::observe::metrics::{LookupResult, PipelineMetrics, Stage};
+use crate::sink::Backoff;
+
+/// How a lane gets its profiles.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupAccess {
+    pub(crate) reader: ProfileReader,
+    pub(crate) on_unavailable: OnUnavailable,
+}
+
+/// The answer to the request under way.
+#[derive(Debug)]
+pub(super) struct Answer {
+    request: u64,
+    found: Result<Vec<Found>, LookupError>,
+}
+
+#[derive(Debug)]
+pub(super) struct Lookups {
+    access: LookupAccess,
+    breaker: Breaker,
+    under_way: Option<Request>,
+    requests: u64,
+    answer: Option<Result<Vec<Found>, LookupError>>,
+}
+
+#[derive(Debug)]
+struct Request {
+    number: u64,
+    keys: u64,
+    asked_at: Instant,
+    task: AbortHandle,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Lookups {
+    pub(super) fn new(access: LookupAccess) -> Self {
+        let breaker = Breaker::new();
+        Lookups {
+            access,
+            breaker,
+            under_way: None,
+            requests: 0,
+            answer: None,
+        }
+    }
+}
+
+impl<O: Operator> Lane<O> {
+    /// True once the held records have everything they need.
+    pub(super) fn resolve_lookups(&mut self, now: Instant) -> bool {
+        let now_ms = self.now_ms();
+        let Some(lookups) = &mut self.lookups else {
+            return true;
+        };
+        if lookups.under_way.is_some() {
+            let Some(answer) = lookups.answer.take() else {
+                return false;
+            };
+            let request = lookups.under_way.take().expect("just seen");
+            self.metrics
+                .lane_time(Stage::WaitLookup, request.asked_at.elapsed());
+            self.metrics
+                .lookup_seconds
+                .record(request.asked_at.elapsed().as_secs_f64());
+            match answer {
+                Ok(found) => {
+                    lookups.breaker.succeeded();
+                    self.operator.found(found, now_ms);
+                }
+                Err(error) => {
+                    let pause = lookups.breaker.failed(now_ms);
+                    self.metrics.lookup(LookupResult::Unavailable, request.keys);
+                    self.shared.board.error(&error.to_string());
+                    tracing::warn!(
+                        pipeline = self.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
+                        "profiles are unavailable, rows take the defaults"
+                    );
+                    self.operator.unavailable();
+                }
+            }
+            return true;
+        }
+        let wanted = self.operator.wanted();
+        if wanted.is_empty() {
+            return true;
+        }
+        let may_give_up = lookups.access.on_unavailable == OnUnavailable::UseDefaults;
+        if may_give_up && !lookups.breaker.allows(now_ms) {
+            self.metrics
+                .lookup(LookupResult::Unavailable, wanted.len() as u64);
+            self.operator.unavailable();
+            return true;
+        }
+        lookups.requests += 1;
+        let number = lookups.requests;
+        let keys = wanted.len() as u64;
+        let reader = lookups.access.reader.clone();
+        let messages = self.messages.0.clone();
+        let metrics = self.metrics.clone();
+        let pipeline = self.pipeline.name.clone();
+        let task = self.runtime.spawn(async move {
+            let found = if may_give_up {
+                reader.fetch(&wanted).await
+            } else {
+                Ok(fetch_until_answered(&reader, &wanted, &metrics, &pipeline).await)
+            };
+            let _ = messages.send(Message::Profiles(Answer {
+                request: number,
+                found,
+            }));
+        });
+        lookups.under_way = Some(Request {
+            number,
+            keys,
+            asked_at: now,
+            task: task.abort_handle(),
+        });
+        self.wait_for_profiles();
+        // Answered while we waited, in the usual case.
+        self.lookups.as_ref().is_some_and(|l| l.answer.is_some()) && self.resolve_lookups(now)
+    }
+
+    /// A round trip takes less than a turn: worth waiting for, but not for long.
+    fn wait_for_profiles(&mut self) {
+        let deadline = Instant::now() + super::BUSY_WAIT;
+        let mut others = vec![];
+        while let Ok(message) = self
+            .messages
+            .1
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            match message {
+                Message::Profiles(answer) => {
+                    self.profiles_answered(answer);
+                    break;
+                }
+                other => others.push(other),
+            }
+        }
+        for message in others {
+            let _ = self.messages.0.send(message);
+        }
+    }
+
+    pub(super) fn profiles_answered(&mut self, answer: Answer) {
+        let Some(lookups) = &mut self.lookups else {
+            return;
+        };
+        // The answer to a request that was given up with its records means nothing.
+        if lookups
+            .under_way
+            .as_ref()
+            .is_some_and(|request| request.number == answer.request)
+        {
+            lookups.answer = Some(answer.found);
+        }
+    }
+
+    /// Forgets the held records and whatever was asked for them.
+    pub(super) fn drop_held(&mut self) {
+        self.held.clear();
+        self.reading.clear();
+        if let Some(lookups) = &mut self.lookups {
+            lookups.under_way = None;
+            lookups.answer = None;
+        }
+        let now_ms = self.now_ms();
+        self.operator.unavailable();
+        self.operator.clear(now_ms);
+    }
+}
+
+async fn fetch_until_answered(
+    reader: &ProfileReader,
+    keys: &[Vec<u8>],
+    metrics: &PipelineMetrics,
+    pipeline: &str,
+) -> Vec<Found> {
+    let mut backoff = Backoff::new();
+    loop {
+        match reader.fetch(keys).await {
+            Ok(found) => return found,
+            Err(error) => {
+                let wait = backoff.next_wait();
+                metrics.retry("redis", "unavailable");
+                tracing::warn!(
+                    pipeline, %error, attempts = backoff.attempts(), wait_ms = wait.as_millis() as u64,
+                    "profiles are unavailable, waiting (pipeline.lookup.on_unavailable = \"wait\")"
+                );
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}

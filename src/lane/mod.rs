@@ -1,0 +1,287 @@
+//! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
+//!
+//! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
+//! `rebalance` (partitions come and go), `chunk` (records are judged and batched), `lookups`,
+//! `writes` (ranges are cut, named, written, settled, committed), `stop` (drain, `--until`),
+//! `report`. Nothing in the loop blocks for longer than a poll; whatever waits for another system
+//! runs as a task and answers through a channel.
+
+mod chunk;
+mod commit;
+mod lookups;
+mod operator;
+mod ownership;
+mod ratio;
+mod rebalance;
+mod report;
+mod shared;
+mod start;
+mod stop;
+mod writes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use self::chunk::HeldRun;
+use self::commit::Committer;
+pub(crate) use self::lookups::LookupAccess;
+use self::lookups::Lookups;
+pub(crate) use self::operator::{Operator, Refusal};
+use self::ownership::Ownership;
+pub(crate) use self::ratio::DeadLetterRatio;
+use self::rebalance::{Assigning, Revoking};
+use self::report::Holds;
+pub(crate) use self::shared::{LaneParts, PipelineShared, Stop, Target};
+use crate::config::Pipeline;
+use crate::halt::Halt;
+use crate::observe::board::LaneBoard;
+use crate::observe::metrics::{PipelineMetrics, Stage};
+use crate::progress::{OwnershipId, Settlement};
+use crate::sink::{Outcome, Sink};
+use crate::source::Consumer;
+
+/// Longest sleep in one turn: bounds how late a rebalance or a signal is seen.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// The same while an acknowledgement or a profile is on its way.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// `/readyz` wants to have heard from every sink within 30 s.
+const SINK_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a task tells the lane.
+#[derive(Debug)]
+enum Message {
+    Write {
+        ownership: OwnershipId,
+        outcome: Outcome,
+    },
+    Profiles(lookups::Answer),
+    /// The record that the server refused, read again to be dead-lettered.
+    Original(writes::Original),
+}
+
+/// See the module.
+pub(crate) struct Lane<O: Operator> {
+    pipeline: Arc<Pipeline>,
+    shared: Arc<PipelineShared>,
+    sink: Arc<Sink>,
+    runtime: tokio::runtime::Handle,
+    metrics: PipelineMetrics,
+    board: Arc<LaneBoard>,
+    stop: Stop,
+    number: u16,
+    born: Instant,
+
+    /// `None` only while a chunk borrowed from it is judged.
+    consumer: Option<Consumer>,
+    operator: O,
+    lookups: Option<Lookups>,
+    owned: Vec<Ownership<O::Partition>>,
+    assigning: Option<Assigning>,
+    revoking: Option<Revoking>,
+    held: Vec<HeldRun>,
+    /// Next offsets of partitions whose records are held.
+    reading: HashMap<OwnershipId, i64>,
+    committer: Committer,
+    /// Whether a commit of ours was once read back as it was written.
+    metadata_is_kept: bool,
+
+    settlements: (Sender<Settlement>, Receiver<Settlement>),
+    messages: (Sender<Message>, Receiver<Message>),
+    holds: Holds,
+    busy_partitions: usize,
+    next_ownership: u64,
+    last_report: Instant,
+    last_group_check: Option<Instant>,
+    last_sink_check: Option<Instant>,
+    paused_since: Option<(Instant, &'static str)>,
+}
+
+impl<O: Operator> Lane<O> {
+    /// A lane that has not joined its group yet.
+    pub(crate) fn new(parts: LaneParts<O>) -> Self {
+        let LaneParts {
+            pipeline,
+            shared,
+            sink,
+            runtime,
+            board,
+            stop,
+            number,
+            ..
+        } = parts;
+        Lane {
+            metrics: shared.metrics.clone(),
+            consumer: Some(parts.consumer),
+            operator: parts.operator,
+            lookups: parts.lookup.map(Lookups::new),
+            holds: Holds::new(&shared.memory),
+            pipeline,
+            shared,
+            sink,
+            runtime,
+            board,
+            stop,
+            number,
+            born: Instant::now(),
+            owned: vec![],
+            assigning: None,
+            revoking: None,
+            held: vec![],
+            reading: HashMap::new(),
+            committer: Committer::default(),
+            metadata_is_kept: false,
+            settlements: channel(),
+            messages: channel(),
+            busy_partitions: 0,
+            next_ownership: 0,
+            last_report: Instant::now(),
+            last_group_check: None,
+            last_sink_check: None,
+            paused_since: None,
+        }
+    }
+
+    /// Runs until it is told to stop, has reached its `--until` targets, or must halt.
+    ///
+    /// # Errors
+    /// What only an operator can mend. The group has been left either way.
+    pub(crate) fn run(mut self) -> Result<(), Halt> {
+        let pipeline = self.pipeline.clone();
+        let topics: Vec<&str> = pipeline.topics.iter().map(|topic| topic.as_str()).collect();
+        if let Err(error) = self.consumer().subscribe(&topics) {
+            return Err(Halt::new(
+                "subscription",
+                format!("kafka refuses the topics: {error}"),
+            ));
+        }
+        let ended = loop {
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(halt) => break Err(halt),
+            }
+        };
+        self.leave(ended.is_ok());
+        ended
+    }
+
+    /// One turn of the loop; false when the lane is done.
+    fn turn(&mut self) -> Result<bool, Halt> {
+        self.board.turned();
+        let now = Instant::now();
+        self.handle_events(now)?;
+        self.try_begin_assigned(now)?;
+        self.handle_messages(now)?;
+        self.apply_settlements()?;
+        self.check_state_fits()?;
+        if self.may_consume() {
+            self.consume(now)?;
+        } else if self.held.is_empty() {
+            self.rest(now);
+        }
+        self.finish_held(now)?;
+        self.cut_by_time(now);
+        self.commit(now)?;
+        self.write_named();
+        self.try_let_go(now)?;
+        self.report(now);
+        self.is_still_wanted(now)
+    }
+
+    /// Looks up what is missing from the held records, then batches them.
+    fn finish_held(&mut self, now: Instant) -> Result<(), Halt> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        if self.resolve_lookups(now) {
+            self.batch_held()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether more records may be taken in now; otherwise says why the lane pauses.
+    fn may_consume(&mut self) -> bool {
+        let reason = if self.stop.is_draining() {
+            return false;
+        } else if !self.held.is_empty() {
+            Some("lookup")
+        } else if self
+            .owned
+            .iter()
+            .any(|o| o.ranges_open() >= ownership::RANGES_MAX)
+        {
+            Some("sink")
+        } else if self.shared.memory.is_full() {
+            Some("memory")
+        } else {
+            None
+        };
+        self.note_pause(reason);
+        reason.is_none()
+    }
+
+    /// Caches shrink and batches drain; operator state does neither.
+    fn check_state_fits(&self) -> Result<(), Halt> {
+        if !self.shared.memory.is_full_of_state() {
+            return Ok(());
+        }
+        let advice = "sessions and profiles alone fill service.memory_max: raise it, or shorten \
+                      pipeline.session.timeout, or spread the partitions over more processes";
+        Err(Halt::new("state_too_large", advice))
+    }
+
+    /// Waits a moment for the world to answer.
+    fn rest(&mut self, now: Instant) {
+        let wait = self.poll_wait(now).min(Duration::from_millis(20));
+        match self.messages.1.recv_timeout(wait) {
+            Ok(message) => {
+                let _ = self.messages.0.send(message);
+            }
+            Err(_timeout) => {}
+        }
+        self.metrics.lane_time(Stage::WaitSink, now.elapsed());
+    }
+
+    /// How long a poll may sleep.
+    fn poll_wait(&self, now: Instant) -> Duration {
+        let is_busy = !self.committer.is_idle()
+            || self.assigning.is_some()
+            || self.revoking.is_some()
+            || self.owned.iter().any(|o| o.ranges_open() > 0);
+        if is_busy {
+            return BUSY_WAIT;
+        }
+        let interval = self.shared.pace.interval();
+        let due = self.owned.iter().filter_map(|o| o.batch.opened_at()).min();
+        let until_due = due.map(|at| (at + interval).saturating_duration_since(now));
+        until_due.map_or(IDLE_WAIT, |until| {
+            until.clamp(Duration::from_millis(1), IDLE_WAIT)
+        })
+    }
+
+    fn consumer(&self) -> &Consumer {
+        self.consumer
+            .as_ref()
+            .expect("the consumer is away only while a chunk is judged")
+    }
+
+    fn owned_index(&self, topic: &str, partition: i32) -> Option<usize> {
+        let is_it = |o: &Ownership<O::Partition>| {
+            o.partition.partition == partition && &*o.partition.topic == topic
+        };
+        self.owned.iter().position(is_it)
+    }
+
+    fn owned_by(&mut self, id: OwnershipId) -> Option<&mut Ownership<O::Partition>> {
+        self.owned.iter_mut().find(|o| o.ledger.ownership() == id)
+    }
+
+    /// Milliseconds since the lane was made.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

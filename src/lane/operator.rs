@@ -1,0 +1,63 @@
+//! What a pipeline kind does with records. The lane does everything else.
+
+use crate::decode::Reject;
+use crate::lookup::Found;
+use crate::sink::Stage;
+use crate::source::{Record, TopicPartition};
+
+/// Why a record becomes a dead letter, and where that was found out.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) stage: Stage,
+    pub(crate) reject: Reject,
+}
+
+/// Decides about records one chunk at a time: every record is accepted into the chunk or refused,
+/// then what the chunk still needs is looked up, then its rows are taken out in order.
+pub(crate) trait Operator: Send + 'static {
+    /// What is kept for each partition as long as it is held.
+    type Partition: Send;
+
+    /// The state of a partition that was just given to us.
+    fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;
+
+    /// Decodes and judges one record and adds its row to the chunk.
+    ///
+    /// # Errors
+    /// The record can never be written; it has left no trace in the chunk or the state.
+    fn accept(
+        &mut self,
+        state: &mut Self::Partition,
+        record: Record<'_>,
+        now_ms: u64,
+    ) -> Result<(), Refusal>;
+
+    /// Keys that the chunk's rows need and nobody has asked for yet; empty when it is complete.
+    /// What is asked for here must be answered by [`Operator::found`] or [`Operator::unavailable`]
+    /// before rows are taken.
+    fn wanted(&mut self) -> Vec<Vec<u8>>;
+
+    /// The answers to [`Operator::wanted`], in its order.
+    fn found(&mut self, found: Vec<Found>, now_ms: u64);
+
+    /// There will be no answer: the rows take their defaults.
+    fn unavailable(&mut self);
+
+    /// One row of the chunk, encoded, in two parts.
+    fn row(&self, index: usize) -> [&[u8]; 2];
+
+    /// Forgets the chunk.
+    fn clear(&mut self, now_ms: u64);
+
+    /// Lets go of state that no record can reach any more; called about once a second.
+    fn tidy(&self, state: &mut Self::Partition);
+
+    /// Event time up to which the partition is believed complete.
+    fn watermark_ms(&self, state: &Self::Partition) -> Option<i64>;
+
+    /// What the partition's state takes of the process's memory.
+    fn state_bytes(&self, state: &Self::Partition) -> usize;
+
+    /// What the operator itself takes: caches, the chunk.
+    fn memory_bytes(&self) -> usize;
+}

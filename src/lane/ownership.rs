@@ -1,0 +1,284 @@
+//! One uninterrupted holding of one partition: its batch, its ranges, its commits.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use tokio::task::AbortHandle;
+
+use super::start::Start;
+use crate::batch::{OpenBatch, SealedBatch};
+use crate::clock::BootTime;
+use crate::observe::metrics::PartitionMetrics;
+use crate::progress::{
+    Claim, Epoch, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
+};
+use crate::sink::WriteJob;
+use crate::source::{PartitionCommit, TopicPartition};
+
+/// Ranges of one partition that may be on their way at once; at the limit the lane pauses.
+pub(super) const RANGES_MAX: usize = 8;
+/// Ranges that splitting may add: a refused batch of a million rows needs 20 to corner one.
+pub(super) const SPLIT_RANGES_MAX: usize = 48;
+
+/// A cut range that waits for the commit which names it.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    pub(super) claim: Claim,
+    pub(super) batch: SealedBatch,
+    /// Somebody may have written it before.
+    pub(super) tried_before: bool,
+    /// Which cut of the ownership made it.
+    pub(super) cut_number: u64,
+}
+
+/// See the module. `S` is what the operator keeps for the partition.
+#[derive(Debug)]
+pub(super) struct Ownership<S> {
+    pub(super) partition: TopicPartition,
+    pub(super) ledger: Ledger,
+    pub(super) state: S,
+    pub(super) epoch: Epoch,
+    pub(super) batch: OpenBatch,
+    /// Next offset to read.
+    pub(super) next: i64,
+    /// `--until`: records from here on are left to a later run.
+    pub(super) stop_at: Option<i64>,
+    /// Offsets the operator of the daemon wants passed by.
+    pub(super) skip: BTreeSet<i64>,
+    /// The partition is to be given back: nothing more is read from it.
+    pub(super) revoking: bool,
+    pub(super) unnamed: VecDeque<Unnamed>,
+    /// Jobs whose lease ended: the naming commit is repeated before they go on.
+    pub(super) to_renew: Vec<WriteJob>,
+    /// Refused ranges that wait until fewer are open.
+    pub(super) to_split: Vec<WriteJob>,
+    /// Until when inserts of the named ranges may be sent.
+    pub(super) lease_until: BootTime,
+    pub(super) metrics: PartitionMetrics,
+    /// Kafka timestamp of the last record read.
+    pub(super) last_timestamp_ms: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) committed: Option<i64>,
+    pub(super) committed_at: Instant,
+    writing: Vec<(Range, AbortHandle)>,
+    /// Exactly-once: ranges are named in a commit before they are written.
+    names_ranges: bool,
+    topic_id: String,
+    table: String,
+    replay: VecDeque<i64>,
+    look_below: i64,
+    counter: u64,
+    cut_number: u64,
+    named_number: u64,
+}
+
+/// What an ownership is made of besides [`Start`].
+#[derive(Debug)]
+pub(super) struct Beginning<S> {
+    pub(super) id: OwnershipId,
+    pub(super) partition: TopicPartition,
+    pub(super) state: S,
+    pub(super) start: Start,
+    pub(super) topic_id: String,
+    pub(super) table: String,
+    pub(super) was_committed: bool,
+    pub(super) names_ranges: bool,
+    pub(super) stop_at: Option<i64>,
+    pub(super) skip: BTreeSet<i64>,
+    pub(super) metrics: PartitionMetrics,
+    pub(super) settlements: Sender<Settlement>,
+}
+
+impl<S> Ownership<S> {
+    pub(super) fn new(beginning: Beginning<S>) -> Self {
+        let Beginning {
+            id,
+            partition,
+            state,
+            start,
+            topic_id,
+            table,
+            was_committed,
+            stop_at,
+            ..
+        } = beginning;
+        // An epoch of our own makes the metadata worth a first commit of its own.
+        let fresh = start.epoch.is_none();
+        Ownership {
+            ledger: Ledger::new(id, start.position, beginning.settlements),
+            partition,
+            state,
+            epoch: start.epoch.unwrap_or_else(|| Epoch(rand::random())),
+            batch: OpenBatch::new(),
+            next: start.read_from,
+            stop_at,
+            skip: beginning.skip,
+            revoking: false,
+            unnamed: VecDeque::new(),
+            to_renew: vec![],
+            to_split: vec![],
+            lease_until: BootTime::now(),
+            metrics: beginning.metrics,
+            last_timestamp_ms: -1,
+            leader_epoch: -1,
+            committed: (was_committed && !fresh).then_some(start.position),
+            committed_at: Instant::now(),
+            writing: vec![],
+            names_ranges: beginning.names_ranges,
+            topic_id,
+            table,
+            // Without names a predecessor's ranges are just records to be written.
+            replay: if beginning.names_ranges {
+                start.cuts.into()
+            } else {
+                VecDeque::new()
+            },
+            look_below: start.look_below,
+            counter: start.counter,
+            cut_number: 0,
+            named_number: 0,
+        }
+    }
+
+    /// Where the range that is being filled must end, because a predecessor named it so.
+    pub(super) fn replay_cut(&self) -> Option<i64> {
+        self.replay.front().copied()
+    }
+
+    /// Closes the range `[last cut, to)` with what the batch holds.
+    pub(super) fn cut(&mut self, to: i64) {
+        let replayed = self.replay.front() == Some(&to);
+        if replayed {
+            self.replay.pop_front();
+        }
+        let claim = self.ledger.cut(to);
+        let tried_before = replayed || claim.range().from < self.look_below;
+        let batch = self.batch.seal();
+        // A predecessor's name is repeated in a commit of ours: its lease was not ours.
+        self.push_unnamed(claim, batch, tried_before);
+    }
+
+    /// Replaces a refused range by two that meet at `at`; both must be named before they are sent.
+    pub(super) fn split(&mut self, job: WriteJob, at: i64) {
+        let WriteJob { claim, batch, .. } = job;
+        let (first, second) = self.ledger.split(claim.range(), at);
+        // The whole's claim is void now: the ledger no longer knows its range.
+        drop(claim);
+        self.push_unnamed(first, batch.filtered(|offset| offset < at), true);
+        self.push_unnamed(second, batch.filtered(|offset| offset >= at), true);
+    }
+
+    fn push_unnamed(&mut self, claim: Claim, batch: SealedBatch, tried_before: bool) {
+        self.cut_number += 1;
+        let cut_number = self.cut_number;
+        self.unnamed.push_back(Unnamed {
+            claim,
+            batch,
+            tried_before,
+            cut_number,
+        });
+    }
+
+    /// The next range whose name is in an acknowledged commit.
+    pub(super) fn take_named(&mut self) -> Option<Unnamed> {
+        let may_go = |u: &Unnamed| !self.names_ranges || u.cut_number <= self.named_number;
+        let index = self.unnamed.iter().position(may_go)?;
+        self.unnamed.remove(index)
+    }
+
+    /// Whether something must be said to the broker before anything else can go on.
+    pub(super) fn has_news(&self) -> bool {
+        self.committed != Some(self.ledger.position())
+            || self.names_ranges && self.named_number < self.cut_number
+            || !self.to_renew.is_empty()
+    }
+
+    /// Whether it holds anything that is not durable and committed yet.
+    pub(super) fn is_clean(&self) -> bool {
+        self.batch.is_empty() && self.ledger.open_count() == 0 && !self.has_news()
+    }
+
+    /// Whether the `--until` target is reached by reading.
+    pub(super) fn has_reached_target(&self) -> bool {
+        self.stop_at.is_some_and(|target| self.next >= target)
+    }
+
+    /// The commit that says where the partition stands, and the number of the last cut it names.
+    pub(super) fn commit(&self) -> Result<(PartitionCommit, u64, u64), MetadataError> {
+        let position = self.ledger.position();
+        // Ranges that are still to be replayed stay named.
+        let cuts = if self.names_ranges {
+            self.ledger
+                .cuts()
+                .chain(self.replay.iter().copied())
+                .collect()
+        } else {
+            vec![]
+        };
+        let counter = self.counter + 1;
+        let metadata = Metadata {
+            topic_id: self.topic_id.clone(),
+            epoch: self.epoch,
+            counter,
+            table: self.table.clone(),
+            cuts,
+        };
+        let commit = PartitionCommit {
+            partition: self.partition.clone(),
+            position,
+            leader_epoch: self.leader_epoch,
+            metadata: metadata.encode(position)?,
+        };
+        Ok((commit, self.cut_number, counter))
+    }
+
+    /// The broker has acknowledged a commit made by [`Ownership::commit`].
+    pub(super) fn committed(&mut self, position: i64, cut_number: u64, counter: u64, now: Instant) {
+        self.committed = Some(position);
+        self.named_number = self.named_number.max(cut_number);
+        self.counter = counter;
+        self.committed_at = now;
+    }
+
+    /// Moves over offsets that left nothing to write, as soon as nothing is open before them.
+    pub(super) fn pass_gap(&mut self) -> bool {
+        let is_gap = self.batch.is_empty()
+            && self.replay.is_empty()
+            && self.ledger.open_count() == 0
+            && self.next > self.ledger.position();
+        if is_gap {
+            self.ledger.pass(self.next);
+        }
+        is_gap
+    }
+
+    /// Ranges that will have to be replayed before new ones are cut.
+    pub(super) fn is_replaying(&self) -> bool {
+        !self.replay.is_empty()
+    }
+
+    pub(super) fn started_writing(&mut self, range: Range, task: AbortHandle) {
+        self.writing.retain(|(_, task)| !task.is_finished());
+        self.writing.push((range, task));
+    }
+
+    /// Whether inserts are on their way or waiting to be sent.
+    pub(super) fn ranges_open(&self) -> usize {
+        self.ledger.open_count()
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.batch.memory_bytes()
+    }
+}
+
+impl<S> Drop for Ownership<S> {
+    fn drop(&mut self) {
+        // What is under way may still reach the server: the range's name and token stand for it.
+        for (_, task) in &self.writing {
+            task.abort();
+        }
+        self.metrics.forget();
+    }
+}

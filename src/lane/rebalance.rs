@@ -1,0 +1,426 @@
+//! Partitions come and go.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::Lane;
+use super::chunk::cut_replayed;
+use super::operator::Operator;
+use super::ownership::{Beginning, Ownership};
+use super::start::{self, Facts};
+use crate::config::Delivery;
+use crate::crash::crash_point;
+use crate::halt::Halt;
+use crate::progress::{Metadata, OwnershipId, Range};
+use crate::sink::{Backoff, InsertError, Remedy};
+use crate::source::{Event, Offsets, TopicPartition, topic_id};
+
+/// Partitions that were given to us and whose past is not known yet.
+#[derive(Debug)]
+pub(super) struct Assigning {
+    partitions: Vec<TopicPartition>,
+    /// Ours already, but to be read again from the committed offset.
+    again: Vec<TopicPartition>,
+    backoff: Backoff,
+    not_before: Instant,
+}
+
+/// Partitions that are to be given back.
+#[derive(Debug)]
+pub(super) struct Revoking {
+    partitions: Vec<TopicPartition>,
+    lost: bool,
+    deadline: Instant,
+}
+
+/// Why a partition cannot begin yet.
+enum NotYet {
+    /// Something does not answer.
+    Later(String),
+    Never(Halt),
+}
+
+impl From<Halt> for NotYet {
+    fn from(halt: Halt) -> Self {
+        NotYet::Never(halt)
+    }
+}
+
+impl From<rdkafka::error::KafkaError> for NotYet {
+    fn from(error: rdkafka::error::KafkaError) -> Self {
+        NotYet::Later(format!("kafka: {error}"))
+    }
+}
+
+impl<O: Operator> Lane<O> {
+    /// Takes what librdkafka has to say.
+    pub(super) fn handle_events(&mut self, now: Instant) -> Result<(), Halt> {
+        for event in self.consumer().events() {
+            match event {
+                Event::Assigned(partitions) => self.assigned(partitions, now),
+                Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
+                Event::Committed(result) => self.commit_answered(&result, now)?,
+                Event::Error {
+                    code,
+                    text,
+                    fatal: true,
+                } => {
+                    let code = code.map(|c| c.to_string()).unwrap_or_default();
+                    return Err(Halt::new("kafka_fatal", format!("kafka: {code}: {text}")));
+                }
+                Event::Error {
+                    code: _,
+                    text,
+                    fatal: false,
+                } => {
+                    self.shared.board.error(&format!("kafka: {text}"));
+                    tracing::warn!(
+                        pipeline = self.pipeline.name,
+                        error = text,
+                        "kafka reports trouble"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, partitions: Vec<TopicPartition>, now: Instant) {
+        self.metrics.rebalances.increment(1);
+        self.board.set_joined(true);
+        tracing::info!(
+            pipeline = self.pipeline.name,
+            lane = self.number,
+            partitions = list(&partitions),
+            "partitions assigned"
+        );
+        self.assigning(now).partitions.extend(partitions);
+    }
+
+    fn assigning(&mut self, now: Instant) -> &mut Assigning {
+        self.assigning.get_or_insert_with(|| Assigning {
+            partitions: vec![],
+            again: vec![],
+            backoff: Backoff::new(),
+            not_before: now,
+        })
+    }
+
+    /// Ends an ownership and reads its partition again from the committed offset.
+    pub(super) fn rewind(&mut self, id: OwnershipId, why: &str, now: Instant) {
+        let Some(index) = self.owned.iter().position(|o| o.ledger.ownership() == id) else {
+            return;
+        };
+        let own = self.owned.swap_remove(index);
+        tracing::warn!(partition = %own.partition, why, "reading the partition again from its committed offset");
+        self.committer.retain(|ownership| ownership != id);
+        if !own.revoking {
+            let partition = own.partition.clone();
+            self.assigning(now).again.push(partition);
+        }
+    }
+
+    /// Begins the partitions that were assigned, once everything about them is known.
+    pub(super) fn try_begin_assigned(&mut self, now: Instant) -> Result<(), Halt> {
+        let Some(mut assigning) = self.assigning.take_if(|a| now >= a.not_before) else {
+            return Ok(());
+        };
+        // A commit in doubt may still change what the broker would tell.
+        if !self.committer.is_idle() && !assigning.again.is_empty() {
+            self.assigning = Some(assigning);
+            return Ok(());
+        }
+        let all: Vec<_> = assigning
+            .partitions
+            .iter()
+            .chain(&assigning.again)
+            .cloned()
+            .collect();
+        match self.ownerships(&all) {
+            Ok(owned) => {
+                self.begin(owned, &assigning);
+                Ok(())
+            }
+            Err(NotYet::Never(halt)) => Err(halt),
+            Err(NotYet::Later(why)) => {
+                let wait = assigning.backoff.next_wait();
+                self.shared.board.error(&why);
+                tracing::warn!(
+                    pipeline = self.pipeline.name,
+                    error = why,
+                    wait_ms = wait.as_millis() as u64,
+                    "cannot begin the assigned partitions yet"
+                );
+                assigning.not_before = Instant::now() + wait;
+                self.assigning = Some(assigning);
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, owned: Vec<Ownership<O::Partition>>, assigning: &Assigning) {
+        let is_again = |o: &Ownership<O::Partition>| assigning.again.contains(&o.partition);
+        let (again, fresh): (Vec<_>, Vec<_>) = owned.into_iter().partition(is_again);
+        let positions: Vec<_> = fresh
+            .iter()
+            .map(|o| (o.partition.clone(), o.next))
+            .collect();
+        if let Err(error) = self.consumer().assign(&positions) {
+            // The group has moved on: the revocation is on its way, and nothing was read.
+            tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
+        }
+        for own in again {
+            match self.consumer().seek(&own.partition, own.next) {
+                Ok(()) => self.owned.push(own),
+                Err(error) => {
+                    tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
+                    let partition = own.partition.clone();
+                    self.assigning(Instant::now() + Duration::from_millis(500))
+                        .again
+                        .push(partition);
+                }
+            }
+        }
+        self.owned.extend(fresh);
+        for own in &mut self.owned {
+            // Ranges whose records the log has dropped are complete without reading.
+            let next = own.next;
+            cut_replayed(own, next);
+        }
+        crash_point!("after_assign");
+    }
+
+    fn ownerships(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Ownership<O::Partition>>, NotYet> {
+        if partitions.is_empty() {
+            return Ok(vec![]);
+        }
+        let timeout = self.shared.kafka_timeout;
+        let committed = self.consumer().committed(partitions, timeout)?;
+        let mut topic_ids = std::collections::HashMap::new();
+        let mut owned = vec![];
+        for (partition, offsets) in partitions.iter().zip(committed) {
+            if !topic_ids.contains_key(&partition.topic) {
+                let id = topic_id(self.consumer().client(), &partition.topic, timeout)
+                    .map_err(NotYet::Later)?;
+                topic_ids.insert(partition.topic.clone(), id);
+            }
+            let id = topic_ids[&partition.topic].clone();
+            owned.push(self.ownership(partition, &offsets, id)?);
+        }
+        Ok(owned)
+    }
+
+    fn ownership(
+        &mut self,
+        partition: &TopicPartition,
+        offsets: &Offsets,
+        topic_id: String,
+    ) -> Result<Ownership<O::Partition>, NotYet> {
+        let log = self
+            .consumer()
+            .watermarks(partition, self.shared.kafka_timeout)?;
+        let table = self.sink.target().label.clone();
+        let facts = Facts {
+            partition,
+            group_id: &self.pipeline.group_id,
+            table: &table,
+            start_offset: self.pipeline.start_offset,
+            committed: offsets.position,
+            metadata: &offsets.metadata,
+            topic_id: &topic_id,
+            log,
+            highest_written: self.highest_written(partition, offsets, &table)?,
+            was_started: self.was_started(partition, &topic_id),
+            deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
+        };
+        let start = start::decide(&facts)?;
+        tracing::info!(
+            %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
+        );
+        self.next_ownership += 1;
+        let targets = self.shared.targets.as_ref();
+        // A partition made after `--until` was resolved is wholly left to a later run.
+        let stop_at = targets.map(|t| t.get(partition).map_or(0, |target| target.offset));
+        let is_here = |place: &&(String, i32, i64)| {
+            place.0 == *partition.topic && place.1 == partition.partition
+        };
+        Ok(Ownership::new(Beginning {
+            id: OwnershipId(self.next_ownership),
+            state: self.operator.begin(partition),
+            start,
+            topic_id,
+            table,
+            was_committed: offsets.position.is_some(),
+            names_ranges: self.pipeline.delivery == Delivery::ExactlyOnce,
+            stop_at,
+            skip: self
+                .pipeline
+                .dead_letter
+                .skip
+                .iter()
+                .filter(is_here)
+                .map(|p| p.2)
+                .collect(),
+            metrics: self
+                .metrics
+                .partition(&partition.topic, partition.partition),
+            settlements: self.settlements.0.clone(),
+            partition: partition.clone(),
+        }))
+    }
+
+    /// Asked only where the commit does not carry metadata of ours for this very table.
+    fn highest_written(
+        &self,
+        partition: &TopicPartition,
+        offsets: &Offsets,
+        table: &str,
+    ) -> Result<Option<i64>, NotYet> {
+        let ours = offsets
+            .position
+            .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
+        if !self.shared.has_provenance || ours.is_some_and(|m| m.is_for_table(table)) {
+            return Ok(None);
+        }
+        let query = self
+            .shared
+            .client
+            .highest_offset(&self.sink.target().sql, partition);
+        self.runtime
+            .block_on(query)
+            .map_err(|e| self.not_looked_up(&e))
+    }
+
+    fn deleted_part_is_written(
+        &self,
+        partition: &TopicPartition,
+        offsets: &Offsets,
+        low: i64,
+    ) -> Result<bool, NotYet> {
+        let Some(position) = offsets
+            .position
+            .filter(|p| *p < low && self.shared.has_provenance)
+        else {
+            return Ok(false);
+        };
+        let range = Range {
+            from: position,
+            to: low,
+        };
+        let query = self
+            .shared
+            .client
+            .offsets_in(0, &self.sink.target().sql, partition, range);
+        let mut found = self
+            .runtime
+            .block_on(query)
+            .map_err(|e| self.not_looked_up(&e))?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(i64::try_from(found.len()).is_ok_and(|count| count == low - position))
+    }
+
+    fn not_looked_up(&self, error: &InsertError) -> NotYet {
+        match error.remedy {
+            Remedy::Halt(reason) => {
+                NotYet::Never(Halt::refused(reason, &self.sink.target().label, error))
+            }
+            _ => NotYet::Later(format!("clickhouse: {error}")),
+        }
+    }
+
+    /// Whether this instance has committed this very topic's partition before.
+    fn was_started(&self, partition: &TopicPartition, topic_id: &str) -> bool {
+        std::fs::read_to_string(self.marker(partition)).is_ok_and(|id| id.trim() == topic_id)
+    }
+
+    /// The file that says so.
+    pub(super) fn marker(&self, partition: &TopicPartition) -> PathBuf {
+        let name = format!("{}-{}.started", partition.topic, partition.partition);
+        self.shared.state_dir.join(name)
+    }
+
+    fn revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
+        self.metrics.rebalances.increment(1);
+        tracing::info!(
+            pipeline = self.pipeline.name,
+            lane = self.number,
+            lost,
+            partitions = list(&partitions),
+            "partitions revoked"
+        );
+        crash_point!("before_revoke");
+        self.forget_unbegun(&partitions);
+        for own in self
+            .owned
+            .iter_mut()
+            .filter(|o| partitions.contains(&o.partition))
+        {
+            own.revoking = true;
+        }
+        if lost {
+            self.owned.retain(|o| !partitions.contains(&o.partition));
+        }
+        let deadline = now + self.pipeline.revoke_timeout;
+        self.revoking = Some(Revoking {
+            partitions,
+            lost,
+            deadline,
+        });
+    }
+
+    /// Partitions that go before they began: assigned nowhere, so that they can be unassigned.
+    fn forget_unbegun(&mut self, revoked: &[TopicPartition]) {
+        let Some(assigning) = &mut self.assigning else {
+            return;
+        };
+        assigning.again.retain(|p| !revoked.contains(p));
+        let is_revoked = |p: &TopicPartition| revoked.contains(p);
+        let (unbegun, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut assigning.partitions)
+            .into_iter()
+            .partition(is_revoked);
+        assigning.partitions = kept;
+        if unbegun.is_empty() {
+            return;
+        }
+        // The client answers a revocation only of what it was told to read. Nobody will look at
+        // what arrives until then.
+        let nowhere: Vec<_> = unbegun.into_iter().map(|p| (p, i64::MAX)).collect();
+        if let Err(error) = self.consumer().assign(&nowhere) {
+            tracing::debug!(%error, "assignment refused before a revocation");
+        }
+    }
+
+    /// Gives revoked partitions back once what they have on its way has settled, or in time.
+    pub(super) fn try_let_go(&mut self, now: Instant) -> Result<(), Halt> {
+        let Some(revoking) = &self.revoking else {
+            return Ok(());
+        };
+        let is_settled = |o: &Ownership<O::Partition>| o.ranges_open() == 0 && !o.has_news();
+        let waits = !revoking.lost
+            && now < revoking.deadline
+            && self.owned.iter().any(|o| o.revoking && !is_settled(o));
+        // An answer that is still to come must not meet the next generation.
+        if waits || self.committer.is_in_flight() {
+            return Ok(());
+        }
+        let revoking = self.revoking.take().expect("just seen");
+        self.owned
+            .retain(|o| !revoking.partitions.contains(&o.partition));
+        let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
+        self.committer.retain(|id| owned.contains(&id));
+        if let Err(error) = self.consumer().unassign(&revoking.partitions) {
+            tracing::warn!(pipeline = self.pipeline.name, %error, "unassignment refused");
+        }
+        crash_point!("after_revoke");
+        Ok(())
+    }
+}
+
+fn list(partitions: &[TopicPartition]) -> String {
+    let names: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}

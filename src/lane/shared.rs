@@ -1,0 +1,129 @@
+//! What lanes share with each other and with the daemon.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::DeadLetterRatio;
+use super::lookups::LookupAccess;
+use super::operator::Operator;
+use crate::batch::Pace;
+use crate::config::Pipeline;
+use crate::memory::MemoryBudget;
+use crate::observe::board::{LaneBoard, PipelineBoard};
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::{ClickHouseClient, Sink};
+use crate::source::{Consumer, TopicPartition};
+
+/// What one lane is made of.
+pub(crate) struct LaneParts<O: Operator> {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) shared: Arc<PipelineShared>,
+    pub(crate) sink: Arc<Sink>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) board: Arc<LaneBoard>,
+    pub(crate) stop: Stop,
+    pub(crate) number: u16,
+    pub(crate) consumer: Consumer,
+    pub(crate) operator: O,
+    pub(crate) lookup: Option<LookupAccess>,
+}
+
+/// What the lanes of one pipeline share.
+#[derive(Debug)]
+pub(crate) struct PipelineShared {
+    pub(crate) metrics: PipelineMetrics,
+    pub(crate) board: Arc<PipelineBoard>,
+    pub(crate) ratio: DeadLetterRatio,
+    pub(crate) pace: Pace,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) client: ClickHouseClient,
+    /// Whether the table has `_topic`, `_partition` and `_offset`.
+    pub(crate) has_provenance: bool,
+    /// Where this pipeline's files lie.
+    pub(crate) state_dir: PathBuf,
+    /// `--until`: where each partition ends, fixed at the start.
+    pub(crate) targets: Option<HashMap<TopicPartition, Target>>,
+    /// How long calls to Kafka may take that the lane waits for.
+    pub(crate) kafka_timeout: Duration,
+    pub(crate) was_stretched: AtomicBool,
+}
+
+impl PipelineShared {
+    /// Says so, once, when the flush interval stretches and when it relaxes again.
+    pub(super) fn note_stretch(&self) {
+        let is_stretched = self.pace.is_stretched();
+        if self.was_stretched.swap(is_stretched, Ordering::Relaxed) != is_stretched {
+            tracing::warn!(
+                pipeline = self.board.name(),
+                interval_ms = self.pace.interval().as_millis() as u64,
+                is_stretched,
+                "the flush interval follows pipeline.batch.inserts_per_second_max"
+            );
+        }
+    }
+}
+
+/// Where `--until` ends one partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    /// The first offset that is left to a later run.
+    pub(crate) offset: i64,
+    /// The log's first offset when that was decided: nothing before it could be read.
+    pub(crate) log_start: i64,
+}
+
+/// How the daemon tells lanes to stop.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    state: Arc<StopState>,
+}
+
+#[derive(Debug, Default)]
+struct StopState {
+    draining: AtomicBool,
+    deadline: Mutex<Option<Instant>>,
+}
+
+impl Stop {
+    /// Stop reading, finish what was read until `deadline`, leave.
+    pub(crate) fn drain(&self, deadline: Instant) {
+        *self
+            .state
+            .deadline
+            .lock()
+            .expect("no holder of this lock panics") = Some(deadline);
+        self.state.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether a drain has taken longer than it may.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        let deadline = self
+            .state
+            .deadline
+            .lock()
+            .expect("no holder of this lock panics");
+        deadline.is_some_and(|at| now >= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_seen_by_every_clone() {
+        let stop = Stop::default();
+        let seen = stop.clone();
+        let now = Instant::now();
+        stop.drain(now + Duration::from_secs(1));
+        assert!(seen.is_draining() && !seen.is_overdue(now));
+        assert!(seen.is_overdue(now + Duration::from_secs(2)));
+    }
+}

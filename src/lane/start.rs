@@ -1,0 +1,364 @@
+//! Where to begin reading a partition that was just given to us: a pure decision.
+
+use crate::config::StartOffset;
+use crate::halt::Halt;
+use crate::progress::{Epoch, Metadata};
+use crate::source::TopicPartition;
+
+/// What is known about a partition before its first record is read.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) partition: &'a TopicPartition,
+    pub(super) group_id: &'a str,
+    /// `database.table`.
+    pub(super) table: &'a str,
+    pub(super) start_offset: StartOffset,
+    /// The group's committed offset, if any, and the text beside it.
+    pub(super) committed: Option<i64>,
+    pub(super) metadata: &'a str,
+    pub(super) topic_id: &'a str,
+    /// First offset in the log, and the last stable offset.
+    pub(super) log: (i64, i64),
+    /// Highest offset of this partition among the table's rows; `None` without rows, or where the
+    /// table does not say.
+    pub(super) highest_written: Option<i64>,
+    /// Whether this instance has committed this very topic before.
+    pub(super) was_started: bool,
+    /// Whether every offset from the committed one to the start of the log is in the table.
+    pub(super) deleted_part_is_written: bool,
+}
+
+/// How an ownership begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The settled prefix ends here.
+    pub(super) position: i64,
+    /// First offset to fetch; later than `position` only where the log was cut meanwhile.
+    pub(super) read_from: i64,
+    /// Carried on from the commit; `None`: draw a new one.
+    pub(super) epoch: Option<Epoch>,
+    pub(super) counter: u64,
+    /// End offsets of the ranges the predecessor named, which are replayed as they are.
+    pub(super) cuts: Vec<i64>,
+    /// Ranges that begin below this are looked up before they are written.
+    pub(super) look_below: i64,
+}
+
+/// Decides, or says why nobody but an operator can.
+pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
+    let Some(position) = facts.committed else {
+        return first_start(facts);
+    };
+    let place = facts.partition;
+    let metadata = Metadata::decode(facts.metadata, position).map_err(|error| {
+        let advice = format!(
+            "{place}: group {}: {error}: drain with the version that wrote it, or reset the \
+             group's offset",
+            facts.group_id
+        );
+        Halt::new("metadata", advice)
+    })?;
+    let start = match metadata {
+        Some(metadata) => resume(facts, position, metadata)?,
+        // Another program's commit, or a reset: what the table already has is looked up first.
+        None => Start {
+            position,
+            read_from: position,
+            epoch: None,
+            counter: 0,
+            cuts: vec![],
+            look_below: facts.highest_written.map_or(0, |highest| highest + 1),
+        },
+    };
+    within_log(facts, start)
+}
+
+fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start, Halt> {
+    let place = facts.partition;
+    let known = |id: &str| id != "-";
+    if known(&metadata.topic_id) && known(facts.topic_id) && metadata.topic_id != facts.topic_id {
+        let advice = format!(
+            "{place}: the topic was deleted and created again (id {} is now {}), so offset \
+             {position} of group {} means nothing in it: reset the group's offsets for this \
+             topic, or take another group_id",
+            metadata.topic_id, facts.topic_id, facts.group_id
+        );
+        return Err(Halt::new("topic_changed", advice));
+    }
+    let same_table = metadata.is_for_table(facts.table);
+    if !same_table && !metadata.cuts.is_empty() {
+        let advice = format!(
+            "{place}: ranges of table {} are unfinished and the configuration names {}: drain \
+             with the old configuration first",
+            metadata.table, facts.table
+        );
+        return Err(Halt::new("target_changed", advice));
+    }
+    let look_below = metadata.cuts.last().copied().unwrap_or(0);
+    Ok(Start {
+        position,
+        read_from: position,
+        epoch: same_table.then_some(metadata.epoch),
+        counter: metadata.counter,
+        cuts: metadata.cuts,
+        look_below: if same_table {
+            look_below
+        } else {
+            facts.highest_written.map_or(0, |highest| highest + 1)
+        },
+    })
+}
+
+fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
+    let (low, high) = facts.log;
+    let Facts {
+        partition,
+        group_id,
+        ..
+    } = facts;
+    if start.position > high {
+        let advice = format!(
+            "{partition}: group {group_id} has committed offset {} and the log ends at {high}: \
+             records were lost by the cluster or the topic is another; reset the group's offset \
+             once you know which",
+            start.position
+        );
+        return Err(Halt::new("out_of_range", advice));
+    }
+    if start.position >= low {
+        return Ok(start);
+    }
+    if facts.deleted_part_is_written {
+        return Ok(Start {
+            read_from: low,
+            ..start
+        });
+    }
+    let advice = format!(
+        "{partition}: offsets {} to {} were deleted before group {group_id} read them: raise the \
+         topic's retention; to go on without them reset the group's offset to {low}",
+        start.position,
+        low - 1
+    );
+    Err(Halt::new("out_of_range", advice))
+}
+
+fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
+    let Facts {
+        partition,
+        group_id,
+        table,
+        ..
+    } = facts;
+    let trace = match (facts.highest_written, facts.was_started) {
+        (Some(highest), _) => Some(format!("table {table} has its rows up to offset {highest}")),
+        (None, true) => Some("this instance has committed it before".to_owned()),
+        (None, false) => None,
+    };
+    if let Some(trace) = trace {
+        let advice = format!(
+            "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
+             expired or were deleted; set them with kafka-consumer-groups --reset-offsets \
+             --to-offset (records already in the table are recognised), or take another group_id"
+        );
+        return Err(Halt::new("offsets_vanished", advice));
+    }
+    let (low, high) = facts.log;
+    let position = match facts.start_offset {
+        StartOffset::Earliest => low,
+        StartOffset::Latest => high,
+        StartOffset::Fail => {
+            let advice = format!(
+                "{partition}: group {group_id} has no committed offset and start_offset = \
+                 \"fail\": commit one, or choose earliest or latest"
+            );
+            return Err(Halt::new("no_offset", advice));
+        }
+    };
+    Ok(Start {
+        position,
+        read_from: position,
+        epoch: None,
+        counter: 0,
+        cuts: vec![],
+        look_below: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> TopicPartition {
+        TopicPartition {
+            topic: "clicks".into(),
+            partition: 3,
+        }
+    }
+
+    fn facts(partition: &TopicPartition) -> Facts<'_> {
+        Facts {
+            partition,
+            group_id: "g",
+            table: "db.t",
+            start_offset: StartOffset::Earliest,
+            committed: None,
+            metadata: "",
+            topic_id: "idA",
+            log: (10, 100),
+            highest_written: None,
+            was_started: false,
+            deleted_part_is_written: false,
+        }
+    }
+
+    fn text(cuts: Vec<i64>) -> String {
+        let metadata = Metadata {
+            topic_id: "idA".into(),
+            epoch: Epoch(5),
+            counter: 9,
+            table: "db.t".into(),
+            cuts,
+        };
+        metadata.encode(50).unwrap()
+    }
+
+    fn reason(facts: &Facts<'_>) -> &'static str {
+        decide(facts).expect_err("a halt").reason
+    }
+
+    #[test]
+    fn the_very_first_start_is_where_the_configuration_says() {
+        let p = partition();
+        assert_eq!(decide(&facts(&p)).unwrap().position, 10);
+        let latest = Facts {
+            start_offset: StartOffset::Latest,
+            ..facts(&p)
+        };
+        assert_eq!(decide(&latest).unwrap().position, 100);
+        assert_eq!(
+            reason(&Facts {
+                start_offset: StartOffset::Fail,
+                ..facts(&p)
+            }),
+            "no_offset"
+        );
+    }
+
+    #[test]
+    fn a_vanished_offset_halts_where_rows_or_a_marker_tell_of_an_earlier_run() {
+        let p = partition();
+        assert_eq!(
+            reason(&Facts {
+                highest_written: Some(7),
+                ..facts(&p)
+            }),
+            "offsets_vanished"
+        );
+        assert_eq!(
+            reason(&Facts {
+                was_started: true,
+                ..facts(&p)
+            }),
+            "offsets_vanished"
+        );
+    }
+
+    #[test]
+    fn named_ranges_are_replayed_with_the_epoch_they_were_named_under() {
+        let p = partition();
+        let metadata = text(vec![60, 80]);
+        let facts = Facts {
+            committed: Some(50),
+            metadata: &metadata,
+            ..facts(&p)
+        };
+        let expected = Start {
+            position: 50,
+            read_from: 50,
+            epoch: Some(Epoch(5)),
+            counter: 9,
+            cuts: vec![60, 80],
+            look_below: 80,
+        };
+        assert_eq!(decide(&facts).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_reset_group_looks_up_what_the_table_already_has() {
+        let p = partition();
+        let facts = Facts {
+            committed: Some(10),
+            metadata: "",
+            highest_written: Some(70),
+            ..facts(&p)
+        };
+        let start = decide(&facts).unwrap();
+        assert_eq!((start.epoch, start.look_below), (None, 71));
+    }
+
+    #[test]
+    fn another_topic_of_the_same_name_halts() {
+        let p = partition();
+        let metadata = text(vec![]);
+        let facts = Facts {
+            committed: Some(50),
+            metadata: &metadata,
+            topic_id: "idB",
+            ..facts(&p)
+        };
+        assert_eq!(reason(&facts), "topic_changed");
+    }
+
+    #[test]
+    fn another_table_halts_while_ranges_are_unfinished_and_starts_afresh_after() {
+        let p = partition();
+        let open = text(vec![60]);
+        let drained = text(vec![]);
+        let with = |metadata| Facts {
+            committed: Some(50),
+            metadata,
+            table: "db.other",
+            highest_written: Some(20),
+            ..facts(&p)
+        };
+        assert_eq!(reason(&with(&open)), "target_changed");
+        let start = decide(&with(&drained)).unwrap();
+        assert_eq!((start.epoch, start.look_below), (None, 21));
+    }
+
+    #[test]
+    fn offsets_outside_the_log_halt_unless_the_table_has_them() {
+        let p = partition();
+        let below = Facts {
+            committed: Some(4),
+            ..facts(&p)
+        };
+        assert_eq!(reason(&below), "out_of_range");
+        let written = Facts {
+            committed: Some(4),
+            deleted_part_is_written: true,
+            ..facts(&p)
+        };
+        let start = decide(&written).unwrap();
+        assert_eq!((start.position, start.read_from), (4, 10));
+        assert_eq!(
+            reason(&Facts {
+                committed: Some(101),
+                ..facts(&p)
+            }),
+            "out_of_range"
+        );
+    }
+
+    #[test]
+    fn metadata_of_a_later_version_halts() {
+        let p = partition();
+        let facts = Facts {
+            committed: Some(50),
+            metadata: "sw9 x",
+            ..facts(&p)
+        };
+        assert_eq!(reason(&facts), "metadata");
+    }
+}

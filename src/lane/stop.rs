@@ -1,0 +1,112 @@
+//! When a lane is done, and how it leaves its group.
+
+use std::time::{Duration, Instant};
+
+use super::Lane;
+use super::operator::Operator;
+use super::ownership::Ownership;
+use crate::crash::crash_point;
+use crate::source::{Event, TopicPartition};
+
+/// How often the group is asked whether the partitions of others have reached their targets.
+const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(300);
+/// How long leaving may take when the broker does not answer.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl<O: Operator> Lane<O> {
+    /// False once the lane has nothing left to do.
+    pub(super) fn is_still_wanted(&mut self, now: Instant) -> Result<bool, crate::halt::Halt> {
+        if self.stop.is_draining() {
+            if !self.held.is_empty() {
+                self.drop_held();
+            }
+            return Ok(!self.is_drained() && !self.stop.is_overdue(now));
+        }
+        if self.shared.targets.is_none() {
+            return Ok(true);
+        }
+        for own in self.owned.iter().filter(|o| o.has_reached_target()) {
+            // Harmless when repeated; the records after the target are not wanted.
+            let _ = self.consumer().stop_fetching(&own.partition);
+        }
+        let is_done = |o: &Ownership<O::Partition>| o.has_reached_target() && o.is_clean();
+        let is_idle = self.held.is_empty() && self.assigning.is_none() && self.revoking.is_none();
+        let mine = is_idle && self.committer.is_idle() && self.owned.iter().all(is_done);
+        Ok(!(mine && self.group_is_done(now)))
+    }
+
+    fn is_drained(&self) -> bool {
+        // A predecessor's range that was not read to its end stays named for the next start.
+        let is_done = |o: &Ownership<O::Partition>| {
+            o.ranges_open() == 0 && !o.has_news() && (o.batch.is_empty() || o.is_replaying())
+        };
+        self.owned.iter().all(is_done) && !self.committer.is_in_flight()
+    }
+
+    /// Whether every partition of the pipeline is committed up to its target, by whichever member.
+    fn group_is_done(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .last_group_check
+            .is_none_or(|at| now >= at + GROUP_CHECK_INTERVAL);
+        let Some(targets) = self.shared.targets.as_ref().filter(|_| is_due) else {
+            return false;
+        };
+        let unread: Vec<TopicPartition> = targets
+            .iter()
+            .filter(|(_, t)| t.offset > t.log_start)
+            .map(|(p, _)| p.clone())
+            .collect();
+        let committed = self
+            .consumer()
+            .committed(&unread, self.shared.kafka_timeout);
+        let done = committed.is_ok_and(|committed| {
+            let reached = |(p, c): (&TopicPartition, &crate::source::Offsets)| {
+                c.position
+                    .is_some_and(|position| position >= targets[p].offset)
+            };
+            unread.iter().zip(&committed).all(reached)
+        });
+        self.last_group_check = Some(now);
+        done
+    }
+
+    /// Leaves the group. What is not durable stays for the next owner.
+    pub(super) fn leave(&mut self, in_good_order: bool) {
+        crash_point!("before_leave");
+        self.board.turned();
+        self.drop_held();
+        self.owned.clear();
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        // An answer that is still to come must not meet the next generation.
+        while self.committer.is_in_flight() && Instant::now() < deadline {
+            for event in self.consumer().events() {
+                if let Event::Committed(result) = event {
+                    let _ = self.committer.answered(&result, Instant::now());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.consumer().unsubscribe();
+        let mut left = false;
+        while !left && Instant::now() < deadline {
+            for event in self.consumer().events() {
+                if let Event::Revoked { partitions, .. } = event {
+                    let _ = self.consumer().unassign(&partitions);
+                    left = true;
+                }
+            }
+            // Without an assignment there is no revocation to wait for.
+            left |= self.consumer().assigned_count() == 0;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.consumer = None;
+        self.shared.pace.busy_changed(self.busy_partitions, 0);
+        self.busy_partitions = 0;
+        tracing::info!(
+            pipeline = self.pipeline.name,
+            lane = self.number,
+            in_good_order,
+            "left the group"
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! Ranges are cut, named by a commit, written, settled and committed.
+
+use std::time::{Duration, Instant};
+
+use super::commit::{Answer, Entry};
+use super::operator::Operator;
+use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX, Unnamed};
+use super::{Lane, Message};
+use crate::batch::SealedBatch;
+use crate::crash::crash_point;
+use crate::decode::Reason;
+use crate::halt::Halt;
+use crate::progress::insert::Attempts;
+use crate::progress::{Metadata, OwnershipId};
+use crate::sink::{self, DeadLetter, Delivery, InsertError, Outcome, Stage, WriteJob};
+use crate::source::{CommitResult, fetch_record};
+
+/// Offsets of an idle group expire after a week by default.
+const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+
+/// A refused row's record, read again.
+#[derive(Debug)]
+pub(super) struct Original {
+    ownership: OwnershipId,
+    job: WriteJob,
+    letter: Result<DeadLetter, Halt>,
+}
+
+impl<O: Operator> Lane<O> {
+    /// Cuts batches that are old, that must end now, or that memory has no room for.
+    pub(super) fn cut_by_time(&mut self, now: Instant) {
+        let interval = self.shared.pace.interval();
+        let is_draining = self.stop.is_draining();
+        let mut cut_any = false;
+        for own in self
+            .owned
+            .iter_mut()
+            .filter(|o| !o.revoking && !o.is_replaying())
+        {
+            let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
+            if own.batch.is_empty() {
+                own.pass_gap();
+            } else if is_old || is_draining || own.has_reached_target() {
+                let to = own.next;
+                own.cut(to);
+                cut_any = true;
+            }
+        }
+        if self.shared.memory.is_tight() {
+            cut_any |= self.cut_largest();
+        }
+        if cut_any {
+            crash_point!("after_seal");
+        }
+        let busy = self.owned.iter().filter(|o| !o.batch.is_empty()).count();
+        self.shared.pace.busy_changed(self.busy_partitions, busy);
+        self.busy_partitions = busy;
+        self.holds
+            .batches
+            .resize(self.owned.iter().map(Ownership::memory_bytes).sum());
+    }
+
+    fn cut_largest(&mut self) -> bool {
+        let may_cut = |o: &&mut Ownership<O::Partition>| {
+            !o.revoking && !o.is_replaying() && !o.batch.is_empty()
+        };
+        // What is small already gives little back and costs an insert of its own.
+        let worth = |o: &&mut Ownership<O::Partition>| o.memory_bytes() >= 1 << 20;
+        let largest = self
+            .owned
+            .iter_mut()
+            .filter(may_cut)
+            .filter(worth)
+            .max_by_key(|o| o.memory_bytes());
+        let Some(own) = largest else { return false };
+        let to = own.next;
+        own.cut(to);
+        true
+    }
+
+    /// Sends the next commit, if there is something to say and none is on its way.
+    pub(super) fn commit(&mut self, now: Instant) -> Result<(), Halt> {
+        if let Some(entries) = self.committer.due(now) {
+            let commits: Vec<_> = entries.iter().map(|e| e.commit.clone()).collect();
+            if let Err(error) = self.consumer().commit(&commits) {
+                tracing::debug!(%error, "commit not sent");
+                self.committer.not_sent(now);
+            }
+            return Ok(());
+        }
+        if !self.committer.is_idle() {
+            return Ok(());
+        }
+        let is_due = |o: &&Ownership<O::Partition>| {
+            o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
+        };
+        let mut entries = vec![];
+        for own in self.owned.iter().filter(is_due) {
+            let (commit, cut_number, counter) = own.commit().map_err(|error| {
+                Halt::new(
+                    "metadata",
+                    format!("{}: {error}: lower batch.rows_max", own.partition),
+                )
+            })?;
+            entries.push(Entry {
+                ownership: own.ledger.ownership(),
+                commit,
+                cut_number,
+                counter,
+            });
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        crash_point!("before_commit");
+        let commits: Vec<_> = entries.iter().map(|e| e.commit.clone()).collect();
+        let sent = self.consumer().commit(&commits);
+        self.committer.sending(entries);
+        if let Err(error) = sent {
+            tracing::warn!(pipeline = self.pipeline.name, %error, "commit not sent, trying again");
+            self.committer.not_sent(now);
+        }
+        Ok(())
+    }
+
+    /// The broker has answered a commit.
+    pub(super) fn commit_answered(
+        &mut self,
+        result: &CommitResult,
+        now: Instant,
+    ) -> Result<(), Halt> {
+        let answer = self.committer.answered(result, now)?;
+        let (entries, sent_at, doubtful) = match answer {
+            Answer::Done {
+                entries,
+                sent_at,
+                doubtful,
+            } => (entries, sent_at, doubtful),
+            Answer::Again => {
+                self.metrics.commit("error");
+                let error = result
+                    .error
+                    .or_else(|| result.partitions.first().map(|p| p.code));
+                tracing::warn!(
+                    pipeline = self.pipeline.name,
+                    ?error,
+                    "commit failed, repeating it"
+                );
+                return Ok(());
+            }
+            Answer::Stray => return Ok(()),
+        };
+        self.metrics.commit("ok");
+        if doubtful || !self.metadata_is_kept {
+            self.read_back(&entries, now)?;
+        }
+        let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
+        for entry in entries {
+            let marker = self.marker(&entry.commit.partition);
+            let Some(own) = self.owned_by(entry.ownership) else {
+                continue;
+            };
+            if own.committed.is_none() {
+                write_marker(&marker, &entry.commit.metadata);
+            }
+            own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
+            own.lease_until = lease_until;
+        }
+        if self.owned.iter().any(|o| !o.unnamed.is_empty()) {
+            crash_point!("after_naming_commit");
+        }
+        crash_point!("after_commit");
+        Ok(())
+    }
+
+    /// Compares what the broker keeps with what was committed.
+    fn read_back(&mut self, entries: &[Entry], now: Instant) -> Result<(), Halt> {
+        let partitions: Vec<_> = entries.iter().map(|e| e.commit.partition.clone()).collect();
+        let read = self
+            .consumer()
+            .committed(&partitions, self.shared.kafka_timeout);
+        let kept = match read {
+            Ok(kept) => kept,
+            Err(error) => {
+                // Nothing is lost by looking again after the next commit.
+                tracing::warn!(pipeline = self.pipeline.name, %error, "commit not read back yet");
+                return Ok(());
+            }
+        };
+        for (entry, kept) in entries.iter().zip(kept) {
+            if kept.metadata == entry.commit.metadata {
+                self.metadata_is_kept = true;
+                continue;
+            }
+            let place = &entry.commit.partition;
+            let theirs = kept
+                .position
+                .and_then(|p| Metadata::decode(&kept.metadata, p).ok()?);
+            if theirs.is_some_and(|m| m.counter > entry.counter) {
+                self.rewind(
+                    entry.ownership,
+                    "another member has committed it meanwhile",
+                    now,
+                );
+            } else if kept.metadata.is_empty()
+                && self.pipeline.delivery == crate::config::Delivery::ExactlyOnce
+            {
+                let advice = format!(
+                    "{place}: the broker does not keep commit metadata, which exactly_once needs: \
+                     use Apache Kafka or a broker that keeps it, or delivery = \"at_least_once\""
+                );
+                return Err(Halt::new("metadata_lost", advice));
+            } else {
+                self.rewind(entry.ownership, "the broker tells of another commit", now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends every range whose name is safe.
+    pub(super) fn write_named(&mut self) {
+        let exactly_once = self.pipeline.delivery == crate::config::Delivery::ExactlyOnce;
+        for index in 0..self.owned.len() {
+            let own = &mut self.owned[index];
+            let lease_until = own.lease_until;
+            // A commit that is to be repeated for them has been acknowledged when nothing is new.
+            let mut jobs =
+                if self.committer.is_idle() && crate::clock::BootTime::now() < lease_until {
+                    std::mem::take(&mut own.to_renew)
+                } else {
+                    vec![]
+                };
+            for job in &mut jobs {
+                if let Delivery::ExactlyOnce {
+                    lease_until: until, ..
+                } = &mut job.delivery
+                {
+                    *until = lease_until;
+                }
+            }
+            while let Some(Unnamed {
+                claim,
+                mut batch,
+                tried_before,
+                ..
+            }) = own.take_named()
+            {
+                batch.count(&self.shared.memory);
+                let range = claim.range();
+                let partition = own.partition.clone();
+                let delivery = if exactly_once {
+                    let table = &self.sink.target().label;
+                    let token = sink::token(own.epoch, table, &partition, range);
+                    let attempts = if tried_before {
+                        Attempts::tried_before()
+                    } else {
+                        Attempts::fresh()
+                    };
+                    Delivery::ExactlyOnce {
+                        token,
+                        attempts,
+                        lease_until,
+                    }
+                } else {
+                    Delivery::AtLeastOnce
+                };
+                jobs.push(WriteJob {
+                    claim,
+                    partition,
+                    batch,
+                    delivery,
+                });
+            }
+            for job in jobs {
+                self.start_write(index, job);
+            }
+        }
+    }
+
+    fn start_write(&mut self, index: usize, job: WriteJob) {
+        let own = &mut self.owned[index];
+        let ownership = own.ledger.ownership();
+        let range = job.claim.range();
+        let sink = self.sink.clone();
+        let messages = self.messages.0.clone();
+        let task = self.runtime.spawn(async move {
+            let outcome = sink::write(job, sink).await;
+            let _ = messages.send(Message::Write { ownership, outcome });
+        });
+        own.started_writing(range, task.abort_handle());
+    }
+
+    /// Takes what tasks have to say.
+    pub(super) fn handle_messages(&mut self, now: Instant) -> Result<(), Halt> {
+        while let Ok(message) = self.messages.1.try_recv() {
+            match message {
+                Message::Profiles(answer) => self.profiles_answered(answer),
+                Message::Write { ownership, outcome } => {
+                    self.write_ended(ownership, outcome)?;
+                }
+                Message::Original(original) => self.refused_record_read(original)?,
+            }
+        }
+        self.split_waiting(now);
+        Ok(())
+    }
+
+    fn write_ended(&mut self, ownership: OwnershipId, outcome: Outcome) -> Result<(), Halt> {
+        match outcome {
+            // The settlement comes by its own channel.
+            Outcome::Written => {}
+            Outcome::Halted(halt) => return Err(halt),
+            Outcome::Renew(job) => {
+                if let Some(own) = self.owned_by(ownership) {
+                    own.to_renew.push(job);
+                }
+            }
+            Outcome::Refused(job, error) => self.refused(ownership, job, &error),
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, ownership: OwnershipId, job: WriteJob, error: &InsertError) {
+        let table = self.sink.target().label.clone();
+        let place = format!("{} {}", job.partition, job.claim.range());
+        self.shared
+            .board
+            .error(&format!("{table}: {place}: {error}"));
+        tracing::warn!(
+            table, range = place, rows = job.batch.row_count(), %error,
+            "clickhouse refuses a row of the batch, looking for it"
+        );
+        if let Some(offset) = job.batch.single_offset() {
+            self.read_original(ownership, job, offset, error.message.clone());
+        } else if let Some(own) = self.owned_by(ownership) {
+            own.to_split.push(job);
+        }
+    }
+
+    fn split_waiting(&mut self, _now: Instant) {
+        for own in &mut self.owned {
+            while own.ranges_open() < RANGES_MAX + SPLIT_RANGES_MAX {
+                let Some(job) = own.to_split.pop() else { break };
+                let at = job
+                    .batch
+                    .middle_offset()
+                    .expect("single rows are not split");
+                own.split(job, at);
+            }
+        }
+    }
+
+    /// The row is alone in its range; its record is needed as it was.
+    fn read_original(
+        &mut self,
+        ownership: OwnershipId,
+        job: WriteJob,
+        offset: i64,
+        detail: String,
+    ) {
+        let pipeline = self.pipeline.clone();
+        let messages = self.messages.0.clone();
+        self.runtime.spawn_blocking(move || {
+            let letter = fetch_record(&pipeline, &job.partition, offset)
+                .map_err(|error| Halt::new("dead_letter", error.to_string()))
+                .map(|record| DeadLetter {
+                    partition: job.partition.clone(),
+                    offset,
+                    timestamp_ms: record.timestamp_ms,
+                    key: record.key,
+                    value: record.value,
+                    headers: record.headers,
+                    stage: Stage::Write,
+                    reason: Reason::Rejected,
+                    detail,
+                });
+            let _ = messages.send(Message::Original(Original {
+                ownership,
+                job,
+                letter,
+            }));
+        });
+    }
+
+    fn refused_record_read(&mut self, original: Original) -> Result<(), Halt> {
+        let Original {
+            ownership,
+            mut job,
+            letter,
+        } = original;
+        let letter = letter?;
+        self.shared.ratio.note(1, 1);
+        job.batch = SealedBatch::of_dead_letter(letter);
+        let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
+        if let Some(index) = self.owned.iter().position(is_it) {
+            self.start_write(index, job);
+        }
+        Ok(())
+    }
+
+    /// Moves positions over what has become durable.
+    pub(super) fn apply_settlements(&mut self) -> Result<(), Halt> {
+        while let Ok(settlement) = self.settlements.1.try_recv() {
+            let Some(own) = self.owned_by(settlement.ownership) else {
+                continue;
+            };
+            if own.ledger.apply(&settlement).is_err() {
+                self.rewind(settlement.ownership, "a range was given up", Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells a later start that this partition was read before, should the group's offset vanish.
+fn write_marker(path: &std::path::Path, metadata: &str) {
+    let topic_id = metadata.split(' ').nth(1).unwrap_or("-");
+    if let Err(error) = std::fs::write(path, topic_id) {
+        tracing::warn!(path = %path.display(), %error, "service.state_dir: marker not written");
+    }
+}

@@ -1,0 +1,46 @@
+//! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
+//!
+//! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`] | parses the command line and prints |
+//! | [`config`] | reads and checks the file |
+//! | [`daemon`] | starts pipelines and HTTP, owns the shutdown |
+//! | `pipeline` | one kind a file: brings source, operators and sink together |
+//! | `source` | Kafka: records in chunks, rebalances and commits as events |
+//! | `lane` | the loop: poll → judge → look up → batch → cut → name → write → settle → commit |
+//! | [`decode`] | bytes → values: strict JSON, times, decimals |
+//! | `operator` | decisions about records: sessions, watermarks |
+//! | `lookup` | profiles from Redis, cached |
+//! | [`table`] | columns, types and their RowBinary encoding |
+//! | `batch` | rows on their way to one insert |
+//! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
+//! | `progress` | ranges, claims, receipts, ledger: what may be committed |
+//! | [`observe`] | metrics, status board, logs |
+//! | [`http`] | metrics, health, status page, state as JSON |
+
+mod batch;
+pub mod cli;
+mod clock;
+pub mod config;
+mod crash;
+pub mod daemon;
+pub mod decode;
+pub mod exit;
+mod halt;
+pub mod http;
+mod lane;
+mod lookup;
+mod memory;
+pub mod observe;
+mod operator;
+mod pipeline;
+mod progress;
+pub mod schema;
+mod sink;
+mod source;
+pub mod table;
+
+pub use crash::CRASH_POINTS;
+pub use pipeline::Until;

@@ -1,0 +1,7 @@
+//! The `streamweir` binary: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    streamweir::cli::main()
+}

@@ -1,0 +1,136 @@
+//! The process's memory, counted where it is held.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::observe::metrics::process_memory;
+
+/// `service.memory_max`, divided: what the lanes hold is counted here, and at the limit they pause.
+#[derive(Debug)]
+pub(crate) struct MemoryBudget {
+    bytes_max: u64,
+    parts: [AtomicU64; MemoryBudget::PARTS.len()],
+}
+
+/// What memory is held for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MemoryPart {
+    Batches,
+    InFlight,
+    Cache,
+    State,
+}
+
+impl MemoryBudget {
+    const PARTS: [&'static str; 4] = ["batches", "in_flight", "cache", "state"];
+    /// What the process takes before it holds a single record.
+    const PROCESS_BYTES: u64 = 40 << 20;
+
+    /// `queue_bytes`: what the consumers may prefetch, compressed.
+    pub(crate) fn new(memory_max_bytes: u64, queue_bytes: u64) -> Self {
+        let fixed = Self::PROCESS_BYTES + queue_bytes * 2;
+        process_memory("limit", memory_max_bytes);
+        MemoryBudget {
+            bytes_max: memory_max_bytes
+                .saturating_sub(fixed)
+                .max(memory_max_bytes / 4),
+            parts: Default::default(),
+        }
+    }
+
+    /// A lane's share of one part changed.
+    fn change(&self, part: MemoryPart, before: usize, after: usize) {
+        let cell = &self.parts[part as usize];
+        cell.fetch_add(after as u64, Ordering::Relaxed);
+        let now = cell.fetch_sub(before as u64, Ordering::Relaxed) - before as u64;
+        process_memory(Self::PARTS[part as usize], now);
+    }
+
+    fn held(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|part| part.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// At 80 %: batches are cut before they are full.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.held() >= self.bytes_max / 5 * 4
+    }
+
+    /// At 100 %: nothing more is taken in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held() >= self.bytes_max
+    }
+
+    /// Whether caches and operator state alone leave no room for a batch.
+    pub(crate) fn is_full_of_state(&self) -> bool {
+        let part = |p: MemoryPart| self.parts[p as usize].load(Ordering::Relaxed);
+        part(MemoryPart::State) + part(MemoryPart::Cache) >= self.bytes_max
+    }
+
+    /// Bytes the profile caches of `lanes` lanes may take each.
+    pub(crate) fn cache_bytes_max(&self, lanes: u64) -> u64 {
+        self.bytes_max / 6 / lanes.max(1)
+    }
+}
+
+/// Bytes counted for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct MemoryHold {
+    budget: Arc<MemoryBudget>,
+    part: MemoryPart,
+    bytes: usize,
+}
+
+impl MemoryHold {
+    pub(crate) fn new(budget: &Arc<MemoryBudget>, part: MemoryPart, bytes: usize) -> Self {
+        let mut hold = MemoryHold {
+            budget: Arc::clone(budget),
+            part,
+            bytes: 0,
+        };
+        hold.resize(bytes);
+        hold
+    }
+
+    pub(crate) fn resize(&mut self, bytes: usize) {
+        self.budget.change(self.part, self.bytes, bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for MemoryHold {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_what_the_process_and_the_queues_leave() {
+        let budget = MemoryBudget::new(256 << 20, 16 << 20);
+        let free = (256 - 40 - 32) << 20;
+        assert!(!budget.is_tight());
+        budget.change(MemoryPart::Batches, 0, free / 5 * 4);
+        assert!(budget.is_tight() && !budget.is_full());
+        budget.change(MemoryPart::InFlight, 0, free / 5 + 5);
+        assert!(budget.is_full() && !budget.is_full_of_state());
+        budget.change(MemoryPart::Batches, free / 5 * 4, 0);
+        assert!(!budget.is_tight());
+    }
+
+    #[test]
+    fn a_hold_gives_back_what_it_held() {
+        let budget = Arc::new(MemoryBudget::new(256 << 20, 0));
+        let mut hold = MemoryHold::new(&budget, MemoryPart::State, 1 << 30);
+        assert!(budget.is_full_of_state());
+        hold.resize(10);
+        assert!(!budget.is_tight());
+        drop(hold);
+        assert_eq!(budget.held(), 0);
+    }
+}

@@ -1,0 +1,194 @@
+//! What the board shows, as values that serialize to the JSON of `/api/v1/streaming`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The life of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PipelineState {
+    /// Reaching its dependencies, joining its group.
+    Starting,
+    /// Reading and writing.
+    Running,
+    /// Joined, but not reading, on an operator's wish.
+    Paused,
+    /// Not reading any more; writing and committing what it has read.
+    Draining,
+    /// Ended on an operator's wish or because its work is done.
+    Stopped,
+    /// Ended to protect data; the reason says what to do.
+    Halted,
+}
+
+impl PipelineState {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+            Self::Halted => "halted",
+        }
+    }
+
+    /// Whether its lanes' loops are meant to turn.
+    pub(super) fn has_turning_lanes(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Halted)
+    }
+}
+
+impl fmt::Display for PipelineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a lane stands in one partition. Offsets that are not known are `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionStatus {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The next offset to read.
+    pub position: Option<i64>,
+    /// The committed offset.
+    pub committed: Option<i64>,
+    /// The offset one past the last readable record.
+    pub end: Option<i64>,
+    /// `end - position`, at least 0.
+    pub lag: Option<i64>,
+}
+
+impl PartitionStatus {
+    /// Takes offsets as the client library gives them: a negative one is not known.
+    pub fn new(topic: &str, partition: i32, position: i64, committed: i64, end: i64) -> Self {
+        let known = |offset: i64| (offset >= 0).then_some(offset);
+        let (position, end) = (known(position), known(end));
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            position,
+            committed: known(committed),
+            end,
+            lag: position
+                .zip(end)
+                .map(|(position, end)| (end - position).max(0)),
+        }
+    }
+}
+
+/// A batch that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BatchStatus {
+    /// The table or topic it went to.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its encoded bytes.
+    pub bytes: u64,
+    /// Seconds from sending to the answer.
+    pub seconds: f64,
+    /// When it was acknowledged.
+    pub at: Moment,
+}
+
+/// One lane's loop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneStatus {
+    /// Its number within the pipeline, from 0.
+    pub lane: usize,
+    /// Milliseconds since its loop last turned.
+    pub turned_ms_ago: u64,
+    /// Whether its consumer has had an assignment, an empty one included.
+    pub joined: bool,
+}
+
+/// One sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SinkStatus {
+    /// `clickhouse`, or what else the pipeline writes to.
+    pub sink: String,
+    /// Milliseconds since its last answer; `null` before the first.
+    pub answered_ms_ago: Option<u64>,
+}
+
+/// One pipeline. The fields up to `last_error` are the contract; the rest feeds the status page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PipelineStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `enrichment`, `cdc`, `aggregation` or `stream_join`.
+    pub kind: String,
+    /// Where it is in its life.
+    pub state: PipelineState,
+    /// Why it is in this state, where there is something to say.
+    pub reason: Option<String>,
+    /// Its partitions in this process, by topic and number.
+    pub partitions: Vec<PartitionStatus>,
+    /// Rows acknowledged since the process started.
+    pub rows_written: u64,
+    /// Records kept as dead letters since the process started.
+    pub dead_letters: u64,
+    /// The newest error, retried ones included.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_at: Option<Moment>,
+    /// Its lanes.
+    pub lanes: Vec<LaneStatus>,
+    /// Its sinks.
+    pub sinks: Vec<SinkStatus>,
+    /// Its newest batches, newest first.
+    pub batches: Vec<BatchStatus>,
+    /// Rows written a second over the last minute or so, oldest first.
+    pub rows_per_second: Vec<f64>,
+}
+
+impl PipelineStatus {
+    /// The sum of the known lags of its partitions, in records.
+    pub fn lag_records(&self) -> i64 {
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.lag)
+            .sum()
+    }
+}
+
+/// The whole process.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceStatus {
+    /// Every pipeline, in the order of the configuration.
+    pub pipelines: Vec<PipelineStatus>,
+    /// The version of the program.
+    pub version: &'static str,
+    /// Seconds since the process started.
+    pub uptime_seconds: u64,
+    /// `memory_max` in bytes.
+    pub memory_bytes_max: Option<u64>,
+    /// Bytes held, by part.
+    pub memory_bytes: BTreeMap<&'static str, u64>,
+}
+
+/// A wall-clock time in milliseconds since 1970, shown as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub i64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

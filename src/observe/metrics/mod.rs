@@ -1,0 +1,17 @@
+//! Prometheus metrics: `names` holds every name, `pipeline` the handles the lanes use.
+
+mod names;
+mod pipeline;
+mod render;
+#[cfg(test)]
+mod tests;
+
+pub use names::DEAD_LETTER_REASONS;
+pub use pipeline::{LookupResult, PartitionMetrics, PipelineMetrics, Stage};
+pub use render::{install, render};
+
+/// Publishes how much memory a part of the whole process holds, as
+/// `streamweir_memory_bytes{part}` without a pipeline.
+pub fn process_memory(part: &'static str, bytes: u64) {
+    metrics::gauge!(names::MEMORY_BYTES, "part" => part).set(bytes as f64);
+}

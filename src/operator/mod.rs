@@ -1,0 +1,7 @@
+//! Decisions about records: pure values, fed by a pipeline, one file each.
+
+mod session;
+mod watermark;
+
+pub(crate) use session::{SessionRules, Sessions};
+pub(crate) use watermark::Watermark;

@@ -1,0 +1,355 @@
+//! Sessions of one partition: what each event's row says about the session it belongs to.
+//!
+//! Contract §6.1: sessions are judged in offset order; intervals are closed (a gap of exactly the
+//! timeout still extends, a watermark of exactly `last + timeout` keeps the session).
+
+use std::hash::BuildHasher as _;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+/// When a session ends. All in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionRules {
+    pub(crate) timeout_ms: i64,
+    pub(crate) duration_max_ms: i64,
+}
+
+impl SessionRules {
+    pub(crate) fn new(timeout: Duration, duration_max: Duration) -> Self {
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        SessionRules {
+            timeout_ms: ms(timeout),
+            duration_max_ms: ms(duration_max),
+        }
+    }
+}
+
+/// The session columns of one row; the row counts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionRow {
+    pub(crate) event_count: u64,
+    pub(crate) distinct_count: u64,
+    /// Whole seconds from first to last event, cut, not rounded.
+    pub(crate) duration_seconds: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    first_ms: i64,
+    last_ms: i64,
+    event_count: u64,
+    distinct: Distinct,
+}
+
+/// The known sessions of one partition, keyed by a 128-bit hash of the session id.
+///
+/// Hashes instead of texts keep the map free of pointers; two of the ids alive at one time meet
+/// with a probability below 10⁻²⁰. They are seeded at random, so nobody can aim for it.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    rules: SessionRules,
+    hashers: [FixedState; 2],
+    known: HashMap<u128, Session, foldhash::fast::RandomState>,
+    /// Bytes behind the distinct sets.
+    distinct_bytes: usize,
+    swept_at_ms: Option<i64>,
+}
+
+impl Sessions {
+    pub(crate) fn new(rules: SessionRules, seed: u64) -> Self {
+        Sessions {
+            rules,
+            hashers: [FixedState::with_seed(seed), FixedState::with_seed(!seed)],
+            known: HashMap::default(),
+            distinct_bytes: 0,
+            swept_at_ms: None,
+        }
+    }
+
+    /// Judges one event at `time_ms` of the session `id`. `watermark_ms` is the partition's before
+    /// this event; `distinct` the value to count once (the page of a page view).
+    pub(crate) fn judge(
+        &mut self,
+        id: &[u8],
+        time_ms: i64,
+        watermark_ms: Option<i64>,
+        distinct: Option<&[u8]>,
+    ) -> SessionRow {
+        let SessionRules {
+            timeout_ms,
+            duration_max_ms,
+        } = self.rules;
+        let distinct = distinct.map(|value| self.hashers[0].hash_one(value));
+        let key = self.key(id);
+        let known = self.known.get_mut(&key);
+        let alive = known.filter(|s| !is_gone(s.last_ms, timeout_ms, watermark_ms));
+        if let Some(session) = alive {
+            let span_ms = time_ms.max(session.last_ms) - time_ms.min(session.first_ms);
+            let too_long = span_ms > duration_max_ms;
+            let before = session.first_ms.saturating_sub(timeout_ms);
+            if time_ms < session.first_ms && (too_long || time_ms < before) {
+                return Sessions::alone(distinct.is_some());
+            }
+            if !too_long && time_ms <= session.last_ms.saturating_add(timeout_ms) {
+                session.first_ms = session.first_ms.min(time_ms);
+                session.last_ms = session.last_ms.max(time_ms);
+                session.event_count += 1;
+                self.distinct_bytes += distinct.map_or(0, |hash| session.distinct.insert(hash));
+                return session.row();
+            }
+        }
+        self.start(key, time_ms, distinct)
+    }
+
+    /// The row of an event that belongs to no session: one of its own, which nothing remembers.
+    pub(crate) fn alone(has_distinct: bool) -> SessionRow {
+        let distinct_count = u64::from(has_distinct);
+        SessionRow {
+            event_count: 1,
+            distinct_count,
+            duration_seconds: 0,
+        }
+    }
+
+    /// Forgets sessions that no event can reach any more. Costs one pass over the map, so it is
+    /// done once for every quarter of the timeout that the watermark moves.
+    pub(crate) fn sweep(&mut self, watermark_ms: i64) {
+        let timeout_ms = self.rules.timeout_ms;
+        let due = self
+            .swept_at_ms
+            .is_none_or(|at| watermark_ms - at > timeout_ms / 4);
+        if !due {
+            return;
+        }
+        self.swept_at_ms = Some(watermark_ms);
+        let freed = &mut self.distinct_bytes;
+        self.known.retain(|_, session| {
+            let gone = is_gone(session.last_ms, timeout_ms, Some(watermark_ms));
+            if gone {
+                *freed -= session.distinct.heap_bytes();
+            }
+            !gone
+        });
+        if self.known.capacity() > 4 * self.known.len() + 1024 {
+            self.known.shrink_to_fit();
+        }
+    }
+
+    /// What the state takes of the process's memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.known.allocation_size() + self.distinct_bytes
+    }
+
+    fn start(&mut self, key: u128, time_ms: i64, distinct: Option<u64>) -> SessionRow {
+        let mut session = Session {
+            first_ms: time_ms,
+            last_ms: time_ms,
+            event_count: 1,
+            distinct: Distinct::Few {
+                count: 0,
+                hashes: [0; FEW],
+            },
+        };
+        self.distinct_bytes += distinct.map_or(0, |hash| session.distinct.insert(hash));
+        let row = session.row();
+        if let Some(old) = self.known.insert(key, session) {
+            self.distinct_bytes -= old.distinct.heap_bytes();
+        }
+        row
+    }
+
+    fn key(&self, id: &[u8]) -> u128 {
+        let [high, low] = &self.hashers;
+        u128::from(high.hash_one(id)) << 64 | u128::from(low.hash_one(id))
+    }
+}
+
+fn is_gone(last_ms: i64, timeout_ms: i64, watermark_ms: Option<i64>) -> bool {
+    watermark_ms.is_some_and(|watermark| last_ms.saturating_add(timeout_ms) < watermark)
+}
+
+impl Session {
+    fn row(&self) -> SessionRow {
+        let duration_ms = u64::try_from(self.last_ms - self.first_ms).unwrap_or(0);
+        SessionRow {
+            event_count: self.event_count,
+            distinct_count: self.distinct.len(),
+            duration_seconds: duration_ms / 1000,
+        }
+    }
+}
+
+const FEW: usize = 2;
+
+/// Hashes of distinct values: most sessions see few, so those need no allocation.
+#[derive(Debug)]
+enum Distinct {
+    Few { count: u8, hashes: [u64; FEW] },
+    Some(Vec<u64>),
+    Many(hashbrown::HashSet<u64, foldhash::fast::RandomState>),
+}
+
+/// Above this a set beats a scan.
+const SCANNED_MAX: usize = 64;
+
+impl Distinct {
+    /// Returns by how many bytes the memory behind it grew.
+    fn insert(&mut self, hash: u64) -> usize {
+        let before = self.heap_bytes();
+        match self {
+            Distinct::Few { count, hashes } => {
+                let used = usize::from(*count);
+                if hashes[..used].contains(&hash) {
+                    return 0;
+                }
+                if used < FEW {
+                    hashes[used] = hash;
+                    *count += 1;
+                } else {
+                    let mut more = Vec::with_capacity(2 * FEW);
+                    more.extend_from_slice(hashes);
+                    more.push(hash);
+                    *self = Distinct::Some(more);
+                }
+            }
+            Distinct::Some(hashes) if hashes.contains(&hash) => return 0,
+            Distinct::Some(hashes) if hashes.len() < SCANNED_MAX => hashes.push(hash),
+            Distinct::Some(hashes) => {
+                *self = Distinct::Many(hashes.iter().copied().chain([hash]).collect());
+            }
+            Distinct::Many(hashes) => {
+                hashes.insert(hash);
+            }
+        }
+        self.heap_bytes().saturating_sub(before)
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Distinct::Few { count, .. } => u64::from(*count),
+            Distinct::Some(hashes) => hashes.len() as u64,
+            Distinct::Many(hashes) => hashes.len() as u64,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Distinct::Few { .. } => 0,
+            Distinct::Some(hashes) => hashes.capacity() * size_of::<u64>(),
+            Distinct::Many(hashes) => hashes.allocation_size(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Watermark;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const RULES: SessionRules = SessionRules {
+        timeout_ms: 1_800_000,
+        duration_max_ms: 7_200_000,
+    };
+
+    fn row(event_count: u64, distinct_count: u64, duration_seconds: u64) -> SessionRow {
+        SessionRow {
+            event_count,
+            distinct_count,
+            duration_seconds,
+        }
+    }
+
+    #[test]
+    fn a_row_counts_itself_its_session_so_far_and_each_page_once() {
+        let mut sessions = Sessions::new(RULES, 1);
+        assert_eq!(sessions.judge(b"a", 0, None, Some(b"/")), row(1, 1, 0));
+        assert_eq!(sessions.judge(b"a", 1_999, None, None), row(2, 1, 1));
+        assert_eq!(sessions.judge(b"a", 2_000, None, Some(b"/")), row(3, 1, 2));
+        assert_eq!(sessions.judge(b"b", 2_000, None, Some(b"/")), row(1, 1, 0));
+    }
+
+    #[test]
+    fn exactly_the_timeout_extends_and_one_millisecond_more_does_not() {
+        let mut sessions = Sessions::new(RULES, 1);
+        sessions.judge(b"a", 0, None, None);
+        assert_eq!(sessions.judge(b"a", 1_800_000, None, None), row(2, 0, 1800));
+        assert_eq!(sessions.judge(b"a", 3_600_001, None, None), row(1, 0, 0));
+    }
+
+    #[test]
+    fn many_distinct_pages_are_counted_exactly_and_their_memory_is_given_back() {
+        let mut sessions = Sessions::new(RULES, 1);
+        for page in 0..1000u32 {
+            for _ in 0..2 {
+                let row = sessions.judge(b"a", 0, None, Some(&page.to_le_bytes()));
+                assert_eq!(row.distinct_count, u64::from(page) + 1);
+            }
+        }
+        assert!(sessions.distinct_bytes >= 8000);
+        sessions.sweep(2_000_000);
+        assert_eq!(sessions.distinct_bytes, 0);
+        assert!(sessions.known.is_empty());
+    }
+
+    /// The rules of the contract, written as plainly as they can be.
+    #[derive(Default)]
+    struct Naive {
+        known: BTreeMap<u8, (i64, i64, u64, BTreeSet<u8>)>,
+    }
+
+    impl Naive {
+        fn judge(
+            &mut self,
+            id: u8,
+            t: i64,
+            watermark: Option<i64>,
+            page: Option<u8>,
+        ) -> SessionRow {
+            let timeout = RULES.timeout_ms;
+            self.known
+                .retain(|_, s| watermark.is_none_or(|w| s.1 + timeout >= w));
+            let stretched = |s: &(i64, i64, u64, BTreeSet<u8>)| s.1.max(t) - s.0.min(t);
+            if let Some(s) = self.known.get(&id) {
+                let too_long = stretched(s) > RULES.duration_max_ms;
+                if t < s.0 && (too_long || t < s.0 - timeout) {
+                    return row(1, u64::from(page.is_some()), 0);
+                }
+                if too_long || t > s.1 + timeout {
+                    self.known.remove(&id);
+                }
+            }
+            let s = self.known.entry(id).or_insert((t, t, 0, BTreeSet::new()));
+            (s.0, s.1, s.2) = (s.0.min(t), s.1.max(t), s.2 + 1);
+            s.3.extend(page);
+            row(
+                s.2,
+                s.3.len() as u64,
+                u64::try_from((s.1 - s.0) / 1000).unwrap(),
+            )
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_of_events_gives_what_the_plain_rules_give(
+            events in prop::collection::vec((0u8..4, 0i64..40_000, prop::option::of(0u8..5)), 1..200)
+        ) {
+            let mut sessions = Sessions::new(RULES, 7);
+            let mut naive = Naive::default();
+            let mut watermark = Watermark::new(Duration::from_secs(30));
+            for (id, seconds, page) in events {
+                let t = seconds * 1000;
+                let page_bytes = page.map(|p| [p]);
+                let page_bytes = page_bytes.as_ref().map(|p| &p[..]);
+                let got = sessions.judge(&[id], t, watermark.time_ms(), page_bytes);
+                prop_assert_eq!(got, naive.judge(id, t, watermark.time_ms(), page));
+                watermark.observe(t);
+                sessions.sweep(watermark.time_ms().unwrap());
+            }
+        }
+    }
+}

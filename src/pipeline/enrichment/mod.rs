@@ -1,0 +1,523 @@
+//! Events → rows with profile and session columns.
+//!
+//! A record is scanned once, its columns are encoded straight into the row, its session is judged,
+//! and its profile is looked up with those of the rest of the chunk; then the row is complete. The
+//! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
+
+mod plan;
+mod profile;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::plan::{Field, Provenance, SessionColumn, SessionPlan};
+pub(crate) use self::plan::{PROVENANCE, RowPlan};
+use self::profile::ProfileEncoder;
+use crate::decode::json::{Fields, Raw, Scanner};
+use crate::decode::{Reason, Reject, text, time};
+use crate::lane::{Operator, Refusal};
+use crate::lookup::{Found, ProfileCache, SlotId};
+use crate::observe::metrics::{LookupResult, PipelineMetrics};
+use crate::operator::{Sessions, Watermark};
+use crate::sink::Stage;
+use crate::source::{Record, TopicPartition};
+use crate::table::{ColumnType, append_length};
+
+/// What one lane keeps for its rows.
+pub(crate) struct EnrichmentOperator {
+    plan: Arc<RowPlan>,
+    settings: Settings,
+    scanner: Scanner,
+    profiles: Option<Profiles>,
+    metrics: PipelineMetrics,
+    /// Rows of the chunk, without their profile columns, one behind the other.
+    heads: Vec<u8>,
+    rows: Vec<PendingRow>,
+    /// Where each event column of the current row begins.
+    starts: Vec<usize>,
+    scratch: Vec<u8>,
+    names_logged: usize,
+}
+
+/// What the configuration says about time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) watermark_delay: Duration,
+    pub(crate) timestamp_ahead_max_ms: i64,
+    pub(crate) cache_bytes_max: usize,
+    pub(crate) cache_ttl_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PendingRow {
+    head_end: usize,
+    profile: Profile,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Profile {
+    /// No key, or no look-up at all.
+    Defaults,
+    Cached(SlotId),
+    /// Index into what is asked for.
+    Wanted(usize),
+}
+
+/// The profile columns of the chunk's rows.
+struct Profiles {
+    cache: ProfileCache,
+    encoder: ProfileEncoder,
+    wanted: Vec<Vec<u8>>,
+    wanted_index: HashMap<Vec<u8>, usize>,
+    asked: bool,
+    /// What became of each wanted key; `None`: nobody answered.
+    resolved: Vec<Option<SlotId>>,
+    cache_hits: u64,
+}
+
+/// What is kept for one partition.
+pub(crate) struct PartitionState {
+    topic: Vec<u8>,
+    partition: i32,
+    watermark: Watermark,
+    sessions: Option<Sessions>,
+}
+
+impl EnrichmentOperator {
+    pub(crate) fn new(plan: Arc<RowPlan>, settings: Settings, metrics: PipelineMetrics) -> Self {
+        let profiles = plan.profile.as_ref().map(|profile| Profiles {
+            cache: ProfileCache::new(settings.cache_bytes_max, settings.cache_ttl_ms),
+            encoder: profile.encoder(),
+            wanted: vec![],
+            wanted_index: HashMap::new(),
+            asked: false,
+            resolved: vec![],
+            cache_hits: 0,
+        });
+        EnrichmentOperator {
+            scanner: Scanner::new(plan.paths.clone()),
+            plan,
+            settings,
+            profiles,
+            metrics,
+            heads: vec![],
+            rows: vec![],
+            starts: vec![],
+            scratch: vec![],
+            names_logged: 0,
+        }
+    }
+}
+
+impl Operator for EnrichmentOperator {
+    type Partition = PartitionState;
+
+    fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
+        let mut topic = vec![];
+        append_length(partition.topic.len(), &mut topic);
+        topic.extend_from_slice(partition.topic.as_bytes());
+        let rules = self.plan.session.as_ref().map(|session| session.rules);
+        PartitionState {
+            topic,
+            partition: partition.partition,
+            watermark: Watermark::new(self.settings.watermark_delay),
+            sessions: rules.map(|rules| Sessions::new(rules, rand::random())),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let row_start = self.heads.len();
+        let fields = self
+            .scanner
+            .scan(record.value())
+            .map_err(at(Stage::Decode))?;
+        let mut row = Row {
+            plan: &self.plan,
+            fields: &fields,
+            out: &mut self.heads,
+            starts: &mut self.starts,
+            scratch: &mut self.scratch,
+        };
+        let judged = row
+            .event_columns()
+            .map_err(at(Stage::Encode))
+            .and_then(|()| {
+                row.event_time(record, &self.settings)
+                    .map_err(at(Stage::Operate))
+            })
+            .and_then(|time_ms| {
+                row.session_columns(state, time_ms)
+                    .map_err(at(Stage::Operate))
+            });
+        if let Err(refusal) = judged {
+            self.heads.truncate(row_start);
+            return Err(refusal);
+        }
+        row.provenance_columns(state, record);
+        let profile = match &mut self.profiles {
+            Some(profiles) if row.lookup_key() => profiles.find(&self.scratch, now_ms),
+            _ => Profile::Defaults,
+        };
+        self.rows.push(PendingRow {
+            head_end: self.heads.len(),
+            profile,
+        });
+        Ok(())
+    }
+
+    fn wanted(&mut self) -> Vec<Vec<u8>> {
+        let Some(profiles) = self.profiles.as_mut().filter(|p| !p.asked) else {
+            return vec![];
+        };
+        profiles.asked = true;
+        profiles.wanted.clone()
+    }
+
+    fn found(&mut self, found: Vec<Found>, now_ms: u64) {
+        let (Some(profiles), Some(plan)) = (&mut self.profiles, &self.plan.profile) else {
+            return;
+        };
+        let (mut remote, mut missing) = (0, 0);
+        for (key, found) in profiles.wanted.iter().zip(found) {
+            self.scratch.clear();
+            let has_profile = profiles.encoder.encode(plan, &found, &mut self.scratch);
+            *if has_profile {
+                &mut remote
+            } else {
+                &mut missing
+            } += 1;
+            let slot = profiles.cache.insert(key, &self.scratch, now_ms);
+            profiles.resolved.push(Some(slot));
+        }
+        self.metrics.lookup(LookupResult::Remote, remote);
+        self.metrics.lookup(LookupResult::Missing, missing);
+    }
+
+    fn unavailable(&mut self) {
+        if let Some(profiles) = &mut self.profiles {
+            profiles.resolved = vec![None; profiles.wanted.len()];
+        }
+    }
+
+    fn row(&self, index: usize) -> [&[u8]; 2] {
+        let start = index
+            .checked_sub(1)
+            .map_or(0, |before| self.rows[before].head_end);
+        let row = self.rows[index];
+        [
+            &self.heads[start..row.head_end],
+            self.profile_columns(row.profile),
+        ]
+    }
+
+    fn clear(&mut self, now_ms: u64) {
+        self.heads.clear();
+        self.rows.clear();
+        // One huge record must not keep its room for ever.
+        if self.heads.capacity() > 8 << 20 {
+            self.heads.shrink_to(1 << 20);
+        }
+        if let Some(profiles) = &mut self.profiles {
+            self.metrics.lookup(
+                LookupResult::Cache,
+                std::mem::take(&mut profiles.cache_hits),
+            );
+            profiles.wanted.clear();
+            profiles.wanted_index.clear();
+            profiles.resolved.clear();
+            profiles.asked = false;
+            profiles.cache.trim(now_ms);
+        }
+        self.log_unknown_names();
+    }
+
+    fn tidy(&self, state: &mut PartitionState) {
+        if let (Some(sessions), Some(watermark_ms)) =
+            (&mut state.sessions, state.watermark.time_ms())
+        {
+            sessions.sweep(watermark_ms);
+        }
+    }
+
+    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
+        state.watermark.time_ms()
+    }
+
+    fn state_bytes(&self, state: &PartitionState) -> usize {
+        state.sessions.as_ref().map_or(0, Sessions::memory_bytes)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let cache = self.profiles.as_ref().map_or(0, |p| p.cache.memory_bytes());
+        cache + self.heads.capacity()
+    }
+}
+
+impl EnrichmentOperator {
+    fn profile_columns(&self, profile: Profile) -> &[u8] {
+        let (Some(profiles), Some(plan)) = (&self.profiles, &self.plan.profile) else {
+            return &[];
+        };
+        let slot = match profile {
+            Profile::Defaults => None,
+            Profile::Cached(slot) => Some(slot),
+            Profile::Wanted(index) => profiles.resolved[index],
+        };
+        slot.map_or(plan.defaults(), |slot| profiles.cache.columns(slot))
+    }
+
+    /// The first hundred fields that no column takes, each once.
+    fn log_unknown_names(&mut self) {
+        let names = self.scanner.unknown_names();
+        if names.len() == self.names_logged {
+            return;
+        }
+        let new: Vec<&str> = names.skip(self.names_logged).collect();
+        tracing::info!(
+            fields = new.join(", "),
+            "fields of events that no column takes"
+        );
+        self.names_logged += new.len();
+    }
+}
+
+impl Profiles {
+    fn find(&mut self, key: &[u8], now_ms: u64) -> Profile {
+        if let Some(slot) = self.cache.find(key, now_ms) {
+            self.cache_hits += 1;
+            return Profile::Cached(slot);
+        }
+        if let Some(index) = self.wanted_index.get(key) {
+            return Profile::Wanted(*index);
+        }
+        let index = self.wanted.len();
+        self.wanted.push(key.to_vec());
+        self.wanted_index.insert(key.to_vec(), index);
+        Profile::Wanted(index)
+    }
+}
+
+fn at(stage: Stage) -> impl Fn(Reject) -> Refusal {
+    move |reject| Refusal { stage, reject }
+}
+
+/// One row while it is made.
+struct Row<'r, 's, 'a> {
+    plan: &'r RowPlan,
+    fields: &'r Fields<'s, 'a>,
+    out: &'r mut Vec<u8>,
+    starts: &'r mut Vec<usize>,
+    scratch: &'r mut Vec<u8>,
+}
+
+impl<'a> Row<'_, '_, 'a> {
+    fn event_columns(&mut self) -> Result<(), Reject> {
+        self.starts.clear();
+        for source in &self.plan.event_columns {
+            self.starts.push(self.out.len());
+            source.encode(self.fields, self.out, self.plan.with_default_flag)?;
+        }
+        self.starts.push(self.out.len());
+        Ok(())
+    }
+
+    /// The event's time, which must be there and not lie too far ahead of the record's own.
+    fn event_time(&mut self, record: Record<'_>, settings: &Settings) -> Result<i64, Reject> {
+        let raw = self.raw(&self.plan.time);
+        if raw.is_missing() {
+            return Err(Reject::new(Reason::MissingField, "time_field"));
+        }
+        let time_ms = match &self.plan.time {
+            Field::Column(index) => match self.encoded_time_ms(*index) {
+                Some(time_ms) => time_ms,
+                None => time::event_time_ms(raw)?,
+            },
+            Field::Slot(_) => time::event_time_ms(raw)?,
+        };
+        let written_ms = record.timestamp_ms();
+        if written_ms >= 0 && time_ms > written_ms.saturating_add(settings.timestamp_ahead_max_ms) {
+            let ahead_ms = time_ms.saturating_sub(written_ms);
+            let detail = format!("event time is {ahead_ms} ms after the Kafka timestamp");
+            return Err(Reject::new(Reason::TooFarAhead, detail));
+        }
+        Ok(time_ms)
+    }
+
+    fn session_columns(&mut self, state: &mut PartitionState, time_ms: i64) -> Result<(), Reject> {
+        let watermark_ms = state.watermark.time_ms();
+        if let (Some(plan), Some(sessions)) = (&self.plan.session, &mut state.sessions) {
+            let has_key = !self.raw(&plan.key).is_missing();
+            let counts = self.counts_distinct(plan)?;
+            self.scratch.clear();
+            let distinct = match plan.distinct.as_ref().filter(|_| counts) {
+                Some(field) => {
+                    self.append_identity(field)?;
+                    Some(self.scratch.len())
+                }
+                None => None,
+            };
+            let key_start = self.scratch.len();
+            self.append_identity(&plan.key)?;
+            let (value, key) = self.scratch.split_at(key_start);
+            let value = distinct.map(|_| value);
+            let row = if has_key {
+                sessions.judge(key, time_ms, watermark_ms, value)
+            } else {
+                // Nothing to belong to: a session of its own.
+                Sessions::alone(value.is_some())
+            };
+            for (kind, column_type) in &plan.columns {
+                let number = match kind {
+                    SessionColumn::Count => row.event_count,
+                    SessionColumn::Distinct => row.distinct_count,
+                    SessionColumn::Duration => row.duration_seconds,
+                };
+                self.flag();
+                match column_type {
+                    ColumnType::UInt32 if number <= u64::from(u32::MAX) => {
+                        self.out.extend_from_slice(&number.to_le_bytes()[..4]);
+                    }
+                    other => other.encode_integer(i128::from(number), self.out)?,
+                }
+            }
+        }
+        state.watermark.observe(time_ms);
+        Ok(())
+    }
+
+    fn provenance_columns(&mut self, state: &PartitionState, record: Record<'_>) {
+        for (kind, column_type) in &self.plan.provenance {
+            self.flag();
+            match kind {
+                Provenance::Topic => self.out.extend_from_slice(&state.topic),
+                Provenance::Partition if *column_type == ColumnType::UInt64 => {
+                    self.out
+                        .extend_from_slice(&i64::from(state.partition).to_le_bytes());
+                }
+                Provenance::Partition => self.out.extend_from_slice(&state.partition.to_le_bytes()),
+                Provenance::Offset => self.out.extend_from_slice(&record.offset().to_le_bytes()),
+            }
+        }
+    }
+
+    /// Leaves the key to look up in `scratch`; false without one.
+    fn lookup_key(&mut self) -> bool {
+        let Some(field) = &self.plan.lookup_key else {
+            return false;
+        };
+        let raw = self.raw(field);
+        if raw.is_missing() {
+            return false;
+        }
+        self.scratch.clear();
+        if let Field::Column(index) = field
+            && let Some(number) = self.encoded_integer(*index)
+        {
+            let mut digits = itoa::Buffer::new();
+            self.scratch
+                .extend_from_slice(digits.format(number).as_bytes());
+            return true;
+        }
+        text::append_text(raw, self.scratch).is_ok()
+    }
+
+    fn counts_distinct(&mut self, plan: &SessionPlan) -> Result<bool, Reject> {
+        for (field, expected) in &plan.distinct_where {
+            self.scratch.clear();
+            self.append_identity(field)?;
+            if self.scratch != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Bytes that are equal for equal values: the column's own encoding, or a field's text.
+    fn append_identity(&mut self, field: &Field) -> Result<(), Reject> {
+        match field {
+            Field::Column(index) => {
+                let value = value_bytes(self.plan, self.starts, self.out, *index);
+                self.scratch.extend_from_slice(value);
+                Ok(())
+            }
+            Field::Slot(slot) => {
+                let raw = self.fields.get(*slot);
+                if raw.is_missing() {
+                    Ok(())
+                } else {
+                    text::append_text(raw, self.scratch)
+                }
+            }
+        }
+    }
+
+    fn raw(&self, field: &Field) -> Raw<'a> {
+        match field {
+            Field::Column(index) => self.fields.get(self.plan.event_columns[*index].slot()),
+            Field::Slot(slot) => self.fields.get(*slot),
+        }
+    }
+
+    /// The time as the column has it: what its precision drops counts for nothing.
+    fn encoded_time_ms(&self, index: usize) -> Option<i64> {
+        let value = value_bytes(self.plan, self.starts, self.out, index);
+        match &self.plan.event_columns[index].column().column_type {
+            ColumnType::DateTime64 { precision, .. } => {
+                let ticks = i64::from_le_bytes(value.try_into().ok()?);
+                let precision = u32::from(*precision);
+                Some(if precision >= 3 {
+                    ticks.div_euclid(10i64.pow(precision - 3))
+                } else {
+                    ticks * 10i64.pow(3 - precision)
+                })
+            }
+            ColumnType::DateTime { .. } => {
+                Some(i64::from(u32::from_le_bytes(value.try_into().ok()?)) * 1000)
+            }
+            _ => None,
+        }
+    }
+
+    fn encoded_integer(&self, index: usize) -> Option<i128> {
+        let value = value_bytes(self.plan, self.starts, self.out, index);
+        let plain = match &self.plan.event_columns[index].column().column_type {
+            ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) => inner,
+            plain => plain,
+        };
+        let is_nullable = self.plan.event_columns[index]
+            .column()
+            .column_type
+            .is_nullable();
+        let value = &value[usize::from(is_nullable)..];
+        let is_signed = match plain {
+            ColumnType::UInt8 | ColumnType::UInt16 | ColumnType::UInt32 | ColumnType::UInt64 => {
+                false
+            }
+            ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => true,
+            _ => return None,
+        };
+        let is_negative = is_signed && value.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut wide = if is_negative { [0xff; 16] } else { [0; 16] };
+        wide[..value.len()].copy_from_slice(value);
+        Some(i128::from_le_bytes(wide))
+    }
+
+    /// FORMAT RowBinaryWithDefaults: a value follows.
+    fn flag(&mut self) {
+        if self.plan.with_default_flag {
+            self.out.push(0);
+        }
+    }
+}
+
+/// An event column of the current row, without the flag of RowBinaryWithDefaults.
+fn value_bytes<'o>(plan: &RowPlan, starts: &[usize], out: &'o [u8], index: usize) -> &'o [u8] {
+    let flag = usize::from(plan.with_default_flag);
+    &out[starts[index] + flag..starts[index + 1]]
+}

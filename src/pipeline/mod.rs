@@ -1,0 +1,270 @@
+//! One pipeline from its dependencies to its lanes; one file a kind, readable as the data flows.
+
+mod enrichment;
+mod start;
+mod until;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
+use self::start::{NotStarted, Starter};
+pub use self::until::Until;
+use crate::batch::Pace;
+use crate::config::{Delivery, Encoding, Enrichment, Kind, Pipeline, Service};
+use crate::halt::Halt;
+use crate::lane::{DeadLetterRatio, Lane, LaneParts, LookupAccess, PipelineShared, Stop};
+use crate::lookup::{ProfileReader, Source};
+use crate::memory::MemoryBudget;
+use crate::observe::board::{PipelineBoard, PipelineState};
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::{
+    ClickHouseClient, DeadLetterProducer, Sink, SinkParts, TableInfo, Target, quote_name,
+};
+use crate::source::{ClientSettings, Consumer, consumer_config};
+
+/// Longest that a lane waits for one answer of Kafka's before it does something else.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the daemon gives a pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Environment {
+    pub(crate) service: Arc<Service>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) board: Arc<PipelineBoard>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    /// For the profile cache of one lane.
+    pub(crate) cache_bytes_max: u64,
+    /// For the prefetch queue of one lane.
+    pub(crate) queue_bytes: u64,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) stop: Stop,
+    pub(crate) until: Option<Until>,
+}
+
+/// How a pipeline ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Told to stop, or at its `--until` targets.
+    Done,
+    /// Only an operator can go on.
+    Halted(Halt),
+    /// A dependency was not there within `service.start_timeout`.
+    Unreachable(String),
+}
+
+/// Runs one pipeline to its end.
+pub(crate) fn run(environment: Environment) -> Ended {
+    let result = match &environment.pipeline.kind {
+        Kind::Enrichment(config) => enrichment(&environment, config),
+    };
+    match result {
+        Ok(()) | Err(NotStarted::Stopped) => Ended::Done,
+        Err(NotStarted::Halted(halt)) => Ended::Halted(halt),
+        Err(NotStarted::Unreachable(why)) => Ended::Unreachable(why),
+    }
+}
+
+/// Events, profiles and sessions into one table.
+fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotStarted> {
+    let Environment {
+        pipeline, board, ..
+    } = environment;
+    let starter = Starter::new(environment);
+    let client = clickhouse_client(pipeline)?;
+    let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
+    let table = starter.table(&client, exactly_once)?;
+    let plan = RowPlan::new(config, &table.columns, exactly_once)
+        .map_err(|error| Halt::new("schema", format!("table {}: {error}", label(pipeline))))?;
+    let plan = Arc::new(plan);
+    let lookup = lookup_access(environment, config, &plan)?;
+    if let Some(lookup) = &lookup {
+        starter.lookup(lookup)?;
+    }
+    let consumers = consumers(environment)?;
+    let partitions = starter.topics(&consumers[0])?;
+    starter.dead_letter_topic()?;
+    let targets = starter.targets(&consumers[0], &partitions)?;
+
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let sink = Sink::new(SinkParts {
+        client: client.clone(),
+        dead_letters: DeadLetterProducer::new(pipeline)
+            .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
+        target: target(pipeline, &plan, &table),
+        columns: table.columns.clone(),
+        metrics: metrics.clone(),
+        pipeline: board.clone(),
+        insert_lease: pipeline.clickhouse.insert_lease,
+        insert_timeout: pipeline.clickhouse.insert_timeout,
+    });
+    let shared = Arc::new(PipelineShared {
+        metrics: metrics.clone(),
+        board: board.clone(),
+        ratio: DeadLetterRatio::default(),
+        pace: Pace::new(
+            pipeline.batch.flush_interval,
+            pipeline.batch.inserts_per_second_max,
+        ),
+        memory: environment.memory.clone(),
+        client,
+        has_provenance: has_provenance(&table),
+        state_dir: starter.state_dir()?,
+        targets,
+        kafka_timeout: KAFKA_TIMEOUT,
+        was_stretched: AtomicBool::new(false),
+    });
+    let settings = Settings {
+        watermark_delay: config.watermark_delay,
+        timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
+        cache_bytes_max: usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX),
+        cache_ttl_ms: config
+            .lookup
+            .as_ref()
+            .map_or(0, |l| ms(l.cache_ttl).unsigned_abs()),
+    };
+    if !environment.stop.is_draining() {
+        board.set_state(PipelineState::Running, None);
+    }
+    let lanes = consumers.into_iter().zip(0..).map(|(consumer, number)| {
+        let max_poll_interval = pipeline.kafka.max_poll_interval();
+        Lane::new(LaneParts {
+            pipeline: pipeline.clone(),
+            shared: shared.clone(),
+            sink: sink.clone(),
+            runtime: environment.runtime.clone(),
+            board: board.add_lane(usize::from(number), max_poll_interval),
+            stop: environment.stop.clone(),
+            number,
+            consumer,
+            operator: EnrichmentOperator::new(plan.clone(), settings, metrics.clone()),
+            lookup: lookup.clone(),
+        })
+    });
+    run_lanes(environment, lanes.collect()).map_err(NotStarted::Halted)
+}
+
+/// Runs lanes on threads of their own; the first that halts stops the others.
+fn run_lanes(environment: &Environment, lanes: Vec<Lane<EnrichmentOperator>>) -> Result<(), Halt> {
+    let Environment {
+        pipeline,
+        board,
+        stop,
+        service,
+        ..
+    } = environment;
+    let mut threads = vec![];
+    for (number, lane) in lanes.into_iter().enumerate() {
+        let stop = stop.clone();
+        let shutdown_timeout = service.shutdown_timeout;
+        let name: String = format!("{number}-{}", pipeline.name)
+            .chars()
+            .take(15)
+            .collect();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let ended = lane.run();
+            if ended.is_err() {
+                stop.drain(Instant::now() + shutdown_timeout);
+            }
+            ended
+        });
+        threads
+            .push(thread.map_err(|e| Halt::new("threads", format!("no thread for a lane: {e}")))?);
+    }
+    let mut result = Ok(());
+    for (number, thread) in threads.into_iter().enumerate() {
+        let ended = thread.join().unwrap_or_else(|_| {
+            Err(Halt::new(
+                "panic",
+                "a defect stopped the lane: please report the log",
+            ))
+        });
+        board.remove_lane(number);
+        result = result.and(ended);
+    }
+    result
+}
+
+fn consumers(environment: &Environment) -> Result<Vec<Consumer>, Halt> {
+    let Environment {
+        service,
+        pipeline,
+        queue_bytes,
+        ..
+    } = environment;
+    let consumer = |lane| {
+        let settings = ClientSettings {
+            service,
+            pipeline,
+            lane,
+            queue_bytes: *queue_bytes,
+        };
+        Consumer::new(&consumer_config(settings)).map_err(|error| {
+            Halt::new(
+                "kafka",
+                format!("kafka.properties: the client refuses them: {error}"),
+            )
+        })
+    };
+    (0..pipeline.consumers).map(consumer).collect()
+}
+
+fn clickhouse_client(pipeline: &Pipeline) -> Result<ClickHouseClient, Halt> {
+    ClickHouseClient::new(&pipeline.clickhouse).map_err(|error| {
+        Halt::new(
+            "tls",
+            format!("the machine's root certificates cannot be read: {error}"),
+        )
+    })
+}
+
+fn lookup_access(
+    environment: &Environment,
+    config: &Enrichment,
+    plan: &RowPlan,
+) -> Result<Option<LookupAccess>, Halt> {
+    let Some(lookup) = &config.lookup else {
+        return Ok(None);
+    };
+    let source = match lookup.encoding {
+        Encoding::Json => Source::Json,
+        Encoding::Hash => Source::Hash(plan.hash_fields()),
+    };
+    let _entered = environment.runtime.enter();
+    let redis = &environment.pipeline.redis;
+    let reader = ProfileReader::new(redis, source, lookup.key_prefix.clone())
+        .map_err(|error| Halt::new("lookup", error.to_string()))?;
+    Ok(Some(LookupAccess {
+        reader,
+        on_unavailable: lookup.on_unavailable,
+    }))
+}
+
+fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
+    let sql = format!(
+        "{}.{}",
+        quote_name(&pipeline.clickhouse.database),
+        quote_name(&pipeline.table)
+    );
+    Target {
+        label: label(pipeline),
+        insert_sql: plan.insert_sql(&sql),
+        sql,
+        replicated: table.is_replicated(),
+    }
+}
+
+fn has_provenance(table: &TableInfo) -> bool {
+    enrichment::PROVENANCE
+        .iter()
+        .all(|name| table.columns.iter().any(|c| c.name == *name))
+}
+
+fn label(pipeline: &Pipeline) -> String {
+    format!("{}.{}", pipeline.clickhouse.database, pipeline.table)
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

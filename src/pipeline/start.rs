@@ -1,0 +1,281 @@
+//! Waiting for what a pipeline needs, and refusing what it cannot work with.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::{Environment, KAFKA_TIMEOUT, label};
+use crate::config::{OnUnavailable, Pipeline, TopicSelector};
+use crate::halt::Halt;
+use crate::lane::{LookupAccess, Target};
+use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, create_topic};
+use crate::source::{Consumer, TopicPartition, admin_client};
+
+/// Why a pipeline does not run.
+#[derive(Debug)]
+pub(super) enum NotStarted {
+    /// A signal came first.
+    Stopped,
+    Halted(Halt),
+    Unreachable(String),
+}
+
+impl From<Halt> for NotStarted {
+    fn from(halt: Halt) -> Self {
+        NotStarted::Halted(halt)
+    }
+}
+
+/// What one attempt to reach something came to.
+enum Attempt<T> {
+    Done(T),
+    /// Not there yet, and why.
+    Later(String),
+    Never(Halt),
+}
+
+/// Reaches the dependencies one after the other, within one `service.start_timeout`.
+pub(super) struct Starter<'e> {
+    environment: &'e Environment,
+    deadline: Option<Instant>,
+}
+
+impl<'e> Starter<'e> {
+    pub(super) fn new(environment: &'e Environment) -> Self {
+        let deadline = environment
+            .service
+            .start_timeout
+            .map(|timeout| Instant::now() + timeout);
+        Starter {
+            environment,
+            deadline,
+        }
+    }
+
+    /// The target table, if it can be written as asked.
+    pub(super) fn table(
+        &self,
+        client: &ClickHouseClient,
+        exactly_once: bool,
+    ) -> Result<TableInfo, NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+        let info = self.wait_for("clickhouse", || {
+            match self
+                .environment
+                .runtime
+                .block_on(client.table_info(database, table))
+            {
+                Ok(info) => Attempt::Done(info),
+                Err(error) => match error.remedy {
+                    Remedy::Halt(reason) => {
+                        Attempt::Never(Halt::refused(reason, &label(pipeline), &error))
+                    }
+                    _ => Attempt::Later(error.to_string()),
+                },
+            }
+        })?;
+        let Some(info) = info else {
+            let advice = format!(
+                "table {} does not exist: create it with `streamweir schema apply --config …`, \
+                 or correct clickhouse.database and pipeline.clickhouse.table",
+                label(pipeline)
+            );
+            return Err(Halt::new("missing_table", advice).into());
+        };
+        if exactly_once {
+            check_engine(pipeline, &info)?;
+        }
+        Ok(info)
+    }
+
+    /// Redis answers, unless rows may do without.
+    pub(super) fn lookup(&self, lookup: &LookupAccess) -> Result<(), NotStarted> {
+        self.wait_for("redis", || {
+            match self.environment.runtime.block_on(lookup.reader.ping()) {
+                Ok(()) => Attempt::Done(()),
+                Err(error) if lookup.on_unavailable == OnUnavailable::UseDefaults => {
+                    tracing::warn!(%error, "profiles are unavailable, rows take the defaults");
+                    Attempt::Done(())
+                }
+                Err(error) => Attempt::Later(error.to_string()),
+            }
+        })
+    }
+
+    /// The partitions of every topic; topics that do not exist yet are waited for.
+    pub(super) fn topics(&self, consumer: &Consumer) -> Result<Vec<TopicPartition>, NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        self.wait_for("kafka", || match partitions(pipeline, consumer) {
+            Ok(Ok(partitions)) => Attempt::Done(partitions),
+            Ok(Err(missing)) => Attempt::Later(format!(
+                "topic {missing} does not exist: create it (waiting for it)"
+            )),
+            Err(error) => kafka_attempt(&error),
+        })
+    }
+
+    /// Makes the dead-letter topic where it is missing.
+    pub(super) fn dead_letter_topic(&self) -> Result<(), NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        let config = admin_client(&pipeline.kafka, &pipeline.name);
+        let topic = &pipeline.dead_letter.topic;
+        self.wait_for("kafka", || {
+            match self.environment.runtime.block_on(create_topic(&config, topic)) {
+                Ok(()) => Attempt::Done(()),
+                // It may be there all the same; without the right to create nobody can tell.
+                Err(KafkaError::AdminOp(
+                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
+                )) => {
+                    tracing::warn!(topic, error = %code, "the dead-letter topic must exist already");
+                    Attempt::Done(())
+                }
+                Err(error) => Attempt::Later(format!("dead-letter topic {topic}: {error}")),
+            }
+        })
+    }
+
+    /// What `--until` means for each partition.
+    pub(super) fn targets(
+        &self,
+        consumer: &Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<Option<HashMap<TopicPartition, Target>>, NotStarted> {
+        let Some(until) = self.environment.until else {
+            return Ok(None);
+        };
+        self.wait_for("kafka", || {
+            match until.targets(consumer, partitions, KAFKA_TIMEOUT) {
+                Ok(targets) => Attempt::Done(Some(targets)),
+                Err(error) => kafka_attempt(&error),
+            }
+        })
+    }
+
+    /// The directory for this pipeline's files.
+    pub(super) fn state_dir(&self) -> Result<PathBuf, Halt> {
+        let directory = self
+            .environment
+            .service
+            .state_dir
+            .join(&self.environment.pipeline.name);
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            let advice = format!(
+                "service.state_dir: {} cannot be created: {error}: make it writable for this user",
+                directory.display()
+            );
+            Halt::new("state_dir", advice)
+        })?;
+        Ok(directory)
+    }
+
+    fn wait_for<T>(
+        &self,
+        what: &str,
+        mut attempt: impl FnMut() -> Attempt<T>,
+    ) -> Result<T, NotStarted> {
+        let mut backoff = Backoff::new();
+        loop {
+            if self.environment.stop.is_draining() {
+                return Err(NotStarted::Stopped);
+            }
+            let why = match attempt() {
+                Attempt::Done(value) => return Ok(value),
+                Attempt::Never(halt) => return Err(halt.into()),
+                Attempt::Later(why) => why,
+            };
+            let wait = backoff.next_wait().max(Duration::from_millis(200));
+            let name = &self.environment.pipeline.name;
+            self.environment.board.error(&format!("{what}: {why}"));
+            tracing::warn!(
+                pipeline = name,
+                error = why,
+                wait_ms = wait.as_millis() as u64,
+                "{what} is not ready, waiting"
+            );
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() + wait >= deadline)
+            {
+                return Err(NotStarted::Unreachable(format!(
+                    "{what} was not ready in time: {why}"
+                )));
+            }
+            self.sleep(wait);
+        }
+    }
+
+    fn sleep(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while Instant::now() < until && !self.environment.stop.is_draining() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn kafka_attempt<T>(error: &KafkaError) -> Attempt<T> {
+    match error.rdkafka_error_code() {
+        Some(
+            code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed),
+        ) => Attempt::Never(Halt::new(
+            "authentication",
+            format!("kafka: {code}: grant this user READ on the topics and the group"),
+        )),
+        _ => Attempt::Later(error.to_string()),
+    }
+}
+
+/// `Ok(Err(name))`: a named topic does not exist.
+fn partitions(
+    pipeline: &Pipeline,
+    consumer: &Consumer,
+) -> Result<Result<Vec<TopicPartition>, String>, KafkaError> {
+    let mut all = vec![];
+    let mut names = vec![];
+    for selector in &pipeline.topics {
+        match selector {
+            TopicSelector::Name(name) => names.push((name.clone(), true)),
+            TopicSelector::Pattern(_) => {
+                let matching = consumer.topic_names(KAFKA_TIMEOUT)?;
+                let matching = matching.into_iter().filter(|topic| selector.matches(topic));
+                names.extend(matching.map(|topic| (topic, false)));
+            }
+        }
+    }
+    for (name, is_required) in names {
+        match consumer.partitions_of(&name, KAFKA_TIMEOUT)? {
+            Some(partitions) => all.extend(partitions),
+            None if is_required => return Ok(Err(name)),
+            None => {}
+        }
+    }
+    all.sort();
+    all.dedup();
+    Ok(Ok(all))
+}
+
+fn check_engine(pipeline: &Pipeline, info: &TableInfo) -> Result<(), Halt> {
+    let table = label(pipeline);
+    if !info.engine.ends_with("MergeTree") {
+        let advice = format!(
+            "table {table} has engine {}, which cannot be exact: exactly_once needs a table of the \
+             MergeTree family; name that table, or choose delivery = \"at_least_once\"",
+            info.engine
+        );
+        return Err(Halt::new("engine", advice));
+    }
+    if !info.is_replicated() && info.deduplication_window() == 0 {
+        tracing::warn!(
+            table,
+            "the table keeps no deduplication tokens, so an insert that is still running cannot be \
+             told from one that is lost: ALTER TABLE {table} MODIFY SETTING \
+             non_replicated_deduplication_window = 10000"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What a commit says beside its offset: the ranges that are named but perhaps not yet written.
+//!
+//! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
+//! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
+//! contiguous ranges that follow the committed offset (`-` when there is none).
+
+use std::fmt;
+
+
+/// The most a commit carries; brokers allow 4,096 bytes by default (`offset.metadata.max.bytes`).
+pub(crate) const METADATA_BYTES_MAX: usize = 1024;
+
+const FORMAT: &str = "sw1";
+const TABLE_BYTES_MAX: usize = 256;
+
+/// Drawn at random when a partition starts without metadata of ours and carried from then on, so
+/// that a reset group or a re-created topic never meets an old deduplication token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Epoch(pub(crate) u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The content of one partition's commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// Kafka's id of the topic, base64; `-` where the broker tells none.
+    pub(crate) topic_id: String,
+    /// See [`Epoch`].
+    pub(crate) epoch: Epoch,
+    /// Rises with every commit of the partition, whoever owns it.
+    pub(crate) counter: u64,
+    /// The table the ranges go to, `database.table`; longer names are cut and hashed.
+    pub(crate) table: String,
+    /// End offsets of the contiguous ranges after the committed offset.
+    pub(crate) cuts: Vec<i64>,
+}
+
+/// Metadata that is not ours to read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum MetadataError {
+    /// Written by a later version, or damaged.
+    #[error("the commit carries metadata of an unknown form: {0:?}")]
+    Unknown(String),
+    /// More ranges than one commit can name.
+    #[error("{0} bytes of metadata exceed the {METADATA_BYTES_MAX} a commit carries")]
+    TooLong(usize),
+}
+
+impl Metadata {
+    /// The text for a commit at `position`.
+    ///
+    /// # Errors
+    /// [`MetadataError::TooLong`] when there are more ranges than fit.
+    pub(crate) fn encode(&self, position: i64) -> Result<String, MetadataError> {
+        use fmt::Write as _;
+        let Metadata {
+            topic_id,
+            epoch,
+            counter,
+            table,
+            cuts,
+        } = self;
+        let mut text = format!(
+            "{FORMAT} {topic_id} {epoch} {counter} {} ",
+            table_label(table)
+        );
+        let mut from = position;
+        for (index, &to) in cuts.iter().enumerate() {
+            assert!(to > from, "ranges are contiguous and not empty");
+            let separator = if index == 0 { "" } else { "+" };
+            write!(text, "{separator}{}", to - from).expect("writing to a string succeeds");
+            from = to;
+        }
+        if cuts.is_empty() {
+            text.push('-');
+        }
+        if text.len() > METADATA_BYTES_MAX {
+            return Err(MetadataError::TooLong(text.len()));
+        }
+        Ok(text)
+    }
+
+    /// Reads what [`Metadata::encode`] wrote beside the offset `position`. Text of another program
+    /// (or none) gives `Ok(None)`.
+    ///
+    /// # Errors
+    /// [`MetadataError::Unknown`] for text of ours that this version cannot read.
+    pub(crate) fn decode(text: &str, position: i64) -> Result<Option<Metadata>, MetadataError> {
+        if !text.starts_with("sw") {
+            return Ok(None);
+        }
+        let unknown = || MetadataError::Unknown(text.chars().take(80).collect());
+        let fields: Vec<&str> = text.split(' ').collect();
+        let [FORMAT, topic_id, epoch, counter, table, lengths] = fields[..] else {
+            return Err(unknown());
+        };
+        let mut cuts = vec![];
+        let mut to = position;
+        for length in lengths.split('+').filter(|_| lengths != "-") {
+            let length: i64 = length.parse().ok().filter(|l| *l > 0).ok_or_else(unknown)?;
+            to = to.checked_add(length).ok_or_else(unknown)?;
+            cuts.push(to);
+        }
+        Ok(Some(Metadata {
+            topic_id: topic_id.to_owned(),
+            epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| unknown())?),
+            counter: counter.parse().map_err(|_| unknown())?,
+            table: table.to_owned(),
+            cuts,
+        }))
+    }
+
+    /// Whether the ranges were named for `table`.
+    #[must_use]
+    pub(crate) fn is_for_table(&self, table: &str) -> bool {
+        self.table == table_label(table)
+    }
+}
+
+/// A table's name as metadata holds it: one word of bounded length that differs for different tables.
+fn table_label(table: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let is_plain = |c: char| c.is_ascii_graphic();
+    if table.len() <= TABLE_BYTES_MAX && !table.is_empty() && table.chars().all(is_plain) {
+        return table.to_owned();
+    }
+    let head: String = table.chars().filter(|c| is_plain(*c)).take(40).collect();
+    let digest = Sha256::digest(table.as_bytes());
+    let hex: String = digest.iter().take(12).map(|b| format!("{b:02x}")).collect();
+    format!("{head}#{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample(cuts: Vec<i64>) -> Metadata {
+        Metadata {
+            topic_id: "Zm9vYmFyYmF6cXV4MTIzNA".into(),
+            epoch: Epoch(7),
+            counter: 3,
+            table: "analytics.clickstream_events".into(),
+            cuts,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(
+            position in 0i64..1 << 50,
+            lengths in prop::collection::vec(1i64..1_000_000, 0..40),
+            counter: u64, epoch: u64,
+        ) {
+            let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
+            let metadata = Metadata { counter, epoch: Epoch(epoch), ..sample(cuts) };
+            let text = metadata.encode(position).unwrap();
+            prop_assert!(text.len() <= METADATA_BYTES_MAX);
+            prop_assert_eq!(Metadata::decode(&text, position).unwrap(), Some(metadata));
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(text in ".{0,200}", position: i64) {
+            let _ = Metadata::decode(&text, position);
+            let _ = Metadata::decode(&format!("sw1 {text}"), position);
+        }
+    }
+
+    #[test]
+    fn the_text_is_stable() {
+        let text = sample(vec![150, 170]).encode(100).unwrap();
+        assert_eq!(
+            text,
+            "sw1 Zm9vYmFyYmF6cXV4MTIzNA 0000000000000007 3 analytics.clickstream_events 50+20"
+        );
+    }
+
+    #[test]
+    fn metadata_of_others_is_none_and_of_a_later_version_an_error() {
+        assert_eq!(Metadata::decode("", 0), Ok(None));
+        assert_eq!(Metadata::decode("checkpoint=7", 0), Ok(None));
+        assert!(Metadata::decode("sw2 a b c", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t 5+0", 0).is_err());
+    }
+
+    #[test]
+    fn long_or_strange_table_names_stay_short_and_distinct() {
+        let long = |tail: &str| format!("analytics.{}{tail}", "x".repeat(300));
+        let metadata = |table: String| Metadata {
+            table,
+            ..sample(vec![])
+        };
+        let text = metadata(long("a")).encode(0).unwrap();
+        let read = Metadata::decode(&text, 0).unwrap().unwrap();
+        assert!(read.is_for_table(&long("a")));
+        assert!(!read.is_for_table(&long("b")));
+        let spaced = metadata("analytics.my table".into()).encode(0).unwrap();
+        assert!(
+            Metadata::decode(&spaced, 0)
+                .unwrap()
+                .unwrap()
+                .is_for_table("analytics.my table")
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! The tables a configuration needs, and their making.
+
+use std::time::Instant;
+
+use crate::config::{Config, Pipeline};
+use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, quote_name};
+
+/// A DDL file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DdlError {
+    /// It is not there or not readable.
+    #[error("pipeline.{pipeline}.clickhouse.ddl: {path}: {error}")]
+    Unreadable {
+        /// The pipeline that names it.
+        pipeline: String,
+        /// Where it should lie.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It does more than create.
+    #[error(
+        "pipeline.{pipeline}.clickhouse.ddl: {path}: only CREATE statements are applied, found \
+         {statement:?}"
+    )]
+    NotACreate {
+        /// The pipeline that names it.
+        pipeline: String,
+        /// The file.
+        path: String,
+        /// Where the statement begins.
+        statement: String,
+    },
+}
+
+/// The tables could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The file is wrong.
+    #[error(transparent)]
+    Ddl(#[from] DdlError),
+    /// Not within `service.start_timeout`.
+    #[error("clickhouse could not be reached: {0}")]
+    Unreachable(String),
+    /// The server refuses a statement.
+    #[error("pipeline {pipeline}: clickhouse refuses {statement:?}: {error}")]
+    Refused {
+        /// Whose table it is.
+        pipeline: String,
+        /// Where the statement begins.
+        statement: String,
+        /// What the server said.
+        error: String,
+    },
+    /// The client cannot be made.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The statements of the file that `pipeline.clickhouse.ddl` names; none without one. Each creates
+/// something and does nothing when that exists.
+///
+/// # Errors
+/// A file that cannot be read or that does more than create.
+pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
+    let Some(path) = &pipeline.ddl else {
+        return Ok(vec![]);
+    };
+    let place = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| DdlError::Unreadable {
+        pipeline: pipeline.name.clone(),
+        path: place.clone(),
+        error,
+    })?;
+    let create = |statement: &str| {
+        idempotent(statement).ok_or_else(|| DdlError::NotACreate {
+            pipeline: pipeline.name.clone(),
+            path: place.clone(),
+            statement: beginning(statement),
+        })
+    };
+    split(&text)
+        .iter()
+        .map(|statement| create(statement))
+        .collect()
+}
+
+/// Creates the database, tables and views of every pipeline. `report` gets a line for each.
+///
+/// # Errors
+/// The first statement that fails; what was made before it stays.
+pub fn apply(config: &Config, mut report: impl FnMut(&str)) -> Result<(), ApplyError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| ApplyError::Other(e.to_string()))?;
+    let _entered = runtime.enter();
+    let deadline = config
+        .service
+        .start_timeout
+        .map(|timeout| Instant::now() + timeout);
+    for pipeline in &config.pipelines {
+        let statements = statements(pipeline)?;
+        let client = ClickHouseClient::new(&pipeline.clickhouse)
+            .map_err(|e| ApplyError::Other(e.to_string()))?;
+        let database = &pipeline.clickhouse.database;
+        let create = format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database));
+        let made = runtime.block_on(patiently(deadline, || client.execute_anywhere(&create)));
+        made.map_err(|error| refused(pipeline, &create, error))?;
+        for statement in statements {
+            let made = runtime.block_on(patiently(deadline, || client.execute(&statement)));
+            made.map_err(|error| refused(pipeline, &statement, error))?;
+            report(&format!("{database}: {}", beginning(&statement)));
+        }
+    }
+    Ok(())
+}
+
+fn refused(pipeline: &Pipeline, statement: &str, error: InsertError) -> ApplyError {
+    match error.remedy {
+        Remedy::Retry(_) if error.code.is_none() => ApplyError::Unreachable(error.message),
+        _ => ApplyError::Refused {
+            pipeline: pipeline.name.clone(),
+            statement: beginning(statement),
+            error: error.message,
+        },
+    }
+}
+
+/// Repeats what does not answer until the deadline; a server that answers has the last word.
+async fn patiently<F: Future<Output = Result<(), InsertError>>>(
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(), InsertError> {
+    let mut backoff = Backoff::new();
+    loop {
+        let error = match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let wait = backoff
+            .next_wait()
+            .max(std::time::Duration::from_millis(200));
+        let is_late = deadline.is_some_and(|deadline| Instant::now() + wait >= deadline);
+        if error.code.is_some() || is_late {
+            return Err(error);
+        }
+        tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "clickhouse is not ready, waiting");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn beginning(statement: &str) -> String {
+    let line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.split('(')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .chars()
+        .take(80)
+        .collect()
+}
+
+/// `CREATE … IF NOT EXISTS …`; `None` for anything that does not create.
+fn idempotent(statement: &str) -> Option<String> {
+    let kind = regex::Regex::new(
+        r"(?is)^(\s*CREATE\s+(?:MATERIALIZED\s+VIEW|VIEW|TABLE|DATABASE|DICTIONARY|FUNCTION))\s+(IF\s+NOT\s+EXISTS\s+)?(.*)$",
+    )
+    .expect("a constant pattern");
+    let parts = kind.captures(statement)?;
+    Some(format!(
+        "{} IF NOT EXISTS {}",
+        parts[1].trim_start(),
+        &parts[3]
+    ))
+}
+
+/// Statements between semicolons that stand in no text, name or comment; comments before a
+/// statement are dropped.
+fn split(text: &str) -> Vec<String> {
+    let mut statements = vec![];
+    let mut current = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("--") || rest.starts_with("#!") {
+            rest.find('\n').map_or(rest.len(), |end| end + 1)
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if matches!(first, '\'' | '"' | '`') {
+            quoted_length(rest, first)
+        } else {
+            first.len_utf8()
+        };
+        let (part, after) = rest.split_at(length);
+        rest = after;
+        let is_comment = part.starts_with("--") || part.starts_with("#!") || part.starts_with("/*");
+        if part == ";" {
+            statements.push(std::mem::take(&mut current));
+        } else if is_comment {
+            current.push(if part.ends_with('\n') { '\n' } else { ' ' });
+        } else {
+            current.push_str(part);
+        }
+    }
+    statements.push(current);
+    statements
+        .iter()
+        .map(|s| s.trim().to_owned())
+        .filter(|s| !s.is_empty())
+        .collect()
+}
+
+fn quoted_length(text: &str, quote: char) -> usize {
+    let mut characters = text.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        if character == '\\' {
+            characters.next();
+        } else if character == quote {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_end_at_semicolons_outside_of_texts_and_comments() {
+        let text = "-- a; b\nCREATE TABLE a (s String DEFAULT ';', `x;y` String);\n/* ; */ CREATE VIEW v AS SELECT 'it\\'s;' ;\n";
+        let found = split(text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("CREATE TABLE a"));
+        assert!(found[1].ends_with("'it\\'s;'"));
+    }
+
+    #[test]
+    fn every_create_becomes_one_that_may_be_repeated() {
+        let create = |text| idempotent(text).unwrap();
+        assert_eq!(
+            create("create table t (a Int8)"),
+            "create table IF NOT EXISTS t (a Int8)"
+        );
+        assert_eq!(
+            create("CREATE VIEW IF NOT EXISTS v AS SELECT 1"),
+            "CREATE VIEW IF NOT EXISTS v AS SELECT 1"
+        );
+        for other in [
+            "DROP TABLE t",
+            "ALTER TABLE t ADD COLUMN a Int8",
+            "CREATE OR REPLACE TABLE t (a Int8)",
+        ] {
+            assert_eq!(idempotent(other), None, "{other}");
+        }
+    }
+}

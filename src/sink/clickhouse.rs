@@ -1,0 +1,346 @@
+//! The HTTP conversation with ClickHouse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clickhouse::{Client, Compression};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use secrecy::ExposeSecret as _;
+
+use super::errors::InsertError;
+use crate::config::ClickHouse;
+use crate::crash::crash_point;
+use crate::progress::Range;
+use crate::source::TopicPartition;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections to the servers of one cluster; cloning shares them.
+#[derive(Clone)]
+pub(crate) struct ClickHouseClient {
+    clients: Vec<Client>,
+    insert_timeout: Duration,
+}
+
+/// A column as `system.columns` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnInfo {
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+    /// Empty, or DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL.
+    pub(crate) default_kind: String,
+}
+
+/// What the daemon needs to know of a target table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableInfo {
+    pub(crate) engine: String,
+    /// The engine clause with its settings.
+    pub(crate) engine_full: String,
+    pub(crate) columns: Vec<ColumnInfo>,
+}
+
+impl TableInfo {
+    /// Whether inserts go through Keeper, which remembers their tokens for every replica.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.engine.starts_with("Replicated") || self.engine.starts_with("Shared")
+    }
+
+    /// How many tokens a table of one server remembers; 0 by default.
+    pub(crate) fn deduplication_window(&self) -> u64 {
+        let setting = self
+            .engine_full
+            .split("non_replicated_deduplication_window")
+            .nth(1);
+        let digits = |text: &str| {
+            let text = text.trim_start_matches([' ', '=']);
+            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().ok()
+        };
+        setting.and_then(digits).unwrap_or(0)
+    }
+}
+
+impl std::fmt::Debug for ClickHouseClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickHouseClient")
+            .field("servers", &self.clients.len())
+            .finish()
+    }
+}
+
+impl ClickHouseClient {
+    /// One client for every configured server; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the machine's root certificates cannot be read for an https server.
+    pub(crate) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
+        let base = base_client(config.urls.iter().any(|url| url.starts_with("https")))?;
+        let client = |url: &String| {
+            let mut client = base
+                .clone()
+                .with_url(url)
+                .with_database(&config.database)
+                .with_user(&config.user)
+                .with_compression(Compression::None)
+                .with_product_info("streamweir", env!("CARGO_PKG_VERSION"));
+            let password = config.password.expose_secret();
+            if !password.is_empty() {
+                client = client.with_password(password);
+            }
+            config
+                .settings
+                .iter()
+                .fold(client, |client, (k, v)| client.with_setting(k, v))
+        };
+        Ok(ClickHouseClient {
+            clients: config.urls.iter().map(client).collect(),
+            insert_timeout: config.insert_timeout,
+        })
+    }
+
+    /// The server that attempt number `attempt` goes to.
+    fn server(&self, attempt: u32) -> &Client {
+        let count = u32::try_from(self.clients.len()).expect("a handful of servers");
+        &self.clients[usize::try_from(attempt % count).expect("a small index")]
+    }
+
+    /// Sends one insert and waits for its acknowledgement. `body` holds compressed frames.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered; the rows may be written all the same.
+    pub(crate) async fn insert(
+        &self,
+        attempt: u32,
+        sql: &str,
+        settings: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<(), InsertError> {
+        // The server gives up before we do, so that nothing runs on when we try again.
+        let patience = self.insert_timeout + Duration::from_secs(5);
+        let seconds = self.insert_timeout.as_secs().max(1).to_string();
+        let insert = self
+            .server(attempt)
+            .insert_formatted_with(sql)
+            .with_setting("decompress", "1")
+            .with_setting("max_execution_time", seconds)
+            .with_timeouts(Some(patience), Some(patience));
+        let mut insert = settings
+            .iter()
+            .fold(insert, |insert, (k, v)| insert.with_setting(*k, v.as_str()));
+        let mut body = body;
+        let rest = body.split_off(body.len() / 2);
+        insert.send(body).await?;
+        crash_point!("during_insert");
+        insert.send(rest).await?;
+        insert.end().await?;
+        Ok(())
+    }
+
+    /// Which offsets of `range` the table already holds.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered.
+    pub(crate) async fn offsets_in(
+        &self,
+        attempt: u32,
+        table: &str,
+        partition: &TopicPartition,
+        range: Range,
+    ) -> Result<Vec<i64>, InsertError> {
+        let topic = quote_text(&partition.topic);
+        let sql = format!(
+            "SELECT toUInt64(_offset) FROM {table} WHERE _topic = {topic} AND _partition = {} \
+             AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
+            partition.partition, range.from, range.to
+        );
+        let bytes = self.select(attempt, &sql, "RowBinary").await?;
+        let offset = |b: &[u8]| u64::from_le_bytes(b.try_into().expect("chunks of eight"));
+        Ok(bytes
+            .chunks_exact(8)
+            .map(|b| i64::try_from(offset(b)).unwrap_or(i64::MAX))
+            .collect())
+    }
+
+    /// The highest offset of `partition` in the table; `None` without any row of it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn highest_offset(
+        &self,
+        table: &str,
+        partition: &TopicPartition,
+    ) -> Result<Option<i64>, InsertError> {
+        let sql = format!(
+            "SELECT count(), max(toInt64(_offset)) FROM {table} \
+             WHERE _topic = {} AND _partition = {} SETTINGS select_sequential_consistency = 1",
+            quote_text(&partition.topic),
+            partition.partition
+        );
+        let text = self.select_text(&sql).await?;
+        let mut fields = text.trim().split('\t');
+        let count: u64 = fields.next().and_then(|f| f.parse().ok()).unwrap_or(0);
+        Ok(fields
+            .next()
+            .and_then(|f| f.parse().ok())
+            .filter(|_| count > 0))
+    }
+
+    /// Waits until this replica has what the others acknowledged. A no-op without replication.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn sync_replica(&self, attempt: u32, table: &str) -> Result<(), InsertError> {
+        self.execute_on(attempt, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
+            .await
+    }
+
+    /// Engine and columns of `database.table`; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn table_info(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<TableInfo>, InsertError> {
+        let place = format!(
+            "database = {} AND {{}} = {}",
+            quote_text(database),
+            quote_text(table)
+        );
+        let engine = self
+            .select_json(&format!(
+                "SELECT engine, engine_full FROM system.tables WHERE {}",
+                place.replace("{}", "name")
+            ))
+            .await?;
+        let Some(engine) = engine.into_iter().next() else {
+            return Ok(None);
+        };
+        let columns = self
+            .select_json(&format!(
+                "SELECT name, type, default_kind FROM system.columns WHERE {} ORDER BY position",
+                place.replace("{}", "table")
+            ))
+            .await?;
+        let text =
+            |row: &BTreeMap<String, String>, key: &str| row.get(key).cloned().unwrap_or_default();
+        let column = |row: &BTreeMap<String, String>| ColumnInfo {
+            name: text(row, "name"),
+            type_name: text(row, "type"),
+            default_kind: text(row, "default_kind"),
+        };
+        Ok(Some(TableInfo {
+            engine: text(&engine, "engine"),
+            engine_full: text(&engine, "engine_full"),
+            columns: columns.iter().map(column).collect(),
+        }))
+    }
+
+    /// Runs a statement that returns nothing.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<(), InsertError> {
+        self.execute_on(0, sql).await
+    }
+
+    /// Runs a statement outside the configured database (which may not exist yet).
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn execute_anywhere(&self, sql: &str) -> Result<(), InsertError> {
+        let client = self.server(0).clone().with_database("system");
+        let run = client.query_raw(sql).execute();
+        tokio::time::timeout(QUERY_TIMEOUT, run)
+            .await
+            .map_err(|_| timed_out())??;
+        Ok(())
+    }
+
+    /// Whether the server answers at all.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn ping(&self) -> Result<(), InsertError> {
+        let client = self.server(0).clone().with_database("system");
+        let run = client.query_raw("SELECT 1").execute();
+        tokio::time::timeout(QUERY_TIMEOUT, run)
+            .await
+            .map_err(|_| timed_out())??;
+        Ok(())
+    }
+
+    async fn execute_on(&self, attempt: u32, sql: &str) -> Result<(), InsertError> {
+        let run = self.server(attempt).query_raw(sql).execute();
+        tokio::time::timeout(QUERY_TIMEOUT, run)
+            .await
+            .map_err(|_| timed_out())??;
+        Ok(())
+    }
+
+    async fn select(&self, attempt: u32, sql: &str, format: &str) -> Result<Bytes, InsertError> {
+        let mut cursor = self.server(attempt).query_raw(sql).fetch_bytes(format)?;
+        let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
+            .await
+            .map_err(|_| timed_out())??;
+        Ok(bytes)
+    }
+
+    async fn select_text(&self, sql: &str) -> Result<String, InsertError> {
+        let bytes = self.select(0, sql, "TabSeparated").await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Rows of text columns.
+    async fn select_json(&self, sql: &str) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
+        let client = self.server(0).clone().with_database("system");
+        let mut cursor = client.query_raw(sql).fetch_bytes("JSONEachRow")?;
+        let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
+            .await
+            .map_err(|_| timed_out())??;
+        let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        rows.map(|line| serde_json::from_slice(line))
+            .collect::<Result<_, _>>()
+            .map_err(|e| clickhouse::error::Error::Custom(format!("unreadable answer: {e}")).into())
+    }
+}
+
+fn timed_out() -> clickhouse::error::Error {
+    clickhouse::error::Error::TimedOut
+}
+
+fn base_client(with_tls: bool) -> Result<Client, std::io::Error> {
+    let mut tcp = HttpConnector::new();
+    // Nagle's algorithm costs 40 ms a request, and the crate's own client leaves it on.
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    // Below the server's own keep-alive timeout, or a request meets a closing connection.
+    builder.pool_idle_timeout(Duration::from_secs(2));
+    if !with_tls {
+        return Ok(Client::with_http_client(builder.build(tcp)));
+    }
+    tcp.enforce_http(false);
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_native_roots()?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Ok(Client::with_http_client(builder.build(connector)))
+}
+
+/// `` `database`.`table` `` with quotes inside the names escaped.
+pub(crate) fn quote_name(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+/// A string literal.
+pub(crate) fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

@@ -1,0 +1,247 @@
+//! Records that can never be written, kept with their reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use super::Backoff;
+use crate::decode::Reason;
+use crate::source::{Record, TopicPartition, producer_config};
+
+/// Where a record failed, the header `streamweir-stage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Decode,
+    Operate,
+    Encode,
+    Write,
+}
+
+impl Stage {
+    fn as_str(self) -> &'static str {
+        match self {
+            Stage::Decode => "decode",
+            Stage::Operate => "operate",
+            Stage::Encode => "encode",
+            Stage::Write => "write",
+        }
+    }
+}
+
+/// The original record and why it is here.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) stage: Stage,
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+}
+
+impl DeadLetter {
+    /// Copies what the record holds.
+    pub(crate) fn new(
+        partition: &TopicPartition,
+        record: Record<'_>,
+        stage: Stage,
+        reason: Reason,
+        detail: String,
+    ) -> Self {
+        DeadLetter {
+            partition: partition.clone(),
+            offset: record.offset(),
+            timestamp_ms: record.timestamp_ms(),
+            key: record.key().map(<[u8]>::to_vec),
+            value: record.value().map(<[u8]>::to_vec),
+            headers: record.headers(),
+            stage,
+            reason,
+            detail,
+        }
+    }
+
+    /// What it takes of the process's memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(n, v)| n.len() + length(v) + 48)
+            .sum();
+        length(&self.key) + length(&self.value) + headers + self.detail.len() + size_of::<Self>()
+    }
+}
+
+/// Why a dead letter could not be produced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProduceError {
+    /// No retry makes it smaller.
+    #[error(
+        "{place}: its dead letter of {bytes} bytes is larger than topic {topic} takes: raise \
+         max.message.bytes of that topic, or pass the record by with pipeline.dead_letter.skip"
+    )]
+    TooLarge {
+        place: String,
+        topic: String,
+        bytes: usize,
+    },
+    /// The operator must grant what is missing.
+    #[error("dead letters cannot be written to topic {topic}: {error}")]
+    Refused {
+        topic: String,
+        error: RDKafkaErrorCode,
+    },
+}
+
+/// Produces to one dead-letter topic; idempotent, acknowledged by every replica in sync.
+pub(crate) struct DeadLetterProducer {
+    producer: FutureProducer,
+    topic: String,
+    pipeline: String,
+    config_id: String,
+}
+
+impl std::fmt::Debug for DeadLetterProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetterProducer")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DeadLetterProducer {
+    /// Connects in the background.
+    ///
+    /// # Errors
+    /// A client configuration that librdkafka refuses.
+    pub(crate) fn new(pipeline: &crate::config::Pipeline) -> Result<Arc<Self>, KafkaError> {
+        let producer = producer_config(&pipeline.kafka, &pipeline.name).create()?;
+        Ok(Arc::new(DeadLetterProducer {
+            producer,
+            topic: pipeline.dead_letter.topic.clone(),
+            pipeline: pipeline.name.clone(),
+            config_id: pipeline.config_id.clone(),
+        }))
+    }
+
+    /// Returns once every letter is acknowledged, however long the cluster is away.
+    ///
+    /// `retried` is told each time something had to be tried again.
+    ///
+    /// # Errors
+    /// What no retry can mend.
+    pub(crate) async fn send_all(
+        &self,
+        letters: &[DeadLetter],
+        retried: impl Fn(&RDKafkaErrorCode),
+    ) -> Result<(), ProduceError> {
+        // At most a few at once: the rest stays here instead of twice in memory.
+        for group in letters.chunks(64) {
+            try_join_all(group.iter().map(|letter| self.send(letter, &retried))).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        letter: &DeadLetter,
+        retried: impl Fn(&RDKafkaErrorCode),
+    ) -> Result<(), ProduceError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let mut record: FutureRecord<'_, [u8], [u8]> =
+                FutureRecord::to(&self.topic).headers(self.headers(letter));
+            if letter.timestamp_ms >= 0 {
+                record = record.timestamp(letter.timestamp_ms);
+            }
+            if let Some(key) = &letter.key {
+                record = record.key(key);
+            }
+            if let Some(value) = &letter.value {
+                record = record.payload(value);
+            }
+            let Err((error, _)) = self.producer.send(record, Duration::from_secs(30)).await else {
+                return Ok(());
+            };
+            let code = error
+                .rdkafka_error_code()
+                .unwrap_or(RDKafkaErrorCode::Unknown);
+            match code {
+                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
+                    return Err(ProduceError::TooLarge {
+                        place: format!("{}:{}", letter.partition, letter.offset),
+                        topic: self.topic.clone(),
+                        bytes: letter.bytes(),
+                    });
+                }
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::Fatal => {
+                    return Err(ProduceError::Refused {
+                        topic: self.topic.clone(),
+                        error: code,
+                    });
+                }
+                _ => retried(&code),
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+        }
+    }
+
+    fn headers(&self, letter: &DeadLetter) -> OwnedHeaders {
+        let mut headers = OwnedHeaders::new();
+        for (name, value) in &letter.headers {
+            headers = headers.insert(Header {
+                key: name,
+                value: value.as_deref(),
+            });
+        }
+        let added = [
+            ("topic", letter.partition.topic.to_string()),
+            ("partition", letter.partition.partition.to_string()),
+            ("offset", letter.offset.to_string()),
+            ("pipeline", self.pipeline.clone()),
+            ("stage", letter.stage.as_str().to_owned()),
+            ("reason", letter.reason.as_str().to_owned()),
+            ("detail", letter.detail.clone()),
+            ("config", self.config_id.clone()),
+        ];
+        for (name, value) in added {
+            let name = format!("streamweir-{name}");
+            headers = headers.insert(Header {
+                key: &name,
+                value: Some(&value),
+            });
+        }
+        headers
+    }
+}
+
+/// Makes the dead-letter topic where it is missing: one partition, the cluster's own replication.
+///
+/// # Errors
+/// What the cluster answered.
+pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    // Old event times must not be deleted as soon as they are written.
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
+    for result in admin.create_topics([&new], &options).await? {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
+        }
+    }
+    Ok(())
+}

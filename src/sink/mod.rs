@@ -1,0 +1,16 @@
+//! Where rows and dead letters become durable. Receipts are minted here and nowhere else.
+//!
+//! [`write`] takes one range through dead letters, look, insert and acknowledgement; [`errors`] is
+//! the one table that says which answer is retried, which refuses a record and which halts.
+
+mod backoff;
+mod clickhouse;
+mod dead_letter;
+mod errors;
+mod write;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
+pub(crate) use dead_letter::{DeadLetter, DeadLetterProducer, Stage, create_topic};
+pub(crate) use errors::{InsertError, Remedy};
+pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Target, WriteJob, token, write};

@@ -1,0 +1,429 @@
+//! One range from the lane's hands to the server's acknowledgement.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::clickhouse::{ClickHouseClient, ColumnInfo};
+use super::errors::{InsertError, Remedy};
+use super::{Backoff, DeadLetterProducer};
+use crate::batch::SealedBatch;
+use crate::clock::{BootTime, wall_ms};
+use crate::crash::crash_point;
+use crate::halt::Halt;
+use crate::observe::board::{PipelineBoard, SinkBoard};
+use crate::observe::metrics::PipelineMetrics;
+use crate::progress::insert::{Attempts, Round, Step};
+use crate::progress::{Claim, Range, Receipt};
+use crate::source::TopicPartition;
+
+/// Inserts of one pipeline that run at the same time. More would only queue on the server.
+const INSERTS_AT_ONCE: usize = 4;
+
+/// The table a pipeline writes, as statements need it.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// `database.table`, for people, metrics and tokens.
+    pub(crate) label: String,
+    /// Quoted, for statements.
+    pub(crate) sql: String,
+    /// `INSERT INTO … (columns) FORMAT …`.
+    pub(crate) insert_sql: String,
+    /// Whether other replicas may have acknowledged what this one does not show yet.
+    pub(crate) replicated: bool,
+}
+
+/// Everything the writes of one pipeline share.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    parts: SinkParts,
+    inserts: Semaphore,
+    board: Arc<SinkBoard>,
+}
+
+/// What a [`Sink`] is made of.
+#[derive(Debug)]
+pub(crate) struct SinkParts {
+    pub(crate) client: ClickHouseClient,
+    pub(crate) dead_letters: Arc<DeadLetterProducer>,
+    pub(crate) target: Target,
+    /// The table's columns when the rows were mapped to them.
+    pub(crate) columns: Vec<ColumnInfo>,
+    pub(crate) metrics: PipelineMetrics,
+    pub(crate) pipeline: Arc<PipelineBoard>,
+    /// How long after its naming commit an insert may still be sent.
+    pub(crate) insert_lease: Duration,
+    /// How long the server may work on one insert.
+    pub(crate) insert_timeout: Duration,
+}
+
+/// The duty to write one range.
+#[derive(Debug)]
+pub(crate) struct WriteJob {
+    pub(crate) claim: Claim,
+    pub(crate) partition: TopicPartition,
+    pub(crate) batch: SealedBatch,
+    pub(crate) delivery: Delivery,
+}
+
+/// How often rows may arrive.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// The range was named in a commit; the insert carries its token.
+    ExactlyOnce {
+        /// `epoch:table:topic:partition:from-to`.
+        token: String,
+        attempts: Attempts,
+        /// After this nothing may be sent before the naming commit has been repeated.
+        lease_until: BootTime,
+    },
+    /// Sent until acknowledged.
+    AtLeastOnce,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Acknowledged; the claim has settled.
+    Written,
+    /// The lease is over: repeat the naming commit, then hand the job in again.
+    Renew(WriteJob),
+    /// The server refuses a row of it.
+    Refused(WriteJob, InsertError),
+    /// Only an operator can go on; the claim is given up.
+    Halted(Halt),
+}
+
+/// Writes one range; returns when it is durable or somebody else must decide.
+pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
+    if let Err(halt) = sink.write_dead_letters(&mut job).await {
+        return Outcome::Halted(halt);
+    }
+    if job.batch.row_count() == 0 {
+        job.claim.settle(&Receipt::acknowledged());
+        return Outcome::Written;
+    }
+    let Ok(_permit) = sink.inserts.acquire().await else {
+        unreachable!("the semaphore is never closed")
+    };
+    Writer {
+        sink: &sink,
+        backoff: Backoff::new(),
+        missing: None,
+    }
+    .run(job)
+    .await
+}
+
+impl Sink {
+    pub(crate) fn new(parts: SinkParts) -> Arc<Self> {
+        let board = parts.pipeline.sink(&parts.target.label);
+        Arc::new(Sink {
+            parts,
+            inserts: Semaphore::new(INSERTS_AT_ONCE),
+            board,
+        })
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.parts.target
+    }
+
+    /// Asks the server whether it is there, so that an idle pipeline knows too.
+    pub(crate) async fn check(&self) {
+        match self.parts.client.ping().await {
+            Ok(()) => self.board.answered(),
+            Err(error) => tracing::debug!(%error, "clickhouse does not answer"),
+        }
+    }
+
+    /// A table that was altered refuses every row: that is no fault of the rows.
+    async fn schema_drift(&self) -> Option<Halt> {
+        let SinkParts {
+            client,
+            target,
+            columns,
+            ..
+        } = &self.parts;
+        let (database, table) = target.label.split_once('.')?;
+        let now = client.table_info(database, table).await.ok()??;
+        let changed = columns
+            .iter()
+            .find(|column| !now.columns.contains(column))?;
+        let advice = format!(
+            "table {}: column {} {} was altered while rows were written: start again to take the \
+             table as it is now",
+            target.label, changed.name, changed.type_name
+        );
+        Some(Halt::new("schema", advice))
+    }
+
+    async fn write_dead_letters(&self, job: &mut WriteJob) -> Result<(), Halt> {
+        let letters = job.batch.dead_letters();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let SinkParts {
+            metrics,
+            pipeline,
+            dead_letters,
+            ..
+        } = &self.parts;
+        let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
+            metrics.retry("dead_letters", "kafka");
+            tracing::warn!(pipeline = pipeline.name(), %error, "dead letter not acknowledged, trying again");
+        };
+        dead_letters
+            .send_all(letters, retried)
+            .await
+            .map_err(|e| Halt::dead_letter(e.to_string()))?;
+        for letter in letters {
+            metrics.dead_letter(letter.reason.as_str());
+        }
+        pipeline.dead_letters_written(letters.len() as u64);
+        job.batch.dead_letters_written();
+        Ok(())
+    }
+}
+
+struct Writer<'s> {
+    sink: &'s Sink,
+    backoff: Backoff,
+    /// The rows that a look found missing; `None`: all of them.
+    missing: Option<SealedBatch>,
+}
+
+impl Writer<'_> {
+    async fn run(mut self, mut job: WriteJob) -> Outcome {
+        loop {
+            match job.step() {
+                Step::Settled => return self.settle(job),
+                Step::Wait => {
+                    let SinkParts {
+                        insert_lease,
+                        insert_timeout,
+                        ..
+                    } = self.sink.parts;
+                    tracing::warn!(
+                        partition = %job.partition, range = %job.claim.range(),
+                        "acknowledged but not in the table: waiting until no earlier insert can be running"
+                    );
+                    tokio::time::sleep(insert_lease + insert_timeout).await;
+                    job.attempts().waited();
+                }
+                Step::Look => match self.look(&job).await {
+                    Ok(missing) => job.attempts().looked(missing),
+                    Err(error) => {
+                        if let Some(halted) = self.after_failure(&job, &error).await {
+                            return halted;
+                        }
+                    }
+                },
+                Step::Send(round) => {
+                    if job.lease_is_over() {
+                        return Outcome::Renew(job);
+                    }
+                    crash_point!("before_insert");
+                    match self.send(&job, round).await {
+                        Ok(()) => {
+                            crash_point!("after_insert_acknowledged");
+                            let Delivery::ExactlyOnce { attempts, .. } = &mut job.delivery else {
+                                return self.settle(job);
+                            };
+                            attempts.acknowledged();
+                        }
+                        Err(error) if error.remedy == Remedy::Split => {
+                            return match self.sink.schema_drift().await {
+                                Some(halt) => Outcome::Halted(halt),
+                                None => Outcome::Refused(job, error),
+                            };
+                        }
+                        Err(error) => {
+                            job.unknown();
+                            if let Some(halted) = self.after_failure(&job, &error).await {
+                                return halted;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn settle(&self, job: WriteJob) -> Outcome {
+        let SinkParts { metrics, .. } = &self.sink.parts;
+        let now_ms = wall_ms();
+        for arrival in job.batch.arrivals() {
+            let age_ms = now_ms.saturating_sub(arrival.timestamp_ms).max(0);
+            metrics.freshness.record(age_ms as f64 / 1000.0);
+        }
+        metrics.rows_written.increment(job.batch.row_count() as u64);
+        job.claim.settle(&Receipt::acknowledged());
+        Outcome::Written
+    }
+
+    /// How many rows of the job are not in the table.
+    async fn look(&mut self, job: &WriteJob) -> Result<usize, InsertError> {
+        let SinkParts { client, target, .. } = &self.sink.parts;
+        let attempt = self.backoff.attempts();
+        if target.replicated {
+            client.sync_replica(attempt, &target.sql).await?;
+        }
+        let range = job.claim.range();
+        let found = client
+            .offsets_in(attempt, &target.sql, &job.partition, range)
+            .await?;
+        self.sink.board.answered();
+        let found: HashSet<i64> = found.into_iter().collect();
+        let missing = job
+            .batch
+            .offsets()
+            .filter(|offset| !found.contains(offset))
+            .count();
+        tracing::info!(
+            partition = %job.partition, %range, rows = job.batch.row_count(), missing,
+            "looked before writing again"
+        );
+        self.missing = (missing < job.batch.row_count())
+            .then(|| job.batch.filtered(|offset| !found.contains(&offset)));
+        Ok(missing)
+    }
+
+    async fn send(&mut self, job: &WriteJob, round: Round) -> Result<(), InsertError> {
+        let SinkParts {
+            client,
+            target,
+            metrics,
+            pipeline,
+            ..
+        } = &self.sink.parts;
+        let batch = self.missing.as_ref().unwrap_or(&job.batch);
+        let started = Instant::now();
+        let settings = insert_settings(job, round, batch);
+        let body = batch.frames().clone();
+        let sent = client.insert(self.backoff.attempts(), &target.insert_sql, &settings, body);
+        let result = sent.await;
+        let took = started.elapsed();
+        match &result {
+            Ok(()) => {
+                let bytes = batch.raw_bytes() as u64;
+                metrics.insert(&target.label, "ok", None);
+                metrics.insert_seconds.record(took.as_secs_f64());
+                metrics.batch_rows.record(batch.row_count() as f64);
+                metrics.batch_bytes.record(bytes as f64);
+                pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
+                self.sink.board.answered();
+            }
+            Err(error) => {
+                metrics.insert(&target.label, "error", error.code);
+                // A server that refuses is a server that answers.
+                if error.code.is_some() {
+                    self.sink.board.answered();
+                }
+            }
+        }
+        result
+    }
+
+    /// Waits before the next attempt; returns how the job ends where there is none.
+    async fn after_failure(&mut self, job: &WriteJob, error: &InsertError) -> Option<Outcome> {
+        let SinkParts {
+            metrics,
+            pipeline,
+            target,
+            ..
+        } = &self.sink.parts;
+        let place = format!("{} {}", job.partition, job.claim.range());
+        pipeline.error(&format!("{}: {place}: {error}", target.label));
+        match error.remedy {
+            Remedy::Halt(reason) => {
+                return Some(Outcome::Halted(Halt::refused(reason, &target.label, error)));
+            }
+            Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
+            // Only an insert can refuse a row; a query that says so is tried again.
+            Remedy::Split => metrics.retry("clickhouse", "server"),
+        }
+        let wait = self.backoff.next_wait();
+        tracing::warn!(
+            table = target.label, range = place, wait_ms = wait.as_millis() as u64, %error,
+            "clickhouse did not take the batch, trying again"
+        );
+        tokio::time::sleep(wait).await;
+        None
+    }
+}
+
+impl WriteJob {
+    fn step(&self) -> Step {
+        match &self.delivery {
+            Delivery::ExactlyOnce { attempts, .. } => attempts.next(),
+            Delivery::AtLeastOnce => Step::Send(Round::First),
+        }
+    }
+
+    fn attempts(&mut self) -> &mut Attempts {
+        match &mut self.delivery {
+            Delivery::ExactlyOnce { attempts, .. } => attempts,
+            Delivery::AtLeastOnce => unreachable!("only exactly-once looks and waits"),
+        }
+    }
+
+    fn unknown(&mut self) {
+        if let Delivery::ExactlyOnce { attempts, .. } = &mut self.delivery {
+            attempts.unknown();
+        }
+    }
+
+    fn lease_is_over(&self) -> bool {
+        match &self.delivery {
+            Delivery::ExactlyOnce { lease_until, .. } => BootTime::now() >= *lease_until,
+            Delivery::AtLeastOnce => false,
+        }
+    }
+}
+
+/// The deduplication token of one range.
+pub(crate) fn token(
+    epoch: crate::progress::Epoch,
+    table: &str,
+    partition: &TopicPartition,
+    range: Range,
+) -> String {
+    format!("{epoch}:{table}:{partition}:{range}")
+}
+
+/// Pinned so that a batch is one block, written once: `docs/adr/0002`.
+fn insert_settings(
+    job: &WriteJob,
+    round: Round,
+    batch: &SealedBatch,
+) -> Vec<(&'static str, String)> {
+    let rows = batch.row_count().max(1_048_576).to_string();
+    let bytes = (batch.raw_bytes() * 4).max(256 << 20).to_string();
+    let mut settings = vec![
+        ("async_insert", "0".to_owned()),
+        ("max_insert_block_size", rows.clone()),
+        ("min_insert_block_size_rows", rows),
+        ("min_insert_block_size_bytes", bytes),
+        ("input_format_parallel_parsing", "0".to_owned()),
+        ("max_partitions_per_insert_block", "0".to_owned()),
+    ];
+    match &job.delivery {
+        Delivery::ExactlyOnce { token, .. } => {
+            let suffix = if round == Round::Second { ":2" } else { "" };
+            settings.extend([
+                ("insert_deduplicate", "1".to_owned()),
+                (
+                    "deduplicate_blocks_in_dependent_materialized_views",
+                    "1".to_owned(),
+                ),
+                ("insert_deduplication_token", format!("{token}{suffix}")),
+            ]);
+        }
+        // Two batches may well hold the same rows; the server must not take them for one.
+        Delivery::AtLeastOnce => settings.push(("insert_deduplicate", "0".to_owned())),
+    }
+    settings
+}

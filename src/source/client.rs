@@ -1,0 +1,120 @@
+//! The properties librdkafka is given: the operator's, and those that are ours.
+
+use rdkafka::ClientConfig;
+
+use crate::config::{GroupProtocol, Kafka, Pipeline, Service};
+
+/// What is derived for one lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientSettings<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) pipeline: &'a Pipeline,
+    /// Number of the lane within the pipeline.
+    pub(crate) lane: u16,
+    /// Bytes of fetched records the client may hold for this lane.
+    pub(crate) queue_bytes: u64,
+}
+
+/// One lane's consumer.
+pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
+    let ClientSettings {
+        service,
+        pipeline,
+        lane,
+        queue_bytes,
+    } = settings;
+    let mut config = base_config(&pipeline.kafka, &pipeline.name);
+    // A full prefetch queue waits this long before fetching on; the default of 1,000 ms leaves a
+    // fast consumer idle four fifths of the time. Operators may set it.
+    let mut default = |key: &str, value: &str| {
+        if config.get(key).is_none() {
+            config.set(key, value);
+        }
+    };
+    default("fetch.queue.backoff.ms", "2");
+    default("fetch.wait.max.ms", "100");
+    default("fetch.min.bytes", "1");
+    default("max.partition.fetch.bytes", "1048576");
+    let fetch_bytes_max = queue_bytes.clamp(2 << 20, 50 << 20);
+    default("fetch.max.bytes", &fetch_bytes_max.to_string());
+    // No larger than one fetch may be: librdkafka refuses a smaller one.
+    default("message.max.bytes", "2000000");
+    config
+        .set("group.id", &pipeline.group_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("queued.min.messages", "1000")
+        .set(
+            "queued.max.messages.kbytes",
+            (queue_bytes / 1024).max(1024).to_string(),
+        );
+    match pipeline.group_protocol {
+        GroupProtocol::Classic => {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        GroupProtocol::Consumer => {
+            config.set("group.protocol", "consumer");
+        }
+    }
+    if let Some(instance_id) = &service.instance_id {
+        config.set("group.instance.id", format!("{instance_id}-{lane}"));
+    }
+    config
+}
+
+/// The producer of dead letters and other plain output: idempotent, every replica in sync.
+pub(crate) fn producer_config(kafka: &Kafka, pipeline: &str) -> ClientConfig {
+    let mut config = base_config(kafka, pipeline);
+    // Consumer properties of the operator mean nothing to a producer and would only be warned of.
+    for key in CONSUMER_ONLY {
+        config.remove(key);
+    }
+    config
+        .set("enable.idempotence", "true")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "5")
+        // A record as large as the broker lets in comes back out with a few headers more.
+        .set("message.max.bytes", "104857600")
+        .set("queue.buffering.max.kbytes", "16384");
+    config
+}
+
+/// For questions and for making topics.
+pub(crate) fn admin_client(kafka: &Kafka, pipeline: &str) -> ClientConfig {
+    let mut config = base_config(kafka, pipeline);
+    for key in CONSUMER_ONLY {
+        config.remove(key);
+    }
+    config
+}
+
+const CONSUMER_ONLY: [&str; 12] = [
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "fetch.min.bytes",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "max.partition.fetch.bytes",
+    "fetch.error.backoff.ms",
+    "max.poll.interval.ms",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "check.crcs",
+    "coordinator.query.interval.ms",
+];
+
+fn base_config(kafka: &Kafka, pipeline: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", kafka.bootstrap_servers.join(","))
+        .set("client.id", format!("streamweir-{pipeline}"))
+        .set("socket.nagle.disable", "true")
+        .set("log.connection.close", "false");
+    for (key, property) in &kafka.properties {
+        config.set(key, property.value());
+    }
+    config
+}

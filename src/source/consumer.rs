@@ -1,0 +1,354 @@
+//! One Kafka consumer, polled by one lane.
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::Client;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka_sys as sys;
+
+use super::TopicPartition;
+use super::context::{Context, Event};
+use super::record::Chunk;
+
+/// What the broker has committed for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offsets {
+    /// `None`: nothing was ever committed, or it expired.
+    pub(crate) position: Option<i64>,
+    pub(crate) metadata: String,
+}
+
+/// A commit of one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionCommit {
+    pub(crate) partition: TopicPartition,
+    pub(crate) position: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
+/// A queue of librdkafka's that messages of all assigned partitions are forwarded to.
+struct LaneQueue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues may be used from any thread; ours is used by one at a time.
+unsafe impl Send for LaneQueue {}
+
+impl Drop for LaneQueue {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new, destroyed once, and before its client (field order).
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// See the module. Field order is drop order: the queue goes before the client.
+pub(crate) struct Consumer {
+    queue: LaneQueue,
+    base: BaseConsumer<Context>,
+    messages: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+// SAFETY: `messages` is empty between two polls, and the rest is Send.
+unsafe impl Send for Consumer {}
+
+impl Consumer {
+    /// A consumer that is not subscribed yet; connecting happens behind it.
+    ///
+    /// # Errors
+    /// A configuration that librdkafka refuses.
+    pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        let base = BaseConsumer::from_config_and_context(config, Context::default())?;
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_new(base.client().native_ptr()) };
+        let queue = LaneQueue(NonNull::new(queue).expect("a queue of a live client is not null"));
+        Ok(Consumer {
+            queue,
+            base,
+            messages: vec![],
+        })
+    }
+
+    pub(crate) fn client(&self) -> &Client<Context> {
+        self.base.client()
+    }
+
+    /// Names, or patterns that begin with `^`.
+    pub(crate) fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
+        self.base.subscribe(topics)
+    }
+
+    /// Leaves the group: the revocation arrives as an event.
+    pub(crate) fn unsubscribe(&self) {
+        self.base.unsubscribe();
+    }
+
+    /// Takes what happened since the last call. Must be called well within `max.poll.interval.ms`.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        // Rebalances and commits end up in the context; a message here can only be an error.
+        while let Some(message) = self.base.poll(Duration::ZERO) {
+            drop(message);
+        }
+        self.base.context().take()
+    }
+
+    /// Waits at most `wait` for a first message, then takes what else is there, up to `max`.
+    pub(crate) fn poll(&mut self, wait: Duration, max: usize) -> Chunk<'_> {
+        debug_assert!(self.messages.is_empty(), "the last chunk was dropped");
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        self.consume(wait_ms, 1);
+        if !self.messages.is_empty() {
+            self.consume(0, max.saturating_sub(1));
+        }
+        Chunk::new(&mut self.messages)
+    }
+
+    fn consume(&mut self, wait_ms: i32, max: usize) {
+        self.messages.reserve(max);
+        let held = self.messages.len();
+        // SAFETY: the spare capacity holds `max` pointers; the call writes at most that many and
+        // returns how many, −1 for an error.
+        let taken = unsafe {
+            sys::rd_kafka_consume_batch_queue(
+                self.queue.0.as_ptr(),
+                wait_ms,
+                self.messages.as_mut_ptr().add(held),
+                max,
+            )
+        };
+        let taken = usize::try_from(taken).unwrap_or(0);
+        // SAFETY: the first `taken` of the spare pointers were written.
+        unsafe { self.messages.set_len(held + taken) }
+    }
+
+    /// Begins to read each partition at its offset.
+    ///
+    /// # Errors
+    /// When the group has moved on meanwhile; the next rebalance event settles it.
+    pub(crate) fn assign(&self, partitions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (partition, position) in partitions {
+            self.forward(partition);
+            let offset = Offset::Offset(*position);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)?;
+        }
+        self.base.incremental_assign(&list)
+    }
+
+    /// Gives partitions back.
+    ///
+    /// # Errors
+    /// As [`Consumer::assign`].
+    pub(crate) fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        self.base.incremental_unassign(&list(partitions))
+    }
+
+    /// Reads `partition` again from `position`.
+    ///
+    /// # Errors
+    /// When the partition is not assigned any more or the broker does not answer in time.
+    pub(crate) fn seek(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+        let mut target = list(std::slice::from_ref(partition));
+        target.set_all_offsets(Offset::Offset(position))?;
+        let done = self.base.seek_partitions(target, Duration::from_secs(10))?;
+        done.elements().iter().try_for_each(|e| e.error())
+    }
+
+    /// Stops fetching a partition for good (it has reached its `--until` target).
+    ///
+    /// Never used to pause for a while: resuming starts after the position the client last
+    /// handed out, which a partition-EOF message moves one too far.
+    pub(crate) fn stop_fetching(&self, partition: &TopicPartition) -> KafkaResult<()> {
+        self.base.pause(&list(std::slice::from_ref(partition)))
+    }
+
+    /// How many partitions the client believes it has.
+    pub(crate) fn assigned_count(&self) -> usize {
+        self.base.assignment().map_or(0, |list| list.count())
+    }
+
+    /// Sends a commit; its outcome arrives as [`Event::Committed`].
+    ///
+    /// # Errors
+    /// When the request cannot even be queued.
+    pub(crate) fn commit(&self, commits: &[PartitionCommit]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        for commit in commits {
+            let TopicPartition { topic, partition } = &commit.partition;
+            let mut element = list.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(commit.position))?;
+            element.set_metadata(&commit.metadata);
+        }
+        set_leader_epochs(&list, commits);
+        self.base.commit(&list, CommitMode::Async)
+    }
+
+    /// Reads the group's committed offsets from the broker.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer within `timeout`, or refuses one partition.
+    pub(crate) fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> KafkaResult<Vec<Offsets>> {
+        let answer = self.base.committed_offsets(list(partitions), timeout)?;
+        let read = |p: &TopicPartition| {
+            let element = answer
+                .find_partition(&p.topic, p.partition)
+                .ok_or(KafkaError::NoMessageReceived)?;
+            element.error()?;
+            let position = match element.offset() {
+                Offset::Offset(position) => Some(position),
+                _ => None,
+            };
+            Ok(Offsets {
+                position,
+                metadata: element.metadata().to_owned(),
+            })
+        };
+        partitions.iter().map(read).collect()
+    }
+
+    /// First offset still in the log, and the last stable offset.
+    pub(crate) fn watermarks(
+        &self,
+        partition: &TopicPartition,
+        timeout: Duration,
+    ) -> KafkaResult<(i64, i64)> {
+        self.base
+            .fetch_watermarks(&partition.topic, partition.partition, timeout)
+    }
+
+    /// The end of the partition as the last fetch told it; `None` before the first.
+    pub(crate) fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let topic = CString::new(&*partition.topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, the name is a C string, the out-parameters are ours.
+        unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.base.client().native_ptr(),
+                topic.as_ptr(),
+                partition.partition,
+                &mut low,
+                &mut high,
+            );
+        }
+        (high >= 0).then_some(high)
+    }
+
+    /// For each partition the first offset whose timestamp is at or after `time_ms`; `None` when
+    /// there is no such record.
+    pub(crate) fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        time_ms: i64,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<Option<i64>>> {
+        let mut times = list(partitions);
+        times.set_all_offsets(Offset::Offset(time_ms))?;
+        let answer = self.base.offsets_for_times(times, timeout)?;
+        let read = |p: &TopicPartition| {
+            let element = answer
+                .find_partition(&p.topic, p.partition)
+                .ok_or(KafkaError::NoMessageReceived)?;
+            element.error()?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            })
+        };
+        partitions.iter().map(read).collect()
+    }
+
+    /// The partitions of `topic`; `None` when the topic does not exist.
+    ///
+    /// # Errors
+    /// When no broker answers within `timeout`.
+    pub(crate) fn partitions_of(
+        &self,
+        topic: &str,
+        timeout: Duration,
+    ) -> KafkaResult<Option<Vec<TopicPartition>>> {
+        let metadata = self.base.fetch_metadata(Some(topic), timeout)?;
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let name: Arc<str> = topic.into();
+        Ok(found
+            .filter(|t| t.error().is_none() && !t.partitions().is_empty())
+            .map(|t| {
+                let of = |id: i32| TopicPartition {
+                    topic: name.clone(),
+                    partition: id,
+                };
+                t.partitions().iter().map(|p| of(p.id())).collect()
+            }))
+    }
+
+    /// Every topic of the cluster.
+    pub(crate) fn topic_names(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
+        let metadata = self.base.fetch_metadata(None, timeout)?;
+        Ok(metadata
+            .topics()
+            .iter()
+            .map(|t| t.name().to_owned())
+            .collect())
+    }
+
+    fn forward(&self, partition: &TopicPartition) {
+        let topic = CString::new(&*partition.topic).expect("Kafka's topic names hold no NUL");
+        // SAFETY: client and lane queue are alive; the reference to the partition's queue that
+        // the first call returns is given back by the last.
+        unsafe {
+            let queue = sys::rd_kafka_queue_get_partition(
+                self.base.client().native_ptr(),
+                topic.as_ptr(),
+                partition.partition,
+            );
+            if !queue.is_null() {
+                sys::rd_kafka_queue_forward(queue, self.queue.0.as_ptr());
+                sys::rd_kafka_queue_destroy(queue);
+            }
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // The client's own drop closes the consumer and waits for the last revocation.
+        self.base.context().close();
+    }
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer").finish_non_exhaustive()
+    }
+}
+
+fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for p in partitions {
+        list.add_partition(&p.topic, p.partition);
+    }
+    list
+}
+
+/// A commit that names the leader's epoch is refused when the log was truncated behind it.
+fn set_leader_epochs(list: &TopicPartitionList, commits: &[PartitionCommit]) {
+    // SAFETY: the list is alive and its elements stand in the order in which they were added.
+    unsafe {
+        let raw = list.ptr();
+        for (index, commit) in commits.iter().enumerate() {
+            debug_assert!(index < usize::try_from((*raw).cnt).unwrap_or(0));
+            sys::rd_kafka_topic_partition_set_leader_epoch(
+                (*raw).elems.add(index),
+                commit.leader_epoch,
+            );
+        }
+    }
+}

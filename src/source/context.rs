@@ -1,0 +1,144 @@
+//! What librdkafka has to say, queued for the lane's loop.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::TopicPartition;
+
+/// Something that happened between two polls.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Partitions were given to us; nothing is read before [`super::Consumer::assign`].
+    Assigned(Vec<TopicPartition>),
+    /// Partitions must be given back by [`super::Consumer::unassign`].
+    Revoked {
+        partitions: Vec<TopicPartition>,
+        /// They are somebody else's already: nothing may be committed for them.
+        lost: bool,
+    },
+    /// The broker answered the commit in flight.
+    Committed(CommitResult),
+    /// The client reports trouble; librdkafka keeps trying unless `fatal`.
+    Error {
+        code: Option<RDKafkaErrorCode>,
+        text: String,
+        fatal: bool,
+    },
+}
+
+/// The outcome of one commit.
+#[derive(Debug)]
+pub(crate) struct CommitResult {
+    /// What went wrong with the request as a whole.
+    pub(crate) error: Option<RDKafkaErrorCode>,
+    /// What went wrong with single partitions.
+    pub(crate) partitions: Vec<PartitionError>,
+}
+
+/// One partition of a commit that the broker refused.
+#[derive(Debug)]
+pub(crate) struct PartitionError {
+    pub(crate) partition: TopicPartition,
+    pub(crate) code: RDKafkaErrorCode,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    // Only the lane's thread polls, so the lock is never contended; the trait wants `Sync`.
+    events: Mutex<VecDeque<Event>>,
+    closing: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn take(&self) -> Vec<Event> {
+        let mut events = self.events.lock().expect("no holder of this lock panics");
+        std::mem::take(&mut *events).into()
+    }
+
+    /// From now on a revocation is answered at once: nobody polls for events any more.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn push(&self, event: Event) {
+        self.events
+            .lock()
+            .expect("no holder of this lock panics")
+            .push_back(event);
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        // Reported again by the poll itself, with the partition.
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        let fatal = code == Some(RDKafkaErrorCode::Fatal);
+        self.push(Event::Error {
+            code,
+            text: reason.to_owned(),
+            fatal,
+        });
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            if !assigned {
+                let _ = consumer.incremental_unassign(partitions);
+            }
+            return;
+        }
+        let partitions = list_to_vec(partitions);
+        self.push(if assigned {
+            Event::Assigned(partitions)
+        } else {
+            Event::Revoked {
+                partitions,
+                lost: consumer.assignment_lost(),
+            }
+        });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let failed = offsets.elements().into_iter().filter_map(|element| {
+            let code = element.error().err()?.rdkafka_error_code()?;
+            let partition = TopicPartition {
+                topic: element.topic().into(),
+                partition: element.partition(),
+            };
+            Some(PartitionError { partition, code })
+        });
+        self.push(Event::Committed(CommitResult {
+            error: result.err().and_then(|e| e.rdkafka_error_code()),
+            partitions: failed.collect(),
+        }));
+    }
+}
+
+pub(super) fn list_to_vec(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let elements = list.elements();
+    elements
+        .iter()
+        .map(|e| TopicPartition {
+            topic: e.topic().into(),
+            partition: e.partition(),
+        })
+        .collect()
+}

@@ -1,0 +1,34 @@
+//! Kafka as the lane sees it: chunks of records in, commits out, rebalances as events.
+//!
+//! The consumer is polled from the lane's own thread. Messages of all partitions arrive on one
+//! lane queue in batches (a quarter of the price of one call a message); rebalances, commit results
+//! and errors arrive on another and are handled by the lane between two chunks, never in a callback.
+
+mod client;
+mod consumer;
+pub(crate) mod context;
+mod fetch;
+mod record;
+mod topics;
+
+pub(crate) use client::{ClientSettings, admin_client, consumer_config, producer_config};
+pub(crate) use consumer::{Consumer, Offsets, PartitionCommit};
+pub(crate) use context::{CommitResult, Event};
+pub(crate) use fetch::fetch_record;
+pub(crate) use record::{Chunk, Record};
+pub(crate) use topics::topic_id;
+
+use std::sync::Arc;
+
+/// One partition of one topic. Cloning shares the name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TopicPartition {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.topic, self.partition)
+    }
+}

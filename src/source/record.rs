@@ -1,0 +1,156 @@
+//! Messages of librdkafka, borrowed for as long as the chunk that holds them.
+
+use std::ffi::CStr;
+use std::fmt;
+
+use rdkafka::error::{IsError as _, RDKafkaErrorCode};
+use rdkafka_sys as sys;
+
+/// The messages one poll returned, in the order they arrived; destroyed when dropped.
+pub(crate) struct Chunk<'q> {
+    messages: &'q mut Vec<*mut sys::rd_kafka_message_t>,
+}
+
+/// One message: a record, or a note about its partition.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'c> {
+    message: &'c sys::rd_kafka_message_t,
+}
+
+impl<'q> Chunk<'q> {
+    /// Takes over the messages; each pointer must come from one consume call.
+    pub(super) fn new(messages: &'q mut Vec<*mut sys::rd_kafka_message_t>) -> Self {
+        Chunk { messages }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Record<'_> {
+        // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
+        // destroyed only by our Drop, which the borrow of `self` outlasts.
+        Record {
+            message: unsafe { &*self.messages[index] },
+        }
+    }
+
+    /// Where the run of messages of one partition that begins at `start` ends.
+    pub(crate) fn run_end(&self, start: usize) -> usize {
+        let first = self.get(start).message;
+        let same =
+            |m: &sys::rd_kafka_message_t| m.partition == first.partition && m.rkt == first.rkt;
+        (start + 1..self.len())
+            .find(|&i| !same(self.get(i).message))
+            .unwrap_or(self.len())
+    }
+}
+
+impl Drop for Chunk<'_> {
+    fn drop(&mut self) {
+        for message in self.messages.drain(..) {
+            // SAFETY: taken over in `new`, destroyed once, no borrow is left.
+            unsafe { sys::rd_kafka_message_destroy(message) }
+        }
+    }
+}
+
+impl fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("messages", &self.messages.len())
+            .finish()
+    }
+}
+
+impl<'c> Record<'c> {
+    /// The error this message stands for; `None` for a record. `PartitionEOF` says that the
+    /// partition was read to [`Record::offset`].
+    pub(crate) fn error(self) -> Option<RDKafkaErrorCode> {
+        let code = self.message.err;
+        code.is_error().then(|| code.into())
+    }
+
+    pub(crate) fn offset(self) -> i64 {
+        self.message.offset
+    }
+
+    pub(crate) fn partition(self) -> i32 {
+        self.message.partition
+    }
+
+    pub(crate) fn topic(self) -> &'c str {
+        if self.message.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: the topic handle lives as long as the message; its name is a C string that
+        // Kafka restricts to ASCII.
+        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.message.rkt)) };
+        name.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn value(self) -> Option<&'c [u8]> {
+        slice(self.message.payload.cast(), self.message.len)
+    }
+
+    pub(crate) fn key(self) -> Option<&'c [u8]> {
+        slice(self.message.key.cast(), self.message.key_len)
+    }
+
+    /// Milliseconds since the epoch; −1 where the broker has none.
+    pub(crate) fn timestamp_ms(self) -> i64 {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive; `kind` is written by the call.
+        unsafe { sys::rd_kafka_message_timestamp(self.message, &mut kind) }
+    }
+
+    /// The epoch of the partition's leader when it was fetched; −1 where unknown.
+    pub(crate) fn leader_epoch(self) -> i32 {
+        // SAFETY: the message is alive.
+        unsafe { sys::rd_kafka_message_leader_epoch(self.message) }
+    }
+
+    /// The headers in order, names and values.
+    pub(crate) fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: the headers stay owned by the message, which is alive.
+        if unsafe { sys::rd_kafka_message_headers(self.message, &mut headers) }.is_error() {
+            return vec![];
+        }
+        let mut out = vec![];
+        loop {
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0usize);
+            // SAFETY: `headers` came from the message; the out-parameters are ours.
+            let end = unsafe {
+                sys::rd_kafka_header_get_all(headers, out.len(), &mut name, &mut value, &mut size)
+            };
+            if end.is_error() {
+                return out;
+            }
+            // SAFETY: on success `name` is a C string owned by the message.
+            let name = unsafe { CStr::from_ptr(name) }
+                .to_string_lossy()
+                .into_owned();
+            out.push((name, slice(value.cast(), size).map(<[u8]>::to_vec)));
+        }
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.topic(), self.partition(), self.offset())
+    }
+}
+
+fn slice<'c>(data: *const u8, length: usize) -> Option<&'c [u8]> {
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: librdkafka hands out pointer and length of one buffer that the message owns; the
+    // callers tie the lifetime to the message.
+    Some(unsafe { std::slice::from_raw_parts(data, length) })
+}

@@ -1,0 +1,335 @@
+//! JSON values as RowBinary.
+
+use super::{ColumnType, EnumValues};
+use crate::decode::decimal::{Decimal, decimal};
+use crate::decode::json::{Kind, Raw};
+use crate::decode::time::Instant;
+use crate::decode::{Reject, address, number, text, time, uuid};
+
+/// Days from 1970-01-01 to the default of a Date32, 1900-01-01.
+const DATE32_DEFAULT: i32 = -25_567;
+const NULL: u8 = 1;
+const NOT_NULL: u8 = 0;
+
+/// Appends a length as RowBinary has it: LEB128.
+#[inline]
+pub fn append_length(len: usize, out: &mut Vec<u8>) {
+    let mut len = len;
+    while len >= 0x80 {
+        out.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    out.push(len as u8);
+}
+
+impl ColumnType {
+    /// Appends a value that is there and not null.
+    ///
+    /// # Errors
+    /// `invalid_value` and `out_of_range`, the detail without the column's name. `out` may then end in
+    /// part of the value: cut it back to the row's start.
+    #[inline(always)]
+    pub fn encode(&self, raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            ColumnType::String => string(raw, out),
+            ColumnType::UInt64 => {
+                let value = number::unsigned(raw, u64::MAX, "UInt64")?;
+                out.extend_from_slice(&value.to_le_bytes());
+                Ok(())
+            }
+            ColumnType::DateTime64 { precision, .. } => {
+                let ticks = time::instant(raw)?.ticks(*precision)?;
+                out.extend_from_slice(&ticks.to_le_bytes());
+                Ok(())
+            }
+            ColumnType::LowCardinality(inner) if matches!(**inner, ColumnType::String) => {
+                string(raw, out)
+            }
+            other => other.encode_rarer(raw, out),
+        }
+    }
+
+    #[inline(never)]
+    fn encode_rarer(&self, raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            ColumnType::String | ColumnType::UInt64 | ColumnType::DateTime64 { .. } => {
+                return self.encode(raw, out);
+            }
+            ColumnType::FixedString(len) => return fixed_string(raw, *len as usize, out),
+            ColumnType::UInt8 | ColumnType::UInt16 | ColumnType::UInt32 => {
+                let (max, name) = self.unsigned_range();
+                self.append_integer(number::unsigned(raw, max, name)?, out);
+            }
+            ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => {
+                let (min, max, name) = self.signed_range();
+                self.append_integer(number::signed(raw, min, max, name)? as u64, out);
+            }
+            ColumnType::Float32 => out.extend_from_slice(&number::float32(raw)?.to_le_bytes()),
+            ColumnType::Float64 => out.extend_from_slice(&number::float64(raw)?.to_le_bytes()),
+            ColumnType::Bool => out.push(number::boolean(raw)?.into()),
+            ColumnType::Decimal { .. } => return self.encode_decimal(decimal(raw)?, out),
+            ColumnType::Date => out.extend_from_slice(&time::date(raw)?.to_le_bytes()),
+            ColumnType::Date32 => out.extend_from_slice(&time::date32(raw)?.to_le_bytes()),
+            ColumnType::DateTime { .. } => return self.encode_instant(time::instant(raw)?, out),
+            ColumnType::Uuid => append_uuid(uuid::uuid(raw)?, out),
+            ColumnType::Enum8(values) => out.push(enum_value(raw, values)? as u8),
+            ColumnType::Enum16(values) => {
+                out.extend_from_slice(&enum_value(raw, values)?.to_le_bytes());
+            }
+            ColumnType::Ipv4 => {
+                out.extend_from_slice(&address::ipv4(raw)?.to_bits().to_le_bytes());
+            }
+            ColumnType::Ipv6 => out.extend_from_slice(&address::ipv6(raw)?.octets()),
+            ColumnType::LowCardinality(inner) => return inner.encode(raw, out),
+            ColumnType::Nullable(inner) => {
+                out.push(NOT_NULL);
+                return inner.encode(raw, out);
+            }
+            ColumnType::Array(inner) => return array(raw, inner, out),
+        }
+        Ok(())
+    }
+
+    /// Appends NULL where the type has it, else what the server would store for a missing value: zero,
+    /// the empty text, the smallest declared value of an enum, 1900-01-01 for Date32.
+    pub fn encode_null_or_zero(&self, out: &mut Vec<u8>) {
+        let zeros = match self {
+            ColumnType::LowCardinality(inner) => return inner.encode_null_or_zero(out),
+            ColumnType::Nullable(_) => return out.push(NULL),
+            ColumnType::Enum8(values) => return out.push(values.smallest() as u8),
+            ColumnType::Enum16(values) => {
+                return out.extend_from_slice(&values.smallest().to_le_bytes());
+            }
+            ColumnType::Date32 => return out.extend_from_slice(&DATE32_DEFAULT.to_le_bytes()),
+            ColumnType::String | ColumnType::Array(_) => 1,
+            ColumnType::FixedString(len) => *len as usize,
+            ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool => 1,
+            ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date => 2,
+            ColumnType::UInt32 | ColumnType::Int32 | ColumnType::Float32 => 4,
+            ColumnType::Ipv4 | ColumnType::DateTime { .. } => 4,
+            ColumnType::UInt64 | ColumnType::Int64 | ColumnType::Float64 => 8,
+            ColumnType::DateTime64 { .. } => 8,
+            ColumnType::Uuid | ColumnType::Ipv6 => 16,
+            ColumnType::Decimal { precision, .. } => decimal_bytes(*precision),
+        };
+        out.resize(out.len() + zeros, 0);
+    }
+
+    /// Appends a configured default: read as the content of a JSON string or, where the type takes no
+    /// such string (arrays, 0 and 1 for Bool, epoch milliseconds), as a JSON value.
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`].
+    pub fn encode_text_default(&self, default: &str, out: &mut Vec<u8>) -> Result<(), Reject> {
+        let start = out.len();
+        self.encode(Raw::string(default), out).or_else(|as_string| {
+            out.truncate(start);
+            let value = Raw::parse(default).ok().filter(|value| !value.is_missing());
+            value.map_or(Err(as_string), |value| self.encode(value, out))
+        })
+    }
+
+    /// Appends a text, as [`ColumnType::encode`] appends a JSON string.
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`].
+    pub fn encode_text(&self, text: &str, out: &mut Vec<u8>) -> Result<(), Reject> {
+        self.encode(Raw::string(text), out)
+    }
+
+    /// Appends an integer that the daemon computed.
+    ///
+    /// # Errors
+    /// `out_of_range` when the column cannot hold it; `invalid_value` when it holds no integers.
+    pub fn encode_integer(&self, value: i128, out: &mut Vec<u8>) -> Result<(), Reject> {
+        let range = match self {
+            ColumnType::LowCardinality(inner) => return inner.encode_integer(value, out),
+            ColumnType::Nullable(inner) => {
+                out.push(NOT_NULL);
+                return inner.encode_integer(value, out);
+            }
+            ColumnType::UInt8 | ColumnType::UInt16 | ColumnType::UInt32 | ColumnType::UInt64 => {
+                0..=i128::from(self.unsigned_range().0)
+            }
+            ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => {
+                let (min, max, _) = self.signed_range();
+                min.into()..=max.into()
+            }
+            other => return Err(Reject::invalid_value(format!("{other} holds no integers"))),
+        };
+        if !range.contains(&value) {
+            return Err(Reject::out_of_range(format!("{value} does not fit {self}")));
+        }
+        self.append_integer(value as u64, out);
+        Ok(())
+    }
+
+    /// Appends a time in epoch milliseconds that the daemon computed.
+    ///
+    /// # Errors
+    /// `out_of_range` when the column cannot hold it; `invalid_value` when it holds no times.
+    pub fn encode_time_ms(&self, epoch_ms: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
+        self.encode_instant(Instant::from_epoch_ms(epoch_ms), out)
+    }
+
+    fn encode_instant(&self, instant: Instant, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            ColumnType::DateTime64 { precision, .. } => {
+                out.extend_from_slice(&instant.ticks(*precision)?.to_le_bytes());
+            }
+            ColumnType::DateTime { .. } => {
+                out.extend_from_slice(&instant.datetime_seconds()?.to_le_bytes());
+            }
+            ColumnType::LowCardinality(inner) => return inner.encode_instant(instant, out),
+            ColumnType::Nullable(inner) => {
+                out.push(NOT_NULL);
+                return inner.encode_instant(instant, out);
+            }
+            other => return Err(Reject::invalid_value(format!("{other} holds no times"))),
+        }
+        Ok(())
+    }
+
+    /// Appends an exact decimal that the daemon computed.
+    ///
+    /// # Errors
+    /// `out_of_range` when a digit would be lost; `invalid_value` when the column holds no decimals.
+    pub fn encode_decimal(&self, value: Decimal, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            ColumnType::Decimal { precision, scale } => {
+                let unscaled = value.unscaled(*precision, *scale)?.to_le_bytes();
+                out.extend_from_slice(&unscaled[..decimal_bytes(*precision)]);
+                Ok(())
+            }
+            ColumnType::LowCardinality(inner) => inner.encode_decimal(value, out),
+            ColumnType::Nullable(inner) => {
+                out.push(NOT_NULL);
+                inner.encode_decimal(value, out)
+            }
+            other => Err(Reject::invalid_value(format!("{other} holds no decimals"))),
+        }
+    }
+
+    fn unsigned_range(&self) -> (u64, &'static str) {
+        match self {
+            ColumnType::UInt8 => (u8::MAX.into(), "UInt8"),
+            ColumnType::UInt16 => (u16::MAX.into(), "UInt16"),
+            ColumnType::UInt32 => (u32::MAX.into(), "UInt32"),
+            _ => (u64::MAX, "UInt64"),
+        }
+    }
+
+    fn signed_range(&self) -> (i64, i64, &'static str) {
+        match self {
+            ColumnType::Int8 => (i8::MIN.into(), i8::MAX.into(), "Int8"),
+            ColumnType::Int16 => (i16::MIN.into(), i16::MAX.into(), "Int16"),
+            ColumnType::Int32 => (i32::MIN.into(), i32::MAX.into(), "Int32"),
+            _ => (i64::MIN, i64::MAX, "Int64"),
+        }
+    }
+
+    /// The low bytes of an integer known to be in the type's range.
+    fn append_integer(&self, value: u64, out: &mut Vec<u8>) {
+        let len = match self {
+            ColumnType::UInt8 | ColumnType::Int8 => 1,
+            ColumnType::UInt16 | ColumnType::Int16 => 2,
+            ColumnType::UInt32 | ColumnType::Int32 => 4,
+            _ => 8,
+        };
+        out.extend_from_slice(&value.to_le_bytes()[..len]);
+    }
+}
+
+#[inline(always)]
+fn string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+    if raw.is_escaped() {
+        return escaped_string(raw, out);
+    }
+    append_length(text::plain(raw)?.len(), out);
+    raw.append_as_received(out);
+    Ok(())
+}
+
+#[inline(never)]
+fn escaped_string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let start = out.len();
+    text::append_text(raw, out)?;
+    insert_length(out.len() - start, start, out);
+    Ok(())
+}
+
+/// Puts a length before what `out` has from `start` on: for parts whose length shows when they are done.
+pub(super) fn insert_length(len: usize, start: usize, out: &mut Vec<u8>) {
+    let end = out.len();
+    append_length(len, out);
+    let length_bytes = out.len() - end;
+    out[start..].rotate_right(length_bytes);
+}
+
+fn fixed_string(raw: Raw<'_>, len: usize, out: &mut Vec<u8>) -> Result<(), Reject> {
+    let end = out.len() + len;
+    text::append_text(raw, out)?;
+    if out.len() > end {
+        return Err(Reject::out_of_range(format!(
+            "longer than FixedString({len})"
+        )));
+    }
+    out.resize(end, 0);
+    Ok(())
+}
+
+/// Bytes of a Decimal column's unscaled value.
+fn decimal_bytes(precision: u8) -> usize {
+    match precision {
+        ..=9 => 4,
+        10..=18 => 8,
+        19..=38 => 16,
+        39.. => 32,
+    }
+}
+
+/// Two little-endian halves, the first first.
+fn append_uuid(bytes: [u8; 16], out: &mut Vec<u8>) {
+    out.extend(bytes[..8].iter().rev());
+    out.extend(bytes[8..].iter().rev());
+}
+
+/// By name, or by integer when the value is a number. The server takes undeclared integers unseen.
+fn enum_value(raw: Raw<'_>, values: &EnumValues) -> Result<i16, Reject> {
+    match raw.kind() {
+        Kind::String => {
+            let name = text::to_text(raw)?;
+            values
+                .by_name(&name)
+                .ok_or_else(|| Reject::out_of_range("no such name in the Enum"))
+        }
+        Kind::Number => {
+            let value = number::signed(raw, i16::MIN.into(), i16::MAX.into(), "Enum")? as i16;
+            let declared = values.is_declared(value).then_some(value);
+            declared.ok_or_else(|| Reject::out_of_range("no such value in the Enum"))
+        }
+        _ => Err(Reject::invalid_value("not a name or value of the Enum")),
+    }
+}
+
+fn array(raw: Raw<'_>, inner: &ColumnType, out: &mut Vec<u8>) -> Result<(), Reject> {
+    if raw.kind() != Kind::Array {
+        return Err(Reject::invalid_value("not an array"));
+    }
+    let (start, mut len) = (out.len(), 0);
+    for element in raw.elements() {
+        len += 1;
+        if !element.is_missing() {
+            inner.encode(element, out)?;
+        } else if inner.is_nullable() {
+            inner.encode_null_or_zero(out);
+        } else {
+            return Err(Reject::invalid_value(format!("null in an Array({inner})")));
+        }
+    }
+    insert_length(len, start, out);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

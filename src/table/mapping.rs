@@ -1,0 +1,347 @@
+//! Where a column's value comes from, and what stands in for a missing one.
+
+use super::encode::insert_length;
+use super::{Column, DefaultKind};
+use crate::decode::json::{Fields, Kind, Raw};
+use crate::decode::{Reason, Reject, text};
+
+/// Flags of FORMAT RowBinaryWithDefaults.
+const VALUE_FOLLOWS: u8 = 0;
+const SERVER_DEFAULT: u8 = 1;
+
+/// Whether a text column takes the JSON text as received in place of a scalar's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RawMode {
+    /// A scalar's text.
+    #[default]
+    Off,
+    /// The JSON text of an object; nothing else.
+    Object,
+    /// The JSON text of any value.
+    Any,
+}
+
+/// One column and the record's value it takes.
+#[derive(Debug, Clone)]
+pub struct ColumnSource {
+    slot: usize,
+    required: bool,
+    /// Pre-encoded.
+    default: Option<Vec<u8>>,
+    raw: RawMode,
+    column: Column,
+}
+
+/// A column that cannot be filled as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// `raw` on a column that is no text.
+    #[error("column {column}: raw needs a String column, not {column_type}")]
+    RawNeedsText {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: String,
+    },
+    /// A default that does not convert.
+    #[error("column {column}: default {default:?} does not fit {column_type}: {why}")]
+    DefaultDoesNotFit {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: String,
+        /// The configured text.
+        default: String,
+        /// What the conversion said.
+        why: String,
+    },
+    /// A column the server does not let us insert.
+    #[error("column {column} is computed by the server and cannot be filled")]
+    NotInsertable {
+        /// The column.
+        column: String,
+    },
+}
+
+impl ColumnSource {
+    /// `column` takes the value in `slot` of the scanner's plan; `default` stands in when it is absent
+    /// or null.
+    ///
+    /// # Errors
+    /// When the combination cannot work; the message names the column.
+    pub fn new(
+        column: Column,
+        slot: usize,
+        required: bool,
+        default: Option<&str>,
+        raw: RawMode,
+    ) -> Result<Self, MappingError> {
+        if !column.default_kind.is_insertable() {
+            return Err(MappingError::NotInsertable {
+                column: column.name,
+            });
+        }
+        let column_type = column.column_type.to_string();
+        if raw != RawMode::Off && !column.column_type.is_text() {
+            return Err(MappingError::RawNeedsText {
+                column: column.name,
+                column_type,
+            });
+        }
+        let default = match default.map(|text| (text, encoded_default(&column, text))) {
+            None => None,
+            Some((_, Ok(encoded))) => Some(encoded),
+            Some((text, Err(why))) => {
+                return Err(MappingError::DefaultDoesNotFit {
+                    column: column.name,
+                    column_type,
+                    default: text.to_owned(),
+                    why: why.detail.into_owned(),
+                });
+            }
+        };
+        Ok(ColumnSource {
+            slot,
+            required,
+            default,
+            raw,
+            column,
+        })
+    }
+
+    /// The column.
+    #[must_use]
+    pub fn column(&self) -> &Column {
+        &self.column
+    }
+
+    /// The slot of the scanner's plan that holds its value.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Whether a missing value has to be left to the server: needs FORMAT RowBinaryWithDefaults.
+    #[must_use]
+    pub fn needs_server_default(&self) -> bool {
+        self.column.default_kind == DefaultKind::Default && self.default.is_none() && !self.required
+    }
+
+    /// Appends the column's value for a record. `with_default_flag`: FORMAT RowBinaryWithDefaults, a
+    /// byte before each value, and the server's DEFAULT in place of a missing one.
+    ///
+    /// # Errors
+    /// `missing_field` when required and absent or null; whatever the conversion says, led by the
+    /// column's name. `out` may then end in part of the value: cut it back to the row's start.
+    #[inline]
+    pub fn encode(
+        &self,
+        fields: &Fields<'_, '_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        self.encode_value(fields.get(self.slot), out, with_default_flag)
+    }
+
+    /// The same for a value that was found elsewhere, as in a profile.
+    ///
+    /// # Errors
+    /// As [`ColumnSource::encode`].
+    #[inline]
+    pub fn encode_value(
+        &self,
+        value: Raw<'_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        if value.is_missing() {
+            return self.encode_missing(out, with_default_flag);
+        }
+        if with_default_flag {
+            out.push(VALUE_FOLLOWS);
+        }
+        let encoded = match self.raw {
+            RawMode::Off => self.column.column_type.encode(value, out),
+            RawMode::Object if value.kind() != Kind::Object => {
+                Err(Reject::invalid_value("not an object"))
+            }
+            RawMode::Object | RawMode::Any => {
+                self.encode_json(value, out);
+                Ok(())
+            }
+        };
+        encoded.map_err(|reject| reject.about(&self.column.name))
+    }
+
+    /// Appends what stands in for an absent or null value.
+    ///
+    /// # Errors
+    /// `missing_field` when required.
+    pub fn encode_missing(&self, out: &mut Vec<u8>, with_default_flag: bool) -> Result<(), Reject> {
+        if self.required {
+            return Err(Reject::new(Reason::MissingField, self.column.name.clone()));
+        }
+        if with_default_flag {
+            if self.needs_server_default() {
+                out.push(SERVER_DEFAULT);
+                return Ok(());
+            }
+            out.push(VALUE_FOLLOWS);
+        }
+        match &self.default {
+            Some(encoded) => out.extend_from_slice(encoded),
+            None => self.column.column_type.encode_null_or_zero(out),
+        }
+        Ok(())
+    }
+
+    /// The JSON text as received, into a text column.
+    fn encode_json(&self, value: Raw<'_>, out: &mut Vec<u8>) {
+        if self.column.column_type.is_nullable() {
+            out.push(0);
+        }
+        let start = out.len();
+        text::append_json(value, out);
+        insert_length(out.len() - start, start, out);
+    }
+}
+
+/// The default is the column's text itself, also under `raw`.
+fn encoded_default(column: &Column, text: &str) -> Result<Vec<u8>, Reject> {
+    let mut encoded = Vec::new();
+    column.column_type.encode_text_default(text, &mut encoded)?;
+    Ok(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::ColumnType;
+
+    fn column(type_name: &str, default_kind: DefaultKind) -> Column {
+        let column_type = ColumnType::parse(type_name).unwrap();
+        Column {
+            name: "c".to_owned(),
+            column_type,
+            default_kind,
+        }
+    }
+
+    fn source(
+        type_name: &str,
+        required: bool,
+        default: Option<&str>,
+        raw: RawMode,
+    ) -> ColumnSource {
+        ColumnSource::new(
+            column(type_name, DefaultKind::None),
+            0,
+            required,
+            default,
+            raw,
+        )
+        .unwrap()
+    }
+
+    fn encode(
+        source: &ColumnSource,
+        json: &str,
+        with_default_flag: bool,
+    ) -> Result<Vec<u8>, String> {
+        let raw = if json.is_empty() {
+            Raw::ABSENT
+        } else {
+            Raw::parse(json).unwrap()
+        };
+        let mut out = Vec::new();
+        let encoded = source.encode_value(raw, &mut out, with_default_flag);
+        encoded.map(|()| out).map_err(|reject| reject.to_string())
+    }
+
+    #[test]
+    fn absent_and_null_take_the_default_or_are_missed() {
+        let optional = source("UInt8", false, None, RawMode::Off);
+        let with_default = source("UInt8", false, Some("7"), RawMode::Off);
+        let required = source("UInt8", true, None, RawMode::Off);
+        for json in ["", "null"] {
+            assert_eq!(encode(&optional, json, false), Ok(vec![0]));
+            assert_eq!(encode(&with_default, json, false), Ok(vec![7]));
+            assert_eq!(
+                encode(&required, json, false),
+                Err("missing_field: c".to_owned())
+            );
+        }
+        for source in [optional, with_default, required] {
+            assert_eq!(encode(&source, "5", false), Ok(vec![5]));
+            assert_eq!(
+                encode(&source, "256", false),
+                Err("out_of_range: c: UInt8".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn raw_columns_take_the_json_text_as_received() {
+        let object = source("String", false, Some("{}"), RawMode::Object);
+        assert_eq!(
+            encode(&object, r#"{ "a":1.0}"#, false).unwrap(),
+            b"\x0a{ \"a\":1.0}"
+        );
+        assert_eq!(encode(&object, "null", false).unwrap(), b"\x02{}");
+        for json in ["[1]", "\"{}\"", "12.0", "false"] {
+            assert_eq!(
+                encode(&object, json, false),
+                Err("invalid_value: c: not an object".to_owned())
+            );
+        }
+        let any = source("Nullable(String)", false, None, RawMode::Any);
+        assert_eq!(encode(&any, "[1, 2]", false).unwrap(), b"\0\x06[1, 2]");
+        assert_eq!(
+            encode(&any, r#""\ud800""#, false).unwrap(),
+            b"\0\x08\"\\ud800\""
+        );
+        assert_eq!(encode(&any, "null", false).unwrap(), b"\x01");
+    }
+
+    #[test]
+    fn the_server_fills_in_its_own_default_where_nothing_else_does() {
+        let of_server = column("UInt8", DefaultKind::Default);
+        let new = |required, default| {
+            ColumnSource::new(of_server.clone(), 0, required, default, RawMode::Off).unwrap()
+        };
+        let plain = new(false, None);
+        assert!(plain.needs_server_default());
+        assert_eq!(encode(&plain, "null", true), Ok(vec![1]));
+        assert_eq!(encode(&plain, "5", true), Ok(vec![0, 5]));
+        assert!(!new(false, Some("7")).needs_server_default());
+        assert_eq!(encode(&new(false, Some("7")), "", true), Ok(vec![0, 7]));
+        assert!(encode(&new(true, None), "", true).is_err());
+        assert_eq!(
+            encode(&source("UInt8", false, None, RawMode::Off), "", true),
+            Ok(vec![0, 0])
+        );
+    }
+
+    #[test]
+    fn impossible_mappings_are_refused_with_the_columns_name() {
+        let new = |column, default, raw| {
+            ColumnSource::new(column, 0, false, default, raw)
+                .unwrap_err()
+                .to_string()
+        };
+        let plain = |type_name| column(type_name, DefaultKind::None);
+        let raw = new(plain("UInt8"), None, RawMode::Any);
+        assert_eq!(raw, "column c: raw needs a String column, not UInt8");
+        let default = new(plain("Date"), Some("soon"), RawMode::Off);
+        assert_eq!(
+            default,
+            "column c: default \"soon\" does not fit Date: not a day: YYYY-MM-DD"
+        );
+        let computed = new(
+            column("UInt8", DefaultKind::Materialized),
+            None,
+            RawMode::Off,
+        );
+        assert!(computed.starts_with("column c is computed"), "{computed}");
+    }
+}

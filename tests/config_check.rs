@@ -1,0 +1,1090 @@
+//! What `check` finds: for every key a wrong value, for every impossible combination a message, and
+//! never a secret. All of it through the public interface, starting from the shipped configuration.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use streamweir::config::{Config, Loaded, Problem, Problems, known_keys};
+
+const SHIPPED: &str = include_str!("../config.toml");
+
+/// The directory of the shipped configuration.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn parse(text: &str) -> Result<Loaded, Problems> {
+    Config::parse(text, "config.toml", &root(), [])
+}
+
+fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(text, "config.toml", &root(), variables)
+}
+
+/// The shipped configuration with some keys set to TOML values. The value `-` removes the key. Keys
+/// under `pipeline.` are those of the clickstream pipeline; a part in quotes may hold dots.
+fn shipped_with(edits: &[(&str, &str)]) -> String {
+    let mut document: toml::Table = SHIPPED.parse().expect("the shipped file is TOML");
+    for (key, value) in edits {
+        let mut parts = parts_of(key);
+        let last = parts.pop().expect("a key has a last part");
+        let mut table = &mut document;
+        for part in parts {
+            let entry = table
+                .entry(part)
+                .or_insert_with(|| toml::Table::new().into());
+            table = match entry {
+                toml::Value::Array(pipelines) => pipelines[0].as_table_mut(),
+                entry => entry.as_table_mut(),
+            }
+            .expect("only tables are walked through");
+        }
+        if *value == "-" {
+            table.remove(&last).expect("only what is there is removed");
+        } else {
+            let value: toml::Table = format!("value = {value}")
+                .parse()
+                .expect("the edit is TOML");
+            table.insert(last, value["value"].clone());
+        }
+    }
+    toml::to_string(&document).expect("a table is TOML")
+}
+
+/// `a."b.c".d` is a, b.c, d.
+fn parts_of(key: &str) -> Vec<String> {
+    let quoted = |(index, text): (usize, &str)| -> Vec<String> {
+        if index % 2 == 1 {
+            return vec![text.to_owned()];
+        }
+        text.split('.')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    key.split('"').enumerate().flat_map(quoted).collect()
+}
+
+/// The path that problems use: pipelines by name, nothing quoted.
+fn problem_path(key: &str) -> String {
+    let path = key.replace('"', "");
+    match path.strip_prefix("pipeline.") {
+        Some(rest) => format!("pipeline.clickstream.{rest}"),
+        None => path,
+    }
+}
+
+/// Asserts that the text is refused with a problem at `key_path` that says all of `fragments`.
+#[track_caller]
+fn assert_problem(text: &str, key_path: &str, fragments: &[&str]) {
+    let problems = match parse(text) {
+        Ok(_) => panic!("{key_path}: accepted, expected a problem with {fragments:?}"),
+        Err(Problems(problems)) => problems,
+    };
+    let says = |problem: &Problem| fragments.iter().all(|part| problem.message.contains(part));
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.key_path == key_path && says(problem)),
+        "expected {key_path}: … {fragments:?}, found\n{}",
+        Problems(problems)
+    );
+}
+
+/// For every key a value of the wrong type or outside its range, and what the message must say.
+const WRONG_VALUES: &[(&str, &str, &str)] = &[
+    (
+        "service.http_listen",
+        "\"nowhere\"",
+        "an IP address and a port",
+    ),
+    ("service.state_dir", "\"\"", "path of a directory"),
+    ("service.shutdown_timeout", "\"999ms\"", "from 1s to 1h"),
+    ("service.memory_max", "\"63MiB\"", "from 64MiB to 1024GiB"),
+    ("service.admin_token", "7", "a text, found an integer"),
+    (
+        "service.admin_token_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    ("service.start_timeout", "\"soon\"", "from 1s to 7days"),
+    ("service.log_format", "\"xml\"", "one of \"text\", \"json\""),
+    ("service.instance_id", "\"a b\"", "1 to 128 characters"),
+    ("kafka.bootstrap_servers", "[]", "list of at least one"),
+    (
+        "kafka.properties.\"Client.Id\"",
+        "\"x\"",
+        "the name of a librdkafka property",
+    ),
+    (
+        "clickhouse.url",
+        "\"tcp://localhost:9000\"",
+        "http://localhost:8123",
+    ),
+    (
+        "clickhouse.urls",
+        "[\"localhost:8123\"]",
+        "http://localhost:8123",
+    ),
+    ("clickhouse.database", "\"a`b\"", "without backticks"),
+    ("clickhouse.user", "\"\"", "not empty"),
+    ("clickhouse.password", "true", "a text, found a boolean"),
+    (
+        "clickhouse.password_file",
+        "3",
+        "path of a file or \"\" for none",
+    ),
+    (
+        "clickhouse.settings.\"insert quorum\"",
+        "2",
+        "the name of a ClickHouse setting",
+    ),
+    ("clickhouse.insert_lease", "\"0s\"", "from 1s to 5m"),
+    ("clickhouse.insert_timeout", "30", "from 1s to 10m"),
+    ("redis.url", "\"http://localhost\"", "redis://host:port"),
+    ("redis.password", "[]", "a text, found a list"),
+    (
+        "redis.password_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    ("redis.timeout", "\"1ms\"", "from 10ms to 1m"),
+    ("pipeline.kind", "\"filter\"", "allowed: enrichment"),
+    ("pipeline.topics", "[\"user events\"]", "begins with '^'"),
+    ("pipeline.group_id", "\"\"", "1 to 249 bytes"),
+    (
+        "pipeline.start_offset",
+        "\"first\"",
+        "\"earliest\", \"latest\", \"fail\"",
+    ),
+    (
+        "pipeline.delivery",
+        "\"at_most_once\"",
+        "\"exactly_once\", \"at_least_once\"",
+    ),
+    ("pipeline.consumers", "0", "from 1 to 64 (consumers)"),
+    (
+        "pipeline.group_protocol",
+        "\"next\"",
+        "\"classic\", \"consumer\"",
+    ),
+    ("pipeline.revoke_timeout", "\"6m\"", "from 0s to 5m"),
+    (
+        "pipeline.time_field",
+        "\"$.timestamp\"",
+        "the name of a field",
+    ),
+    ("pipeline.watermark_delay", "\"25h\"", "from 0s to 24h"),
+    (
+        "pipeline.timestamp_ahead_max",
+        "\"-1h\"",
+        "from 0s to 365days",
+    ),
+    (
+        "pipeline.batch.rows_max",
+        "\"many\"",
+        "an integer from 1 to 10,000,000 (rows), found \"many\"",
+    ),
+    ("pipeline.batch.bytes_max", "\"1KiB\"", "from 64KiB to 1GiB"),
+    (
+        "pipeline.batch.flush_interval",
+        "\"1h\"",
+        "from 10ms to 10m",
+    ),
+    (
+        "pipeline.batch.inserts_per_second_max",
+        "0",
+        "from 0.01 to 1000 (inserts per second)",
+    ),
+    (
+        "pipeline.columns.page_url",
+        "5",
+        "or a table { path, default, required, raw }, found 5",
+    ),
+    (
+        "pipeline.columns.page_url.path",
+        "\"$.pages[0]\"",
+        "no array steps",
+    ),
+    (
+        "pipeline.columns.page_url.default",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.columns.page_url.required",
+        "\"yes\"",
+        "true or false",
+    ),
+    (
+        "pipeline.columns.page_url.raw",
+        "true",
+        "one of \"object\", \"any\"",
+    ),
+    ("pipeline.lookup.kind", "\"mysql\"", "one of \"redis\""),
+    ("pipeline.lookup.key_prefix", "1", "at most 512 bytes"),
+    ("pipeline.lookup.key_field", "\"\"", "the name of a field"),
+    (
+        "pipeline.lookup.encoding",
+        "\"avro\"",
+        "one of \"json\", \"hash\"",
+    ),
+    ("pipeline.lookup.cache_ttl", "\"2days\"", "from 0s to 24h"),
+    (
+        "pipeline.lookup.on_unavailable",
+        "\"halt\"",
+        "one of \"wait\", \"use_defaults\"",
+    ),
+    (
+        "pipeline.lookup.columns.user_email.path",
+        "\"email\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.lookup.columns.user_email.default",
+        "{}",
+        "a text, a number or a boolean",
+    ),
+    ("pipeline.session.key_field", "4", "the name of a field"),
+    ("pipeline.session.timeout", "\"0s\"", "from 1s to 7days"),
+    (
+        "pipeline.session.duration_max",
+        "\"31days\"",
+        "from 1s to 30days",
+    ),
+    (
+        "pipeline.session.count_column",
+        "\"\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.session.duration_column",
+        "1",
+        "the name of a column",
+    ),
+    (
+        "pipeline.session.distinct_column",
+        "\"a`b\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.session.distinct_field",
+        "\"\"",
+        "the name of a field",
+    ),
+    (
+        "pipeline.session.distinct_where.event_type",
+        "[\"a\"]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.state.url",
+        "\"ftp://host/path\"",
+        "the URL of an object store",
+    ),
+    ("pipeline.state.interval", "\"0s\"", "from 1s to 24h"),
+    ("pipeline.state.keep", "0", "from 1 to 1,000 (snapshots)"),
+    (
+        "pipeline.state.on_missing_state",
+        "\"ask\"",
+        "one of \"halt\", \"start_empty\"",
+    ),
+    (
+        "pipeline.clickhouse.table",
+        "\"a.b\"",
+        "the database is clickhouse.database",
+    ),
+    ("pipeline.clickhouse.ddl", "\"\"", "the path of a file"),
+    (
+        "pipeline.dead_letter.topic",
+        "\"a/b\"",
+        "the name of a topic",
+    ),
+    (
+        "pipeline.dead_letter.ratio_max",
+        "1.5",
+        "from 0 to 1 (share of records)",
+    ),
+    (
+        "pipeline.dead_letter.skip",
+        "[\"user-events:0\"]",
+        "topic:partition:offset",
+    ),
+];
+
+/// The cases above, those of the overridable sections once more in the pipeline, and every table as
+/// something that is no table.
+fn wrong_values() -> Vec<(String, String, String)> {
+    let owned = |(key, value, says): &(&str, &str, &str)| {
+        ((*key).to_owned(), (*value).to_owned(), (*says).to_owned())
+    };
+    let mut cases: Vec<_> = WRONG_VALUES.iter().map(owned).collect();
+    for section in ["kafka.", "clickhouse.", "redis."] {
+        for (key, value, says) in WRONG_VALUES
+            .iter()
+            .filter(|(key, ..)| key.starts_with(section))
+        {
+            cases.push((
+                format!("pipeline.{key}"),
+                (*value).to_owned(),
+                (*says).to_owned(),
+            ));
+        }
+    }
+    let keys = known_keys();
+    for key in &keys {
+        let is_table = keys
+            .iter()
+            .any(|other| other.starts_with(&format!("{key}.")));
+        if is_table && !key.ends_with('*') && key != "pipeline" {
+            cases.push((key.clone(), "7".to_owned(), "must be a table".to_owned()));
+        }
+    }
+    let entry = "pipeline.lookup.columns.user_email".to_owned();
+    cases.push((
+        entry,
+        "\"$.email\"".to_owned(),
+        "must be a table".to_owned(),
+    ));
+    cases
+}
+
+/// The key as [`known_keys`] lists it: a name the user chose is `*`.
+fn known_form(key: &str) -> String {
+    const NAMED: [&str; 7] = [
+        "kafka.properties",
+        "clickhouse.settings",
+        "pipeline.kafka.properties",
+        "pipeline.clickhouse.settings",
+        "pipeline.columns",
+        "pipeline.lookup.columns",
+        "pipeline.session.distinct_where",
+    ];
+    let parts = parts_of(key);
+    let named = |at: &usize| NAMED.contains(&parts[..*at].join(".").as_str());
+    let name_at = (1..parts.len()).find(named);
+    let with_star = |(at, part): (usize, &String)| match name_at {
+        Some(name_at) if at == name_at => "*".to_owned(),
+        _ => part.clone(),
+    };
+    parts
+        .iter()
+        .enumerate()
+        .map(with_star)
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+#[test]
+fn a_wrong_value_of_any_key_is_named_with_what_is_allowed() {
+    for (key, value, says) in wrong_values() {
+        assert_problem(
+            &shipped_with(&[(&key, &value)]),
+            &problem_path(&key),
+            &[&says],
+        );
+    }
+    let text = shipped_with(&[("pipeline.name", "\"click stream\"")]);
+    assert_problem(&text, "pipeline.click stream.name", &["1 to 64 characters"]);
+    assert_problem("pipeline = 3", "pipeline", &["write [[pipeline]]"]);
+    assert_problem(
+        "[pipeline]\nname = \"x\"",
+        "pipeline",
+        &["write [[pipeline]]"],
+    );
+    assert_problem("pipeline = [3]", "pipeline[0]", &["write [[pipeline]]"]);
+}
+
+#[test]
+fn every_key_the_reader_knows_has_a_wrong_value_here() {
+    let mut tried: BTreeSet<String> = wrong_values()
+        .iter()
+        .map(|(key, ..)| known_form(key))
+        .collect();
+    tried.extend(["pipeline".to_owned(), "pipeline.name".to_owned()]);
+    let known = known_keys();
+    let untried: Vec<_> = known.difference(&tried).collect();
+    assert!(
+        untried.is_empty(),
+        "keys without a wrong value: {untried:?}"
+    );
+    let unknown: Vec<_> = tried.difference(&known).collect();
+    assert!(
+        unknown.is_empty(),
+        "cases for keys that do not exist: {unknown:?}"
+    );
+}
+
+#[test]
+fn every_key_of_the_shipped_file_is_known_and_every_table_refuses_others() {
+    let tables = [
+        "",
+        "service.",
+        "kafka.",
+        "clickhouse.",
+        "redis.",
+        "pipeline.",
+        "pipeline.kafka.",
+        "pipeline.clickhouse.",
+        "pipeline.redis.",
+        "pipeline.batch.",
+        "pipeline.columns.event_id.",
+        "pipeline.lookup.",
+        "pipeline.lookup.columns.user_email.",
+        "pipeline.session.",
+        "pipeline.state.",
+        "pipeline.dead_letter.",
+    ];
+    for table in tables {
+        let key = format!("{table}nonsense");
+        assert_problem(
+            &shipped_with(&[(&key, "1")]),
+            &problem_path(&key),
+            &["unknown key", "allowed: "],
+        );
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_told_the_nearest_one() {
+    let text = shipped_with(&[("pipeline.batch.row_max", "5")]);
+    assert_problem(
+        &text,
+        "pipeline.clickstream.batch.row_max",
+        &[
+            "did you mean rows_max?",
+            "allowed: bytes_max, flush_interval",
+        ],
+    );
+    let text = shipped_with(&[("service.colour", "5")]);
+    let Err(Problems(problems)) = parse(&text) else {
+        panic!("accepted")
+    };
+    assert!(
+        !problems[0].message.contains("did you mean"),
+        "{}",
+        problems[0]
+    );
+}
+
+/// A key and the TOML value it is set to.
+type Edit = (&'static str, &'static str);
+
+/// What each key allows by itself but not together: edits, key path, what the message says.
+const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
+    (
+        &[("pipeline.batch.bytes_max", "\"200MiB\"")],
+        "pipeline.batch.bytes_max",
+        "at most half of service.memory_max, 128MiB",
+    ),
+    (
+        &[
+            ("service.memory_max", "\"64MiB\""),
+            ("pipeline.batch.bytes_max", "\"33MiB\""),
+        ],
+        "pipeline.batch.bytes_max",
+        "32MiB",
+    ),
+    (
+        &[("pipeline.session.duration_max", "\"29m\"")],
+        "pipeline.session.duration_max",
+        "at least pipeline.session.timeout (30m)",
+    ),
+    (
+        &[("pipeline.columns.user_email", "\"$.mail\"")],
+        "pipeline.lookup.columns.user_email",
+        "not be in [pipeline.columns] too",
+    ),
+    (
+        &[("pipeline.columns.user_email", "{ raw = \"any\" }")],
+        "pipeline.lookup.columns.user_email",
+        "the lookup fills user_email",
+    ),
+    (
+        &[("pipeline.session.count_column", "\"properties\"")],
+        "pipeline.session.count_column",
+        "[pipeline.columns] maps it",
+    ),
+    (
+        &[("pipeline.session.count_column", "\"user_email\"")],
+        "pipeline.session.count_column",
+        "the lookup fills it",
+    ),
+    (
+        &[(
+            "pipeline.session.duration_column",
+            "\"session_event_count\"",
+        )],
+        "pipeline.session.duration_column",
+        "must differ from count_column",
+    ),
+    (
+        &[(
+            "pipeline.session.distinct_column",
+            "\"session_event_count\"",
+        )],
+        "pipeline.session.distinct_column",
+        "must differ from count_column",
+    ),
+    (
+        &[("pipeline.session.distinct_field", "-")],
+        "pipeline.session.distinct_field",
+        "is required with distinct_column",
+    ),
+    (
+        &[("pipeline.session.distinct_column", "-")],
+        "pipeline.session.distinct_where",
+        "needs distinct_column",
+    ),
+    (
+        &[("pipeline.session", "{}")],
+        "pipeline.session",
+        "must name at least one of",
+    ),
+    (
+        &[("pipeline.lookup.columns", "{}")],
+        "pipeline.lookup.columns",
+        "at least one column",
+    ),
+    (
+        &[("pipeline.columns.event_id.default", "\"x\"")],
+        "pipeline.columns.event_id.default",
+        "together with required = true",
+    ),
+    (
+        &[("pipeline.columns.properties.default", "\"[]\"")],
+        "pipeline.columns.properties.default",
+        "a JSON object",
+    ),
+    (
+        &[(
+            "pipeline.columns.extra",
+            "{ raw = \"any\", default = \"\" }",
+        )],
+        "pipeline.columns.extra.default",
+        "a JSON text",
+    ),
+    (
+        &[("pipeline.columns._offset", "\"$.o\"")],
+        "pipeline.columns._offset",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.lookup.columns._topic", "{}")],
+        "pipeline.lookup.columns._topic",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.session.count_column", "\"_partition\"")],
+        "pipeline.session.count_column",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.columns.\"a`b\"", "\"$.o\"")],
+        "pipeline.columns.a`b",
+        "the name of a column",
+    ),
+    (
+        &[("pipeline.lookup.columns.\"a`b\"", "{}")],
+        "pipeline.lookup.columns.a`b",
+        "the name of a column",
+    ),
+    (
+        &[("pipeline.session.distinct_where.\"$.a\"", "\"x\"")],
+        "pipeline.session.distinct_where.$.a",
+        "the name of a field",
+    ),
+    (
+        &[("pipeline.time_field", "\"user_signup_date\"")],
+        "pipeline.time_field",
+        "the lookup fills it",
+    ),
+    (
+        &[("pipeline.time_field", "\"properties\"")],
+        "pipeline.time_field",
+        "keeps it raw",
+    ),
+    (
+        &[("pipeline.time_field", "\"session_event_count\"")],
+        "pipeline.time_field",
+        "the session fills it",
+    ),
+    (
+        &[("pipeline.lookup.key_field", "\"user_email\"")],
+        "pipeline.lookup.key_field",
+        "the lookup fills it",
+    ),
+    (
+        &[("pipeline.session.key_field", "\"user_segment\"")],
+        "pipeline.session.key_field",
+        "the lookup fills it",
+    ),
+    (
+        &[("pipeline.session.distinct_field", "\"properties\"")],
+        "pipeline.session.distinct_field",
+        "keeps it raw",
+    ),
+    (
+        &[("pipeline.session.distinct_where.user_email", "\"a\"")],
+        "pipeline.session.distinct_where.user_email",
+        "the lookup fills it",
+    ),
+    (
+        &[
+            ("pipeline.lookup.encoding", "\"hash\""),
+            (
+                "pipeline.lookup.columns.user_email.path",
+                "\"$.contact.email\"",
+            ),
+        ],
+        "pipeline.lookup.columns.user_email.path",
+        "one step",
+    ),
+    (
+        &[("pipeline.dead_letter.topic", "\"user-events\"")],
+        "pipeline.dead_letter.topic",
+        "the pipeline's own topics",
+    ),
+    (
+        &[("pipeline.topics", "[\"^streamweir-.*\"]")],
+        "pipeline.dead_letter.topic",
+        "the pipeline's own topics",
+    ),
+    (
+        &[("pipeline.dead_letter.skip", "[\"other:0:1\"]")],
+        "pipeline.dead_letter.skip",
+        "the pipeline's topics, found other:0:1",
+    ),
+    (
+        &[("pipeline.dead_letter.skip", "[\"user-events:0:-1\"]")],
+        "pipeline.dead_letter.skip",
+        "topic:partition:offset",
+    ),
+    (
+        &[(
+            "pipeline.dead_letter.skip",
+            "[\"user-events:2147483648:1\"]",
+        )],
+        "pipeline.dead_letter.skip",
+        "topic:partition:offset",
+    ),
+    (
+        &[("pipeline.topics", "[\"^(\"]")],
+        "pipeline.topics",
+        "a regular expression",
+    ),
+    (
+        &[("pipeline.topics", "[\"a\", \"a\"]")],
+        "pipeline.topics",
+        "each topic once",
+    ),
+    (
+        &[("clickhouse.urls", "[\"http://a:8123\"]")],
+        "clickhouse.urls",
+        "cannot be set together with url",
+    ),
+    (
+        &[
+            ("pipeline.clickhouse.urls", "[\"http://a:8123\"]"),
+            ("pipeline.clickhouse.url", "\"http://a:8123\""),
+        ],
+        "pipeline.clickhouse.urls",
+        "cannot be set together with url",
+    ),
+    (
+        &[
+            ("pipeline.group_protocol", "\"consumer\""),
+            ("kafka.properties.\"session.timeout.ms\"", "9000"),
+        ],
+        "pipeline.group_protocol",
+        "librdkafka refuses the property",
+    ),
+    (
+        &[("kafka.properties.\"session.timeout.ms\"", "300000")],
+        "kafka.properties.session.timeout.ms",
+        "must be less than max.poll.interval.ms (300000 ms)",
+    ),
+    (
+        &[("kafka.properties.\"max.poll.interval.ms\"", "20000")],
+        "kafka.properties.max.poll.interval.ms",
+        "must be less than max.poll.interval.ms (20000 ms)",
+    ),
+    (
+        &[("kafka.properties.\"heartbeat.interval.ms\"", "45000")],
+        "kafka.properties.heartbeat.interval.ms",
+        "must be less than session.timeout.ms (45000 ms)",
+    ),
+    (
+        &[("kafka.properties.\"session.timeout.ms\"", "-5")],
+        "kafka.properties.session.timeout.ms",
+        "from 1 to 3,600,000 (milliseconds)",
+    ),
+    (
+        &[("kafka.properties.\"fetch.wait.max.ms\"", "\"soon\"")],
+        "kafka.properties.fetch.wait.max.ms",
+        "an integer (milliseconds)",
+    ),
+    (
+        &[("clickhouse.insert_timeout", "\"5m\"")],
+        "pipeline.clickhouse.insert_timeout",
+        "less than max.poll.interval.ms",
+    ),
+    (
+        &[("pipeline.revoke_timeout", "\"5m\"")],
+        "pipeline.revoke_timeout",
+        "max.poll.interval.ms",
+    ),
+    (
+        &[
+            ("kafka.properties.\"session.timeout.ms\"", "10000"),
+            ("kafka.properties.\"max.poll.interval.ms\"", "50000"),
+            ("redis.timeout", "\"60s\""),
+        ],
+        "pipeline.redis.timeout",
+        "max.poll.interval.ms",
+    ),
+    (
+        &[
+            ("redis.url", "\"redis://:x@localhost\""),
+            ("redis.password", "\"y\""),
+        ],
+        "redis.url",
+        "must not hold credentials when redis.password is set",
+    ),
+    (
+        &[("clickhouse.url", "\"http://me:x@localhost:8123\"")],
+        "clickhouse.url",
+        "set clickhouse.user and clickhouse.password",
+    ),
+    (
+        &[("service.admin_token", "\"two words\"")],
+        "service.admin_token",
+        "visible ASCII",
+    ),
+];
+
+#[test]
+fn impossible_combinations_are_named() {
+    for (edits, key, says) in COMBINATIONS {
+        assert_problem(&shipped_with(edits), &problem_path(key), &[says]);
+    }
+}
+
+#[test]
+fn missing_keys_without_a_default_are_named() {
+    for key in ["topics", "group_id", "kind", "clickhouse.table"] {
+        let key = format!("pipeline.{key}");
+        assert_problem(
+            &shipped_with(&[(&key, "-")]),
+            &problem_path(&key),
+            &["is required"],
+        );
+    }
+    let text = shipped_with(&[("pipeline.name", "-")]);
+    assert_problem(
+        &text,
+        "pipeline[0].name",
+        &["is required", "1 to 64 characters"],
+    );
+}
+
+#[test]
+fn kinds_that_are_not_built_say_so() {
+    for kind in ["cdc", "aggregation", "stream_join"] {
+        let text = shipped_with(&[("pipeline.kind", &format!("{kind:?}"))]);
+        let expected = format!("kind {kind} is not built yet; allowed: enrichment");
+        assert_problem(&text, "pipeline.clickstream.kind", &[&expected]);
+    }
+}
+
+#[test]
+fn properties_the_daemon_owns_are_refused_with_a_reason() {
+    for (property, reason) in [
+        ("group.id", "pipeline.group_id"),
+        ("group.instance.id", "service.instance_id"),
+        ("enable.auto.commit", "acknowledged"),
+        ("enable.auto.offset.store", "acknowledged"),
+        ("auto.commit.interval.ms", "acknowledged"),
+        ("auto.offset.reset", "pipeline.start_offset"),
+        ("isolation.level", "read_committed"),
+        ("enable.partition.eof", "ends of partitions"),
+        ("partition.assignment.strategy", "kind of pipeline"),
+        ("group.protocol", "pipeline.group_protocol"),
+        ("bootstrap.servers", "kafka.bootstrap_servers"),
+        ("metadata.broker.list", "kafka.bootstrap_servers"),
+        ("queued.max.messages.kbytes", "service.memory_max"),
+        ("queued.min.messages", "service.memory_max"),
+        ("enable.idempotence", "idempotently"),
+        ("transactional.id", "transactions"),
+        ("acks", "acks=all"),
+        ("plugin.library.paths", "foreign code"),
+        ("rebalance_cb", "callbacks"),
+    ] {
+        for section in ["kafka", "pipeline.kafka"] {
+            let key = format!("{section}.properties.\"{property}\"");
+            let text = shipped_with(&[(&key, "\"x\"")]);
+            assert_problem(
+                &text,
+                &problem_path(&key),
+                &["cannot be set here: ", reason],
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_that_exactly_once_pins_are_refused_with_a_reason() {
+    for setting in [
+        "async_insert",
+        "async_insert_deduplicate",
+        "wait_for_async_insert",
+        "insert_deduplicate",
+        "deduplicate_insert",
+        "insert_deduplication_token",
+        "deduplicate_blocks_in_dependent_materialized_views",
+        "max_insert_block_size",
+        "min_insert_block_size_rows",
+        "min_insert_block_size_bytes",
+        "input_format_parallel_parsing",
+        "max_partitions_per_insert_block",
+        "max_execution_time",
+        "query",
+        "database",
+        "decompress",
+        "default_format",
+        "user",
+        "password",
+        "session_id",
+    ] {
+        for section in ["clickhouse", "pipeline.clickhouse"] {
+            let key = format!("{section}.settings.{setting}");
+            assert_problem(
+                &shipped_with(&[(&key, "1")]),
+                &problem_path(&key),
+                &["cannot be set here: "],
+            );
+        }
+    }
+}
+
+/// The shipped file and a second pipeline.
+fn with_second(name: &str, group: &str, topics: &str) -> String {
+    format!(
+        "{SHIPPED}\n[[pipeline]]\nname = \"{name}\"\nkind = \"enrichment\"\ntopics = [{topics}]\n\
+         group_id = \"{group}\"\nclickhouse.table = \"t\"\n"
+    )
+}
+
+#[test]
+fn two_pipelines_do_not_share_a_name() {
+    let text = with_second("clickstream", "other", "\"x\"");
+    assert_problem(&text, "pipeline[1].name", &["must be unique"]);
+}
+
+#[test]
+fn two_pipelines_of_one_group_do_not_share_a_topic() {
+    for topics in ["\"user-events\"", "\"^user-.*\"", "\"x\", \"user-events\""] {
+        let text = with_second("second", "clickstream-processor", topics);
+        assert_problem(
+            &text,
+            "pipeline.second.group_id",
+            &["must differ from that of pipeline.clickstream", "user-"],
+        );
+    }
+    let apart = with_second("second", "clickstream-processor", "\"other\", \"^else-.*\"");
+    assert!(parse(&apart).is_ok());
+    assert!(parse(&with_second("second", "another", "\"user-events\"")).is_ok());
+}
+
+#[test]
+fn every_problem_is_reported_with_its_line_in_the_order_of_the_file() {
+    let text = "[service]\nmemory_max = 1\nlog_format = \"xml\"\n\n[[pipeline]]\nname = \"a\"\n\
+                kind = \"enrichment\"\n[pipeline.batch]\nrows_max = 0\n[kafka]\nhost = \"x\"\n";
+    let Err(problems) = parse(text) else {
+        panic!("accepted")
+    };
+    let found: Vec<_> = problems
+        .0
+        .iter()
+        .map(|problem| (problem.line, problem.key_path.as_str()))
+        .collect();
+    let expected = [
+        (Some(2), "service.memory_max"),
+        (Some(3), "service.log_format"),
+        (Some(5), "pipeline.a.topics"),
+        (Some(5), "pipeline.a.clickhouse.table"),
+        (Some(5), "pipeline.a.group_id"),
+        (Some(9), "pipeline.a.batch.rows_max"),
+        (Some(11), "kafka.host"),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(
+        problems.0[5].to_string(),
+        "config.toml:9: pipeline.a.batch.rows_max: must be an integer from 1 to 10,000,000 (rows), \
+         found 0"
+    );
+    assert_eq!(problems.to_string().lines().count(), expected.len());
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_one_problem_that_does_not_quote_it() {
+    let Err(Problems(problems)) = parse("[clickhouse]\npassword = \"hunter2\" oops\n") else {
+        panic!("accepted")
+    };
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].line, Some(2));
+    assert!(problems[0].message.contains("not valid TOML"));
+    assert!(
+        !problems[0].to_string().contains("hunter2"),
+        "{}",
+        problems[0]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem() {
+    let Err(problems) = Config::load(Path::new("/no/such/config.toml"), []) else {
+        panic!("accepted")
+    };
+    assert!(
+        problems
+            .to_string()
+            .starts_with("/no/such/config.toml: cannot be read"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let loaded = parse_with(
+        SHIPPED,
+        &[
+            ("STREAMWEIR__SERVICE__MEMORY_MAX", "1GiB"),
+            ("STREAMWEIR__SERVICE__START_TIMEOUT", "0"),
+            ("STREAMWEIR__SERVICE__INSTANCE_ID", "a"),
+            ("STREAMWEIR__KAFKA__BOOTSTRAP_SERVERS", "a:9092, b:9093"),
+            (
+                "STREAMWEIR__CLICKHOUSE__URLS",
+                "http://a:8123,http://b:8123",
+            ),
+            ("STREAMWEIR__CLICKHOUSE__PASSWORD", "hunter2"),
+            ("STREAMWEIR__REDIS__TIMEOUT", "2s"),
+            ("PATH", "/bin"),
+            ("STREAMWEIR_LOG", "debug"),
+        ],
+    )
+    .expect("the variables are right");
+    let (service, pipeline) = (&loaded.config.service, &loaded.config.pipelines[0]);
+    assert_eq!(service.memory_max_bytes, 1 << 30);
+    assert_eq!(service.start_timeout, None);
+    assert_eq!(service.instance_id.as_deref(), Some("a"));
+    assert_eq!(pipeline.kafka.bootstrap_servers, ["a:9092", "b:9093"]);
+    assert_eq!(pipeline.clickhouse.urls, ["http://a:8123", "http://b:8123"]);
+    assert_eq!(pipeline.clickhouse.password.expose_secret(), "hunter2");
+    assert_eq!(pipeline.redis.timeout.as_secs(), 2);
+}
+
+#[test]
+fn variables_that_cannot_be_set_are_named() {
+    for (name, value, key_path, says) in [
+        (
+            "STREAMWEIR__SERVICE__MEMORY_MAX",
+            "lots",
+            "service.memory_max",
+            "found \"lots\"",
+        ),
+        (
+            "STREAMWEIR__SERVICE__MEMROY_MAX",
+            "1GiB",
+            "service.memroy_max",
+            "did you mean memory_max?",
+        ),
+        (
+            "STREAMWEIR__KAFKA__BOOTSTRAP_SERVERS",
+            "",
+            "kafka.bootstrap_servers",
+            "at least one",
+        ),
+        (
+            "STREAMWEIR__KAFKA__PROPERTIES",
+            "x",
+            "kafka.properties",
+            "must be a table",
+        ),
+        (
+            "STREAMWEIR__KAFKA__PROPERTIES__CLIENT.ID",
+            "x",
+            "",
+            "keys with dots",
+        ),
+        ("STREAMWEIR__KAFKA__CLIENT.ID", "x", "", "keys with dots"),
+        (
+            "STREAMWEIR__PIPELINE__CONSUMERS",
+            "2",
+            "",
+            "a [[pipeline]] cannot be set",
+        ),
+        (
+            "STREAMWEIR__SINK__URL",
+            "x",
+            "",
+            "SERVICE, KAFKA, CLICKHOUSE, REDIS",
+        ),
+        ("STREAMWEIR__SERVICE", "x", "", "STREAMWEIR__SECTION__KEY"),
+        ("STREAMWEIR__", "x", "", "unknown section"),
+    ] {
+        let Err(Problems(problems)) = parse_with(SHIPPED, &[(name, value)]) else {
+            panic!("{name} is accepted")
+        };
+        let Problem {
+            origin,
+            line,
+            key_path: found,
+            message,
+        } = &problems[0];
+        assert_eq!(
+            (origin.as_str(), *line, found.as_str()),
+            (name, None, key_path)
+        );
+        assert!(message.contains(says), "{message}");
+    }
+    let twice = [
+        ("STREAMWEIR__REDIS__TIMEOUT", "1s"),
+        ("STREAMWEIR__redis__timeout", "2s"),
+    ];
+    let Err(problems) = parse_with(SHIPPED, &twice) else {
+        panic!("accepted")
+    };
+    assert!(
+        problems
+            .to_string()
+            .contains("sets the same key as STREAMWEIR__REDIS__TIMEOUT")
+    );
+}
+
+#[test]
+fn an_open_address_without_a_token_and_a_missing_ddl_are_warnings() {
+    let warnings = |edits: &[(&str, &str)]| {
+        parse(&shipped_with(edits))
+            .expect("warnings are no problems")
+            .warnings
+    };
+    let open = warnings(&[("service.http_listen", "\"0.0.0.0:9187\"")]);
+    assert_eq!(open[0].key_path, "service.http_listen");
+    let guarded = [
+        ("service.http_listen", "\"0.0.0.0:9187\""),
+        ("service.admin_token", "\"abc\""),
+    ];
+    assert!(warnings(&guarded).is_empty());
+    let missing = warnings(&[("pipeline.clickhouse.ddl", "\"sql/none.sql\"")]);
+    assert_eq!(missing[0].key_path, "pipeline.clickstream.clickhouse.ddl");
+    assert!(
+        parse("").expect("an empty file is right").warnings[0]
+            .message
+            .contains("no [[pipeline]]")
+    );
+}

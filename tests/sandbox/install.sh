@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Fetches what the sandbox runs and the machine lacks: Debian packages, the Kafka jars and
+# ClickHouse's engine. Idempotent, and quick when everything is there.
+#
+# Kafka and ClickHouse go to SANDBOX_DIR (default: .sandbox at the project's root). Each is
+# unpacked beside its place and moved there when complete, so a cut download is done again.
+set -euo pipefail
+
+readonly CHDB_PACKAGE='@chdb/lib-linux-x64-gnu'
+readonly CHDB_VERSION='26.7.3-stable.1'
+readonly CHDB_BYTES_MIN=400000000
+readonly KAFKA_JARS_MIN=50
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+sandbox_dir=${SANDBOX_DIR:-$here/../../.sandbox}
+mkdir -p "$sandbox_dir"
+sandbox_dir=$(cd "$sandbox_dir" && pwd)
+
+# One installation at a time; the lock ends with this process.
+exec 9>"$sandbox_dir/.lock"
+flock 9
+
+say() { printf 'sandbox: %s\n' "$*"; }
+die() { printf 'sandbox: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else return 1
+    fi
+}
+
+# Debian packages whose commands are missing: "command=package" pairs.
+missing_packages() {
+    local pair
+    for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
+        python3=python3 perl=perl gcc=gcc g++=g++ make=make; do
+        command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+    done
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages)
+    [ "${#packages[@]}" -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        die "missing, and this is no Debian; install them yourself: ${packages[*]}"
+    say "installing Debian packages: ${packages[*]}"
+
+    # A package must not start its service: the sandbox starts its own parts on free ports.
+    local guard=/usr/sbin/policy-rc.d guarded=no
+    if [ ! -e "$guard" ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null ||
+            die "needs root or sudo to install: ${packages[*]}"
+        as_root chmod +x "$guard"
+        guarded=yes
+    fi
+    local status=0
+    as_root apt-get update -qq || status=$?
+    [ "$status" -ne 0 ] || as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${packages[@]}" || status=$?
+    [ "$guarded" = no ] || as_root rm -f "$guard"
+    [ "$status" -eq 0 ] || die "apt-get failed; install by hand: ${packages[*]}"
+}
+
+# stamp_is DIR TEXT: whether DIR was completed from exactly TEXT.
+stamp_is() { [ "$(cat "$1/.stamp" 2>/dev/null)" = "$2" ]; }
+
+# put_in_place FROM TO STAMP: the last step of an installation, so that it is all or nothing.
+put_in_place() {
+    printf '%s\n' "$3" >"$1/.stamp"
+    rm -rf "$2"
+    mv "$1" "$2"
+}
+
+install_kafka() {
+    local stamp place=$sandbox_dir/kafka
+    stamp="pom $(sha256sum <"$here/kafka/pom.xml" | cut -c1-16)"
+    ! stamp_is "$place" "$stamp" || return 0
+    say "fetching the Kafka jars (54 MB)"
+    local fresh=$sandbox_dir/kafka.new
+    rm -rf "$fresh"
+    mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$fresh"
+    local jars
+    jars=$(find "$fresh" -name '*.jar' -size +0 | wc -l)
+    [ "$jars" -ge "$KAFKA_JARS_MIN" ] || die "only $jars Kafka jars arrived; run this again"
+    put_in_place "$fresh" "$place" "$stamp"
+}
+
+install_clickhouse() {
+    local stamp="$CHDB_PACKAGE $CHDB_VERSION" place=$sandbox_dir/clickhouse
+    ! stamp_is "$place" "$stamp" || return 0
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+        die "the ClickHouse engine is fetched for x86-64 Linux only"
+    say "fetching ClickHouse's engine $CHDB_VERSION (178 MB)"
+    local fresh=$sandbox_dir/clickhouse.new
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    # npm checks the archive against the digest that the registry states.
+    (cd "$fresh" && npm pack --silent "$CHDB_PACKAGE@$CHDB_VERSION" >/dev/null && tar -xzf ./*.tgz)
+    local library bytes
+    library=$(find "$fresh" -name libchdb.so | head -n 1)
+    [ -n "$library" ] || die "no libchdb.so in $CHDB_PACKAGE@$CHDB_VERSION"
+    bytes=$(stat -c %s "$library")
+    [ "$bytes" -ge "$CHDB_BYTES_MIN" ] || die "libchdb.so has only $bytes bytes; run this again"
+    mv "$library" "$fresh/libchdb.so.whole"
+    rm -rf "$fresh"/package "$fresh"/*.tgz
+    mv "$fresh/libchdb.so.whole" "$fresh/libchdb.so"
+    put_in_place "$fresh" "$place" "$stamp"
+}
+
+install_packages
+install_kafka
+install_clickhouse

@@ -1,0 +1,143 @@
+//! A real ClickHouse engine behind ClickHouse's HTTP interface, in a process of its own that can
+//! be killed: `sandbox clickhouse` (see [`crate::clickhouse_front`]).
+
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::http;
+use crate::kafka::log_to;
+use crate::process::Process;
+use crate::wait;
+use crate::workdir::{ScratchDir, executable, free_port, installed, log_tail};
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running engine, killed and removed with its data when dropped. Tables survive a restart.
+#[derive(Debug)]
+pub struct ClickHouse {
+    port: u16,
+    process: Mutex<Option<Process>>,
+    dir: ScratchDir,
+}
+
+impl ClickHouse {
+    /// Starts the engine on a free port with no data and waits until it answers.
+    ///
+    /// # Errors
+    /// When the engine's library is missing (`make deps`) or the `sandbox` executable is not
+    /// built.
+    pub fn start() -> Result<Self> {
+        let clickhouse = Self {
+            port: free_port()?,
+            process: Mutex::new(None),
+            dir: ScratchDir::create("clickhouse")?,
+        };
+        clickhouse.restart()?;
+        Ok(clickhouse)
+    }
+
+    /// `http://127.0.0.1:port`; it stays the same over restarts.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The process id, 0 while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.process().as_ref().map_or(0, Process::pid)
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub fn kill(&self) {
+        *self.process() = None;
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process().iter().for_each(Process::pause);
+    }
+
+    /// SIGCONT after [`ClickHouse::pause`].
+    pub fn resume(&self) {
+        self.process().iter().for_each(Process::resume);
+    }
+
+    /// Starts it again on the same port and data, after a kill if it runs.
+    pub fn restart(&self) -> Result<()> {
+        self.kill();
+        let log = self.dir.path().join("clickhouse.log");
+        let mut command = Command::new(executable("sandbox", "SANDBOX_BIN")?);
+        command
+            .args(["clickhouse", "--port", &self.port.to_string(), "--path"])
+            .arg(self.dir.path().join("data"))
+            .arg("--library")
+            .arg(installed("clickhouse/libchdb.so")?)
+            .stdin(Stdio::null());
+        log_to(&mut command, &log)?;
+        let process = Process::spawn(command)?;
+        wait::until("clickhouse answers", START_TIMEOUT, || {
+            (process.try_wait().is_some() || answers(&self.url())).then_some(())
+        })
+        .with_context(|| log_tail(&log))?;
+        ensure!(
+            process.try_wait().is_none(),
+            "clickhouse gave up: {}",
+            log_tail(&log)
+        );
+        *self.process() = Some(process);
+        Ok(())
+    }
+
+    /// Runs a statement and returns its output without the last line end, or else the error's
+    /// text.
+    pub fn query(&self, sql: &str) -> String {
+        self.try_query(sql)
+            .unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Runs a statement and returns its output without the last line end.
+    ///
+    /// # Errors
+    /// The server's message, as it sent it.
+    pub fn try_query(&self, sql: &str) -> Result<String> {
+        query(&self.url(), sql)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Whether a server answers at `url`.
+pub(crate) fn answers(url: &str) -> bool {
+    http::answers(&format!("{url}/ping"))
+}
+
+/// Runs a statement at any ClickHouse server and returns its output without the last line end.
+///
+/// # Errors
+/// The server's message, as it sent it.
+pub fn query(url: &str, sql: &str) -> Result<String> {
+    let agent = ureq::Agent::new_with_config(
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(120)))
+            .build(),
+    );
+    let mut response = agent.post(url).send(sql)?;
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(1 << 30)
+        .read_to_string()?;
+    if response.status() != 200
+        || response
+            .headers()
+            .contains_key("x-clickhouse-exception-code")
+    {
+        bail!("{}", text.trim_end());
+    }
+    Ok(text.strip_suffix('\n').map_or(text.clone(), str::to_owned))
+}

@@ -1,0 +1,181 @@
+//! The demo: live traffic through the daemon, with a verdict at the end.
+//!
+//! Parts named by `KAFKA_BROKERS`, `CLICKHOUSE_URL` or `REDIS_URL` are used as they are, under
+//! names with a random prefix that are removed afterwards; the others are started.
+
+mod config;
+mod daemon;
+mod parts;
+mod verdict;
+mod watch;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::generate::{self, ProfileEncoding, Progress, Start, Traffic, Volume};
+use crate::topic;
+use crate::workdir::sandbox_dir;
+use daemon::Daemon;
+use parts::Parts;
+use verdict::Tally;
+use watch::Watch;
+
+const USERS: u64 = 10_000;
+const PARTITIONS: i32 = 4;
+const POISON_EVERY: u64 = 997;
+const FIRST_VERDICT_AFTER: Duration = Duration::from_secs(20);
+const LINE_EVERY: Duration = Duration::from_secs(2);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Runs the demo at `rate` events a second, for `duration` or until Ctrl-C. Returns whether every
+/// event arrived exactly once.
+///
+/// # Errors
+/// When a part or the daemon does not start, or fails on the way.
+pub fn run(rate: u64, duration: Option<Duration>) -> Result<bool> {
+    let interrupted = on_interrupt()?;
+    let dir = sandbox_dir().join("demo");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+
+    let parts = Parts::start()?;
+    parts.create_topics(PARTITIONS)?;
+    let keys = parts.key_prefix();
+    generate::load_profiles(parts.redis_url(), &keys, USERS, ProfileEncoding::Json)?;
+    let config = config::write(&parts, &dir)?;
+    let daemon = Daemon::start(&config, &dir)?;
+    print_where_to_look(&parts, &config, rate);
+
+    let progress = Arc::new(Progress::default());
+    let traffic = Traffic {
+        bootstrap: parts.bootstrap().to_owned(),
+        topic: parts.topic(),
+        volume: Volume::Rate {
+            per_second: rate,
+            duration,
+        },
+        users: USERS,
+        seed: 42,
+        start: Start::Now,
+        poison_every: POISON_EVERY,
+    };
+    let generator = {
+        let progress = Arc::clone(&progress);
+        thread::spawn(move || generate::run(&traffic, &progress))
+    };
+    let watched = watch(
+        &parts,
+        &config.table,
+        &daemon,
+        &progress,
+        &generator,
+        &interrupted,
+    );
+    progress.stop.store(true, Ordering::Relaxed);
+    let produced = generator
+        .join()
+        .map_err(|_| anyhow!("the generator panicked"))?;
+    watched?;
+    let good = conclude(&parts, &config.table, daemon, produced?, &progress)?;
+    println!("configuration and log: {}", dir.display());
+    Ok(good)
+}
+
+/// Prints a line every other second until the generator ends; true to its word, an open-ended run
+/// gives a first verdict on the way.
+fn watch(
+    parts: &Parts,
+    table: &str,
+    daemon: &Daemon,
+    progress: &Progress,
+    generator: &JoinHandle<Result<u64>>,
+    interrupted: &AtomicBool,
+) -> Result<()> {
+    let mut watch = Watch::begin(parts, table);
+    let mut verdict_given = false;
+    while !generator.is_finished() && !interrupted.load(Ordering::Relaxed) {
+        daemon.check_alive()?;
+        watch.pause(LINE_EVERY, || {
+            interrupted.load(Ordering::Relaxed) || generator.is_finished()
+        });
+        println!("{}", watch.line(progress)?);
+        if !verdict_given && watch.elapsed() >= FIRST_VERDICT_AFTER {
+            verdict_given = true;
+            let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;
+            verdict::wait_until_done(parts, &ends, CATCH_UP_TIMEOUT, || daemon.check_alive())?;
+            println!("{}", Tally::take(parts, table, &ends)?);
+        }
+    }
+    Ok(())
+}
+
+/// Lets the daemon catch up and drain, then counts.
+fn conclude(
+    parts: &Parts,
+    table: &str,
+    daemon: Daemon,
+    produced: u64,
+    progress: &Progress,
+) -> Result<bool> {
+    println!("the generator has stopped; waiting for the rest, then draining the daemon …");
+    let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;
+    verdict::wait_until_done(parts, &ends, CATCH_UP_TIMEOUT, || daemon.check_alive())?;
+    let asked = Instant::now();
+    let clean = daemon.drain()?;
+    println!("drained in {:.1} s, {clean}", asked.elapsed().as_secs_f64());
+
+    let tally = Tally::take(parts, table, &ends)?;
+    let poisoned = progress.poisoned.load(Ordering::Relaxed);
+    let good = clean.success()
+        && tally.is_exact()
+        && tally.produced == produced
+        && tally.dead_letters == poisoned;
+    println!("{tally}");
+    if tally.dead_letters != poisoned {
+        println!(
+            "BAD: {poisoned} events were spoiled, {} are dead letters",
+            tally.dead_letters
+        );
+    }
+    if tally.produced != produced {
+        println!(
+            "BAD: {produced} events were acknowledged, the log holds {}",
+            tally.produced
+        );
+    }
+    Ok(good)
+}
+
+fn print_where_to_look(parts: &Parts, config: &config::Written, rate: u64) {
+    let (listen, table) = (&config.http_listen, &config.table);
+    println!();
+    println!("  status page   http://{listen}/");
+    println!("  metrics       http://{listen}/metrics");
+    println!(
+        "  ask ClickHouse: curl '{}' --data-binary \\",
+        parts.clickhouse_url()
+    );
+    println!(
+        "    \"SELECT user_segment, count() FROM {table} GROUP BY 1 ORDER BY 2 DESC FORMAT PrettyCompact\""
+    );
+    println!();
+    println!("  {rate} events a second, one in {POISON_EVERY} of them spoiled; Ctrl-C ends it");
+    println!();
+}
+
+/// A flag that the first Ctrl-C sets; the second ends the process at once.
+fn on_interrupt() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let flag = || Arc::clone(&interrupted);
+        signal_hook::flag::register_conditional_shutdown(signal, 130, flag())?;
+        signal_hook::flag::register(signal, flag())?;
+    }
+    Ok(interrupted)
+}

@@ -1,0 +1,115 @@
+//! Which requests a fault is for, and what is remembered of each request.
+
+use std::collections::BTreeMap;
+
+use crate::http::Request;
+
+/// A request the proxy has taken in.
+#[derive(Debug, Clone)]
+pub struct SeenRequest {
+    /// The statement: from the URL, else the body (the first 64 KiB).
+    pub query: String,
+    /// `insert_deduplication_token`, where it was set.
+    pub token: Option<String>,
+    /// All other query parameters.
+    pub settings: BTreeMap<String, String>,
+    /// Bytes of the body as sent, compressed or not.
+    pub body_bytes: usize,
+    /// Whether a fault was injected into it.
+    pub faulted: bool,
+    /// Status of the reply that reached the proxy or was made by it; `None` while it is under way
+    /// or when there was none.
+    pub status: Option<u16>,
+}
+
+impl SeenRequest {
+    pub(super) fn new(request: &Request, body: &[u8]) -> Self {
+        const QUERY_BYTES_MAX: usize = 64 << 10;
+        let mut settings: BTreeMap<String, String> = request.parameters.iter().cloned().collect();
+        let query = settings.remove("query").unwrap_or_else(|| {
+            String::from_utf8_lossy(&body[..body.len().min(QUERY_BYTES_MAX)]).into_owned()
+        });
+        Self {
+            query,
+            token: settings.remove("insert_deduplication_token"),
+            settings,
+            body_bytes: body.len(),
+            faulted: false,
+            status: None,
+        }
+    }
+
+    /// Whether it is an INSERT.
+    pub fn is_insert(&self) -> bool {
+        let start = self.query.trim_start().as_bytes();
+        start
+            .get(..6)
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"INSERT"))
+    }
+}
+
+/// Chooses requests.
+#[derive(Debug, Clone, Default)]
+pub struct Matcher {
+    inserts_only: bool,
+    query_contains: Option<String>,
+    token_contains: Option<String>,
+    skip: usize,
+}
+
+impl Matcher {
+    /// Every request, `/ping` included.
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Every INSERT.
+    pub fn inserts() -> Self {
+        Self {
+            inserts_only: true,
+            ..Self::default()
+        }
+    }
+
+    /// Only statements that contain this text.
+    pub fn query_contains(self, text: &str) -> Self {
+        Self {
+            query_contains: Some(text.to_owned()),
+            ..self
+        }
+    }
+
+    /// Only inserts whose deduplication token contains this text.
+    pub fn token_contains(self, text: &str) -> Self {
+        Self {
+            token_contains: Some(text.to_owned()),
+            ..self
+        }
+    }
+
+    /// Lets the first `count` matching requests pass.
+    pub fn after(self, count: usize) -> Self {
+        Self {
+            skip: count,
+            ..self
+        }
+    }
+
+    /// Whether the request matches; counts those that are let pass.
+    pub(super) fn takes(&mut self, request: &SeenRequest) -> bool {
+        let contains = |wanted: &Option<String>, text: &str| {
+            wanted.as_deref().is_none_or(|wanted| text.contains(wanted))
+        };
+        let matches = (!self.inserts_only || request.is_insert())
+            && contains(&self.query_contains, &request.query)
+            && contains(
+                &self.token_contains,
+                request.token.as_deref().unwrap_or_default(),
+            );
+        if matches && self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        matches
+    }
+}

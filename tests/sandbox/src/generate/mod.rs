@@ -1,0 +1,22 @@
+//! Clickstream traffic, the same for the same seed: events into a topic, profiles into Redis.
+
+mod event;
+mod profile;
+mod run;
+
+pub use event::{Events, Poison};
+pub use profile::{ProfileEncoding, load_profiles};
+pub use run::{Progress, Start, Traffic, Volume, run};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, fast and the same everywhere.
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

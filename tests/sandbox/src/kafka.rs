@@ -1,0 +1,268 @@
+//! A real Kafka broker: one KRaft process that is broker and controller at once.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::process::Process;
+use crate::wait;
+use crate::workdir::{ScratchDir, free_port, installed, log_tail, sandbox_dir};
+
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What may differ from broker to broker.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// Size of the Java heap in MiB.
+    pub heap_mib: u32,
+    /// Broker properties; they win over the sandbox's own.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            heap_mib: 512,
+            properties: Vec::new(),
+        }
+    }
+}
+
+/// A running broker, killed and removed with its data when dropped.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap: String,
+    heap_mib: u32,
+    process: Mutex<Option<Process>>,
+    dir: ScratchDir,
+}
+
+impl Kafka {
+    /// Starts a broker with empty storage and waits until it answers.
+    ///
+    /// # Errors
+    /// When the jars are missing (`make deps`), Java is, or the broker gives up; the end of its
+    /// log is part of the message.
+    pub fn start(options: KafkaOptions) -> Result<Self> {
+        let dir = ScratchDir::create("kafka")?;
+        let (broker, controller) = (free_port()?, free_port()?);
+        let text = server_properties(broker, controller, dir.path(), &options.properties);
+        fs::write(dir.path().join("server.properties"), text)?;
+        copy_dir(&formatted_storage()?, &dir.path().join("data"))?;
+        let kafka = Self {
+            bootstrap: format!("127.0.0.1:{broker}"),
+            heap_mib: options.heap_mib,
+            process: Mutex::new(None),
+            dir,
+        };
+        kafka.start_process()?;
+        Ok(kafka)
+    }
+
+    /// `host:port` of the broker; it stays the same over restarts.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// The process id, 0 while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.process().as_ref().map_or(0, Process::pid)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        *self.process() = None;
+    }
+
+    /// A clean shutdown; killed when that takes more than 30 s.
+    pub fn stop(&self) {
+        if let Some(process) = self.process().take() {
+            process.terminate();
+            let _ = process.wait(STOP_TIMEOUT);
+        }
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process().iter().for_each(Process::pause);
+    }
+
+    /// SIGCONT after [`Kafka::pause`].
+    pub fn resume(&self) {
+        self.process().iter().for_each(Process::resume);
+    }
+
+    /// Starts it again on the same ports and data, after a kill if it runs.
+    pub fn restart(&self) -> Result<()> {
+        self.kill();
+        self.start_process()
+    }
+
+    fn start_process(&self) -> Result<()> {
+        let log = self.dir.path().join("broker.log");
+        let mut command = java(self.heap_mib)?;
+        command
+            .args(["kafka.Kafka", "server.properties"])
+            .current_dir(self.dir.path());
+        log_to(&mut command, &log)?;
+        let process = Process::spawn(command)?;
+        wait::until("the broker answers", START_TIMEOUT, || {
+            (process.try_wait().is_some() || answers(&self.bootstrap)).then_some(())
+        })
+        .with_context(|| log_tail(&log))?;
+        ensure!(
+            process.try_wait().is_none(),
+            "the broker gave up: {}",
+            log_tail(&log)
+        );
+        *self.process() = Some(process);
+        Ok(())
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.process.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Whether a broker answers there and knows a controller to create topics with.
+pub(crate) fn answers(bootstrap: &str) -> bool {
+    let consumer: Result<BaseConsumer, _> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "200")
+        .set("log_level", "0")
+        .create();
+    let Ok(consumer) = consumer else { return false };
+    let metadata = consumer.fetch_metadata(None, Duration::from_millis(1_000));
+    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+fn java(heap_mib: u32) -> Result<Command> {
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-Xmx{heap_mib}m"))
+        .args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:-UsePerfData",
+        ])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
+        .arg("-cp")
+        .arg(installed("kafka")?.join("*"))
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
+pub(crate) fn log_to(command: &mut Command, log: &Path) -> Result<()> {
+    let file = OpenOptions::new().create(true).append(true).open(log)?;
+    let twin: File = file.try_clone()?;
+    command.stdout(file).stderr(twin);
+    Ok(())
+}
+
+/// Storage formatted once and copied for every broker: formatting takes a Java start of its own.
+fn formatted_storage() -> Result<PathBuf> {
+    let place = sandbox_dir().join("kafka-formatted");
+    if place.exists() {
+        return Ok(place);
+    }
+    let dir = ScratchDir::create("kafka-format")?;
+    let text = server_properties(9092, 9093, dir.path(), &[]);
+    fs::write(dir.path().join("server.properties"), text)?;
+    let log = dir.path().join("format.log");
+    let mut command = java(256)?;
+    command
+        .args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            "c3RyZWFtd2Vpci1zYW5kYg",
+        ])
+        .args(["-c", "server.properties"])
+        .current_dir(dir.path());
+    log_to(&mut command, &log)?;
+    let status = Process::spawn(command)?.wait(START_TIMEOUT)?;
+    ensure!(status.success(), "formatting failed: {}", log_tail(&log));
+    // Another process may have been faster; its storage is as good.
+    if fs::rename(dir.path().join("data"), &place).is_err() {
+        ensure!(place.exists(), "cannot create {}", place.display());
+    }
+    Ok(place)
+}
+
+fn server_properties(
+    broker: u16,
+    controller: u16,
+    dir: &Path,
+    overrides: &[(String, String)],
+) -> String {
+    let mut lines = vec![
+        "process.roles=broker,controller".to_owned(),
+        "node.id=1".to_owned(),
+        format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
+        format!("listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"),
+        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{broker}"),
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        "controller.listener.names=CONTROLLER".to_owned(),
+        format!("log.dirs={}", dir.join("data").display()),
+    ];
+    lines.extend(SETTINGS.iter().map(|line| (*line).to_owned()));
+    lines.extend(
+        overrides
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
+    lines.join("\n") + "\n"
+}
+
+const SETTINGS: &[&str] = &[
+    "auto.create.topics.enable=false",
+    "group.coordinator.rebalance.protocols=classic,consumer",
+    // Groups form and lose members at once, so that kill loops are fast.
+    "group.initial.rebalance.delay.ms=0",
+    "group.min.session.timeout.ms=500",
+    "group.consumer.min.session.timeout.ms=500",
+    "group.consumer.min.heartbeat.interval.ms=100",
+    // One broker holds the internal topics; few partitions are quicker to create.
+    "offsets.topic.replication.factor=1",
+    "offsets.topic.num.partitions=4",
+    "transaction.state.log.replication.factor=1",
+    "transaction.state.log.min.isr=1",
+    "transaction.state.log.num.partitions=4",
+    "share.coordinator.state.topic.replication.factor=1",
+    "share.coordinator.state.topic.min.isr=1",
+    // A killed broker may register again at once.
+    "broker.session.timeout.ms=2000",
+    "broker.heartbeat.interval.ms=500",
+    // Expired transactions, deleted records and compaction show within a test's patience.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
+    "log.retention.check.interval.ms=1000",
+    "log.initial.task.delay.ms=1000",
+    "log.cleaner.backoff.ms=500",
+    "log.cleaner.dedupe.buffer.size=8388608",
+    "file.delete.delay.ms=1000",
+    "message.max.bytes=10485760",
+    "controlled.shutdown.enable=false",
+];
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

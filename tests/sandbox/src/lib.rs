@@ -1,0 +1,82 @@
+//! The development companion of streamweir: it starts the real parts for tests and the demo and
+//! makes traffic. It is never shipped.
+//!
+//! - Parts, each a child process on a free loopback port: [`kafka`], [`clickhouse`] (the engine
+//!   behind its HTTP interface, [`clickhouse_front`]), [`redis`]; [`shared`] starts one of each
+//!   for a whole test executable.
+//! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
+//! - Records in and out: [`topic`], [`oracle`] (recorded cases), [`generate`] (endless ones).
+//! - All of it together: [`demo`].
+
+pub mod clickhouse;
+pub mod clickhouse_front;
+pub mod demo;
+pub mod fault;
+pub mod generate;
+mod http;
+pub mod kafka;
+pub mod oracle;
+pub mod process;
+pub mod redis;
+pub mod topic;
+pub mod wait;
+pub mod workdir;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+use std::thread;
+
+use anyhow::Result;
+
+use clickhouse::ClickHouse;
+use kafka::{Kafka, KafkaOptions};
+use redis::Redis;
+
+/// One of each part.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The broker.
+    pub kafka: Kafka,
+    /// The analytical database.
+    pub clickhouse: ClickHouse,
+    /// The profile store.
+    pub redis: Redis,
+}
+
+impl Sandbox {
+    /// Starts the three parts at once.
+    pub fn start() -> Result<Self> {
+        thread::scope(|scope| {
+            let kafka = scope.spawn(|| Kafka::start(KafkaOptions::default()));
+            let clickhouse = scope.spawn(ClickHouse::start);
+            let redis = Redis::start()?;
+            Ok(Self {
+                kafka: kafka.join().expect("starting a broker does not panic")?,
+                clickhouse: clickhouse
+                    .join()
+                    .expect("starting an engine does not panic")?,
+                redis,
+            })
+        })
+    }
+}
+
+/// The parts that all tests of one executable share; they end with the process. Names from
+/// [`unique`] keep the tests apart.
+///
+/// # Panics
+/// When a part does not start: no test can go on without.
+pub fn shared() -> &'static Sandbox {
+    static SHARED: OnceLock<Sandbox> = OnceLock::new();
+    SHARED.get_or_init(|| Sandbox::start().expect("the sandbox's parts start"))
+}
+
+/// `name` with a random end: good as a topic, consumer group, table, database or key prefix.
+pub fn unique(name: &str) -> String {
+    format!("{name}_{:010x}", random_u64() & 0xff_ffff_ffff)
+}
+
+fn random_u64() -> u64 {
+    // The standard library keys its hash maps randomly; that is enough for names and ports.
+    RandomState::new().build_hasher().finish()
+}

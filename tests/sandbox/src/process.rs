@@ -1,0 +1,164 @@
+//! Child processes that never outlive this one.
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::wait;
+
+/// A child process: killed by its id when dropped, and by the kernel when this process ends in
+/// any way.
+pub struct Process {
+    pid: u32,
+    child: Mutex<Child>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// Starts the command in a process group of its own, so that Ctrl-C in a terminal reaches
+    /// only this process, which then stops its children in order.
+    pub fn spawn(command: Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let (reply, answer) = channel();
+        keeper()
+            .send(Spawn { command, reply })
+            .expect("the keeper thread never ends");
+        let child = answer
+            .recv()
+            .expect("the keeper thread answers every request")
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self {
+            pid: child.id(),
+            child: Mutex::new(child),
+        })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// SIGKILL, then waits for the end. Nothing happens if it has ended already.
+    pub fn kill(&self) {
+        let mut child = self.lock();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// SIGTERM; see [`Process::wait`].
+    pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// SIGINT, as Ctrl-C would send it.
+    pub fn interrupt(&self) {
+        self.signal(libc::SIGINT);
+    }
+
+    /// SIGSTOP: the process stands still until [`Process::resume`].
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn try_wait(&self) -> Option<ExitStatus> {
+        self.lock().try_wait().ok().flatten()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it still runs after `timeout`.
+    pub fn wait(&self, timeout: Duration) -> Result<ExitStatus> {
+        wait::until(&format!("process {} ends", self.pid), timeout, || {
+            self.try_wait()
+        })
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let mut child = self.lock();
+        // A process that was waited for no longer owns its id.
+        if matches!(child.try_wait(), Ok(None)) {
+            // SAFETY: kill only takes integers, and the id is that of our unreaped child.
+            unsafe { libc::kill(self.pid as libc::pid_t, signal) };
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.child.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Spawn {
+    command: Command,
+    reply: Sender<io::Result<Child>>,
+}
+
+/// The thread that starts all children. The kernel sends a child its parent-death signal when the
+/// *thread* that started it ends, and the threads of tests end: this one lives as long as the
+/// process.
+fn keeper() -> &'static Sender<Spawn> {
+    static KEEPER: OnceLock<Sender<Spawn>> = OnceLock::new();
+    KEEPER.get_or_init(|| {
+        let (requests, received) = channel::<Spawn>();
+        thread::Builder::new()
+            .name("sandbox-keeper".into())
+            .spawn(move || {
+                for mut spawn in received {
+                    let child = die_with_parent(&mut spawn.command).process_group(0).spawn();
+                    let _ = spawn.reply.send(child);
+                }
+            })
+            .expect("a thread can be started");
+        requests
+    })
+}
+
+fn die_with_parent(command: &mut Command) -> &mut Command {
+    let parent = std::process::id() as libc::pid_t;
+    let ask_kernel = move || {
+        // SAFETY: prctl and getppid take and return integers and are async-signal-safe.
+        let (asked, parent_now) = unsafe {
+            (
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
+                libc::getppid(),
+            )
+        };
+        if asked != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // The parent may have ended before the kernel was asked.
+        if parent_now == parent {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    };
+    // SAFETY: the closure allocates nothing, takes no lock and makes async-signal-safe calls only.
+    unsafe { command.pre_exec(ask_kernel) }
+}

@@ -1,0 +1,124 @@
+//! A real Redis server that keeps nothing.
+
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::kafka::log_to;
+use crate::process::Process;
+use crate::wait;
+use crate::workdir::{ScratchDir, free_port, log_tail};
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running server, killed when dropped. A restart begins empty.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    process: Mutex<Option<Process>>,
+    dir: ScratchDir,
+}
+
+impl Redis {
+    /// Starts `redis-server` on a free port and waits until it answers.
+    pub fn start() -> Result<Self> {
+        let redis = Self {
+            port: free_port()?,
+            process: Mutex::new(None),
+            dir: ScratchDir::create("redis")?,
+        };
+        redis.restart()?;
+        Ok(redis)
+    }
+
+    /// `redis://127.0.0.1:port`; it stays the same over restarts.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The process id, 0 while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.process().as_ref().map_or(0, Process::pid)
+    }
+
+    /// A new connection.
+    pub fn connection(&self) -> Result<redis::Connection> {
+        connect(&self.url())
+    }
+
+    /// SIGKILL: connections break.
+    pub fn kill(&self) {
+        *self.process() = None;
+    }
+
+    /// The same as [`Redis::kill`]: there is nothing to save.
+    pub fn stop(&self) {
+        self.kill();
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.process().iter().for_each(Process::pause);
+    }
+
+    /// SIGCONT after [`Redis::pause`].
+    pub fn resume(&self) {
+        self.process().iter().for_each(Process::resume);
+    }
+
+    /// Starts it again on the same port, after a kill if it runs.
+    pub fn restart(&self) -> Result<()> {
+        self.kill();
+        let log = self.dir.path().join("redis.log");
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--dir"])
+            .arg(self.dir.path())
+            .stdin(Stdio::null());
+        log_to(&mut command, &log)?;
+        let process = Process::spawn(command)?;
+        wait::until("redis answers", START_TIMEOUT, || {
+            (process.try_wait().is_some() || self.connection().is_ok()).then_some(())
+        })
+        .with_context(|| log_tail(&log))?;
+        ensure!(
+            process.try_wait().is_none(),
+            "redis gave up: {}",
+            log_tail(&log)
+        );
+        *self.process() = Some(process);
+        Ok(())
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// A new connection to the server at `url`, tried out with a PING.
+pub(crate) fn connect(url: &str) -> Result<redis::Connection> {
+    let client = redis::Client::open(url).with_context(|| format!("not a Redis URL: {url}"))?;
+    let mut connection = client
+        .get_connection_with_timeout(Duration::from_secs(5))
+        .with_context(|| format!("cannot connect to {url}"))?;
+    redis::cmd("PING").query::<()>(&mut connection)?;
+    Ok(connection)
+}
+
+/// Deletes every key that begins with `prefix`.
+pub(crate) fn delete_keys(url: &str, prefix: &str) -> Result<()> {
+    let (mut reading, mut deleting) = (connect(url)?, connect(url)?);
+    let mut scan = redis::cmd("SCAN");
+    scan.cursor_arg(0)
+        .arg("MATCH")
+        .arg(format!("{prefix}*"))
+        .arg("COUNT")
+        .arg(1_000);
+    for key in scan.iter::<String>(&mut reading)? {
+        redis::cmd("UNLINK").arg(key?).query::<()>(&mut deleting)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Reading a topic and a consumer group's offsets back.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{REQUEST_TIMEOUT, client, partition_count};
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// `None` is no key, which differs from an empty one.
+    pub key: Option<Vec<u8>>,
+    /// `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// In order; names may repeat.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Milliseconds since 1970, -1 when it has none.
+    pub timestamp_ms: i64,
+}
+
+impl Received {
+    /// The value of the first header of this name, as text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(n, _)| n == name)?;
+        value
+            .as_deref()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn from_message(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message
+            .headers()
+            .into_iter()
+            .flat_map(|headers| headers.iter());
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers
+                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                .collect(),
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        }
+    }
+}
+
+/// What a consumer group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The text kept with it.
+    pub metadata: String,
+}
+
+/// The log's end of every partition: the offset of the next record.
+pub fn end_offsets(bootstrap: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
+    let consumer: BaseConsumer = client(bootstrap).create()?;
+    let mut ends = BTreeMap::new();
+    for partition in 0..partition_count(bootstrap, topic)? {
+        let (_, end) = consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?;
+        ends.insert(partition, end);
+    }
+    Ok(ends)
+}
+
+/// What the group has committed for the topic; partitions without a commit are left out.
+pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>> {
+    let consumer = reader(bootstrap, group)?;
+    let asked = all_partitions(bootstrap, topic)?;
+    let answer = consumer.committed_offsets(asked, REQUEST_TIMEOUT)?;
+    let mut found = BTreeMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            let metadata = element.metadata().to_owned();
+            found.insert(element.partition(), Committed { offset, metadata });
+        }
+    }
+    Ok(found)
+}
+
+/// Commits for a group that has no members.
+pub fn commit(
+    bootstrap: &str,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    committed: &Committed,
+) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(committed.offset))?;
+    if let Some(mut element) = list.find_partition(topic, partition) {
+        element.set_metadata(&committed.metadata);
+    }
+    reader(bootstrap, group)?.commit(&list, CommitMode::Sync)?;
+    Ok(())
+}
+
+/// Every committed record from the first to the last stable offset, in order of partition and
+/// offset.
+pub fn read_all(bootstrap: &str, topic: &str) -> Result<Vec<Received>> {
+    let consumer = reader(bootstrap, "sandbox-reader")?;
+    let mut partitions = all_partitions(bootstrap, topic)?;
+    partitions.set_all_offsets(Offset::Beginning)?;
+    consumer.assign(&partitions)?;
+
+    let mut unread: HashSet<i32> = partitions
+        .elements()
+        .iter()
+        .map(|e| e.partition())
+        .collect();
+    let mut records = Vec::new();
+    let mut deadline = Instant::now() + REQUEST_TIMEOUT;
+    while !unread.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                records.push(Received::from_message(&message));
+                deadline = Instant::now() + REQUEST_TIMEOUT;
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unread.remove(&partition);
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None if Instant::now() > deadline => bail!("{topic}: no end of {unread:?} in sight"),
+            None => {}
+        }
+    }
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+fn reader(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
+    let mut config = client(bootstrap);
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("fetch.wait.max.ms", "50")
+        .set("auto.offset.reset", "error");
+    Ok(config.create()?)
+}
+
+fn all_partitions(bootstrap: &str, topic: &str) -> Result<TopicPartitionList> {
+    let count = partition_count(bootstrap, topic)?;
+    if count == 0 {
+        bail!("there is no topic {topic}");
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, count - 1);
+    Ok(list)
+}
