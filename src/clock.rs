@@ -24,7 +24,6 @@ impl BootTime {
     pub(crate) fn after(self, wait: Duration) -> Self {
         BootTime(self.0 + wait)
     }
-
 }
 
 /// Wall-clock milliseconds since the epoch: for what operators read, never for a decision about

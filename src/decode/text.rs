@@ -53,8 +53,7 @@ pub fn append_text(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
     if raw.is_escaped() {
         return Ok(unescape(raw.as_received().as_bytes(), out)?);
     }
-    plain(raw)?;
-    raw.append_as_received(out);
+    out.extend_from_slice(plain(raw)?.as_bytes());
     Ok(())
 }
 

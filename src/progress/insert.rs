@@ -122,7 +122,6 @@ impl Attempts {
         self.tried_before = true;
         self.state = State::Look;
     }
-
 }
 
 #[cfg(test)]

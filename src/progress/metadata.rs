@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-
 /// The most a commit carries; brokers allow 4,096 bytes by default (`offset.metadata.max.bytes`).
 pub(crate) const METADATA_BYTES_MAX: usize = 1024;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
@@ -185,7 +185,22 @@ impl Consumer {
             element.set_metadata(&commit.metadata);
         }
         set_leader_epochs(&list, commits);
-        self.base.commit(&list, CommitMode::Async)
+        // Not the client's plain asynchronous commit: that one tells nobody how it ended.
+        // SAFETY: client, list and queue are alive; the call copies the list, and the reference to
+        // the queue is given back.
+        let code = unsafe {
+            let client = self.base.client().native_ptr();
+            let queue = sys::rd_kafka_queue_get_consumer(client);
+            let code =
+                sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
+            sys::rd_kafka_queue_destroy(queue);
+            code
+        };
+        if code.is_error() {
+            Err(KafkaError::ConsumerCommit(code.into()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads the group's committed offsets from the broker.

@@ -1,6 +1,6 @@
 //! Where a column's value comes from, and what stands in for a missing one.
 
-use super::encode::insert_length;
+use super::encode::{append_length, insert_length};
 use super::{Column, DefaultKind};
 use crate::decode::json::{Fields, Kind, Raw};
 use crate::decode::{Reason, Reject, text};
@@ -199,6 +199,10 @@ impl ColumnSource {
     fn encode_json(&self, value: Raw<'_>, out: &mut Vec<u8>) {
         if self.column.column_type.is_nullable() {
             out.push(0);
+        }
+        if value.kind() != Kind::String {
+            append_length(value.as_received().len(), out);
+            return text::append_json(value, out);
         }
         let start = out.len();
         text::append_json(value, out);

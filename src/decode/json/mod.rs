@@ -22,6 +22,7 @@ pub use scanner::{Fields, Scanner};
 pub use walk::{Elements, Members};
 
 pub(crate) use bytes::find_special;
+pub(crate) use raw::BLOCK_BYTES;
 pub(crate) use syntax::is_number;
 
 /// Most levels of objects and arrays a record may have; the top-level object is level 1.

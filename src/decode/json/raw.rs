@@ -38,8 +38,8 @@ pub struct Raw<'a> {
     escaped: bool,
 }
 
-/// Bytes that are copied whether needed or not.
-const BLOCK_BYTES: usize = 64;
+/// Bytes of a short value's block.
+pub(crate) const BLOCK_BYTES: usize = 64;
 
 impl<'a> Raw<'a> {
     /// No such member.
@@ -99,18 +99,22 @@ impl<'a> Raw<'a> {
         &self.from_here[..self.len]
     }
 
-    /// Appends the text as received. Where the record goes on, copies a block and cuts it back: cheaper
-    /// than a copy of a length that no branch predictor can know.
+    /// The text as received, when it is short and the record goes on behind it: a block to copy whole
+    /// and cut back to the length given, which costs less than a copy of a length that no branch
+    /// predictor can know.
     #[inline(always)]
-    pub(crate) fn append_as_received(self, out: &mut Vec<u8>) {
-        match self.from_here.as_bytes().first_chunk::<BLOCK_BYTES>() {
-            Some(block) if self.len <= BLOCK_BYTES => {
-                let end = out.len() + self.len;
-                out.extend_from_slice(block);
-                out.truncate(end);
-            }
-            _ => out.extend_from_slice(self.as_received().as_bytes()),
-        }
+    pub(crate) fn short(self) -> Option<(&'a [u8; BLOCK_BYTES], usize)> {
+        let block = self.from_here.as_bytes().first_chunk()?;
+        (self.len <= BLOCK_BYTES).then_some((block, self.len))
+    }
+
+    /// A string without escapes, a number, true or false: its text is the text as received.
+    #[inline(always)]
+    pub(crate) fn is_plain_scalar(self) -> bool {
+        matches!(
+            self.kind,
+            Kind::String | Kind::Number | Kind::True | Kind::False
+        ) && !self.escaped
     }
 
     /// Whether this is a string with a backslash in it.

@@ -2,12 +2,14 @@
 
 use super::{ColumnType, EnumValues};
 use crate::decode::decimal::{Decimal, decimal};
-use crate::decode::json::{Kind, Raw};
+use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
 use crate::decode::time::Instant;
 use crate::decode::{Reject, address, number, text, time, uuid};
 
 /// Days from 1970-01-01 to the default of a Date32, 1900-01-01.
 const DATE32_DEFAULT: i32 = -25_567;
+// A short text's length is one byte of LEB128.
+const _: () = assert!(BLOCK_BYTES < 0x80);
 const NULL: u8 = 1;
 const NOT_NULL: u8 = 0;
 
@@ -242,15 +244,29 @@ impl ColumnType {
 
 #[inline(always)]
 fn string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
-    if raw.is_escaped() {
-        return escaped_string(raw, out);
+    match raw.short() {
+        Some((block, len)) if raw.is_plain_scalar() => {
+            out.push(len as u8);
+            let end = out.len() + len;
+            out.extend_from_slice(block);
+            out.truncate(end);
+            Ok(())
+        }
+        _ => any_string(raw, out),
     }
-    append_length(text::plain(raw)?.len(), out);
-    raw.append_as_received(out);
-    Ok(())
 }
 
 #[inline(never)]
+fn any_string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+    if raw.is_escaped() {
+        return escaped_string(raw, out);
+    }
+    let text = text::plain(raw)?;
+    append_length(text.len(), out);
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
 fn escaped_string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
     let start = out.len();
     text::append_text(raw, out)?;

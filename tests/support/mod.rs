@@ -1,0 +1,275 @@
+//! A pipeline of its own for each test: topic, group, database, configuration and daemons.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test executable uses its own part"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sandbox::process::Process;
+use sandbox::{shared, topic, unique, wait};
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+/// How long a test waits for anything before it calls it missing.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Everything one test needs, under names nobody else has.
+pub struct Job {
+    /// What stands before topic names and Redis keys.
+    pub prefix: String,
+    pub topic: String,
+    pub dead_letter_topic: String,
+    pub group: String,
+    pub database: String,
+    pub config: Table,
+    pub directory: TempDir,
+}
+
+/// A daemon and where its log goes.
+pub struct Daemon {
+    pub process: Process,
+    pub log: PathBuf,
+    pub http: String,
+}
+
+impl Job {
+    /// The shipped configuration with one enrichment pipeline, pointed at the sandbox; tables
+    /// are made, topics are not.
+    pub fn new(name: &str) -> Job {
+        let parts = shared();
+        let prefix = format!("{}-", unique(name).replace('_', "-"));
+        let shipped = project_root().join("config.toml");
+        let text = std::fs::read_to_string(shipped).expect("the shipped configuration");
+        let mut config: Table = text.parse().expect("the shipped configuration is TOML");
+        keep_pipeline(&mut config, "clickstream");
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut job = Job {
+            topic: format!("{prefix}user-events"),
+            dead_letter_topic: format!("{prefix}dead-letters"),
+            group: format!("{prefix}group"),
+            database: prefix.replace('-', "_"),
+            prefix,
+            config,
+            directory,
+        };
+        let state_dir = job.directory.path().join("state");
+        job.set("service.state_dir", state_dir.display().to_string());
+        job.set("service.start_timeout", "60s");
+        job.set(
+            "kafka.bootstrap_servers",
+            vec![parts.kafka.bootstrap().to_owned()],
+        );
+        job.set("clickhouse.url", parts.clickhouse.url());
+        job.set("clickhouse.database", job.database.clone());
+        job.set("redis.url", parts.redis.url());
+        job.set("pipeline.topics", vec![job.topic.clone()]);
+        job.set("pipeline.group_id", job.group.clone());
+        job.set("pipeline.dead_letter.topic", job.dead_letter_topic.clone());
+        job.set("pipeline.dead_letter.ratio_max", 1.0);
+        job.set("pipeline.batch.flush_interval", "300ms");
+        job.set("pipeline.batch.inserts_per_second_max", 1000);
+        job.set(
+            "pipeline.lookup.key_prefix",
+            format!("{}user:profile:", job.prefix),
+        );
+        let ddl = project_root().join("sql/clickstream_events.sql");
+        job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
+        job
+    }
+
+    /// Sets one key, `pipeline.…` being the only pipeline.
+    pub fn set(&mut self, path: &str, value: impl Into<Value>) {
+        let mut table = &mut self.config;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                table.insert(name.to_owned(), value.into());
+                return;
+            }
+            let entry = table
+                .entry(name)
+                .or_insert_with(|| Value::Table(Table::new()));
+            table = match entry {
+                Value::Array(pipelines) => pipelines[0].as_table_mut().expect("a pipeline"),
+                other => other.as_table_mut().expect("a table"),
+            };
+        }
+    }
+
+    /// Removes one key.
+    pub fn unset(&mut self, path: &str) {
+        let (parent, name) = path.rsplit_once('.').expect("a path of two names at least");
+        let mut table = &mut self.config;
+        for step in parent.split('.') {
+            table = match table.get_mut(step).expect("the parent is there") {
+                Value::Array(pipelines) => pipelines[0].as_table_mut().expect("a pipeline"),
+                other => other.as_table_mut().expect("a table"),
+            };
+        }
+        table.remove(name);
+    }
+
+    /// Writes the configuration and returns its path. Instances differ in their HTTP address.
+    pub fn write_config(&self, instance: &str) -> (PathBuf, String) {
+        let mut config = self.config.clone();
+        let http = format!(
+            "127.0.0.1:{}",
+            sandbox::workdir::free_port().expect("a free port")
+        );
+        let service = config["service"].as_table_mut().expect("[service]");
+        service.insert("http_listen".into(), http.clone().into());
+        let path = self.directory.path().join(format!("{instance}.toml"));
+        std::fs::write(&path, config.to_string()).expect("the configuration is written");
+        (path, http)
+    }
+
+    pub fn apply_schema(&self) {
+        let (path, _) = self.write_config("schema");
+        let output = command(&path, &["schema", "apply"])
+            .output()
+            .expect("it starts");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    pub fn create_topic(&self, partitions: i32) {
+        let settings = [("retention.ms", "-1")];
+        topic::create(self.bootstrap(), &self.topic, partitions, &settings).expect("a topic");
+    }
+
+    pub fn bootstrap(&self) -> &'static str {
+        shared().kafka.bootstrap()
+    }
+
+    /// Starts a daemon with these arguments after `run`, and these crash points.
+    pub fn start(&self, instance: &str, arguments: &[&str], failpoints: &str) -> Daemon {
+        let (path, http) = self.write_config(instance);
+        let arguments: Vec<&str> = [&["run"], arguments].concat();
+        let mut command = command(&path, &arguments);
+        let log = self.directory.path().join(format!("{instance}.log"));
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log");
+        command
+            .stderr(Stdio::from(file))
+            .stdout(Stdio::null())
+            .env("FAILPOINTS", failpoints);
+        Daemon {
+            process: Process::spawn(command).expect("the daemon starts"),
+            log,
+            http,
+        }
+    }
+
+    /// Runs until everything in the topic is written and committed; the exit must be clean.
+    pub fn run_to_end(&self) {
+        let daemon = self.start("to-end", &["--until", "latest"], "");
+        let status = daemon.process.wait(PATIENCE).expect("the run ends");
+        assert!(status.success(), "{status}: {}", daemon.log());
+    }
+
+    /// A query in the test's own database; the answer as text.
+    pub fn query(&self, sql: &str) -> String {
+        let sql = sql.replace("{db}", &format!("`{}`", self.database));
+        shared()
+            .clickhouse
+            .try_query(&sql)
+            .expect("the query succeeds")
+            .trim()
+            .to_owned()
+    }
+
+    pub fn committed(&self) -> std::collections::BTreeMap<i32, topic::Committed> {
+        topic::committed(self.bootstrap(), &self.group, &self.topic).expect("the group answers")
+    }
+
+    /// Every partition is committed up to its end.
+    pub fn assert_committed_to_end(&self) {
+        let ends = topic::end_offsets(self.bootstrap(), &self.topic).expect("the topic answers");
+        let committed = self.committed();
+        let positions: Vec<_> = ends
+            .keys()
+            .map(|p| committed.get(p).map(|c| c.offset))
+            .collect();
+        let expected: Vec<_> = ends.values().map(|end| Some(*end)).collect();
+        assert_eq!(positions, expected);
+    }
+}
+
+impl Daemon {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log says so.
+    pub fn wait_for_log(&self, text: &str) {
+        let seen = wait::until(text, PATIENCE, || self.log().contains(text).then_some(()));
+        seen.unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
+    }
+
+    /// The body and status of one of its pages; `None` while nobody listens.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some((status, body.to_owned()))
+    }
+
+    /// SIGTERM, and a clean exit.
+    pub fn stop(&self) {
+        self.process.terminate();
+        let status = self.process.wait(PATIENCE).expect("the daemon ends");
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+}
+
+/// `streamweir` with a configuration.
+pub fn command(config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamweir"));
+    command.args(arguments).arg("--config").arg(config);
+    command.env_remove("FAILPOINTS");
+    command
+}
+
+pub fn project_root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Material that lies beside the checkout: the second implementation and its cases.
+pub fn shared_material(path: &str) -> PathBuf {
+    let path = project_root().join("../shared").join(path);
+    assert!(
+        path.exists(),
+        "{} is missing beside the checkout",
+        path.display()
+    );
+    path
+}
+
+fn keep_pipeline(config: &mut Table, name: &str) {
+    let pipelines = config["pipeline"].as_array_mut().expect("[[pipeline]]");
+    pipelines.retain(|p| p.get("name").and_then(Value::as_str) == Some(name));
+    assert_eq!(
+        pipelines.len(),
+        1,
+        "the shipped configuration has the pipeline {name}"
+    );
+}
