@@ -58,6 +58,16 @@ struct Running {
 /// What is wrong before anything has started; the message names the key.
 pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     let pipelines = selected(&config, &options.pipelines)?;
+    for pipeline in &pipelines {
+        let directory = config.service.state_dir.join(&pipeline.name);
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            let directory = directory.display();
+            anyhow::anyhow!(
+                "service.state_dir: {directory} cannot be made: {error}: name a \
+                             directory that this user may write"
+            )
+        })?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("streamweir-io")
@@ -174,7 +184,8 @@ fn watch_signals(
             "stopping: finishing what was read; a second signal exits at once"
         );
         board.set_shutting_down();
-        let deadline = Instant::now() + shutdown_timeout;
+        // Leaving the group takes a moment of its own.
+        let deadline = Instant::now() + shutdown_timeout.mul_f64(0.8);
         for (stop, board) in stops.iter().zip(&boards) {
             if matches!(
                 board.state(),
@@ -184,9 +195,18 @@ fn watch_signals(
             }
             stop.drain(deadline);
         }
-        next_signal(&mut terminate, &mut interrupt).await;
-        tracing::warn!("second signal: exiting at once");
-        std::process::exit(i32::from(exit::OTHER));
+        tokio::select! {
+            () = next_signal(&mut terminate, &mut interrupt) => {
+                tracing::warn!("second signal: exiting at once");
+                std::process::exit(i32::from(exit::OTHER));
+            }
+            () = tokio::time::sleep(shutdown_timeout) => {
+                tracing::warn!("service.shutdown_timeout is over: the next start finishes the rest");
+                let is_halted = boards.iter().any(|b| b.state() == PipelineState::Halted);
+                let code = if is_halted { exit::HALTED } else { exit::DONE };
+                std::process::exit(i32::from(code));
+            }
+        }
     })
 }
 

@@ -112,7 +112,7 @@ fn hash_job() -> Job {
     let mut connection = shared().redis.connection().expect("redis answers");
     for (user, value) in profiles {
         let key = format!("{}user:profile:{user}", job.prefix);
-        let mut command = match &value {
+        let command = match &value {
             ProfileValue::Text(text) => redis::cmd("SET").arg(&key).arg(text).to_owned(),
             ProfileValue::Hash(fields) => {
                 let mut command = redis::cmd("HSET");

@@ -256,7 +256,11 @@ impl<O: Operator> Lane<O> {
             return BUSY_WAIT;
         }
         let interval = self.shared.pace.interval();
-        let due = self.owned.iter().filter_map(|o| o.batch.opened_at()).min();
+        let cuttable = self
+            .owned
+            .iter()
+            .filter(|o| !o.revoking && !o.is_replaying());
+        let due = cuttable.filter_map(|o| o.batch.opened_at()).min();
         let until_due = due.map(|at| (at + interval).saturating_duration_since(now));
         until_due.map_or(IDLE_WAIT, |until| {
             until.clamp(Duration::from_millis(1), IDLE_WAIT)

@@ -44,6 +44,8 @@ pub(super) struct Ownership<S> {
     pub(super) next: i64,
     /// `--until`: records from here on are left to a later run.
     pub(super) stop_at: Option<i64>,
+    /// Nothing more is fetched: the target is reached.
+    pub(super) fetch_stopped: bool,
     /// Offsets the operator of the daemon wants passed by.
     pub(super) skip: BTreeSet<i64>,
     /// The partition is to be given back: nothing more is read from it.
@@ -114,6 +116,7 @@ impl<S> Ownership<S> {
             next: start.read_from,
             stop_at,
             skip: beginning.skip,
+            fetch_stopped: false,
             revoking: false,
             unnamed: VecDeque::new(),
             to_renew: vec![],

@@ -25,14 +25,21 @@ impl<O: Operator> Lane<O> {
         if self.shared.targets.is_none() {
             return Ok(true);
         }
-        for own in self.owned.iter().filter(|o| o.has_reached_target()) {
-            // Harmless when repeated; the records after the target are not wanted.
-            let _ = self.consumer().stop_fetching(&own.partition);
-        }
+        self.stop_fetching_reached();
         let is_done = |o: &Ownership<O::Partition>| o.has_reached_target() && o.is_clean();
         let is_idle = self.held.is_empty() && self.assigning.is_none() && self.revoking.is_none();
         let mine = is_idle && self.committer.is_idle() && self.owned.iter().all(is_done);
         Ok(!(mine && self.group_is_done(now)))
+    }
+
+    /// The records after the target are left to a later run.
+    fn stop_fetching_reached(&mut self) {
+        let consumer = self.consumer.as_ref().expect("no chunk is judged here");
+        for own in &mut self.owned {
+            if own.has_reached_target() && !own.fetch_stopped {
+                own.fetch_stopped = consumer.stop_fetching(&own.partition).is_ok();
+            }
+        }
     }
 
     fn is_drained(&self) -> bool {
@@ -86,13 +93,23 @@ impl<O: Operator> Lane<O> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        // An assignment nobody has answered would hold the client up.
+        if self.assigning.take().is_some() {
+            let _ = self.consumer().assign(&[]);
+        }
         self.consumer().unsubscribe();
         let mut left = false;
         while !left && Instant::now() < deadline {
             for event in self.consumer().events() {
-                if let Event::Revoked { partitions, .. } = event {
-                    let _ = self.consumer().unassign(&partitions);
-                    left = true;
+                match event {
+                    Event::Assigned(_) => {
+                        let _ = self.consumer().assign(&[]);
+                    }
+                    Event::Revoked { partitions, .. } => {
+                        let _ = self.consumer().unassign(&partitions);
+                        left = true;
+                    }
+                    Event::Committed(_) | Event::Error { .. } => {}
                 }
             }
             // Without an assignment there is no revocation to wait for.

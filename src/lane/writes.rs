@@ -40,6 +40,7 @@ impl<O: Operator> Lane<O> {
             let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
             if own.batch.is_empty() {
                 own.pass_gap();
+                own.batch.not_opened();
             } else if is_old || is_draining || own.has_reached_target() {
                 let to = own.next;
                 own.cut(to);
@@ -80,6 +81,10 @@ impl<O: Operator> Lane<O> {
 
     /// Sends the next commit, if there is something to say and none is on its way.
     pub(super) fn commit(&mut self, now: Instant) -> Result<(), Halt> {
+        if !self.committer.is_idle() {
+            let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
+            self.committer.retain(|id| owned.contains(&id));
+        }
         if let Some(entries) = self.committer.due(now) {
             let commits: Vec<_> = entries.iter().map(|e| e.commit.clone()).collect();
             if let Err(error) = self.consumer().commit(&commits) {

@@ -110,7 +110,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         memory: environment.memory.clone(),
         client,
         has_provenance: has_provenance(&table),
-        state_dir: starter.state_dir()?,
+        state_dir: environment.service.state_dir.join(&pipeline.name),
         targets,
         kafka_timeout: KAFKA_TIMEOUT,
         was_stretched: AtomicBool::new(false),

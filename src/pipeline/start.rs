@@ -1,7 +1,6 @@
 //! Waiting for what a pipeline needs, and refusing what it cannot work with.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -153,23 +152,6 @@ impl<'e> Starter<'e> {
                 Err(error) => kafka_attempt(&error),
             }
         })
-    }
-
-    /// The directory for this pipeline's files.
-    pub(super) fn state_dir(&self) -> Result<PathBuf, Halt> {
-        let directory = self
-            .environment
-            .service
-            .state_dir
-            .join(&self.environment.pipeline.name);
-        std::fs::create_dir_all(&directory).map_err(|error| {
-            let advice = format!(
-                "service.state_dir: {} cannot be created: {error}: make it writable for this user",
-                directory.display()
-            );
-            Halt::new("state_dir", advice)
-        })?;
-        Ok(directory)
     }
 
     fn wait_for<T>(

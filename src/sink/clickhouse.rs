@@ -304,7 +304,7 @@ impl ClickHouseClient {
             .await
             .map_err(|_| timed_out())??;
         let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        rows.map(|line| serde_json::from_slice(line))
+        rows.map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|e| clickhouse::error::Error::Custom(format!("unreadable answer: {e}")).into())
     }

@@ -35,10 +35,13 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
     default("fetch.wait.max.ms", "100");
     default("fetch.min.bytes", "1");
     default("max.partition.fetch.bytes", "1048576");
-    let fetch_bytes_max = queue_bytes.clamp(2 << 20, 50 << 20);
-    default("fetch.max.bytes", &fetch_bytes_max.to_string());
-    // No larger than one fetch may be: librdkafka refuses a smaller one.
+    // The client refuses to fetch less at once than one message may hold.
+    let message_bytes_max = pipeline.kafka.properties.get("message.max.bytes");
+    let message_bytes_max = message_bytes_max.and_then(|v| v.value().parse::<u64>().ok());
     default("message.max.bytes", "2000000");
+    let floor = message_bytes_max.unwrap_or(2_000_000).min(1_000_000_000);
+    let fetch_bytes_max = queue_bytes.clamp(2 << 20, 50 << 20).max(floor);
+    default("fetch.max.bytes", &fetch_bytes_max.to_string());
     config
         .set("group.id", &pipeline.group_id)
         .set("enable.auto.commit", "false")

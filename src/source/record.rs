@@ -34,9 +34,8 @@ impl<'q> Chunk<'q> {
     pub(crate) fn get(&self, index: usize) -> Record<'_> {
         // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
         // destroyed only by our Drop, which the borrow of `self` outlasts.
-        Record {
-            message: unsafe { &*self.messages[index] },
-        }
+        let message = unsafe { &*self.messages[index] };
+        Record { message }
     }
 
     /// Where the run of messages of one partition that begins at `start` ends.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use toml::{Table, Value};
 
-use super::Parts;
+use super::{PARTITIONS, Parts};
 use crate::workdir::{free_port, project_root};
 
 /// A configuration file and what the demo needs to know of it.
@@ -60,8 +60,10 @@ pub(super) fn write(parts: &Parts, dir: &Path) -> Result<Written> {
 fn adapt(pipeline: &mut Table, parts: &Parts, root: &Path) -> Result<String> {
     set(pipeline, "topics", vec![Value::from(parts.topic())]);
     set(pipeline, "group_id", parts.group());
-    // A line every other second should show rows that move.
-    set(section(pipeline, "batch")?, "flush_interval", "1s");
+    // A line every other second should show rows that move: each partition is written every second.
+    let batch = section(pipeline, "batch")?;
+    set(batch, "flush_interval", "1s");
+    set(batch, "inserts_per_second_max", i64::from(PARTITIONS));
     set(
         section(pipeline, "lookup")?,
         "key_prefix",
