@@ -35,24 +35,21 @@ impl<O: Operator> Lane<O> {
     /// afford to sleep.
     pub(super) fn consume(&mut self, now: Instant) -> Result<(), Halt> {
         let wait = self.poll_wait(now);
+        let asked = Instant::now();
         let mut consumer = self
             .consumer
             .take()
             .expect("the consumer is away only in here");
+        let has_any = consumer.wait(wait);
+        self.metrics.lane_time(Stage::Idle, asked.elapsed());
+        if !has_any {
+            self.consumer = Some(consumer);
+            return Ok(());
+        }
         let polled = Instant::now();
-        let chunk = consumer.poll(wait, RECORDS_MAX);
-        let waited = polled.elapsed();
-        let stage = if chunk.is_empty() {
-            Stage::Idle
-        } else {
-            Stage::Poll
-        };
-        self.metrics.lane_time(stage, waited);
-        let judged = if chunk.is_empty() {
-            Ok(())
-        } else {
-            self.judge(&chunk)
-        };
+        let chunk = consumer.take(RECORDS_MAX);
+        self.metrics.lane_time(Stage::Poll, polled.elapsed());
+        let judged = self.judge(&chunk);
         drop(chunk);
         self.consumer = Some(consumer);
         judged?;

@@ -9,6 +9,8 @@ mod claim;
 pub(crate) mod insert;
 mod ledger;
 mod metadata;
+#[cfg(test)]
+mod model;
 
 pub(crate) use claim::{Claim, OwnershipId, Receipt, Settlement};
 pub(crate) use ledger::Ledger;

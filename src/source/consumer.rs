@@ -54,7 +54,7 @@ pub(crate) struct Consumer {
     messages: Vec<*mut sys::rd_kafka_message_t>,
 }
 
-// SAFETY: `messages` is empty between two polls, and the rest is Send.
+// SAFETY: messages belong to nobody's thread in particular, and the rest is Send.
 unsafe impl Send for Consumer {}
 
 impl Consumer {
@@ -97,14 +97,17 @@ impl Consumer {
         self.base.context().take()
     }
 
-    /// Waits at most `wait` for a first message, then takes what else is there, up to `max`.
-    pub(crate) fn poll(&mut self, wait: Duration, max: usize) -> Chunk<'_> {
-        debug_assert!(self.messages.is_empty(), "the last chunk was dropped");
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        self.consume(wait_ms, 1);
-        if !self.messages.is_empty() {
-            self.consume(0, max.saturating_sub(1));
+    /// Waits at most `wait` for a message; false when none has come.
+    pub(crate) fn wait(&mut self, wait: Duration) -> bool {
+        if self.messages.is_empty() {
+            self.consume(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX), 1);
         }
+        !self.messages.is_empty()
+    }
+
+    /// Takes what is there, up to `max` messages.
+    pub(crate) fn take(&mut self, max: usize) -> Chunk<'_> {
+        self.consume(0, max.saturating_sub(self.messages.len()));
         Chunk::new(&mut self.messages)
     }
 

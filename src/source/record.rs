@@ -27,10 +27,6 @@ impl<'q> Chunk<'q> {
         self.messages.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
     pub(crate) fn get(&self, index: usize) -> Record<'_> {
         // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
         // destroyed only by our Drop, which the borrow of `self` outlasts.
