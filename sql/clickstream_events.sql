@@ -33,7 +33,6 @@ CREATE TABLE IF NOT EXISTS clickstream_events
     processed_at DateTime64(3, 'UTC') DEFAULT now64(3),
 
     -- Where the record came from. Exactly-once looks here before it writes a range again, and
-    -- `streamweir audit` compares these with the topic.
     _topic LowCardinality(String),
     _partition UInt32,
     _offset UInt64,

@@ -4,12 +4,12 @@ mod support;
 
 use sandbox::oracle::{self, Case, ProfileValue};
 use sandbox::{shared, topic};
-use support::{Job, shared_material};
+use support::{Job, material};
 
 /// Rows, dead letters and committed offsets are what the second implementation says.
 fn check(name: &str, change: impl FnOnce(&mut Job)) {
-    let directory = shared_material(&format!("oracle/cases/dev/{name}"));
-    let checker = shared_material("oracle/check.py");
+    let directory = material(&format!("oracle/cases/dev/{name}"));
+    let checker = material("oracle/check.py");
     let case = Case::load(&directory).expect("the case is readable");
     let mut job = Job::new(name);
     change(&mut job);

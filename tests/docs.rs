@@ -82,6 +82,47 @@ fn every_metric_is_documented_and_nothing_else_is() {
     );
 }
 
+/// Every file below a directory of sources.
+fn sources(directory: &Path, texts: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("a directory of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, texts);
+        } else {
+            texts.push(fs::read_to_string(&path).expect("a source is text"));
+        }
+    }
+}
+
+#[test]
+fn every_reason_to_halt_has_a_way_out_in_the_readme_and_nothing_else_has() {
+    let mut texts = vec![];
+    sources(&repository().join("src"), &mut texts);
+    let raised = Regex::new(r#"(?:Halt::new\(|Remedy::Halt\(|Halt \{\s*reason: )\s*"([a-z_]+)""#);
+    let raised = raised.expect("a pattern");
+    let found = texts.iter().flat_map(|text| raised.captures_iter(text));
+    let reasons: BTreeSet<String> = found.map(|found| found[1].to_owned()).collect();
+    let readme = read("README.md");
+    let (_, rest) = readme
+        .split_once("### When it halts")
+        .expect("the section is there");
+    let (section, _) = rest.split_once("\n## ").expect("the section ends");
+    let word = Regex::new(r"`([a-z_]+)`").expect("a pattern");
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let explained: BTreeSet<String> = cells
+        .flat_map(|cell| word.captures_iter(cell))
+        .map(|found| found[1].to_owned())
+        .collect();
+    let missing = difference(&reasons, &explained);
+    let unknown = difference(&explained, &reasons);
+    assert!(missing.is_empty(), "not in README.md: {missing:?}");
+    assert!(
+        unknown.is_empty(),
+        "in README.md, and no reason: {unknown:?}"
+    );
+}
+
 fn help(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_streamweir"))
         .args(arguments)

@@ -1,6 +1,6 @@
 //! The JSON Parsing Test Suite (nst/JSONTestSuite), every file in three places of a record.
 //!
-//! The files lie in `shared/corpus/json/test_parsing` beside the checkout: `y_*` must be accepted, `n_*`
+//! The files lie in `tests/material/json`: `y_*` must be accepted, `n_*`
 //! refused; of `i_*`, which a parser may treat either way, this file says what we do.
 
 use std::fs;
@@ -33,7 +33,7 @@ struct Case {
 
 fn suite() -> Vec<Case> {
     let directory =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/json/test_parsing");
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/material/json/test_parsing");
     let entries = fs::read_dir(&directory).unwrap_or_else(|error| {
         panic!(
             "the JSON Parsing Test Suite belongs in {}: {error}",

@@ -253,14 +253,10 @@ pub fn project_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Material that lies beside the checkout: the second implementation and its cases.
-pub fn shared_material(path: &str) -> PathBuf {
-    let path = project_root().join("../shared").join(path);
-    assert!(
-        path.exists(),
-        "{} is missing beside the checkout",
-        path.display()
-    );
+/// The second implementation, its cases and the JSON suite.
+pub fn material(path: &str) -> PathBuf {
+    let path = project_root().join("tests/material").join(path);
+    assert!(path.exists(), "{} is missing", path.display());
     path
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::generate::{self, ProfileEncoding, Progress, Start, Traffic, Volume};
@@ -45,11 +45,13 @@ pub fn run(rate: u64, duration: Option<Duration>) -> Result<bool> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
 
     let parts = Parts::start()?;
+    stop_if(&interrupted)?;
     parts.create_topics(PARTITIONS)?;
     let keys = parts.key_prefix();
     generate::load_profiles(parts.redis_url(), &keys, USERS, ProfileEncoding::Json)?;
     let config = config::write(&parts, &dir)?;
     let daemon = Daemon::start(&config, &dir)?;
+    stop_if(&interrupted)?;
     print_where_to_look(&parts, &config, rate);
 
     let progress = Arc::new(Progress::default());
@@ -167,6 +169,15 @@ fn print_where_to_look(parts: &Parts, config: &config::Written, rate: u64) {
     println!();
     println!("  {rate} events a second, one in {POISON_EVERY} of them spoiled; Ctrl-C ends it");
     println!();
+}
+
+/// An empty table is no verdict: Ctrl-C before the first event is an end without one.
+fn stop_if(interrupted: &AtomicBool) -> Result<()> {
+    ensure!(
+        !interrupted.load(Ordering::Relaxed),
+        "interrupted before the first event"
+    );
+    Ok(())
 }
 
 /// A flag that the first Ctrl-C sets; the second ends the process at once.
