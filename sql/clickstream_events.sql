@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS clickstream_events
 
     processed_at DateTime64(3, 'UTC') DEFAULT now64(3),
 
-    -- Where the record came from. Exactly-once looks here before it writes a range again, and
+    -- Where the record came from. Exactly-once looks here before it writes a range again.
     _topic LowCardinality(String),
     _partition UInt32,
     _offset UInt64,
