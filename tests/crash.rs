@@ -222,6 +222,7 @@ fn a_process_frozen_between_naming_and_inserting_doubles_nothing_when_it_wakes()
     heir.wait_for_log("looked before writing again");
     job.wait_for_rows(2_000);
     frozen.process.resume();
+    wait_for_share(&heir);
     wait_for_share(&frozen);
     job.wait_for_rows(1_000);
     frozen.stop();
