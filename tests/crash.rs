@@ -168,6 +168,30 @@ fn the_partitions_of_a_killed_member_go_on_at_the_other_and_come_back() {
 }
 
 #[test]
+fn partitions_read_to_their_end_lose_nothing_when_members_come_and_go() {
+    let job = Job::small_batches("at-the-end", PARTITIONS);
+    let first = job.start("first", &[], "");
+    let mut produced = 0;
+    for second in ["second", "third"] {
+        let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
+        job.wait_for_rows(500);
+        produced += traffic.finish();
+        job.wait_for_commits_to_end();
+        let second = job.start(second, &[], "");
+        wait_for_share(&second);
+        wait_for_share(&first);
+        let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
+        job.wait_for_rows(500);
+        produced += traffic.finish();
+        job.wait_for_commits_to_end();
+        second.stop();
+    }
+    first.stop();
+    job.run_to_end();
+    assert_exactly_once(&job, produced);
+}
+
+#[test]
 fn an_insert_that_arrives_after_the_takeover_doubles_nothing() {
     let mut job = Job::small_batches("zombie", PARTITIONS);
     let proxy = Proxy::start(&job.clickhouse_url).expect("a proxy");

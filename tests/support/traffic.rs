@@ -59,6 +59,19 @@ impl Job {
         })
         .unwrap_or_else(|e| panic!("{e}: {}", self.row_count()));
     }
+
+    /// Waits until everything in the topic is written and committed.
+    pub fn wait_for_commits_to_end(&self) {
+        let is_done = || {
+            let ends = topic::end_offsets(self.bootstrap(), &self.topic).ok()?;
+            let committed = self.committed();
+            let reached =
+                |(p, end): (&i32, &i64)| committed.get(p).is_some_and(|c| c.offset == *end);
+            ends.iter().all(reached).then_some(())
+        };
+        wait::until("everything is committed", PATIENCE, is_done)
+            .unwrap_or_else(|e| panic!("{e}: {:?}", self.committed()));
+    }
 }
 
 impl Traffic {
