@@ -27,6 +27,13 @@ pub const CRASH_POINTS: [&str; 12] = [
     "before_leave",
 ];
 
+/// Reads `FAILPOINTS`; without this call no point is armed.
+pub(crate) fn arm() {
+    // Its drop would disarm the points, and they are meant for the whole life of the process.
+    #[cfg(feature = "failpoints")]
+    std::mem::forget(fail::FailScenario::setup());
+}
+
 #[cfg(feature = "failpoints")]
 pub(crate) fn die(name: &str) -> ! {
     eprintln!("crash point {name}");

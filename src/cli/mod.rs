@@ -37,6 +37,7 @@ enum Command {
 /// Does what the command line says; returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::crash::arm();
     let arguments = Arguments::parse();
     let path = arguments.config.unwrap_or_else(default_path);
     let loaded = Config::load(&path, process_environment());

@@ -165,6 +165,7 @@ impl<O: Operator> Lane<O> {
             .iter()
             .map(|o| (o.partition.clone(), o.next))
             .collect();
+        self.keep_positions();
         if let Err(error) = self.consumer().assign(&positions) {
             // The group has moved on: the revocation is on its way, and nothing was read.
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
@@ -372,6 +373,18 @@ impl<O: Operator> Lane<O> {
         });
     }
 
+    /// Partitions that stay are read on where the lane stands, whatever the client believes.
+    fn keep_positions(&self) {
+        let next = |o: &Ownership<O::Partition>| {
+            let held = self.reading.get(&o.ledger.ownership());
+            (o.partition.clone(), held.copied().unwrap_or(o.next))
+        };
+        let kept: Vec<_> = self.owned.iter().map(next).collect();
+        if let Err(error) = self.consumer().keep_positions(&kept) {
+            tracing::warn!(pipeline = self.pipeline.name, %error, "positions not kept");
+        }
+    }
+
     /// Partitions that go before they began: assigned nowhere, so that they can be unassigned.
     fn forget_unbegun(&mut self, revoked: &[TopicPartition]) {
         let Some(assigning) = &mut self.assigning else {
@@ -412,6 +425,7 @@ impl<O: Operator> Lane<O> {
             .retain(|o| !revoking.partitions.contains(&o.partition));
         let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
         self.committer.retain(|id| owned.contains(&id));
+        self.keep_positions();
         if let Err(error) = self.consumer().unassign(&revoking.partitions) {
             tracing::warn!(pipeline = self.pipeline.name, %error, "unassignment refused");
         }

@@ -162,6 +162,26 @@ impl Consumer {
         done.elements().iter().try_for_each(|e| e.error())
     }
 
+    /// Says where the partitions that stay are to be read on when a rebalance ends. To be called
+    /// before [`Consumer::assign`] or [`Consumer::unassign`] lets the client fetch again.
+    ///
+    /// The client pauses every partition during a rebalance and resumes after the position that it
+    /// last handed out. For chunks it counts a partition-EOF message as a record
+    /// (`rd_kafka_q_serve_rkmessages`), so a partition that was read to its end would lose the
+    /// next one. The operations of a partition are done in order: this one comes before the resumption.
+    pub(crate) fn keep_positions(&self, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, position) in positions {
+            let offset = Offset::Offset(*position);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)?;
+        }
+        // Without a timeout the call only queues.
+        self.base.seek_partitions(list, Duration::ZERO).map(drop)
+    }
+
     /// Stops fetching a partition for good (it has reached its `--until` target).
     ///
     /// Never used to pause for a while: resuming starts after the position the client last

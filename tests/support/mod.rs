@@ -6,6 +6,8 @@
     reason = "each test executable uses its own part"
 )]
 
+pub mod traffic;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub struct Job {
     pub dead_letter_topic: String,
     pub group: String,
     pub database: String,
+    /// Where the tests ask; the daemon may be sent there by way of a proxy.
+    pub clickhouse_url: String,
     pub config: Table,
     pub directory: TempDir,
 }
@@ -53,6 +57,7 @@ impl Job {
             dead_letter_topic: format!("{prefix}dead-letters"),
             group: format!("{prefix}group"),
             database: prefix.replace('-', "_"),
+            clickhouse_url: parts.clickhouse.url(),
             prefix,
             config,
             directory,
@@ -181,9 +186,7 @@ impl Job {
     /// A query in the test's own database; the answer as text.
     pub fn query(&self, sql: &str) -> String {
         let sql = sql.replace("{db}", &format!("`{}`", self.database));
-        shared()
-            .clickhouse
-            .try_query(&sql)
+        sandbox::clickhouse::query(&self.clickhouse_url, &sql)
             .expect("the query succeeds")
             .trim()
             .to_owned()
