@@ -174,7 +174,7 @@ impl<O: Operator> Lane<O> {
         let now = Instant::now();
         self.handle_events(now)?;
         self.try_begin_assigned(now)?;
-        self.handle_messages(now)?;
+        self.handle_messages()?;
         self.apply_settlements()?;
         self.check_state_fits()?;
         if self.may_consume() {

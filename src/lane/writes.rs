@@ -296,7 +296,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Takes what tasks have to say.
-    pub(super) fn handle_messages(&mut self, now: Instant) -> Result<(), Halt> {
+    pub(super) fn handle_messages(&mut self) -> Result<(), Halt> {
         while let Ok(message) = self.messages.1.try_recv() {
             match message {
                 Message::Profiles(answer) => self.profiles_answered(answer),
@@ -306,7 +306,7 @@ impl<O: Operator> Lane<O> {
                 Message::Original(original) => self.refused_record_read(original)?,
             }
         }
-        self.split_waiting(now);
+        self.split_waiting();
         Ok(())
     }
 
@@ -342,10 +342,24 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    fn split_waiting(&mut self, _now: Instant) {
+    /// Splits refused ranges. The first range of a partition always may be: everything behind it
+    /// waits for it, and it halves with each split. The others only while few are open, or they
+    /// would use up what one commit can name and leave no room for the first.
+    fn split_waiting(&mut self) {
         for own in &mut self.owned {
-            while own.ranges_open() < RANGES_MAX + SPLIT_RANGES_MAX {
-                let Some(job) = own.to_split.pop() else { break };
+            let position = own.ledger.position();
+            while let Some(index) = lowest(&own.to_split) {
+                let is_first = own.to_split[index].claim.range().from == position;
+                let open_max = RANGES_MAX
+                    + if is_first {
+                        SPLIT_RANGES_MAX
+                    } else {
+                        RANGES_MAX
+                    };
+                if own.ranges_open() >= open_max {
+                    break;
+                }
+                let job = own.to_split.swap_remove(index);
                 let at = job
                     .batch
                     .middle_offset()
@@ -415,6 +429,11 @@ impl<O: Operator> Lane<O> {
         }
         Ok(())
     }
+}
+
+/// Which of the jobs has the lowest range.
+fn lowest(jobs: &[WriteJob]) -> Option<usize> {
+    (0..jobs.len()).min_by_key(|&index| jobs[index].claim.range().from)
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.

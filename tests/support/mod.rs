@@ -183,6 +183,54 @@ impl Job {
         assert!(status.success(), "{status}: {}", daemon.log());
     }
 
+    /// Runs until it ends by itself; its exit code and its log.
+    pub fn run_to_code(&self, instance: &str, arguments: &[&str]) -> (i32, String) {
+        let daemon = self.start(instance, arguments, "");
+        let status = daemon.process.wait(PATIENCE);
+        let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+        (status.code().unwrap_or(-1), daemon.log())
+    }
+
+    /// Refuses to go on: exit code 4, the reason, and every one of these words in the log.
+    pub fn assert_halts(&self, instance: &str, reason: &str, advice: &[&str]) {
+        let (code, log) = self.run_to_code(instance, &["--until", "latest"]);
+        assert_eq!(code, 4, "{log}");
+        let expected = format!("reason=\"{reason}\"");
+        assert!(log.contains(&expected), "{expected}: {log}");
+        for words in advice {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+    }
+
+    /// Rows and distinct offsets among them.
+    pub fn rows_and_offsets(&self) -> (usize, usize) {
+        let counts = self.query(
+            "SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.clickstream_events",
+        );
+        let mut counts = counts.split('\t').map(|n| n.parse().expect("a number"));
+        (
+            counts.next().expect("rows"),
+            counts.next().expect("offsets"),
+        )
+    }
+
+    /// Waits until the table holds this many rows.
+    pub fn wait_for_rows(&self, count: usize) {
+        let there = || (self.rows_and_offsets().0 >= count).then_some(());
+        wait::until(&format!("{count} rows are written"), PATIENCE, there)
+            .unwrap_or_else(|e| panic!("{e}: {:?}", self.rows_and_offsets()));
+    }
+
+    /// Appends events number `numbers` to a partition, a second of event time apart.
+    pub fn produce_events(&self, partition: i32, numbers: std::ops::Range<u32>) {
+        let record = |number| {
+            topic::Record::new(event(number, ""))
+                .partition(partition)
+                .timestamp_ms(EVENT_TIME_MS + i64::from(number) * 1000)
+        };
+        topic::produce(self.bootstrap(), &self.topic, numbers.map(record)).expect("records");
+    }
+
     /// A query in the test's own database; the answer as text.
     pub fn query(&self, sql: &str) -> String {
         let sql = sql.replace("{db}", &format!("`{}`", self.database));
@@ -242,6 +290,17 @@ impl Daemon {
         let status = self.process.wait(PATIENCE).expect("the daemon ends");
         assert!(status.success(), "{status}: {}", self.log());
     }
+}
+
+/// 2025-11-21T10:00:00Z, the time of event 0.
+pub const EVENT_TIME_MS: i64 = 1_763_719_200_000;
+
+/// A valid event of its own session and user; `rest` is more JSON members.
+pub fn event(number: u32, rest: &str) -> String {
+    let time_ms = EVENT_TIME_MS + i64::from(number) * 1000;
+    format!(
+        r#"{{"event_id":"e{number}","event_type":"click","session_id":"s{number}","user_id":{number},"timestamp":{time_ms}{rest}}}"#
+    )
 }
 
 /// `streamweir` with a configuration.

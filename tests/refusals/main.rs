@@ -1,0 +1,9 @@
+//! What is refused, by whom, and that the refusal costs nothing but what it names.
+
+mod dead_letters;
+mod offsets;
+mod rows;
+mod start;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;
