@@ -113,7 +113,7 @@ impl<'p> DaemonRuns<'p> {
             config: self.directory.path().join(format!("{name}.toml")),
         };
         let mut config = shipped(&project_root())?;
-        let state_dir = self.directory.path().join("state");
+        let state_dir = self.directory.path().join(format!("{name}-state"));
         let listen = format!("127.0.0.1:{}", free_port()?);
         let brokers = vec![Value::from(self.parts.kafka.bootstrap())];
         let service = section(&mut config, "service")?;
