@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint clean
+.PHONY: help deps build demo test bench lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it
 # executables that the tests start among them, before it runs the first test.
 test: deps ## Run every test, against real Kafka, ClickHouse and Redis
 	$(CARGO) test --workspace --features failpoints
+
+bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= shorten it)
+	$(CARGO) build --release --workspace
+	@$(TARGET_DIR)/release/throughput \
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

@@ -13,6 +13,15 @@ use anyhow::{Context, Result};
 
 use crate::wait;
 
+/// CPU time a process used, from its start to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// In its own code.
+    pub user: Duration,
+    /// In the kernel on its behalf.
+    pub system: Duration,
+}
+
 /// A child process: killed by its id when dropped, and by the kernel when this process ends in
 /// any way.
 pub struct Process {
@@ -94,6 +103,34 @@ impl Process {
         })
     }
 
+    /// What it used, once it has ended; `None` while it runs, and after [`Process::try_wait`] or
+    /// [`Process::wait`] has seen it end.
+    pub fn usage_at_end(&self) -> Option<Usage> {
+        let _child = self.lock();
+        // SAFETY: both are plain structs of integers, which all-zero bytes are valid for.
+        let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        // The C library's waitid leaves out the last argument, which the kernel's has.
+        // SAFETY: both pointers are to live structs of the kernel's layout. WNOWAIT leaves the
+        // child to be waited for, so its id stays ours.
+        let asked = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PID,
+                self.pid,
+                &raw mut info,
+                libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+                &raw mut usage,
+            )
+        };
+        // SAFETY: waitid filled the struct, or left its zeros for a child that runs.
+        let ended = asked == 0 && unsafe { info.si_pid() } != 0;
+        ended.then(|| Usage {
+            user: duration(usage.ru_utime),
+            system: duration(usage.ru_stime),
+        })
+    }
+
     fn signal(&self, signal: libc::c_int) {
         let mut child = self.lock();
         // A process that was waited for no longer owns its id.
@@ -112,6 +149,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let parts = (u64::try_from(time.tv_sec), u32::try_from(time.tv_usec));
+    let (seconds, micros) = (parts.0.unwrap_or(0), parts.1.unwrap_or(0));
+    Duration::new(seconds, micros * 1_000)
 }
 
 struct Spawn {

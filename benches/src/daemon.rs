@@ -1,0 +1,160 @@
+//! The whole daemon as a child process, with the shipped pipeline.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::workdir::{free_port, project_root};
+use sandbox::{Sandbox, topic, unique};
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use crate::child::{self, Run};
+use crate::topic::EventTopic;
+
+/// Starts one daemon executable again and again, each time as a new consumer group with a new
+/// table.
+pub(crate) struct DaemonRuns<'p> {
+    parts: &'p Sandbox,
+    topic: &'p EventTopic,
+    program: PathBuf,
+    directory: TempDir,
+    nowhere: Proxy,
+}
+
+/// One group, one database, one configuration file.
+struct Target {
+    group: String,
+    database: String,
+    dead_letter_topic: String,
+    config: PathBuf,
+}
+
+impl<'p> DaemonRuns<'p> {
+    pub(crate) fn new(parts: &'p Sandbox, topic: &'p EventTopic, program: PathBuf) -> Result<Self> {
+        // A server that takes every insert, says yes and forgets it. All else goes to the engine,
+        // whose table stays empty.
+        let nowhere = Proxy::start(&parts.clickhouse.url())?;
+        let yes = Fault::Reject {
+            status: 200,
+            body: String::new(),
+        };
+        nowhere.inject(Matcher::inserts(), yes, usize::MAX);
+        Ok(Self {
+            parts,
+            topic,
+            program,
+            directory: tempfile::tempdir()?,
+            nowhere,
+        })
+    }
+
+    /// Reads the topic into the server that forgets. Also returns what a second start of the same
+    /// group takes, which finds nothing to do: the cost of starting, joining and leaving.
+    pub(crate) fn into_nowhere(&self) -> Result<(Run, Run)> {
+        let target = self.target(&self.nowhere.url())?;
+        let run = self.read_everything(&target)?;
+        let idle = self.start(&target, &["run", "--until", "latest"])?;
+        self.drop_database(&target)?;
+        Ok((run, idle))
+    }
+
+    /// Reads the topic into ClickHouse's engine.
+    pub(crate) fn into_the_engine(&self) -> Result<Run> {
+        let target = self.target(&self.parts.clickhouse.url())?;
+        let engine = self.parts.clickhouse.pid();
+        let before = child::cpu_so_far(engine)?;
+        let run = self.read_everything(&target)?;
+        let engine_cpu = Some(child::cpu_so_far(engine)?.saturating_sub(before));
+        let table = format!("{}.clickstream_events", target.database);
+        let counts = "count(), uniqExact(_partition, _offset)";
+        let found = self
+            .parts
+            .clickhouse
+            .try_query(&format!("SELECT {counts} FROM {table}"))?;
+        let expected = format!("{0}\t{0}", self.topic.events);
+        ensure!(found == expected, "rows and offsets in the table: {found}");
+        self.drop_database(&target)?;
+        Ok(Run { engine_cpu, ..run })
+    }
+
+    fn read_everything(&self, target: &Target) -> Result<Run> {
+        let run = self.start(target, &["run", "--until", "latest"])?;
+        let bootstrap = self.parts.kafka.bootstrap();
+        let committed = topic::committed(bootstrap, &target.group, &self.topic.name)?;
+        let committed: i64 = committed.values().map(|c| c.offset).sum();
+        let expected = i64::try_from(self.topic.events)?;
+        ensure!(
+            committed == expected,
+            "committed {committed} of {expected} events"
+        );
+        if topic::partition_count(bootstrap, &target.dead_letter_topic)? > 0 {
+            let refused: i64 = topic::end_offsets(bootstrap, &target.dead_letter_topic)?
+                .values()
+                .sum();
+            ensure!(refused == 0, "{refused} dead letters");
+        }
+        Ok(run)
+    }
+
+    fn start(&self, target: &Target, arguments: &[&str]) -> Result<Run> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--config").arg(&target.config);
+        child::run(command, &self.directory.path().join("daemon.log"))
+    }
+
+    fn target(&self, clickhouse_url: &str) -> Result<Target> {
+        let name = unique("bench");
+        let target = Target {
+            group: format!("{name}-group"),
+            database: name.clone(),
+            dead_letter_topic: format!("{name}-dead-letters"),
+            config: self.directory.path().join(format!("{name}.toml")),
+        };
+        let mut config = shipped(&project_root())?;
+        let state_dir = self.directory.path().join(format!("{name}-state"));
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let brokers = vec![Value::from(self.parts.kafka.bootstrap())];
+        let service = section(&mut config, "service")?;
+        service.insert("http_listen".into(), listen.into());
+        service.insert("state_dir".into(), state_dir.display().to_string().into());
+        section(&mut config, "kafka")?.insert("bootstrap_servers".into(), brokers.into());
+        section(&mut config, "redis")?.insert("url".into(), self.parts.redis.url().into());
+        let clickhouse = section(&mut config, "clickhouse")?;
+        clickhouse.insert("url".into(), clickhouse_url.into());
+        clickhouse.insert("database".into(), name.into());
+        let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
+        pipeline.insert("topics".into(), vec![self.topic.name.clone()].into());
+        pipeline.insert("group_id".into(), target.group.clone().into());
+        let letters = target.dead_letter_topic.clone();
+        section(pipeline, "dead_letter")?.insert("topic".into(), letters.into());
+        let ddl = project_root().join("sql/clickstream_events.sql");
+        section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());
+        std::fs::write(&target.config, config.to_string())?;
+        self.start(&target, &["schema", "apply"])?;
+        Ok(target)
+    }
+
+    fn drop_database(&self, target: &Target) -> Result<()> {
+        let statement = format!("DROP DATABASE {} SYNC", target.database);
+        self.parts.clickhouse.try_query(&statement).map(|_| ())
+    }
+}
+
+/// The shipped configuration with its enrichment pipeline alone.
+fn shipped(root: &Path) -> Result<Table> {
+    let mut config: Table = std::fs::read_to_string(root.join("config.toml"))?.parse()?;
+    let pipelines = config.get_mut("pipeline").and_then(Value::as_array_mut);
+    let pipelines = pipelines.context("the shipped configuration has no pipeline")?;
+    pipelines.retain(|p| p.get("kind").and_then(Value::as_str) == Some("enrichment"));
+    ensure!(pipelines.len() == 1, "one enrichment pipeline is shipped");
+    Ok(config)
+}
+
+fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
+    let entry = table.entry(name).or_insert_with(|| Table::new().into());
+    entry
+        .as_table_mut()
+        .with_context(|| format!("[{name}] is no table"))
+}
