@@ -194,7 +194,13 @@ impl<S> Ownership<S> {
     pub(super) fn has_news(&self) -> bool {
         self.committed != Some(self.ledger.position())
             || self.names_ranges && self.named_number < self.cut_number
-            || !self.to_renew.is_empty()
+            || !self.to_renew.is_empty() && !self.lease_holds()
+    }
+
+    /// Whether inserts of the named ranges may be sent: a commit that named every open range was
+    /// acknowledged, and it is not too long ago.
+    pub(super) fn lease_holds(&self) -> bool {
+        BootTime::now() < self.lease_until
     }
 
     /// Whether it holds anything that is not durable and committed yet.

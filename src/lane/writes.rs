@@ -228,13 +228,11 @@ impl<O: Operator> Lane<O> {
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             let lease_until = own.lease_until;
-            // A commit that is to be repeated for them has been acknowledged when nothing is new.
-            let mut jobs =
-                if self.committer.is_idle() && crate::clock::BootTime::now() < lease_until {
-                    std::mem::take(&mut own.to_renew)
-                } else {
-                    vec![]
-                };
+            let mut jobs = if own.lease_holds() {
+                std::mem::take(&mut own.to_renew)
+            } else {
+                vec![]
+            };
             for job in &mut jobs {
                 if let Delivery::ExactlyOnce {
                     lease_until: until, ..

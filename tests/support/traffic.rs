@@ -21,6 +21,12 @@ const POISON_HEADER: &str = "poison";
 const BURST: u64 = 10;
 const SHOWN: usize = 10;
 
+/// Partition and offset of a record.
+type Place = (i32, i64);
+
+/// The original's value and why it was refused.
+type Letter = (Vec<u8>, String);
+
 /// A producer in the background.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
@@ -200,7 +206,7 @@ pub fn exactly_once(job: &Job, produced: u64) -> Result<(), String> {
 }
 
 /// Every row's place and event, and the places that have more than one.
-fn rows(job: &Job) -> (BTreeMap<(i32, i64), String>, BTreeSet<(i32, i64)>) {
+fn rows(job: &Job) -> (BTreeMap<Place, String>, BTreeSet<Place>) {
     let sql = format!(
         "SELECT _partition, _offset, event_id FROM {{db}}.clickstream_events \
          WHERE _topic = '{}' ORDER BY 1, 2",
@@ -230,7 +236,7 @@ fn rows(job: &Job) -> (BTreeMap<(i32, i64), String>, BTreeSet<(i32, i64)>) {
 }
 
 /// Original value and reason, by the place of the original: a dead letter may come twice.
-fn dead_letters(job: &Job) -> BTreeMap<(i32, i64), (Vec<u8>, String)> {
+fn dead_letters(job: &Job) -> BTreeMap<Place, Letter> {
     let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters");
     letters
         .into_iter()
@@ -252,8 +258,8 @@ fn dead_letters(job: &Job) -> BTreeMap<(i32, i64), (Vec<u8>, String)> {
 
 fn compare<V: PartialEq>(
     what: &str,
-    expected: &BTreeMap<(i32, i64), V>,
-    found: &BTreeMap<(i32, i64), V>,
+    expected: &BTreeMap<Place, V>,
+    found: &BTreeMap<Place, V>,
 ) -> Result<(), String> {
     let missing = expected.keys().filter(|place| !found.contains_key(place));
     report(&format!("{what} missing"), missing)?;
