@@ -61,11 +61,10 @@ impl<O: Operator> Lane<O> {
 
     fn judge(&mut self, chunk: &Chunk<'_>) -> Result<(), Halt> {
         let started = Instant::now();
-        let now_ms = self.now_ms();
         let mut start = 0;
         while start < chunk.len() {
             let end = chunk.run_end(start);
-            self.judge_run(chunk, start, end, started, now_ms)?;
+            self.judge_run(chunk, start, end, started)?;
             start = end;
         }
         self.metrics.lane_time(Stage::Decode, started.elapsed());
@@ -78,7 +77,6 @@ impl<O: Operator> Lane<O> {
         start: usize,
         end: usize,
         now: Instant,
-        now_ms: u64,
     ) -> Result<(), Halt> {
         let first = chunk.get(start);
         let Some(index) = self.owned_index(first.topic(), first.partition()) else {
@@ -134,7 +132,7 @@ impl<O: Operator> Lane<O> {
                 self.metrics.dropped("skip", 1);
                 continue;
             }
-            match self.operator.accept(&mut own.state, record, now_ms) {
+            match self.operator.accept(&mut own.state, record) {
                 Ok(()) => run.offsets.push(offset),
                 Err(refusal) => {
                     let (reason, detail) = (refusal.reject.reason, refusal.reject.detail);

@@ -96,7 +96,7 @@ impl<O: Operator> Lane<O> {
             }
             return true;
         }
-        let wanted = self.operator.wanted();
+        let wanted = self.operator.wanted(now_ms);
         if wanted.is_empty() {
             return true;
         }

@@ -25,17 +25,12 @@ pub(crate) trait Operator: Send + 'static {
     ///
     /// # Errors
     /// The record can never be written; it has left no trace in the chunk or the state.
-    fn accept(
-        &mut self,
-        state: &mut Self::Partition,
-        record: Record<'_>,
-        now_ms: u64,
-    ) -> Result<(), Refusal>;
+    fn accept(&mut self, state: &mut Self::Partition, record: Record<'_>) -> Result<(), Refusal>;
 
     /// Keys that the chunk's rows need and nobody has asked for yet; empty when it is complete.
     /// What is asked for here must be answered by [`Operator::found`] or [`Operator::unavailable`]
-    /// before rows are taken.
-    fn wanted(&mut self) -> Vec<Vec<u8>>;
+    /// before rows are taken. Asked of every chunk before its first row is taken.
+    fn wanted(&mut self, now_ms: u64) -> Vec<Vec<u8>>;
 
     /// The answers to [`Operator::wanted`], in its order.
     fn found(&mut self, found: Vec<Found>, now_ms: u64);

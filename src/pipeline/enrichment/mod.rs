@@ -8,6 +8,7 @@ mod plan;
 mod profile;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,11 @@ struct PendingRow {
 enum Profile {
     /// No key, or no look-up at all.
     Defaults,
+    /// Not looked for yet: the key lies here among those of the chunk.
+    Key {
+        start: usize,
+        end: usize,
+    },
     Cached(SlotId),
     /// Index into what is asked for.
     Wanted(usize),
@@ -68,6 +74,8 @@ enum Profile {
 struct Profiles {
     cache: ProfileCache,
     encoder: ProfileEncoder,
+    /// Keys of the chunk's rows, one behind the other.
+    keys: Vec<u8>,
     wanted: Vec<Vec<u8>>,
     wanted_index: HashMap<Vec<u8>, usize>,
     asked: bool,
@@ -89,6 +97,7 @@ impl EnrichmentOperator {
         let profiles = plan.profile.as_ref().map(|profile| Profiles {
             cache: ProfileCache::new(settings.cache_bytes_max, settings.cache_ttl_ms),
             encoder: profile.encoder(),
+            keys: vec![],
             wanted: vec![],
             wanted_index: HashMap::new(),
             asked: false,
@@ -126,12 +135,7 @@ impl Operator for EnrichmentOperator {
         }
     }
 
-    fn accept(
-        &mut self,
-        state: &mut PartitionState,
-        record: Record<'_>,
-        now_ms: u64,
-    ) -> Result<(), Refusal> {
+    fn accept(&mut self, state: &mut PartitionState, record: Record<'_>) -> Result<(), Refusal> {
         let row_start = self.heads.len();
         let fields = self
             .scanner
@@ -161,7 +165,7 @@ impl Operator for EnrichmentOperator {
         }
         row.provenance_columns(state, record);
         let profile = match &mut self.profiles {
-            Some(profiles) if row.lookup_key() => profiles.find(&self.scratch, now_ms),
+            Some(profiles) if row.lookup_key() => profiles.note(&self.scratch),
             _ => Profile::Defaults,
         };
         self.rows.push(PendingRow {
@@ -171,11 +175,18 @@ impl Operator for EnrichmentOperator {
         Ok(())
     }
 
-    fn wanted(&mut self) -> Vec<Vec<u8>> {
+    fn wanted(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
         let Some(profiles) = self.profiles.as_mut().filter(|p| !p.asked) else {
             return vec![];
         };
         profiles.asked = true;
+        // All at once: each look into the cache waits for memory, and the processor waits for
+        // several of them together when nothing else stands between.
+        for row in &mut self.rows {
+            if let Profile::Key { start, end } = row.profile {
+                row.profile = profiles.find(start..end, now_ms);
+            }
+        }
         profiles.wanted.clone()
     }
 
@@ -228,6 +239,7 @@ impl Operator for EnrichmentOperator {
                 LookupResult::Cache,
                 std::mem::take(&mut profiles.cache_hits),
             );
+            profiles.keys.clear();
             profiles.wanted.clear();
             profiles.wanted_index.clear();
             profiles.resolved.clear();
@@ -265,6 +277,8 @@ impl EnrichmentOperator {
             return &[];
         };
         let slot = match profile {
+            // Records are only dropped, never batched, before their keys are looked for.
+            Profile::Key { .. } => unreachable!("a row is made before its profile was looked for"),
             Profile::Defaults => None,
             Profile::Cached(slot) => Some(slot),
             Profile::Wanted(index) => profiles.resolved[index],
@@ -288,7 +302,18 @@ impl EnrichmentOperator {
 }
 
 impl Profiles {
-    fn find(&mut self, key: &[u8], now_ms: u64) -> Profile {
+    /// Keeps a key until the chunk is complete.
+    fn note(&mut self, key: &[u8]) -> Profile {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        Profile::Key {
+            start,
+            end: self.keys.len(),
+        }
+    }
+
+    fn find(&mut self, key: Range<usize>, now_ms: u64) -> Profile {
+        let key = &self.keys[key];
         if let Some(slot) = self.cache.find(key, now_ms) {
             self.cache_hits += 1;
             return Profile::Cached(slot);
