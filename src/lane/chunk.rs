@@ -6,6 +6,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::Lane;
 use super::operator::Operator;
+use super::ownership::RANGES_MAX;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::metrics::Stage;
@@ -207,7 +208,9 @@ impl<O: Operator> Lane<O> {
             own.next = offset + 1;
             let bytes = own.batch.raw_bytes() + own.batch.dead_letter_bytes();
             let is_full = own.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
-            if is_full && !own.is_replaying() {
+            // A commit names only so many ranges: then the batch takes the rest of the chunk too.
+            let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
+            if is_full && may_cut {
                 own.cut(offset + 1);
                 own.batch.opened(Instant::now());
             }

@@ -27,7 +27,12 @@ impl<O: Operator> Lane<O> {
         }
         self.stop_fetching_reached();
         let is_done = |o: &Ownership<O::Partition>| o.has_reached_target() && o.is_clean();
-        let is_idle = self.held.is_empty() && self.assigning.is_none() && self.revoking.is_none();
+        // Offsets that are past every target may be past the log too: each partition is begun by
+        // somebody, who looks, before the group's commits are believed.
+        let is_idle = self.board.has_joined()
+            && self.held.is_empty()
+            && self.assigning.is_none()
+            && self.revoking.is_none();
         let mine = is_idle && self.committer.is_idle() && self.owned.iter().all(is_done);
         Ok(!(mine && self.group_is_done(now)))
     }

@@ -104,7 +104,7 @@ impl<O: Operator> Lane<O> {
             let (commit, cut_number, counter) = own.commit().map_err(|error| {
                 Halt::new(
                     "metadata",
-                    format!("{}: {error}: lower batch.rows_max", own.partition),
+                    format!("{}: {error}: raise pipeline.batch.rows_max", own.partition),
                 )
             })?;
             entries.push(Entry {

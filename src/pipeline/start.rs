@@ -72,7 +72,7 @@ impl<'e> Starter<'e> {
                     Remedy::Halt(reason) => {
                         Attempt::Never(Halt::refused(reason, &label(pipeline), &error))
                     }
-                    _ => Attempt::Later(error.to_string()),
+                    _ => Attempt::Later(format!("{error} (clickhouse.url)")),
                 },
             }
         })?;
@@ -99,7 +99,7 @@ impl<'e> Starter<'e> {
                     tracing::warn!(%error, "profiles are unavailable, rows take the defaults");
                     Attempt::Done(())
                 }
-                Err(error) => Attempt::Later(error.to_string()),
+                Err(error) => Attempt::Later(format!("{error} (redis.url)")),
             }
         })
     }
@@ -208,7 +208,7 @@ fn kafka_attempt<T>(error: &KafkaError) -> Attempt<T> {
             "authentication",
             format!("kafka: {code}: grant this user READ on the topics and the group"),
         )),
-        _ => Attempt::Later(error.to_string()),
+        _ => Attempt::Later(format!("{error} (kafka.bootstrap_servers)")),
     }
 }
 

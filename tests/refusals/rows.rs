@@ -183,3 +183,15 @@ fn a_column_dropped_while_rows_are_written_halts_and_loses_nothing() {
     job.assert_committed_to_end();
     assert_eq!(job.rows_and_offsets(), (10, 10));
 }
+
+#[test]
+fn batches_of_one_row_keep_within_the_ranges_that_a_commit_can_name() {
+    let mut job = Job::new("single");
+    job.set("pipeline.batch.rows_max", 1);
+    job.apply_schema();
+    job.create_topic(1);
+    job.produce_events(0, 0..1200);
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (1200, 1200));
+}

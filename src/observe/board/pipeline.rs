@@ -275,7 +275,7 @@ impl LaneBoard {
         self.lane
     }
 
-    pub(super) fn has_joined(&self) -> bool {
+    pub(crate) fn has_joined(&self) -> bool {
         self.joined.load(Ordering::Relaxed)
     }
 
