@@ -48,12 +48,12 @@ fn die_at(job: &Job, point: &str) {
         Provocation::Traffic | Provocation::Joining => None,
         Provocation::SecondMember => {
             daemon.wait_for_log("partition begins");
-            job.wait_for_rows(500);
+            job.wait_for_more_rows(500);
             Some(job.start(&format!("second-{point}"), &[], ""))
         }
         Provocation::Sigterm => {
             daemon.wait_for_log("partition begins");
-            job.wait_for_rows(500);
+            job.wait_for_more_rows(500);
             daemon.process.terminate();
             None
         }
@@ -70,7 +70,7 @@ fn die_at(job: &Job, point: &str) {
     let last_words = format!("crash point {point}");
     assert!(daemon.log().contains(&last_words), "{}", daemon.log());
     if let Some(second) = second {
-        job.wait_for_rows(500);
+        job.wait_for_more_rows(500);
         second.stop();
     }
 }
@@ -153,13 +153,13 @@ fn the_partitions_of_a_killed_member_go_on_at_the_other_and_come_back() {
     let second = job.start("second", &[], "");
     wait_for_share(&first);
     wait_for_share(&second);
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     first.process.kill();
-    job.wait_for_rows(4_000);
+    job.wait_for_more_rows(4_000);
     let again = job.start("first-again", &[], "");
     wait_for_share(&again);
     wait_for_share(&second);
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     again.stop();
     second.stop();
     let produced = traffic.finish();
@@ -174,14 +174,14 @@ fn partitions_read_to_their_end_lose_nothing_when_members_come_and_go() {
     let mut produced = 0;
     for second in ["second", "third"] {
         let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
-        job.wait_for_rows(500);
+        job.wait_for_more_rows(500);
         produced += traffic.finish();
         job.wait_for_commits_to_end();
         let second = job.start(second, &[], "");
         wait_for_share(&second);
         wait_for_share(&first);
         let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
-        job.wait_for_rows(500);
+        job.wait_for_more_rows(500);
         produced += traffic.finish();
         job.wait_for_commits_to_end();
         second.stop();
@@ -199,14 +199,14 @@ fn an_insert_that_arrives_after_the_takeover_doubles_nothing() {
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     job.set("clickhouse.url", proxy.url());
     let frozen = job.start("frozen", &[], "");
-    job.wait_for_rows(500);
+    job.wait_for_more_rows(500);
     let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
     held.wait_for_hits(1, PATIENCE).expect("an insert is held");
     frozen.process.pause();
     job.set("clickhouse.url", direct);
     let heir = job.start("heir", &[], "");
     heir.wait_for_log("looked before writing again");
-    job.wait_for_rows(2_000);
+    job.wait_for_more_rows(2_000);
     let hits = held.hits();
     held.release();
     held.stop();
@@ -214,7 +214,7 @@ fn an_insert_that_arrives_after_the_takeover_doubles_nothing() {
         .expect("the late inserts are done");
     frozen.process.resume();
     wait_for_share(&frozen);
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     frozen.stop();
     heir.stop();
     let produced = traffic.finish();
@@ -228,7 +228,7 @@ fn a_process_frozen_between_naming_and_inserting_doubles_nothing_when_it_wakes()
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     // Long enough to be seen standing there with its names committed.
     let frozen = job.start("frozen", &[], "before_insert=10*off->4*sleep(3000)->off");
-    job.wait_for_rows(500);
+    job.wait_for_more_rows(500);
     let stands_still = || {
         let before = job.committed();
         std::thread::sleep(Duration::from_millis(700));
@@ -244,11 +244,11 @@ fn a_process_frozen_between_naming_and_inserting_doubles_nothing_when_it_wakes()
     frozen.process.pause();
     let heir = job.start("heir", &[], "");
     heir.wait_for_log("looked before writing again");
-    job.wait_for_rows(2_000);
+    job.wait_for_more_rows(2_000);
     frozen.process.resume();
     wait_for_share(&heir);
     wait_for_share(&frozen);
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     frozen.stop();
     heir.stop();
     let produced = traffic.finish();
@@ -261,7 +261,7 @@ fn a_doubled_or_a_missing_row_is_noticed() {
     let job = Job::small_batches("reverse", 2);
     let traffic = Traffic::start(&job, 2, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     let produced = traffic.finish();
     daemon.stop();
     job.run_to_end();

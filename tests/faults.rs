@@ -29,7 +29,7 @@ impl Faulty {
         job.set("clickhouse.url", proxy.url());
         let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
         let daemon = job.start("daemon", &[], "");
-        job.wait_for_rows(300);
+        job.wait_for_more_rows(300);
         Faulty {
             job,
             proxy,
@@ -48,7 +48,7 @@ impl Faulty {
 
     /// Traffic goes on, then everything is there once.
     fn finish(self) {
-        self.job.wait_for_rows(1_000);
+        self.job.wait_for_more_rows(1_000);
         let produced = self.traffic.finish();
         self.job.wait_for_commits_to_end();
         self.daemon.stop();
@@ -140,7 +140,7 @@ fn a_server_killed_during_inserts_loses_and_doubles_nothing() {
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
     for _ in 0..3 {
-        job.wait_for_rows(500);
+        job.wait_for_more_rows(500);
         let arriving = proxy.inject(Matcher::inserts(), Fault::CutMidBody { bytes: 4_000 }, 1);
         arriving
             .wait_for_hits(1, PATIENCE)
@@ -149,7 +149,7 @@ fn a_server_killed_during_inserts_loses_and_doubles_nothing() {
         std::thread::sleep(Duration::from_millis(500));
         clickhouse.restart().expect("the engine comes back");
     }
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     let produced = traffic.finish();
     job.wait_for_commits_to_end();
     daemon.stop();
@@ -171,11 +171,11 @@ fn with_redis_standing_still(on_unavailable: &str) -> (Job, String) {
     load_profiles(&redis.url(), &prefix, USERS, ProfileEncoding::Json).expect("profiles");
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
-    job.wait_for_rows(500);
+    job.wait_for_more_rows(500);
     redis.pause();
     std::thread::sleep(Duration::from_secs(5));
     redis.resume();
-    job.wait_for_rows(1_000);
+    job.wait_for_more_rows(1_000);
     let produced = traffic.finish();
     job.wait_for_commits_to_end();
     let (_, metrics) = daemon.get("/metrics").expect("metrics");

@@ -57,7 +57,7 @@ impl Job {
     }
 
     /// Waits until this many more rows are in the table.
-    pub fn wait_for_rows(&self, more: u64) {
+    pub fn wait_for_more_rows(&self, more: u64) {
         let wanted = self.row_count() + more;
         let what = format!("{wanted} rows are in the table");
         wait::until(&what, PATIENCE, || {
