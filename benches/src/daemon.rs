@@ -52,7 +52,7 @@ impl<'p> DaemonRuns<'p> {
 
     /// Reads the topic into the server that forgets. Also returns what a second start of the same
     /// group takes, which finds nothing to do: the cost of starting, joining and leaving.
-    pub(crate) fn into_nowhere(&self) -> Result<(Run, Run)> {
+    pub(crate) fn read_into_nowhere(&self) -> Result<(Run, Run)> {
         let target = self.target(&self.nowhere.url())?;
         let run = self.read_everything(&target)?;
         let idle = self.start(&target, &["run", "--until", "latest"])?;
@@ -61,7 +61,7 @@ impl<'p> DaemonRuns<'p> {
     }
 
     /// Reads the topic into ClickHouse's engine.
-    pub(crate) fn into_the_engine(&self) -> Result<Run> {
+    pub(crate) fn read_into_the_engine(&self) -> Result<Run> {
         let target = self.target(&self.parts.clickhouse.url())?;
         let engine = self.parts.clickhouse.pid();
         let before = child::cpu_so_far(engine)?;

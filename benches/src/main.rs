@@ -107,7 +107,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
                 let order = if swapped { [1, 0] } else { [0, 1] };
                 for (runs, is_ours) in order.map(|at| runs[at]) {
                     let Some(runs) = runs else { continue };
-                    let (run, idle) = runs.into_nowhere()?;
+                    let (run, idle) = runs.read_into_nowhere()?;
                     report.add(
                         round,
                         if is_ours {
@@ -126,7 +126,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
             both(&mut report, round % 2 == 0)?;
         }
         if wants('e') {
-            report.add(round, Kind::DaemonToEngine, daemon.into_the_engine()?);
+            report.add(round, Kind::DaemonToEngine, daemon.read_into_the_engine()?);
         }
         if let Some(prototype) = &prototype {
             report.add(round, Kind::Prototype, prototype.run(&parts, &topic)?);
