@@ -103,9 +103,11 @@ impl<O: Operator> Lane<O> {
         };
         let stop_at = own.stop_at.unwrap_or(i64::MAX);
         let (mut records, mut bytes) = (0u64, 0u64);
+        let mut is_out_of_range = false;
         for at in start..end {
             let record = chunk.get(at);
             if let Some(code) = record.error() {
+                is_out_of_range |= code == RDKafkaErrorCode::AutoOffsetReset;
                 note_error(
                     &run.partition,
                     code,
@@ -156,7 +158,13 @@ impl<O: Operator> Lane<O> {
             own.batch.opened(now);
         }
         self.reading.insert(run.ownership, run.next);
+        let ownership = run.ownership;
         self.held.push(run);
+        if is_out_of_range {
+            // Beginning again compares the committed offset with the log, and halts or goes on.
+            let why = "kafka reports that its offset is out of range";
+            self.rewind(ownership, why, Instant::now());
+        }
         Ok(())
     }
 
@@ -248,13 +256,7 @@ fn note_error(
     match code {
         // Transaction markers leave gaps that no record fills: the end is where it is.
         RDKafkaErrorCode::PartitionEOF => *next = (*next).max(offset.min(stop_at)),
-        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-            let advice = format!(
-                "{partition}: offset {next} is not in the log any more: raise the topic's \
-                 retention; to go on without what is lost reset the group's offset"
-            );
-            return Err(Halt::new("out_of_range", advice));
-        }
+        RDKafkaErrorCode::AutoOffsetReset => {}
         RDKafkaErrorCode::TopicAuthorizationFailed => {
             let advice = format!("{partition}: allow this user to read the topic");
             return Err(Halt::new("authentication", advice));
