@@ -182,7 +182,6 @@ impl<O: Operator> Lane<O> {
                 }
             }
         }
-        self.seek_kept();
         self.owned.extend(fresh);
         for own in &mut self.owned {
             // Ranges whose records the log has dropped are complete without reading.
@@ -190,25 +189,6 @@ impl<O: Operator> Lane<O> {
             cut_replayed(own, next);
         }
         crash_point!("after_assign");
-    }
-
-    /// Reads the partitions that stay on from where they were read to.
-    ///
-    /// The client pauses them for a rebalance and resumes after the position it last handed out,
-    /// which a partition-EOF message moves one too far: the next record would be passed over.
-    fn seek_kept(&mut self) {
-        let mut lost = vec![];
-        for own in self.owned.iter().filter(|o| !o.revoking) {
-            let id = own.ledger.ownership();
-            let next = self.reading.get(&id).copied().unwrap_or(own.next);
-            if let Err(error) = self.consumer().seek(&own.partition, next) {
-                tracing::warn!(partition = %own.partition, %error, "cannot seek after a rebalance");
-                lost.push(id);
-            }
-        }
-        for id in lost {
-            self.rewind(id, "its position is not known", Instant::now());
-        }
     }
 
     fn ownerships(
@@ -449,7 +429,6 @@ impl<O: Operator> Lane<O> {
         if let Err(error) = self.consumer().unassign(&revoking.partitions) {
             tracing::warn!(pipeline = self.pipeline.name, %error, "unassignment refused");
         }
-        self.seek_kept();
         crash_point!("after_revoke");
         Ok(())
     }
