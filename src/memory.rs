@@ -23,8 +23,9 @@ pub(crate) enum MemoryPart {
 
 impl MemoryBudget {
     const PARTS: [&'static str; 4] = ["batches", "in_flight", "cache", "state"];
-    /// What the process takes before it holds a single record.
-    const PROCESS_BYTES: u64 = 40 << 20;
+    /// What the process takes beside what is counted: code, stacks, the clients' own buffers, and
+    /// what the allocator holds in reserve.
+    const PROCESS_BYTES: u64 = 80 << 20;
 
     /// `queue_bytes`: what the consumers may prefetch, compressed.
     pub(crate) fn new(memory_max_bytes: u64, queue_bytes: u64) -> Self {
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn the_budget_is_what_the_process_and_the_queues_leave() {
         let budget = MemoryBudget::new(256 << 20, 16 << 20);
-        let free = (256 - 40 - 32) << 20;
+        let free = (256 - 80 - 32) << 20;
         assert!(!budget.is_tight());
         budget.change(MemoryPart::Batches, 0, free / 5 * 4);
         assert!(budget.is_tight() && !budget.is_full());

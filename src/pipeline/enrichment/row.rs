@@ -1,0 +1,232 @@
+//! One row while it is made: event, session and provenance columns, in this order.
+
+use super::plan::{Field, Provenance, RowPlan, SessionColumn, SessionPlan};
+use super::{PartitionState, Settings};
+use crate::decode::json::{Fields, Raw};
+use crate::decode::{Reason, Reject, text, time};
+use crate::operator::Sessions;
+use crate::source::Record;
+use crate::table::ColumnType;
+
+/// One row while it is made.
+pub(super) struct Row<'r, 's, 'a> {
+    pub(super) plan: &'r RowPlan,
+    pub(super) fields: &'r Fields<'s, 'a>,
+    pub(super) out: &'r mut Vec<u8>,
+    pub(super) starts: &'r mut Vec<usize>,
+    pub(super) scratch: &'r mut Vec<u8>,
+}
+
+impl<'a> Row<'_, '_, 'a> {
+    pub(super) fn event_columns(&mut self) -> Result<(), Reject> {
+        self.starts.clear();
+        for source in &self.plan.event_columns {
+            self.starts.push(self.out.len());
+            source.encode(self.fields, self.out, self.plan.with_default_flag)?;
+        }
+        self.starts.push(self.out.len());
+        Ok(())
+    }
+
+    /// The event's time, which must be there and not lie too far ahead of the record's own.
+    pub(super) fn event_time(
+        &mut self,
+        record: Record<'_>,
+        settings: &Settings,
+    ) -> Result<i64, Reject> {
+        let raw = self.raw(&self.plan.time);
+        if raw.is_missing() {
+            return Err(Reject::new(Reason::MissingField, "time_field"));
+        }
+        let time_ms = match &self.plan.time {
+            Field::Column(index) => match self.encoded_time_ms(*index) {
+                Some(time_ms) => time_ms,
+                None => time::event_time_ms(raw)?,
+            },
+            Field::Slot(_) => time::event_time_ms(raw)?,
+        };
+        let written_ms = record.timestamp_ms();
+        if written_ms >= 0 && time_ms > written_ms.saturating_add(settings.timestamp_ahead_max_ms) {
+            let ahead_ms = time_ms.saturating_sub(written_ms);
+            let detail = format!("event time is {ahead_ms} ms after the Kafka timestamp");
+            return Err(Reject::new(Reason::TooFarAhead, detail));
+        }
+        Ok(time_ms)
+    }
+
+    pub(super) fn session_columns(
+        &mut self,
+        state: &mut PartitionState,
+        time_ms: i64,
+    ) -> Result<(), Reject> {
+        let watermark_ms = state.watermark.time_ms();
+        if let (Some(plan), Some(sessions)) = (&self.plan.session, &mut state.sessions) {
+            let has_key = !self.raw(&plan.key).is_missing();
+            let counts = self.counts_distinct(plan)?;
+            self.scratch.clear();
+            let distinct = match plan.distinct.as_ref().filter(|_| counts) {
+                Some(field) => {
+                    self.append_identity(field)?;
+                    Some(self.scratch.len())
+                }
+                None => None,
+            };
+            let key_start = self.scratch.len();
+            self.append_identity(&plan.key)?;
+            let (value, key) = self.scratch.split_at(key_start);
+            let value = distinct.map(|_| value);
+            let row = if has_key {
+                sessions.judge(key, time_ms, watermark_ms, value)
+            } else {
+                // Nothing to belong to: a session of its own.
+                Sessions::alone(value.is_some())
+            };
+            for (kind, column_type) in &plan.columns {
+                let number = match kind {
+                    SessionColumn::Count => row.event_count,
+                    SessionColumn::Distinct => row.distinct_count,
+                    SessionColumn::Duration => row.duration_seconds,
+                };
+                self.flag();
+                match column_type {
+                    ColumnType::UInt32 if number <= u64::from(u32::MAX) => {
+                        self.out.extend_from_slice(&number.to_le_bytes()[..4]);
+                    }
+                    other => other.encode_integer(i128::from(number), self.out)?,
+                }
+            }
+        }
+        state.watermark.observe(time_ms);
+        Ok(())
+    }
+
+    pub(super) fn provenance_columns(&mut self, state: &PartitionState, record: Record<'_>) {
+        for (kind, column_type) in &self.plan.provenance {
+            self.flag();
+            match kind {
+                Provenance::Topic => self.out.extend_from_slice(&state.topic),
+                Provenance::Partition if *column_type == ColumnType::UInt64 => {
+                    self.out
+                        .extend_from_slice(&i64::from(state.partition).to_le_bytes());
+                }
+                Provenance::Partition => self.out.extend_from_slice(&state.partition.to_le_bytes()),
+                Provenance::Offset => self.out.extend_from_slice(&record.offset().to_le_bytes()),
+            }
+        }
+    }
+
+    /// Leaves the key to look up in `scratch`; false without one.
+    pub(super) fn lookup_key(&mut self) -> bool {
+        let Some(field) = &self.plan.lookup_key else {
+            return false;
+        };
+        let raw = self.raw(field);
+        if raw.is_missing() {
+            return false;
+        }
+        self.scratch.clear();
+        if let Field::Column(index) = field
+            && let Some(number) = self.encoded_integer(*index)
+        {
+            let mut digits = itoa::Buffer::new();
+            self.scratch
+                .extend_from_slice(digits.format(number).as_bytes());
+            return true;
+        }
+        text::append_text(raw, self.scratch).is_ok()
+    }
+
+    fn counts_distinct(&mut self, plan: &SessionPlan) -> Result<bool, Reject> {
+        for (field, expected) in &plan.distinct_where {
+            self.scratch.clear();
+            self.append_identity(field)?;
+            if self.scratch != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Bytes that are equal for equal values: the column's own encoding, or a field's text.
+    fn append_identity(&mut self, field: &Field) -> Result<(), Reject> {
+        match field {
+            Field::Column(index) => {
+                let value = value_bytes(self.plan, self.starts, self.out, *index);
+                self.scratch.extend_from_slice(value);
+                Ok(())
+            }
+            Field::Slot(slot) => {
+                let raw = self.fields.get(*slot);
+                if raw.is_missing() {
+                    Ok(())
+                } else {
+                    text::append_text(raw, self.scratch)
+                }
+            }
+        }
+    }
+
+    fn raw(&self, field: &Field) -> Raw<'a> {
+        match field {
+            Field::Column(index) => self.fields.get(self.plan.event_columns[*index].slot()),
+            Field::Slot(slot) => self.fields.get(*slot),
+        }
+    }
+
+    /// The time as the column has it: what its precision drops counts for nothing.
+    fn encoded_time_ms(&self, index: usize) -> Option<i64> {
+        let value = value_bytes(self.plan, self.starts, self.out, index);
+        match &self.plan.event_columns[index].column().column_type {
+            ColumnType::DateTime64 { precision, .. } => {
+                let ticks = i64::from_le_bytes(value.try_into().ok()?);
+                let precision = u32::from(*precision);
+                Some(if precision >= 3 {
+                    ticks.div_euclid(10i64.pow(precision - 3))
+                } else {
+                    ticks * 10i64.pow(3 - precision)
+                })
+            }
+            ColumnType::DateTime { .. } => {
+                Some(i64::from(u32::from_le_bytes(value.try_into().ok()?)) * 1000)
+            }
+            _ => None,
+        }
+    }
+
+    fn encoded_integer(&self, index: usize) -> Option<i128> {
+        let value = value_bytes(self.plan, self.starts, self.out, index);
+        let plain = match &self.plan.event_columns[index].column().column_type {
+            ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) => inner,
+            plain => plain,
+        };
+        let is_nullable = self.plan.event_columns[index]
+            .column()
+            .column_type
+            .is_nullable();
+        let value = &value[usize::from(is_nullable)..];
+        let is_signed = match plain {
+            ColumnType::UInt8 | ColumnType::UInt16 | ColumnType::UInt32 | ColumnType::UInt64 => {
+                false
+            }
+            ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => true,
+            _ => return None,
+        };
+        let is_negative = is_signed && value.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut wide = if is_negative { [0xff; 16] } else { [0; 16] };
+        wide[..value.len()].copy_from_slice(value);
+        Some(i128::from_le_bytes(wide))
+    }
+
+    /// FORMAT RowBinaryWithDefaults: a value follows.
+    fn flag(&mut self) {
+        if self.plan.with_default_flag {
+            self.out.push(0);
+        }
+    }
+}
+
+/// An event column of the current row, without the flag of RowBinaryWithDefaults.
+fn value_bytes<'o>(plan: &RowPlan, starts: &[usize], out: &'o [u8], index: usize) -> &'o [u8] {
+    let flag = usize::from(plan.with_default_flag);
+    &out[starts[index] + flag..starts[index + 1]]
+}
