@@ -68,13 +68,18 @@ impl<'p> DaemonRuns<'p> {
         let run = self.read_everything(&target)?;
         let engine_cpu = Some(child::cpu_so_far(engine)?.saturating_sub(before));
         let table = format!("{}.clickstream_events", target.database);
-        let counts = "count(), uniqExact(_partition, _offset)";
+        // Each row has its own user's profile, as the generator made it.
+        let counts = "count(), uniqExact(_partition, _offset), \
+                      countIf(user_email = concat('user', toString(user_id), '@example.com'))";
         let found = self
             .parts
             .clickhouse
             .try_query(&format!("SELECT {counts} FROM {table}"))?;
-        let expected = format!("{0}\t{0}", self.topic.events);
-        ensure!(found == expected, "rows and offsets in the table: {found}");
+        let expected = format!("{0}\t{0}\t{0}", self.topic.events);
+        ensure!(
+            found == expected,
+            "rows, offsets and right profiles in the table: {found}"
+        );
         self.drop_database(&target)?;
         Ok(Run { engine_cpu, ..run })
     }
