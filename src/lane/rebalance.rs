@@ -7,7 +7,7 @@ use super::Lane;
 use super::chunk::cut_replayed;
 use super::operator::Operator;
 use super::ownership::{Beginning, Ownership};
-use super::start::{self, Facts};
+use super::start::{self, Facts, SeenBefore};
 use crate::config::Delivery;
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -234,7 +234,7 @@ impl<O: Operator> Lane<O> {
             topic_id: &topic_id,
             log,
             highest_written: self.highest_written(partition, offsets, &table)?,
-            was_started: self.was_started(partition, &topic_id),
+            seen_before: self.seen_before(partition, &topic_id),
             deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
         };
         let start = start::decide(&facts)?;
@@ -333,9 +333,18 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Whether this instance has committed this very topic's partition before.
-    fn was_started(&self, partition: &TopicPartition, topic_id: &str) -> bool {
-        std::fs::read_to_string(self.marker(partition)).is_ok_and(|id| id.trim() == topic_id)
+    /// What the marker of an earlier run says: the topic's id and the group that committed.
+    fn seen_before(&self, partition: &TopicPartition, topic_id: &str) -> SeenBefore {
+        let marker = std::fs::read_to_string(self.marker(partition)).unwrap_or_default();
+        match marker.split_once(' ') {
+            Some((id, group)) if id == topic_id && group == self.pipeline.group_id => {
+                SeenBefore::ThisTopic
+            }
+            Some((id, _)) if id != topic_id && id != "-" && topic_id != "-" => {
+                SeenBefore::AnotherTopic
+            }
+            _ => SeenBefore::Never,
+        }
     }
 
     /// The file that says so.

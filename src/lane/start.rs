@@ -22,10 +22,20 @@ pub(super) struct Facts<'a> {
     /// Highest offset of this partition among the table's rows; `None` without rows, or where the
     /// table does not say.
     pub(super) highest_written: Option<i64>,
-    /// Whether this instance has committed this very topic before.
-    pub(super) was_started: bool,
+    /// What this instance remembers of the partition.
+    pub(super) seen_before: SeenBefore,
     /// Whether every offset from the committed one to the start of the log is in the table.
     pub(super) deleted_part_is_written: bool,
+}
+
+/// What the files of this instance tell of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SeenBefore {
+    Never,
+    /// Committed by this group, and the topic is the same.
+    ThisTopic,
+    /// A topic of that name was committed before, and it was another.
+    AnotherTopic,
 }
 
 /// How an ownership begins.
@@ -58,6 +68,9 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
         );
         Halt::new("metadata", advice)
     })?;
+    if metadata.is_none() {
+        no_rows_of_another(facts)?;
+    }
     let start = match metadata {
         Some(metadata) => resume(facts, position, metadata)?,
         // Another program's commit, or a reset: what the table already has is looked up first.
@@ -77,12 +90,8 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
     let place = facts.partition;
     let known = |id: &str| id != "-";
     if known(&metadata.topic_id) && known(facts.topic_id) && metadata.topic_id != facts.topic_id {
-        let advice = format!(
-            "{place}: the topic was deleted and created again (id {} is now {}), so offset \
-             {position} of group {} means nothing in it: reset the group's offsets for this \
-             topic, or take another group_id",
-            metadata.topic_id, facts.topic_id, facts.group_id
-        );
+        let how = format!("its id {} is now {}", metadata.topic_id, facts.topic_id);
+        let advice = topic_changed(facts, &how);
         return Err(Halt::new("topic_changed", advice));
     }
     let same_table = metadata.is_for_table(facts.table);
@@ -107,6 +116,35 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
             facts.highest_written.map_or(0, |highest| highest + 1)
         },
     })
+}
+
+/// A reset does not make the rows of a deleted topic those of its successor.
+fn no_rows_of_another(facts: &Facts<'_>) -> Result<(), Halt> {
+    let is_other = facts.seen_before == SeenBefore::AnotherTopic;
+    if is_other && facts.highest_written.is_some() {
+        return Err(Halt::new(
+            "topic_changed",
+            topic_changed(facts, "its id is another"),
+        ));
+    }
+    Ok(())
+}
+
+/// Offsets of the old topic and of the new one look alike, in the group and in the table.
+fn topic_changed(facts: &Facts<'_>, how: &str) -> String {
+    let Facts {
+        partition,
+        group_id,
+        table,
+        ..
+    } = facts;
+    let topic = &partition.topic;
+    format!(
+        "{partition}: the topic was deleted and created again ({how}), so the offsets of group \
+         {group_id} and those in table {table} are not its own: write to another table, or set the \
+         old rows aside (ALTER TABLE {table} UPDATE _topic = concat(_topic, ' (deleted)') WHERE \
+         _topic = '{topic}'), then reset the offsets of group_id {group_id} for this topic"
+    )
 }
 
 fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
@@ -144,13 +182,15 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
 }
 
 fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
+    no_rows_of_another(facts)?;
     let Facts {
         partition,
         group_id,
         table,
         ..
     } = facts;
-    let trace = match (facts.highest_written, facts.was_started) {
+    let has_committed = facts.seen_before == SeenBefore::ThisTopic;
+    let trace = match (facts.highest_written, has_committed) {
         (Some(highest), _) => Some(format!("table {table} has its rows up to offset {highest}")),
         (None, true) => Some("this instance has committed it before".to_owned()),
         (None, false) => None,
@@ -159,7 +199,8 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
              expired or were deleted; set them with kafka-consumer-groups --reset-offsets \
-             --to-offset (records already in the table are recognised), or take another group_id"
+             --to-offset (records already in the table are recognised and not written again; if the topic was created \
+             again meanwhile, set its old rows aside first)"
         );
         return Err(Halt::new("offsets_vanished", advice));
     }
@@ -207,7 +248,7 @@ mod tests {
             topic_id: "idA",
             log: (10, 100),
             highest_written: None,
-            was_started: false,
+            seen_before: SeenBefore::Never,
             deleted_part_is_written: false,
         }
     }
@@ -257,7 +298,7 @@ mod tests {
         );
         assert_eq!(
             reason(&Facts {
-                was_started: true,
+                seen_before: SeenBefore::ThisTopic,
                 ..facts(&p)
             }),
             "offsets_vanished"
@@ -308,6 +349,23 @@ mod tests {
             ..facts(&p)
         };
         assert_eq!(reason(&facts), "topic_changed");
+    }
+
+    #[test]
+    fn a_reset_does_not_take_the_rows_of_a_deleted_topic_for_those_of_its_successor() {
+        let p = partition();
+        let reset = Facts {
+            committed: Some(10),
+            seen_before: SeenBefore::AnotherTopic,
+            highest_written: Some(70),
+            ..facts(&p)
+        };
+        assert_eq!(reason(&reset), "topic_changed");
+        let set_aside = Facts {
+            highest_written: None,
+            ..reset
+        };
+        assert_eq!(decide(&set_aside).unwrap().look_below, 0);
     }
 
     #[test]

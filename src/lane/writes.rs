@@ -160,13 +160,14 @@ impl<O: Operator> Lane<O> {
             self.read_back(&entries, now)?;
         }
         let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
+        let group_id = self.pipeline.group_id.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
             let Some(own) = self.owned_by(entry.ownership) else {
                 continue;
             };
             if own.committed.is_none() {
-                write_marker(&marker, &entry.commit.metadata);
+                write_marker(&marker, &entry.commit.metadata, &group_id);
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
             own.lease_until = lease_until;
@@ -435,9 +436,9 @@ fn lowest(jobs: &[WriteJob]) -> Option<usize> {
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.
-fn write_marker(path: &std::path::Path, metadata: &str) {
+fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str) {
     let topic_id = metadata.split(' ').nth(1).unwrap_or("-");
-    if let Err(error) = std::fs::write(path, topic_id) {
+    if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}")) {
         tracing::warn!(path = %path.display(), %error, "service.state_dir: marker not written");
     }
 }
