@@ -1,11 +1,12 @@
 //! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
-//! `rebalance` (partitions come and go), `restore` (what their last owner knew), `chunk` (records are judged and batched), `lookups`,
-//! `writes` (ranges are cut, named, written, settled, committed), `keeping` (snapshots), `stop` (drain, `--until`),
+//! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore` (what their last owner knew), `chunk` (records are judged and batched), `lookups`,
+//! `writes` (ranges are cut, named, written, settled, committed), `refused` (the row that the server does not take), `keeping` (snapshots), `stop` (drain, `--until`),
 //! `report`. Nothing in the loop blocks for longer than a poll; whatever waits for another system
 //! runs as a task and answers through a channel.
 
+mod begin;
 mod chunk;
 mod commit;
 mod keeping;
@@ -14,6 +15,7 @@ mod operator;
 mod ownership;
 mod ratio;
 mod rebalance;
+mod refused;
 mod report;
 mod restore;
 mod shared;
@@ -60,7 +62,7 @@ enum Message {
     },
     Profiles(lookups::Answer),
     /// The record that the server refused, read again to be dead-lettered.
-    Original(writes::Original),
+    Original(refused::Original),
     Kept(keeping::Kept),
 }
 
