@@ -1,10 +1,11 @@
 //! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
-//! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore` (what their last owner knew), `chunk` (records are judged and batched), `lookups`,
-//! `writes` (ranges are cut, named, written, settled, committed), `refused` (the row that the server does not take), `keeping` (snapshots), `stop` (drain, `--until`),
-//! `report`. Nothing in the loop blocks for longer than a poll; whatever waits for another system
-//! runs as a task and answers through a channel.
+//! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
+//! (what its last owner knew), `chunk` (records are judged and batched), `lookups`, `writes` (ranges
+//! are cut, named, written, settled, committed), `refused` (the row that the server does not take),
+//! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
+//! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
 mod begin;
 mod chunk;
