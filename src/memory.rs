@@ -95,6 +95,11 @@ impl MemoryHold {
         hold
     }
 
+    /// Another hold of the same part.
+    pub(crate) fn another(&self, bytes: usize) -> Self {
+        MemoryHold::new(&self.budget, self.part, bytes)
+    }
+
     pub(crate) fn resize(&mut self, bytes: usize) {
         self.budget.change(self.part, self.bytes, bytes);
         self.bytes = bytes;
