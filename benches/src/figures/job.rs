@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +20,22 @@ use crate::daemon::shipped;
 
 /// Longer than anything here takes; what does not come by then does not come.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the command line asks every daemon's Kafka client to do differently.
+static PROPERTIES: OnceLock<Vec<(String, String)>> = OnceLock::new();
+
+/// Takes `key=value` pairs for every job made from now on; to be called once.
+pub(super) fn set_properties(pairs: &[String]) -> Result<()> {
+    let pair = |text: &String| {
+        let (key, value) = text
+            .split_once('=')
+            .with_context(|| format!("--property {text}: KEY=VALUE is wanted"))?;
+        anyhow::Ok((key.to_owned(), value.to_owned()))
+    };
+    let all: Result<Vec<_>> = pairs.iter().map(pair).collect();
+    PROPERTIES.set(all?).expect("set once");
+    Ok(())
+}
 
 /// The shipped pipeline, pointed at one topic of the sandbox, under names nobody else has.
 pub(super) struct Job<'p> {
@@ -65,6 +82,9 @@ impl<'p> Job<'p> {
         let letters = format!("{name}-dead-letters");
         job.set("pipeline.dead_letter.topic", letters);
         job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
+        for (key, value) in PROPERTIES.get().into_iter().flatten() {
+            job.set(&format!("kafka.properties.{key}"), value.clone());
+        }
         let applied = job.command("schema", &["schema", "apply"])?;
         child::run(applied.0, &job.directory.path().join("schema.log"))?;
         Ok(job)

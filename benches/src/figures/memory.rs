@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::generate::Events;
 use sandbox::topic::{self, Record};
 use sandbox::{Sandbox, unique};
 
+use super::Bounds;
 use super::job::Job;
-use super::{Bounds, FiguresArguments};
 use crate::child::Run;
 use crate::topic::{EventTopic, PARTITIONS};
 
@@ -26,34 +27,48 @@ const START_MS: i64 = 1_763_683_200_000;
 pub(super) fn measure(
     parts: &Sandbox,
     topic: &EventTopic,
-    arguments: &FiguresArguments,
+    hang_seconds: u64,
     bounds: &mut Bounds,
 ) -> Result<()> {
-    let hang = Duration::from_secs(arguments.hang_seconds);
-    println!("| peak RSS, MiB | found | ≤ {MEMORY_MAX_MIB:.0} | seconds |\n|---|---|---|---|");
-    let mut row = |what: &str, run: Run| {
-        let mib = run.rss_peak_bytes as f64 / f64::from(1 << 20);
-        let verdict = bounds.judge(format!("memory, {what}"), mib, MEMORY_MAX_MIB);
-        let seconds = run.wall.as_secs_f64();
-        println!("| {what} | {mib:.0} | {verdict} | {seconds:.0} |");
-    };
-    row("into the engine from a backlog", backlog(parts, topic)?);
-    for (what, kind) in [
-        ("records of 1 MiB, which compress", Text::Repeated),
-        ("records of 1 MiB, which do not", Text::Random),
-    ] {
-        row(what, huge_records(parts, arguments.huge_records, kind)?);
-    }
-    row(
-        &format!("ClickHouse hangs for {} s", hang.as_secs()),
-        hanging_sink(parts, topic, hang)?,
-    );
-    row(
-        &format!("Redis hangs for {} s", hang.as_secs()),
-        hanging_redis(parts, topic, hang)?,
-    );
+    let hang = Duration::from_secs(hang_seconds);
+    head("a backlog of events");
+    row("into the engine", backlog(parts, topic)?, bounds);
+    let sink = format!("ClickHouse hangs for {hang_seconds} s");
+    row(&sink, hanging_sink(parts, topic, hang)?, bounds);
+    let redis = format!("Redis hangs for {hang_seconds} s");
+    row(&redis, hanging_redis(parts, topic, hang)?, bounds);
     println!();
     Ok(())
+}
+
+pub(super) fn measure_huge(parts: &Sandbox, count: u32, bounds: &mut Bounds) -> Result<()> {
+    head(&format!("{count} records of 1 MiB"));
+    for (what, text) in [
+        ("of JSON as it comes", Text::Events),
+        ("of random letters", Text::Random),
+        ("of one phrase again and again", Text::Repeated),
+    ] {
+        row(what, huge_records(parts, count, text)?, bounds);
+    }
+    println!();
+    Ok(())
+}
+
+fn head(what: &str) {
+    println!(
+        "| {what} | peak RSS, MiB | ≤ {MEMORY_MAX_MIB:.0} | seconds | CPU seconds \
+         |\n|---|---|---|---|---|"
+    );
+}
+
+fn row(what: &str, run: Run, bounds: &mut Bounds) {
+    let mib = run.rss_peak_bytes as f64 / f64::from(1 << 20);
+    let verdict = bounds.judge(format!("memory, {what}"), mib, MEMORY_MAX_MIB);
+    println!(
+        "| {what} | {mib:.0} | {verdict} | {:.0} | {:.1} |",
+        run.wall.as_secs_f64(),
+        run.cpu.as_secs_f64()
+    );
 }
 
 fn backlog(parts: &Sandbox, topic: &EventTopic) -> Result<Run> {
@@ -113,6 +128,9 @@ fn while_it_hangs(job: &Job<'_>, hang: impl FnOnce()) -> Result<Run> {
 
 #[derive(Debug, Clone, Copy)]
 enum Text {
+    /// An array of events, which LZ4 packs as well as any.
+    Events,
+    /// Two hundred times smaller in Kafka, so one fetch brings many.
     Repeated,
     /// Letters drawn at random, in which LZ4 finds nothing.
     Random,
@@ -152,9 +170,27 @@ fn huge_event(number: u32, time_ms: i64, text: Text) -> Vec<u8> {
          \"user_id\":{number},\"timestamp\":{time_ms},\"properties\":{{\"text\":\""
     );
     written.expect("writing to memory does not fail");
-    const END: &str = "\"}}";
-    let room = HUGE_BYTES - event.len() - END.len();
+    let end = match text {
+        Text::Events => "\"]}}",
+        Text::Random | Text::Repeated => "\"}}",
+    };
+    let room = HUGE_BYTES - event.len() - end.len();
     match text {
+        Text::Events => {
+            event.truncate(event.len() - "\"".len());
+            event.push('[');
+            let mut events = Events::new(u64::from(number), u64::from(number) + 1);
+            loop {
+                let (_, next) = events.next(time_ms);
+                if event.len() + next.len() + 5 > HUGE_BYTES - end.len() {
+                    break;
+                }
+                let next = std::str::from_utf8(next).expect("events are text");
+                event.push_str(next);
+                event.push(',');
+            }
+            event.push_str("\"end");
+        }
         Text::Repeated => event.extend(std::iter::repeat_n("the same words ", room / 15)),
         Text::Random => {
             // Xorshift64 (Marsaglia 2003), six bits a letter.
@@ -170,8 +206,8 @@ fn huge_event(number: u32, time_ms: i64, text: Text) -> Vec<u8> {
     }
     event.extend(std::iter::repeat_n(
         ' ',
-        HUGE_BYTES - END.len() - event.len(),
+        HUGE_BYTES - end.len() - event.len(),
     ));
-    event.push_str(END);
+    event.push_str(end);
     event.into_bytes()
 }

@@ -21,8 +21,10 @@ use crate::topic::{self, EventTopic};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Figure {
-    /// Peak memory from a backlog, with huge records, while ClickHouse or Redis hangs
+    /// Peak memory from a backlog, and while ClickHouse or Redis hangs
     Memory,
+    /// Peak memory with records of 1 MiB
+    Huge,
     /// CPU and memory with nothing to do
     Idle,
     /// From the record's timestamp to the visible row, at 1,000 events a second
@@ -47,6 +49,9 @@ pub(crate) struct FiguresArguments {
     /// Records of 1 MiB, of each kind
     #[arg(long, default_value_t = 600)]
     huge_records: u32,
+    /// A property of the Kafka client to measure with, such as `fetch.max.bytes=1000000`
+    #[arg(long = "property", value_name = "KEY=VALUE")]
+    properties: Vec<String>,
     /// How long ClickHouse hangs, and Redis
     #[arg(long, default_value_t = 60)]
     hang_seconds: u64,
@@ -80,6 +85,7 @@ impl Bounds {
 /// When a bound does not hold, or a run loses, doubles or refuses anything.
 pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     let wants = |figure| arguments.only.is_empty() || arguments.only.contains(&figure);
+    job::set_properties(&arguments.properties)?;
     let parts = Sandbox::start()?;
     println!("```\n{}\n```\n", machine::facts(&parts)?);
     let mut bounds = Bounds::default();
@@ -93,6 +99,9 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     if wants(Figure::Takeover) {
         takeover::measure(&parts)?;
     }
+    if wants(Figure::Huge) {
+        memory::measure_huge(&parts, arguments.huge_records, &mut bounds)?;
+    }
     if wants(Figure::Memory) || wants(Figure::Scaling) {
         let topic = EventTopic::fill(&parts, arguments.events)?;
         println!(
@@ -105,7 +114,7 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
             scaling::measure(&parts, &topic, arguments.rounds)?;
         }
         if wants(Figure::Memory) {
-            memory::measure(&parts, &topic, arguments, &mut bounds)?;
+            memory::measure(&parts, &topic, arguments.hang_seconds, &mut bounds)?;
         }
     }
     println!("```\n{}\n```", machine::load()?);
