@@ -19,17 +19,20 @@ pub(crate) enum MemoryPart {
     InFlight,
     Cache,
     State,
+    /// Fetched records that no lane has taken yet.
+    Queue,
 }
 
 impl MemoryBudget {
-    const PARTS: [&'static str; 4] = ["batches", "in_flight", "cache", "state"];
+    const PARTS: [&'static str; 5] = ["batches", "in_flight", "cache", "state", "queue"];
     /// What the process takes beside what is counted: code, stacks, the clients' own buffers, and
     /// what the allocator holds in reserve.
     const PROCESS_BYTES: u64 = 80 << 20;
 
-    /// `queue_bytes`: what the consumers may prefetch, compressed.
+    /// `queue_bytes`: what the consumers prefetch. What waits in their queues is counted; as much
+    /// again is on its way there or borrowed by a lane.
     pub(crate) fn new(memory_max_bytes: u64, queue_bytes: u64) -> Self {
-        let fixed = Self::PROCESS_BYTES + queue_bytes * 2;
+        let fixed = Self::PROCESS_BYTES + queue_bytes;
         process_memory("limit", memory_max_bytes);
         MemoryBudget {
             bytes_max: memory_max_bytes
@@ -62,6 +65,11 @@ impl MemoryBudget {
     /// At 100 %: nothing more is taken in.
     pub(crate) fn is_full(&self) -> bool {
         self.held() >= self.bytes_max
+    }
+
+    /// Whether acknowledgements are awaited that will give something back.
+    pub(crate) fn has_in_flight(&self) -> bool {
+        self.parts[MemoryPart::InFlight as usize].load(Ordering::Relaxed) > 0
     }
 
     /// Whether caches and operator state alone leave no room for a batch.
@@ -119,7 +127,7 @@ mod tests {
     #[test]
     fn the_budget_is_what_the_process_and_the_queues_leave() {
         let budget = MemoryBudget::new(256 << 20, 16 << 20);
-        let free = (256 - 80 - 32) << 20;
+        let free = (256 - 80 - 16) << 20;
         assert!(!budget.is_tight());
         budget.change(MemoryPart::Batches, 0, free / 5 * 4);
         assert!(budget.is_tight() && !budget.is_full());

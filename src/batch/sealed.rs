@@ -89,6 +89,15 @@ impl SealedBatch {
         self.hold = Some(MemoryHold::new(budget, MemoryPart::InFlight, bytes));
     }
 
+    /// What it takes, unless [`SealedBatch::count`] counts it already.
+    pub(crate) fn uncounted_bytes(&self) -> usize {
+        if self.hold.is_some() {
+            0
+        } else {
+            self.memory_bytes()
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
         self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters
