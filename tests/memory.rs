@@ -10,8 +10,8 @@ use support::traffic::assert_exactly_once;
 use support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event};
 
 const PARTITIONS: i32 = 4;
-/// About twice what the process may hold.
-const RECORDS: u32 = 480;
+/// More than the process may hold.
+const RECORDS: u32 = 320;
 const RECORD_BYTES: usize = 1 << 20;
 const MEMORY_MAX_MIB: u64 = 256;
 
@@ -23,8 +23,9 @@ fn huge_records(name: &str) -> Job {
     job.apply_schema();
     let settings = [("max.message.bytes", "2097152"), ("retention.ms", "-1")];
     topic::create(job.bootstrap(), &job.topic, PARTITIONS, &settings).expect("a topic");
+    let noise = noise();
     let record = |number: u32| {
-        Record::new(huge_event(number))
+        Record::new(huge_event(number, &noise))
             .partition(i32::try_from(number).expect("small") % PARTITIONS)
             .timestamp_ms(EVENT_TIME_MS + i64::from(number) * 1000)
     };
@@ -33,11 +34,14 @@ fn huge_records(name: &str) -> Job {
 }
 
 /// Exactly [`RECORD_BYTES`] of JSON, most of it letters in which LZ4 finds nothing.
-fn huge_event(number: u32) -> String {
+fn huge_event(number: u32, noise: &str) -> String {
     let filled = |text: &str| event(number, &format!(r#","properties":{{"text":"{text}"}}"#));
-    let room = RECORD_BYTES - filled("").len();
+    filled(&noise[..RECORD_BYTES - filled("").len()])
+}
+
+fn noise() -> String {
     // Xorshift64 (Marsaglia 2003), six bits a letter.
-    let mut state = u64::from(number) << 32 | 0x9e37_79b9;
+    let mut state = 0x9e37_79b9_u64;
     let letter = |_| {
         state ^= state << 13;
         state ^= state >> 7;
@@ -45,7 +49,7 @@ fn huge_event(number: u32) -> String {
         let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
         char::from(letters[usize::try_from(state >> 58).expect("six bits")])
     };
-    filled(&(0..room).map(letter).collect::<String>())
+    (0..RECORD_BYTES).map(letter).collect()
 }
 
 /// The largest the daemon ever was, in MiB.
