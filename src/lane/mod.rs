@@ -218,13 +218,19 @@ impl<O: Operator> Lane<O> {
             .any(|o| o.ranges_open() >= ownership::RANGES_MAX)
         {
             Some("sink")
-        } else if self.shared.memory.is_full() {
+        } else if self.shared.memory.is_full() && self.will_shrink() {
             Some("memory")
         } else {
             None
         };
         self.note_pause(reason);
         reason.is_none()
+    }
+
+    /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
+    /// the queue of fetched records, or a range that is cut only where a predecessor named its end.
+    fn will_shrink(&self) -> bool {
+        self.shared.memory.has_in_flight() || self.owned.iter().any(Ownership::will_shrink)
     }
 
     /// Caches shrink and batches drain; operator state does neither.

@@ -46,9 +46,9 @@ impl<O: Operator> Lane<O> {
         let busy = self.owned.iter().filter(|o| !o.batch.is_empty()).count();
         self.shared.pace.busy_changed(self.busy_partitions, busy);
         self.busy_partitions = busy;
-        self.holds
-            .batches
-            .resize(self.owned.iter().map(Ownership::memory_bytes).sum());
+        let held = |own: &Ownership<_>| own.memory_bytes() + own.unnamed_bytes();
+        self.holds.batches.resize(self.owned.iter().map(held).sum());
+        self.holds.queue.resize(self.consumer().queued_bytes());
     }
 
     fn cut_largest(&mut self) -> bool {
