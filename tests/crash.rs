@@ -22,14 +22,20 @@ enum Provocation {
     Traffic,
     /// The first assignment.
     Joining,
+    /// Records whose rows were written before, because the snapshots are gone.
+    Replaying,
     /// Another member takes partitions away.
     SecondMember,
     Sigterm,
+    /// Time; it dies the second time.
+    Snapshots,
 }
 
 fn provocation(point: &str) -> Provocation {
     match point {
-        "after_assign" => Provocation::Joining,
+        "before_restore" | "after_assign" => Provocation::Joining,
+        "during_replay" => Provocation::Replaying,
+        "before_snapshot" | "during_snapshot" | "after_snapshot" => Provocation::Snapshots,
         "before_revoke" | "after_revoke" => Provocation::SecondMember,
         "before_leave" => Provocation::Sigterm,
         _ => Provocation::Traffic,
@@ -39,13 +45,23 @@ fn provocation(point: &str) -> Provocation {
 /// Runs a daemon until it dies at the point; a point that it never comes by fails the test.
 fn die_at(job: &Job, point: &str) {
     let provocation = provocation(point);
+    if matches!(provocation, Provocation::Replaying) {
+        let daemon = job.start("before-replay", &[], "");
+        job.wait_for_more_rows(500);
+        daemon.stop();
+        job.forget_snapshots();
+    }
     let failpoint = match provocation {
-        Provocation::Traffic => format!("{point}=5*off->return"),
+        Provocation::Snapshots => format!("{point}=1*off->return"),
+        Provocation::Traffic | Provocation::Replaying => format!("{point}=5*off->return"),
         _ => format!("{point}=return"),
     };
     let daemon = job.start(&format!("dies-{point}"), &[], &failpoint);
     let second = match provocation {
-        Provocation::Traffic | Provocation::Joining => None,
+        Provocation::Traffic
+        | Provocation::Joining
+        | Provocation::Replaying
+        | Provocation::Snapshots => None,
         Provocation::SecondMember => {
             daemon.wait_for_log("partition begins");
             job.wait_for_more_rows(500);

@@ -16,7 +16,8 @@ use crate::table::ColumnType;
 const ZERO_BYTES_MAX: usize = 1 << 20;
 
 /// The first byte says what the others are: `m` a commit's metadata, `t` a type name, `j` a profile
-/// as JSON, `h` one as the fields of a hash, a line each, `e` an answer of ClickHouse.
+/// as JSON, `h` one as the fields of a hash, a line each, `s` a snapshot's state, `e` an
+/// answer of ClickHouse.
 ///
 /// # Panics
 /// When what was understood is not what was said.
@@ -35,6 +36,7 @@ pub fn inputs(data: &[u8]) {
                 rest.split(|b| *b == b'\n').map(line).collect(),
             ));
         }
+        b's' => record::snapshot(rest),
         b'e' => answer(&text),
         _ => {}
     }

@@ -9,7 +9,7 @@ use crate::decode::Reason;
 use crate::decode::json::DEPTH_MAX;
 
 /// The members of a record's top-level object, or why there are none: any of the reasons would do.
-pub(super) fn record(value: Option<&[u8]>) -> Result<&str, Vec<Reason>> {
+pub(super) fn record(value: Option<&[u8]>) -> Result<Object<'_>, Vec<Reason>> {
     let value = value.ok_or(vec![Reason::NullValue])?;
     // Documented: one byte order mark is skipped.
     let value = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
@@ -27,10 +27,14 @@ pub(super) fn record(value: Option<&[u8]>) -> Result<&str, Vec<Reason>> {
     }
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     if text.starts_with('{') {
-        Ok(text)
+        Ok(object(text))
     } else {
         Err(vec![Reason::NotAnObject])
     }
+}
+
+fn object(text: &str) -> Object<'_> {
+    serde_json::from_str(text).expect("judged to be an object")
 }
 
 /// Most containers open at once before the text ends; of a text that is no JSON, roughly.
@@ -53,16 +57,18 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// The text of the value at the end of `names`; `None` when it is absent or null. Of duplicate names
-/// the last wins.
-pub(super) fn find<'a>(object: &'a str, names: &[&str]) -> Option<&'a str> {
-    let (name, rest) = names.split_first()?;
-    let Members(members) = serde_json::from_str(object).ok()?;
-    let same = |member: &&(Vec<u8>, &'a RawValue)| member.0 == name.as_bytes();
-    let value = members.iter().rev().find(same)?.1.get();
-    match rest {
-        [] => (value != "null").then_some(value),
-        _ => value.starts_with('{').then(|| find(value, rest)).flatten(),
+impl<'a> Object<'a> {
+    /// The text of the value at the end of `names`; `None` when it is absent or null. Of duplicate
+    /// names the last wins.
+    pub(super) fn find(&self, names: &[&str]) -> Option<&'a str> {
+        let (name, rest) = names.split_first()?;
+        let same = |member: &&(Vec<u8>, &'a RawValue)| member.0 == name.as_bytes();
+        let value = self.0.iter().rev().find(same)?.1.get();
+        match rest {
+            [] => (value != "null").then_some(value),
+            _ if value.starts_with('{') => object(value).find(rest),
+            _ => None,
+        }
     }
 }
 
@@ -71,14 +77,15 @@ pub(super) fn elements(array: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array).ok()
 }
 
-/// Names are bytes: one with a lone surrogate is no text, and equals no name.
-struct Members<'a>(Vec<(Vec<u8>, &'a RawValue)>);
+/// The members of an object in order, duplicates included. Names are bytes: one with a lone surrogate
+/// is no text, and equals no name.
+pub(super) struct Object<'a>(Vec<(Vec<u8>, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -89,10 +96,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some((Name(name), value)) = map.next_entry()? {
                     members.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(Object(members))
             }
         }
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(Members)
     }
 }
 

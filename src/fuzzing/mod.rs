@@ -7,7 +7,7 @@
 //! | entry point | what the bytes are | what must hold |
 //! |---|---|---|
 //! | [`record`] | records of one partition | every record is a row that says what a plain second reading says, or a refusal with a reason of the closed list that leaves no trace |
-//! | [`inputs`] | commit metadata, a type name, profiles, an answer of ClickHouse | no panic; what was understood is written and read back the same |
+//! | [`inputs`] | commit metadata, a type name, profiles, a snapshot's state, an answer of ClickHouse | no panic; what was understood is written and read back the same |
 
 mod cell;
 mod inputs;

@@ -38,15 +38,15 @@ struct Input<'d> {
 /// # Panics
 /// When a record becomes anything but the row, or the refusal, that it must.
 pub fn record(data: &[u8]) {
+    rows(data);
+}
+
+/// How many rows the records make in either table.
+pub(super) fn rows(data: &[u8]) -> [usize; 2] {
     let inputs: Vec<Input<'_>> = data.split(|byte| *byte == RECORD_END).map(input).collect();
-    for table in [&*SHIPPED, &*EVERY_TYPE] {
-        let profile = inputs.iter().find_map(|input| input.key);
-        run(
-            table,
-            &inputs,
-            &profile.map_or(Found::Nothing, |key| Found::Json(key.to_vec())),
-        );
-    }
+    let profile = inputs.iter().find_map(|input| input.key);
+    let found = profile.map_or(Found::Nothing, |key| Found::Json(key.to_vec()));
+    [&*SHIPPED, &*EVERY_TYPE].map(|table| run(table, &inputs, &found))
 }
 
 /// A record that looks a profile up, and what Redis has for it.
@@ -59,6 +59,18 @@ pub(super) fn profile(found: &Found) {
     };
     for table in [&*SHIPPED, &*EVERY_TYPE] {
         run(table, &[input], found);
+    }
+}
+
+/// A snapshot: what is taken for one is written and read again.
+pub(super) fn snapshot(saved: &[u8]) {
+    for table in [&*SHIPPED, &*EVERY_TYPE] {
+        let mut operator = operator(table);
+        if let Ok(state) = operator.restore(&partition(), saved) {
+            let again = operator.save(&state, vec![]);
+            let restored = operator.restore(&partition(), &again);
+            assert!(restored.is_ok(), "a state that was read is not read again");
+        }
     }
 }
 
@@ -78,13 +90,9 @@ fn input(bytes: &[u8]) -> Input<'_> {
     }
 }
 
-fn run(table: &Table, inputs: &[Input<'_>], found: &Found) {
-    let mut operator =
-        EnrichmentOperator::new(table.plan.clone(), settings(table), METRICS.clone());
-    let mut state = operator.begin(&TopicPartition {
-        topic: TOPIC.into(),
-        partition: PARTITION,
-    });
+fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
+    let mut operator = operator(table);
+    let mut state = operator.begin(&partition());
     let mut accepted = vec![];
     for (input, offset) in inputs.iter().zip(0..) {
         let made = MadeRecord::new(input.key, input.value, input.timestamp_ms, offset);
@@ -123,6 +131,18 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) {
         table.check(operator.row(index), expected, &fit(table, found), *offset);
     }
     operator.clear(0);
+    accepted.len()
+}
+
+fn operator(table: &Table) -> EnrichmentOperator {
+    EnrichmentOperator::new(table.plan.clone(), settings(table), None, METRICS.clone())
+}
+
+fn partition() -> TopicPartition {
+    TopicPartition {
+        topic: TOPIC.into(),
+        partition: PARTITION,
+    }
 }
 
 /// As many fields as are asked for.

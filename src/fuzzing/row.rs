@@ -26,7 +26,7 @@ impl Table {
         value: Option<&[u8]>,
         timestamp_ms: i64,
     ) -> Result<Expected, Vec<Reason>> {
-        let object = json::record(value)?;
+        let object = &json::record(value)?;
         let mut reasons = vec![];
         let mut event = vec![];
         for column in self
@@ -64,10 +64,10 @@ impl Table {
             .is_some_and(|lookup| lookup.columns.contains_key(name))
     }
 
-    fn event_cell(&self, column: &TableColumn, object: &str) -> Result<Cell, Reason> {
+    fn event_cell(&self, column: &TableColumn, object: &json::Object<'_>) -> Result<Cell, Reason> {
         let mapping = self.config.columns.get(&column.name);
         let raw = mapping.map_or(RawMode::No, |m| m.raw);
-        match (json::find(object, &self.path(&column.name)), raw) {
+        match (object.find(&self.path(&column.name)), raw) {
             (Some(value), RawMode::No) => reading::cell(&column.column_type, value),
             (Some(value), RawMode::Object) if !value.starts_with('{') => Err(Reason::InvalidValue),
             (Some(value), _) => Ok(Cell::Bytes(value.into())),
@@ -88,8 +88,8 @@ impl Table {
         }
     }
 
-    fn time_reason(&self, object: &str, timestamp_ms: i64) -> Option<Reason> {
-        let Some(value) = json::find(object, &self.path(&self.config.time_field)) else {
+    fn time_reason(&self, object: &json::Object<'_>, timestamp_ms: i64) -> Option<Reason> {
+        let Some(value) = object.find(&self.path(&self.config.time_field)) else {
             return Some(Reason::MissingField);
         };
         let event_ms = match time::moment(value).and_then(|moment| moment.ticks(3)) {
@@ -102,16 +102,16 @@ impl Table {
     }
 
     /// A session's key that no column takes must be a text.
-    fn session_reason(&self, object: &str) -> Option<Reason> {
+    fn session_reason(&self, object: &json::Object<'_>) -> Option<Reason> {
         let key_field = &self.config.session.as_ref()?.key_field;
         let is_column = self.columns.iter().any(|column| column.name == *key_field);
-        let value = json::find(object, &self.path(key_field)).filter(|_| !is_column)?;
+        let value = object.find(&self.path(key_field)).filter(|_| !is_column)?;
         reading::text(value).err()
     }
 
-    fn lookup_key(&self, object: &str) -> Option<Vec<u8>> {
+    fn lookup_key(&self, object: &json::Object<'_>) -> Option<Vec<u8>> {
         let field = &self.config.lookup.as_ref()?.key_field;
-        let value = json::find(object, &self.path(field))?;
+        let value = object.find(&self.path(field))?;
         let column = self.columns.iter().find(|column| column.name == *field);
         match column.map(|column| reading::cell(&column.column_type, value)) {
             Some(Ok(Cell::Integer(number))) => Some(number.to_string().into_bytes()),
@@ -216,7 +216,7 @@ impl Table {
                 Found::Nothing => None,
                 Found::Json(text) => json::record(Some(text))
                     .ok()
-                    .and_then(|object| json::find(object, &path).map(str::to_owned)),
+                    .and_then(|object| object.find(&path).map(str::to_owned)),
                 Found::Fields(fields) => fields[index].as_deref().and_then(as_json_string),
             };
             let cell = value.and_then(|value| reading::cell(&column.column_type, &value).ok());

@@ -42,3 +42,18 @@ fn other_inputs_that_were_hostile_before_do_no_harm() {
 fn the_files_of_the_json_suite_are_judged_as_a_second_parser_judges_them() {
     replay(super::record, "json/test_parsing", 318);
 }
+
+/// Without this a model that refuses everything would agree with a daemon that does.
+#[test]
+fn good_records_among_them_are_rows_in_the_table_they_are_meant_for() {
+    let rows = |file: &str| {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/material/hostile/record");
+        super::record::rows(&fs::read(corpus.join(file)).expect("a file"))
+    };
+    assert_eq!(rows("event-plain"), [1, 0]);
+    assert_eq!(rows("event-duplicates"), [1, 0]);
+    assert_eq!(rows("three-of-one-session"), [3, 0]);
+    assert_eq!(rows("every-type"), [0, 1]);
+    assert_eq!(rows("typed-leap"), [0, 1]);
+    assert_eq!(rows("profile-of-key"), [0, 1]);
+}

@@ -49,6 +49,7 @@ impl Job {
         self.set("pipeline.batch.flush_interval", "100ms");
         self.set("kafka.properties.session.timeout.ms", 2_000);
         self.set("kafka.properties.heartbeat.interval.ms", 300);
+        self.set("pipeline.state.interval", "1s");
     }
 
     pub fn row_count(&self) -> u64 {
