@@ -63,15 +63,9 @@ impl OpenBatch {
         }
     }
 
-    /// The flush interval runs from the first record, also one that leaves no row.
+    /// The flush interval runs from the first record in it.
     pub(crate) fn opened(&mut self, now: Instant) {
         self.opened_at.get_or_insert(now);
-    }
-
-    /// What was read left nothing behind: no interval runs.
-    pub(crate) fn not_opened(&mut self) {
-        debug_assert!(self.is_empty(), "a batch with rows has an age");
-        self.opened_at = None;
     }
 
     /// When the first record since the last cut arrived.

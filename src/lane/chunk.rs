@@ -27,6 +27,7 @@ pub(super) struct HeldRun {
     dead_letters: Vec<DeadLetter>,
     /// The offset after its last record.
     next: i64,
+    read_at: Instant,
     timestamp_ms: i64,
     leader_epoch: i32,
 }
@@ -93,6 +94,7 @@ impl<O: Operator> Lane<O> {
             offsets: vec![],
             dead_letters: vec![],
             next: own.seen_to,
+            read_at: now,
             timestamp_ms: -1,
             leader_epoch: -1,
         };
@@ -159,9 +161,6 @@ impl<O: Operator> Lane<O> {
         self.shared
             .ratio
             .note(records, run.dead_letters.len() as u64);
-        if records > 0 {
-            own.batch.opened(now);
-        }
         self.metrics.records_replayed.increment(replayed);
         own.seen_to = run.next;
         let ownership = run.ownership;
@@ -225,7 +224,6 @@ impl<O: Operator> Lane<O> {
             let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
             if is_full && may_cut {
                 own.cut(offset + 1);
-                own.batch.opened(Instant::now());
             }
         }
         for letter in dead_letters {
@@ -235,6 +233,10 @@ impl<O: Operator> Lane<O> {
         own.batch.note_arrival(run.timestamp_ms, rows);
         own.next = own.next.max(run.next);
         cut_replayed(own, own.next);
+        // Only now: every cut on the way, and every one while the run was held, took the age along.
+        if !own.batch.is_empty() {
+            own.batch.opened(run.read_at);
+        }
         if run.timestamp_ms >= 0 {
             own.last_timestamp_ms = run.timestamp_ms;
         }

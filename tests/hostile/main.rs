@@ -4,6 +4,7 @@
 mod case;
 mod json_suite;
 mod own;
+mod quiet;
 mod sizes;
 mod suite;
 #[path = "../support/mod.rs"]
