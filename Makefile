@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench lint clean
+.PHONY: help deps build demo test bench fuzz lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= sho
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
+	@fuzz/run.sh $(or $(SECONDS),1800)
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

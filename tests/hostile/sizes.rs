@@ -85,6 +85,11 @@ fn records_of_every_size() {
             row("page_url", &*large),
         ),
         Case::new(
+            "20 MiB of zero bytes",
+            vec![0; 20 << 20],
+            dead("invalid_json"),
+        ),
+        Case::new(
             "1 MiB of white space",
             format!("{}{}", " ".repeat(1 << 20), event("spaced", "")),
             row("event_id", "spaced"),
