@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench figures explore lint clean
+.PHONY: help deps build demo test bench figures explore fuzz lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 
 
 explore: ## Try every interleaving of the write protocol within larger bounds (minutes)
 	$(CARGO) test --release --lib progress::model -- --ignored --nocapture
+
+fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
+	@fuzz/run.sh $(or $(SECONDS),1800)
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

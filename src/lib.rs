@@ -29,6 +29,9 @@ mod crash;
 pub mod daemon;
 pub mod decode;
 pub mod exit;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod halt;
 pub mod http;
 mod lane;

@@ -68,12 +68,6 @@ impl OpenBatch {
         self.opened_at.get_or_insert(now);
     }
 
-    /// What was read left nothing behind: no interval runs.
-    pub(crate) fn not_opened(&mut self) {
-        debug_assert!(self.is_empty(), "a batch with rows has an age");
-        self.opened_at = None;
-    }
-
     /// When the first record since the last cut arrived.
     pub(crate) fn opened_at(&self) -> Option<Instant> {
         self.opened_at

@@ -30,7 +30,6 @@ impl<O: Operator> Lane<O> {
             let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
             if own.batch.is_empty() {
                 own.pass_gap();
-                own.batch.not_opened();
             } else if is_old || is_draining || own.has_reached_target() {
                 let to = own.next;
                 own.cut(to);

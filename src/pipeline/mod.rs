@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
+pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Pace;

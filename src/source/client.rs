@@ -87,7 +87,8 @@ pub(crate) fn producer_config(kafka: &Kafka, pipeline: &str) -> ClientConfig {
         .set("linger.ms", "5")
         // A record as large as the broker lets in comes back out with a few headers more.
         .set("message.max.bytes", "104857600")
-        .set("queue.buffering.max.kbytes", "16384");
+        // A single record must fit; how many are queued at once is the caller's to bound.
+        .set("queue.buffering.max.kbytes", "131072");
     config
 }
 

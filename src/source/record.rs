@@ -15,6 +15,9 @@ pub(crate) struct Chunk<'q> {
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'c> {
     message: &'c sys::rd_kafka_message_t,
+    /// librdkafka keeps the timestamp behind a message of its own; one that was made has it here.
+    #[cfg(any(test, fuzzing))]
+    made_timestamp_ms: Option<i64>,
 }
 
 impl<'q> Chunk<'q> {
@@ -31,7 +34,11 @@ impl<'q> Chunk<'q> {
         // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
         // destroyed only by our Drop, which the borrow of `self` outlasts.
         let message = unsafe { &*self.messages[index] };
-        Record { message }
+        Record {
+            message,
+            #[cfg(any(test, fuzzing))]
+            made_timestamp_ms: None,
+        }
     }
 
     /// Where the run of messages of one partition that begins at `start` ends.
@@ -98,6 +105,10 @@ impl<'c> Record<'c> {
 
     /// Milliseconds since the epoch; −1 where the broker has none.
     pub(crate) fn timestamp_ms(self) -> i64 {
+        #[cfg(any(test, fuzzing))]
+        if let Some(timestamp_ms) = self.made_timestamp_ms {
+            return timestamp_ms;
+        }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive; `kind` is written by the call.
         unsafe { sys::rd_kafka_message_timestamp(self.message, &mut kind) }
@@ -131,6 +142,55 @@ impl<'c> Record<'c> {
                 .to_string_lossy()
                 .into_owned();
             out.push((name, slice(value.cast(), size).map(<[u8]>::to_vec)));
+        }
+    }
+}
+
+/// A record that no broker sent. It has neither headers nor a topic's name.
+#[cfg(any(test, fuzzing))]
+#[derive(Debug)]
+pub(crate) struct MadeRecord<'b> {
+    message: sys::rd_kafka_message_t,
+    timestamp_ms: i64,
+    bytes: std::marker::PhantomData<&'b [u8]>,
+}
+
+#[cfg(any(test, fuzzing))]
+impl<'b> MadeRecord<'b> {
+    pub(crate) fn new(
+        key: Option<&'b [u8]>,
+        value: Option<&'b [u8]>,
+        timestamp_ms: i64,
+        offset: i64,
+    ) -> Self {
+        let start = |bytes: Option<&[u8]>| {
+            bytes.map_or(std::ptr::null_mut(), |bytes| {
+                bytes.as_ptr().cast_mut().cast()
+            })
+        };
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let message = sys::rd_kafka_message_t {
+            err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+            rkt: std::ptr::null_mut(),
+            partition: 0,
+            payload: start(value),
+            len: len(value),
+            key: start(key),
+            key_len: len(key),
+            offset,
+            _private: std::ptr::null_mut(),
+        };
+        MadeRecord {
+            message,
+            timestamp_ms,
+            bytes: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record {
+            message: &self.message,
+            made_timestamp_ms: Some(self.timestamp_ms),
         }
     }
 }

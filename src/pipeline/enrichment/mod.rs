@@ -89,6 +89,7 @@ struct Profiles {
 }
 
 /// What is kept for one partition.
+#[derive(Debug)]
 pub(crate) struct PartitionState {
     topic: Vec<u8>,
     partition: i32,
@@ -126,6 +127,14 @@ impl EnrichmentOperator {
             scratch: vec![],
             names_logged: 0,
         }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl EnrichmentOperator {
+    /// Rows of the chunk, and the bytes they take: what a refused record must leave as it is.
+    pub(crate) fn chunk_len(&self) -> (usize, usize) {
+        (self.rows.len(), self.heads.len())
     }
 }
 
