@@ -273,23 +273,28 @@ impl<O: Operator> Lane<O> {
         }))
     }
 
-    /// Asked only where the commit does not carry metadata of ours for this very table.
+    /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was
+    /// set back. Where the commit does not carry metadata of ours for this very table, any row counts.
     fn highest_written(
         &self,
         partition: &TopicPartition,
         offsets: &Offsets,
         table: &str,
     ) -> Result<Option<i64>, NotYet> {
-        let ours = offsets
-            .position
-            .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
-        if !self.shared.has_provenance || ours.is_some_and(|m| m.is_for_table(table)) {
+        let ours = offsets.position.and_then(|p| {
+            let metadata = Metadata::decode(&offsets.metadata, p).ok()??;
+            let end = metadata.cuts.last().copied().unwrap_or(p);
+            metadata.is_for_table(table).then_some(end)
+        });
+        let is_blind = self.pipeline.delivery == Delivery::AtLeastOnce && ours.is_some();
+        if !self.shared.has_provenance || is_blind {
             return Ok(None);
         }
+        let target = &self.sink.target().sql;
         let query = self
             .shared
             .client
-            .highest_offset(&self.sink.target().sql, partition);
+            .highest_offset(target, partition, ours.unwrap_or(0));
         self.runtime
             .block_on(query)
             .map_err(|e| self.not_looked_up(&e))
