@@ -7,11 +7,11 @@ use super::operator::Operator;
 use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX, Unnamed};
 use super::{Lane, Message};
 use crate::batch::SealedBatch;
-use crate::crash::crash_point;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::progress::insert::Attempts;
-use crate::progress::{Metadata, OwnershipId};
+use crate::progress::{Metadata, OwnershipId, Settlement};
 use crate::sink::{self, DeadLetter, Delivery, InsertError, Outcome, Stage, WriteJob};
 use crate::source::{CommitResult, fetch_record};
 
@@ -285,6 +285,14 @@ impl<O: Operator> Lane<O> {
         let own = &mut self.owned[index];
         let ownership = own.ledger.ownership();
         let range = job.claim.range();
+        if is_broken(Guarantee::Acknowledgement) {
+            let durable = true;
+            let _ = self.settlements.0.send(Settlement {
+                ownership,
+                range,
+                durable,
+            });
+        }
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
         let task = self.runtime.spawn(async move {
