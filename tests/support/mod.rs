@@ -347,9 +347,10 @@ pub fn event(number: u32, rest: &str) -> String {
     )
 }
 
-/// `streamweir` with a configuration.
+/// `streamweir` with a configuration: the one built beside this, or that of `STREAMWEIR_BIN`.
 pub fn command(config: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamweir"));
+    let built = env!("CARGO_BIN_EXE_streamweir");
+    let mut command = Command::new(std::env::var_os("STREAMWEIR_BIN").unwrap_or(built.into()));
     command.args(arguments).arg("--config").arg(config);
     command.env_remove("FAILPOINTS");
     command
