@@ -12,8 +12,10 @@ macro_rules! crash_point {
 pub(crate) use crash_point;
 
 /// Every crash point of the daemon, in the order a record meets them.
-pub const CRASH_POINTS: [&str; 12] = [
+pub const CRASH_POINTS: [&str; 17] = [
+    "before_restore",
     "after_assign",
+    "during_replay",
     "after_poll",
     "after_seal",
     "after_naming_commit",
@@ -22,6 +24,9 @@ pub const CRASH_POINTS: [&str; 12] = [
     "after_insert_acknowledged",
     "before_commit",
     "after_commit",
+    "before_snapshot",
+    "during_snapshot",
+    "after_snapshot",
     "before_revoke",
     "after_revoke",
     "before_leave",

@@ -68,6 +68,9 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
             )
         })?;
     }
+    // For the clients of object stores, which bring no provider of their own. Another one that was
+    // there first serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("streamweir-io")

@@ -16,6 +16,7 @@
 //! | [`table`] | columns, types and their RowBinary encoding |
 //! | `batch` | rows on their way to one insert |
 //! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
+//! | `state` | snapshots of what operators remember |
 //! | `progress` | ranges, claims, receipts, ledger: what may be committed |
 //! | [`observe`] | metrics, status board, logs |
 //! | [`http`] | metrics, health, status page, state as JSON |
@@ -40,6 +41,7 @@ mod progress;
 pub mod schema;
 mod sink;
 mod source;
+mod state;
 pub mod table;
 
 pub use crash::CRASH_POINTS;

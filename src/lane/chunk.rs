@@ -87,22 +87,17 @@ impl<O: Operator> Lane<O> {
         if own.revoking {
             return Ok(());
         }
-        // What was judged before it is batched still counts as read.
         let mut run = HeldRun {
             ownership: own.ledger.ownership(),
             partition: own.partition.clone(),
             offsets: vec![],
             dead_letters: vec![],
-            next: self
-                .reading
-                .get(&own.ledger.ownership())
-                .copied()
-                .unwrap_or(own.next),
+            next: own.seen_to,
             timestamp_ms: -1,
             leader_epoch: -1,
         };
         let stop_at = own.stop_at.unwrap_or(i64::MAX);
-        let (mut records, mut bytes) = (0u64, 0u64);
+        let (mut records, mut bytes, mut replayed) = (0u64, 0u64, 0u64);
         let mut is_out_of_range = false;
         for at in start..end {
             let record = chunk.get(at);
@@ -122,6 +117,16 @@ impl<O: Operator> Lane<O> {
                 // Seen before a seek, or left to a later run.
                 if offset >= stop_at {
                     run.next = run.next.max(stop_at);
+                }
+                continue;
+            }
+            if own.was_written(offset) {
+                crash_point!("during_replay");
+                replayed += 1;
+                run.next = offset + 1;
+                own.seen_to = run.next;
+                if !own.skip.contains(&offset) {
+                    self.operator.replay(&mut own.state, record);
                 }
                 continue;
             }
@@ -157,7 +162,8 @@ impl<O: Operator> Lane<O> {
         if records > 0 {
             own.batch.opened(now);
         }
-        self.reading.insert(run.ownership, run.next);
+        self.metrics.records_replayed.increment(replayed);
+        own.seen_to = run.next;
         let ownership = run.ownership;
         self.held.push(run);
         if is_out_of_range {
@@ -177,7 +183,6 @@ impl<O: Operator> Lane<O> {
             self.batch_run(run, row);
             row += rows;
         }
-        self.reading.clear();
         self.operator.clear(self.now_ms());
         self.metrics.lane_time(Stage::Encode, started.elapsed());
         self.shared.ratio.judge(self.pipeline.dead_letter.ratio_max).map_err(|seen| {

@@ -175,7 +175,6 @@ impl<O: Operator> Lane<O> {
     /// Forgets the held records and whatever was asked for them.
     pub(super) fn drop_held(&mut self) {
         self.held.clear();
-        self.reading.clear();
         if let Some(lookups) = &mut self.lookups {
             lookups.under_way = None;
             lookups.answer = None;

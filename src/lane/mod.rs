@@ -1,25 +1,26 @@
 //! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
-//! `rebalance` (partitions come and go), `chunk` (records are judged and batched), `lookups`,
-//! `writes` (ranges are cut, named, written, settled, committed), `stop` (drain, `--until`),
+//! `rebalance` (partitions come and go), `restore` (what their last owner knew), `chunk` (records are judged and batched), `lookups`,
+//! `writes` (ranges are cut, named, written, settled, committed), `keeping` (snapshots), `stop` (drain, `--until`),
 //! `report`. Nothing in the loop blocks for longer than a poll; whatever waits for another system
 //! runs as a task and answers through a channel.
 
 mod chunk;
 mod commit;
+mod keeping;
 mod lookups;
 mod operator;
 mod ownership;
 mod ratio;
 mod rebalance;
 mod report;
+mod restore;
 mod shared;
 mod start;
 mod stop;
 mod writes;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use self::chunk::HeldRun;
 use self::commit::Committer;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
-pub(crate) use self::operator::{Operator, Refusal};
+pub(crate) use self::operator::{Memory, Operator, Refusal};
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};
@@ -60,6 +61,7 @@ enum Message {
     Profiles(lookups::Answer),
     /// The record that the server refused, read again to be dead-lettered.
     Original(writes::Original),
+    Kept(keeping::Kept),
 }
 
 /// See the module.
@@ -82,8 +84,6 @@ pub(crate) struct Lane<O: Operator> {
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
     held: Vec<HeldRun>,
-    /// Next offsets of partitions whose records are held.
-    reading: HashMap<OwnershipId, i64>,
     committer: Committer,
     /// Whether a commit of ours was once read back as it was written.
     metadata_is_kept: bool,
@@ -130,7 +130,6 @@ impl<O: Operator> Lane<O> {
             assigning: None,
             revoking: None,
             held: vec![],
-            reading: HashMap::new(),
             committer: Committer::default(),
             metadata_is_kept: false,
             settlements: channel(),
@@ -186,6 +185,7 @@ impl<O: Operator> Lane<O> {
         self.cut_by_time(now);
         self.commit(now)?;
         self.write_named();
+        self.keep_state(now);
         self.try_let_go(now)?;
         self.report(now);
         self.is_still_wanted(now)

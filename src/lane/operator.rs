@@ -1,7 +1,10 @@
 //! What a pipeline kind does with records. The lane does everything else.
 
+use std::time::Duration;
+
 use crate::decode::Reject;
 use crate::lookup::Found;
+use crate::operator::Unreadable;
 use crate::sink::Stage;
 use crate::source::{Record, TopicPartition};
 
@@ -12,6 +15,15 @@ pub(crate) struct Refusal {
     pub(crate) reject: Reject,
 }
 
+/// What an operator remembers, and how far back it reaches.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    /// The rules by which state comes about: under others a snapshot means nothing.
+    pub(crate) fingerprint: String,
+    /// Records older than this leave no trace in the state.
+    pub(crate) horizon: Duration,
+}
+
 /// Decides about records one chunk at a time: every record is accepted into the chunk or refused,
 /// then what the chunk still needs is looked up, then its rows are taken out in order.
 pub(crate) trait Operator: Send + 'static {
@@ -20,6 +32,25 @@ pub(crate) trait Operator: Send + 'static {
 
     /// The state of a partition that was just given to us.
     fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;
+
+    /// What of a partition's state outlives its owner; `None`: there is nothing worth keeping.
+    fn memory(&self) -> Option<Memory>;
+
+    /// The state as bytes.
+    fn save(&self, state: &Self::Partition) -> Vec<u8>;
+
+    /// The state that [`Operator::save`] wrote under the same rules.
+    ///
+    /// # Errors
+    /// The bytes are not such a state.
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        saved: &[u8],
+    ) -> Result<Self::Partition, Unreadable>;
+
+    /// Judges a record whose row was made before, for what it does to the state alone.
+    fn replay(&mut self, state: &mut Self::Partition, record: Record<'_>);
 
     /// Decodes and judges one record and adds its row to the chunk.
     ///

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use super::keeping::Keeping;
+use super::restore::Restored;
 use super::start::Start;
 use crate::batch::{OpenBatch, SealedBatch};
 use crate::clock::BootTime;
@@ -40,8 +42,14 @@ pub(super) struct Ownership<S> {
     pub(super) state: S,
     pub(super) epoch: Epoch,
     pub(super) batch: OpenBatch,
-    /// Next offset to read.
+    /// Next offset to batch.
     pub(super) next: i64,
+    /// Next offset to judge: ahead of `next` by what the lane holds, behind it as long as records
+    /// whose rows were made before are replayed into the state.
+    pub(super) seen_to: i64,
+    pub(super) keeping: Keeping,
+    /// Records below this are replayed silently.
+    silent_to: i64,
     /// `--until`: records from here on are left to a later run.
     pub(super) stop_at: Option<i64>,
     /// Nothing more is fetched: the target is reached.
@@ -80,7 +88,8 @@ pub(super) struct Ownership<S> {
 pub(super) struct Beginning<S> {
     pub(super) id: OwnershipId,
     pub(super) partition: TopicPartition,
-    pub(super) state: S,
+    pub(super) restored: Restored<S>,
+    pub(super) snapshot_interval: Duration,
     pub(super) start: Start,
     pub(super) topic_id: String,
     pub(super) table: String,
@@ -97,7 +106,7 @@ impl<S> Ownership<S> {
         let Beginning {
             id,
             partition,
-            state,
+            restored,
             start,
             topic_id,
             table,
@@ -105,12 +114,16 @@ impl<S> Ownership<S> {
             stop_at,
             ..
         } = beginning;
+        let restored_from = restored.is_from_snapshot.then_some(restored.seen_to);
         // An epoch of our own makes the metadata worth a first commit of its own.
         let fresh = start.epoch.is_none();
         Ownership {
             ledger: Ledger::new(id, start.position, beginning.settlements),
             partition,
-            state,
+            state: restored.state,
+            seen_to: restored.seen_to,
+            silent_to: start.read_from,
+            keeping: Keeping::new(restored_from, beginning.snapshot_interval),
             epoch: start.epoch.unwrap_or_else(|| Epoch(rand::random())),
             batch: OpenBatch::new(),
             next: start.read_from,
@@ -206,6 +219,20 @@ impl<S> Ownership<S> {
     /// Whether it holds anything that is not durable and committed yet.
     pub(super) fn is_clean(&self) -> bool {
         self.batch.is_empty() && self.ledger.open_count() == 0 && !self.has_news()
+    }
+
+    /// Whether records that were written before are still being replayed into the state.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.seen_to < self.silent_to
+    }
+
+    /// Whether the row of this offset was made before; the next one may lie behind a gap.
+    pub(super) fn was_written(&self, offset: i64) -> bool {
+        offset < self.silent_to
+    }
+
+    pub(super) fn topic_id(&self) -> &str {
+        &self.topic_id
     }
 
     /// Whether the `--until` target is reached by reading.

@@ -7,6 +7,7 @@ use super::Lane;
 use super::chunk::cut_replayed;
 use super::operator::Operator;
 use super::ownership::{Beginning, Ownership};
+use super::restore::{NotRestored, Past};
 use super::start::{self, Facts, SeenBefore};
 use crate::config::Delivery;
 use crate::crash::crash_point;
@@ -43,6 +44,15 @@ enum NotYet {
 impl From<Halt> for NotYet {
     fn from(halt: Halt) -> Self {
         NotYet::Never(halt)
+    }
+}
+
+impl From<NotRestored> for NotYet {
+    fn from(reason: NotRestored) -> Self {
+        match reason {
+            NotRestored::Later(why) => NotYet::Later(why),
+            NotRestored::Never(halt) => NotYet::Never(halt),
+        }
     }
 }
 
@@ -163,7 +173,7 @@ impl<O: Operator> Lane<O> {
         let (again, fresh): (Vec<_>, Vec<_>) = owned.into_iter().partition(is_again);
         let positions: Vec<_> = fresh
             .iter()
-            .map(|o| (o.partition.clone(), o.next))
+            .map(|o| (o.partition.clone(), o.seen_to))
             .collect();
         self.keep_positions();
         if let Err(error) = self.consumer().assign(&positions) {
@@ -171,7 +181,7 @@ impl<O: Operator> Lane<O> {
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
         }
         for own in again {
-            match self.consumer().seek(&own.partition, own.next) {
+            match self.consumer().seek(&own.partition, own.seen_to) {
                 Ok(()) => self.owned.push(own),
                 Err(error) => {
                     tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
@@ -241,6 +251,14 @@ impl<O: Operator> Lane<O> {
         tracing::info!(
             %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
         );
+        let restored = self.restore(Past {
+            partition,
+            topic_id: &topic_id,
+            start: &start,
+            log_start: log.0,
+            is_first_start: offsets.position.is_none(),
+            is_our_commit: !offsets.metadata.is_empty(),
+        })?;
         self.next_ownership += 1;
         let targets = self.shared.targets.as_ref();
         // A partition made after `--until` was resolved is wholly left to a later run.
@@ -250,7 +268,8 @@ impl<O: Operator> Lane<O> {
         };
         Ok(Ownership::new(Beginning {
             id: OwnershipId(self.next_ownership),
-            state: self.operator.begin(partition),
+            restored,
+            snapshot_interval: self.shared.state.interval,
             start,
             topic_id,
             table,
@@ -389,11 +408,11 @@ impl<O: Operator> Lane<O> {
 
     /// Partitions that stay are read on where the lane stands, whatever the client believes.
     fn keep_positions(&self) {
-        let next = |o: &Ownership<O::Partition>| {
-            let held = self.reading.get(&o.ledger.ownership());
-            (o.partition.clone(), held.copied().unwrap_or(o.next))
-        };
-        let kept: Vec<_> = self.owned.iter().map(next).collect();
+        let kept: Vec<_> = self
+            .owned
+            .iter()
+            .map(|o| (o.partition.clone(), o.seen_to))
+            .collect();
         if let Err(error) = self.consumer().keep_positions(&kept) {
             tracing::warn!(pipeline = self.pipeline.name, %error, "positions not kept");
         }
@@ -426,7 +445,9 @@ impl<O: Operator> Lane<O> {
         let Some(revoking) = &self.revoking else {
             return Ok(());
         };
-        let is_settled = |o: &Ownership<O::Partition>| o.ranges_open() == 0 && !o.has_news();
+        let is_settled = |o: &Ownership<O::Partition>| {
+            o.ranges_open() == 0 && !o.has_news() && !self.leaves_state(o)
+        };
         let waits = !revoking.lost
             && now < revoking.deadline
             && self.owned.iter().any(|o| o.revoking && !is_settled(o));

@@ -10,12 +10,13 @@ use super::DeadLetterRatio;
 use super::lookups::LookupAccess;
 use super::operator::Operator;
 use crate::batch::Pace;
-use crate::config::Pipeline;
+use crate::config::{Pipeline, State};
 use crate::memory::MemoryBudget;
 use crate::observe::board::{LaneBoard, PipelineBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{ClickHouseClient, Sink};
 use crate::source::{Consumer, TopicPartition};
+use crate::state::SnapshotStore;
 
 /// What one lane is made of.
 pub(crate) struct LaneParts<O: Operator> {
@@ -49,6 +50,8 @@ pub(crate) struct PipelineShared {
     /// How long calls to Kafka may take that the lane waits for.
     pub(crate) kafka_timeout: Duration,
     pub(crate) was_stretched: AtomicBool,
+    pub(crate) snapshots: SnapshotStore,
+    pub(crate) state: State,
 }
 
 impl PipelineShared {

@@ -26,7 +26,9 @@ impl<O: Operator> Lane<O> {
             return Ok(true);
         }
         self.stop_fetching_reached();
-        let is_done = |o: &Ownership<O::Partition>| o.has_reached_target() && o.is_clean();
+        let is_done = |o: &Ownership<O::Partition>| {
+            o.has_reached_target() && o.is_clean() && !self.leaves_state(o)
+        };
         // Offsets that are past every target may be past the log too: each partition is begun by
         // somebody, who looks, before the group's commits are believed.
         let is_idle = self.board.has_joined()
@@ -50,7 +52,10 @@ impl<O: Operator> Lane<O> {
     fn is_drained(&self) -> bool {
         // A predecessor's range that was not read to its end stays named for the next start.
         let is_done = |o: &Ownership<O::Partition>| {
-            o.ranges_open() == 0 && !o.has_news() && (o.batch.is_empty() || o.is_replaying())
+            o.ranges_open() == 0
+                && !o.has_news()
+                && (o.batch.is_empty() || o.is_replaying())
+                && !self.leaves_state(o)
         };
         self.owned.iter().all(is_done) && !self.committer.is_in_flight()
     }

@@ -311,6 +311,7 @@ impl<O: Operator> Lane<O> {
                     self.write_ended(ownership, outcome)?;
                 }
                 Message::Original(original) => self.refused_record_read(original)?,
+                Message::Kept(kept) => self.snapshot_ended(kept),
             }
         }
         self.split_waiting();

@@ -3,11 +3,15 @@
 //! Contract §6.1: sessions are judged in offset order; intervals are closed (a gap of exactly the
 //! timeout still extends, a watermark of exactly `last + timeout` keeps the session).
 
+mod saved;
+
 use std::hash::BuildHasher as _;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+pub(crate) use self::saved::Unreadable;
 
 /// When a session ends. All in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +54,8 @@ struct Session {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     rules: SessionRules,
+    /// Of the hashers: a snapshot's hashes mean nothing without it.
+    seed: u64,
     hashers: [FixedState; 2],
     known: HashMap<u128, Session, foldhash::fast::RandomState>,
     /// Bytes behind the distinct sets.
@@ -61,6 +67,7 @@ impl Sessions {
     pub(crate) fn new(rules: SessionRules, seed: u64) -> Self {
         Sessions {
             rules,
+            seed,
             hashers: [FixedState::with_seed(seed), FixedState::with_seed(!seed)],
             known: HashMap::default(),
             distinct_bytes: 0,

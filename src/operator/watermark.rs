@@ -24,6 +24,11 @@ impl Watermark {
         Some(self.largest_ms?.saturating_sub(self.delay_ms))
     }
 
+    /// The largest event time so far, which is all that a snapshot needs of it.
+    pub(crate) fn largest_ms(&self) -> Option<i64> {
+        self.largest_ms
+    }
+
     pub(crate) fn observe(&mut self, event_time_ms: i64) {
         self.largest_ms = Some(
             self.largest_ms

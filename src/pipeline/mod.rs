@@ -12,7 +12,7 @@ use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Pace;
-use crate::config::{Delivery, Encoding, Enrichment, Kind, Pipeline, Service};
+use crate::config::{Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State};
 use crate::halt::Halt;
 use crate::lane::{DeadLetterRatio, Lane, LaneParts, LookupAccess, PipelineShared, Stop};
 use crate::lookup::{ProfileReader, Source};
@@ -23,6 +23,7 @@ use crate::sink::{
     ClickHouseClient, DeadLetterProducer, Sink, SinkParts, TableInfo, Target, quote_name,
 };
 use crate::source::{ClientSettings, Consumer, consumer_config};
+use crate::state::SnapshotStore;
 
 /// Longest that a lane waits for one answer of Kafka's before it does something else.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,6 +115,8 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         targets,
         kafka_timeout: KAFKA_TIMEOUT,
         was_stretched: AtomicBool::new(false),
+        snapshots: snapshots(environment, &config.state)?,
+        state: config.state.clone(),
     });
     let settings = Settings {
         watermark_delay: config.watermark_delay,
@@ -127,6 +130,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     if !environment.stop.is_draining() {
         board.set_state(PipelineState::Running, None);
     }
+    let memory = enrichment::memory(config, &plan);
     let lanes = consumers.into_iter().zip(0..).map(|(consumer, number)| {
         let max_poll_interval = pipeline.kafka.max_poll_interval();
         Lane::new(LaneParts {
@@ -138,7 +142,12 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
             stop: environment.stop.clone(),
             number,
             consumer,
-            operator: EnrichmentOperator::new(plan.clone(), settings, metrics.clone()),
+            operator: EnrichmentOperator::new(
+                plan.clone(),
+                settings,
+                memory.clone(),
+                metrics.clone(),
+            ),
             lookup: lookup.clone(),
         })
     });
@@ -253,6 +262,19 @@ fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
         sql,
         replicated: table.is_replicated(),
     }
+}
+
+fn snapshots(environment: &Environment, config: &State) -> Result<SnapshotStore, Halt> {
+    let pipeline = &environment.pipeline.name;
+    let directory = environment
+        .service
+        .state_dir
+        .join(pipeline)
+        .join("snapshots");
+    // Clients of object stores begin tasks of their own.
+    let _entered = environment.runtime.enter();
+    SnapshotStore::open(&config.url, &directory, pipeline)
+        .map_err(|error| Halt::new("state_store", error.to_string()))
 }
 
 fn has_provenance(table: &TableInfo) -> bool {

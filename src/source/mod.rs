@@ -14,7 +14,7 @@ mod topics;
 pub(crate) use client::{ClientSettings, admin_client, consumer_config, producer_config};
 pub(crate) use consumer::{Consumer, Offsets, PartitionCommit};
 pub(crate) use context::{CommitResult, Event};
-pub(crate) use fetch::fetch_record;
+pub(crate) use fetch::{fetch_record, record_before};
 pub(crate) use record::{Chunk, Record};
 pub(crate) use topics::topic_id;
 

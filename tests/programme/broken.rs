@@ -6,7 +6,7 @@ use sandbox::wait;
 use super::members::let_an_insert_come_late;
 use super::network::Faulty;
 use super::{Run, Trial};
-use crate::support::proof::{Demands, assert_exactly_once, exactly_once};
+use crate::support::proof::{Profiles, assert_exactly_once, exactly_once};
 use crate::support::traffic::Traffic;
 use crate::support::{Job, PATIENCE};
 
@@ -124,7 +124,7 @@ fn rows(run: &mut Run) {
     let produced = traffic.finish();
     job.wait_for_commits_to_end();
     daemon.stop();
-    let counts = assert_exactly_once(&job, produced, Demands::ONE_PROCESS);
+    let counts = assert_exactly_once(&job, produced, Profiles::AsInRedis);
     run.add(counts);
     for (sql, words) in SPOILT {
         spoil(&job, produced, sql, words);
@@ -142,7 +142,7 @@ fn spoil(job: &Job, produced: u64, sql: &str, words: &str) {
         ""
     };
     job.query(&format!("{sql}{settings}"));
-    let noticed = exactly_once(job, produced, Demands::ONE_PROCESS).expect_err(words);
+    let noticed = exactly_once(job, produced, Profiles::AsInRedis).expect_err(words);
     assert!(
         noticed.contains(words) && noticed.contains("(1, 7)"),
         "{words}: {noticed}"

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use rand::Rng as _;
 
 use super::{Run, Trial};
-use crate::support::proof::Demands;
 use crate::support::traffic::Traffic;
 
 const PARTITIONS: i32 = 3;
@@ -63,5 +62,5 @@ fn jumps(run: &mut Run) {
     let produced = traffic.finish();
     job.wait_for_commits_to_end();
     daemon.stop();
-    run.prove_with(&job, produced, Demands::ONE_PROCESS);
+    run.prove(&job, produced);
 }

@@ -25,7 +25,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::support::Job;
-use crate::support::proof::{self, Counts, Demands};
+use crate::support::proof::{self, Counts, Profiles};
 
 /// One fault, met a number of times, and the proof afterwards.
 pub struct Trial {
@@ -81,16 +81,16 @@ impl Trial {
 impl Run {
     /// A job for it.
     fn job(&self, partitions: i32) -> Job {
-        Job::small_batches(&self.name, partitions)
+        prepared(Job::new(&self.name), partitions)
     }
 
-    /// Every record arrived once, whoever died and took over.
+    /// Every record arrived once and as it should, whoever died and took over.
     fn prove(&mut self, job: &Job, produced: u64) {
-        self.prove_with(job, produced, Demands::ALL);
+        self.prove_with(job, produced, Profiles::AsInRedis);
     }
 
-    fn prove_with(&mut self, job: &Job, produced: u64, demands: Demands) {
-        let counts = proof::assert_exactly_once(job, produced, demands);
+    fn prove_with(&mut self, job: &Job, produced: u64, profiles: Profiles) {
+        let counts = proof::assert_exactly_once(job, produced, profiles);
         self.add(counts);
     }
 
@@ -102,7 +102,7 @@ impl Run {
 
     /// A guarantee was broken on purpose: the proof must say so, in these words.
     fn prove_noticed(&mut self, job: &Job, produced: u64, words: &str) {
-        match proof::exactly_once(job, produced, Demands::ALL) {
+        match proof::exactly_once(job, produced, Profiles::AsInRedis) {
             Ok(_) => panic!("{}: nothing was noticed", self.name),
             Err(violation) => {
                 assert!(violation.contains(words), "{words}: {violation}");
@@ -116,6 +116,16 @@ impl Run {
         eprintln!("{}: skipped: {why}", self.name);
         self.result = format!("skipped: {why}");
     }
+}
+
+/// Gives a job small batches and short sessions, its tables, its profiles and its topic.
+fn prepared(mut job: Job, partitions: i32) -> Job {
+    job.set_small_batches();
+    job.set_short_sessions();
+    job.apply_schema();
+    job.load_profiles();
+    job.create_topic(partitions);
+    job
 }
 
 /// Every trial, in the order of the table.

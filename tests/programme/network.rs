@@ -5,7 +5,6 @@ use std::time::Duration;
 use sandbox::fault::{Fault, Injection, Matcher, Proxy};
 
 use super::{Run, Trial};
-use crate::support::proof::Demands;
 use crate::support::traffic::Traffic;
 use crate::support::{Daemon, Job, PATIENCE};
 
@@ -91,7 +90,7 @@ impl Faulty {
 
     fn prove(self, run: &mut Run) {
         let (job, produced) = self.end();
-        run.prove_with(&job, produced, Demands::ONE_PROCESS);
+        run.prove(&job, produced);
     }
 }
 

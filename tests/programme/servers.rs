@@ -7,8 +7,8 @@ use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::kafka::{Kafka, KafkaOptions};
 use sandbox::redis::Redis;
 
-use super::{Run, Trial};
-use crate::support::proof::Demands;
+use super::{Run, Trial, prepared};
+use crate::support::proof::Profiles;
 use crate::support::traffic::Traffic;
 use crate::support::{Daemon, Job, PATIENCE};
 
@@ -51,16 +51,13 @@ pub(super) fn trials() -> Vec<Trial> {
 fn clickhouse_killed(run: &mut Run) {
     let clickhouse = ClickHouse::start().expect("an engine");
     let mut job = Job::new(&run.name);
-    job.set_small_batches();
     job.clickhouse_url = clickhouse.url();
     let proxy = Proxy::start(&clickhouse.url()).expect("a proxy");
     job.set("clickhouse.url", proxy.url());
     // The wait for an insert that may still be running is as long as these two.
     job.set("clickhouse.insert_lease", "2s");
     job.set("clickhouse.insert_timeout", "2s");
-    job.apply_schema();
-    job.load_profiles();
-    job.create_topic(PARTITIONS);
+    let job = prepared(job, PARTITIONS);
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
     for _ in 0..run.times {
@@ -74,18 +71,15 @@ fn clickhouse_killed(run: &mut Run) {
         std::thread::sleep(Duration::from_millis(500));
         clickhouse.restart().expect("the engine comes back");
     }
-    finish(run, &job, &daemon, traffic, Demands::ONE_PROCESS);
+    finish(run, &job, &daemon, traffic);
 }
 
 fn broker_restarted(run: &mut Run) {
     let kafka = Kafka::start(KafkaOptions::default()).expect("a broker");
     let mut job = Job::new(&run.name);
-    job.set_small_batches();
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
-    job.apply_schema();
-    job.load_profiles();
-    job.create_topic(PARTITIONS);
+    let job = prepared(job, PARTITIONS);
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
     for number in 0..run.times {
@@ -97,29 +91,24 @@ fn broker_restarted(run: &mut Run) {
         }
         kafka.restart().expect("the broker comes back");
     }
-    // A group that lost its coordinator may have moved the partitions.
-    finish(run, &job, &daemon, traffic, Demands::ALL);
+    finish(run, &job, &daemon, traffic);
 }
 
-fn finish(run: &mut Run, job: &Job, daemon: &Daemon, traffic: Traffic, demands: Demands) {
+fn finish(run: &mut Run, job: &Job, daemon: &Daemon, traffic: Traffic) {
     job.wait_for_more_rows(1_000);
     let produced = traffic.finish();
     job.wait_for_commits_to_end();
     daemon.stop();
-    run.prove_with(job, produced, demands);
+    run.prove(job, produced);
 }
 
 fn redis_away(run: &mut Run) {
-    let (job, _) = with_redis_standing_still(run, "wait", Demands::ONE_PROCESS);
+    let (job, _) = with_redis_standing_still(run, "wait", Profiles::AsInRedis);
     assert_eq!(without_answer(&job), 0);
 }
 
 fn redis_defaults(run: &mut Run) {
-    let demands = Demands {
-        profiles: false,
-        ..Demands::ONE_PROCESS
-    };
-    let (job, metrics) = with_redis_standing_still(run, "use_defaults", demands);
+    let (job, metrics) = with_redis_standing_still(run, "use_defaults", Profiles::OrDefaults);
     assert!(without_answer(&job) > 0, "redis was never missed");
     assert!(unavailable_lookups(&metrics) > 0.0, "{metrics}");
 }
@@ -128,12 +117,12 @@ fn redis_defaults(run: &mut Run) {
 fn with_redis_standing_still(
     run: &mut Run,
     on_unavailable: &str,
-    demands: Demands,
+    profiles: Profiles,
 ) -> (Job, String) {
     let redis = Redis::start().expect("redis");
-    let mut job = run.job(PARTITIONS);
+    let mut job = Job::new(&run.name);
     job.set("redis.url", redis.url());
-    job.load_profiles();
+    let mut job = prepared(job, PARTITIONS);
     job.set("pipeline.lookup.on_unavailable", on_unavailable);
     // Every event asks again.
     job.set("pipeline.lookup.cache_ttl", "1ms");
@@ -148,7 +137,7 @@ fn with_redis_standing_still(
     job.wait_for_commits_to_end();
     let (_, metrics) = daemon.get("/metrics").expect("metrics");
     daemon.stop();
-    run.prove_with(&job, produced, demands);
+    run.prove_with(&job, produced, profiles);
     (job, metrics)
 }
 

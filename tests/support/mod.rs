@@ -214,6 +214,14 @@ impl Job {
         assert!(status.success(), "{status}: {}", daemon.log());
     }
 
+    /// Removes every snapshot.
+    pub fn forget_snapshots(&self) {
+        let directory = self.directory.path().join("state/clickstream/snapshots");
+        if directory.exists() {
+            std::fs::remove_dir_all(directory).expect("removed");
+        }
+    }
+
     /// Runs until it ends by itself; its exit code and its log.
     pub fn run_to_code(&self, instance: &str, arguments: &[&str]) -> (i32, String) {
         let daemon = self.start(instance, arguments, "");

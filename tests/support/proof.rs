@@ -19,29 +19,12 @@ const PROFILES_AT_ONCE: usize = 1_000;
 /// Partition and offset of a record.
 type Place = (i32, i64);
 
-/// What must hold of the rows besides that each is there once.
-#[derive(Debug, Clone, Copy)]
-pub struct Demands {
-    /// Session columns are those of an undisturbed run.
-    pub sessions: bool,
-    /// Profiles are those in Redis. Otherwise an event may have the defaults instead.
-    pub profiles: bool,
-}
-
-/// Whether sessions outlive the process that counts them.
-const SESSIONS_ARE_KEPT: bool = false;
-
-impl Demands {
-    /// For runs in which processes die and partitions move.
-    pub const ALL: Demands = Demands {
-        sessions: SESSIONS_ARE_KEPT,
-        profiles: true,
-    };
-    /// For runs in which one process lives through everything.
-    pub const ONE_PROCESS: Demands = Demands {
-        sessions: true,
-        profiles: true,
-    };
+/// Which profiles the rows may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profiles {
+    AsInRedis,
+    /// Those in Redis, or the defaults.
+    OrDefaults,
 }
 
 /// What was looked at.
@@ -80,15 +63,15 @@ struct Expected {
 
 /// Every one of the `produced` records is one row or a dead letter, nothing else is in the table,
 /// and everything is committed.
-pub fn assert_exactly_once(job: &Job, produced: u64, demands: Demands) -> Counts {
-    let counts = exactly_once(job, produced, demands)
+pub fn assert_exactly_once(job: &Job, produced: u64, profiles: Profiles) -> Counts {
+    let counts = exactly_once(job, produced, profiles)
         .unwrap_or_else(|violation| panic!("{}: {violation}", job.topic));
     job.assert_committed_to_end();
     counts
 }
 
 /// See [`assert_exactly_once`]; the error tells what is wrong with the rows and dead letters.
-pub fn exactly_once(job: &Job, produced: u64, demands: Demands) -> Result<Counts, String> {
+pub fn exactly_once(job: &Job, produced: u64, profiles: Profiles) -> Result<Counts, String> {
     let records = topic::read_all(job.bootstrap(), &job.topic).expect("the topic is readable");
     if records.len() as u64 != produced {
         return Err(format!(
@@ -118,13 +101,11 @@ pub fn exactly_once(job: &Job, produced: u64, demands: Demands) -> Result<Counts
     })?;
     let defaults = Profile::defaults();
     differing("profile not that in redis", pairs(), |e, f| {
-        e.profile == f.profile || !demands.profiles && f.profile == defaults
+        e.profile == f.profile || profiles == Profiles::OrDefaults && f.profile == defaults
     })?;
-    if demands.sessions {
-        differing("session not that of an undisturbed run", pairs(), |e, f| {
-            e.session == f.session
-        })?;
-    }
+    differing("session not that of an undisturbed run", pairs(), |e, f| {
+        e.session == f.session
+    })?;
     let letter_pairs = letters
         .iter()
         .map(|(place, letter)| (place, &expected.letters[place], letter));

@@ -32,13 +32,12 @@ pub struct Traffic {
 }
 
 impl Job {
-    /// A job whose batches and sessions are small and whose group soon misses a member that is
-    /// gone; its tables, its profiles and its topic are there.
+    /// A job whose batches are small and whose group soon misses a member that is gone; its tables
+    /// and its topic are there.
     pub fn small_batches(name: &str, partitions: i32) -> Job {
         let mut job = Job::new(name);
         job.set_small_batches();
         job.apply_schema();
-        job.load_profiles();
         job.create_topic(partitions);
         job
     }
@@ -46,11 +45,16 @@ impl Job {
     pub fn set_small_batches(&mut self) {
         self.set("pipeline.batch.rows_max", 200);
         self.set("pipeline.batch.flush_interval", "100ms");
+        self.set("kafka.properties.session.timeout.ms", 2_000);
+        self.set("kafka.properties.heartbeat.interval.ms", 300);
+        self.set("pipeline.state.interval", "1s");
+    }
+
+    /// Sessions of some users end while a test runs.
+    pub fn set_short_sessions(&mut self) {
         self.set("pipeline.session.timeout", "3s");
         self.set("pipeline.session.duration_max", "24h");
         self.set("pipeline.watermark_delay", "1s");
-        self.set("kafka.properties.session.timeout.ms", 2_000);
-        self.set("kafka.properties.heartbeat.interval.ms", 300);
     }
 
     /// Puts the users' profiles where the configuration looks for them.

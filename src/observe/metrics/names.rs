@@ -25,6 +25,7 @@ pub(super) const LOOKUPS_TOTAL: &str = "streamweir_lookups_total";
 pub(super) const LOOKUP_SECONDS: &str = "streamweir_lookup_seconds";
 pub(super) const WATERMARK_TIMESTAMP_SECONDS: &str = "streamweir_watermark_timestamp_seconds";
 pub(super) const STATE_BYTES: &str = "streamweir_state_bytes";
+pub(super) const RECORDS_REPLAYED_TOTAL: &str = "streamweir_records_replayed_total";
 pub(super) const CHECKPOINT_SECONDS: &str = "streamweir_checkpoint_seconds";
 pub(super) const REBALANCES_TOTAL: &str = "streamweir_rebalances_total";
 pub(super) const PAUSED_SECONDS_TOTAL: &str = "streamweir_paused_seconds_total";
@@ -242,6 +243,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Bytes,
         "Memory that operator state holds",
+    ),
+    metric(
+        RECORDS_REPLAYED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Records read again to rebuild state, whose rows were written before",
     ),
     metric(
         CHECKPOINT_SECONDS,

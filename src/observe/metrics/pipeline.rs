@@ -68,6 +68,8 @@ pub struct PipelineMetrics {
     pub records_consumed: Counter,
     /// Key and value bytes read from Kafka.
     pub bytes_consumed: Counter,
+    /// Records read again for the state's sake alone.
+    pub records_replayed: Counter,
     /// Rows whose write was acknowledged.
     pub rows_written: Counter,
     /// Seconds from Kafka timestamp to acknowledgement, one sample a chunk.
@@ -108,6 +110,7 @@ impl PipelineMetrics {
         Self {
             records_consumed: counter!(RECORDS_CONSUMED_TOTAL, "pipeline" => p()),
             bytes_consumed: counter!(BYTES_CONSUMED_TOTAL, "pipeline" => p()),
+            records_replayed: counter!(RECORDS_REPLAYED_TOTAL, "pipeline" => p()),
             rows_written: counter!(ROWS_WRITTEN_TOTAL, "pipeline" => p()),
             freshness: histogram!(FRESHNESS_SECONDS, "pipeline" => p()),
             batch_rows: histogram!(BATCH_ROWS, "pipeline" => p()),

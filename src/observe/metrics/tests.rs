@@ -72,6 +72,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
     let others = [
         "records_consumed_total{pipeline}",
         "bytes_consumed_total{pipeline}",
+        "records_replayed_total{pipeline}",
         "rows_written_total{pipeline}",
         "dead_letters_total{pipeline,reason}",
         "records_dropped_total{pipeline,reason}",

@@ -4,6 +4,7 @@
 //! and its profile is looked up with those of the rest of the chunk; then the row is complete. The
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
+mod memory;
 mod plan;
 mod profile;
 mod row;
@@ -13,15 +14,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::memory::memory;
 pub(crate) use self::plan::{PROVENANCE, RowPlan};
 use self::profile::ProfileEncoder;
 use self::row::Row;
 use crate::decode::Reject;
 use crate::decode::json::Scanner;
-use crate::lane::{Operator, Refusal};
+use crate::lane::{Memory, Operator, Refusal};
 use crate::lookup::{Found, ProfileCache, SlotId};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
-use crate::operator::{Sessions, Watermark};
+use crate::operator::{Sessions, Unreadable, Watermark};
 use crate::sink::Stage;
 use crate::source::{Record, TopicPartition};
 use crate::table::append_length;
@@ -30,6 +32,7 @@ use crate::table::append_length;
 pub(crate) struct EnrichmentOperator {
     plan: Arc<RowPlan>,
     settings: Settings,
+    memory: Option<Memory>,
     scanner: Scanner,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
@@ -94,7 +97,12 @@ pub(crate) struct PartitionState {
 }
 
 impl EnrichmentOperator {
-    pub(crate) fn new(plan: Arc<RowPlan>, settings: Settings, metrics: PipelineMetrics) -> Self {
+    pub(crate) fn new(
+        plan: Arc<RowPlan>,
+        settings: Settings,
+        memory: Option<Memory>,
+        metrics: PipelineMetrics,
+    ) -> Self {
         let profiles = plan.profile.as_ref().map(|profile| Profiles {
             cache: ProfileCache::new(settings.cache_bytes_max, settings.cache_ttl_ms),
             encoder: profile.encoder(),
@@ -109,6 +117,7 @@ impl EnrichmentOperator {
             scanner: Scanner::new(plan.paths.clone()),
             plan,
             settings,
+            memory,
             profiles,
             metrics,
             heads: vec![],
@@ -133,6 +142,34 @@ impl Operator for EnrichmentOperator {
             partition: partition.partition,
             watermark: Watermark::new(self.settings.watermark_delay),
             sessions: rules.map(|rules| Sessions::new(rules, rand::random())),
+        }
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.memory.clone()
+    }
+
+    fn save(&self, state: &PartitionState) -> Vec<u8> {
+        state.save()
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        self.restored(partition, saved)
+    }
+
+    fn replay(&mut self, state: &mut PartitionState, record: Record<'_>) {
+        let (heads, rows) = (self.heads.len(), self.rows.len());
+        let keys = self.profiles.as_ref().map_or(0, |p| p.keys.len());
+        // A refusal was one before, and its dead letter is written.
+        let _ = self.accept(state, record);
+        self.heads.truncate(heads);
+        self.rows.truncate(rows);
+        if let Some(profiles) = &mut self.profiles {
+            profiles.keys.truncate(keys);
         }
     }
 

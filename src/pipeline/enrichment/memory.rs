@@ -1,0 +1,78 @@
+//! What outlives a partition's owner: its watermark and its sessions.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::plan::{Field, RowPlan};
+use super::{EnrichmentOperator, PartitionState};
+use crate::config::Enrichment;
+use crate::lane::{Memory, Operator as _};
+use crate::operator::{Sessions, Unreadable};
+use crate::source::TopicPartition;
+
+/// What the sessions of this pipeline depend on; `None` without sessions.
+pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
+    let (session, planned) = (config.session.as_ref()?, plan.session.as_ref()?);
+    // Every value that decides what a session is, and the types by which values are told apart.
+    let mut rules = format!(
+        "sessions 1\ntimeout {}\nduration_max {}\nwatermark_delay {}\ntimestamp_ahead_max {}\n",
+        session.timeout.as_millis(),
+        session.duration_max.as_millis(),
+        config.watermark_delay.as_millis(),
+        config.timestamp_ahead_max.as_millis(),
+    );
+    let mut field = |role: &str, name: &str, field: &Field| {
+        let kind = match field {
+            Field::Column(index) => plan.event_columns[*index].column().column_type.to_string(),
+            Field::Slot(_) => "JSON".to_owned(),
+        };
+        writeln!(rules, "{role} {name} {kind}").expect("memory takes every text");
+    };
+    field("time", &config.time_field, &plan.time);
+    field("key", &session.key_field, &planned.key);
+    if let (Some(name), Some(distinct)) = (&session.distinct_field, &planned.distinct) {
+        field("distinct", name, distinct);
+    }
+    for ((name, value), (planned, _)) in session.distinct_where.iter().zip(&planned.distinct_where)
+    {
+        field(&format!("where {value:?}"), name, planned);
+    }
+    let horizon = session.duration_max
+        + session.timeout
+        + config.watermark_delay
+        + config.timestamp_ahead_max;
+    Some(Memory {
+        fingerprint: format!("{:x}", Sha256::digest(rules)),
+        horizon,
+    })
+}
+
+impl PartitionState {
+    pub(super) fn save(&self) -> Vec<u8> {
+        let largest_ms = self.watermark.largest_ms();
+        let saved = postcard::to_stdvec(&largest_ms).expect("plain values are encodable");
+        match &self.sessions {
+            Some(sessions) => sessions.save(saved),
+            None => saved,
+        }
+    }
+}
+
+impl EnrichmentOperator {
+    pub(super) fn restored(
+        &mut self,
+        partition: &TopicPartition,
+        saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        let mut state = self.begin(partition);
+        let (largest_ms, sessions) = postcard::take_from_bytes::<Option<i64>>(saved)?;
+        if let Some(largest_ms) = largest_ms {
+            state.watermark.observe(largest_ms);
+        }
+        if let Some(planned) = &self.plan.session {
+            state.sessions = Some(Sessions::restore(planned.rules, sessions)?);
+        }
+        Ok(state)
+    }
+}
