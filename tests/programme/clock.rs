@@ -1,10 +1,12 @@
 //! A wall clock that jumps while the daemon runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rand::Rng as _;
 
 use super::{Run, Trial};
+use crate::support::project_root;
 use crate::support::traffic::Traffic;
 
 const PARTITIONS: i32 = 3;
@@ -31,6 +33,18 @@ fn library() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Compiles what that library lacks.
+fn supplement(directory: &Path) -> PathBuf {
+    let library = directory.join("cnd_timedwait.so");
+    let source = project_root().join("tests/programme/cnd_timedwait.c");
+    let compiled = Command::new("gcc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(compiled.is_ok_and(|status| status.success()), "gcc failed");
+    library
+}
+
 fn jumps(run: &mut Run) {
     let Some(library) = library() else {
         return run.skip("the package faketime is not installed");
@@ -39,9 +53,11 @@ fn jumps(run: &mut Run) {
     let clock = job.directory.path().join("clock");
     std::fs::write(&clock, "+0").expect("the clock is set");
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
+    let supplement = supplement(job.directory.path());
+    let preload = format!("{}:{}", supplement.display(), library.display());
     // Only the wall clock: no kernel lets the other clocks jump.
     let environment = [
-        ("LD_PRELOAD", library.to_str().expect("a path")),
+        ("LD_PRELOAD", preload.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("a path")),
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
