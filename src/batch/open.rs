@@ -63,7 +63,7 @@ impl OpenBatch {
         }
     }
 
-    /// The flush interval runs from the first record, also one that leaves no row.
+    /// The flush interval runs from here, unless it runs already.
     pub(crate) fn opened(&mut self, now: Instant) {
         self.opened_at.get_or_insert(now);
     }

@@ -25,6 +25,7 @@ pub(super) struct HeldRun {
     /// Offsets of its rows, which follow those of the run before in the operator's chunk.
     offsets: Vec<i64>,
     dead_letters: Vec<DeadLetter>,
+    judged_at: Instant,
     /// The offset after its last record.
     next: i64,
     timestamp_ms: i64,
@@ -92,6 +93,7 @@ impl<O: Operator> Lane<O> {
             partition: own.partition.clone(),
             offsets: vec![],
             dead_letters: vec![],
+            judged_at: now,
             next: own.seen_to,
             timestamp_ms: -1,
             leader_epoch: -1,
@@ -159,9 +161,6 @@ impl<O: Operator> Lane<O> {
         self.shared
             .ratio
             .note(records, run.dead_letters.len() as u64);
-        if records > 0 {
-            own.batch.opened(now);
-        }
         self.metrics.records_replayed.increment(replayed);
         own.seen_to = run.next;
         let ownership = run.ownership;
@@ -225,7 +224,6 @@ impl<O: Operator> Lane<O> {
             let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
             if is_full && may_cut {
                 own.cut(offset + 1);
-                own.batch.opened(Instant::now());
             }
         }
         for letter in dead_letters {
@@ -235,6 +233,10 @@ impl<O: Operator> Lane<O> {
         own.batch.note_arrival(run.timestamp_ms, rows);
         own.next = own.next.max(run.next);
         cut_replayed(own, own.next);
+        // Only now: profiles may have taken their time, and a cut begins another batch.
+        if !own.batch.is_empty() {
+            own.batch.opened(run.judged_at);
+        }
         if run.timestamp_ms >= 0 {
             own.last_timestamp_ms = run.timestamp_ms;
         }

@@ -8,7 +8,7 @@ use super::{Lane, Message};
 use crate::crash::crash_point;
 use crate::memory::{MemoryHold, MemoryPart};
 use crate::progress::OwnershipId;
-use crate::state::{Snapshot, StoreError};
+use crate::state::{Label, StoreError};
 
 /// A store that failed is tried again after this, or after the interval if that is shorter.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -110,27 +110,21 @@ impl<O: Operator> Lane<O> {
         let own = &mut self.owned[index];
         let offset = own.seen_to;
         own.keeping.writing = Some(offset);
-        let snapshot = Snapshot {
-            partition: own.partition.clone(),
-            topic_id: own.topic_id().to_owned(),
-            fingerprint: memory.fingerprint.clone(),
-            offset,
-            state: self.operator.save(&own.state),
-        };
-        let bytes = snapshot.encode();
-        let hold = MemoryHold::new(&self.shared.memory, MemoryPart::State, bytes.len());
+        let label = Label::new(&own.partition, own.topic_id(), &memory.fingerprint, offset);
+        let snapshot = label.put_on(|out| self.operator.save(&own.state, out));
+        let hold = MemoryHold::new(&self.shared.memory, MemoryPart::State, snapshot.len());
+        let partition = own.partition.clone();
         let (ownership, committed) = (own.ledger.ownership(), own.committed.unwrap_or(-1));
         let store = self.shared.snapshots.clone();
         let keep = self.shared.state.keep as usize;
         let messages = self.messages.0.clone();
         self.runtime.spawn(async move {
             crash_point!("during_snapshot");
-            let partition = &snapshot.partition;
-            let result = store.put(partition, offset, bytes).await;
+            let result = store.put(&partition, offset, snapshot.seal()).await;
             drop(hold);
             if result.is_ok() {
                 crash_point!("after_snapshot");
-                if let Err(error) = store.prune(partition, committed, keep).await {
+                if let Err(error) = store.prune(&partition, committed, keep).await {
                     tracing::warn!(%partition, %error, "old snapshots not removed");
                 }
             }

@@ -36,8 +36,8 @@ pub(crate) trait Operator: Send + 'static {
     /// What of a partition's state outlives its owner; `None`: there is nothing worth keeping.
     fn memory(&self) -> Option<Memory>;
 
-    /// The state as bytes.
-    fn save(&self, state: &Self::Partition) -> Vec<u8>;
+    /// Appends the state as bytes.
+    fn save(&self, state: &Self::Partition, out: Vec<u8>) -> Vec<u8>;
 
     /// The state that [`Operator::save`] wrote under the same rules.
     ///

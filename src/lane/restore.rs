@@ -9,7 +9,7 @@ use crate::config::OnMissingState;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::source::{TopicPartition, record_before};
-use crate::state::{Refused, Snapshot, StoreError};
+use crate::state::{self, Label, Refused, StoreError};
 
 /// A partition's state, and from where it is still to be replayed.
 #[derive(Debug)]
@@ -85,15 +85,11 @@ impl<O: Operator> Lane<O> {
         memory: &Memory,
         beginning: &Restored<O::Partition>,
     ) -> bool {
-        let snapshot = Snapshot {
-            partition: past.partition.clone(),
-            topic_id: past.topic_id.to_owned(),
-            fingerprint: memory.fingerprint.clone(),
-            offset: beginning.seen_to,
-            state: self.operator.save(&beginning.state),
-        };
+        let offset = beginning.seen_to;
+        let label = Label::new(past.partition, past.topic_id, &memory.fingerprint, offset);
+        let snapshot = label.put_on(|out| self.operator.save(&beginning.state, out));
         let store = &self.shared.snapshots;
-        let put = store.put(&snapshot.partition, snapshot.offset, snapshot.encode());
+        let put = store.put(past.partition, offset, snapshot.seal());
         match self.runtime.block_on(put) {
             Ok(()) => true,
             Err(error) => {
@@ -129,21 +125,21 @@ impl<O: Operator> Lane<O> {
         let offsets = self.runtime.block_on(store.offsets(partition))?;
         for offset in usable(&offsets, start.read_from, log_start) {
             let bytes = self.runtime.block_on(store.get(partition, offset))?;
-            let opened = Snapshot::decode(&bytes).and_then(|snapshot| {
-                snapshot.check(partition, topic_id, &memory.fingerprint)?;
-                let state = self.operator.restore(partition, &snapshot.state);
-                let state = state.map_err(|_| Refused::Damaged("its state is not readable"))?;
-                Ok((state, snapshot.offset))
+            let wanted = Label::new(partition, topic_id, &memory.fingerprint, offset);
+            let opened = state::open(&bytes).and_then(|(label, saved)| {
+                label.check(&wanted)?;
+                let state = self.operator.restore(partition, saved);
+                state.map_err(|_| Refused::Damaged("its state is not readable"))
             });
             match opened {
-                Ok((state, seen_to)) => {
+                Ok(state) => {
                     tracing::info!(
-                        %partition, snapshot = seen_to, bytes = bytes.len(),
-                        records_to_replay = start.read_from - seen_to, "state restored"
+                        %partition, snapshot = offset, bytes = bytes.len(),
+                        records_to_replay = start.read_from - offset, "state restored"
                     );
                     let restored = Restored {
                         state,
-                        seen_to,
+                        seen_to: offset,
                         is_from_snapshot: true,
                     };
                     return Ok((Some(restored), true));

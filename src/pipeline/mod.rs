@@ -273,7 +273,7 @@ fn snapshots(environment: &Environment, config: &State) -> Result<SnapshotStore,
         .join("snapshots");
     // Clients of object stores begin tasks of their own.
     let _entered = environment.runtime.enter();
-    SnapshotStore::open(&config.url, &directory, pipeline)
+    SnapshotStore::open(&config.url, &directory, pipeline, std::env::vars())
         .map_err(|error| Halt::new("state_store", error.to_string()))
 }
 

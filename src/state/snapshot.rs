@@ -18,17 +18,19 @@ const CHECKSUM_AT: usize = MAGIC.len();
 const LENGTH_AT: usize = CHECKSUM_AT + 32;
 const LABEL_AT: usize = LENGTH_AT + size_of::<u32>();
 
-/// What an operator remembered of one partition when it had seen every record below an offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Snapshot {
-    pub(crate) partition: TopicPartition,
-    pub(crate) topic_id: String,
-    /// The rules by which the state came about.
-    pub(crate) fingerprint: String,
-    /// The first offset that the state has not seen.
-    pub(crate) offset: i64,
-    pub(crate) state: Vec<u8>,
+/// What a snapshot is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Label {
+    topic: String,
+    partition: i32,
+    topic_id: String,
+    fingerprint: String,
+    offset: i64,
 }
+
+/// A snapshot whose checksum is still to be computed, which takes a while for a large state.
+#[derive(Debug)]
+pub(crate) struct Unsealed(Vec<u8>);
 
 /// Why a snapshot is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,142 +41,146 @@ pub(crate) enum Refused {
     Foreign(&'static str),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Label {
-    topic: String,
-    partition: i32,
-    topic_id: String,
-    fingerprint: String,
-    offset: i64,
-}
-
-impl Snapshot {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let label = Label {
-            topic: self.partition.topic.to_string(),
-            partition: self.partition.partition,
-            topic_id: self.topic_id.clone(),
-            fingerprint: self.fingerprint.clone(),
-            offset: self.offset,
-        };
-        let label = postcard::to_stdvec(&label).expect("plain values are encodable");
-        let length = u32::try_from(label.len()).expect("names are short");
-        let mut bytes = Vec::with_capacity(LABEL_AT + label.len() + self.state.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[0; LENGTH_AT - CHECKSUM_AT]);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&label);
-        bytes.extend_from_slice(&self.state);
-        let checksum = Sha256::digest(&bytes[LENGTH_AT..]);
-        bytes[CHECKSUM_AT..LENGTH_AT].copy_from_slice(&checksum);
-        bytes
-    }
-
-    /// Reads a snapshot that is whole.
-    ///
-    /// # Errors
-    /// Torn, altered or of another format.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Snapshot, Refused> {
-        let damaged = Refused::Damaged;
-        let head = bytes.get(..LABEL_AT).ok_or(damaged("it is cut short"))?;
-        if head[..CHECKSUM_AT] != *MAGIC {
-            return Err(damaged("its format is not known"));
-        }
-        if Sha256::digest(&bytes[LENGTH_AT..])[..] != head[CHECKSUM_AT..LENGTH_AT] {
-            return Err(damaged("its checksum does not match"));
-        }
-        let length = head[LENGTH_AT..].try_into().expect("four bytes");
-        let length = u32::from_le_bytes(length) as usize;
-        let (label, state) = bytes[LABEL_AT..]
-            .split_at_checked(length)
-            .ok_or(damaged("its label is cut short"))?;
-        let label: Label =
-            postcard::from_bytes(label).map_err(|_| damaged("its label is not readable"))?;
-        Ok(Snapshot {
-            partition: TopicPartition {
-                topic: label.topic.into(),
-                partition: label.partition,
-            },
-            topic_id: label.topic_id,
-            fingerprint: label.fingerprint,
-            offset: label.offset,
-            state: state.to_vec(),
-        })
-    }
-
-    /// Whether it tells of this partition of this very topic, under these rules.
-    ///
-    /// # Errors
-    /// What it belongs to instead.
-    pub(crate) fn check(
-        &self,
+impl Label {
+    /// `fingerprint`: the rules by which the state came about. `offset`: the first one that the
+    /// state has not seen.
+    pub(crate) fn new(
         partition: &TopicPartition,
         topic_id: &str,
         fingerprint: &str,
-    ) -> Result<(), Refused> {
-        if self.partition != *partition {
-            return Err(Refused::Foreign("partition"));
+        offset: i64,
+    ) -> Self {
+        Label {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            topic_id: topic_id.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            offset,
+        }
+    }
+
+    /// Labels the state that `save` appends.
+    pub(crate) fn put_on(&self, save: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Unsealed {
+        let label = postcard::to_stdvec(self).expect("plain values are encodable");
+        let length = u32::try_from(label.len()).expect("names are short");
+        let mut bytes = MAGIC.to_vec();
+        bytes.resize(LENGTH_AT, 0);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&label);
+        Unsealed(save(bytes))
+    }
+
+    /// Whether it tells of this partition of this very topic, under these rules, up to `offset`.
+    ///
+    /// # Errors
+    /// What it belongs to instead.
+    pub(crate) fn check(&self, wanted: &Label) -> Result<(), Refused> {
+        let place = |label: &Label| (label.topic.clone(), label.partition, label.offset);
+        if place(self) != place(wanted) {
+            return Err(Refused::Foreign("partition or offset"));
         }
         // Brokers that do not tell a topic's id leave "-".
         let known = |id: &str| id != "-";
-        if known(&self.topic_id) && known(topic_id) && self.topic_id != topic_id {
+        let ids = (&self.topic_id, &wanted.topic_id);
+        if known(ids.0) && known(ids.1) && ids.0 != ids.1 {
             return Err(Refused::Foreign("topic of the same name"));
         }
-        if self.fingerprint != fingerprint {
+        if self.fingerprint != wanted.fingerprint {
             return Err(Refused::Foreign("configuration of the same pipeline"));
         }
         Ok(())
     }
 }
 
+impl Unsealed {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The snapshot as it is stored.
+    pub(crate) fn seal(mut self) -> Vec<u8> {
+        let checksum = Sha256::digest(&self.0[LENGTH_AT..]);
+        self.0[CHECKSUM_AT..LENGTH_AT].copy_from_slice(&checksum);
+        self.0
+    }
+}
+
+/// Label and state of a snapshot that is whole.
+///
+/// # Errors
+/// Torn, altered or of another format.
+pub(crate) fn open(bytes: &[u8]) -> Result<(Label, &[u8]), Refused> {
+    let damaged = Refused::Damaged;
+    let head = bytes.get(..LABEL_AT).ok_or(damaged("it is cut short"))?;
+    if head[..CHECKSUM_AT] != *MAGIC {
+        return Err(damaged("its format is not known"));
+    }
+    if Sha256::digest(&bytes[LENGTH_AT..])[..] != head[CHECKSUM_AT..LENGTH_AT] {
+        return Err(damaged("its checksum does not match"));
+    }
+    let length = head[LENGTH_AT..].try_into().expect("four bytes");
+    let (label, state) = bytes[LABEL_AT..]
+        .split_at_checked(u32::from_le_bytes(length) as usize)
+        .ok_or(damaged("its label is cut short"))?;
+    let label = postcard::from_bytes(label).map_err(|_| damaged("its label is not readable"))?;
+    Ok((label, state))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn snapshot() -> Snapshot {
-        Snapshot {
-            partition: TopicPartition {
-                topic: "clicks".into(),
-                partition: 3,
-            },
-            topic_id: "idA".into(),
-            fingerprint: "rules".into(),
-            offset: 1234,
-            state: vec![1, 2, 3],
-        }
+    fn label(number: i32, topic_id: &str, fingerprint: &str, offset: i64) -> Label {
+        let partition = TopicPartition {
+            topic: "clicks".into(),
+            partition: number,
+        };
+        Label::new(&partition, topic_id, fingerprint, offset)
+    }
+
+    fn snapshot() -> Vec<u8> {
+        let append = |mut bytes: Vec<u8>| {
+            bytes.extend_from_slice(b"state");
+            bytes
+        };
+        label(3, "idA", "rules", 1234).put_on(append).seal()
     }
 
     #[test]
     fn what_was_written_is_read() {
-        assert_eq!(Snapshot::decode(&snapshot().encode()).unwrap(), snapshot());
+        let snapshot = snapshot();
+        let (read, state) = open(&snapshot).unwrap();
+        assert_eq!(
+            (read, state),
+            (label(3, "idA", "rules", 1234), &b"state"[..])
+        );
     }
 
     #[test]
     fn torn_and_altered_snapshots_are_noticed_wherever_it_happened() {
-        let whole = snapshot().encode();
+        let whole = snapshot();
         for cut in 0..whole.len() {
-            assert!(Snapshot::decode(&whole[..cut]).is_err(), "cut at {cut}");
+            assert!(open(&whole[..cut]).is_err(), "cut at {cut}");
         }
         for at in 0..whole.len() {
             let mut altered = whole.clone();
             altered[at] ^= 1;
-            assert!(Snapshot::decode(&altered).is_err(), "altered at {at}");
+            assert!(open(&altered).is_err(), "altered at {at}");
         }
     }
 
     #[test]
-    fn another_partition_topic_or_configuration_is_refused() {
-        let snapshot = snapshot();
-        let here = snapshot.partition.clone();
-        let check = |partition, id, rules| snapshot.check(partition, id, rules);
-        assert_eq!(check(&here, "idA", "rules"), Ok(()));
-        assert_eq!(check(&here, "-", "rules"), Ok(()));
-        let elsewhere = TopicPartition {
-            partition: 4,
-            ..here.clone()
-        };
-        assert!(check(&elsewhere, "idA", "rules").is_err());
-        assert!(check(&here, "idB", "rules").is_err());
-        assert!(check(&here, "idA", "other rules").is_err());
+    fn another_partition_offset_topic_or_configuration_is_refused() {
+        let found = label(3, "idA", "rules", 1234);
+        assert_eq!(found.check(&label(3, "idA", "rules", 1234)), Ok(()));
+        assert_eq!(found.check(&label(3, "-", "rules", 1234)), Ok(()));
+        for other in [
+            label(4, "idA", "rules", 1234),
+            label(3, "idB", "rules", 1234),
+            label(3, "idA", "other rules", 1234),
+            label(3, "idA", "rules", 1235),
+        ] {
+            assert!(found.check(&other).is_err(), "{other:?}");
+        }
     }
 }

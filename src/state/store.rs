@@ -39,7 +39,8 @@ pub(crate) struct StoreError {
 }
 
 impl SnapshotStore {
-    /// The store at `url`; an empty one stands for `directory`.
+    /// The store at `url`; an empty one stands for `directory`. Object stores take credentials,
+    /// region and endpoint from the environment, as the clouds' own tools do.
     ///
     /// # Errors
     /// A URL that no store serves, or a directory that cannot be made.
@@ -47,6 +48,7 @@ impl SnapshotStore {
         url: &str,
         directory: &std::path::Path,
         pipeline: &str,
+        environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, StoreError> {
         let fail = |problem: String| StoreError {
             place: format!("pipeline.state.url {url:?}"),
@@ -59,7 +61,7 @@ impl SnapshotStore {
         if let Ok(path) = parsed.to_file_path() {
             return Self::in_directory(path.join(pipeline));
         }
-        let environment = std::env::vars().map(|(key, value)| (key.to_lowercase(), value));
+        let environment = environment.map(|(key, value)| (key.to_lowercase(), value));
         let (store, root) = object_store::parse_url_opts(&parsed, environment)
             .map_err(|error| fail(error.to_string()))?;
         Ok(SnapshotStore {
@@ -210,8 +212,16 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+mod s3;
+
+#[cfg(test)]
 mod tests {
+    use super::s3::stand_in_for_s3;
     use super::*;
+
+    fn no_environment() -> impl Iterator<Item = (String, String)> {
+        std::iter::empty()
+    }
 
     fn partition() -> TopicPartition {
         TopicPartition {
@@ -232,7 +242,8 @@ mod tests {
     #[tokio::test]
     async fn snapshots_lie_in_a_directory_newest_last() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SnapshotStore::open("", directory.path(), "clickstream").unwrap();
+        let store =
+            SnapshotStore::open("", directory.path(), "clickstream", no_environment()).unwrap();
         assert_eq!(store.offsets(&partition()).await.unwrap(), [0; 0]);
         for offset in [200, 5, 1_000_000] {
             store.put(&partition(), offset, vec![1; 9]).await.unwrap();
@@ -256,7 +267,8 @@ mod tests {
     async fn a_url_shares_one_store_among_pipelines() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("file://{}", directory.path().display());
-        let open = |pipeline| SnapshotStore::open(&url, std::path::Path::new("/nowhere"), pipeline);
+        let nowhere = std::path::Path::new("/nowhere");
+        let open = |pipeline| SnapshotStore::open(&url, nowhere, pipeline, no_environment());
         open("a")
             .unwrap()
             .put(&partition(), 1, vec![1])
@@ -278,14 +290,16 @@ mod tests {
     #[test]
     fn a_url_that_no_store_serves_is_refused_by_name() {
         let nowhere = std::path::Path::new("/nowhere");
-        let error = SnapshotStore::open("ftp://host/path", nowhere, "a").unwrap_err();
+        let error =
+            SnapshotStore::open("ftp://host/path", nowhere, "a", no_environment()).unwrap_err();
         assert!(error.to_string().contains("pipeline.state.url"), "{error}");
     }
 
     #[tokio::test]
     async fn an_error_tells_the_place_and_the_cause() {
         let directory = tempfile::tempdir().unwrap();
-        let store = SnapshotStore::open("", directory.path(), "clickstream").unwrap();
+        let store =
+            SnapshotStore::open("", directory.path(), "clickstream", no_environment()).unwrap();
         std::fs::write(directory.path().join("clicks"), b"a file in the way").unwrap();
         let error = store.put(&partition(), 5, vec![]).await.unwrap_err();
         let text = error.to_string();
@@ -294,5 +308,39 @@ mod tests {
             "{text}"
         );
         assert!(text.to_lowercase().contains("directory"), "{text}");
+    }
+
+    /// Against a stand-in; `STREAMWEIR_S3_ENDPOINT` names another server that has a bucket `snapshots`.
+    #[tokio::test]
+    async fn snapshots_lie_in_an_s3_bucket() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let endpoint = match std::env::var("STREAMWEIR_S3_ENDPOINT") {
+            Ok(endpoint) => endpoint,
+            Err(_) => stand_in_for_s3().await,
+        };
+        let environment = [
+            ("AWS_ENDPOINT", &*endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        let environment = environment.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let nowhere = std::path::Path::new("/nowhere");
+        let url = "s3://snapshots/of/ours";
+        let store = SnapshotStore::open(url, nowhere, "clicks", environment.into_iter()).unwrap();
+        assert_eq!(store.offsets(&partition()).await.unwrap(), [0; 0]);
+        for offset in [200, 5, 1_000_000] {
+            store.put(&partition(), offset, vec![1; 9]).await.unwrap();
+        }
+        assert_eq!(
+            store.offsets(&partition()).await.unwrap(),
+            [5, 200, 1_000_000]
+        );
+        assert_eq!(store.get(&partition(), 200).await.unwrap(), vec![1; 9]);
+        store.prune(&partition(), 999, 1).await.unwrap();
+        assert_eq!(store.offsets(&partition()).await.unwrap(), [200, 1_000_000]);
+        let error = store.get(&partition(), 5).await.unwrap_err().to_string();
+        assert!(error.contains("00000000000000000005.snapshot"), "{error}");
     }
 }

@@ -49,9 +49,9 @@ pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
 }
 
 impl PartitionState {
-    pub(super) fn save(&self) -> Vec<u8> {
+    pub(super) fn save(&self, out: Vec<u8>) -> Vec<u8> {
         let largest_ms = self.watermark.largest_ms();
-        let saved = postcard::to_stdvec(&largest_ms).expect("plain values are encodable");
+        let saved = postcard::to_extend(&largest_ms, out).expect("memory takes every value");
         match &self.sessions {
             Some(sessions) => sessions.save(saved),
             None => saved,

@@ -149,8 +149,8 @@ impl Operator for EnrichmentOperator {
         self.memory.clone()
     }
 
-    fn save(&self, state: &PartitionState) -> Vec<u8> {
-        state.save()
+    fn save(&self, state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
+        state.save(out)
     }
 
     fn restore(

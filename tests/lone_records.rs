@@ -1,0 +1,55 @@
+//! Records after which nothing comes for a long time.
+
+mod support;
+
+use sandbox::redis::Redis;
+use sandbox::topic;
+use support::{Job, PATIENCE};
+
+/// A daemon must not need another record to write the last one.
+#[test]
+fn a_record_whose_profile_took_its_time_is_written_without_another_one_coming() {
+    let redis = Redis::start().expect("redis");
+    let mut job = Job::new("lone");
+    job.set("redis.url", redis.url());
+    job.set("redis.timeout", "60s");
+    job.apply_schema();
+    job.create_topic(1);
+    let daemon = job.start("daemon", &[], "");
+    daemon.wait_for_log("partition begins");
+    redis.pause();
+    job.produce_events(0, 0..10);
+    let is_paused = || {
+        let (_, metrics) = daemon.get("/metrics")?;
+        metrics
+            .contains("streamweir_paused_seconds_total{pipeline=\"clickstream\",reason=\"lookup\"}")
+            .then_some(())
+    };
+    sandbox::wait::until("the lane waits for profiles", PATIENCE, is_paused)
+        .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    redis.resume();
+    job.wait_for_rows(10);
+    daemon.stop();
+    assert_eq!(job.rows_and_offsets(), (10, 10));
+}
+
+/// The rest of a chunk behind a range that a predecessor named.
+#[test]
+fn records_behind_a_replayed_range_are_written_without_another_one_coming() {
+    let mut job = Job::new("behind");
+    job.set_small_batches();
+    job.apply_schema();
+    job.create_topic(1);
+    job.produce_events(0, 0..10);
+    let dies = job.start("dies", &[], "before_insert=return");
+    dies.process.wait(PATIENCE).expect("it dies");
+    let named = job.committed()[&0].metadata.clone();
+    assert!(named.ends_with(" 10"), "a range is named: {named}");
+    job.produce_events(0, 10..15);
+    let daemon = job.start("daemon", &[], "");
+    job.wait_for_rows(15);
+    daemon.stop();
+    assert_eq!(job.rows_and_offsets(), (15, 15));
+    let ends = topic::end_offsets(job.bootstrap(), &job.topic).expect("an end");
+    assert_eq!(job.committed()[&0].offset, ends[&0]);
+}
