@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test soak bench lint clean
+.PHONY: help deps build demo test soak bench figures explore lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,13 @@ bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= sho
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 minutes)
+	$(CARGO) build --release --workspace
+	@$(TARGET_DIR)/release/throughput figures $(if $(ONLY),--only $(ONLY))
+
+explore: ## Try every interleaving of the write protocol within larger bounds (minutes)
+	$(CARGO) test --release --lib progress::model -- --ignored --nocapture
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

@@ -33,24 +33,38 @@ pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) {
     out[start + 8..head].copy_from_slice(&low.to_le_bytes());
 }
 
-/// The raw bytes of frames that [`compress`] wrote.
-pub(super) fn decompress(mut frames: &[u8]) -> Vec<u8> {
-    let mut raw = vec![];
-    while !frames.is_empty() {
-        let header = &frames[CHECKSUM_BYTES..CHECKSUM_BYTES + HEADER_BYTES];
+/// Takes frames that [`compress`] wrote apart, one after the other.
+pub(super) struct Frames<'f>(pub(super) &'f [u8]);
+
+impl Frames<'_> {
+    /// Leaves the raw bytes of the next frame in `raw`; false after the last.
+    pub(super) fn next_into(&mut self, raw: &mut Vec<u8>) -> bool {
+        raw.clear();
+        if self.0.is_empty() {
+            return false;
+        }
+        let header = &self.0[CHECKSUM_BYTES..CHECKSUM_BYTES + HEADER_BYTES];
         let word = |at: usize| {
             let bytes = header[at..at + 4].try_into().expect("four bytes");
             usize::try_from(u32::from_le_bytes(bytes)).expect("u32 fits")
         };
         let (size, raw_size) = (word(1), word(5));
-        let block = &frames[CHECKSUM_BYTES + HEADER_BYTES..CHECKSUM_BYTES + size];
-        let start = raw.len();
-        raw.resize(start + raw_size, 0);
-        lz4_flex::block::decompress_into(block, &mut raw[start..])
+        let block = &self.0[CHECKSUM_BYTES + HEADER_BYTES..CHECKSUM_BYTES + size];
+        raw.resize(raw_size, 0);
+        lz4_flex::block::decompress_into(block, raw)
             .expect("the frame was written by this process");
-        frames = &frames[CHECKSUM_BYTES + size..];
+        self.0 = &self.0[CHECKSUM_BYTES + size..];
+        true
     }
-    raw
+}
+
+#[cfg(test)]
+pub(super) fn decompress(frames: &[u8]) -> Vec<u8> {
+    let (mut frames, mut raw, mut all) = (Frames(frames), vec![], vec![]);
+    while frames.next_into(&mut raw) {
+        all.extend_from_slice(&raw);
+    }
+    all
 }
 
 #[cfg(test)]

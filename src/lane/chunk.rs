@@ -28,6 +28,8 @@ pub(super) struct HeldRun {
     judged_at: Instant,
     /// The offset after its last record.
     next: i64,
+    /// Kafka timestamps of its first and its last record.
+    oldest_ms: i64,
     timestamp_ms: i64,
     leader_epoch: i32,
 }
@@ -95,6 +97,8 @@ impl<O: Operator> Lane<O> {
             dead_letters: vec![],
             judged_at: now,
             next: own.seen_to,
+            // A note about the partition has no time; the last record stands in for the first then.
+            oldest_ms: first.timestamp_ms(),
             timestamp_ms: -1,
             leader_epoch: -1,
         };
@@ -230,7 +234,12 @@ impl<O: Operator> Lane<O> {
             cut_replayed(own, letter.offset);
             own.batch.push_dead_letter(letter);
         }
-        own.batch.note_arrival(run.timestamp_ms, rows);
+        let oldest_ms = if run.oldest_ms < 0 {
+            run.timestamp_ms
+        } else {
+            run.oldest_ms
+        };
+        own.batch.note_arrival(oldest_ms, rows);
         own.next = own.next.max(run.next);
         cut_replayed(own, own.next);
         // Only now: profiles may have taken their time, and a cut begins another batch.

@@ -21,6 +21,15 @@ pub(super) struct Restored<S> {
     pub(super) is_from_snapshot: bool,
 }
 
+/// What the store had.
+#[derive(Debug)]
+enum Found<S> {
+    Usable(Restored<S>),
+    /// Snapshots of this partition, none of which leads there.
+    Unusable,
+    Nothing,
+}
+
 /// What there is to go by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past<'a> {
@@ -58,19 +67,20 @@ impl<O: Operator> Lane<O> {
     ) -> Result<Restored<O::Partition>, NotRestored> {
         let needed_from = past.start.read_from;
         let Some(memory) = self.operator.memory() else {
-            return Ok(self.from_nothing(past.partition, needed_from));
+            return Ok(self.empty(past.partition, needed_from));
         };
         crash_point!("before_restore");
-        let (found, any_of_ours) = self.from_snapshot(past, &memory)?;
-        if let Some(restored) = found {
-            return Ok(restored);
-        }
+        let any_of_ours = match self.newest_snapshot(past, &memory)? {
+            Found::Usable(restored) => return Ok(restored),
+            Found::Unusable => true,
+            Found::Nothing => false,
+        };
         let from = if past.is_first_start {
             needed_from
         } else {
             self.replay_start(past, &memory, any_of_ours)?
         };
-        let mut restored = self.from_nothing(past.partition, from);
+        let mut restored = self.empty(past.partition, from);
         // Once there is a commit, nobody can tell any more that the state began empty here.
         if from == needed_from && from > 0 {
             restored.is_from_snapshot = self.keep_beginning(past, &memory, &restored);
@@ -99,7 +109,7 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    fn from_nothing(&mut self, partition: &TopicPartition, seen_to: i64) -> Restored<O::Partition> {
+    fn empty(&mut self, partition: &TopicPartition, seen_to: i64) -> Restored<O::Partition> {
         Restored {
             state: self.operator.begin(partition),
             seen_to,
@@ -107,12 +117,12 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// The newest snapshot that is whole and leads there, and whether there is any of this topic.
-    fn from_snapshot(
+    /// The newest snapshot that is whole and leads there.
+    fn newest_snapshot(
         &mut self,
         past: Past<'_>,
         memory: &Memory,
-    ) -> Result<(Option<Restored<O::Partition>>, bool), NotRestored> {
+    ) -> Result<Found<O::Partition>, NotRestored> {
         let Past {
             partition,
             topic_id,
@@ -142,7 +152,7 @@ impl<O: Operator> Lane<O> {
                         seen_to: offset,
                         is_from_snapshot: true,
                     };
-                    return Ok((Some(restored), true));
+                    return Ok(Found::Usable(restored));
                 }
                 Err(why) => tracing::warn!(
                     %partition, snapshot = offset, store = store.label(), %why,
@@ -150,7 +160,11 @@ impl<O: Operator> Lane<O> {
                 ),
             }
         }
-        Ok((None, !offsets.is_empty()))
+        Ok(if offsets.is_empty() {
+            Found::Nothing
+        } else {
+            Found::Unusable
+        })
     }
 
     /// Where the records begin that the state depends on.

@@ -137,13 +137,12 @@ fn expected(job: &Job, records: Vec<Received>) -> Expected {
         }
         let event: Value = serde_json::from_slice(&value).expect("an event");
         let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-        let time: jiff::Timestamp = text("timestamp").parse().expect("a time");
         let is_view = event["event_type"] == "page_view";
         let page = is_view.then(|| text("page_url"));
         let sessions = partitions
             .entry(record.partition)
             .or_insert_with(|| Sessions::new(rules));
-        let session = sessions.judge(&text("session_id"), time.as_millisecond(), page.as_deref());
+        let session = sessions.judge(&text("session_id"), time_ms(&event), page.as_deref());
         users.insert(place, event["user_id"].as_u64().expect("a user"));
         let row = Row {
             event_id: text("event_id"),
@@ -159,6 +158,14 @@ fn expected(job: &Job, records: Vec<Received>) -> Expected {
         }
     }
     expected
+}
+
+/// The event time, which is a text or a number of milliseconds.
+fn time_ms(event: &Value) -> i64 {
+    let time = &event["timestamp"];
+    let text = |text: &str| text.parse::<jiff::Timestamp>().expect("a time");
+    time.as_i64()
+        .unwrap_or_else(|| text(time.as_str().expect("a text")).as_millisecond())
 }
 
 impl Profile {
