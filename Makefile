@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench figures explore fuzz lint clean
+.PHONY: help deps build demo test bench figures explore fuzz soak lint clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it
 # executables that the tests start among them, before it runs the first test.
 test: deps ## Run every test, against real Kafka, ClickHouse and Redis
 	$(CARGO) test --workspace --features failpoints
+
+# What it is told goes through: make soak SOAK='--only kills --scale 0.1 --seed 7'
+soak: deps ## Run the fault programme at length and print its table (SOAK= passes options on)
+	$(CARGO) test --workspace --features failpoints --no-run
+	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 
 bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= shorten it)
 	$(CARGO) build --release --workspace

@@ -6,7 +6,7 @@ mod support;
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::{self, Record};
 use sandbox::wait;
-use support::traffic::assert_exactly_once;
+use support::proof::{Profiles, assert_exactly_once};
 use support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event};
 
 const PARTITIONS: i32 = 4;
@@ -94,7 +94,7 @@ fn a_backlog_of_huge_records_stays_within_the_memory_limit() {
     job.wait_for_commits_to_end();
     assert_memory_was_kept(&daemon);
     daemon.stop();
-    assert_exactly_once(&job, RECORDS.into());
+    assert_exactly_once(&job, RECORDS.into(), Profiles::AsInRedis);
 }
 
 #[test]
@@ -114,5 +114,5 @@ fn a_server_that_hangs_on_a_backlog_stops_the_reading_within_the_memory_limit() 
     job.wait_for_commits_to_end();
     assert_memory_was_kept(&daemon);
     daemon.stop();
-    assert_exactly_once(&job, RECORDS.into());
+    assert_exactly_once(&job, RECORDS.into(), Profiles::AsInRedis);
 }

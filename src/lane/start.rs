@@ -1,6 +1,7 @@
 //! Where to begin reading a partition that was just given to us: a pure decision.
 
 use crate::config::StartOffset;
+use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Epoch, Metadata};
 use crate::source::TopicPartition;
@@ -107,12 +108,17 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
     // first since.
     let named_end = metadata.cuts.last().copied().unwrap_or(0);
     let written_end = facts.highest_written.map_or(0, |highest| highest + 1);
+    let cuts = if is_broken(Guarantee::Cut) {
+        vec![]
+    } else {
+        metadata.cuts
+    };
     Ok(Start {
         position,
         read_from: position,
         epoch: same_table.then_some(metadata.epoch),
         counter: metadata.counter,
-        cuts: metadata.cuts,
+        cuts,
         look_below: if same_table {
             named_end.max(written_end)
         } else {

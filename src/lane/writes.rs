@@ -6,10 +6,10 @@ use super::commit::{Answer, Entry};
 use super::operator::Operator;
 use super::ownership::{Ownership, Unnamed};
 use super::{Lane, Message};
-use crate::crash::crash_point;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::insert::Attempts;
-use crate::progress::{Metadata, OwnershipId};
+use crate::progress::{Metadata, OwnershipId, Settlement};
 use crate::sink::{self, Delivery, Outcome, WriteJob};
 use crate::source::CommitResult;
 
@@ -274,6 +274,14 @@ impl<O: Operator> Lane<O> {
         let own = &mut self.owned[index];
         let ownership = own.ledger.ownership();
         let range = job.claim.range();
+        if is_broken(Guarantee::Acknowledgement) {
+            let durable = true;
+            let _ = self.settlements.0.send(Settlement {
+                ownership,
+                range,
+                durable,
+            });
+        }
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
         let task = self.runtime.spawn(async move {
