@@ -1,6 +1,6 @@
 //! Records that can never be written, kept with their reason.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -102,11 +102,17 @@ pub(crate) enum ProduceError {
         topic: String,
         error: RDKafkaErrorCode,
     },
+    /// The configuration was understood, and still no client comes of it.
+    #[error("dead letters cannot be written to topic {topic}: {error}: look at kafka.properties")]
+    NoClient { topic: String, error: KafkaError },
 }
 
 /// Produces to one dead-letter topic; idempotent, acknowledged by every replica in sync.
 pub(crate) struct DeadLetterProducer {
-    producer: FutureProducer,
+    config: ClientConfig,
+    /// Made for the first dead letter: most pipelines never have one, and a client has threads and
+    /// connections of its own, of which one uses a hundredth of a core to wait.
+    producer: Mutex<Option<FutureProducer>>,
     topic: String,
     pipeline: String,
     config_id: String,
@@ -121,14 +127,16 @@ impl std::fmt::Debug for DeadLetterProducer {
 }
 
 impl DeadLetterProducer {
-    /// Connects in the background.
+    /// Connects with the first dead letter.
     ///
     /// # Errors
     /// A client configuration that librdkafka refuses.
     pub(crate) fn new(pipeline: &crate::config::Pipeline) -> Result<Arc<Self>, KafkaError> {
-        let producer = producer_config(&pipeline.kafka, &pipeline.name).create()?;
+        let config = producer_config(&pipeline.kafka, &pipeline.name);
+        config.create_native_config()?;
         Ok(Arc::new(DeadLetterProducer {
-            producer,
+            config,
+            producer: Mutex::new(None),
             topic: pipeline.dead_letter.topic.clone(),
             pipeline: pipeline.name.clone(),
             config_id: pipeline.config_id.clone(),
@@ -146,15 +154,34 @@ impl DeadLetterProducer {
         letters: &[DeadLetter],
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), ProduceError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let producer = self.producer()?;
         // At most a few at once: the rest stays here instead of twice in memory.
         for group in letters.chunks(64) {
-            try_join_all(group.iter().map(|letter| self.send(letter, &retried))).await?;
+            let sends = group.iter().map(|l| self.send(&producer, l, &retried));
+            try_join_all(sends).await?;
         }
         Ok(())
     }
 
+    fn producer(&self) -> Result<FutureProducer, ProduceError> {
+        let mut made = self.producer.lock().expect("no holder of this lock panics");
+        if let Some(producer) = &*made {
+            return Ok(producer.clone());
+        }
+        let no_client = |error| ProduceError::NoClient {
+            topic: self.topic.clone(),
+            error,
+        };
+        let producer: FutureProducer = self.config.create().map_err(no_client)?;
+        Ok(made.insert(producer).clone())
+    }
+
     async fn send(
         &self,
+        producer: &FutureProducer,
         letter: &DeadLetter,
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), ProduceError> {
@@ -171,7 +198,7 @@ impl DeadLetterProducer {
             if let Some(value) = &letter.value {
                 record = record.payload(value);
             }
-            let Err((error, _)) = self.producer.send(record, Duration::from_secs(30)).await else {
+            let Err((error, _)) = producer.send(record, Duration::from_secs(30)).await else {
                 return Ok(());
             };
             let code = error
