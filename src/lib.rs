@@ -28,6 +28,8 @@ pub mod config;
 mod crash;
 pub mod daemon;
 pub mod decode;
+#[doc(hidden)]
+pub mod drive;
 pub mod exit;
 mod halt;
 pub mod http;
