@@ -28,6 +28,8 @@ pub mod config;
 mod crash;
 pub mod daemon;
 pub mod decode;
+#[doc(hidden)]
+pub mod drive;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

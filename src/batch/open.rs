@@ -37,7 +37,7 @@ impl OpenBatch {
     }
 
     /// Appends one encoded row, given in parts, of the record at `offset`.
-    pub(crate) fn push(&mut self, offset: i64, parts: [&[u8]; 2]) {
+    pub(crate) fn push<const PARTS: usize>(&mut self, offset: i64, parts: [&[u8]; PARTS]) {
         for part in parts {
             self.tail.extend_from_slice(part);
         }

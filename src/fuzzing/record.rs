@@ -116,6 +116,8 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
             ),
         }
     }
+    let refused = operator.judge(&mut state);
+    assert!(refused.is_empty(), "accepted and then refused: {refused:?}");
     let mut keys: Vec<Vec<u8>> = vec![];
     for key in accepted
         .iter()
@@ -135,7 +137,8 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
 }
 
 fn operator(table: &Table) -> EnrichmentOperator {
-    EnrichmentOperator::new(table.plan.clone(), settings(table), None, METRICS.clone())
+    let settings = Settings::new(&table.config, 1 << 20, 7);
+    EnrichmentOperator::new(table.plan.clone(), settings, None, METRICS.clone())
 }
 
 fn partition() -> TopicPartition {
@@ -154,14 +157,5 @@ fn fit(table: &Table, found: &Found) -> Found {
             Found::Fields(fields.iter().cloned().chain(padding).take(asked).collect())
         }
         other => other.clone(),
-    }
-}
-
-fn settings(table: &Table) -> Settings {
-    Settings {
-        watermark_delay: table.config.watermark_delay,
-        timestamp_ahead_max_ms: table.config.timestamp_ahead_max.as_millis() as i64,
-        cache_bytes_max: 1 << 20,
-        cache_ttl_ms: 60_000,
     }
 }

@@ -120,9 +120,10 @@ impl Table {
     }
 
     /// Checks every byte of a row.
-    pub(super) fn check(&self, row: [&[u8]; 2], expected: &Expected, found: &Found, offset: i64) {
-        let [head, profile] = row;
+    pub(super) fn check(&self, row: [&[u8]; 3], expected: &Expected, found: &Found, offset: i64) {
+        let [head, session, profile] = row;
         let mut head = Reader(head);
+        let mut session_part = Reader(session);
         let mut event = expected.event.iter();
         for column in self
             .columns
@@ -133,7 +134,7 @@ impl Table {
             assert_eq!(Some(&cell), event.next(), "column {}", column.name);
         }
         if let Some(session) = &self.config.session {
-            self.check_session(&mut head, session);
+            self.check_session(&mut session_part, session);
         }
         for column in self
             .columns
@@ -152,11 +153,13 @@ impl Table {
                 column.name
             );
         }
-        assert!(
-            head.is_at_end(),
-            "{} bytes behind the row's last column",
-            head.0.len()
-        );
+        for part in [head, session_part] {
+            let left = part.0.len();
+            assert!(
+                part.is_at_end(),
+                "{left} bytes behind the part's last column"
+            );
+        }
         self.check_profile(
             profile,
             expected

@@ -1,6 +1,6 @@
 //! Records that can never be written, kept with their reason.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -108,11 +108,17 @@ pub(crate) enum ProduceError {
         topic: String,
         error: RDKafkaErrorCode,
     },
+    /// The configuration was understood, and still no client comes of it.
+    #[error("dead letters cannot be written to topic {topic}: {error}: look at kafka.properties")]
+    NoClient { topic: String, error: KafkaError },
 }
 
 /// Produces to one dead-letter topic; idempotent, acknowledged by every replica in sync.
 pub(crate) struct DeadLetterProducer {
-    producer: FutureProducer,
+    config: ClientConfig,
+    /// Made for the first dead letter: most pipelines never have one, and a client has threads and
+    /// connections of its own, of which one uses a hundredth of a core to wait.
+    producer: Mutex<Option<FutureProducer>>,
     topic: String,
     pipeline: String,
     config_id: String,
@@ -127,14 +133,16 @@ impl std::fmt::Debug for DeadLetterProducer {
 }
 
 impl DeadLetterProducer {
-    /// Connects in the background.
+    /// Connects with the first dead letter.
     ///
     /// # Errors
     /// A client configuration that librdkafka refuses.
     pub(crate) fn new(pipeline: &crate::config::Pipeline) -> Result<Arc<Self>, KafkaError> {
-        let producer = producer_config(&pipeline.kafka, &pipeline.name).create()?;
+        let config = producer_config(&pipeline.kafka, &pipeline.name);
+        config.create_native_config()?;
         Ok(Arc::new(DeadLetterProducer {
-            producer,
+            config,
+            producer: Mutex::new(None),
             topic: pipeline.dead_letter.topic.clone(),
             pipeline: pipeline.name.clone(),
             config_id: pipeline.config_id.clone(),
@@ -154,15 +162,30 @@ impl DeadLetterProducer {
     ) -> Result<(), ProduceError> {
         let mut rest = letters;
         while !rest.is_empty() {
+            let producer = self.producer()?;
             let (group, later) = rest.split_at(at_once(rest));
-            try_join_all(group.iter().map(|letter| self.send(letter, &retried))).await?;
+            try_join_all(group.iter().map(|l| self.send(&producer, l, &retried))).await?;
             rest = later;
         }
         Ok(())
     }
 
+    fn producer(&self) -> Result<FutureProducer, ProduceError> {
+        let mut made = self.producer.lock().expect("no holder of this lock panics");
+        if let Some(producer) = &*made {
+            return Ok(producer.clone());
+        }
+        let no_client = |error| ProduceError::NoClient {
+            topic: self.topic.clone(),
+            error,
+        };
+        let producer: FutureProducer = self.config.create().map_err(no_client)?;
+        Ok(made.insert(producer).clone())
+    }
+
     async fn send(
         &self,
+        producer: &FutureProducer,
         letter: &DeadLetter,
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), ProduceError> {
@@ -181,7 +204,7 @@ impl DeadLetterProducer {
             if let Some(value) = &letter.value {
                 record = record.payload(value);
             }
-            let Err((error, _)) = self.producer.send(record, Duration::from_secs(30)).await else {
+            let Err((error, _)) = producer.send(record, Duration::from_secs(30)).await else {
                 return Ok(());
             };
             let code = error

@@ -91,6 +91,7 @@ impl Scanner {
     ///
     /// # Errors
     /// `null_value`, `invalid_json`, `too_deep`, `not_an_object`, and `too_large` from 4 GiB on.
+    #[inline(never)]
     pub fn scan<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Fields<'_, 'a>, Reject> {
         let record =
             record.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
