@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use sandbox::redis::Redis;
 use sandbox::topic;
 use support::{Job, PATIENCE};
@@ -27,6 +29,11 @@ fn a_record_whose_profile_took_its_time_is_written_without_another_one_coming() 
     };
     sandbox::wait::until("the lane waits for profiles", PATIENCE, is_paused)
         .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    // A lane that waits sleeps: it must not take a processor for as long as Redis is away.
+    let before = daemon.cpu_seconds();
+    std::thread::sleep(Duration::from_secs(2));
+    let taken = daemon.cpu_seconds() - before;
+    assert!(taken < 0.5, "{taken} s of processor in 2 s of waiting");
     redis.resume();
     job.wait_for_rows(10);
     daemon.stop();

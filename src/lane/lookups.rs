@@ -65,6 +65,10 @@ impl<O: Operator> Lane<O> {
     /// True once the held records have everything they need.
     pub(super) fn resolve_lookups(&mut self, now: Instant) -> bool {
         let now_ms = self.now_ms();
+        let is_awaited = |l: &Lookups| l.under_way.is_some() && l.answer.is_none();
+        if self.lookups.as_ref().is_some_and(is_awaited) {
+            self.wait_for_profiles();
+        }
         let Some(lookups) = &mut self.lookups else {
             return true;
         };
@@ -136,7 +140,8 @@ impl<O: Operator> Lane<O> {
         self.lookups.as_ref().is_some_and(|l| l.answer.is_some()) && self.resolve_lookups(now)
     }
 
-    /// A round trip takes less than a turn: worth waiting for, but not for long.
+    /// A round trip takes less than a turn: worth waiting for, but not for long. When it takes longer
+    /// this is where the turns rest.
     fn wait_for_profiles(&mut self) {
         let deadline = Instant::now() + super::BUSY_WAIT;
         let mut others = vec![];

@@ -336,6 +336,21 @@ impl Daemon {
         Some((status, body.to_owned()))
     }
 
+    /// What its threads have used so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid()));
+        let stat = stat.expect("it runs");
+        // The name, in parentheses, may hold spaces; user and system time are 12th and 13th after it.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = |n: usize| -> f64 {
+            let field = fields.split_whitespace().nth(n).expect("a field");
+            field.parse().expect("a number")
+        };
+        // SAFETY: the call reads a constant of the system.
+        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        (ticks(11) + ticks(12)) / per_second as f64
+    }
+
     /// SIGTERM, and a clean exit.
     pub fn stop(&self) {
         self.process.terminate();
