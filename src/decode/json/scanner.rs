@@ -34,6 +34,17 @@ struct Walk {
     spans: Vec<Span>,
     unknown_names: Vec<Box<str>>,
     unescaped_name: Vec<u8>,
+    /// Whether the watched object had a member that no path leads to.
+    has_others: bool,
+    /// Number of the record read last.
+    serial: u64,
+}
+
+/// A record that a scanner has read.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanned<'a> {
+    text: &'a str,
+    serial: u64,
 }
 
 /// The wanted values of one record.
@@ -42,6 +53,7 @@ pub struct Fields<'s, 'a> {
     text: &'a str,
     spans: &'s [Span],
     value_of_slot: &'s [usize],
+    has_others: bool,
 }
 
 impl<'a> Fields<'_, 'a> {
@@ -53,6 +65,19 @@ impl<'a> Fields<'_, 'a> {
     #[must_use]
     pub fn get(&self, slot: usize) -> Raw<'a> {
         self.spans[self.value_of_slot[slot]].raw(self.text)
+    }
+
+    /// The record itself.
+    #[must_use]
+    pub fn whole(&self) -> Raw<'a> {
+        let object = self.text.trim_matches([' ', '\t', '\n', '\r']);
+        Raw::new(Kind::Object, false, object, object.len())
+    }
+
+    /// Whether the object that the plan watches has members that no path leads to.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.has_others
     }
 
     /// Number of slots.
@@ -83,6 +108,9 @@ impl Scanner {
             spans: vec![Span::ABSENT; plan.values_len()],
             unknown_names: Vec::new(),
             unescaped_name: Vec::new(),
+            has_others: false,
+            // Scanners of different plans seldom agree by chance.
+            serial: (plan.values_len() as u64) << 48,
         };
         Scanner { plan, walk }
     }
@@ -91,7 +119,19 @@ impl Scanner {
     ///
     /// # Errors
     /// `null_value`, `invalid_json`, `too_deep`, `not_an_object`, and `too_large` from 4 GiB on.
+    #[inline]
     pub fn scan<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Fields<'_, 'a>, Reject> {
+        let text = self.read(record)?.text;
+        Ok(self.fields_of(text))
+    }
+
+    /// Does what [`Scanner::scan`] does, but keeps no hold of the scanner: for who wants to look at
+    /// the values before it is known whether this was the right scanner.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    #[inline]
+    pub fn read<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Scanned<'a>, Reject> {
         let record =
             record.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
         if record.len() > RECORD_BYTES_MAX {
@@ -108,6 +148,7 @@ impl Scanner {
         };
         let text = &text[marked..];
         self.walk.spans.fill(Span::ABSENT);
+        self.walk.has_others = false;
         let is_object = self
             .walk
             .record(&self.plan, text.as_bytes())
@@ -118,12 +159,32 @@ impl Scanner {
                 "the top level is not an object",
             ));
         }
-        let (spans, value_of_slot) = (&self.walk.spans[..], self.plan.value_of_slot());
-        Ok(Fields {
+        self.walk.serial = self.walk.serial.wrapping_add(1);
+        Ok(Scanned {
             text,
-            spans,
-            value_of_slot,
+            serial: self.walk.serial,
         })
+    }
+
+    /// The wanted values of the record read last.
+    ///
+    /// # Panics
+    /// When another record was read since, or by another scanner.
+    #[inline]
+    #[must_use]
+    pub fn fields<'a>(&self, scanned: Scanned<'a>) -> Fields<'_, 'a> {
+        assert_eq!(scanned.serial, self.walk.serial, "not the record read last");
+        self.fields_of(scanned.text)
+    }
+
+    #[inline]
+    fn fields_of<'a>(&self, text: &'a str) -> Fields<'_, 'a> {
+        Fields {
+            text,
+            spans: &self.walk.spans,
+            value_of_slot: self.plan.value_of_slot(),
+            has_others: self.walk.has_others,
+        }
     }
 
     /// The first 100 names of top-level members that no path leads to, in the order they were met,
@@ -186,7 +247,10 @@ impl Walk {
                     let child = plan.nodes()[node].children()[child].1;
                     self.wanted(plan, child, bytes, at, level)?
                 }
-                None => syntax::value(bytes, at, level)?.end,
+                None => {
+                    self.has_others |= node == plan.watched();
+                    syntax::value(bytes, at, level)?.end
+                }
             };
             at = syntax::skip_space(bytes, at);
             match bytes.get(at) {
