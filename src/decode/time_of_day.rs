@@ -94,13 +94,31 @@ mod tests {
             ("00:00:00", 0),
             ("24:00:00", 86_400 * NANOS_PER_SECOND),
             ("00:00:01.5", 1_500_000_000),
-            ("-838:59:59.000001", -(838 * 3600 + 3599) * NANOS_PER_SECOND - 1000),
+            (
+                "-838:59:59.000001",
+                -(838 * 3600 + 3599) * NANOS_PER_SECOND - 1000,
+            ),
         ] {
-            assert_eq!(TimeOfDay::parse(text.as_bytes()), Some(TimeOfDay { nanos }), "{text}");
+            assert_eq!(
+                TimeOfDay::parse(text.as_bytes()),
+                Some(TimeOfDay { nanos }),
+                "{text}"
+            );
         }
         for text in [
-            "", "1:00:00", "00:00", "00:60:00", "00:00:60", "00:00:00.", "00:00:00Z", "+01:00:00",
-            "00:00:00.1234567890", "0000:00:00", "٠٠:00:00", "-", "--01:00:00",
+            "",
+            "1:00:00",
+            "00:00",
+            "00:60:00",
+            "00:00:60",
+            "00:00:00.",
+            "00:00:00Z",
+            "+01:00:00",
+            "00:00:00.1234567890",
+            "0000:00:00",
+            "٠٠:00:00",
+            "-",
+            "--01:00:00",
         ] {
             assert_eq!(TimeOfDay::parse(text.as_bytes()), None, "{text}");
         }
@@ -111,6 +129,12 @@ mod tests {
         let time = |text: &str| TimeOfDay::parse(text.as_bytes()).unwrap();
         assert_eq!(time("999:59:59.999").ticks(3), Ok(3_599_999_999));
         assert_eq!(time("-00:00:00.0019").ticks(3), Ok(-1));
-        assert!(TimeOfDay { nanos: NANOS_MAX + 1 }.ticks(0).is_err());
+        assert!(
+            TimeOfDay {
+                nanos: NANOS_MAX + 1
+            }
+            .ticks(0)
+            .is_err()
+        );
     }
 }

@@ -80,17 +80,27 @@ fn ticks(cell: &[u8], precision: u8) -> (i64, String) {
     let per_second = 10i64.pow(precision.into());
     let ticks = signed(cell) as i64;
     let (seconds, part) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
-    (seconds, format!(".{part:0>width$}", width = precision.into()))
+    (
+        seconds,
+        format!(".{part:0>width$}", width = precision.into()),
+    )
 }
 
 fn day(days: i64) -> String {
     let epoch = jiff::civil::date(1970, 1, 1);
-    let day = epoch.checked_add(jiff::Span::new().days(days)).expect("a day");
+    let day = epoch
+        .checked_add(jiff::Span::new().days(days))
+        .expect("a day");
     day.to_string()
 }
 
 fn of_day(seconds: i64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 fn uuid(cell: &[u8]) -> String {
@@ -98,6 +108,12 @@ fn uuid(cell: &[u8]) -> String {
     bytes[..8].reverse();
     bytes[8..].reverse();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
     parts.join("-")
 }

@@ -47,7 +47,11 @@ impl Recording {
             Source::Ordering => "ordering",
         };
         let path = directory().join(folder).join(format!("{variant}.jsonl.gz"));
-        let output = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip");
+        let output = Command::new("gzip")
+            .arg("-dc")
+            .arg(&path)
+            .output()
+            .expect("gzip");
         assert!(output.status.success(), "{}", path.display());
         Recording {
             records: lines(&output.stdout),
@@ -98,12 +102,7 @@ pub(crate) fn columns(source: Source, variant: &str, table: &str) -> Vec<(String
 }
 
 /// Where rows of texts differ from the source's final state, a line each.
-pub(crate) fn compare(
-    source: Source,
-    variant: &str,
-    table: &str,
-    rows: &[String],
-) -> String {
+pub(crate) fn compare(source: Source, variant: &str, table: &str, rows: &[String]) -> String {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), rows.join("\n")).expect("rows");
     let mut command = Command::new("python3");

@@ -119,7 +119,11 @@ variants! {
 
 #[test]
 fn mariadb_ends_equal() {
-    check(Source::MariaDb, "envelope", &["orders", "order_items", "sink"]);
+    check(
+        Source::MariaDb,
+        "envelope",
+        &["orders", "order_items", "sink"],
+    );
 }
 
 #[test]

@@ -58,16 +58,21 @@ impl Replica {
         columns: Vec<(String, ColumnType)>,
         modes: Modes,
     ) -> Replica {
-        let read = columns.iter().fold(Columns::new(), |all, (name, column_type)| {
-            match declared(variant, table, name) {
-                Some(field) => all.with_declared(name, column_type.clone(), field),
-                None => all.with(name, column_type.clone()),
-            }
-        });
+        let read = columns
+            .iter()
+            .fold(Columns::new(), |all, (name, column_type)| {
+                match declared(variant, table, name) {
+                    Some(field) => all.with_declared(name, column_type.clone(), field),
+                    None => all.with(name, column_type.clone()),
+                }
+            });
         let is_key = |name: &&(String, ColumnType)| key_columns(table).contains(&&*name.0);
-        let key = columns.iter().filter(is_key).fold(Columns::new(), |all, (name, column_type)| {
-            all.with(name, column_type.clone())
-        });
+        let key = columns
+            .iter()
+            .filter(is_key)
+            .fold(Columns::new(), |all, (name, column_type)| {
+                all.with(name, column_type.clone())
+            });
         let mut rows = RowReader::new(read, Some(modes));
         if variant == "handling" {
             rows = rows.with_placeholder("__custom_unavailable", Some(modes));
@@ -105,7 +110,9 @@ impl Replica {
         while queues.iter().any(|queue| !queue.is_empty()) {
             let index = turn % queues.len();
             let advances = match queues[index].front() {
-                Some(record) => matches!(self.apply(record, blocked > queues.len()), Progress::Done),
+                Some(record) => {
+                    matches!(self.apply(record, blocked > queues.len()), Progress::Done)
+                }
                 None => false,
             };
             if advances {
@@ -115,7 +122,10 @@ impl Replica {
                 blocked += 1;
                 assert!(blocked < 100, "{} {}: all wait", self.variant, self.table);
             }
-            let stays = matches!(interleaving, Interleaving::Ascending | Interleaving::Descending);
+            let stays = matches!(
+                interleaving,
+                Interleaving::Ascending | Interleaving::Descending
+            );
             turn = match interleaving {
                 Interleaving::Random(_) if blocked == 0 => random.random_range(0..queues.len()),
                 _ if stays && advances => index,
@@ -150,10 +160,15 @@ impl Replica {
             Change::Row(row) => {
                 let old = record.header(OLD_KEY_HEADER);
                 let mut old_key = Vec::new();
-                let old_key = self.keys.encode_header(old, &mut old_key).then_some(old_key);
+                let old_key = self
+                    .keys
+                    .encode_header(old, &mut old_key)
+                    .then_some(old_key);
                 let moved = old_key.map(|old| (old, key_bytes.clone()));
                 let (mut cells, left_out) = encode(&row, self.columns.len())?;
-                let left = moved.as_ref().and_then(|pair| self.moved.get_mut(pair)?.pop_front());
+                let left = moved
+                    .as_ref()
+                    .and_then(|pair| self.moved.get_mut(pair)?.pop_front());
                 let must_wait = moved.is_some() && left.is_none();
                 if must_wait && !(alone && left_out.is_empty()) {
                     return Ok(Progress::NeedsOldRow);
@@ -179,7 +194,10 @@ impl Replica {
                 let mut new_key = Vec::new();
                 if !is_tombstone && self.keys.encode_header(new, &mut new_key) {
                     let cells = state.cells.clone();
-                    self.moved.entry((key_bytes, new_key)).or_default().push_back(cells);
+                    self.moved
+                        .entry((key_bytes, new_key))
+                        .or_default()
+                        .push_back(cells);
                 }
             }
             Change::Truncate(_) | Change::None(_) => {}
@@ -204,13 +222,18 @@ impl Replica {
     }
 
     fn row(&self, cells: &Cells) -> String {
-        let members = self.columns.iter().zip(cells).map(|((name, column_type), cell)| {
-            // Bytes: with a schema block they are bytes again.
-            let as_hex = self.variant == "envelope_schema" && matches!(&**name, "c_bytea" | "big_b");
-            let text = cells::text(column_type, cell, as_hex);
-            let text = serde_json::to_string(&text).expect("JSON");
-            format!("\"{name}\":{text}")
-        });
+        let members = self
+            .columns
+            .iter()
+            .zip(cells)
+            .map(|((name, column_type), cell)| {
+                // Bytes: with a schema block they are bytes again.
+                let as_hex =
+                    self.variant == "envelope_schema" && matches!(&**name, "c_bytea" | "big_b");
+                let text = cells::text(column_type, cell, as_hex);
+                let text = serde_json::to_string(&text).expect("JSON");
+                format!("\"{name}\":{text}")
+            });
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
 }
@@ -253,7 +276,10 @@ pub(crate) fn columns(source: Source, variant: &str, table: &str) -> Vec<(String
 /// A String column cannot say that the base64 it gets is a decimal, and a double is rounded beyond the
 /// digits its column has.
 fn exact(variant: &str, table: &str, column: &str) -> Option<&'static str> {
-    let is_told = matches!(variant, "envelope_schema" | "decimal_string" | "decimal_double");
+    let is_told = matches!(
+        variant,
+        "envelope_schema" | "decimal_string" | "decimal_double"
+    );
     match (table, column) {
         ("edge_num", "n20") if !is_told => Some("Nullable(Decimal(20, 4))"),
         ("edge_num", "n38") if !is_told => Some("Nullable(Decimal(38, 10))"),
@@ -291,7 +317,11 @@ pub(crate) fn no_changes(records: &[Record], modes: Modes) -> HashMap<NoChange, 
             .entry(&record.topic)
             .or_insert_with(|| RowReader::new(Columns::new(), Some(modes)));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let change = reader.read(&record.topic, key.map(str::as_bytes), value.map(str::as_bytes));
+        let change = reader.read(
+            &record.topic,
+            key.map(str::as_bytes),
+            value.map(str::as_bytes),
+        );
         if let Change::None(why) = change.expect("a readable record") {
             *counts.entry(why).or_default() += 1;
         }

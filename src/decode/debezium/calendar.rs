@@ -58,9 +58,7 @@ impl Day {
         let of_period = year.rem_euclid(400);
         let month_from_march = i64::from((self.month + 9) % 12);
         let of_year = (153 * month_from_march + 2) / 5 + i64::from(self.day) - 1;
-        let days = year.div_euclid(400) * PERIOD_DAYS
-            + of_period * 365
-            + of_period / 4
+        let days = year.div_euclid(400) * PERIOD_DAYS + of_period * 365 + of_period / 4
             - of_period / 100
             + of_year
             - DAYS_TO_EPOCH;
@@ -161,11 +159,25 @@ mod tests {
             let (day, rest) = Day::parse(name.as_bytes()).unwrap();
             assert_eq!((day.epoch_days(), rest), (Some(days), &b""[..]), "{name}");
         }
-        for name in ["2026-02-29", "2026-13-01", "2026-00-01", "2026-04-31", "2026-01-00"] {
+        for name in [
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-04-31",
+            "2026-01-00",
+        ] {
             let (day, _) = Day::parse(name.as_bytes()).unwrap();
             assert_eq!(day.epoch_days(), None, "{name}");
         }
-        for name in ["", "-", "26-01-01", "2026-1-1", "20260101", "2026-01", "++2026-01-01"] {
+        for name in [
+            "",
+            "-",
+            "26-01-01",
+            "2026-1-1",
+            "20260101",
+            "2026-01",
+            "++2026-01-01",
+        ] {
             assert_eq!(Day::parse(name.as_bytes()), None, "{name}");
         }
     }

@@ -33,7 +33,10 @@ pub(super) fn append_point(raw: Raw<'_>, out: &mut Vec<u8>) -> bool {
     let (x, y) = (member(raw, "x"), member(raw, "y"));
     let is_point = is_float(x) && is_float(y) && member(raw, "wkb").kind() != Kind::Absent;
     if is_point {
-        append(out, format_args!("({},{})", x.as_received(), y.as_received()));
+        append(
+            out,
+            format_args!("({},{})", x.as_received(), y.as_received()),
+        );
     }
     is_point
 }
@@ -78,8 +81,14 @@ mod tests {
             ("1.50", "1.50"),
             ("true", "true"),
             (r#"{"scale":1,"value":"EA=="}"#, "1.6"),
-            (r#"{"x":1.5,"y":"NaN","wkb":"AQ==","srid":null}"#, "(1.5,NaN)"),
-            (r#"{ "scale" : "1", "value":"x" }"#, r#"{"scale":"1","value":"x"}"#),
+            (
+                r#"{"x":1.5,"y":"NaN","wkb":"AQ==","srid":null}"#,
+                "(1.5,NaN)",
+            ),
+            (
+                r#"{ "scale" : "1", "value":"x" }"#,
+                r#"{"scale":"1","value":"x"}"#,
+            ),
             (r#"[ 1 , "a \" b\\" , null ]"#, r#"[1,"a \" b\\",null]"#),
             (r#"{"x":1}"#, r#"{"x":1}"#),
             ("[]", "[]"),

@@ -125,10 +125,7 @@ fn special(word: &str) -> Option<f64> {
 }
 
 /// Decodes base64, small numbers without allocation.
-fn with_bytes(
-    raw: Raw<'_>,
-    then: impl FnOnce(&[u8]) -> Result<(), Reject>,
-) -> Result<(), Reject> {
+fn with_bytes(raw: Raw<'_>, then: impl FnOnce(&[u8]) -> Result<(), Reject>) -> Result<(), Reject> {
     let no_bytes = || Reject::invalid_value("not the base64 of a decimal");
     if raw.kind() != Kind::String {
         return Err(no_bytes());

@@ -128,8 +128,8 @@ impl RowReader {
         loop {
             let shape = self.shape;
             tried[shape as usize] = true;
-            let scanner = self.scanners[shape as usize]
-                .get_or_insert_with(|| shape.scanner(&self.columns));
+            let scanner =
+                self.scanners[shape as usize].get_or_insert_with(|| shape.scanner(&self.columns));
             let scanned = scanner.read(Some(value))?;
             let actual = shape.judge(&scanner.fields(scanned));
             // A record that is every shape in turn is read as the last one tried.

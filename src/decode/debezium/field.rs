@@ -240,8 +240,11 @@ fn meaning(name: &str) -> Meaning {
         "data.Json" | "data.Xml" | "data.Uuid" | "data.Enum" | "data.EnumSet" | "data.Ltree"
         | "data.TsVector" => Meaning::Text,
         "data.geometry.Point" => Meaning::Point,
-        "data.geometry.Geometry" | "data.geometry.Geography" | "data.DoubleVector"
-        | "data.FloatVector" | "data.SparseDoubleVector" => Meaning::Composite,
+        "data.geometry.Geometry"
+        | "data.geometry.Geography"
+        | "data.DoubleVector"
+        | "data.FloatVector"
+        | "data.SparseDoubleVector" => Meaning::Composite,
         _ => Meaning::Unknown,
     }
 }

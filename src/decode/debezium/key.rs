@@ -81,7 +81,11 @@ impl KeyReader {
             };
             scanned = right.read(Some(key))?;
         }
-        let scanner = if is_in_block { &self.in_block } else { &self.bare };
+        let scanner = if is_in_block {
+            &self.in_block
+        } else {
+            &self.bare
+        };
         let fields = scanner.fields(scanned);
         let block = fields.get(SCHEMA);
         let readings = if is_in_block && block.kind() == Kind::Object {
@@ -93,7 +97,8 @@ impl KeyReader {
         };
         let around = Surroundings {
             placeholder: &self.placeholder,
-            unsigned_as_signed: false,
+            // No connector is named here. Where rows may not be negative no other key has this number.
+            unsigned_as_signed: true,
         };
         let start = out.len();
         let names = self.columns.iter().map(|(name, _)| name);

@@ -257,7 +257,11 @@ pub(super) fn append_time_of_day_text(
         out.push(b'-');
     }
     let (nanos, per_second) = (nanos.unsigned_abs(), 1_000_000_000);
-    super::calendar::append_clock((nanos / per_second) as i64, (nanos % per_second) as u32, out);
+    super::calendar::append_clock(
+        (nanos / per_second) as i64,
+        (nanos % per_second) as u32,
+        out,
+    );
     Ok(())
 }
 

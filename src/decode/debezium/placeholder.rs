@@ -35,7 +35,11 @@ impl Placeholder {
         };
         let modes = match mode {
             Some(mode) => vec![mode],
-            None => vec![BinaryMode::Bytes, BinaryMode::Base64UrlSafe, BinaryMode::Hex],
+            None => vec![
+                BinaryMode::Bytes,
+                BinaryMode::Base64UrlSafe,
+                BinaryMode::Hex,
+            ],
         };
         let mut texts: Vec<Box<str>> = vec![placeholder.into()];
         texts.extend(modes.into_iter().map(|mode| encoded(mode).into_boxed_str()));

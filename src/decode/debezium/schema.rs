@@ -44,7 +44,10 @@ impl Schema {
             let detail = "a schema block that is no struct of fields";
             return Err(Reject::new(Reason::UnknownType, detail));
         }
-        let fields = fields.elements().map(Field::parse).collect::<Result<_, _>>()?;
+        let fields = fields
+            .elements()
+            .map(Field::parse)
+            .collect::<Result<_, _>>()?;
         Ok(Schema { fields })
     }
 
@@ -149,19 +152,32 @@ mod tests {
         let names: Vec<_> = schema.fields().iter().map(|field| &*field.name).collect();
         assert_eq!(names, ["id", "n", "moods", "b"]);
         let id = schema.field_type("id").unwrap();
-        assert_eq!((id.form, id.meaning, id.optional), (Form::Int32, Meaning::Plain, false));
+        assert_eq!(
+            (id.form, id.meaning, id.optional),
+            (Form::Int32, Meaning::Plain, false)
+        );
         let n = &schema.fields()[1];
-        assert_eq!((n.field_type.scale, n.field_type.precision), (Some(2), Some(10)));
+        assert_eq!(
+            (n.field_type.scale, n.field_type.precision),
+            (Some(2), Some(10))
+        );
         assert_eq!(n.default.as_deref(), Some("\"AJY=\""));
         let moods = schema.field_type("moods").unwrap().items.as_ref().unwrap();
-        assert_eq!((moods.meaning, moods.allowed.as_deref()), (Meaning::Text, Some("a,b")));
+        assert_eq!(
+            (moods.meaning, moods.allowed.as_deref()),
+            (Meaning::Text, Some("a,b"))
+        );
         assert_eq!(schema.field_type("b").unwrap().length, Some(8));
         assert_eq!(schema.field_type("before"), None);
     }
 
     #[test]
     fn other_blocks_are_refused_by_type() {
-        let deep = format!("{}{}", r#"{"type":"array","items":"#.repeat(9), "{}".to_owned() + &"}".repeat(9));
+        let deep = format!(
+            "{}{}",
+            r#"{"type":"array","items":"#.repeat(9),
+            "{}".to_owned() + &"}".repeat(9)
+        );
         for block in [
             "{}".to_owned(),
             r#"{"fields":{}}"#.to_owned(),
@@ -196,6 +212,10 @@ mod tests {
             get(block);
         }
         assert_eq!(get(&blocks[1]), ("f1".to_owned(), BLOCKS_MAX + 1));
-        assert_eq!(get(&blocks[0]), ("f0".to_owned(), BLOCKS_MAX + 2), "the oldest went");
+        assert_eq!(
+            get(&blocks[0]),
+            ("f0".to_owned(), BLOCKS_MAX + 2),
+            "the oldest went"
+        );
     }
 }

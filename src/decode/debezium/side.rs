@@ -77,12 +77,18 @@ fn mark(name: &str, value: Raw<'_>) -> u8 {
 
 /// `{"serverName":…}`, with or without a schema block.
 fn is_heartbeat_key(key: &[u8]) -> bool {
-    let parsed = str::from_utf8(key).ok().and_then(|key| Raw::parse(key).ok());
+    let parsed = str::from_utf8(key)
+        .ok()
+        .and_then(|key| Raw::parse(key).ok());
     let Some(key) = parsed else {
         return false;
     };
     let payload = member(key, "payload");
-    let key = if payload.kind() == Kind::Object { payload } else { key };
+    let key = if payload.kind() == Kind::Object {
+        payload
+    } else {
+        key
+    };
     key.members().count() == 1 && member(key, "serverName").kind() == Kind::String
 }
 

@@ -136,8 +136,13 @@ impl Reading {
     fn append_element(&self, raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
         match &self.way {
             _ if raw.kind() == Kind::Null => out.extend_from_slice(b"null"),
-            Way::Day | Way::TimeOfDay(_) | Way::Instant(_) | Way::Unscaled(_)
-            | Way::VariableScale | Way::Bits | Way::Point => {
+            Way::Day
+            | Way::TimeOfDay(_)
+            | Way::Instant(_)
+            | Way::Unscaled(_)
+            | Way::VariableScale
+            | Way::Bits
+            | Way::Point => {
                 out.push(b'"');
                 self.append_text(raw, out)?;
                 out.push(b'"');
