@@ -32,6 +32,17 @@ struct Typed {
     readings: Vec<Reading>,
 }
 
+impl Typed {
+    fn types<'s>(&'s self, columns: &'s Columns, placeholder: &'s Placeholder) -> Types<'s> {
+        Types {
+            columns,
+            readings: &self.readings,
+            schema: Some(&self.schema),
+            placeholder,
+        }
+    }
+}
+
 impl RowReader {
     /// A reader for these columns. `modes` are what is declared about records without a schema block.
     #[must_use]
@@ -71,7 +82,12 @@ impl RowReader {
         if value.trim_ascii() == b"null" {
             return Ok(gone(Deletion::JsonNull));
         }
-        let scanned = self.scan(value)?;
+        let known = self.scan_behind_block(value);
+        let has_known_block = known.is_some();
+        let scanned = match known {
+            Some(scanned) => scanned,
+            None => self.scan(value)?,
+        };
         let shape = self.shape;
         let scanner = self.scanners[shape as usize].as_ref();
         let fields = scanner.expect("it has just read").fields(scanned);
@@ -98,6 +114,7 @@ impl RowReader {
             &self.placeholder,
             shape,
             &fields,
+            has_known_block,
         )?;
         let provenance = shape::provenance(&fields);
         let before = record.before();
@@ -120,6 +137,20 @@ impl RowReader {
                 provenance,
             }),
         })
+    }
+
+    /// Scans what stands behind a schema block that is the one of the record before.
+    #[inline]
+    fn scan_behind_block<'a>(&mut self, value: &'a [u8]) -> Option<Scanned<'a>> {
+        if !self.shape.is_in_block() {
+            return None;
+        }
+        let rest = &value[self.typed.known_end(value)?..];
+        let scanner = self.scanners[self.shape as usize].as_mut()?;
+        // What is wrong with a record is said by who reads all of it.
+        let scanned = scanner.read_rest(rest).ok()?;
+        let is_it = self.shape.is_of_rest(&scanner.fields(scanned));
+        is_it.then_some(scanned)
     }
 
     /// Scans a value by the shape of the last one, and again if it turns out to have another.
@@ -148,8 +179,13 @@ fn types<'s>(
     placeholder: &'s Placeholder,
     shape: Shape,
     fields: &Fields<'_, '_>,
+    has_known_block: bool,
 ) -> Result<Types<'s>, Failure> {
     let block = fields.get(slot::SCHEMA);
+    if has_known_block {
+        let made = typed.last().expect("the block was found here");
+        return Ok(made.types(columns, placeholder));
+    }
     if !shape.is_in_block() || block.kind() != Kind::Object {
         return Ok(Types {
             columns,
@@ -162,12 +198,7 @@ fn types<'s>(
         let readings = columns.typed(&schema);
         Ok(Typed { schema, readings })
     })?;
-    Ok(Types {
-        columns,
-        readings: &made.readings,
-        schema: Some(&made.schema),
-        placeholder,
-    })
+    Ok(made.types(columns, placeholder))
 }
 
 fn gone<'s, 'a>(deletion: Deletion) -> Change<'s, 'a> {

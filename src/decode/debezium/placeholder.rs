@@ -67,7 +67,11 @@ impl Placeholder {
     fn is_text(&self, raw: Raw<'_>) -> bool {
         let received = raw.as_received();
         if raw.is_escaped() {
+            // Nearly every text with an escape begins or ends otherwise: only a likely one is unescaped.
+            let (begin, end) = plain_ends(received);
+            let is_likely = |form: &str| form.starts_with(begin) && form.ends_with(end);
             return received.len() <= self.json_bytes_max
+                && self.texts.iter().any(|form| is_likely(form))
                 && text::to_text(raw).is_ok_and(|text| self.is_form(&text));
         }
         self.is_form(received)
@@ -108,6 +112,14 @@ impl Placeholder {
     }
 }
 
+/// What stands before the first and behind the last escape of a string.
+fn plain_ends(received: &str) -> (&str, &str) {
+    let begin = received.split('\\').next().unwrap_or_default();
+    let end = received.rsplit('\\').next().unwrap_or_default();
+    let letters = if end.starts_with('u') { 5 } else { 1 };
+    (begin, end.get(letters..).unwrap_or_default())
+}
+
 /// Whether a JSON number is this byte; arrays of floats write `95.0`.
 fn is_number(token: &str, byte: u8) -> bool {
     token.strip_suffix(".0").unwrap_or(token).parse() == Ok(byte)
@@ -128,6 +140,7 @@ mod tests {
         for json in [
             r#""__debezium_unavailable_value""#,
             r#""\u005f_debezium_unavailable_value""#,
+            r#""__debezium_unavailable_valu\u0065""#,
             r#""X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==""#,
             r#"["__debezium_unavailable_value"]"#,
             "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]",

@@ -130,7 +130,8 @@ fn plain_way(field: &FieldType, target: &ColumnType) -> Way {
         (Form::Bytes, target) if is_text(target) => Way::Bytes,
         (Form::Map | Form::Struct | Form::Bytes, _) => mismatch(field),
         (Form::String, _) => untyped_way(target, TEXT_MODES),
-        (Form::Boolean, ColumnType::Bool) => Way::Plain,
+        (Form::Double | Form::Int32 | Form::Int64, ColumnType::Float32)
+        | (Form::Int64, ColumnType::Float64) => mismatch(field),
         (_, ColumnType::Float32 | ColumnType::Float64) => Way::Float,
         (_, ColumnType::Decimal { .. }) => Way::Digits,
         (_, ColumnType::UInt64) => Way::Unsigned64,

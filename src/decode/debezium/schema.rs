@@ -9,6 +9,8 @@ use super::field::{Field, FieldType, member};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject};
 
+/// How the converter begins each record that has a block.
+const BLOCK_NAME: &[u8] = br#"{"schema":"#;
 /// Blocks remembered: the versions of one table that its records mix are few.
 const BLOCKS_MAX: usize = 16;
 
@@ -115,6 +117,20 @@ impl<T> SchemaCache<T> {
             };
         }
         Ok(&self.entries[self.last].made)
+    }
+
+    /// Where the rest of a record begins that has the block of the record before it: behind the comma.
+    #[inline]
+    pub(super) fn known_end(&self, record: &[u8]) -> Option<usize> {
+        let entry = self.entries.get(self.last)?;
+        let from_block = record.strip_prefix(BLOCK_NAME)?;
+        let rest = from_block.strip_prefix(entry.block.as_bytes())?;
+        (rest.first() == Some(&b',')).then(|| record.len() - rest.len() + 1)
+    }
+
+    /// What was made of that block.
+    pub(super) fn last(&self) -> Option<&Arc<T>> {
+        self.entries.get(self.last).map(|entry| &entry.made)
     }
 
     fn insert(&mut self, entry: Entry<T>) -> usize {

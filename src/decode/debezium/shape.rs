@@ -142,14 +142,23 @@ impl Shape {
         if is_in_block != self.is_in_block() {
             return Shape::of(self.is_flat(), is_in_block);
         }
-        let is_envelope = fields.get(slot::OP).kind() == Kind::String
-            && fields.get(slot::SOURCE).kind() == Kind::Object;
         // Nothing to tell by: a tombstone of the converter's own making.
         if is_in_block && fields.get(slot::PAYLOAD).kind() == Kind::Null {
             return self;
         }
-        Shape::of(!is_envelope, is_in_block)
+        Shape::of(!is_envelope(fields), is_in_block)
     }
+
+    /// Whether the rest of a record behind its schema block, scanned as this shape, has it.
+    pub(super) fn is_of_rest(self, fields: &Fields<'_, '_>) -> bool {
+        fields.get(slot::SCHEMA).kind() == Kind::Absent
+            && fields.get(slot::PAYLOAD).kind() == Kind::Object
+            && is_envelope(fields) != self.is_flat()
+    }
+}
+
+fn is_envelope(fields: &Fields<'_, '_>) -> bool {
+    fields.get(slot::OP).kind() == Kind::String && fields.get(slot::SOURCE).kind() == Kind::Object
 }
 
 /// `{"schema":…,"payload":…}`: a table may have columns of these names, but not of these forms.

@@ -166,6 +166,29 @@ impl Scanner {
         })
     }
 
+    /// Reads the rest of a record from a member of the top-level object on. What stands before it is
+    /// known to be well formed, the comma included, and nothing in it is wanted: a beginning that many
+    /// records share need not be read each time. The values found are those of the rest.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`], positions counting from the rest's first byte.
+    pub fn read_rest<'a>(&mut self, rest: &'a [u8]) -> Result<Scanned<'a>, Reject> {
+        if rest.len() > RECORD_BYTES_MAX {
+            return Err(Reject::new(Reason::TooLarge, "4 GiB or more"));
+        }
+        let text = simdutf8::basic::from_utf8(rest).map_err(|_| not_utf8(rest))?;
+        self.walk.spans.fill(Span::ABSENT);
+        self.walk.has_others = false;
+        self.walk
+            .rest(&self.plan, text.as_bytes())
+            .map_err(|fault| fault.reject(0))?;
+        self.walk.serial = self.walk.serial.wrapping_add(1);
+        Ok(Scanned {
+            text,
+            serial: self.walk.serial,
+        })
+    }
+
     /// The wanted values of the record read last.
     ///
     /// # Panics
@@ -216,6 +239,13 @@ impl Walk {
         Ok(is_object)
     }
 
+    /// Reads a whole record's end from a member of the top-level object on.
+    fn rest(&mut self, plan: &Plan, bytes: &[u8]) -> Result<(), Fault> {
+        let at = syntax::skip_space(bytes, 0);
+        let end = self.members(plan, Plan::ROOT, bytes, at, 1)?;
+        syntax::end_of_text(bytes, end)
+    }
+
     /// Reads an object that paths lead into, its brace at `at`, itself being level `level`; returns
     /// the position after it. Recurses along the plan, never along the record, so `level` stays far
     /// below the limit.
@@ -227,10 +257,22 @@ impl Walk {
         at: usize,
         level: usize,
     ) -> Result<usize, Fault> {
-        let mut at = syntax::skip_space(bytes, at + 1);
+        let at = syntax::skip_space(bytes, at + 1);
         if bytes.get(at) == Some(&b'}') {
             return Ok(at + 1);
         }
+        self.members(plan, node, bytes, at, level)
+    }
+
+    /// Reads the members of such an object from the one at `at` on.
+    fn members(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        bytes: &[u8],
+        mut at: usize,
+        level: usize,
+    ) -> Result<usize, Fault> {
         let mut previous = START;
         loop {
             if bytes.get(at) != Some(&b'"') {

@@ -233,3 +233,48 @@ fn a_field_the_row_lacks_is_absent_and_of_doubles_the_last_counts() {
     let value = r#"{"op":"c","after":{"v":"b"},"source":{},"after":{"id":1,"v":"a"}}"#;
     assert_eq!(read(&mut reader, Some(value)), format!("Create {ROW}"));
 }
+
+#[test]
+fn a_block_that_repeats_hides_nothing_behind_it() {
+    let envelope = r#"{"before":null,"after":{"id":1,"v":"a"},"source":{},"op":"c"}"#;
+    let behind = |rest: &str| format!(r#"{{"schema":{SCHEMA},{rest}"#);
+    let same = behind(&format!(r#""payload":{envelope}}}"#));
+    let created = format!("Create {ROW}");
+    for (rest, expected) in [
+        (format!(r#""payload":{envelope}}}"#), &*created),
+        (format!(r#" "more":1 , "payload":{envelope} }}"#), &*created),
+        (format!(r#""payload":{envelope}"#), "invalid_json"),
+        (format!(r#""payload":{envelope}}}}}"#), "invalid_json"),
+        (r#""payload":null}"#.to_owned(), "delete JsonNull"),
+        (
+            format!(r#""payload":{envelope},"schema":{{"type":"struct"}}}}"#),
+            "unknown_type",
+        ),
+        (
+            format!(r#""payload":{envelope},"schema":null}}"#),
+            &*created,
+        ),
+        (
+            r#""payload":{"id":1}}"#.to_owned(),
+            "Flattened [Ok(Written), Ok(Absent)] [1, 0, 0, 0]",
+        ),
+        (
+            r#""id":1,"v":"a"}"#.to_owned(),
+            &*format!("Flattened {ROW}"),
+        ),
+    ] {
+        let mut reader = reader();
+        let value = behind(&rest);
+        assert_eq!(
+            read(&mut reader, Some(&value)),
+            expected,
+            "{value} at first"
+        );
+        read(&mut reader, Some(&same));
+        assert_eq!(
+            read(&mut reader, Some(&value)),
+            expected,
+            "{value} behind a known block"
+        );
+    }
+}

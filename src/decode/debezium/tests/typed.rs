@@ -546,6 +546,10 @@ fn what_has_nothing_in_common_is_refused() {
         (r#""type":"int64""#, "DateTime64(3)", "1"),
         (r#""type":"int32""#, "Date32", "1"),
         (r#""type":"bytes""#, "UInt64", r#""AQ==""#),
+        // Digits would be lost, if not in this value.
+        (r#""type":"double""#, "Float32", "1.5"),
+        (r#""type":"int64""#, "Float64", "1"),
+        (r#""type":"int32""#, "Float32", "1"),
         (r#""type":"map""#, "Int32", "{}"),
         (r#""type":"array","items":{"type":"int32"}"#, "Int32", "[]"),
         (
