@@ -47,7 +47,7 @@ impl TimeOfDay {
     /// # Errors
     /// `out_of_range` beyond 999:59:59 on either side.
     pub fn ticks(self, precision: u8) -> Result<i64, Reject> {
-        if self.nanos.abs() > NANOS_MAX {
+        if self.nanos.unsigned_abs() > NANOS_MAX as u64 {
             return Err(Reject::out_of_range(format!("Time64({precision})")));
         }
         Ok(self.nanos / 10i64.pow(9 - u32::from(precision.min(9))))
@@ -129,12 +129,8 @@ mod tests {
         let time = |text: &str| TimeOfDay::parse(text.as_bytes()).unwrap();
         assert_eq!(time("999:59:59.999").ticks(3), Ok(3_599_999_999));
         assert_eq!(time("-00:00:00.0019").ticks(3), Ok(-1));
-        assert!(
-            TimeOfDay {
-                nanos: NANOS_MAX + 1
-            }
-            .ticks(0)
-            .is_err()
-        );
+        for nanos in [NANOS_MAX + 1, -NANOS_MAX - 1, i64::MIN, i64::MAX] {
+            assert!(TimeOfDay { nanos }.ticks(0).is_err(), "{nanos}");
+        }
     }
 }

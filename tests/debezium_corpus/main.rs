@@ -137,6 +137,20 @@ fn a_truncate_empties_the_replica_where_there_is_one_partition() {
 }
 
 #[test]
+fn values_left_out_after_a_key_change_come_from_the_old_key_on_either_partition_first() {
+    let recording = Recording::load(Source::Postgres, "envelope");
+    let records = recording.of("toasty");
+    let columns = replica::columns(Source::Postgres, "envelope", "toasty");
+    let modes = modes(Source::Postgres, "envelope");
+    for interleaving in [Interleaving::Ascending, Interleaving::Descending] {
+        let mut replica = Replica::new("toasty", "envelope", columns.clone(), modes);
+        replica.replay(&records, interleaving);
+        assert!(replica.completed_from_old_key() > 0, "{interleaving:?}");
+        equals_source(Source::Postgres, "envelope", "toasty", &replica.rows());
+    }
+}
+
+#[test]
 fn an_update_with_an_older_position_and_a_replayed_tail_end_right() {
     let recording = Recording::load(Source::Ordering, "snapshot_race_and_replay");
     let replica = replayed(Source::Ordering, "envelope", "t", &recording.of("t"));

@@ -42,6 +42,7 @@ pub(crate) struct Replica {
     moved: HashMap<(Key, Key), VecDeque<Cells>>,
     refusals: Vec<String>,
     truncates: usize,
+    completed_from_old_key: usize,
 }
 
 /// What a record has to wait for.
@@ -75,7 +76,7 @@ impl Replica {
             });
         let mut rows = RowReader::new(read, Some(modes));
         if variant == "handling" {
-            rows = rows.with_placeholder("__custom_unavailable", Some(modes));
+            rows = rows.with_placeholder("__custom_unavailable");
         }
         Replica {
             variant: variant.to_owned(),
@@ -87,6 +88,7 @@ impl Replica {
             moved: HashMap::new(),
             refusals: Vec::new(),
             truncates: 0,
+            completed_from_old_key: 0,
         }
     }
 
@@ -173,6 +175,7 @@ impl Replica {
                 if must_wait && !(alone && left_out.is_empty()) {
                     return Ok(Progress::NeedsOldRow);
                 }
+                self.completed_from_old_key += left_out.len() * usize::from(left.is_some());
                 for column in left_out {
                     let own = self.state.get(&key_bytes).map(|state| &state.cells);
                     let known = left.as_ref().or(own).expect("a row that has the value");
@@ -211,6 +214,11 @@ impl Replica {
 
     pub(crate) fn truncates(&self) -> usize {
         self.truncates
+    }
+
+    /// Values that came from the row of a key's old name.
+    pub(crate) fn completed_from_old_key(&self) -> usize {
+        self.completed_from_old_key
     }
 
     /// The rows as the query of the comparison gives them.

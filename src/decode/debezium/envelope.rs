@@ -22,6 +22,7 @@ pub struct RowReader {
     shape: Shape,
     typed: SchemaCache<Typed>,
     untyped: Option<Vec<Reading>>,
+    modes: Option<Modes>,
     placeholder: Placeholder,
 }
 
@@ -52,6 +53,7 @@ impl RowReader {
             shape: Shape::Envelope,
             typed: SchemaCache::new(),
             untyped: modes.map(|modes| columns.untyped(modes)),
+            modes,
             placeholder: Placeholder::new(UNAVAILABLE_VALUE, modes.map(|modes| modes.binary)),
             columns,
         }
@@ -59,8 +61,9 @@ impl RowReader {
 
     /// The same reader for a connector with its own `unavailable.value.placeholder`.
     #[must_use]
-    pub fn with_placeholder(mut self, placeholder: &str, modes: Option<Modes>) -> RowReader {
-        self.placeholder = Placeholder::new(placeholder, modes.map(|modes| modes.binary));
+    pub fn with_placeholder(mut self, placeholder: &str) -> RowReader {
+        let binary = self.modes.map(|modes| modes.binary);
+        self.placeholder = Placeholder::new(placeholder, binary);
         self
     }
 

@@ -1,13 +1,12 @@
 //! The key of a record, or of a `__debezium.newkey` or `oldkey` header, as the table's key columns.
 
 use super::modes::Modes;
-use super::placeholder::Placeholder;
 use super::reading::Reading;
 use super::schema::SchemaCache;
 use super::shape;
 use super::value::{Outcome, Surroundings};
-use super::{Columns, Failure, UNAVAILABLE_VALUE};
-use crate::decode::json::{Fields, Kind, Plan, Scanner};
+use super::{Columns, Failure};
+use crate::decode::json::{Fields, Kind, Plan, Scanned, Scanner};
 use crate::decode::{Path, Reason, Reject};
 
 /// Names the new key in the delete that a change of a row's key begins with.
@@ -29,7 +28,6 @@ pub struct KeyReader {
     was_in_block: bool,
     typed: SchemaCache<Vec<Reading>>,
     untyped: Option<Vec<Reading>>,
-    placeholder: Placeholder,
 }
 
 impl KeyReader {
@@ -53,7 +51,6 @@ impl KeyReader {
             was_in_block: false,
             typed: SchemaCache::new(),
             untyped: modes.map(|modes| columns.untyped(modes)),
-            placeholder: Placeholder::new(UNAVAILABLE_VALUE, None),
             columns,
         }
     }
@@ -65,57 +62,43 @@ impl KeyReader {
     /// without a schema block where no modes are declared. `out` is then as before.
     pub fn encode(&mut self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let key = key.ok_or_else(|| Reject::new(Reason::MissingField, "the record has no key"))?;
+        let scanned = self.scan(key)?;
         let scanner = if self.was_in_block {
-            &mut self.in_block
-        } else {
-            &mut self.bare
-        };
-        let mut scanned = scanner.read(Some(key))?;
-        let is_in_block = is_block_and_key(&scanner.fields(scanned));
-        if is_in_block != self.was_in_block {
-            self.was_in_block = is_in_block;
-            let right = if is_in_block {
-                &mut self.in_block
-            } else {
-                &mut self.bare
-            };
-            scanned = right.read(Some(key))?;
-        }
-        let scanner = if is_in_block {
             &self.in_block
         } else {
             &self.bare
         };
         let fields = scanner.fields(scanned);
         let block = fields.get(SCHEMA);
-        let readings = if is_in_block && block.kind() == Kind::Object {
+        let readings = if self.was_in_block && block.kind() == Kind::Object {
             let columns = &self.columns;
             let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
             &***made
         } else {
             self.untyped.as_ref().ok_or(Failure::UndeclaredModes)?
         };
-        let around = Surroundings {
-            placeholder: &self.placeholder,
-            // No connector is named here. Where rows may not be negative no other key has this number.
-            unsigned_as_signed: true,
-        };
         let start = out.len();
-        let names = self.columns.iter().map(|(name, _)| name);
-        for (index, (name, reading)) in names.zip(readings).enumerate() {
-            let written = reading.encode(fields.get(FIRST_COLUMN + index), around, out);
-            let written = written.and_then(|outcome| match outcome {
-                Outcome::Written => Ok(()),
-                Outcome::Absent | Outcome::Unavailable => {
-                    Err(Reject::new(Reason::MissingField, "not in the record's key"))
-                }
-            });
-            if let Err(reject) = written {
-                out.truncate(start);
-                return Err(reject.about(name).into());
-            }
+        let written = append_columns(&self.columns, readings, &fields, out);
+        if written.is_err() {
+            out.truncate(start);
         }
-        Ok(())
+        Ok(written?)
+    }
+
+    /// Scans a key by the shape of the last one, and again if it has the other.
+    fn scan<'a>(&mut self, key: &'a [u8]) -> Result<Scanned<'a>, Reject> {
+        let (likely, other) = if self.was_in_block {
+            (&mut self.in_block, &mut self.bare)
+        } else {
+            (&mut self.bare, &mut self.in_block)
+        };
+        let scanned = likely.read(Some(key))?;
+        let is_in_block = is_block_and_key(&likely.fields(scanned));
+        if is_in_block == self.was_in_block {
+            return Ok(scanned);
+        }
+        self.was_in_block = is_in_block;
+        other.read(Some(key))
     }
 
     /// The same for a header. What cannot be read is no key: headers never cost a record.
@@ -125,6 +108,29 @@ impl KeyReader {
         self.was_in_block = kept;
         read
     }
+}
+
+fn append_columns(
+    columns: &Columns,
+    readings: &[Reading],
+    fields: &Fields<'_, '_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let around = Surroundings {
+        // A key is always there, whatever its text.
+        placeholder: None,
+        // No connector is named here. Where rows may not be negative no other key has this number.
+        unsigned_as_signed: true,
+    };
+    let names = columns.iter().map(|(name, _)| name);
+    for (index, (name, reading)) in names.zip(readings).enumerate() {
+        let outcome = reading.encode(fields.get(FIRST_COLUMN + index), around, out);
+        if outcome.map_err(|reject| reject.about(name))? != Outcome::Written {
+            let detail = "not in the record's key";
+            return Err(Reject::new(Reason::MissingField, detail).about(name));
+        }
+    }
+    Ok(())
 }
 
 fn is_block_and_key(fields: &Fields<'_, '_>) -> bool {

@@ -123,7 +123,7 @@ impl Types<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Outcome, Reject> {
         let around = Surroundings {
-            placeholder: self.placeholder,
+            placeholder: Some(self.placeholder),
             unsigned_as_signed: provenance.writes_unsigned_as_signed(),
         };
         self.readings[column]

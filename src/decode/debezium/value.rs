@@ -28,7 +28,8 @@ pub enum Outcome {
 /// What a value's column does not say.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Surroundings<'r> {
-    pub(super) placeholder: &'r Placeholder,
+    /// None where every value is there.
+    pub(super) placeholder: Option<&'r Placeholder>,
     /// The connector writes unsigned integers of 64 bits as if they were signed.
     pub(super) unsigned_as_signed: bool,
 }
@@ -45,7 +46,10 @@ impl Reading {
         if raw.kind() == Kind::Absent {
             return Ok(Outcome::Absent);
         }
-        if around.placeholder.stands_for(raw) {
+        if around
+            .placeholder
+            .is_some_and(|stand_in| stand_in.stands_for(raw))
+        {
             return Ok(Outcome::Unavailable);
         }
         let start = out.len();

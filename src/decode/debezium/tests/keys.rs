@@ -85,3 +85,11 @@ fn a_key_of_64_bits_without_sign_may_arrive_with_one() {
     let mut reader = KeyReader::new(columns, Some(Modes::default()));
     assert_eq!(encode(&mut reader, r#"{"id":-1}"#), Ok(vec![0xff; 8]));
 }
+
+#[test]
+fn a_key_is_a_value_even_where_it_looks_like_the_placeholder() {
+    let columns = Columns::new().with("id", ColumnType::String);
+    let mut reader = KeyReader::new(columns, Some(Modes::default()));
+    let key = format!(r#"{{"id":"{UNAVAILABLE_VALUE}"}}"#);
+    assert_eq!(encode(&mut reader, &key).map(|key| key.len()), Ok(29));
+}

@@ -3,6 +3,7 @@
 mod keys;
 mod properties;
 mod records;
+mod times;
 mod typed;
 mod untyped;
 
@@ -72,4 +73,33 @@ fn plain(type_name: &str, json: &str) -> Vec<u8> {
     let raw = Raw::parse(json).unwrap();
     column_type(type_name).encode(raw, &mut out).unwrap();
     out
+}
+
+const NOT: Result<&str, Reason> = Err(Reason::NotRepresentable);
+
+fn named(form: &str, name: &str) -> String {
+    format!(r#""type":"{form}","name":"{name}""#)
+}
+
+/// Into a String column.
+fn text(field: &str, json: &str) -> Result<String, Reason> {
+    as_text(typed(field, "String", json))
+}
+
+fn check_texts(field: &str, cases: &[(&str, &str)]) {
+    for (json, expected) in cases {
+        assert_eq!(
+            text(field, json).as_deref(),
+            Ok(*expected),
+            "{field} {json}"
+        );
+    }
+}
+
+fn check_columns(field: &str, type_name: &str, cases: &[(&str, Result<&str, Reason>)]) {
+    for (json, expected) in cases {
+        let found = typed(field, type_name, json).map(|value| value.expect("a value"));
+        let expected = expected.map(|expected| plain(type_name, expected));
+        assert_eq!(found, expected, "{field} {json} into {type_name}");
+    }
 }

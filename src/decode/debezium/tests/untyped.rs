@@ -177,8 +177,7 @@ fn a_placeholder_is_no_value() {
     let hex = r#""5f5f646562657a69756d5f756e617661696c61626c655f76616c7565""#;
     assert_eq!(untyped("String", hex, custom(BinaryMode::Hex)), Ok(None));
     let columns = Columns::new().with("v", ColumnType::String);
-    let mut reader = RowReader::new(columns, Some(Modes::default()))
-        .with_placeholder("?", Some(Modes::default()));
+    let mut reader = RowReader::new(columns, Some(Modes::default())).with_placeholder("?");
     let value = r#"{"before":null,"after":{"v":"?"},"source":{},"op":"u"}"#;
     assert_eq!(only_value(&mut reader, value), Ok(None));
 }
