@@ -116,7 +116,10 @@ pub(crate) fn compare(source: Source, variant: &str, table: &str, rows: &[String
         return String::new();
     }
     let text = [output.stdout, output.stderr].concat();
-    assert!(!text.is_empty(), "the comparison failed and does not say why");
+    assert!(
+        !text.is_empty(),
+        "the comparison failed and does not say why"
+    );
     String::from_utf8_lossy(&text).into_owned()
 }
 

@@ -186,6 +186,30 @@ fn what_is_no_change_of_a_row_is_told_apart() {
 }
 
 #[test]
+fn a_damaged_record_costs_no_record_but_itself() {
+    for (variant, table) in [
+        ("envelope_schema", "kitchen_sink"),
+        ("envelope", "kitchen_sink"),
+        ("unwrap_rewrite", "orders"),
+        ("envelope_schema", "toasty"),
+    ] {
+        let records = Recording::load(Source::Postgres, variant).of(table);
+        let columns = replica::columns(Source::Postgres, variant, table);
+        let declared = modes(Source::Postgres, variant);
+        let whole = Replica::new(table, variant, columns.clone(), declared);
+        let mut damaged = Replica::new(table, variant, columns, declared);
+        damaged.read_damaged(&records, 20);
+        // What it learned of damaged records is no harm to whole ones.
+        let rows = [whole, damaged].map(|mut replica| {
+            replica.replay(&records, Interleaving::Ascending);
+            assert_eq!(replica.refusals(), [""; 0], "{variant} {table}");
+            replica.rows()
+        });
+        assert_eq!(rows[0], rows[1], "{variant} {table}");
+    }
+}
+
+#[test]
 fn nanoseconds_are_read_as_far_as_the_connector_wrote_them() {
     let recording = Recording::load(Source::Postgres, "time_nanoseconds");
     let mut rows = 0;

@@ -136,6 +136,27 @@ impl Replica {
         }
     }
 
+    /// Reads each record `times` times with another byte changed or its end cut off, and keeps nothing.
+    pub(crate) fn read_damaged(&mut self, records: &[Record], times: usize) {
+        let mut random = StdRng::seed_from_u64(3);
+        let mut cell = Vec::new();
+        for record in records.iter().flat_map(|record| vec![record; times]) {
+            let (Some(key), Some(value)) = (&record.key, &record.value) else {
+                continue;
+            };
+            let [key, value] = [key, value].map(|text| damaged(text, &mut random));
+            if let Ok(Change::Row(row)) = self.rows.read(&record.topic, Some(&key), Some(&value)) {
+                for column in 0..self.columns.len() {
+                    cell.clear();
+                    if row.encode(column, &mut cell).is_err() {
+                        assert_eq!(cell, b"", "nothing is left of a refused value");
+                    }
+                }
+            }
+            let _ = self.keys.encode(Some(&key), &mut cell);
+        }
+    }
+
     fn apply(&mut self, record: &Record, alone: bool) -> Progress {
         match self.change(record, alone) {
             Ok(progress) => progress,
@@ -244,6 +265,19 @@ impl Replica {
             });
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
+}
+
+fn damaged(text: &str, random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    let at = random.random_range(0..bytes.len());
+    if random.random_ratio(1, 10) {
+        bytes.truncate(at);
+    } else {
+        bytes[at] = *b"\"\\{}[],:0123456789-eEnutf\x00\xff"
+            .get(random.random_range(0..40))
+            .unwrap_or(&random.random());
+    }
+    bytes
 }
 
 /// The cells of a row, and the columns whose values were left out. A field that the record lacks is NULL.
