@@ -1,6 +1,7 @@
 //! The recorded Debezium corpus through the decoder into a replica in memory, which must end equal to
 //! the source.
 
+mod allocations;
 mod cells;
 mod corpus;
 mod replica;
@@ -183,6 +184,61 @@ fn what_is_no_change_of_a_row_is_told_apart() {
     let recording = Recording::load(Source::MariaDb, "envelope");
     let counts = replica::no_changes(recording.all(), Modes::default());
     assert_eq!(counts.get(&NoChange::SchemaChange), Some(&26));
+}
+
+#[test]
+fn what_the_connector_could_not_write_is_null_or_no_day() {
+    let variant = "envelope_schema";
+    let recording = Recording::load(Source::Postgres, variant);
+    for (table, id, cells) in [
+        // Infinity in a snapshot, and the year 294276 in microseconds.
+        (
+            "edge_time",
+            1,
+            &[r#""d":"-622191234""#, r#""ts":"infinity""#][..],
+        ),
+        (
+            "edge_time",
+            5,
+            &[
+                r#""ts":"-9223372036853775810""#,
+                r#""ts3":"+294276-12-31 23:59:59.999""#,
+            ],
+        ),
+        // NaN and infinity.
+        (
+            "edge_num",
+            1,
+            &[r#""n":null"#, r#""n20":null"#, r#""f8":"nan""#],
+        ),
+        (
+            "edge_num",
+            3,
+            &[r#""n":null"#, r#""n20":"-1.0000""#, r#""f8":"inf""#],
+        ),
+    ] {
+        let replica = replayed(Source::Postgres, variant, table, &recording.of(table));
+        let rows = replica.rows();
+        let has_id = |row: &&String| row.starts_with(&format!("{{\"id\":\"{id}\","));
+        let row = rows.iter().find(has_id).expect("the row");
+        for cell in cells {
+            assert!(row.contains(cell), "{table} {id}: {cell} in {row}");
+        }
+    }
+}
+
+#[test]
+fn warm_readers_allocate_nothing() {
+    for variant in ["envelope", "envelope_schema", "unwrap_rewrite"] {
+        let records = Recording::load(Source::Postgres, variant).of("order_items");
+        let columns = replica::columns(Source::Postgres, variant, "order_items");
+        let declared = modes(Source::Postgres, variant);
+        let mut replica = Replica::new("order_items", variant, columns, declared);
+        let mut out = Vec::with_capacity(1 << 16);
+        replica.read_only(&records, &mut out);
+        let allocations = allocations::count(|| replica.read_only(&records, &mut out));
+        assert_eq!(allocations, 0, "{variant}");
+    }
 }
 
 #[test]

@@ -136,6 +136,22 @@ impl Replica {
         }
     }
 
+    /// Reads keys and rows and keeps nothing.
+    pub(crate) fn read_only(&mut self, records: &[Record], out: &mut Vec<u8>) {
+        for record in records {
+            out.clear();
+            let key = record.key.as_deref().map(str::as_bytes);
+            let value = record.value.as_deref().map(str::as_bytes);
+            let change = self.rows.read(&record.topic, key, value);
+            if let Change::Row(row) = change.expect("a readable record") {
+                for column in 0..self.columns.len() {
+                    row.encode(column, out).expect("a readable value");
+                }
+            }
+            self.keys.encode(key, out).expect("a readable key");
+        }
+    }
+
     /// Reads each record `times` times with another byte changed or its end cut off, and keeps nothing.
     pub(crate) fn read_damaged(&mut self, records: &[Record], times: usize) {
         let mut random = StdRng::seed_from_u64(3);
