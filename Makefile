@@ -8,10 +8,10 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test bench lint clean
+.PHONY: help deps build demo test soak fuzz bench instructions figures explore lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Fetch what the demo and the tests run (quick when it is there)
 	@tests/sandbox/install.sh
@@ -24,15 +24,41 @@ demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it
 	$(CARGO) build --workspace
 	@$(TARGET_DIR)/debug/sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
 
+# Beside the tests' build: what runs for every record is optimised, all else is taken from there.
+COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
+	--config benches/instructions.toml
+
 # One compilation: cargo builds every target of both packages, the `streamweir` and `sandbox`
-# executables that the tests start among them, before it runs the first test.
+# executables that the tests start among them, before it runs the first test. What is counted after
+# them is compiled once more.
 test: deps ## Run every test, against real Kafka, ClickHouse and Redis
 	$(CARGO) test --workspace --features failpoints
+	$(COUNTED)
+	@$(TARGET_DIR)/debug/instructions guard
+
+instructions: deps ## Count the instructions an event takes, by stage (KEEP=1: what `make test` guards)
+	$(COUNTED)
+	@$(TARGET_DIR)/debug/instructions $(if $(KEEP),keep)
+
+# What it is told goes through: make soak SOAK='--only kills --scale 0.1 --seed 7'
+soak: deps ## Run the fault programme at length and print its table (SOAK= passes options on)
+	$(CARGO) test --workspace --features failpoints --no-run
+	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 
 bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= shorten it)
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 minutes)
+	$(CARGO) build --release --workspace
+	@$(TARGET_DIR)/release/throughput figures $(if $(ONLY),--only $(ONLY))
+
+explore: ## Try every interleaving of the write protocol within larger bounds (minutes)
+	$(CARGO) test --release --lib progress::model -- --ignored --nocapture
+
+fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
+	@fuzz/run.sh $(or $(SECONDS),1800)
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

@@ -39,6 +39,32 @@ pub(crate) fn arm() {
     std::mem::forget(fail::FailScenario::setup());
 }
 
+/// Guarantees that `make soak` breaks on purpose, to see that its proof notices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Guarantee {
+    /// An insert carries the token of its range.
+    Token,
+    /// A range is settled by the acknowledgement of its rows, not before.
+    Acknowledgement,
+    /// A range that a predecessor named is cut where it was cut.
+    Cut,
+}
+
+/// Whether the environment asks to do without; in a release build never.
+pub(crate) fn is_broken(guarantee: Guarantee) -> bool {
+    #[cfg(feature = "failpoints")]
+    {
+        let point = match guarantee {
+            Guarantee::Token => "break_token",
+            Guarantee::Acknowledgement => "break_acknowledgement",
+            Guarantee::Cut => "break_cut",
+        };
+        fail::fail_point!(point, |_| true);
+    }
+    let _ = guarantee;
+    false
+}
+
 #[cfg(feature = "failpoints")]
 pub(crate) fn die(name: &str) -> ! {
     eprintln!("crash point {name}");

@@ -15,7 +15,7 @@ use crate::config::{Config, Pipeline, Service};
 use crate::exit;
 use crate::halt::Halt;
 use crate::lane::Stop;
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::{Board, PipelineBoard, PipelineState};
 use crate::observe::metrics;
 use crate::pipeline::{self, Ended, Environment, Until};
@@ -58,6 +58,7 @@ struct Running {
 /// What is wrong before anything has started; the message names the key.
 pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     let pipelines = selected(&config, &options.pipelines)?;
+    bound_allocator(lane_count(&pipelines));
     for pipeline in &pipelines {
         let directory = config.service.state_dir.join(&pipeline.name);
         std::fs::create_dir_all(&directory).map_err(|error| {
@@ -107,6 +108,10 @@ fn selected(config: &Config, names: &[String]) -> Result<Vec<Pipeline>, UnknownP
     Ok(config.pipelines.iter().filter(is_wanted).cloned().collect())
 }
 
+fn lane_count(pipelines: &[Pipeline]) -> u64 {
+    pipelines.iter().map(|p| u64::from(p.consumers)).sum()
+}
+
 fn start_http(
     runtime: &Runtime,
     service: &Service,
@@ -134,7 +139,7 @@ fn start_pipelines(
     pipelines: Vec<Pipeline>,
     options: &RunOptions,
 ) -> anyhow::Result<Vec<Running>> {
-    let lanes: u64 = pipelines.iter().map(|p| u64::from(p.consumers)).sum();
+    let lanes = lane_count(&pipelines);
     let queue_bytes = (service.memory_max_bytes / 32 / lanes.max(1)).clamp(1 << 20, 16 << 20);
     let memory = Arc::new(MemoryBudget::new(
         service.memory_max_bytes,

@@ -28,7 +28,12 @@ pub mod config;
 mod crash;
 pub mod daemon;
 pub mod decode;
+#[doc(hidden)]
+pub mod drive;
 pub mod exit;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod halt;
 pub mod http;
 mod lane;

@@ -466,3 +466,28 @@ fn json_logs_are_one_object_a_line() {
     }
     assert!(log.contains("partition begins"), "{log}");
 }
+
+#[test]
+fn a_clickhouse_that_stops_answering_ends_readiness_until_it_answers_again() {
+    let mut job = ready("unready", 1);
+    let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
+    job.set("clickhouse.url", proxy.url());
+    let daemon = job.start("a", &[], "");
+    wait_for_page(&daemon, "/readyz", "it is ready", |status, _| status == 200);
+    let held = proxy.inject(Matcher::any(), Fault::HoldRequest, usize::MAX);
+    let complaint = wait_for_page(&daemon, "/readyz", "it is not ready", |status, _| {
+        status == 503
+    });
+    assert!(complaint.contains("has not answered for 3"), "{complaint}");
+    let (status, _) = daemon.get("/livez").expect("an answer");
+    assert_eq!(
+        status, 200,
+        "a server that hangs is no reason to be restarted"
+    );
+    held.stop();
+    held.release();
+    wait_for_page(&daemon, "/readyz", "it is ready again", |status, _| {
+        status == 200
+    });
+    daemon.stop();
+}

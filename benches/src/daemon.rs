@@ -148,7 +148,7 @@ impl<'p> DaemonRuns<'p> {
 }
 
 /// The shipped configuration with its enrichment pipeline alone.
-fn shipped(root: &Path) -> Result<Table> {
+pub(crate) fn shipped(root: &Path) -> Result<Table> {
     let mut config: Table = std::fs::read_to_string(root.join("config.toml"))?.parse()?;
     let pipelines = config.get_mut("pipeline").and_then(Value::as_array_mut);
     let pipelines = pipelines.context("the shipped configuration has no pipeline")?;

@@ -6,6 +6,7 @@
 
 mod child;
 mod daemon;
+mod figures;
 mod machine;
 mod prototype;
 mod readers;
@@ -49,12 +50,15 @@ enum Child {
     /// Drains the topic once and says how long it took: what the benchmark starts
     #[command(hide = true)]
     Read(readers::ReadArguments),
+    /// Measures memory, rest, freshness, takeover and scaling instead
+    Figures(figures::FiguresArguments),
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match &arguments.child {
         Some(Child::Read(read)) => readers::read(read),
+        Some(Child::Figures(figures)) => figures::measure(figures),
         None => measure(&arguments),
     }
 }

@@ -4,53 +4,87 @@
 //! (0x82 = LZ4), the compressed size including these nine bytes and the raw size (both u32,
 //! little-endian), then an LZ4 block. The format is that of `CompressedWriteBuffer` in ClickHouse.
 
+use std::cell::RefCell;
+
 use cityhash_rs::cityhash_102_128;
 
 const CHECKSUM_BYTES: usize = 16;
 const HEADER_BYTES: usize = 9;
 const METHOD_LZ4: u8 = 0x82;
+const BLOCK_BYTES_KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// Room for the worst case of one frame, kept: making it anew for every frame means zeroing
+    /// three times as many bytes as come out, on pages that nothing else has touched yet.
+    static BLOCK: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
+}
 
 /// Appends `raw` to `out` as one frame.
+#[inline(never)]
 pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) {
+    BLOCK.with_borrow_mut(|block| {
+        let worst = lz4_flex::block::get_maximum_output_size(raw.len());
+        if block.len() < worst {
+            block.resize(worst, 0);
+        }
+        let written = lz4_flex::block::compress_into(raw, block)
+            .expect("the output has room for the worst case");
+        append(&block[..written], raw.len(), out);
+        // One huge row must not keep its room for ever.
+        if block.len() > BLOCK_BYTES_KEPT {
+            *block = vec![];
+        }
+    });
+}
+
+fn append(block: &[u8], raw_bytes: usize, out: &mut Vec<u8>) {
+    let bytes = |n: usize| u32::try_from(n).expect("a frame stays far below 4 GiB");
     let start = out.len();
     let head = start + CHECKSUM_BYTES;
-    let body = head + HEADER_BYTES;
-    out.resize(
-        body + lz4_flex::block::get_maximum_output_size(raw.len()),
-        0,
-    );
-    let written = lz4_flex::block::compress_into(raw, &mut out[body..])
-        .expect("the output has room for the worst case");
-    out.truncate(body + written);
-    let size = u32::try_from(HEADER_BYTES + written).expect("a frame stays far below 4 GiB");
-    let raw_size = u32::try_from(raw.len()).expect("a frame stays far below 4 GiB");
-    out[head] = METHOD_LZ4;
-    out[head + 1..head + 5].copy_from_slice(&size.to_le_bytes());
-    out[head + 5..body].copy_from_slice(&raw_size.to_le_bytes());
+    out.reserve(CHECKSUM_BYTES + HEADER_BYTES + block.len());
+    out.extend_from_slice(&[0; CHECKSUM_BYTES]);
+    out.push(METHOD_LZ4);
+    out.extend_from_slice(&bytes(HEADER_BYTES + block.len()).to_le_bytes());
+    out.extend_from_slice(&bytes(raw_bytes).to_le_bytes());
+    out.extend_from_slice(block);
     let hash = cityhash_102_128(&out[head..]);
     let (high, low) = ((hash >> 64) as u64, hash as u64);
     out[start..start + 8].copy_from_slice(&high.to_le_bytes());
     out[start + 8..head].copy_from_slice(&low.to_le_bytes());
 }
 
-/// The raw bytes of frames that [`compress`] wrote.
-pub(super) fn decompress(mut frames: &[u8]) -> Vec<u8> {
-    let mut raw = vec![];
-    while !frames.is_empty() {
-        let header = &frames[CHECKSUM_BYTES..CHECKSUM_BYTES + HEADER_BYTES];
+/// Takes frames that [`compress`] wrote apart, one after the other.
+pub(super) struct Frames<'f>(pub(super) &'f [u8]);
+
+impl Frames<'_> {
+    /// Leaves the raw bytes of the next frame in `raw`; false after the last.
+    pub(super) fn next_into(&mut self, raw: &mut Vec<u8>) -> bool {
+        raw.clear();
+        if self.0.is_empty() {
+            return false;
+        }
+        let header = &self.0[CHECKSUM_BYTES..CHECKSUM_BYTES + HEADER_BYTES];
         let word = |at: usize| {
             let bytes = header[at..at + 4].try_into().expect("four bytes");
             usize::try_from(u32::from_le_bytes(bytes)).expect("u32 fits")
         };
         let (size, raw_size) = (word(1), word(5));
-        let block = &frames[CHECKSUM_BYTES + HEADER_BYTES..CHECKSUM_BYTES + size];
-        let start = raw.len();
-        raw.resize(start + raw_size, 0);
-        lz4_flex::block::decompress_into(block, &mut raw[start..])
+        let block = &self.0[CHECKSUM_BYTES + HEADER_BYTES..CHECKSUM_BYTES + size];
+        raw.resize(raw_size, 0);
+        lz4_flex::block::decompress_into(block, raw)
             .expect("the frame was written by this process");
-        frames = &frames[CHECKSUM_BYTES + size..];
+        self.0 = &self.0[CHECKSUM_BYTES + size..];
+        true
     }
-    raw
+}
+
+#[cfg(test)]
+pub(super) fn decompress(frames: &[u8]) -> Vec<u8> {
+    let (mut frames, mut raw, mut all) = (Frames(frames), vec![], vec![]);
+    while frames.next_into(&mut raw) {
+        all.extend_from_slice(&raw);
+    }
+    all
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ impl OpenBatch {
     }
 
     /// Appends one encoded row, given in parts, of the record at `offset`.
-    pub(crate) fn push(&mut self, offset: i64, parts: [&[u8]; 2]) {
+    pub(crate) fn push<const PARTS: usize>(&mut self, offset: i64, parts: [&[u8]; PARTS]) {
         for part in parts {
             self.tail.extend_from_slice(part);
         }
@@ -66,12 +66,6 @@ impl OpenBatch {
     /// The flush interval runs from here, unless it runs already.
     pub(crate) fn opened(&mut self, now: Instant) {
         self.opened_at.get_or_insert(now);
-    }
-
-    /// What was read left nothing behind: no interval runs.
-    pub(crate) fn not_opened(&mut self) {
-        debug_assert!(self.is_empty(), "a batch with rows has an age");
-        self.opened_at = None;
     }
 
     /// When the first record since the last cut arrived.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame;
+use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::sink::DeadLetter;
 
@@ -89,39 +89,44 @@ impl SealedBatch {
         self.hold = Some(MemoryHold::new(budget, MemoryPart::InFlight, bytes));
     }
 
+    /// What it takes, unless [`SealedBatch::count`] counts it already.
+    pub(crate) fn uncounted_bytes(&self) -> usize {
+        if self.hold.is_some() {
+            0
+        } else {
+            self.memory_bytes()
+        }
+    }
+
     fn memory_bytes(&self) -> usize {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
         self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters
     }
 
-    /// A batch of the rows whose offsets `keep` accepts, without the dead letters.
+    /// A batch of the rows whose offsets `keep` accepts, without the dead letters. Takes one frame
+    /// apart at a time: a row lies in one frame, and all raw bytes together may be a gigabyte.
     pub(crate) fn filtered(&self, keep: impl Fn(i64) -> bool) -> SealedBatch {
-        let raw = frame::decompress(&self.frames);
-        let mut kept = vec![];
-        let mut rows = vec![];
-        let mut start = 0;
-        for row in &self.rows {
-            if keep(row.offset) {
-                kept.extend_from_slice(&raw[start..row.raw_end]);
-                rows.push(RowIndex {
-                    offset: row.offset,
-                    raw_end: kept.len(),
-                });
+        let mut kept = OpenBatch::new();
+        let mut frames = frame::Frames(&self.frames);
+        let (mut raw, mut frame_start, mut row_start) = (vec![], 0, 0);
+        let mut rows = self.rows.iter().peekable();
+        while frames.next_into(&mut raw) {
+            let frame_end = frame_start + raw.len();
+            while let Some(row) = rows.next_if(|row| row.raw_end <= frame_end) {
+                if keep(row.offset) {
+                    let bytes = &raw[row_start - frame_start..row.raw_end - frame_start];
+                    kept.push(row.offset, [bytes, &[]]);
+                }
+                row_start = row.raw_end;
             }
-            start = row.raw_end;
+            frame_start = frame_end;
         }
-        let mut frames = vec![];
-        if !kept.is_empty() {
-            frame::compress(&kept, &mut frames);
-        }
+        let kept = kept.seal();
+        let hold = self.hold.as_ref();
         SealedBatch {
-            frames_capacity: frames.capacity(),
-            frames: frames.into(),
-            raw_bytes: kept.len(),
-            rows,
             arrivals: self.arrivals.clone(),
-            dead_letters: vec![],
-            hold: None,
+            hold: hold.map(|hold| hold.another(kept.memory_bytes())),
+            ..kept
         }
     }
 
@@ -141,7 +146,6 @@ impl SealedBatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::OpenBatch;
     use super::*;
 
     fn batch(offsets: &[i64]) -> SealedBatch {
@@ -169,13 +173,46 @@ mod tests {
     #[test]
     fn many_frames_are_filtered_like_one() {
         let mut open = OpenBatch::new();
-        let row = vec![7u8; 100_000];
+        let row = |offset: i64| vec![u8::try_from(offset).unwrap(); 100_000];
         for offset in 0..10 {
-            open.push(offset, [&row, b"x"]);
+            open.push(offset, [&row(offset), b"x"]);
         }
         let sealed = open.seal();
         assert_eq!(sealed.raw_bytes(), 1_000_010);
-        assert_eq!(sealed.filtered(|o| o % 2 == 0).raw_bytes(), 500_005);
+        let even = sealed.filtered(|offset| offset % 2 == 0);
+        let expected = [0, 2, 4, 6, 8].map(|o| [row(o), b"x".to_vec()].concat());
+        assert!(frame::decompress(even.frames()) == expected.concat());
+        assert_eq!(even.offsets().collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
+        let four = even.filtered(|offset| offset == 4);
+        assert!(frame::decompress(four.frames()) == expected[2]);
+        assert_eq!(four.raw_bytes(), 100_001);
+    }
+
+    #[test]
+    fn what_a_look_leaves_is_counted_like_the_batch_it_came_from() {
+        let budget = Arc::new(MemoryBudget::new(64 << 20, 0));
+        let mut open = OpenBatch::new();
+        // Incompressible to LZ4, or next to nothing would be held.
+        let mut state = 1u64;
+        let noise = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let row: Vec<u8> = (0..9 << 20).map(noise).collect();
+        open.push(1, [&row, &[]]);
+        open.push(2, [&row, &[]]);
+        let mut sealed = open.seal();
+        sealed.count(&budget);
+        assert!(budget.is_full(), "a budget of 16 MiB holds 18 of them");
+        let rest = sealed.filtered(|offset| offset == 2);
+        drop(sealed);
+        assert!(!budget.is_full());
+        let again = rest.filtered(|_| true);
+        assert!(budget.is_full());
+        drop((rest, again));
+        assert!(!budget.is_tight());
     }
 
     #[test]

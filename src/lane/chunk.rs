@@ -5,14 +5,14 @@ use std::time::Instant;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Lane;
-use super::operator::Operator;
+use super::operator::{Operator, Refusal};
 use super::ownership::RANGES_MAX;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::metrics::Stage;
 use crate::progress::OwnershipId;
 use crate::sink::DeadLetter;
-use crate::source::{Chunk, TopicPartition};
+use crate::source::{Chunk, Record, TopicPartition};
 
 /// Records of one poll. Larger chunks make lookups cheaper and leave the processor's cache.
 const RECORDS_MAX: usize = 1_000;
@@ -28,8 +28,33 @@ pub(super) struct HeldRun {
     judged_at: Instant,
     /// The offset after its last record.
     next: i64,
+    /// Kafka timestamps of its first and its last record.
+    oldest_ms: i64,
     timestamp_ms: i64,
     leader_epoch: i32,
+}
+
+impl HeldRun {
+    /// Records that were accepted first, by their number among those, become dead letters.
+    #[cold]
+    fn refuse(
+        &mut self,
+        refused: Vec<(usize, Refusal)>,
+        chunk: &Chunk<'_>,
+        run: std::ops::Range<usize>,
+    ) {
+        for (nth, refusal) in refused.into_iter().rev() {
+            let offset = self.offsets.remove(nth);
+            let record = run.clone().map(|at| chunk.get(at));
+            let record = record
+                .rev()
+                .find(|r| r.error().is_none() && r.offset() == offset);
+            let record = record.expect("what was accepted is a record of the run");
+            let letter = dead_letter(&self.partition, record, refusal);
+            self.dead_letters.push(letter);
+        }
+        self.dead_letters.sort_by_key(|letter| letter.offset);
+    }
 }
 
 impl<O: Operator> Lane<O> {
@@ -95,6 +120,8 @@ impl<O: Operator> Lane<O> {
             dead_letters: vec![],
             judged_at: now,
             next: own.seen_to,
+            // A note about the partition has no time; the last record stands in for the first then.
+            oldest_ms: first.timestamp_ms(),
             timestamp_ms: -1,
             leader_epoch: -1,
         };
@@ -145,16 +172,14 @@ impl<O: Operator> Lane<O> {
             match self.operator.accept(&mut own.state, record) {
                 Ok(()) => run.offsets.push(offset),
                 Err(refusal) => {
-                    let (reason, detail) = (refusal.reject.reason, refusal.reject.detail);
-                    run.dead_letters.push(DeadLetter::new(
-                        &run.partition,
-                        record,
-                        refusal.stage,
-                        reason,
-                        detail.into_owned(),
-                    ));
+                    let letter = dead_letter(&run.partition, record, refusal);
+                    run.dead_letters.push(letter);
                 }
             }
+        }
+        let refused = self.operator.judge(&mut own.state);
+        if !refused.is_empty() {
+            run.refuse(refused, chunk, start..end);
         }
         self.metrics.records_consumed.increment(records);
         self.metrics.bytes_consumed.increment(bytes);
@@ -230,7 +255,12 @@ impl<O: Operator> Lane<O> {
             cut_replayed(own, letter.offset);
             own.batch.push_dead_letter(letter);
         }
-        own.batch.note_arrival(run.timestamp_ms, rows);
+        let oldest_ms = if run.oldest_ms < 0 {
+            run.timestamp_ms
+        } else {
+            run.oldest_ms
+        };
+        own.batch.note_arrival(oldest_ms, rows);
         own.next = own.next.max(run.next);
         cut_replayed(own, own.next);
         // Only now: profiles may have taken their time, and a cut begins another batch.
@@ -251,6 +281,17 @@ pub(super) fn cut_replayed<S>(own: &mut super::ownership::Ownership<S>, next: i6
     while let Some(to) = own.replay_cut().filter(|to| *to <= next) {
         own.cut(to);
     }
+}
+
+fn dead_letter(partition: &TopicPartition, record: Record<'_>, refusal: Refusal) -> DeadLetter {
+    let (reason, detail) = (refusal.reject.reason, refusal.reject.detail);
+    DeadLetter::new(
+        partition,
+        record,
+        refusal.stage,
+        reason,
+        detail.into_owned(),
+    )
 }
 
 fn note_error(

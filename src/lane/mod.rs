@@ -1,11 +1,13 @@
 //! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
-//! `rebalance` (partitions come and go), `restore` (what their last owner knew), `chunk` (records are judged and batched), `lookups`,
-//! `writes` (ranges are cut, named, written, settled, committed), `keeping` (snapshots), `stop` (drain, `--until`),
-//! `report`. Nothing in the loop blocks for longer than a poll; whatever waits for another system
-//! runs as a task and answers through a channel.
+//! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
+//! (what its last owner knew), `chunk` (records are judged and batched), `lookups`, `writes` (ranges
+//! are cut, named, written, settled, committed), `refused` (the row that the server does not take),
+//! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
+//! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
+mod begin;
 mod chunk;
 mod commit;
 mod keeping;
@@ -14,6 +16,7 @@ mod operator;
 mod ownership;
 mod ratio;
 mod rebalance;
+mod refused;
 mod report;
 mod restore;
 mod shared;
@@ -60,7 +63,7 @@ enum Message {
     },
     Profiles(lookups::Answer),
     /// The record that the server refused, read again to be dead-lettered.
-    Original(writes::Original),
+    Original(refused::Original),
     Kept(keeping::Kept),
 }
 
@@ -215,13 +218,19 @@ impl<O: Operator> Lane<O> {
             .any(|o| o.ranges_open() >= ownership::RANGES_MAX)
         {
             Some("sink")
-        } else if self.shared.memory.is_full() {
+        } else if self.shared.memory.is_full() && self.will_shrink() {
             Some("memory")
         } else {
             None
         };
         self.note_pause(reason);
         reason.is_none()
+    }
+
+    /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
+    /// the queue of fetched records, or a range that is cut only where a predecessor named its end.
+    fn will_shrink(&self) -> bool {
+        self.shared.memory.has_in_flight() || self.owned.iter().any(Ownership::will_shrink)
     }
 
     /// Caches shrink and batches drain; operator state does neither.

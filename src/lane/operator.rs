@@ -49,14 +49,21 @@ pub(crate) trait Operator: Send + 'static {
         saved: &[u8],
     ) -> Result<Self::Partition, Unreadable>;
 
-    /// Judges a record whose row was made before, for what it does to the state alone.
+    /// As [`Operator::accept`] for a record whose row was made before: it is judged for what it does
+    /// to the state alone.
     fn replay(&mut self, state: &mut Self::Partition, record: Record<'_>);
 
-    /// Decodes and judges one record and adds its row to the chunk.
+    /// Decodes one record and adds its row to the chunk.
     ///
     /// # Errors
     /// The record can never be written; it has left no trace in the chunk or the state.
     fn accept(&mut self, state: &mut Self::Partition, record: Record<'_>) -> Result<(), Refusal>;
+
+    /// Holds what was accepted and replayed since the last call, all of one partition, against its
+    /// state, in the order of the calls. Done for many at once, because each look into the state
+    /// waits for memory. Returns the few that cannot be written after all, whose rows are gone from
+    /// the chunk, by their number among those accepted.
+    fn judge(&mut self, state: &mut Self::Partition) -> Vec<(usize, Refusal)>;
 
     /// Keys that the chunk's rows need and nobody has asked for yet; empty when it is complete.
     /// What is asked for here must be answered by [`Operator::found`] or [`Operator::unavailable`]
@@ -69,8 +76,8 @@ pub(crate) trait Operator: Send + 'static {
     /// There will be no answer: the rows take their defaults.
     fn unavailable(&mut self);
 
-    /// One row of the chunk, encoded, in two parts.
-    fn row(&self, index: usize) -> [&[u8]; 2];
+    /// One row of the chunk, encoded, in three parts.
+    fn row(&self, index: usize) -> [&[u8]; 3];
 
     /// Forgets the chunk.
     fn clear(&mut self, now_ms: u64);

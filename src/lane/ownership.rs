@@ -304,8 +304,19 @@ impl<S> Ownership<S> {
         self.ledger.open_count()
     }
 
+    /// What the open batch takes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.batch.memory_bytes()
+    }
+
+    /// What closed batches take that no commit has named yet.
+    pub(super) fn unnamed_bytes(&self) -> usize {
+        self.unnamed.iter().map(|u| u.batch.uncounted_bytes()).sum()
+    }
+
+    /// Whether time or memory may cut the open batch, or what was cut is yet to be written.
+    pub(super) fn will_shrink(&self) -> bool {
+        !self.unnamed.is_empty() || !self.revoking && !self.is_replaying() && !self.batch.is_empty()
     }
 }
 

@@ -1,29 +1,24 @@
-//! Partitions come and go.
+//! Partitions come and go. How one that came begins is `begin`'s.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Lane;
-use super::chunk::cut_replayed;
 use super::operator::Operator;
-use super::ownership::{Beginning, Ownership};
-use super::restore::{NotRestored, Past};
-use super::start::{self, Facts, SeenBefore};
-use crate::config::Delivery;
+use super::ownership::Ownership;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::progress::{Metadata, OwnershipId, Range};
-use crate::sink::{Backoff, InsertError, Remedy};
-use crate::source::{Event, Offsets, TopicPartition, topic_id};
+use crate::progress::OwnershipId;
+use crate::sink::Backoff;
+use crate::source::{Event, TopicPartition};
 
 /// Partitions that were given to us and whose past is not known yet.
 #[derive(Debug)]
 pub(super) struct Assigning {
-    partitions: Vec<TopicPartition>,
+    pub(super) partitions: Vec<TopicPartition>,
     /// Ours already, but to be read again from the committed offset.
-    again: Vec<TopicPartition>,
-    backoff: Backoff,
-    not_before: Instant,
+    pub(super) again: Vec<TopicPartition>,
+    pub(super) backoff: Backoff,
+    pub(super) not_before: Instant,
 }
 
 /// Partitions that are to be given back.
@@ -32,34 +27,6 @@ pub(super) struct Revoking {
     partitions: Vec<TopicPartition>,
     lost: bool,
     deadline: Instant,
-}
-
-/// Why a partition cannot begin yet.
-enum NotYet {
-    /// Something does not answer.
-    Later(String),
-    Never(Halt),
-}
-
-impl From<Halt> for NotYet {
-    fn from(halt: Halt) -> Self {
-        NotYet::Never(halt)
-    }
-}
-
-impl From<NotRestored> for NotYet {
-    fn from(reason: NotRestored) -> Self {
-        match reason {
-            NotRestored::Later(why) => NotYet::Later(why),
-            NotRestored::Never(halt) => NotYet::Never(halt),
-        }
-    }
-}
-
-impl From<rdkafka::error::KafkaError> for NotYet {
-    fn from(error: rdkafka::error::KafkaError) -> Self {
-        NotYet::Later(format!("kafka: {error}"))
-    }
 }
 
 impl<O: Operator> Lane<O> {
@@ -107,7 +74,7 @@ impl<O: Operator> Lane<O> {
         self.assigning(now).partitions.extend(partitions);
     }
 
-    fn assigning(&mut self, now: Instant) -> &mut Assigning {
+    pub(super) fn assigning(&mut self, now: Instant) -> &mut Assigning {
         self.assigning.get_or_insert_with(|| Assigning {
             partitions: vec![],
             again: vec![],
@@ -128,248 +95,6 @@ impl<O: Operator> Lane<O> {
             let partition = own.partition.clone();
             self.assigning(now).again.push(partition);
         }
-    }
-
-    /// Begins the partitions that were assigned, once everything about them is known.
-    pub(super) fn try_begin_assigned(&mut self, now: Instant) -> Result<(), Halt> {
-        let Some(mut assigning) = self.assigning.take_if(|a| now >= a.not_before) else {
-            return Ok(());
-        };
-        // A commit in doubt may still change what the broker would tell.
-        if !self.committer.is_idle() && !assigning.again.is_empty() {
-            self.assigning = Some(assigning);
-            return Ok(());
-        }
-        let all: Vec<_> = assigning
-            .partitions
-            .iter()
-            .chain(&assigning.again)
-            .cloned()
-            .collect();
-        match self.ownerships(&all) {
-            Ok(owned) => {
-                self.begin(owned, &assigning);
-                Ok(())
-            }
-            Err(NotYet::Never(halt)) => Err(halt),
-            Err(NotYet::Later(why)) => {
-                let wait = assigning.backoff.next_wait();
-                self.shared.board.error(&why);
-                tracing::warn!(
-                    pipeline = self.pipeline.name,
-                    error = why,
-                    wait_ms = wait.as_millis() as u64,
-                    "cannot begin the assigned partitions yet"
-                );
-                assigning.not_before = Instant::now() + wait;
-                self.assigning = Some(assigning);
-                Ok(())
-            }
-        }
-    }
-
-    fn begin(&mut self, owned: Vec<Ownership<O::Partition>>, assigning: &Assigning) {
-        let is_again = |o: &Ownership<O::Partition>| assigning.again.contains(&o.partition);
-        let (again, fresh): (Vec<_>, Vec<_>) = owned.into_iter().partition(is_again);
-        let positions: Vec<_> = fresh
-            .iter()
-            .map(|o| (o.partition.clone(), o.seen_to))
-            .collect();
-        self.keep_positions();
-        if let Err(error) = self.consumer().assign(&positions) {
-            // The group has moved on: the revocation is on its way, and nothing was read.
-            tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
-        }
-        for own in again {
-            match self.consumer().seek(&own.partition, own.seen_to) {
-                Ok(()) => self.owned.push(own),
-                Err(error) => {
-                    tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
-                    let partition = own.partition.clone();
-                    self.assigning(Instant::now() + Duration::from_millis(500))
-                        .again
-                        .push(partition);
-                }
-            }
-        }
-        self.owned.extend(fresh);
-        for own in &mut self.owned {
-            // Ranges whose records the log has dropped are complete without reading.
-            let next = own.next;
-            cut_replayed(own, next);
-        }
-        crash_point!("after_assign");
-    }
-
-    fn ownerships(
-        &mut self,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Ownership<O::Partition>>, NotYet> {
-        if partitions.is_empty() {
-            return Ok(vec![]);
-        }
-        let timeout = self.shared.kafka_timeout;
-        let committed = self.consumer().committed(partitions, timeout)?;
-        let mut topic_ids = std::collections::HashMap::new();
-        let mut owned = vec![];
-        for (partition, offsets) in partitions.iter().zip(committed) {
-            if !topic_ids.contains_key(&partition.topic) {
-                let id = topic_id(self.consumer().client(), &partition.topic, timeout)
-                    .map_err(NotYet::Later)?;
-                topic_ids.insert(partition.topic.clone(), id);
-            }
-            let id = topic_ids[&partition.topic].clone();
-            owned.push(self.ownership(partition, &offsets, id)?);
-        }
-        Ok(owned)
-    }
-
-    fn ownership(
-        &mut self,
-        partition: &TopicPartition,
-        offsets: &Offsets,
-        topic_id: String,
-    ) -> Result<Ownership<O::Partition>, NotYet> {
-        let log = self
-            .consumer()
-            .watermarks(partition, self.shared.kafka_timeout)?;
-        let table = self.sink.target().label.clone();
-        let facts = Facts {
-            partition,
-            group_id: &self.pipeline.group_id,
-            table: &table,
-            start_offset: self.pipeline.start_offset,
-            committed: offsets.position,
-            metadata: &offsets.metadata,
-            topic_id: &topic_id,
-            log,
-            highest_written: self.highest_written(partition, offsets, &table)?,
-            seen_before: self.seen_before(partition, &topic_id),
-            deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
-        };
-        let start = start::decide(&facts)?;
-        tracing::info!(
-            %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
-        );
-        let restored = self.restore(Past {
-            partition,
-            topic_id: &topic_id,
-            start: &start,
-            log_start: log.0,
-            is_first_start: offsets.position.is_none(),
-            is_our_commit: !offsets.metadata.is_empty(),
-        })?;
-        self.next_ownership += 1;
-        let targets = self.shared.targets.as_ref();
-        // A partition made after `--until` was resolved is wholly left to a later run.
-        let stop_at = targets.map(|t| t.get(partition).map_or(0, |target| target.offset));
-        let is_here = |place: &&(String, i32, i64)| {
-            place.0 == *partition.topic && place.1 == partition.partition
-        };
-        Ok(Ownership::new(Beginning {
-            id: OwnershipId(self.next_ownership),
-            restored,
-            snapshot_interval: self.shared.state.interval,
-            start,
-            topic_id,
-            table,
-            was_committed: offsets.position.is_some(),
-            names_ranges: self.pipeline.delivery == Delivery::ExactlyOnce,
-            stop_at,
-            skip: self
-                .pipeline
-                .dead_letter
-                .skip
-                .iter()
-                .filter(is_here)
-                .map(|p| p.2)
-                .collect(),
-            metrics: self
-                .metrics
-                .partition(&partition.topic, partition.partition),
-            settlements: self.settlements.0.clone(),
-            partition: partition.clone(),
-        }))
-    }
-
-    /// Asked only where the commit does not carry metadata of ours for this very table.
-    fn highest_written(
-        &self,
-        partition: &TopicPartition,
-        offsets: &Offsets,
-        table: &str,
-    ) -> Result<Option<i64>, NotYet> {
-        let ours = offsets
-            .position
-            .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
-        if !self.shared.has_provenance || ours.is_some_and(|m| m.is_for_table(table)) {
-            return Ok(None);
-        }
-        let query = self
-            .shared
-            .client
-            .highest_offset(&self.sink.target().sql, partition);
-        self.runtime
-            .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))
-    }
-
-    fn deleted_part_is_written(
-        &self,
-        partition: &TopicPartition,
-        offsets: &Offsets,
-        low: i64,
-    ) -> Result<bool, NotYet> {
-        let Some(position) = offsets
-            .position
-            .filter(|p| *p < low && self.shared.has_provenance)
-        else {
-            return Ok(false);
-        };
-        let range = Range {
-            from: position,
-            to: low,
-        };
-        let query = self
-            .shared
-            .client
-            .offsets_in(0, &self.sink.target().sql, partition, range);
-        let mut found = self
-            .runtime
-            .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))?;
-        found.sort_unstable();
-        found.dedup();
-        Ok(i64::try_from(found.len()).is_ok_and(|count| count == low - position))
-    }
-
-    fn not_looked_up(&self, error: &InsertError) -> NotYet {
-        match error.remedy {
-            Remedy::Halt(reason) => {
-                NotYet::Never(Halt::refused(reason, &self.sink.target().label, error))
-            }
-            _ => NotYet::Later(format!("clickhouse: {error}")),
-        }
-    }
-
-    /// What the marker of an earlier run says: the topic's id and the group that committed.
-    fn seen_before(&self, partition: &TopicPartition, topic_id: &str) -> SeenBefore {
-        let marker = std::fs::read_to_string(self.marker(partition)).unwrap_or_default();
-        match marker.split_once(' ') {
-            Some((id, group)) if id == topic_id && group == self.pipeline.group_id => {
-                SeenBefore::ThisTopic
-            }
-            Some((id, _)) if id != topic_id && id != "-" && topic_id != "-" => {
-                SeenBefore::AnotherTopic
-            }
-            _ => SeenBefore::Never,
-        }
-    }
-
-    /// The file that says so.
-    pub(super) fn marker(&self, partition: &TopicPartition) -> PathBuf {
-        let name = format!("{}-{}.started", partition.topic, partition.partition);
-        self.shared.state_dir.join(name)
     }
 
     fn revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
@@ -402,7 +127,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Partitions that stay are read on where the lane stands, whatever the client believes.
-    fn keep_positions(&self) {
+    pub(super) fn keep_positions(&self) {
         let kept: Vec<_> = self
             .owned
             .iter()

@@ -14,6 +14,7 @@ use crate::observe::board::PartitionStatus;
 #[derive(Debug)]
 pub(super) struct Holds {
     pub(super) batches: MemoryHold,
+    pub(super) queue: MemoryHold,
     cache: MemoryHold,
     state: MemoryHold,
     state_bytes: usize,
@@ -24,6 +25,7 @@ impl Holds {
         let hold = |part| MemoryHold::new(budget, part, 0);
         Holds {
             batches: hold(MemoryPart::Batches),
+            queue: hold(MemoryPart::Queue),
             cache: hold(MemoryPart::Cache),
             state: hold(MemoryPart::State),
             state_bytes: 0,

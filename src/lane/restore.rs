@@ -58,21 +58,20 @@ impl<O: Operator> Lane<O> {
     ) -> Result<Restored<O::Partition>, NotRestored> {
         let needed_from = past.start.read_from;
         let Some(memory) = self.operator.memory() else {
-            return Ok(self.from_nothing(past.partition, needed_from));
+            return Ok(self.empty(past.partition, needed_from));
         };
         crash_point!("before_restore");
-        let (found, any_of_ours) = self.from_snapshot(past, &memory)?;
-        if let Some(restored) = found {
+        if let Some(restored) = self.newest_snapshot(past, &memory)? {
             return Ok(restored);
         }
-        let from = if past.is_first_start {
-            needed_from
+        let (from, is_whole) = if past.is_first_start {
+            (needed_from, false)
         } else {
-            self.replay_start(past, &memory, any_of_ours)?
+            self.replay_start(past, &memory)?
         };
-        let mut restored = self.from_nothing(past.partition, from);
+        let mut restored = self.empty(past.partition, from);
         // Once there is a commit, nobody can tell any more that the state began empty here.
-        if from == needed_from && from > 0 {
+        if !is_whole && from > 0 {
             restored.is_from_snapshot = self.keep_beginning(past, &memory, &restored);
         }
         Ok(restored)
@@ -99,7 +98,7 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    fn from_nothing(&mut self, partition: &TopicPartition, seen_to: i64) -> Restored<O::Partition> {
+    fn empty(&mut self, partition: &TopicPartition, seen_to: i64) -> Restored<O::Partition> {
         Restored {
             state: self.operator.begin(partition),
             seen_to,
@@ -107,12 +106,12 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// The newest snapshot that is whole and leads there, and whether there is any of this topic.
-    fn from_snapshot(
+    /// The newest snapshot that is whole and leads there.
+    fn newest_snapshot(
         &mut self,
         past: Past<'_>,
         memory: &Memory,
-    ) -> Result<(Option<Restored<O::Partition>>, bool), NotRestored> {
+    ) -> Result<Option<Restored<O::Partition>>, NotRestored> {
         let Past {
             partition,
             topic_id,
@@ -142,7 +141,7 @@ impl<O: Operator> Lane<O> {
                         seen_to: offset,
                         is_from_snapshot: true,
                     };
-                    return Ok((Some(restored), true));
+                    return Ok(Some(restored));
                 }
                 Err(why) => tracing::warn!(
                     %partition, snapshot = offset, store = store.label(), %why,
@@ -150,39 +149,46 @@ impl<O: Operator> Lane<O> {
                 ),
             }
         }
-        Ok((None, !offsets.is_empty()))
+        Ok(None)
     }
 
-    /// Where the records begin that the state depends on.
+    /// Where the records begin that the state depends on, and whether those are all of them.
     fn replay_start(
         &mut self,
         past: Past<'_>,
         memory: &Memory,
-        any_of_ours: bool,
-    ) -> Result<i64, NotRestored> {
+    ) -> Result<(i64, bool), NotRestored> {
         let Past {
             partition,
             log_start,
+            is_our_commit,
             ..
         } = past;
         let needed_from = past.start.read_from;
-        let from = self.horizon_start(past, memory.horizon)?;
-        let must_be_known = past.is_our_commit || any_of_ours;
+        let within = self.horizon_start(past, memory.horizon)?;
         let policy = self.shared.state.on_missing_state;
-        match reach(from, log_start, must_be_known, policy) {
-            Reach::Log(from) => {
+        match reach(within, log_start, is_our_commit, policy) {
+            Reach::Whole(from) => {
                 tracing::info!(
                     %partition, from, records_to_replay = needed_from - from,
                     "no snapshot, rebuilding the state from the log"
                 );
-                Ok(from)
+                Ok((from, true))
+            }
+            Reach::Part(from) => {
+                tracing::warn!(
+                    %partition, from, records_to_replay = needed_from - from,
+                    "no snapshot, and the log does not reach back far enough: the state is rebuilt \
+                     from what is left"
+                );
+                Ok((from, false))
             }
             Reach::Empty => {
                 tracing::warn!(
                     %partition, offset = needed_from,
-                    "no snapshot, and the log does not reach back far enough: the state begins empty"
+                    "no snapshot: the state begins empty (pipeline.state.on_missing_state)"
                 );
-                Ok(needed_from)
+                Ok((needed_from, false))
             }
             Reach::Nowhere => Err(NotRestored::Never(Halt::new(
                 "missing_state",
@@ -245,20 +251,28 @@ fn usable(offsets: &[i64], needed_from: i64, log_start: i64) -> impl Iterator<It
 /// Where a state without snapshot comes from.
 #[derive(Debug, PartialEq, Eq)]
 enum Reach {
-    /// A replay from this offset.
-    Log(i64),
+    /// A replay of everything it depends on.
+    Whole(i64),
+    /// A replay of what is left of that.
+    Part(i64),
     Empty,
     /// It is lost, and the configuration says that this matters.
     Nowhere,
 }
 
-/// `from`: the first offset within the horizon, when older ones are in the log to prove it.
-fn reach(from: Option<i64>, log_start: i64, must_be_known: bool, policy: OnMissingState) -> Reach {
-    match (from, policy) {
-        (Some(from), _) => Reach::Log(from),
+/// `within`: the first offset within the horizon, when older ones are in the log to prove it.
+fn reach(
+    within: Option<i64>,
+    log_start: i64,
+    is_our_commit: bool,
+    policy: OnMissingState,
+) -> Reach {
+    match (within, policy) {
+        (Some(from), _) => Reach::Whole(from),
         // Nothing was ever deleted.
-        (None, _) if log_start == 0 => Reach::Log(0),
-        (None, _) if !must_be_known => Reach::Empty,
+        (None, _) if log_start == 0 => Reach::Whole(0),
+        // Another program's commit, or an operator who set the group's offset knowing the log.
+        (None, _) if !is_our_commit => Reach::Part(log_start),
         (None, OnMissingState::StartEmpty) => Reach::Empty,
         (None, OnMissingState::Halt) => Reach::Nowhere,
     }
@@ -285,10 +299,9 @@ mod tests {
     fn without_a_snapshot_the_log_is_replayed_if_it_reaches_far_enough() {
         use OnMissingState::{Halt, StartEmpty};
         for policy in [Halt, StartEmpty] {
-            assert_eq!(reach(Some(70), 50, true, policy), Reach::Log(70));
-            assert_eq!(reach(None, 0, true, policy), Reach::Log(0));
-            // Another program committed before us: there never was a state.
-            assert_eq!(reach(None, 50, false, policy), Reach::Empty);
+            assert_eq!(reach(Some(70), 50, true, policy), Reach::Whole(70));
+            assert_eq!(reach(None, 0, true, policy), Reach::Whole(0));
+            assert_eq!(reach(None, 50, false, policy), Reach::Part(50));
         }
         assert_eq!(reach(None, 50, true, Halt), Reach::Nowhere);
         assert_eq!(reach(None, 50, true, StartEmpty), Reach::Empty);

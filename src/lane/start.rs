@@ -1,6 +1,7 @@
 //! Where to begin reading a partition that was just given to us: a pure decision.
 
 use crate::config::StartOffset;
+use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Epoch, Metadata};
 use crate::source::TopicPartition;
@@ -19,8 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) topic_id: &'a str,
     /// First offset in the log, and the last stable offset.
     pub(super) log: (i64, i64),
-    /// Highest offset of this partition among the table's rows; `None` without rows, or where the
-    /// table does not say.
+    /// Highest offset of this partition among the table's rows, after the named ranges where the
+    /// metadata is ours; `None` without rows, or where the table does not say.
     pub(super) highest_written: Option<i64>,
     /// What this instance remembers of the partition.
     pub(super) seen_before: SeenBefore,
@@ -103,17 +104,25 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
         );
         return Err(Halt::new("target_changed", advice));
     }
-    let look_below = metadata.cuts.last().copied().unwrap_or(0);
+    // Rows behind the named ranges are there when the group was set back and this start is not the
+    // first since.
+    let named_end = metadata.cuts.last().copied().unwrap_or(0);
+    let written_end = facts.highest_written.map_or(0, |highest| highest + 1);
+    let cuts = if is_broken(Guarantee::Cut) {
+        vec![]
+    } else {
+        metadata.cuts
+    };
     Ok(Start {
         position,
         read_from: position,
         epoch: same_table.then_some(metadata.epoch),
         counter: metadata.counter,
-        cuts: metadata.cuts,
+        cuts,
         look_below: if same_table {
-            look_below
+            named_end.max(written_end)
         } else {
-            facts.highest_written.map_or(0, |highest| highest + 1)
+            written_end
         },
     })
 }
@@ -336,6 +345,20 @@ mod tests {
         };
         let start = decide(&facts).unwrap();
         assert_eq!((start.epoch, start.look_below), (None, 71));
+    }
+
+    #[test]
+    fn a_reset_group_looks_up_all_of_it_although_it_was_started_once_more() {
+        let partition = partition();
+        let named = text(vec![60, 80]);
+        let again = Facts {
+            committed: Some(50),
+            metadata: &named,
+            highest_written: Some(95),
+            ..facts(&partition)
+        };
+        let start = decide(&again).unwrap();
+        assert_eq!((start.cuts, start.look_below), (vec![60, 80], 96));
     }
 
     #[test]

@@ -4,27 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::commit::{Answer, Entry};
 use super::operator::Operator;
-use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX, Unnamed};
+use super::ownership::{Ownership, Unnamed};
 use super::{Lane, Message};
-use crate::batch::SealedBatch;
-use crate::crash::crash_point;
-use crate::decode::Reason;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::insert::Attempts;
-use crate::progress::{Metadata, OwnershipId};
-use crate::sink::{self, DeadLetter, Delivery, InsertError, Outcome, Stage, WriteJob};
-use crate::source::{CommitResult, fetch_record};
+use crate::progress::{Metadata, OwnershipId, Settlement};
+use crate::sink::{self, Delivery, Outcome, WriteJob};
+use crate::source::CommitResult;
 
 /// Offsets of an idle group expire after a week by default.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
-
-/// A refused row's record, read again.
-#[derive(Debug)]
-pub(super) struct Original {
-    ownership: OwnershipId,
-    job: WriteJob,
-    letter: Result<DeadLetter, Halt>,
-}
 
 impl<O: Operator> Lane<O> {
     /// Cuts batches that are old, that must end now, or that memory has no room for.
@@ -40,7 +30,6 @@ impl<O: Operator> Lane<O> {
             let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
             if own.batch.is_empty() {
                 own.pass_gap();
-                own.batch.not_opened();
             } else if is_old || is_draining || own.has_reached_target() {
                 let to = own.next;
                 own.cut(to);
@@ -56,9 +45,9 @@ impl<O: Operator> Lane<O> {
         let busy = self.owned.iter().filter(|o| !o.batch.is_empty()).count();
         self.shared.pace.busy_changed(self.busy_partitions, busy);
         self.busy_partitions = busy;
-        self.holds
-            .batches
-            .resize(self.owned.iter().map(Ownership::memory_bytes).sum());
+        let held = |own: &Ownership<_>| own.memory_bytes() + own.unnamed_bytes();
+        self.holds.batches.resize(self.owned.iter().map(held).sum());
+        self.holds.queue.resize(self.consumer().queued_bytes());
     }
 
     fn cut_largest(&mut self) -> bool {
@@ -281,10 +270,18 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    fn start_write(&mut self, index: usize, job: WriteJob) {
+    pub(super) fn start_write(&mut self, index: usize, job: WriteJob) {
         let own = &mut self.owned[index];
         let ownership = own.ledger.ownership();
         let range = job.claim.range();
+        if is_broken(Guarantee::Acknowledgement) {
+            let durable = true;
+            let _ = self.settlements.0.send(Settlement {
+                ownership,
+                range,
+                durable,
+            });
+        }
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
         let task = self.runtime.spawn(async move {
@@ -325,98 +322,6 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    fn refused(&mut self, ownership: OwnershipId, job: WriteJob, error: &InsertError) {
-        let table = self.sink.target().label.clone();
-        let place = format!("{} {}", job.partition, job.claim.range());
-        self.shared
-            .board
-            .error(&format!("{table}: {place}: {error}"));
-        tracing::warn!(
-            table, range = place, rows = job.batch.row_count(), %error,
-            "clickhouse refuses a row of the batch, looking for it"
-        );
-        if let Some(offset) = job.batch.single_offset() {
-            self.read_original(ownership, job, offset, error.message.clone());
-        } else if let Some(own) = self.owned_by(ownership) {
-            own.to_split.push(job);
-        }
-    }
-
-    /// Splits refused ranges. The first range of a partition always may be: everything behind it
-    /// waits for it, and it halves with each split. The others only while few are open, or they
-    /// would use up what one commit can name and leave no room for the first.
-    fn split_waiting(&mut self) {
-        for own in &mut self.owned {
-            let position = own.ledger.position();
-            while let Some(index) = lowest(&own.to_split) {
-                let is_first = own.to_split[index].claim.range().from == position;
-                let open_max = RANGES_MAX
-                    + if is_first {
-                        SPLIT_RANGES_MAX
-                    } else {
-                        RANGES_MAX
-                    };
-                if own.ranges_open() >= open_max {
-                    break;
-                }
-                let job = own.to_split.swap_remove(index);
-                let at = job
-                    .batch
-                    .middle_offset()
-                    .expect("single rows are not split");
-                own.split(job, at);
-            }
-        }
-    }
-
-    /// The row is alone in its range; its record is needed as it was.
-    fn read_original(
-        &mut self,
-        ownership: OwnershipId,
-        job: WriteJob,
-        offset: i64,
-        detail: String,
-    ) {
-        let pipeline = self.pipeline.clone();
-        let messages = self.messages.0.clone();
-        self.runtime.spawn_blocking(move || {
-            let letter = fetch_record(&pipeline, &job.partition, offset)
-                .map_err(|error| Halt::new("dead_letter", error.to_string()))
-                .map(|record| DeadLetter {
-                    partition: job.partition.clone(),
-                    offset,
-                    timestamp_ms: record.timestamp_ms,
-                    key: record.key,
-                    value: record.value,
-                    headers: record.headers,
-                    stage: Stage::Write,
-                    reason: Reason::Rejected,
-                    detail,
-                });
-            let _ = messages.send(Message::Original(Original {
-                ownership,
-                job,
-                letter,
-            }));
-        });
-    }
-
-    fn refused_record_read(&mut self, original: Original) -> Result<(), Halt> {
-        let Original {
-            ownership,
-            mut job,
-            letter,
-        } = original;
-        let letter = letter?;
-        self.shared.ratio.note(1, 1);
-        job.batch = SealedBatch::of_dead_letter(letter);
-        let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
-        if let Some(index) = self.owned.iter().position(is_it) {
-            self.start_write(index, job);
-        }
-        Ok(())
-    }
-
     /// Moves positions over what has become durable.
     pub(super) fn apply_settlements(&mut self) -> Result<(), Halt> {
         while let Ok(settlement) = self.settlements.1.try_recv() {
@@ -429,11 +334,6 @@ impl<O: Operator> Lane<O> {
         }
         Ok(())
     }
-}
-
-/// Which of the jobs has the lowest range.
-fn lowest(jobs: &[WriteJob]) -> Option<usize> {
-    (0..jobs.len()).min_by_key(|&index| jobs[index].claim.range().from)
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.

@@ -2,24 +2,71 @@
 
 use std::hash::BuildHasher as _;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 /// A profile in the cache; good until the next [`ProfileCache::trim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotId(u32);
 
+/// Exactly one cache line: to look a profile up and to copy it costs one wait for memory.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
-    key: Box<[u8]>,
-    columns: Box<[u8]>,
+    text: Text,
     expires_ms: u64,
+    key_bytes: u32,
     used_since_trim: bool,
 }
 
+const _: () = assert!(size_of::<Option<Slot>>() == 64);
+
+/// Key and columns, one behind the other.
+#[derive(Debug)]
+enum Text {
+    Short { len: u8, bytes: [u8; SHORT_BYTES] },
+    Long(Box<[u8]>),
+}
+
+/// What a slot has room for.
+const SHORT_BYTES: usize = 46;
+
+impl Text {
+    fn new(key: &[u8], columns: &[u8]) -> Self {
+        let len = key.len() + columns.len();
+        if len > SHORT_BYTES {
+            return Text::Long([key, columns].concat().into());
+        }
+        let mut bytes = [0; SHORT_BYTES];
+        bytes[..key.len()].copy_from_slice(key);
+        bytes[key.len()..len].copy_from_slice(columns);
+        let len = u8::try_from(len).expect("a short text");
+        Text::Short { len, bytes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Text::Long(bytes) => bytes,
+        }
+    }
+}
+
 impl Slot {
+    fn key(&self) -> &[u8] {
+        &self.text.bytes()[..self.key_bytes as usize]
+    }
+
+    fn columns(&self) -> &[u8] {
+        &self.text.bytes()[self.key_bytes as usize..]
+    }
+
     fn bytes(&self) -> usize {
-        self.key.len() + self.columns.len() + size_of::<Self>() + size_of::<u32>() * 2
+        let elsewhere = match &self.text {
+            Text::Short { .. } => 0,
+            Text::Long(bytes) => bytes.len(),
+        };
+        elsewhere + size_of::<Self>() + size_of::<u32>() * 2
     }
 }
 
@@ -30,7 +77,7 @@ pub(crate) struct ProfileCache {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     index: HashTable<u32>,
-    hasher: RandomState,
+    hasher: FixedState,
     bytes: usize,
     bytes_max: usize,
     ttl_ms: u64,
@@ -38,13 +85,13 @@ pub(crate) struct ProfileCache {
 }
 
 impl ProfileCache {
-    /// `ttl_ms` of 0 remembers nothing beyond the chunk.
-    pub(crate) fn new(bytes_max: usize, ttl_ms: u64) -> Self {
+    /// `ttl_ms` of 0 remembers nothing beyond the chunk. `seed` spreads the keys.
+    pub(crate) fn new(bytes_max: usize, ttl_ms: u64, seed: u64) -> Self {
         ProfileCache {
             slots: vec![],
             free: vec![],
             index: HashTable::new(),
-            hasher: RandomState::default(),
+            hasher: FixedState::with_seed(seed),
             bytes: 0,
             bytes_max,
             ttl_ms,
@@ -73,14 +120,14 @@ impl ProfileCache {
                 .as_mut()
                 .expect("the index names full slots");
             self.bytes -= slot.bytes();
-            slot.columns = columns.into();
+            slot.text = Text::new(key, columns);
             slot.expires_ms = expires_ms;
             self.bytes += slot.bytes();
             return SlotId(id);
         }
         let slot = Slot {
-            key: key.into(),
-            columns: columns.into(),
+            text: Text::new(key, columns),
+            key_bytes: u32::try_from(key.len()).expect("a key is part of a record below 4 GiB"),
             expires_ms,
             used_since_trim: true,
         };
@@ -102,17 +149,17 @@ impl ProfileCache {
             let slot = slots[*other as usize]
                 .as_ref()
                 .expect("the index names full slots");
-            hasher.hash_one(&*slot.key)
+            hasher.hash_one(slot.key())
         });
         SlotId(id)
     }
 
     /// The encoded columns of a profile.
     pub(crate) fn columns(&self, id: SlotId) -> &[u8] {
-        &self.slots[id.0 as usize]
+        self.slots[id.0 as usize]
             .as_ref()
             .expect("slots stay until the next trim")
-            .columns
+            .columns()
     }
 
     /// Throws out old and unused profiles until the bound holds. Ends the life of every [`SlotId`].
@@ -144,7 +191,7 @@ impl ProfileCache {
         let is_key = |id: &u32| {
             self.slots[*id as usize]
                 .as_ref()
-                .is_some_and(|slot| &*slot.key == key)
+                .is_some_and(|slot| slot.key() == key)
         };
         self.index.find(hash, is_key).copied()
     }
@@ -153,7 +200,7 @@ impl ProfileCache {
         let slot = self.slots[at].take().expect("only full slots are removed");
         self.bytes -= slot.bytes();
         let id = u32::try_from(at).expect("slots are numbered by u32");
-        let hash = self.hasher.hash_one(&*slot.key);
+        let hash = self.hasher.hash_one(slot.key());
         let entry = self.index.find_entry(hash, |other| *other == id);
         entry.expect("every full slot is in the index").remove();
         self.free.push(id);
@@ -166,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_profile_is_found_until_its_time_is_over() {
-        let mut cache = ProfileCache::new(1 << 20, 60_000);
+        let mut cache = ProfileCache::new(1 << 20, 60_000, 1);
         let id = cache.insert(b"7", b"columns", 1_000);
         assert_eq!(cache.columns(id), b"columns");
         assert_eq!(cache.find(b"7", 60_999), Some(id));
@@ -178,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_after_a_trim_and_used_profiles_outlive_unused_ones() {
-        let mut cache = ProfileCache::new(20_000, 60_000);
+        let mut cache = ProfileCache::new(20_000, 60_000, 1);
         for n in 0..1000u32 {
             cache.insert(&n.to_le_bytes(), &[0; 20], 0);
             if n % 50 == 0 {
@@ -199,8 +246,26 @@ mod tests {
     }
 
     #[test]
+    fn profiles_of_every_length_come_back_and_are_counted() {
+        let mut cache = ProfileCache::new(1 << 20, 60_000, 1);
+        let text = |len: u8| (0..len).collect::<Vec<u8>>();
+        for len in 0..100 {
+            let id = cache.insert(&text(len), &text(99 - len), 0);
+            assert_eq!(cache.columns(id), text(99 - len));
+            let short = cache.insert(&[b"short", &text(len)[..]].concat(), &text(len / 2), 0);
+            assert_eq!(cache.columns(short), text(len / 2));
+        }
+        for len in 0..100 {
+            let id = cache.find(&text(len), 0).expect("it was inserted");
+            assert_eq!(cache.columns(id), text(99 - len));
+        }
+        let elsewhere = cache.memory_bytes() - cache.index.len() * (64 + 8);
+        assert!(elsewhere >= 100 * 99, "{elsewhere}");
+    }
+
+    #[test]
     fn a_cache_too_small_for_one_profile_empties_itself() {
-        let mut cache = ProfileCache::new(1, 60_000);
+        let mut cache = ProfileCache::new(1, 60_000, 1);
         let id = cache.insert(b"7", b"columns", 0);
         assert_eq!(cache.columns(id), b"columns");
         cache.trim(0);

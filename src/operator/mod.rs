@@ -3,5 +3,5 @@
 mod session;
 mod watermark;
 
-pub(crate) use session::{SessionRules, Sessions, Unreadable};
+pub(crate) use session::{SessionKey, SessionRow, SessionRules, Sessions, Unreadable};
 pub(crate) use watermark::Watermark;

@@ -5,7 +5,7 @@
 
 mod saved;
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -47,6 +47,28 @@ struct Session {
     distinct: Distinct,
 }
 
+/// Which session an event belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionKey(u128);
+
+/// The hash of a key that is a hash already.
+#[derive(Debug, Default)]
+struct KeyIsHash(u64);
+
+impl Hasher for KeyIsHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = (key >> 64) as u64;
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("keys are u128");
+    }
+}
+
 /// The known sessions of one partition, keyed by a 128-bit hash of the session id.
 ///
 /// Hashes instead of texts keep the map free of pointers; two of the ids alive at one time meet
@@ -57,7 +79,7 @@ pub(crate) struct Sessions {
     /// Of the hashers: a snapshot's hashes mean nothing without it.
     seed: u64,
     hashers: [FixedState; 2],
-    known: HashMap<u128, Session, foldhash::fast::RandomState>,
+    known: HashMap<u128, Session, BuildHasherDefault<KeyIsHash>>,
     /// Bytes behind the distinct sets.
     distinct_bytes: usize,
     swept_at_ms: Option<i64>,
@@ -75,21 +97,38 @@ impl Sessions {
         }
     }
 
-    /// Judges one event at `time_ms` of the session `id`. `watermark_ms` is the partition's before
-    /// this event; `distinct` the value to count once (the page of a page view).
+    /// The key of the session `id`.
+    pub(crate) fn key(&self, id: &[u8]) -> SessionKey {
+        let [high, low] = &self.hashers;
+        SessionKey(u128::from(high.hash_one(id)) << 64 | u128::from(low.hash_one(id)))
+    }
+
+    /// What stands for a value that is to be counted once (the page of a page view).
+    pub(crate) fn distinct(&self, value: &[u8]) -> u64 {
+        self.hashers[0].hash_one(value)
+    }
+
+    /// Prepares for the events of a chunk; costs one look at each session. The looks depend on
+    /// nothing, so the processor waits for the memory of several of them at once, where judging
+    /// would wait for each: with 100,000 sessions none is in its caches.
+    pub(crate) fn expect(&mut self, keys: impl Iterator<Item = SessionKey>) {
+        let unknown = keys.filter(|key| !self.known.contains_key(&key.0)).count();
+        self.known.reserve(unknown);
+    }
+
+    /// Judges one event at `time_ms` of the session `key`. `watermark_ms` is the partition's before
+    /// this event; `distinct` what is to be counted once.
     pub(crate) fn judge(
         &mut self,
-        id: &[u8],
+        SessionKey(key): SessionKey,
         time_ms: i64,
         watermark_ms: Option<i64>,
-        distinct: Option<&[u8]>,
+        distinct: Option<u64>,
     ) -> SessionRow {
         let SessionRules {
             timeout_ms,
             duration_max_ms,
         } = self.rules;
-        let distinct = distinct.map(|value| self.hashers[0].hash_one(value));
-        let key = self.key(id);
         let known = self.known.get_mut(&key);
         let alive = known.filter(|s| !is_gone(s.last_ms, timeout_ms, watermark_ms));
         if let Some(session) = alive {
@@ -165,11 +204,6 @@ impl Sessions {
             self.distinct_bytes -= old.distinct.heap_bytes();
         }
         row
-    }
-
-    fn key(&self, id: &[u8]) -> u128 {
-        let [high, low] = &self.hashers;
-        u128::from(high.hash_one(id)) << 64 | u128::from(low.hash_one(id))
     }
 }
 
@@ -262,6 +296,18 @@ mod tests {
         duration_max_ms: 7_200_000,
     };
 
+    fn judge(
+        sessions: &mut Sessions,
+        id: &[u8],
+        time_ms: i64,
+        watermark_ms: Option<i64>,
+        page: Option<&[u8]>,
+    ) -> SessionRow {
+        let (key, page) = (sessions.key(id), page.map(|page| sessions.distinct(page)));
+        sessions.expect([key].into_iter());
+        sessions.judge(key, time_ms, watermark_ms, page)
+    }
+
     fn row(event_count: u64, distinct_count: u64, duration_seconds: u64) -> SessionRow {
         SessionRow {
             event_count,
@@ -273,18 +319,33 @@ mod tests {
     #[test]
     fn a_row_counts_itself_its_session_so_far_and_each_page_once() {
         let mut sessions = Sessions::new(RULES, 1);
-        assert_eq!(sessions.judge(b"a", 0, None, Some(b"/")), row(1, 1, 0));
-        assert_eq!(sessions.judge(b"a", 1_999, None, None), row(2, 1, 1));
-        assert_eq!(sessions.judge(b"a", 2_000, None, Some(b"/")), row(3, 1, 2));
-        assert_eq!(sessions.judge(b"b", 2_000, None, Some(b"/")), row(1, 1, 0));
+        assert_eq!(
+            judge(&mut sessions, b"a", 0, None, Some(b"/")),
+            row(1, 1, 0)
+        );
+        assert_eq!(judge(&mut sessions, b"a", 1_999, None, None), row(2, 1, 1));
+        assert_eq!(
+            judge(&mut sessions, b"a", 2_000, None, Some(b"/")),
+            row(3, 1, 2)
+        );
+        assert_eq!(
+            judge(&mut sessions, b"b", 2_000, None, Some(b"/")),
+            row(1, 1, 0)
+        );
     }
 
     #[test]
     fn exactly_the_timeout_extends_and_one_millisecond_more_does_not() {
         let mut sessions = Sessions::new(RULES, 1);
-        sessions.judge(b"a", 0, None, None);
-        assert_eq!(sessions.judge(b"a", 1_800_000, None, None), row(2, 0, 1800));
-        assert_eq!(sessions.judge(b"a", 3_600_001, None, None), row(1, 0, 0));
+        judge(&mut sessions, b"a", 0, None, None);
+        assert_eq!(
+            judge(&mut sessions, b"a", 1_800_000, None, None),
+            row(2, 0, 1800)
+        );
+        assert_eq!(
+            judge(&mut sessions, b"a", 3_600_001, None, None),
+            row(1, 0, 0)
+        );
     }
 
     #[test]
@@ -292,7 +353,7 @@ mod tests {
         let mut sessions = Sessions::new(RULES, 1);
         for page in 0..1000u32 {
             for _ in 0..2 {
-                let row = sessions.judge(b"a", 0, None, Some(&page.to_le_bytes()));
+                let row = judge(&mut sessions, b"a", 0, None, Some(&page.to_le_bytes()));
                 assert_eq!(row.distinct_count, u64::from(page) + 1);
             }
         }
@@ -352,7 +413,7 @@ mod tests {
                 let t = seconds * 1000;
                 let page_bytes = page.map(|p| [p]);
                 let page_bytes = page_bytes.as_ref().map(|p| &p[..]);
-                let got = sessions.judge(&[id], t, watermark.time_ms(), page_bytes);
+                let got = judge(&mut sessions, &[id], t, watermark.time_ms(), page_bytes);
                 prop_assert_eq!(got, naive.judge(id, t, watermark.time_ms(), page));
                 watermark.observe(t);
                 sessions.sweep(watermark.time_ms().unwrap());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
+pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Pace;
@@ -118,15 +118,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         snapshots: snapshots(environment, &config.state)?,
         state: config.state.clone(),
     });
-    let settings = Settings {
-        watermark_delay: config.watermark_delay,
-        timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
-        cache_bytes_max: usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX),
-        cache_ttl_ms: config
-            .lookup
-            .as_ref()
-            .map_or(0, |l| ms(l.cache_ttl).unsigned_abs()),
-    };
+    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
     if !environment.stop.is_draining() {
         board.set_state(PipelineState::Running, None);
     }
@@ -144,7 +136,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
             consumer,
             operator: EnrichmentOperator::new(
                 plan.clone(),
-                settings,
+                Settings::new(config, cache_bytes_max, rand::random()),
                 memory.clone(),
                 metrics.clone(),
             ),
@@ -285,8 +277,4 @@ fn has_provenance(table: &TableInfo) -> bool {
 
 fn label(pipeline: &Pipeline) -> String {
     format!("{}.{}", pipeline.clickhouse.database, pipeline.table)
-}
-
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Records that can never be written, kept with their reason.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -14,6 +14,12 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use super::Backoff;
 use crate::decode::Reason;
 use crate::source::{Record, TopicPartition, producer_config};
+
+/// Letters on their way at once, and the bytes of more than one.
+const LETTERS_AT_ONCE_MAX: usize = 64;
+const BYTES_AT_ONCE_MAX: usize = 4 << 20;
+/// Of the topic when it is made here: a record that its own topic took comes with headers more.
+const MESSAGE_BYTES_MAX: &str = "16777216";
 
 /// Where a record failed, the header `streamweir-stage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +108,17 @@ pub(crate) enum ProduceError {
         topic: String,
         error: RDKafkaErrorCode,
     },
+    /// The configuration was understood, and still no client comes of it.
+    #[error("dead letters cannot be written to topic {topic}: {error}: look at kafka.properties")]
+    NoClient { topic: String, error: KafkaError },
 }
 
 /// Produces to one dead-letter topic; idempotent, acknowledged by every replica in sync.
 pub(crate) struct DeadLetterProducer {
-    producer: FutureProducer,
+    config: ClientConfig,
+    /// Made for the first dead letter: most pipelines never have one, and a client has threads and
+    /// connections of its own, of which one uses a hundredth of a core to wait.
+    producer: Mutex<Option<FutureProducer>>,
     topic: String,
     pipeline: String,
     config_id: String,
@@ -121,14 +133,16 @@ impl std::fmt::Debug for DeadLetterProducer {
 }
 
 impl DeadLetterProducer {
-    /// Connects in the background.
+    /// Connects with the first dead letter.
     ///
     /// # Errors
     /// A client configuration that librdkafka refuses.
     pub(crate) fn new(pipeline: &crate::config::Pipeline) -> Result<Arc<Self>, KafkaError> {
-        let producer = producer_config(&pipeline.kafka, &pipeline.name).create()?;
+        let config = producer_config(&pipeline.kafka, &pipeline.name);
+        config.create_native_config()?;
         Ok(Arc::new(DeadLetterProducer {
-            producer,
+            config,
+            producer: Mutex::new(None),
             topic: pipeline.dead_letter.topic.clone(),
             pipeline: pipeline.name.clone(),
             config_id: pipeline.config_id.clone(),
@@ -146,23 +160,42 @@ impl DeadLetterProducer {
         letters: &[DeadLetter],
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), ProduceError> {
-        // At most a few at once: the rest stays here instead of twice in memory.
-        for group in letters.chunks(64) {
-            try_join_all(group.iter().map(|letter| self.send(letter, &retried))).await?;
+        let mut rest = letters;
+        while !rest.is_empty() {
+            let producer = self.producer()?;
+            let (group, later) = rest.split_at(at_once(rest));
+            try_join_all(group.iter().map(|l| self.send(&producer, l, &retried))).await?;
+            rest = later;
         }
         Ok(())
     }
 
+    fn producer(&self) -> Result<FutureProducer, ProduceError> {
+        let mut made = self.producer.lock().expect("no holder of this lock panics");
+        if let Some(producer) = &*made {
+            return Ok(producer.clone());
+        }
+        let no_client = |error| ProduceError::NoClient {
+            topic: self.topic.clone(),
+            error,
+        };
+        let producer: FutureProducer = self.config.create().map_err(no_client)?;
+        Ok(made.insert(producer).clone())
+    }
+
     async fn send(
         &self,
+        producer: &FutureProducer,
         letter: &DeadLetter,
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), ProduceError> {
         let mut backoff = Backoff::new();
+        // To the client 0 means now.
+        let mut own_time = letter.timestamp_ms > 0;
         loop {
             let mut record: FutureRecord<'_, [u8], [u8]> =
-                FutureRecord::to(&self.topic).headers(self.headers(letter));
-            if letter.timestamp_ms >= 0 {
+                FutureRecord::to(&self.topic).headers(self.headers(letter, own_time));
+            if own_time {
                 record = record.timestamp(letter.timestamp_ms);
             }
             if let Some(key) = &letter.key {
@@ -171,7 +204,7 @@ impl DeadLetterProducer {
             if let Some(value) = &letter.value {
                 record = record.payload(value);
             }
-            let Err((error, _)) = self.producer.send(record, Duration::from_secs(30)).await else {
+            let Err((error, _)) = producer.send(record, Duration::from_secs(30)).await else {
                 return Ok(());
             };
             let code = error
@@ -185,8 +218,19 @@ impl DeadLetterProducer {
                         bytes: letter.bytes(),
                     });
                 }
+                // A topic may refuse times far from its broker's: the letter matters more than its
+                // place in time, which goes into a header.
+                RDKafkaErrorCode::InvalidTimestamp | RDKafkaErrorCode::InvalidRecord
+                    if own_time =>
+                {
+                    own_time = false;
+                    retried(&code);
+                    continue;
+                }
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::InvalidTimestamp
+                | RDKafkaErrorCode::InvalidRecord
                 | RDKafkaErrorCode::Fatal => {
                     return Err(ProduceError::Refused {
                         topic: self.topic.clone(),
@@ -199,7 +243,7 @@ impl DeadLetterProducer {
         }
     }
 
-    fn headers(&self, letter: &DeadLetter) -> OwnedHeaders {
+    fn headers(&self, letter: &DeadLetter, own_time: bool) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new();
         for (name, value) in &letter.headers {
             headers = headers.insert(Header {
@@ -217,7 +261,9 @@ impl DeadLetterProducer {
             ("detail", letter.detail.clone()),
             ("config", self.config_id.clone()),
         ];
-        for (name, value) in added {
+        let timestamp = (!own_time && letter.timestamp_ms >= 0)
+            .then(|| ("timestamp", letter.timestamp_ms.to_string()));
+        for (name, value) in added.into_iter().chain(timestamp) {
             let name = format!("streamweir-{name}");
             headers = headers.insert(Header {
                 key: &name,
@@ -228,6 +274,22 @@ impl DeadLetterProducer {
     }
 }
 
+/// How many of the letters are sent together: the rest stays here instead of twice in memory.
+fn at_once(letters: &[DeadLetter]) -> usize {
+    let mut bytes = 0;
+    let fits = |letter: &&DeadLetter| {
+        bytes += letter.bytes();
+        bytes <= BYTES_AT_ONCE_MAX
+    };
+    let count = letters
+        .iter()
+        .take(LETTERS_AT_ONCE_MAX)
+        .take_while(fits)
+        .count();
+    // One that is larger than all that goes alone.
+    count.max(1)
+}
+
 /// Makes the dead-letter topic where it is missing: one partition, the cluster's own replication.
 ///
 /// # Errors
@@ -236,8 +298,23 @@ pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(
     let admin: AdminClient<DefaultClientContext> = config.create()?;
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
     // Old event times must not be deleted as soon as they are written.
-    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
-    for result in admin.create_topics([&new], &options).await? {
+    let plain = || NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
+    let large = plain().set("max.message.bytes", MESSAGE_BYTES_MAX);
+    match create(&admin, &large, &options).await {
+        // Some clusters keep that setting to themselves.
+        Err(KafkaError::AdminOp(
+            RDKafkaErrorCode::PolicyViolation | RDKafkaErrorCode::InvalidConfig,
+        )) => create(&admin, &plain(), &options).await,
+        result => result,
+    }
+}
+
+async fn create(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &NewTopic<'_>,
+    options: &AdminOptions,
+) -> Result<(), KafkaError> {
+    for result in admin.create_topics([topic], options).await? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, code)) => return Err(KafkaError::AdminOp(code)),

@@ -11,7 +11,7 @@ use super::errors::{InsertError, Remedy};
 use super::{Backoff, DeadLetterProducer};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
-use crate::crash::crash_point;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
@@ -411,7 +411,7 @@ fn insert_settings(
         ("max_partitions_per_insert_block", "0".to_owned()),
     ];
     match &job.delivery {
-        Delivery::ExactlyOnce { token, .. } => {
+        Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
             let suffix = if round == Round::Second { ":2" } else { "" };
             settings.extend([
                 ("insert_deduplicate", "1".to_owned()),
@@ -423,7 +423,7 @@ fn insert_settings(
             ]);
         }
         // Two batches may well hold the same rows; the server must not take them for one.
-        Delivery::AtLeastOnce => settings.push(("insert_deduplicate", "0".to_owned())),
+        _ => settings.push(("insert_deduplicate", "0".to_owned())),
     }
     settings
 }

@@ -34,14 +34,20 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
     default("fetch.queue.backoff.ms", "2");
     default("fetch.wait.max.ms", "100");
     default("fetch.min.bytes", "1");
-    default("max.partition.fetch.bytes", "1048576");
-    // The client refuses to fetch less at once than one message may hold.
+    // All records of one answer are unpacked at once, before anything asks for room: what one fetch
+    // brings is small, because repetitive text is a hundred times larger unpacked. A record that is
+    // larger than this is fetched all the same.
+    let fetch_bytes_max = (queue_bytes / 16).clamp(256 << 10, 1 << 20);
+    default(
+        "max.partition.fetch.bytes",
+        &(fetch_bytes_max / 2).to_string(),
+    );
+    // The client raises the size of a fetch to that of a message, which bounds only what it sends.
     let message_bytes_max = pipeline.kafka.properties.get("message.max.bytes");
     let message_bytes_max = message_bytes_max.and_then(|v| v.value().parse::<u64>().ok());
-    default("message.max.bytes", "2000000");
-    let floor = message_bytes_max.unwrap_or(2_000_000).min(1_000_000_000);
-    let fetch_bytes_max = queue_bytes.clamp(2 << 20, 50 << 20).max(floor);
-    default("fetch.max.bytes", &fetch_bytes_max.to_string());
+    default("message.max.bytes", &fetch_bytes_max.to_string());
+    let floor = message_bytes_max.unwrap_or(0).min(1_000_000_000);
+    default("fetch.max.bytes", &fetch_bytes_max.max(floor).to_string());
     config
         .set("group.id", &pipeline.group_id)
         .set("enable.auto.commit", "false")
@@ -81,7 +87,8 @@ pub(crate) fn producer_config(kafka: &Kafka, pipeline: &str) -> ClientConfig {
         .set("linger.ms", "5")
         // A record as large as the broker lets in comes back out with a few headers more.
         .set("message.max.bytes", "104857600")
-        .set("queue.buffering.max.kbytes", "16384");
+        // A single record must fit; how many are queued at once is the caller's to bound.
+        .set("queue.buffering.max.kbytes", "131072");
     config
 }
 

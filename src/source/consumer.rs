@@ -47,11 +47,16 @@ impl Drop for LaneQueue {
     }
 }
 
+/// Bytes of one chunk, about. Its rows are encoded beside it, so this much is held twice.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+
 /// See the module. Field order is drop order: the queue goes before the client.
 pub(crate) struct Consumer {
     queue: LaneQueue,
     base: BaseConsumer<Context>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
+    /// Of the records of the last chunk, on average.
+    record_bytes: usize,
 }
 
 // SAFETY: messages belong to nobody's thread in particular, and the rest is Send.
@@ -71,6 +76,7 @@ impl Consumer {
             queue,
             base,
             messages: vec![],
+            record_bytes: 0,
         })
     }
 
@@ -105,10 +111,29 @@ impl Consumer {
         !self.messages.is_empty()
     }
 
-    /// Takes what is there, up to `max` messages.
+    /// Takes what is there, up to `max` messages, fewer where they are large.
     pub(crate) fn take(&mut self, max: usize) -> Chunk<'_> {
-        self.consume(0, max.saturating_sub(self.messages.len()));
+        // The client counts messages only. Those of a topic are much alike: the one that was waited
+        // for and those of the last chunk tell how many make a chunk.
+        let expected_bytes = self.mean_bytes().max(self.record_bytes).max(1);
+        let fitting = (CHUNK_BYTES_MAX / expected_bytes).clamp(1, max);
+        self.consume(0, fitting.saturating_sub(self.messages.len()));
+        self.record_bytes = self.mean_bytes();
         Chunk::new(&mut self.messages)
+    }
+
+    /// What waits to be taken, by the size of what was taken last.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        // SAFETY: the queue is alive.
+        let length = unsafe { sys::rd_kafka_queue_length(self.queue.0.as_ptr()) };
+        length * self.record_bytes
+    }
+
+    fn mean_bytes(&self) -> usize {
+        // SAFETY: the pointers came from rd_kafka_consume_batch_queue and are destroyed by the
+        // chunk that takes them, which leaves the list empty.
+        let bytes = self.messages.iter().map(|m| unsafe { (**m).len });
+        bytes.sum::<usize>() / self.messages.len().max(1)
     }
 
     fn consume(&mut self, wait_ms: i32, max: usize) {

@@ -15,7 +15,7 @@ pub(crate) use client::{ClientSettings, admin_client, consumer_config, producer_
 pub(crate) use consumer::{Consumer, Offsets, PartitionCommit};
 pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::{fetch_record, record_before};
-pub(crate) use record::{Chunk, Record};
+pub(crate) use record::{Chunk, MadeRecord, Record};
 pub(crate) use topics::topic_id;
 
 use std::sync::Arc;

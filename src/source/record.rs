@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::fmt;
+use std::marker::PhantomData;
 
 use rdkafka::error::{IsError as _, RDKafkaErrorCode};
 use rdkafka_sys as sys;
@@ -15,6 +16,7 @@ pub(crate) struct Chunk<'q> {
 #[derive(Clone, Copy)]
 pub(crate) struct Record<'c> {
     message: &'c sys::rd_kafka_message_t,
+    timestamp_ms: i64,
 }
 
 impl<'q> Chunk<'q> {
@@ -28,20 +30,30 @@ impl<'q> Chunk<'q> {
     }
 
     pub(crate) fn get(&self, index: usize) -> Record<'_> {
-        // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
-        // destroyed only by our Drop, which the borrow of `self` outlasts.
-        let message = unsafe { &*self.messages[index] };
-        Record { message }
+        let message = self.message(index);
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive; `kind` is written by the call.
+        let timestamp_ms = unsafe { sys::rd_kafka_message_timestamp(message, &mut kind) };
+        Record {
+            message,
+            timestamp_ms,
+        }
     }
 
     /// Where the run of messages of one partition that begins at `start` ends.
     pub(crate) fn run_end(&self, start: usize) -> usize {
-        let first = self.get(start).message;
+        let first = self.message(start);
         let same =
             |m: &sys::rd_kafka_message_t| m.partition == first.partition && m.rkt == first.rkt;
         (start + 1..self.len())
-            .find(|&i| !same(self.get(i).message))
+            .find(|&i| !same(self.message(i)))
             .unwrap_or(self.len())
+    }
+
+    fn message(&self, index: usize) -> &sys::rd_kafka_message_t {
+        // SAFETY: every pointer came from rd_kafka_consume_batch_queue, is not null, and is
+        // destroyed only by our Drop, which the borrow of `self` outlasts.
+        unsafe { &*self.messages[index] }
     }
 }
 
@@ -98,9 +110,7 @@ impl<'c> Record<'c> {
 
     /// Milliseconds since the epoch; −1 where the broker has none.
     pub(crate) fn timestamp_ms(self) -> i64 {
-        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: the message is alive; `kind` is written by the call.
-        unsafe { sys::rd_kafka_message_timestamp(self.message, &mut kind) }
+        self.timestamp_ms
     }
 
     /// The epoch of the partition's leader when it was fetched; −1 where unknown.
@@ -131,6 +141,52 @@ impl<'c> Record<'c> {
                 .to_string_lossy()
                 .into_owned();
             out.push((name, slice(value.cast(), size).map(<[u8]>::to_vec)));
+        }
+    }
+}
+
+/// A record that no broker sent. It has neither headers nor a topic's name.
+pub(crate) struct MadeRecord<'b> {
+    message: sys::rd_kafka_message_t,
+    timestamp_ms: i64,
+    bytes: PhantomData<&'b [u8]>,
+}
+
+impl<'b> MadeRecord<'b> {
+    pub(crate) fn new(
+        key: Option<&'b [u8]>,
+        value: Option<&'b [u8]>,
+        timestamp_ms: i64,
+        offset: i64,
+    ) -> Self {
+        let start = |bytes: Option<&[u8]>| {
+            bytes.map_or(std::ptr::null_mut(), |b| b.as_ptr().cast_mut().cast())
+        };
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let message = sys::rd_kafka_message_t {
+            err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+            rkt: std::ptr::null_mut(),
+            partition: 0,
+            payload: start(value),
+            len: len(value),
+            key: start(key),
+            key_len: len(key),
+            offset,
+            _private: std::ptr::null_mut(),
+        };
+        MadeRecord {
+            message,
+            timestamp_ms,
+            bytes: PhantomData,
+        }
+    }
+
+    /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`] and
+    /// [`Record::headers`], which read what librdkafka keeps behind a message of its own.
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record {
+            message: &self.message,
+            timestamp_ms: self.timestamp_ms,
         }
     }
 }

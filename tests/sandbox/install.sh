@@ -34,7 +34,7 @@ as_root() {
 missing_packages() {
     local pair
     for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
-        python3=python3 perl=perl gcc=gcc g++=g++ make=make; do
+        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
 }

@@ -6,6 +6,8 @@
     reason = "each test executable uses its own part"
 )]
 
+pub mod proof;
+pub mod sessions;
 pub mod traffic;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub struct Job {
     pub dead_letter_topic: String,
     pub group: String,
     pub database: String,
+    /// `host:port` of the broker.
+    pub bootstrap: String,
     /// Where the tests ask; the daemon may be sent there by way of a proxy.
     pub clickhouse_url: String,
     pub config: Table,
@@ -57,6 +61,7 @@ impl Job {
             dead_letter_topic: format!("{prefix}dead-letters"),
             group: format!("{prefix}group"),
             database: prefix.replace('-', "_"),
+            bootstrap: parts.kafka.bootstrap().to_owned(),
             clickhouse_url: parts.clickhouse.url(),
             prefix,
             config,
@@ -106,6 +111,22 @@ impl Job {
         }
     }
 
+    /// The text of one key that is set.
+    pub fn text(&self, path: &str) -> &str {
+        let pipeline = &self.config["pipeline"][0];
+        let (mut value, names) = match path.strip_prefix("pipeline.") {
+            Some(rest) => (pipeline, rest),
+            None => {
+                let (section, rest) = path.split_once('.').expect("a path of two names at least");
+                (&self.config[section], rest)
+            }
+        };
+        for name in names.split('.') {
+            value = &value[name];
+        }
+        value.as_str().expect("a text")
+    }
+
     /// Removes one key.
     pub fn unset(&mut self, path: &str) {
         let (parent, name) = path.rsplit_once('.').expect("a path of two names at least");
@@ -150,12 +171,22 @@ impl Job {
         topic::create(self.bootstrap(), &self.topic, partitions, &settings).expect("a topic");
     }
 
-    pub fn bootstrap(&self) -> &'static str {
-        shared().kafka.bootstrap()
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     /// Starts a daemon with these arguments after `run`, and these crash points.
     pub fn start(&self, instance: &str, arguments: &[&str], failpoints: &str) -> Daemon {
+        self.start_with(instance, arguments, &[("FAILPOINTS", failpoints)])
+    }
+
+    /// Starts a daemon with these arguments after `run`, and this environment besides.
+    pub fn start_with(
+        &self,
+        instance: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Daemon {
         let (path, http) = self.write_config(instance);
         let arguments: Vec<&str> = [&["run"], arguments].concat();
         let mut command = command(&path, &arguments);
@@ -168,7 +199,7 @@ impl Job {
         command
             .stderr(Stdio::from(file))
             .stdout(Stdio::null())
-            .env("FAILPOINTS", failpoints);
+            .envs(environment.iter().copied());
         Daemon {
             process: Process::spawn(command).expect("the daemon starts"),
             log,
@@ -265,6 +296,19 @@ impl Job {
     }
 }
 
+impl Drop for Job {
+    /// What a failed test leaves behind tells why it failed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
+            eprintln!(
+                "logs and configurations: {}",
+                self.directory.path().display()
+            );
+        }
+    }
+}
+
 impl Daemon {
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -311,9 +355,10 @@ pub fn event(number: u32, rest: &str) -> String {
     )
 }
 
-/// `streamweir` with a configuration.
+/// `streamweir` with a configuration: the one built beside this, or that of `STREAMWEIR_BIN`.
 pub fn command(config: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamweir"));
+    let built = env!("CARGO_BIN_EXE_streamweir");
+    let mut command = Command::new(std::env::var_os("STREAMWEIR_BIN").unwrap_or(built.into()));
     command.args(arguments).arg("--config").arg(config);
     command.env_remove("FAILPOINTS");
     command

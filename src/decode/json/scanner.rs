@@ -119,7 +119,7 @@ impl Scanner {
     ///
     /// # Errors
     /// `null_value`, `invalid_json`, `too_deep`, `not_an_object`, and `too_large` from 4 GiB on.
-    #[inline]
+    #[inline(never)]
     pub fn scan<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Fields<'_, 'a>, Reject> {
         let text = self.read(record)?.text;
         Ok(self.fields_of(text))
@@ -130,7 +130,7 @@ impl Scanner {
     ///
     /// # Errors
     /// As [`Scanner::scan`].
-    #[inline]
+    #[inline(always)]
     pub fn read<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Scanned<'a>, Reject> {
         let record =
             record.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;

@@ -72,7 +72,7 @@ pub(super) struct Metric {
 
 /// From a tenth of a second (a filling batch) to a day (catching up after an outage).
 const FRESHNESS_BOUNDS_SECONDS: &[f64] = &[
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 6.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0,
     21_600.0, 86_400.0,
 ];
 const BATCH_BOUNDS_ROWS: &[f64] = &[

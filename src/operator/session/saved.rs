@@ -101,7 +101,11 @@ mod tests {
 
     fn judge(sessions: &mut Sessions, (id, time_ms, page): Event) -> super::super::SessionRow {
         let page = page.map(u16::to_le_bytes);
-        sessions.judge(&[id], time_ms, None, page.as_ref().map(|p| &p[..]))
+        let (key, page) = (
+            sessions.key(&[id]),
+            page.map(|page| sessions.distinct(&page)),
+        );
+        sessions.judge(key, time_ms, None, page)
     }
 
     proptest! {
@@ -150,7 +154,8 @@ mod tests {
             for page in 0..5u32 {
                 let time_ms = i64::from(id % 1000 + page * 60_000);
                 let page = page.to_le_bytes();
-                sessions.judge(&id.to_le_bytes(), time_ms, None, Some(&page));
+                let (key, page) = (sessions.key(&id.to_le_bytes()), sessions.distinct(&page));
+                sessions.judge(key, time_ms, None, Some(page));
             }
         }
         let each = sessions.save(vec![]).len() / 100_000;

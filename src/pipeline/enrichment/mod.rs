@@ -14,10 +14,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
 pub(crate) use self::memory::memory;
 pub(crate) use self::plan::{PROVENANCE, RowPlan};
 use self::profile::ProfileEncoder;
-use self::row::Row;
+use self::row::{Row, SessionEvent};
+use crate::config::Enrichment;
 use crate::decode::Reject;
 use crate::decode::json::Scanner;
 use crate::lane::{Memory, Operator, Refusal};
@@ -32,32 +36,66 @@ use crate::table::append_length;
 pub(crate) struct EnrichmentOperator {
     plan: Arc<RowPlan>,
     settings: Settings,
+    seeds: StdRng,
     memory: Option<Memory>,
     scanner: Scanner,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
-    /// Rows of the chunk, without their profile columns, one behind the other.
+    /// Event and provenance columns of the chunk's rows, one behind the other.
     heads: Vec<u8>,
+    /// Their session columns.
+    session_columns: Vec<u8>,
     rows: Vec<PendingRow>,
+    /// Events that the sessions have not seen yet, in the order of their offsets.
+    unjudged: Vec<Unjudged>,
     /// Where each event column of the current row begins.
     starts: Vec<usize>,
     scratch: Vec<u8>,
     names_logged: usize,
 }
 
-/// What the configuration says about time.
+/// What an operator is given besides its plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    pub(crate) watermark_delay: Duration,
-    pub(crate) timestamp_ahead_max_ms: i64,
-    pub(crate) cache_bytes_max: usize,
-    pub(crate) cache_ttl_ms: u64,
+    watermark_delay: Duration,
+    timestamp_ahead_max_ms: i64,
+    cache_bytes_max: usize,
+    cache_ttl_ms: u64,
+    seed: u64,
 }
 
+impl Settings {
+    /// From `seed` come the seeds of all hashes: a random number, so that nobody can send keys that
+    /// meet.
+    pub(crate) fn new(config: &Enrichment, cache_bytes_max: usize, seed: u64) -> Self {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let cache_ttl = config.lookup.as_ref().map(|lookup| lookup.cache_ttl);
+        Settings {
+            watermark_delay: config.watermark_delay,
+            timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
+            cache_bytes_max,
+            cache_ttl_ms: cache_ttl.map_or(0, |ttl| ms(ttl).unsigned_abs()),
+            seed,
+        }
+    }
+}
+
+/// Where the parts of a row lie, as start and end.
 #[derive(Debug, Clone, Copy)]
 struct PendingRow {
-    head_end: usize,
+    head: (usize, usize),
+    /// `None` until it was judged.
+    session: Option<(usize, usize)>,
     profile: Profile,
+}
+
+/// An event on its way to its session.
+#[derive(Debug, Clone, Copy)]
+struct Unjudged {
+    time_ms: i64,
+    session: SessionEvent,
+    /// False for a record whose row was made before.
+    makes_row: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +127,7 @@ struct Profiles {
 }
 
 /// What is kept for one partition.
+#[derive(Debug)]
 pub(crate) struct PartitionState {
     topic: Vec<u8>,
     partition: i32,
@@ -103,8 +142,13 @@ impl EnrichmentOperator {
         memory: Option<Memory>,
         metrics: PipelineMetrics,
     ) -> Self {
+        let mut seeds = StdRng::seed_from_u64(settings.seed);
         let profiles = plan.profile.as_ref().map(|profile| Profiles {
-            cache: ProfileCache::new(settings.cache_bytes_max, settings.cache_ttl_ms),
+            cache: ProfileCache::new(
+                settings.cache_bytes_max,
+                settings.cache_ttl_ms,
+                seeds.random(),
+            ),
             encoder: profile.encoder(),
             keys: vec![],
             wanted: vec![],
@@ -117,15 +161,26 @@ impl EnrichmentOperator {
             scanner: Scanner::new(plan.paths.clone()),
             plan,
             settings,
+            seeds,
             memory,
             profiles,
             metrics,
             heads: vec![],
+            session_columns: vec![],
             rows: vec![],
+            unjudged: vec![],
             starts: vec![],
             scratch: vec![],
             names_logged: 0,
         }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl EnrichmentOperator {
+    /// Rows of the chunk, and the bytes they take: what a refused record must leave as it is.
+    pub(crate) fn chunk_len(&self) -> (usize, usize) {
+        (self.rows.len(), self.heads.len())
     }
 }
 
@@ -136,12 +191,13 @@ impl Operator for EnrichmentOperator {
         let mut topic = vec![];
         append_length(partition.topic.len(), &mut topic);
         topic.extend_from_slice(partition.topic.as_bytes());
+        let seed = self.seeds.random();
         let rules = self.plan.session.as_ref().map(|session| session.rules);
         PartitionState {
             topic,
             partition: partition.partition,
             watermark: Watermark::new(self.settings.watermark_delay),
-            sessions: rules.map(|rules| Sessions::new(rules, rand::random())),
+            sessions: rules.map(|rules| Sessions::new(rules, seed)),
         }
     }
 
@@ -162,55 +218,86 @@ impl Operator for EnrichmentOperator {
     }
 
     fn replay(&mut self, state: &mut PartitionState, record: Record<'_>) {
-        let (heads, rows) = (self.heads.len(), self.rows.len());
-        let keys = self.profiles.as_ref().map_or(0, |p| p.keys.len());
+        let head_start = self.heads.len();
         // A refusal was one before, and its dead letter is written.
-        let _ = self.accept(state, record);
-        self.heads.truncate(heads);
-        self.rows.truncate(rows);
-        if let Some(profiles) = &mut self.profiles {
-            profiles.keys.truncate(keys);
+        if let Ok((event, _)) = self.read(state, record) {
+            self.unjudged.push(Unjudged {
+                makes_row: false,
+                ..event
+            });
         }
+        self.heads.truncate(head_start);
     }
 
     fn accept(&mut self, state: &mut PartitionState, record: Record<'_>) -> Result<(), Refusal> {
-        let row_start = self.heads.len();
-        let fields = self
-            .scanner
-            .scan(record.value())
-            .map_err(at(Stage::Decode))?;
-        let mut row = Row {
-            plan: &self.plan,
-            fields: &fields,
-            out: &mut self.heads,
-            starts: &mut self.starts,
-            scratch: &mut self.scratch,
-        };
-        let judged = row
-            .event_columns()
-            .map_err(at(Stage::Encode))
-            .and_then(|()| {
-                row.event_time(record, &self.settings)
-                    .map_err(at(Stage::Operate))
-            })
-            .and_then(|time_ms| {
-                row.session_columns(state, time_ms)
-                    .map_err(at(Stage::Operate))
-            });
-        if let Err(refusal) = judged {
-            self.heads.truncate(row_start);
-            return Err(refusal);
-        }
-        row.provenance_columns(state, record);
+        let head_start = self.heads.len();
+        let read = self.read(state, record);
+        let (event, has_key) = read.inspect_err(|_| self.heads.truncate(head_start))?;
         let profile = match &mut self.profiles {
-            Some(profiles) if row.lookup_key() => profiles.note(&self.scratch),
+            Some(profiles) if has_key => profiles.note(&self.scratch),
             _ => Profile::Defaults,
         };
+        self.unjudged.push(event);
         self.rows.push(PendingRow {
-            head_end: self.heads.len(),
+            head: (head_start, self.heads.len()),
+            session: None,
             profile,
         });
         Ok(())
+    }
+
+    #[inline(never)]
+    fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
+        let PartitionState {
+            watermark,
+            sessions,
+            ..
+        } = state;
+        if let Some(sessions) = sessions {
+            sessions.expect(self.unjudged.iter().filter_map(|e| e.session.key));
+        }
+        let with_flag = self.plan.with_default_flag;
+        let accepted = self.unjudged.iter().filter(|e| e.makes_row).count();
+        let mut row = self.rows.len() - accepted;
+        let mut nth = 0;
+        let mut refused = vec![];
+        for event in self.unjudged.drain(..) {
+            let start = self.session_columns.len();
+            let SessionEvent { key, distinct } = event.session;
+            let encoded = match (&self.plan.session, &mut *sessions) {
+                (Some(plan), Some(sessions)) => {
+                    let judged = match key {
+                        Some(key) => {
+                            sessions.judge(key, event.time_ms, watermark.time_ms(), distinct)
+                        }
+                        // Nothing to belong to: a session of its own.
+                        None => Sessions::alone(distinct.is_some()),
+                    };
+                    plan.encode(judged, &mut self.session_columns, with_flag)
+                }
+                _ => Ok(()),
+            };
+            if encoded.is_ok() {
+                watermark.observe(event.time_ms);
+            }
+            if !event.makes_row {
+                self.session_columns.truncate(start);
+                continue;
+            }
+            match encoded {
+                Ok(()) => {
+                    self.rows[row].session = Some((start, self.session_columns.len()));
+                    row += 1;
+                }
+                Err(reject) => {
+                    self.session_columns.truncate(start);
+                    self.rows.remove(row);
+                    refused.push((nth, at(Stage::Operate)(reject)));
+                }
+            }
+            nth += 1;
+        }
+        refused
     }
 
     fn wanted(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
@@ -254,19 +341,20 @@ impl Operator for EnrichmentOperator {
         }
     }
 
-    fn row(&self, index: usize) -> [&[u8]; 2] {
-        let start = index
-            .checked_sub(1)
-            .map_or(0, |before| self.rows[before].head_end);
-        let row = self.rows[index];
+    fn row(&self, index: usize) -> [&[u8]; 3] {
+        let row = &self.rows[index];
+        let session = row.session.expect("rows are judged before they are taken");
         [
-            &self.heads[start..row.head_end],
+            &self.heads[row.head.0..row.head.1],
+            &self.session_columns[session.0..session.1],
             self.profile_columns(row.profile),
         ]
     }
 
     fn clear(&mut self, now_ms: u64) {
         self.heads.clear();
+        self.session_columns.clear();
+        self.unjudged.clear();
         self.rows.clear();
         // One huge record must not keep its room for ever.
         if self.heads.capacity() > 8 << 20 {
@@ -310,6 +398,43 @@ impl Operator for EnrichmentOperator {
 }
 
 impl EnrichmentOperator {
+    /// Appends the event and provenance columns of a record, and leaves its key for the look-up in
+    /// `scratch` if it has one. After an error part of the columns may be left.
+    #[inline(always)]
+    fn read(
+        &mut self,
+        state: &PartitionState,
+        record: Record<'_>,
+    ) -> Result<(Unjudged, bool), Refusal> {
+        let fields = self
+            .scanner
+            .scan(record.value())
+            .map_err(at(Stage::Decode))?;
+        let mut row = Row {
+            plan: &self.plan,
+            fields: &fields,
+            out: &mut self.heads,
+            starts: &mut self.starts,
+            scratch: &mut self.scratch,
+        };
+        row.event_columns().map_err(at(Stage::Encode))?;
+        let time_ms = row
+            .event_time(record, &self.settings)
+            .map_err(at(Stage::Operate))?;
+        let session = match &state.sessions {
+            Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
+            None => SessionEvent::default(),
+        };
+        row.provenance_columns(state, record);
+        let has_key = row.lookup_key();
+        let event = Unjudged {
+            time_ms,
+            session,
+            makes_row: true,
+        };
+        Ok((event, has_key))
+    }
+
     fn profile_columns(&self, profile: Profile) -> &[u8] {
         let (Some(profiles), Some(plan)) = (&self.profiles, &self.plan.profile) else {
             return &[];

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::profile::ProfilePlan;
 use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
-use crate::decode::Path;
 use crate::decode::json::Plan;
-use crate::operator::SessionRules;
+use crate::decode::{Path, Reject};
+use crate::operator::{SessionRow, SessionRules};
 use crate::sink::{ColumnInfo, quote_name};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
@@ -59,6 +59,38 @@ pub(super) enum SessionColumn {
     Count,
     Distinct,
     Duration,
+}
+
+impl SessionPlan {
+    /// Appends the session columns of a row.
+    ///
+    /// # Errors
+    /// A count that its column cannot hold. `out` may then end in a part of them.
+    pub(super) fn encode(
+        &self,
+        row: SessionRow,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        for (kind, column_type) in &self.columns {
+            let number = match kind {
+                SessionColumn::Count => row.event_count,
+                SessionColumn::Distinct => row.distinct_count,
+                SessionColumn::Duration => row.duration_seconds,
+            };
+            if with_default_flag {
+                // FORMAT RowBinaryWithDefaults: a value follows.
+                out.push(0);
+            }
+            match column_type {
+                ColumnType::UInt32 if number <= u64::from(u32::MAX) => {
+                    out.extend_from_slice(&number.to_le_bytes()[..4]);
+                }
+                other => other.encode_integer(i128::from(number), out)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The table cannot be filled as configured. The text names the column.
@@ -181,8 +213,8 @@ fn insert_names(
         .flat_map(ProfilePlan::names)
         .map(str::to_owned);
     event
-        .chain(session)
         .chain(provenance)
+        .chain(session)
         .chain(profile)
         .collect()
 }

@@ -1,12 +1,22 @@
-//! One row while it is made: event, session and provenance columns, in this order.
+//! One row while it is made: event and provenance columns, in this order, and what the session
+//! columns will be made of.
 
-use super::plan::{Field, Provenance, RowPlan, SessionColumn, SessionPlan};
+use super::plan::{Field, Provenance, RowPlan, SessionPlan};
 use super::{PartitionState, Settings};
 use crate::decode::json::{Fields, Raw};
 use crate::decode::{Reason, Reject, text, time};
-use crate::operator::Sessions;
+use crate::operator::{SessionKey, Sessions};
 use crate::source::Record;
 use crate::table::ColumnType;
+
+/// What the session columns of a row depend on besides the sessions and the time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SessionEvent {
+    /// `None`: the event belongs to no session.
+    pub(super) key: Option<SessionKey>,
+    /// What is to be counted once.
+    pub(super) distinct: Option<u64>,
+}
 
 /// One row while it is made.
 pub(super) struct Row<'r, 's, 'a> {
@@ -18,6 +28,7 @@ pub(super) struct Row<'r, 's, 'a> {
 }
 
 impl<'a> Row<'_, '_, 'a> {
+    #[inline(never)]
     pub(super) fn event_columns(&mut self) -> Result<(), Reject> {
         self.starts.clear();
         for source in &self.plan.event_columns {
@@ -54,50 +65,24 @@ impl<'a> Row<'_, '_, 'a> {
         Ok(time_ms)
     }
 
-    pub(super) fn session_columns(
-        &mut self,
-        state: &mut PartitionState,
-        time_ms: i64,
-    ) -> Result<(), Reject> {
-        let watermark_ms = state.watermark.time_ms();
-        if let (Some(plan), Some(sessions)) = (&self.plan.session, &mut state.sessions) {
-            let has_key = !self.raw(&plan.key).is_missing();
-            let counts = self.counts_distinct(plan)?;
-            self.scratch.clear();
-            let distinct = match plan.distinct.as_ref().filter(|_| counts) {
-                Some(field) => {
-                    self.append_identity(field)?;
-                    Some(self.scratch.len())
-                }
-                None => None,
-            };
-            let key_start = self.scratch.len();
-            self.append_identity(&plan.key)?;
-            let (value, key) = self.scratch.split_at(key_start);
-            let value = distinct.map(|_| value);
-            let row = if has_key {
-                sessions.judge(key, time_ms, watermark_ms, value)
-            } else {
-                // Nothing to belong to: a session of its own.
-                Sessions::alone(value.is_some())
-            };
-            for (kind, column_type) in &plan.columns {
-                let number = match kind {
-                    SessionColumn::Count => row.event_count,
-                    SessionColumn::Distinct => row.distinct_count,
-                    SessionColumn::Duration => row.duration_seconds,
-                };
-                self.flag();
-                match column_type {
-                    ColumnType::UInt32 if number <= u64::from(u32::MAX) => {
-                        self.out.extend_from_slice(&number.to_le_bytes()[..4]);
-                    }
-                    other => other.encode_integer(i128::from(number), self.out)?,
-                }
+    /// What the sessions must know of the event to judge it.
+    #[inline(never)]
+    pub(super) fn session_event(&mut self, sessions: &Sessions) -> Result<SessionEvent, Reject> {
+        let Some(plan) = &self.plan.session else {
+            return Ok(SessionEvent::default());
+        };
+        let distinct = match &plan.distinct {
+            Some(field) if self.counts_distinct(plan)? => {
+                Some(sessions.distinct(self.identity(field)?))
             }
-        }
-        state.watermark.observe(time_ms);
-        Ok(())
+            _ => None,
+        };
+        let has_key = !self.raw(&plan.key).is_missing();
+        let key = sessions.key(self.identity(&plan.key)?);
+        Ok(SessionEvent {
+            key: has_key.then_some(key),
+            distinct,
+        })
     }
 
     pub(super) fn provenance_columns(&mut self, state: &PartitionState, record: Record<'_>) {
@@ -129,8 +114,12 @@ impl<'a> Row<'_, '_, 'a> {
             && let Some(number) = self.encoded_integer(*index)
         {
             let mut digits = itoa::Buffer::new();
-            self.scratch
-                .extend_from_slice(digits.format(number).as_bytes());
+            // Wide arithmetic costs several times as much, and few keys need it.
+            let digits = match u64::try_from(number) {
+                Ok(number) => digits.format(number),
+                Err(_) => digits.format(number),
+            };
+            self.scratch.extend_from_slice(digits.as_bytes());
             return true;
         }
         text::append_text(raw, self.scratch).is_ok()
@@ -138,9 +127,7 @@ impl<'a> Row<'_, '_, 'a> {
 
     fn counts_distinct(&mut self, plan: &SessionPlan) -> Result<bool, Reject> {
         for (field, expected) in &plan.distinct_where {
-            self.scratch.clear();
-            self.append_identity(field)?;
-            if self.scratch != expected {
+            if self.identity(field)? != expected {
                 return Ok(false);
             }
         }
@@ -148,20 +135,16 @@ impl<'a> Row<'_, '_, 'a> {
     }
 
     /// Bytes that are equal for equal values: the column's own encoding, or a field's text.
-    fn append_identity(&mut self, field: &Field) -> Result<(), Reject> {
+    fn identity(&mut self, field: &Field) -> Result<&[u8], Reject> {
         match field {
-            Field::Column(index) => {
-                let value = value_bytes(self.plan, self.starts, self.out, *index);
-                self.scratch.extend_from_slice(value);
-                Ok(())
-            }
+            Field::Column(index) => Ok(value_bytes(self.plan, self.starts, self.out, *index)),
             Field::Slot(slot) => {
                 let raw = self.fields.get(*slot);
-                if raw.is_missing() {
-                    Ok(())
-                } else {
-                    text::append_text(raw, self.scratch)
+                self.scratch.clear();
+                if !raw.is_missing() {
+                    text::append_text(raw, self.scratch)?;
                 }
+                Ok(self.scratch)
             }
         }
     }

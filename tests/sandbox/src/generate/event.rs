@@ -80,6 +80,16 @@ impl Poison {
         ];
         ALL[(number % ALL.len() as u64) as usize]
     }
+
+    /// The reason that its dead letter carries.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Poison::CutJson => "invalid_json",
+            Poison::MissingField => "missing_field",
+            Poison::WrongType | Poison::ImpossibleDay => "invalid_value",
+            Poison::NotAnObject => "not_an_object",
+        }
+    }
 }
 
 /// An endless stream of events, the same for the same seed and users.

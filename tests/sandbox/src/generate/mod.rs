@@ -5,7 +5,7 @@ mod profile;
 mod run;
 
 pub use event::{Events, Poison};
-pub use profile::{ProfileEncoding, load_profiles};
+pub use profile::{ProfileEncoding, load_profiles, profile_json};
 pub use run::{Progress, Start, Traffic, Volume, run};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, fast and the same everywhere.

@@ -29,16 +29,10 @@ pub fn load_profiles(
         let mut pipe = redis::pipe();
         for user in first..=users.min(first + PIPELINE_KEYS - 1) {
             let key = format!("{key_prefix}{user}");
-            let [email, segment, date] = profile(user);
             match encoding {
-                ProfileEncoding::Json => {
-                    let text = format!(
-                        "{{\"email\":\"{email}\",\"segment\":\"{segment}\",\
-                         \"signup_date\":\"{date}\"}}"
-                    );
-                    pipe.set(key, text).ignore()
-                }
+                ProfileEncoding::Json => pipe.set(key, profile_json(user)).ignore(),
                 ProfileEncoding::Hash => {
+                    let [email, segment, date] = profile(user);
                     let fields = [
                         ("email", email),
                         ("segment", segment),
@@ -51,6 +45,12 @@ pub fn load_profiles(
         pipe.query::<()>(&mut connection)?;
     }
     Ok(())
+}
+
+/// The profile of a user as a JSON object.
+pub fn profile_json(user: u64) -> String {
+    let [email, segment, date] = profile(user);
+    format!("{{\"email\":\"{email}\",\"segment\":\"{segment}\",\"signup_date\":\"{date}\"}}")
 }
 
 /// Email, segment and signup date, a function of the user.

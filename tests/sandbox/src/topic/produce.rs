@@ -68,7 +68,7 @@ pub(crate) fn producer_config(bootstrap: &str) -> rdkafka::ClientConfig {
         .set("batch.size", "262144")
         .set("batch.num.messages", "20000")
         .set("queue.buffering.max.messages", "200000")
-        .set("message.max.bytes", "10000000")
+        .set("message.max.bytes", "40000000")
         .set("partitioner", "murmur2_random");
     config
 }

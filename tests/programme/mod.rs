@@ -1,0 +1,160 @@
+//! The fault programme: what a daemon must live through without losing, doubling or changing a
+//! row. `make soak` runs each trial at length, the tests run each once or a few times.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test executable uses its own part"
+)]
+
+mod broken;
+mod clock;
+mod crash_points;
+mod disk;
+mod kills;
+mod members;
+mod months;
+mod network;
+mod offsets;
+mod servers;
+mod transactions;
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use crate::support::Job;
+use crate::support::proof::{self, Counts, Profiles};
+
+/// One fault, met a number of times, and the proof afterwards.
+pub struct Trial {
+    pub name: String,
+    /// What happens, in a table's cell.
+    pub what: &'static str,
+    /// How often in the full programme.
+    pub full: u32,
+    /// How often in the tests.
+    pub short: u32,
+    act: fn(&mut Run),
+}
+
+/// One run of a trial.
+pub struct Run {
+    pub name: String,
+    pub times: u32,
+    pub random: StdRng,
+    pub counts: Counts,
+    pub result: String,
+}
+
+impl Trial {
+    fn new(name: &str, what: &'static str, full: u32, short: u32, act: fn(&mut Run)) -> Trial {
+        Trial {
+            name: name.to_owned(),
+            what,
+            full,
+            short,
+            act,
+        }
+    }
+
+    /// Meets the fault so often; the same seed makes the same choices.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn run(&self, times: u32, seed: u64) -> Run {
+        let mut hasher = DefaultHasher::new();
+        (seed, &self.name).hash(&mut hasher);
+        let mut run = Run {
+            name: self.name.clone(),
+            times,
+            random: StdRng::seed_from_u64(hasher.finish()),
+            counts: Counts::default(),
+            result: "exactly once".to_owned(),
+        };
+        (self.act)(&mut run);
+        run
+    }
+}
+
+impl Run {
+    /// A job for it.
+    fn job(&self, partitions: i32) -> Job {
+        prepared(Job::new(&self.name), partitions)
+    }
+
+    /// Every record arrived once and as it should, whoever died and took over.
+    fn prove(&mut self, job: &Job, produced: u64) {
+        self.prove_with(job, produced, Profiles::AsInRedis);
+    }
+
+    fn prove_with(&mut self, job: &Job, produced: u64, profiles: Profiles) {
+        let counts = proof::assert_exactly_once(job, produced, profiles);
+        self.add(counts);
+    }
+
+    fn add(&mut self, counts: Counts) {
+        self.counts.records += counts.records;
+        self.counts.rows += counts.rows;
+        self.counts.dead_letters += counts.dead_letters;
+    }
+
+    /// A guarantee was broken on purpose: the proof must say so, in these words.
+    fn prove_noticed(&mut self, job: &Job, produced: u64, words: &str) {
+        match proof::exactly_once(job, produced, Profiles::AsInRedis) {
+            Ok(_) => panic!("{}: nothing was noticed", self.name),
+            Err(violation) => {
+                assert!(violation.contains(words), "{words}: {violation}");
+                self.counts.records += produced;
+                self.result = format!("noticed: {}", violation.split(',').next().unwrap_or(""));
+            }
+        }
+    }
+
+    fn skip(&mut self, why: &str) {
+        eprintln!("{}: skipped: {why}", self.name);
+        self.result = format!("skipped: {why}");
+    }
+}
+
+/// Gives a job small batches and short sessions, its tables, its profiles and its topic.
+fn prepared(mut job: Job, partitions: i32) -> Job {
+    job.set_small_batches();
+    job.set_short_sessions();
+    job.apply_schema();
+    job.load_profiles();
+    job.create_topic(partitions);
+    job
+}
+
+/// Every trial, in the order of the table.
+pub fn all() -> Vec<Trial> {
+    let mut trials = crash_points::trials();
+    trials.extend(kills::trials());
+    trials.extend(members::trials());
+    trials.extend(network::trials());
+    trials.extend(servers::trials());
+    trials.extend(disk::trials());
+    trials.extend(clock::trials());
+    trials.extend(offsets::trials());
+    trials.extend(months::trials());
+    trials.extend(transactions::trials());
+    trials.extend(broken::trials());
+    trials
+}
+
+/// The short run of one trial, with a seed of its own, or that of `STREAMWEIR_SEED`.
+pub fn short(name: &str) {
+    let seed = std::env::var("STREAMWEIR_SEED").ok();
+    let seed = seed.map_or_else(rand::random, |text| text.parse().expect("a number"));
+    println!("STREAMWEIR_SEED={seed}");
+    let trial = all().into_iter().find(|trial| trial.name == name);
+    let trial = trial.unwrap_or_else(|| panic!("there is no trial {name}"));
+    trial.run(trial.short, seed);
+}
+
+/// The short run of every crash point, on one job.
+pub fn every_crash_point_once() {
+    crash_points::every_point_once();
+}
