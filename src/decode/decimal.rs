@@ -55,7 +55,7 @@ impl Decimal {
 }
 
 /// 10 to the power `exponent`, up to 76.
-fn power_of_ten(exponent: u8) -> Option<I256> {
+pub(crate) fn power_of_ten(exponent: u8) -> Option<I256> {
     (exponent <= DIGITS_MAX).then(|| I256::new(10).pow(u32::from(exponent)))
 }
 

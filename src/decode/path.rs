@@ -65,6 +65,18 @@ impl Path {
         }
     }
 
+    /// The member `name` of the object that this path leads to, dots and all.
+    ///
+    /// # Panics
+    /// When the path has 32 names already.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Path {
+        assert!(self.names.len() < NAMES_MAX, "a path has at most 32 names");
+        let mut names = self.names.clone();
+        names.push(name.into());
+        Path { names }
+    }
+
     /// The names from the top-level object down; at least one.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
@@ -88,6 +100,8 @@ mod tests {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Path::parse("$.page").unwrap(), Path::field("page"));
+        let url = Path::field("page").member("url");
+        assert_eq!(Path::parse("$.page.url").unwrap(), url);
     }
 
     #[test]

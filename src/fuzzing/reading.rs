@@ -64,6 +64,8 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
         ColumnType::DateTime64 { precision, .. } => {
             Ok(Cell::integer(time::moment(json)?.ticks(*precision)?))
         }
+        ColumnType::Time => time::of_day(json, 0).map(Cell::integer),
+        ColumnType::Time64 { precision } => time::of_day(json, *precision).map(Cell::integer),
         ColumnType::Uuid => uuid(&required_string(json)?),
         ColumnType::Enum8(values) | ColumnType::Enum16(values) => match string(json)? {
             Some(name) => values

@@ -46,6 +46,8 @@ impl<'b> Reader<'b> {
             | ColumnType::Int64
             | ColumnType::Date32
             | ColumnType::DateTime64 { .. }
+            | ColumnType::Time
+            | ColumnType::Time64 { .. }
             | ColumnType::Enum8(_)
             | ColumnType::Enum16(_)
             | ColumnType::Decimal { .. } => self.signed(width(column_type)?),
@@ -124,7 +126,8 @@ fn width(column_type: &ColumnType) -> Option<usize> {
         ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Enum8(_) => 1,
         ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Enum16(_) | ColumnType::Date => 2,
         ColumnType::UInt32 | ColumnType::Int32 | ColumnType::Ipv4 => 4,
-        ColumnType::DateTime { .. } | ColumnType::Date32 => 4,
+        ColumnType::DateTime { .. } | ColumnType::Date32 | ColumnType::Time => 4,
+        ColumnType::Time64 { .. } => 8,
         ColumnType::UInt64 | ColumnType::Int64 | ColumnType::DateTime64 { .. } => 8,
         ColumnType::Decimal { precision, .. } => match precision {
             ..=9 => 4,

@@ -94,6 +94,8 @@ const EVERY_TYPE_COLUMNS: &str = "
     t0 DateTime64(0),
     t3 DateTime64(3, 'UTC'),
     t9 DateTime64(9),
+    tm Time,
+    tm6 Time64(6),
     uuid UUID,
     e8 Enum8('a' = -1, 'b' = 2, '' = 3),
     e16 Enum16('a' = 300, 'ü' = -300),

@@ -14,6 +14,10 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
     let time = r"^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?$";
     Regex::new(&time.replace(r"\d", "[0-9]").replace('$', r"\z")).expect("an expression")
 });
+static OF_DAY: LazyLock<Regex> = LazyLock::new(|| {
+    let time = r"^(-?)([0-9]{2,3}):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9}))?\z";
+    Regex::new(time).expect("an expression")
+});
 static DAY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^([0-9]{4})-([0-9]{2})-([0-9]{2})\z").expect("an expression"));
 
@@ -39,6 +43,19 @@ impl Moment {
     pub(super) fn datetime(self) -> Result<u32, Reason> {
         u32::try_from(self.seconds).map_err(|_| Reason::OutOfRange)
     }
+}
+
+/// Ticks of a time of day, which may be negative and up to three digits of hours long.
+pub(super) fn of_day(json: &str, precision: u8) -> Result<i64, Reason> {
+    let text = string(json)?.ok_or(Reason::InvalidValue)?;
+    let parts = OF_DAY.captures(&text).ok_or(Reason::InvalidValue)?;
+    let part = |index: usize| parts.get(index).map_or("", |m| m.as_str());
+    let number = |index: usize| part(index).parse::<i64>().unwrap_or(0);
+    let fraction: String = part(5).chars().chain("000000000".chars()).collect();
+    let ticks: i64 = fraction[..usize::from(precision)].parse().unwrap_or(0);
+    let seconds = (number(2) * 60 + number(3)) * 60 + number(4);
+    let size = seconds * 10i64.pow(precision.into()) + ticks;
+    Ok(if part(1) == "-" { -size } else { size })
 }
 
 pub(super) fn moment(json: &str) -> Result<Moment, Reason> {

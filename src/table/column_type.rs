@@ -54,6 +54,13 @@ pub enum ColumnType {
         /// Only how the server shows them: times without zone are read as UTC whatever it says.
         time_zone: Option<Box<str>>,
     },
+    /// Whole seconds, −999:59:59 … 999:59:59.
+    Time,
+    /// Ticks of `10^-precision` seconds, −999:59:59 … 999:59:59 and their fraction.
+    Time64 {
+        /// Digits of the second's fraction, 0–9.
+        precision: u8,
+    },
     /// 128 bits.
     Uuid,
     /// Names for 8-bit integers.
@@ -161,6 +168,7 @@ impl fmt::Display for ColumnType {
             } => {
                 write!(f, "DateTime64({precision}, {})", Quoted(zone))
             }
+            ColumnType::Time64 { precision } => write!(f, "Time64({precision})"),
             ColumnType::Enum8(values) => write!(f, "Enum8({values})"),
             ColumnType::Enum16(values) => write!(f, "Enum16({values})"),
             ColumnType::LowCardinality(inner) => write!(f, "LowCardinality({inner})"),

@@ -9,8 +9,8 @@ const NESTING_MAX: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "type {type_name} is not supported: {why}; supported are String, FixedString, Int8 to Int64, \
-     UInt8 to UInt64, Float32, Float64, Bool, Decimal, Date, Date32, DateTime, DateTime64, UUID, \
-     Enum8, Enum16, IPv4, IPv6, and LowCardinality, Nullable and Array of these"
+     UInt8 to UInt64, Float32, Float64, Bool, Decimal, Date, Date32, DateTime, DateTime64, Time, \
+     Time64, UUID, Enum8, Enum16, IPv4, IPv6, and LowCardinality, Nullable and Array of these"
 )]
 pub struct UnsupportedType {
     type_name: String,
@@ -18,7 +18,7 @@ pub struct UnsupportedType {
 }
 
 /// The types without arguments.
-const PLAIN: [(&str, ColumnType); 17] = [
+const PLAIN: [(&str, ColumnType); 18] = [
     ("String", ColumnType::String),
     ("UInt8", ColumnType::UInt8),
     ("UInt16", ColumnType::UInt16),
@@ -33,6 +33,7 @@ const PLAIN: [(&str, ColumnType); 17] = [
     ("Bool", ColumnType::Bool),
     ("Date", ColumnType::Date),
     ("Date32", ColumnType::Date32),
+    ("Time", ColumnType::Time),
     ("UUID", ColumnType::Uuid),
     ("IPv4", ColumnType::Ipv4),
     ("IPv6", ColumnType::Ipv6),
@@ -92,6 +93,10 @@ fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
             time_zone: Some(only_string(arguments)?),
         }),
         "DateTime64" => datetime64(arguments),
+        "Time64" => match arguments.parse() {
+            Ok(precision @ 0..=9) => Ok(ColumnType::Time64 { precision }),
+            _ => Err("its precision is not 0 to 9"),
+        },
         "Enum8" => Ok(ColumnType::Enum8(enum_values(
             arguments,
             i8::MIN.into(),
@@ -244,6 +249,8 @@ mod tests {
             "DateTime('Europe/Berlin')",
             "DateTime64(0)",
             "DateTime64(3, 'UTC')",
+            "Time",
+            "Nullable(Time64(6))",
             "UUID",
             "IPv4",
             "IPv6",
@@ -301,6 +308,8 @@ mod tests {
             "Decimal(5, 6)",
             "Decimal()",
             "DateTime64(10)",
+            "Time64(10)",
+            "Time64",
             "DateTime64",
             "DateTime64(3, UTC)",
             "DateTime('UTC', 3)",

@@ -18,7 +18,7 @@ mod walk;
 
 pub use plan::Plan;
 pub use raw::{Kind, Raw};
-pub use scanner::{Fields, Scanner};
+pub use scanner::{Fields, Scanned, Scanner};
 pub use walk::{Elements, Members};
 
 pub(crate) use bytes::find_special;

@@ -11,6 +11,8 @@ pub struct Plan {
     nodes: Vec<Node>,
     value_of_slot: Vec<usize>,
     values_len: usize,
+    /// The node whose other members a scanner notices; none has this number where nobody asks.
+    watched: usize,
 }
 
 /// A member name on the way to a path's end. Values are numbered so that those below a node are a range.
@@ -49,6 +51,7 @@ impl Plan {
             nodes: vec![Node::default()],
             value_of_slot: vec![],
             values_len: 0,
+            watched: usize::MAX,
         };
         let ends: Vec<usize> = paths.iter().map(|path| plan.insert(path)).collect();
         let mut wanted = vec![false; plan.nodes.len()];
@@ -59,6 +62,19 @@ impl Plan {
             .map(|&node| plan.nodes[node].value.expect("a path ends here"))
             .collect();
         plan
+    }
+
+    /// The same plan, whose scanners also notice whether the object at the end of `path` has members
+    /// that no path leads to ([`super::Fields::has_others`]).
+    #[must_use]
+    pub fn watching(mut self, path: Option<&Path>) -> Plan {
+        self.watched = path.map_or(Plan::ROOT, |path| self.insert(path));
+        self
+    }
+
+    /// The node whose other members are noticed.
+    pub(super) fn watched(&self) -> usize {
+        self.watched
     }
 
     fn insert(&mut self, path: &Path) -> usize {

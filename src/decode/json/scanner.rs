@@ -34,6 +34,17 @@ struct Walk {
     spans: Vec<Span>,
     unknown_names: Vec<Box<str>>,
     unescaped_name: Vec<u8>,
+    /// Whether the watched object had a member that no path leads to.
+    has_others: bool,
+    /// Number of the record read last.
+    serial: u64,
+}
+
+/// A record that a scanner has read.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanned<'a> {
+    text: &'a str,
+    serial: u64,
 }
 
 /// The wanted values of one record.
@@ -42,6 +53,7 @@ pub struct Fields<'s, 'a> {
     text: &'a str,
     spans: &'s [Span],
     value_of_slot: &'s [usize],
+    has_others: bool,
 }
 
 impl<'a> Fields<'_, 'a> {
@@ -53,6 +65,19 @@ impl<'a> Fields<'_, 'a> {
     #[must_use]
     pub fn get(&self, slot: usize) -> Raw<'a> {
         self.spans[self.value_of_slot[slot]].raw(self.text)
+    }
+
+    /// The record itself.
+    #[must_use]
+    pub fn whole(&self) -> Raw<'a> {
+        let object = self.text.trim_matches([' ', '\t', '\n', '\r']);
+        Raw::new(Kind::Object, false, object, object.len())
+    }
+
+    /// Whether the object that the plan watches has members that no path leads to.
+    #[must_use]
+    pub fn has_others(&self) -> bool {
+        self.has_others
     }
 
     /// Number of slots.
@@ -83,6 +108,9 @@ impl Scanner {
             spans: vec![Span::ABSENT; plan.values_len()],
             unknown_names: Vec::new(),
             unescaped_name: Vec::new(),
+            has_others: false,
+            // Scanners of different plans seldom agree by chance.
+            serial: (plan.values_len() as u64) << 48,
         };
         Scanner { plan, walk }
     }
@@ -93,6 +121,17 @@ impl Scanner {
     /// `null_value`, `invalid_json`, `too_deep`, `not_an_object`, and `too_large` from 4 GiB on.
     #[inline(never)]
     pub fn scan<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Fields<'_, 'a>, Reject> {
+        let text = self.read(record)?.text;
+        Ok(self.fields_of(text))
+    }
+
+    /// Does what [`Scanner::scan`] does, but keeps no hold of the scanner: for who wants to look at
+    /// the values before it is known whether this was the right scanner.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`].
+    #[inline(always)]
+    pub fn read<'a>(&mut self, record: Option<&'a [u8]>) -> Result<Scanned<'a>, Reject> {
         let record =
             record.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
         if record.len() > RECORD_BYTES_MAX {
@@ -109,6 +148,7 @@ impl Scanner {
         };
         let text = &text[marked..];
         self.walk.spans.fill(Span::ABSENT);
+        self.walk.has_others = false;
         let is_object = self
             .walk
             .record(&self.plan, text.as_bytes())
@@ -119,12 +159,55 @@ impl Scanner {
                 "the top level is not an object",
             ));
         }
-        let (spans, value_of_slot) = (&self.walk.spans[..], self.plan.value_of_slot());
-        Ok(Fields {
+        self.walk.serial = self.walk.serial.wrapping_add(1);
+        Ok(Scanned {
             text,
-            spans,
-            value_of_slot,
+            serial: self.walk.serial,
         })
+    }
+
+    /// Reads the rest of a record from a member of the top-level object on. What stands before it is
+    /// known to be well formed, the comma included, and nothing in it is wanted: a beginning that many
+    /// records share need not be read each time. The values found are those of the rest.
+    ///
+    /// # Errors
+    /// As [`Scanner::scan`], positions counting from the rest's first byte.
+    pub fn read_rest<'a>(&mut self, rest: &'a [u8]) -> Result<Scanned<'a>, Reject> {
+        if rest.len() > RECORD_BYTES_MAX {
+            return Err(Reject::new(Reason::TooLarge, "4 GiB or more"));
+        }
+        let text = simdutf8::basic::from_utf8(rest).map_err(|_| not_utf8(rest))?;
+        self.walk.spans.fill(Span::ABSENT);
+        self.walk.has_others = false;
+        self.walk
+            .rest(&self.plan, text.as_bytes())
+            .map_err(|fault| fault.reject(0))?;
+        self.walk.serial = self.walk.serial.wrapping_add(1);
+        Ok(Scanned {
+            text,
+            serial: self.walk.serial,
+        })
+    }
+
+    /// The wanted values of the record read last.
+    ///
+    /// # Panics
+    /// When another record was read since, or by another scanner.
+    #[inline]
+    #[must_use]
+    pub fn fields<'a>(&self, scanned: Scanned<'a>) -> Fields<'_, 'a> {
+        assert_eq!(scanned.serial, self.walk.serial, "not the record read last");
+        self.fields_of(scanned.text)
+    }
+
+    #[inline]
+    fn fields_of<'a>(&self, text: &'a str) -> Fields<'_, 'a> {
+        Fields {
+            text,
+            spans: &self.walk.spans,
+            value_of_slot: self.plan.value_of_slot(),
+            has_others: self.walk.has_others,
+        }
     }
 
     /// The first 100 names of top-level members that no path leads to, in the order they were met,
@@ -156,6 +239,13 @@ impl Walk {
         Ok(is_object)
     }
 
+    /// Reads a whole record's end from a member of the top-level object on.
+    fn rest(&mut self, plan: &Plan, bytes: &[u8]) -> Result<(), Fault> {
+        let at = syntax::skip_space(bytes, 0);
+        let end = self.members(plan, Plan::ROOT, bytes, at, 1)?;
+        syntax::end_of_text(bytes, end)
+    }
+
     /// Reads an object that paths lead into, its brace at `at`, itself being level `level`; returns
     /// the position after it. Recurses along the plan, never along the record, so `level` stays far
     /// below the limit.
@@ -167,10 +257,22 @@ impl Walk {
         at: usize,
         level: usize,
     ) -> Result<usize, Fault> {
-        let mut at = syntax::skip_space(bytes, at + 1);
+        let at = syntax::skip_space(bytes, at + 1);
         if bytes.get(at) == Some(&b'}') {
             return Ok(at + 1);
         }
+        self.members(plan, node, bytes, at, level)
+    }
+
+    /// Reads the members of such an object from the one at `at` on.
+    fn members(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        bytes: &[u8],
+        mut at: usize,
+        level: usize,
+    ) -> Result<usize, Fault> {
         let mut previous = START;
         loop {
             if bytes.get(at) != Some(&b'"') {
@@ -187,7 +289,10 @@ impl Walk {
                     let child = plan.nodes()[node].children()[child].1;
                     self.wanted(plan, child, bytes, at, level)?
                 }
-                None => syntax::value(bytes, at, level)?.end,
+                None => {
+                    self.has_others |= node == plan.watched();
+                    syntax::value(bytes, at, level)?.end
+                }
             };
             at = syntax::skip_space(bytes, at);
             match bytes.get(at) {

@@ -196,6 +196,58 @@ proptest! {
 }
 
 #[test]
+fn members_that_no_path_leads_to_are_noticed_where_they_are_watched() {
+    let paths = [
+        Path::parse("$.a").unwrap(),
+        Path::parse("$.page.a").unwrap(),
+    ];
+    let noticed = |watched: Option<Path>, record: &str| {
+        let mut scanner = Scanner::new(Plan::new(&paths).watching(watched.as_ref()));
+        // What an earlier record had does not count.
+        scanner.scan(Some(br#"{"b":1,"page":{"b":1}}"#)).unwrap();
+        scanner.scan(Some(record.as_bytes())).unwrap().has_others()
+    };
+    let page = || Some(Path::field("page"));
+    assert!(noticed(None, r#"{"a":1,"b":2}"#) && noticed(None, r#"{"\u0062":2}"#));
+    assert!(!noticed(None, r#"{"a":1,"page":{"b":1}}"#));
+    assert!(noticed(page(), r#"{"page":{"a":1,"b":1}}"#));
+    assert!(!noticed(page(), r#"{"page":{"a":1},"b":1}"#) && !noticed(page(), r#"{"page":1}"#));
+    let mut nobody_asks = scanner(&PATHS);
+    assert!(!nobody_asks.scan(Some(br#"{"b":1}"#)).unwrap().has_others());
+}
+
+#[test]
+fn the_rest_of_a_record_is_read_like_the_whole() {
+    let mut scanner = scanner(&["$.a", "$.page.url"]);
+    let rest = br#" "page":{"url":"x"},"a":1} "#;
+    let scanned = scanner.read_rest(rest).unwrap();
+    let fields = scanner.fields(scanned);
+    assert_eq!(fields.get(0).as_received(), "1");
+    assert_eq!(fields.get(1).as_received(), "x");
+    for (rest, reason) in [
+        (&b"\"a\":1"[..], Reason::InvalidJson),
+        (b"\"a\":1}}", Reason::InvalidJson),
+        (b"}", Reason::InvalidJson),
+        (b"", Reason::InvalidJson),
+        (b"\"a\":\"\xff\"}", Reason::InvalidJson),
+    ] {
+        assert_eq!(scanner.read_rest(rest).unwrap_err().reason, reason);
+    }
+    let whole = br#" {"a": 1} "#;
+    let scanned = scanner.read(Some(whole)).unwrap();
+    assert_eq!(scanner.fields(scanned).whole().as_received(), r#"{"a": 1}"#);
+}
+
+#[test]
+#[should_panic(expected = "not the record read last")]
+fn fields_of_a_record_before_the_last_are_refused() {
+    let mut scanner = scanner(&["$.a"]);
+    let first = scanner.read(Some(b"{\"a\":\"a long text\"}")).unwrap();
+    scanner.read(Some(b"{}")).unwrap();
+    let _ = scanner.fields(first);
+}
+
+#[test]
 fn of_duplicate_names_the_last_wins_with_all_that_lies_in_it() {
     let mut scanner = scanner(&["$.a", "$.page", "$.page.url", "$.page.x.y"]);
     let cases = [

@@ -177,7 +177,7 @@ fn time_text(text: &[u8]) -> Result<Instant, Reject> {
 }
 
 /// Splits an optional fraction off, as nanoseconds.
-fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(in crate::decode) fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let [b'.', rest @ ..] = text else {
         return Some((0, text));
     };
@@ -192,7 +192,7 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Seconds that a zone's clocks are ahead of UTC.
-fn zone_offset(zone: &[u8]) -> Result<i64, Reject> {
+pub(in crate::decode) fn zone_offset(zone: &[u8]) -> Result<i64, Reject> {
     let (sign, digits) = match zone {
         [] | [b'Z' | b'z'] => return Ok(0),
         [b'+', digits @ ..] => (1, digits),
@@ -287,7 +287,11 @@ pub fn date(raw: Raw<'_>) -> Result<u16, Reject> {
 /// # Errors
 /// `invalid_value` unless a string `YYYY-MM-DD`; `out_of_range` outside 1900-01-01 … 2299-12-31.
 pub fn date32(raw: Raw<'_>) -> Result<i32, Reject> {
-    let day = day(raw)?;
+    date32_of_days(day(raw)?)
+}
+
+/// Days since 1970-01-01 for Date32.
+pub(crate) fn date32_of_days(day: i64) -> Result<i32, Reject> {
     let days = SECONDS_MIN / SECONDS_PER_DAY..=SECONDS_MAX / SECONDS_PER_DAY;
     let day = days
         .contains(&day)

@@ -4,7 +4,9 @@ use super::{ColumnType, EnumValues};
 use crate::decode::decimal::{Decimal, decimal};
 use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
 use crate::decode::time::Instant;
+use crate::decode::time_of_day::{TimeOfDay, time_of_day};
 use crate::decode::{Reject, address, number, text, time, uuid};
+use ethnum::I256;
 
 /// Days from 1970-01-01 to the default of a Date32, 1900-01-01.
 const DATE32_DEFAULT: i32 = -25_567;
@@ -73,6 +75,9 @@ impl ColumnType {
             ColumnType::Date => out.extend_from_slice(&time::date(raw)?.to_le_bytes()),
             ColumnType::Date32 => out.extend_from_slice(&time::date32(raw)?.to_le_bytes()),
             ColumnType::DateTime { .. } => return self.encode_instant(time::instant(raw)?, out),
+            ColumnType::Time | ColumnType::Time64 { .. } => {
+                return self.encode_time_of_day(time_of_day(raw)?, out);
+            }
             ColumnType::Uuid => append_uuid(uuid::uuid(raw)?, out),
             ColumnType::Enum8(values) => out.push(enum_value(raw, values)? as u8),
             ColumnType::Enum16(values) => {
@@ -108,9 +113,9 @@ impl ColumnType {
             ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool => 1,
             ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date => 2,
             ColumnType::UInt32 | ColumnType::Int32 | ColumnType::Float32 => 4,
-            ColumnType::Ipv4 | ColumnType::DateTime { .. } => 4,
+            ColumnType::Ipv4 | ColumnType::DateTime { .. } | ColumnType::Time => 4,
             ColumnType::UInt64 | ColumnType::Int64 | ColumnType::Float64 => 8,
-            ColumnType::DateTime64 { .. } => 8,
+            ColumnType::DateTime64 { .. } | ColumnType::Time64 { .. } => 8,
             ColumnType::Uuid | ColumnType::Ipv6 => 16,
             ColumnType::Decimal { precision, .. } => decimal_bytes(*precision),
         };
@@ -174,7 +179,44 @@ impl ColumnType {
         self.encode_instant(Instant::from_epoch_ms(epoch_ms), out)
     }
 
-    fn encode_instant(&self, instant: Instant, out: &mut Vec<u8>) -> Result<(), Reject> {
+    /// Appends a time of day, digits beyond the column's precision dropped.
+    pub(crate) fn encode_time_of_day(
+        &self,
+        time: TimeOfDay,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        match self {
+            ColumnType::Time => {
+                let seconds = time.ticks(0)? as i32;
+                out.extend_from_slice(&seconds.to_le_bytes());
+            }
+            ColumnType::Time64 { precision } => {
+                out.extend_from_slice(&time.ticks(*precision)?.to_le_bytes());
+            }
+            other => {
+                let detail = format!("{other} holds no times of day");
+                return Err(Reject::invalid_value(detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a day, as days since 1970-01-01.
+    pub(crate) fn encode_epoch_days(&self, days: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            ColumnType::Date => {
+                let days = u16::try_from(days).map_err(|_| Reject::out_of_range("Date"))?;
+                out.extend_from_slice(&days.to_le_bytes());
+            }
+            ColumnType::Date32 => {
+                out.extend_from_slice(&time::date32_of_days(days)?.to_le_bytes());
+            }
+            other => return Err(Reject::invalid_value(format!("{other} holds no days"))),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn encode_instant(&self, instant: Instant, out: &mut Vec<u8>) -> Result<(), Reject> {
         match self {
             ColumnType::DateTime64 { precision, .. } => {
                 out.extend_from_slice(&instant.ticks(*precision)?.to_le_bytes());
@@ -199,8 +241,7 @@ impl ColumnType {
     pub fn encode_decimal(&self, value: Decimal, out: &mut Vec<u8>) -> Result<(), Reject> {
         match self {
             ColumnType::Decimal { precision, scale } => {
-                let unscaled = value.unscaled(*precision, *scale)?.to_le_bytes();
-                out.extend_from_slice(&unscaled[..decimal_bytes(*precision)]);
+                append_unscaled(value.unscaled(*precision, *scale)?, *precision, out);
                 Ok(())
             }
             ColumnType::LowCardinality(inner) => inner.encode_decimal(value, out),
@@ -275,7 +316,7 @@ fn escaped_string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
 }
 
 /// Puts a length before what `out` has from `start` on: for parts whose length shows when they are done.
-pub(super) fn insert_length(len: usize, start: usize, out: &mut Vec<u8>) {
+pub(crate) fn insert_length(len: usize, start: usize, out: &mut Vec<u8>) {
     let end = out.len();
     append_length(len, out);
     let length_bytes = out.len() - end;
@@ -292,6 +333,11 @@ fn fixed_string(raw: Raw<'_>, len: usize, out: &mut Vec<u8>) -> Result<(), Rejec
     }
     out.resize(end, 0);
     Ok(())
+}
+
+/// Appends the unscaled value of a Decimal column, known to have at most `precision` digits.
+pub(crate) fn append_unscaled(unscaled: I256, precision: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&unscaled.to_le_bytes()[..decimal_bytes(precision)]);
 }
 
 /// Bytes of a Decimal column's unscaled value.

@@ -32,7 +32,7 @@ fn default(type_name: &str, text: &str) -> Result<Vec<u8>, Reason> {
 
 #[test]
 fn every_type_has_its_bytes() {
-    let cases: [(&str, &str, &[u8]); 47] = [
+    let cases: [(&str, &str, &[u8]); 50] = [
         ("String", r#""ab""#, b"\x02ab"),
         ("String", r#""""#, b"\0"),
         ("String", r#""a\u0000\n""#, b"\x03a\0\n"),
@@ -76,6 +76,13 @@ fn every_type_has_its_bytes() {
         ),
         ("DateTime64(6)", "-1", b"\x18\xfc\xff\xff\xff\xff\xff\xff"),
         ("Nullable(DateTime64(0))", "1999", b"\0\x01\0\0\0\0\0\0\0"),
+        ("Time", r#""-00:01:00.9""#, b"\xc4\xff\xff\xff"),
+        ("Time64(3)", r#""00:00:00.2569""#, b"\0\x01\0\0\0\0\0\0"),
+        (
+            "Nullable(Time64(6))",
+            r#""24:00:00""#,
+            b"\0\0\x60\xd7\x1d\x14\0\0\0",
+        ),
         (
             "UUID",
             r#""00112233-4455-6677-8899-AABBCCDDEEFF""#,

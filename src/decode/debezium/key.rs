@@ -1,0 +1,139 @@
+//! The key of a record, or of a `__debezium.newkey` or `oldkey` header, as the table's key columns.
+
+use super::modes::Modes;
+use super::reading::Reading;
+use super::schema::SchemaCache;
+use super::shape;
+use super::value::{Outcome, Surroundings};
+use super::{Columns, Failure};
+use crate::decode::json::{Fields, Kind, Plan, Scanned, Scanner};
+use crate::decode::{Path, Reason, Reject};
+
+/// Names the new key in the delete that a change of a row's key begins with.
+pub const NEW_KEY_HEADER: &str = "__debezium.newkey";
+/// Names the old key in the insert that a change of a row's key ends with.
+pub const OLD_KEY_HEADER: &str = "__debezium.oldkey";
+
+/// Slots of the paths that tell a key with a schema block from one without.
+const SCHEMA: usize = 0;
+const PAYLOAD: usize = 1;
+const FIRST_COLUMN: usize = 2;
+
+/// Reads keys; use one per lane and table.
+#[derive(Debug)]
+pub struct KeyReader {
+    columns: Columns,
+    bare: Scanner,
+    in_block: Scanner,
+    was_in_block: bool,
+    typed: SchemaCache<Vec<Reading>>,
+    untyped: Option<Vec<Reading>>,
+}
+
+impl KeyReader {
+    /// A reader for the table's key columns, in the order in which they are wanted. `modes` are what is
+    /// declared about records without a schema block.
+    #[must_use]
+    pub fn new(columns: Columns, modes: Option<Modes>) -> KeyReader {
+        let scanner = |object: Option<Path>| {
+            let column = |name: &str| match &object {
+                Some(object) => object.member(name),
+                None => Path::field(name),
+            };
+            let probes = [Path::field("schema"), Path::field("payload")];
+            let columns = columns.iter().map(|(name, _)| column(name));
+            let paths: Vec<Path> = probes.into_iter().chain(columns).collect();
+            Scanner::new(Plan::new(&paths))
+        };
+        KeyReader {
+            bare: scanner(None),
+            in_block: scanner(Some(Path::field("payload"))),
+            was_in_block: false,
+            typed: SchemaCache::new(),
+            untyped: modes.map(|modes| columns.untyped(modes)),
+            columns,
+        }
+    }
+
+    /// Appends the key columns as RowBinary; equal keys give equal bytes.
+    ///
+    /// # Errors
+    /// `missing_field` without a key or without one of its columns, as for values otherwise; a record
+    /// without a schema block where no modes are declared. `out` is then as before.
+    pub fn encode(&mut self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let key = key.ok_or_else(|| Reject::new(Reason::MissingField, "the record has no key"))?;
+        let scanned = self.scan(key)?;
+        let scanner = if self.was_in_block {
+            &self.in_block
+        } else {
+            &self.bare
+        };
+        let fields = scanner.fields(scanned);
+        let block = fields.get(SCHEMA);
+        let readings = if self.was_in_block && block.kind() == Kind::Object {
+            let columns = &self.columns;
+            let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
+            &***made
+        } else {
+            self.untyped.as_ref().ok_or(Failure::UndeclaredModes)?
+        };
+        let start = out.len();
+        let written = append_columns(&self.columns, readings, &fields, out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        Ok(written?)
+    }
+
+    /// Scans a key by the shape of the last one, and again if it has the other.
+    fn scan<'a>(&mut self, key: &'a [u8]) -> Result<Scanned<'a>, Reject> {
+        let (likely, other) = if self.was_in_block {
+            (&mut self.in_block, &mut self.bare)
+        } else {
+            (&mut self.bare, &mut self.in_block)
+        };
+        let scanned = likely.read(Some(key))?;
+        let is_in_block = is_block_and_key(&likely.fields(scanned));
+        if is_in_block == self.was_in_block {
+            return Ok(scanned);
+        }
+        self.was_in_block = is_in_block;
+        other.read(Some(key))
+    }
+
+    /// The same for a header. What cannot be read is no key: headers never cost a record.
+    pub fn encode_header(&mut self, header: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+        let kept = self.was_in_block;
+        let read = header.is_some_and(|header| self.encode(Some(header), out).is_ok());
+        self.was_in_block = kept;
+        read
+    }
+}
+
+fn append_columns(
+    columns: &Columns,
+    readings: &[Reading],
+    fields: &Fields<'_, '_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let around = Surroundings {
+        // A key is always there, whatever its text.
+        placeholder: None,
+        // No connector is named here. Where rows may not be negative no other key has this number.
+        unsigned_as_signed: true,
+    };
+    let names = columns.iter().map(|(name, _)| name);
+    for (index, (name, reading)) in names.zip(readings).enumerate() {
+        let outcome = reading.encode(fields.get(FIRST_COLUMN + index), around, out);
+        if outcome.map_err(|reject| reject.about(name))? != Outcome::Written {
+            let detail = "not in the record's key";
+            return Err(Reject::new(Reason::MissingField, detail).about(name));
+        }
+    }
+    Ok(())
+}
+
+fn is_block_and_key(fields: &Fields<'_, '_>) -> bool {
+    let payload = fields.get(PAYLOAD);
+    payload.kind() == Kind::Object && shape::is_in_block(fields.get(SCHEMA), payload)
+}

@@ -1,0 +1,53 @@
+//! Debezium's change records: what changed, and the row as the columns of a table.
+//!
+//! [`RowReader`] says which [`Change`] a record's value is, whatever shape it has, and encodes the
+//! fields of the row straight into RowBinary; [`KeyReader`] does the same for keys and for the headers of
+//! key changes. A record with a schema block is read by the types the block declares ([`Schema`]),
+//! another by the columns' types and the connector's [`Modes`]. A value either arrives whole or is
+//! refused with a reason, or it is [`Outcome::Unavailable`]: unchanged and left out by the source.
+
+mod calendar;
+mod columns;
+mod composite;
+mod decimals;
+mod envelope;
+mod field;
+mod key;
+mod modes;
+mod moment;
+mod placeholder;
+mod reading;
+mod row;
+mod schema;
+mod shape;
+mod side;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod value;
+
+pub use columns::Columns;
+pub use envelope::RowReader;
+pub use field::{Field, FieldType, Form, Meaning, Unit};
+pub use key::{KeyReader, NEW_KEY_HEADER, OLD_KEY_HEADER};
+pub use modes::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE};
+pub use row::{Change, Delete, Deletion, Operation, Provenance, Row};
+pub use schema::Schema;
+pub use side::NoChange;
+pub use value::Outcome;
+
+use crate::decode::Reject;
+
+/// Why a record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// This record never can: a dead letter.
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    /// No record of this kind can before somebody says how the connector writes values.
+    #[error(
+        "the record has no schema block, and nothing is declared about the connector: set \
+         decimal_mode, time_mode and binary_mode in [pipeline.debezium]"
+    )]
+    UndeclaredModes,
+}

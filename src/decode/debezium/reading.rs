@@ -1,0 +1,233 @@
+//! How the values of one field become those of one column: decided once for a schema block.
+
+use super::field::{FieldType, Form, Meaning, Unit};
+use super::modes::{DecimalMode, Modes, TimeMode};
+use super::texts::is_text;
+use crate::table::ColumnType;
+
+/// One field's way into one column.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    /// The column's type without LowCardinality and Nullable.
+    pub(super) target: ColumnType,
+    pub(super) is_nullable: bool,
+    pub(super) way: Way,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// As any JSON value of an event.
+    Plain,
+    /// A text column and nothing known about the value.
+    Untyped,
+    /// May be NaN or infinite.
+    Float,
+    /// 64 bits without sign, which MySQL's connector writes with one.
+    Unsigned64,
+    Day,
+    TimeOfDay(Option<Unit>),
+    Instant(Option<Unit>),
+    /// The unscaled number in base64.
+    Unscaled(i32),
+    VariableScale,
+    /// Digits in a string or bare.
+    Digits,
+    Bytes,
+    Bits,
+    Point,
+    Composite,
+    /// An array into an Array column.
+    Array(Box<Reading>),
+    /// An array into a text column: how its elements become texts.
+    ArrayText(Box<Reading>),
+    /// The type has a name that is not known.
+    UnknownType(Box<str>),
+    /// The type and the column have nothing in common.
+    Mismatch(Box<str>),
+}
+
+impl Reading {
+    /// By the field's type, as the schema block or a declaration has it.
+    pub(super) fn typed(field: &FieldType, column: &ColumnType) -> Reading {
+        let (target, is_nullable) = stripped(column);
+        let way = typed_way(field, target);
+        Reading {
+            target: target.clone(),
+            is_nullable,
+            way,
+        }
+    }
+
+    /// By the column's type and the declared modes.
+    pub(super) fn untyped(column: &ColumnType, modes: Modes) -> Reading {
+        let (target, is_nullable) = stripped(column);
+        let way = untyped_way(target, modes);
+        Reading {
+            target: target.clone(),
+            is_nullable,
+            way,
+        }
+    }
+}
+
+fn stripped(column: &ColumnType) -> (&ColumnType, bool) {
+    match column {
+        ColumnType::LowCardinality(inner) => stripped(inner),
+        ColumnType::Nullable(inner) => (stripped(inner).0, true),
+        plain => (plain, false),
+    }
+}
+
+fn typed_way(field: &FieldType, target: &ColumnType) -> Way {
+    match field.meaning {
+        Meaning::Plain => plain_way(field, target),
+        Meaning::Text if matches!(target, ColumnType::Array(_)) => mismatch(field),
+        Meaning::Text | Meaning::Year | Meaning::Duration => Way::Plain,
+        Meaning::Date | Meaning::IsoDate => match target {
+            ColumnType::Date | ColumnType::Date32 => Way::Day,
+            target if is_text(target) => Way::Day,
+            _ => mismatch(field),
+        },
+        Meaning::Time(unit) => time_way(field, target, Some(unit)),
+        Meaning::IsoTime => time_way(field, target, None),
+        // As received: the zone is part of the value.
+        Meaning::ZonedTime if is_text(target) => Way::Plain,
+        Meaning::ZonedTime => time_way(field, target, None),
+        Meaning::Timestamp(unit) => instant_way(field, target, Some(unit)),
+        Meaning::ZonedTimestamp => instant_way(field, target, None),
+        Meaning::Decimal => match (field.scale, target) {
+            (None, _) => Way::UnknownType("a decimal without scale".into()),
+            (_, ColumnType::Float32 | ColumnType::Float64) => mismatch(field),
+            (Some(scale), _) => Way::Unscaled(scale),
+        },
+        Meaning::VariableScaleDecimal => match target {
+            ColumnType::Float32 | ColumnType::Float64 => mismatch(field),
+            _ => Way::VariableScale,
+        },
+        Meaning::Bits => Way::Bits,
+        Meaning::Point if is_text(target) => Way::Point,
+        Meaning::Composite if field.form == Form::Array => plain_way(field, target),
+        Meaning::Composite if is_text(target) => Way::Composite,
+        Meaning::Point | Meaning::Composite => mismatch(field),
+        Meaning::Unknown => Way::UnknownType(field.name.clone().unwrap_or_default()),
+    }
+}
+
+/// Types without a name.
+fn plain_way(field: &FieldType, target: &ColumnType) -> Way {
+    let is_time = matches!(
+        target,
+        ColumnType::Date
+            | ColumnType::Date32
+            | ColumnType::DateTime { .. }
+            | ColumnType::DateTime64 { .. }
+            | ColumnType::Time
+            | ColumnType::Time64 { .. }
+    );
+    match (field.form, target) {
+        (Form::Array, _) => array_way(field, target),
+        (Form::Map | Form::Struct, target) if is_text(target) => Way::Composite,
+        (Form::Bytes, target) if is_text(target) => Way::Bytes,
+        (Form::Map | Form::Struct | Form::Bytes, _) => mismatch(field),
+        (Form::String, _) => untyped_way(target, TEXT_MODES),
+        (Form::Double | Form::Int32 | Form::Int64, ColumnType::Float32)
+        | (Form::Int64, ColumnType::Float64) => mismatch(field),
+        (_, ColumnType::Float32 | ColumnType::Float64) => Way::Float,
+        (_, ColumnType::Decimal { .. }) => Way::Digits,
+        (_, ColumnType::UInt64) => Way::Unsigned64,
+        // A number alone says nothing of its unit.
+        (_, _) if is_time => mismatch(field),
+        _ => Way::Plain,
+    }
+}
+
+/// What a string with a schema block may hold: the connector was told to write text.
+const TEXT_MODES: Modes = Modes {
+    decimal: DecimalMode::String,
+    time: TimeMode::IsoString,
+    binary: super::modes::BinaryMode::Bytes,
+};
+
+fn array_way(field: &FieldType, target: &ColumnType) -> Way {
+    match (&field.items, target) {
+        (None, _) => Way::UnknownType("an array without a type of its elements".into()),
+        (Some(items), ColumnType::Array(inner)) => {
+            Way::Array(Box::new(Reading::typed(items, inner)))
+        }
+        (Some(items), target) if is_text(target) => {
+            Way::ArrayText(Box::new(Reading::typed(items, &ColumnType::String)))
+        }
+        _ => mismatch(field),
+    }
+}
+
+fn time_way(field: &FieldType, target: &ColumnType, unit: Option<Unit>) -> Way {
+    match target {
+        ColumnType::Time | ColumnType::Time64 { .. } => Way::TimeOfDay(unit),
+        target if is_text(target) => Way::TimeOfDay(unit),
+        target => number_way(field, target, unit),
+    }
+}
+
+fn instant_way(field: &FieldType, target: &ColumnType, unit: Option<Unit>) -> Way {
+    match target {
+        ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => Way::Instant(unit),
+        target if is_text(target) => Way::Instant(unit),
+        target => number_way(field, target, unit),
+    }
+}
+
+/// An integer column keeps a time's number as it is.
+fn number_way(field: &FieldType, target: &ColumnType, unit: Option<Unit>) -> Way {
+    match target {
+        ColumnType::Int64 if unit.is_some() => Way::Plain,
+        _ => mismatch(field),
+    }
+}
+
+fn mismatch(field: &FieldType) -> Way {
+    let name = field.name.clone();
+    Way::Mismatch(name.unwrap_or_else(|| format!("{:?}", field.form).into()))
+}
+
+fn untyped_way(target: &ColumnType, modes: Modes) -> Way {
+    match target {
+        target if is_text(target) => Way::Untyped,
+        ColumnType::UInt64 => Way::Unsigned64,
+        ColumnType::Float32 | ColumnType::Float64 => Way::Float,
+        ColumnType::Date | ColumnType::Date32 => Way::Day,
+        ColumnType::DateTime { .. } => Way::Instant(instant_unit(0, modes.time)),
+        ColumnType::DateTime64 { precision, .. } => {
+            Way::Instant(instant_unit(*precision, modes.time))
+        }
+        ColumnType::Time => Way::TimeOfDay(time_unit(0, modes.time)),
+        ColumnType::Time64 { precision } => Way::TimeOfDay(time_unit(*precision, modes.time)),
+        ColumnType::Decimal { scale, .. } => match modes.decimal {
+            DecimalMode::Precise => Way::Unscaled((*scale).into()),
+            DecimalMode::String | DecimalMode::Double => Way::Digits,
+        },
+        ColumnType::Array(inner) => Way::Array(Box::new(Reading::untyped(inner, modes))),
+        _ => Way::Plain,
+    }
+}
+
+fn instant_unit(precision: u8, mode: TimeMode) -> Option<Unit> {
+    match mode {
+        TimeMode::Connect => Some(Unit::Milliseconds),
+        TimeMode::Microseconds => Some(Unit::Microseconds),
+        TimeMode::Nanoseconds => Some(Unit::Nanoseconds),
+        TimeMode::IsoString => None,
+        TimeMode::Adaptive | TimeMode::AdaptiveTimeMicroseconds => Some(if precision <= 3 {
+            Unit::Milliseconds
+        } else {
+            Unit::Microseconds
+        }),
+    }
+}
+
+fn time_unit(precision: u8, mode: TimeMode) -> Option<Unit> {
+    match mode {
+        TimeMode::AdaptiveTimeMicroseconds => Some(Unit::Microseconds),
+        mode => instant_unit(precision, mode),
+    }
+}

@@ -1,0 +1,95 @@
+//! Keys of records and of headers.
+
+use super::*;
+
+fn reader(modes: Option<Modes>) -> KeyReader {
+    let columns = Columns::new()
+        .with("region", ColumnType::String)
+        .with("day", ColumnType::Date32);
+    KeyReader::new(columns, modes)
+}
+
+fn encode(reader: &mut KeyReader, key: &str) -> Result<Vec<u8>, Failure> {
+    let mut out = vec![0xaa];
+    let encoded = reader.encode(Some(key.as_bytes()), &mut out);
+    assert_eq!(out.remove(0), 0xaa);
+    if encoded.is_err() {
+        assert_eq!(out, b"", "nothing is left of a refused key");
+    }
+    encoded.map(|()| out)
+}
+
+const KEY: &[u8] = b"\x02eu\x01\0\0\0";
+const BARE: &str = r#"{"region":"eu","day":1}"#;
+const IN_BLOCK: &str = r#"{"schema":{"type":"struct","fields":[{"type":"string","field":"region"},{"type":"int32","name":"io.debezium.time.Date","field":"day"}]},"payload":{"day":1,"region":"eu"}}"#;
+
+#[test]
+fn a_key_has_the_same_bytes_with_and_without_a_schema_block() {
+    let mut reader = reader(Some(Modes::default()));
+    for key in [
+        BARE,
+        IN_BLOCK,
+        IN_BLOCK,
+        BARE,
+        r#"{"schema":null,"payload":{"region":"eu","day":1}}"#,
+    ] {
+        assert_eq!(encode(&mut reader, key).as_deref(), Ok(KEY), "{key}");
+    }
+}
+
+#[test]
+fn what_is_no_key_is_refused() {
+    let mut reader = reader(Some(Modes::default()));
+    let mut reason = |key: &str| match encode(&mut reader, key) {
+        Err(Failure::Rejected(reject)) => reject.reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(r#"{"region":"eu"}"#), Reason::MissingField);
+    assert_eq!(
+        reason(r#"{"region":"eu","day":null}"#),
+        Reason::MissingField
+    );
+    assert_eq!(reason(r#"{"region":"eu","day":"x"}"#), Reason::InvalidValue);
+    assert_eq!(reason(r#""eu""#), Reason::NotAnObject);
+    assert_eq!(reason(""), Reason::InvalidJson);
+    let none = reader.encode(None, &mut Vec::new());
+    assert!(
+        matches!(none, Err(Failure::Rejected(reject)) if reject.reason == Reason::MissingField)
+    );
+}
+
+#[test]
+fn without_declared_modes_only_keys_in_schema_blocks_are_read() {
+    let mut reader = reader(None);
+    assert_eq!(encode(&mut reader, BARE), Err(Failure::UndeclaredModes));
+    assert_eq!(encode(&mut reader, IN_BLOCK).as_deref(), Ok(KEY));
+}
+
+#[test]
+fn a_header_that_does_not_parse_is_no_key() {
+    let mut reader = reader(Some(Modes::default()));
+    let mut header = |header: Option<&str>| {
+        let mut out = Vec::new();
+        let is_key = reader.encode_header(header.map(str::as_bytes), &mut out);
+        is_key.then_some(out)
+    };
+    assert_eq!(header(Some(BARE)).as_deref(), Some(KEY));
+    assert_eq!(header(Some(IN_BLOCK)).as_deref(), Some(KEY));
+    assert_eq!(header(Some(r#"{"region":"eu","day":2026-01-01}"#)), None);
+    assert_eq!(header(None), None);
+}
+
+#[test]
+fn a_key_of_64_bits_without_sign_may_arrive_with_one() {
+    let columns = Columns::new().with("id", ColumnType::UInt64);
+    let mut reader = KeyReader::new(columns, Some(Modes::default()));
+    assert_eq!(encode(&mut reader, r#"{"id":-1}"#), Ok(vec![0xff; 8]));
+}
+
+#[test]
+fn a_key_is_a_value_even_where_it_looks_like_the_placeholder() {
+    let columns = Columns::new().with("id", ColumnType::String);
+    let mut reader = KeyReader::new(columns, Some(Modes::default()));
+    let key = format!(r#"{{"id":"{UNAVAILABLE_VALUE}"}}"#);
+    assert_eq!(encode(&mut reader, &key).map(|key| key.len()), Ok(29));
+}

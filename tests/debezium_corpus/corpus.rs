@@ -1,0 +1,133 @@
+//! The recorded files and the script that compares.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+/// Which database was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Postgres,
+    MariaDb,
+    Ordering,
+}
+
+/// One Kafka record.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: usize,
+    pub(crate) offset: u64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Record {
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+        let header = self.headers.iter().find(|(header, _)| header == name);
+        header.map(|(_, value)| value.as_bytes())
+    }
+}
+
+pub(crate) struct Recording {
+    records: Vec<Record>,
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/material/debezium")
+}
+
+impl Recording {
+    pub(crate) fn load(source: Source, variant: &str) -> Recording {
+        let folder = match source {
+            Source::Postgres => "postgres/records",
+            Source::MariaDb => "mariadb/records",
+            Source::Ordering => "ordering",
+        };
+        let path = directory().join(folder).join(format!("{variant}.jsonl.gz"));
+        let output = Command::new("gzip")
+            .arg("-dc")
+            .arg(&path)
+            .output()
+            .expect("gzip");
+        assert!(output.status.success(), "{}", path.display());
+        Recording {
+            records: lines(&output.stdout),
+        }
+    }
+
+    pub(crate) fn all(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The records of a table's topic.
+    pub(crate) fn of(&self, table: &str) -> Vec<Record> {
+        let is_of = |record: &&Record| record.topic.rsplit('.').next() == Some(table);
+        let records: Vec<Record> = self.records.iter().filter(is_of).cloned().collect();
+        assert!(!records.is_empty(), "no record of {table}");
+        records
+    }
+}
+
+fn lines(json_lines: &[u8]) -> Vec<Record> {
+    let lines = json_lines.split(|&byte| byte == b'\n');
+    let lines = lines.filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).expect("a record"))
+        .collect()
+}
+
+/// A topic's records in one partition, in the order of the source's log.
+pub(crate) fn one_partition(table: &str, variant: &str) -> Vec<Record> {
+    lines(checker(&["--table", table, "--variant", variant, "--one-partition"]).as_bytes())
+}
+
+/// Names and types of the columns that fit a table's records.
+pub(crate) fn columns(source: Source, variant: &str, table: &str) -> Vec<(String, String)> {
+    let mut arguments = vec!["--ddl", table];
+    if variant == "envelope_schema" {
+        arguments.push("--schema");
+    }
+    if source == Source::MariaDb {
+        arguments.push("--mariadb");
+    }
+    let ddl = checker(&arguments);
+    let columns = ddl.trim().split(", ").map(|column| {
+        let (name, column_type) = column.split_once(' ').expect("a name and a type");
+        (name.to_owned(), column_type.to_owned())
+    });
+    columns.collect()
+}
+
+/// Where rows of texts differ from the source's final state, a line each.
+pub(crate) fn compare(source: Source, variant: &str, table: &str, rows: &[String]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), rows.join("\n")).expect("rows");
+    let mut command = Command::new("python3");
+    command.arg(directory().join("check.py"));
+    command.args(["--table", table, "--variant", variant]);
+    if source == Source::MariaDb {
+        command.arg("--mariadb");
+    }
+    let output = command.arg(file.path()).output().expect("python3");
+    if output.status.success() {
+        return String::new();
+    }
+    let text = [output.stdout, output.stderr].concat();
+    assert!(
+        !text.is_empty(),
+        "the comparison failed and does not say why"
+    );
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn checker(arguments: &[&str]) -> String {
+    let mut command = Command::new("python3");
+    command.arg(directory().join("check.py")).args(arguments);
+    let output = command.output().expect("python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
