@@ -370,6 +370,14 @@ fn metrics_health_and_state_tell_what_happened() {
         let seen = total(&metrics, name).or((value == 0.0).then_some(0.0));
         assert_eq!(seen, Some(value), "{name}: {metrics}");
     }
+    for stage in ["poll", "decode", "operate", "encode", "idle"] {
+        let label = format!("stage=\"{stage}\"");
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("streamweir_lane_time") && line.contains(&label));
+        let seconds = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        assert!(seconds.is_some_and(|s| s > 0.0), "{stage}: {metrics}");
+    }
     for (name, kind) in [
         ("rows_written_total", "counter"),
         ("lane_time_seconds_total", "counter"),

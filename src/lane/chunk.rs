@@ -1,6 +1,6 @@
 //! Records on their way from the consumer to the batches of their partitions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -88,30 +88,34 @@ impl<O: Operator> Lane<O> {
 
     fn judge(&mut self, chunk: &Chunk<'_>) -> Result<(), Halt> {
         let started = Instant::now();
+        let mut operated = Duration::ZERO;
         let mut start = 0;
         while start < chunk.len() {
             let end = chunk.run_end(start);
-            self.judge_run(chunk, start, end, started)?;
+            operated += self.judge_run(chunk, start, end, started)?;
             start = end;
         }
-        self.metrics.lane_time(Stage::Decode, started.elapsed());
+        self.metrics.lane_time(Stage::Operate, operated);
+        let decoded = started.elapsed().saturating_sub(operated);
+        self.metrics.lane_time(Stage::Decode, decoded);
         Ok(())
     }
 
+    /// Returns how long the records were held against the state.
     fn judge_run(
         &mut self,
         chunk: &Chunk<'_>,
         start: usize,
         end: usize,
         now: Instant,
-    ) -> Result<(), Halt> {
+    ) -> Result<Duration, Halt> {
         let first = chunk.get(start);
         let Some(index) = self.owned_index(first.topic(), first.partition()) else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
         let own = &mut self.owned[index];
         if own.revoking {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let mut run = HeldRun {
             ownership: own.ledger.ownership(),
@@ -177,7 +181,9 @@ impl<O: Operator> Lane<O> {
                 }
             }
         }
+        let decoded = Instant::now();
         let refused = self.operator.judge(&mut own.state);
+        let operated = decoded.elapsed();
         if !refused.is_empty() {
             run.refuse(refused, chunk, start..end);
         }
@@ -195,7 +201,7 @@ impl<O: Operator> Lane<O> {
             let why = "kafka reports that its offset is out of range";
             self.rewind(ownership, why, Instant::now());
         }
-        Ok(())
+        Ok(operated)
     }
 
     /// Batches what is held, once nothing is missing from it.
