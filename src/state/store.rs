@@ -239,26 +239,30 @@ mod tests {
         assert_eq!(replaced(&[], 25, 2), [0; 0]);
     }
 
+    /// Puts three, looks at them, and prunes one away.
+    async fn assert_keeps_the_newest(store: &SnapshotStore) {
+        assert_eq!(store.offsets(&partition()).await.unwrap(), [0; 0]);
+        for offset in [200, 5, 1_000_000] {
+            store.put(&partition(), offset, vec![1; 9]).await.unwrap();
+        }
+        let offsets = store.offsets(&partition()).await.unwrap();
+        assert_eq!(offsets, [5, 200, 1_000_000]);
+        assert_eq!(store.get(&partition(), 200).await.unwrap(), vec![1; 9]);
+        store.prune(&partition(), 999, 1).await.unwrap();
+        assert_eq!(store.offsets(&partition()).await.unwrap(), [200, 1_000_000]);
+    }
+
     #[tokio::test]
     async fn snapshots_lie_in_a_directory_newest_last() {
         let directory = tempfile::tempdir().unwrap();
         let store =
             SnapshotStore::open("", directory.path(), "clickstream", no_environment()).unwrap();
-        assert_eq!(store.offsets(&partition()).await.unwrap(), [0; 0]);
-        for offset in [200, 5, 1_000_000] {
-            store.put(&partition(), offset, vec![1; 9]).await.unwrap();
-        }
         let torn = directory
             .path()
             .join("clicks/3/00000000000000000007.snapshot#1");
+        std::fs::create_dir_all(torn.parent().unwrap()).unwrap();
         std::fs::write(&torn, b"half").unwrap();
-        assert_eq!(
-            store.offsets(&partition()).await.unwrap(),
-            [5, 200, 1_000_000]
-        );
-        assert_eq!(store.get(&partition(), 200).await.unwrap(), vec![1; 9]);
-        store.prune(&partition(), 999, 1).await.unwrap();
-        assert_eq!(store.offsets(&partition()).await.unwrap(), [200, 1_000_000]);
+        assert_keeps_the_newest(&store).await;
         store.remove_unfinished(&partition());
         assert!(!torn.exists());
     }
@@ -329,17 +333,7 @@ mod tests {
         let nowhere = std::path::Path::new("/nowhere");
         let url = "s3://snapshots/of/ours";
         let store = SnapshotStore::open(url, nowhere, "clicks", environment.into_iter()).unwrap();
-        assert_eq!(store.offsets(&partition()).await.unwrap(), [0; 0]);
-        for offset in [200, 5, 1_000_000] {
-            store.put(&partition(), offset, vec![1; 9]).await.unwrap();
-        }
-        assert_eq!(
-            store.offsets(&partition()).await.unwrap(),
-            [5, 200, 1_000_000]
-        );
-        assert_eq!(store.get(&partition(), 200).await.unwrap(), vec![1; 9]);
-        store.prune(&partition(), 999, 1).await.unwrap();
-        assert_eq!(store.offsets(&partition()).await.unwrap(), [200, 1_000_000]);
+        assert_keeps_the_newest(&store).await;
         let error = store.get(&partition(), 5).await.unwrap_err().to_string();
         assert!(error.contains("00000000000000000005.snapshot"), "{error}");
     }
