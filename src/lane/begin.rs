@@ -10,11 +10,11 @@ use super::ownership::{Beginning, Ownership};
 use super::rebalance::Assigning;
 use super::restore::{NotRestored, Past};
 use super::start::{self, Facts, SeenBefore};
-use crate::config::Delivery;
+use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::progress::{Metadata, OwnershipId, Range};
-use crate::sink::{InsertError, Remedy};
+use crate::sink::{InsertError, Remedy, Target};
 use crate::source::{Offsets, TopicPartition, topic_id};
 
 /// Why a partition cannot begin yet.
@@ -97,7 +97,9 @@ impl<O: Operator> Lane<O> {
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
         }
         for own in again {
-            match self.consumer().seek(&own.partition, own.seen_to) {
+            // It may have been parked, or have reached its target, before it was to be read again.
+            let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
+            match resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to)) {
                 Ok(()) => self.owned.push(own),
                 Err(error) => {
                     tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
@@ -149,7 +151,7 @@ impl<O: Operator> Lane<O> {
         let log = self
             .consumer()
             .watermarks(partition, self.shared.kafka_timeout)?;
-        let table = self.sink.target().label.clone();
+        let table = self.operator.table_of(&partition.topic);
         let facts = Facts {
             partition,
             group_id: &self.pipeline.group_id,
@@ -188,9 +190,9 @@ impl<O: Operator> Lane<O> {
             snapshot_interval: self.shared.state.interval,
             start,
             topic_id,
-            table,
+            table: table.clone(),
             was_committed: offsets.position.is_some(),
-            names_ranges: self.pipeline.delivery == Delivery::ExactlyOnce,
+            names_ranges: self.names_ranges(),
             stop_at,
             skip: self
                 .pipeline
@@ -203,6 +205,7 @@ impl<O: Operator> Lane<O> {
             metrics: self
                 .metrics
                 .partition(&partition.topic, partition.partition),
+            pace: PartitionPace::new(self.shared.paces.of(&table)),
             settlements: self.settlements.0.clone(),
             partition: partition.clone(),
         }))
@@ -221,18 +224,17 @@ impl<O: Operator> Lane<O> {
             let end = metadata.cuts.last().copied().unwrap_or(p);
             metadata.is_for_table(table).then_some(end)
         });
-        let is_blind = self.pipeline.delivery == Delivery::AtLeastOnce && ours.is_some();
-        if !self.shared.has_provenance || is_blind {
+        let is_blind = !self.names_ranges() && ours.is_some();
+        let Some(target) = self.operator.traceable().filter(|_| !is_blind) else {
             return Ok(None);
-        }
-        let target = &self.sink.target().sql;
-        let query = self
-            .shared
-            .client
-            .highest_offset(target, partition, ours.unwrap_or(0));
+        };
+        let query =
+            self.shared
+                .client
+                .highest_offset(&target.sql, partition, ours.unwrap_or(0));
         self.runtime
             .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))
+            .map_err(|e| not_looked_up(&target, &e))
     }
 
     fn deleted_part_is_written(
@@ -241,10 +243,10 @@ impl<O: Operator> Lane<O> {
         offsets: &Offsets,
         low: i64,
     ) -> Result<bool, NotYet> {
-        let Some(position) = offsets
-            .position
-            .filter(|p| *p < low && self.shared.has_provenance)
-        else {
+        let Some(position) = offsets.position.filter(|p| *p < low) else {
+            return Ok(false);
+        };
+        let Some(target) = self.operator.traceable() else {
             return Ok(false);
         };
         let range = Range {
@@ -254,23 +256,14 @@ impl<O: Operator> Lane<O> {
         let query = self
             .shared
             .client
-            .offsets_in(0, &self.sink.target().sql, partition, range);
+            .offsets_in(0, &target.sql, partition, range);
         let mut found = self
             .runtime
             .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))?;
+            .map_err(|e| not_looked_up(&target, &e))?;
         found.sort_unstable();
         found.dedup();
         Ok(i64::try_from(found.len()).is_ok_and(|count| count == low - position))
-    }
-
-    fn not_looked_up(&self, error: &InsertError) -> NotYet {
-        match error.remedy {
-            Remedy::Halt(reason) => {
-                NotYet::Never(Halt::refused(reason, &self.sink.target().label, error))
-            }
-            _ => NotYet::Later(format!("clickhouse: {error}")),
-        }
     }
 
     /// What the marker of an earlier run says: the topic's id and the group that committed.
@@ -291,5 +284,12 @@ impl<O: Operator> Lane<O> {
     pub(super) fn marker(&self, partition: &TopicPartition) -> PathBuf {
         let name = format!("{}-{}.started", partition.topic, partition.partition);
         self.shared.state_dir.join(name)
+    }
+}
+
+fn not_looked_up(target: &Target, error: &InsertError) -> NotYet {
+    match error.remedy {
+        Remedy::Halt(reason) => NotYet::Never(Halt::refused(reason, &target.label, error)),
+        _ => NotYet::Later(format!("clickhouse: {error}")),
     }
 }

@@ -19,7 +19,6 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 impl<O: Operator> Lane<O> {
     /// Cuts batches that are old, that must end now, or that memory has no room for.
     pub(super) fn cut_by_time(&mut self, now: Instant) {
-        let interval = self.shared.pace.interval();
         let is_draining = self.stop.is_draining();
         let mut cut_any = false;
         for own in self
@@ -27,7 +26,7 @@ impl<O: Operator> Lane<O> {
             .iter_mut()
             .filter(|o| !o.revoking && !o.is_replaying())
         {
-            let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
+            let is_old = own.due_at().is_some_and(|at| now >= at);
             if own.batch.is_empty() {
                 own.pass_gap();
             } else if is_old || is_draining || own.has_reached_target() {
@@ -42,9 +41,9 @@ impl<O: Operator> Lane<O> {
         if cut_any {
             crash_point!("after_seal");
         }
-        let busy = self.owned.iter().filter(|o| !o.batch.is_empty()).count();
-        self.shared.pace.busy_changed(self.busy_partitions, busy);
-        self.busy_partitions = busy;
+        for own in &mut self.owned {
+            own.pace.set_busy(!own.batch.is_empty());
+        }
         let held = |own: &Ownership<_>| own.memory_bytes() + own.unnamed_bytes();
         self.holds.batches.resize(self.owned.iter().map(held).sum());
         self.holds.queue.resize(self.consumer().queued_bytes());
@@ -198,7 +197,7 @@ impl<O: Operator> Lane<O> {
                     now,
                 );
             } else if kept.metadata.is_empty()
-                && self.pipeline.delivery == crate::config::Delivery::ExactlyOnce
+                && self.names_ranges()
             {
                 let advice = format!(
                     "{place}: the broker does not keep commit metadata, which exactly_once needs: \
@@ -214,7 +213,7 @@ impl<O: Operator> Lane<O> {
 
     /// Sends every range whose name is safe.
     pub(super) fn write_named(&mut self) {
-        let exactly_once = self.pipeline.delivery == crate::config::Delivery::ExactlyOnce;
+        let exactly_once = self.names_ranges();
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             let lease_until = own.lease_until;
@@ -242,8 +241,7 @@ impl<O: Operator> Lane<O> {
                 let range = claim.range();
                 let partition = own.partition.clone();
                 let delivery = if exactly_once {
-                    let table = &self.sink.target().label;
-                    let token = sink::token(own.epoch, table, &partition, range);
+                    let token = sink::token(own.epoch, own.table(), &partition, range);
                     let attempts = if tried_before {
                         Attempts::tried_before()
                     } else {
@@ -301,6 +299,7 @@ impl<O: Operator> Lane<O> {
                 }
                 Message::Original(original) => self.refused_record_read(original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
+                Message::Errand(done) => self.errand_done(done)?,
             }
         }
         self.split_waiting();
@@ -310,7 +309,9 @@ impl<O: Operator> Lane<O> {
     fn write_ended(&mut self, ownership: OwnershipId, outcome: Outcome) -> Result<(), Halt> {
         match outcome {
             // The settlement comes by its own channel.
-            Outcome::Written => {}
+            Outcome::Written { dead_letters } => {
+                self.shared.ratio.note(dead_letters, dead_letters);
+            }
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {
                 if let Some(own) = self.owned_by(ownership) {
@@ -318,6 +319,11 @@ impl<O: Operator> Lane<O> {
                 }
             }
             Outcome::Refused(job, error) => self.refused(ownership, job, &error),
+            Outcome::Altered(table) => {
+                let why = format!("table {table} was altered while rows were written");
+                self.operator.altered(&table);
+                self.rewind(ownership, &why, Instant::now());
+            }
         }
         Ok(())
     }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
+pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
-use crate::batch::Pace;
+use crate::batch::Paces;
 use crate::config::{Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State};
 use crate::halt::Halt;
-use crate::lane::{DeadLetterRatio, Lane, LaneParts, LookupAccess, PipelineShared, Stop};
+use crate::lane::{
+    DeadLetterRatio, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop,
+};
 use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
 use crate::observe::board::{PipelineBoard, PipelineState};
@@ -93,10 +95,11 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         client: client.clone(),
         dead_letters: DeadLetterProducer::new(pipeline)
             .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
-        target: target(pipeline, &plan, &table),
-        columns: table.columns.clone(),
+        label: label(pipeline),
         metrics: metrics.clone(),
         pipeline: board.clone(),
+        config: pipeline.clone(),
+        moved_wait: Duration::ZERO,
         insert_lease: pipeline.clickhouse.insert_lease,
         insert_timeout: pipeline.clickhouse.insert_timeout,
     });
@@ -104,13 +107,12 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         metrics: metrics.clone(),
         board: board.clone(),
         ratio: DeadLetterRatio::default(),
-        pace: Pace::new(
+        paces: Paces::new(
             pipeline.batch.flush_interval,
             pipeline.batch.inserts_per_second_max,
         ),
         memory: environment.memory.clone(),
         client,
-        has_provenance: has_provenance(&table),
         state_dir: environment.service.state_dir.join(&pipeline.name),
         targets,
         kafka_timeout: KAFKA_TIMEOUT,
@@ -123,6 +125,10 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         board.set_state(PipelineState::Running, None);
     }
     let memory = enrichment::memory(config, &plan);
+    let rows = Table {
+        has_provenance: has_provenance(&table),
+        target: Arc::new(target(pipeline, &plan, &table)),
+    };
     let lanes = consumers.into_iter().zip(0..).map(|(consumer, number)| {
         let max_poll_interval = pipeline.kafka.max_poll_interval();
         Lane::new(LaneParts {
@@ -136,6 +142,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
             consumer,
             operator: EnrichmentOperator::new(
                 plan.clone(),
+                rows.clone(),
                 Settings::new(config, cache_bytes_max, rand::random()),
                 memory.clone(),
                 metrics.clone(),
@@ -147,7 +154,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
 }
 
 /// Runs lanes on threads of their own; the first that halts stops the others.
-fn run_lanes(environment: &Environment, lanes: Vec<Lane<EnrichmentOperator>>) -> Result<(), Halt> {
+fn run_lanes<O: Operator>(environment: &Environment, lanes: Vec<Lane<O>>) -> Result<(), Halt> {
     let Environment {
         pipeline,
         board,
@@ -252,7 +259,9 @@ fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
         label: label(pipeline),
         insert_sql: plan.insert_sql(&sql),
         sql,
+        columns: table.columns.clone(),
         replicated: table.is_replicated(),
+        ..Target::nowhere()
     }
 }
 

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::{Environment, KAFKA_TIMEOUT, label};
 use crate::config::{OnUnavailable, Pipeline, TopicSelector};
 use crate::halt::Halt;
-use crate::lane::{LookupAccess, Target};
+use crate::lane::{End, LookupAccess};
 use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, create_topic};
 use crate::source::{Consumer, TopicPartition, admin_client};
 
@@ -142,7 +142,7 @@ impl<'e> Starter<'e> {
         &self,
         consumer: &Consumer,
         partitions: &[TopicPartition],
-    ) -> Result<Option<HashMap<TopicPartition, Target>>, NotStarted> {
+    ) -> Result<Option<HashMap<TopicPartition, End>>, NotStarted> {
         let Some(until) = self.environment.until else {
             return Ok(None);
         };
