@@ -63,7 +63,9 @@ impl RecordPath {
     /// When the pipeline cannot be made for that table.
     pub fn new(config: &Config, columns: &[(&str, &str, &str)], partitions: i32) -> Self {
         let pipeline = config.pipelines.first().expect("a pipeline").clone();
-        let Kind::Enrichment(enrichment) = &pipeline.kind;
+        let Kind::Enrichment(enrichment) = &pipeline.kind else {
+            panic!("an enrichment");
+        };
         let info = |&(name, type_name, default_kind): &(&str, &str, &str)| ColumnInfo {
             name: name.to_owned(),
             type_name: type_name.to_owned(),
