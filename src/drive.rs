@@ -63,9 +63,8 @@ impl RecordPath {
     /// When the pipeline cannot be made for that table.
     pub fn new(config: &Config, columns: &[(&str, &str, &str)], partitions: i32) -> Self {
         let pipeline = config.pipelines.first().expect("a pipeline").clone();
-        #[allow(irrefutable_let_patterns)]
         let Kind::Enrichment(enrichment) = &pipeline.kind else {
-            panic!("a pipeline of the kind enrichment")
+            panic!("an enrichment");
         };
         let info = |&(name, type_name, default_kind): &(&str, &str, &str)| ColumnInfo {
             name: name.to_owned(),

@@ -28,7 +28,31 @@ fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, Problems
 /// The shipped configuration with some keys set to TOML values. The value `-` removes the key. Keys
 /// under `pipeline.` are those of the clickstream pipeline; a part in quotes may hold dots.
 fn shipped_with(edits: &[(&str, &str)]) -> String {
-    let mut document: toml::Table = SHIPPED.parse().expect("the shipped file is TOML");
+    edited(SHIPPED, edits)
+}
+
+/// A pipeline of kind cdc with all the tables that only this kind has.
+const REPLICA: &str = r#"
+    [[pipeline]]
+    name = "shop"
+    kind = "cdc"
+    topics = ["shop.public.orders", "shop.public.order_items", "^crm\\..*"]
+    group_id = "shop-replica"
+    [pipeline.debezium]
+    [pipeline.tables."shop.public.orders"]
+    columns = { order_id = "Int64", total = "Nullable(Decimal(10, 2))" }
+    source_types = { created = "io.debezium.time.MicroTimestamp" }
+    [pipeline.columns]
+    _lsn = "$.source.lsn"
+"#;
+
+fn replica_with(edits: &[(&str, &str)]) -> String {
+    edited(REPLICA, edits)
+}
+
+/// `text` with some keys set, as [`shipped_with`] has it.
+fn edited(text: &str, edits: &[(&str, &str)]) -> String {
+    let mut document: toml::Table = text.parse().expect("the file is TOML");
     for (key, value) in edits {
         let mut parts = parts_of(key);
         let last = parts.pop().expect("a key has a last part");
@@ -71,9 +95,13 @@ fn parts_of(key: &str) -> Vec<String> {
 
 /// The path that problems use: pipelines by name, nothing quoted.
 fn problem_path(key: &str) -> String {
+    path_in("clickstream", key)
+}
+
+fn path_in(pipeline: &str, key: &str) -> String {
     let path = key.replace('"', "");
     match path.strip_prefix("pipeline.") {
-        Some(rest) => format!("pipeline.clickstream.{rest}"),
+        Some(rest) => format!("pipeline.{pipeline}.{rest}"),
         None => path,
     }
 }
@@ -316,6 +344,103 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The same for the keys that only the kind cdc has.
+const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
+    ("pipeline.create_tables", "\"yes\"", "true or false"),
+    (
+        "pipeline.evolution",
+        "\"all\"",
+        "one of \"strict\", \"add_columns\", \"ignore\"",
+    ),
+    (
+        "pipeline.truncate",
+        "\"drop\"",
+        "one of \"halt\", \"apply\", \"ignore\"",
+    ),
+    ("pipeline.toast_wait", "\"11m\"", "from 0s to 10m"),
+    ("pipeline.version_epochs", "1", "a list of { since"),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"yesterday\", epoch = 1 }]",
+        "found { epoch = 1, since = \"yesterday\" }",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00.0001Z\", epoch = 1 }]",
+        "to the millisecond",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00Z\", epoch = 65536 }]",
+        "epochs from 1 to 65,535",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00Z\", epoch = 0 }]",
+        "found { epoch = 0, since",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00Z\", epoch = 2 }, { since = \"2026-11-22T02:00:00Z\", epoch = 2 }]",
+        "found times or epochs that do not rise",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00Z\", epoch = 1 }, { since = \"2026-11-21T02:00:00Z\", epoch = 2 }]",
+        "found times or epochs that do not rise",
+    ),
+    (
+        "pipeline.version_epochs",
+        "[{ since = \"2026-11-21T02:00:00Z\", epoch = 1, until = 2 }]",
+        "until = 2",
+    ),
+    (
+        "pipeline.debezium.decimal_mode",
+        "\"exact\"",
+        "one of \"precise\", \"string\", \"double\"",
+    ),
+    (
+        "pipeline.debezium.time_mode",
+        "\"adaptive_time\"",
+        "\"adaptive\", \"adaptive_time_microseconds\", \"microseconds\", \"nanoseconds\", \"connect\"",
+    ),
+    (
+        "pipeline.debezium.binary_mode",
+        "\"octal\"",
+        "\"bytes\", \"base64\", \"base64-url-safe\", \"hex\"",
+    ),
+    (
+        "pipeline.debezium.unavailable_value_placeholder",
+        "\"\"",
+        "1 to 1,024 bytes",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\"",
+        "\"orders\"",
+        "must be a table",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".table",
+        "\"a.b\"",
+        "the database is clickhouse.database",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".key",
+        "\"id\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".columns.note",
+        "\"JSON\"",
+        "a type that the daemon writes, such as \"Nullable(Decimal(10, 2))\"",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".source_types.note",
+        "\"org.apache.kafka.connect.data.Decimal\"",
+        "no decimal with a fixed scale",
+    ),
+];
+
 /// The cases above, those of the overridable sections once more in the pipeline, and every table as
 /// something that is no table.
 fn wrong_values() -> Vec<(String, String, String)> {
@@ -340,7 +465,7 @@ fn wrong_values() -> Vec<(String, String, String)> {
         let is_table = keys
             .iter()
             .any(|other| other.starts_with(&format!("{key}.")));
-        if is_table && !key.ends_with('*') && key != "pipeline" {
+        if is_table && !key.ends_with('*') && key != "pipeline" && !is_of_replica(key) {
             cases.push((key.clone(), "7".to_owned(), "must be a table".to_owned()));
         }
     }
@@ -353,9 +478,33 @@ fn wrong_values() -> Vec<(String, String, String)> {
     cases
 }
 
+/// Tables of the kind cdc, as something that is no table, besides its wrong values.
+fn wrong_replica_values() -> Vec<(String, String, String)> {
+    let tables = ["debezium", "tables", "columns"].map(|table| format!("pipeline.{table}"));
+    let inner = ["columns", "source_types"]
+        .map(|table| format!("pipeline.tables.\"shop.public.orders\".{table}"));
+    let no_table = tables.into_iter().chain(inner);
+    let no_table = no_table.map(|key| (key, "7".to_owned(), "must be a table".to_owned()));
+    let owned = |(key, value, says): &(&str, &str, &str)| {
+        ((*key).to_owned(), (*value).to_owned(), (*says).to_owned())
+    };
+    WRONG_REPLICA_VALUES
+        .iter()
+        .map(owned)
+        .chain(no_table)
+        .collect()
+}
+
+/// Whether only the kind cdc has the table.
+fn is_of_replica(key: &str) -> bool {
+    ["pipeline.debezium", "pipeline.tables"]
+        .iter()
+        .any(|table| key.starts_with(table))
+}
+
 /// The key as [`known_keys`] lists it: a name the user chose is `*`.
 fn known_form(key: &str) -> String {
-    const NAMED: [&str; 7] = [
+    const NAMED: [&str; 10] = [
         "kafka.properties",
         "clickhouse.settings",
         "pipeline.kafka.properties",
@@ -363,20 +512,18 @@ fn known_form(key: &str) -> String {
         "pipeline.columns",
         "pipeline.lookup.columns",
         "pipeline.session.distinct_where",
+        "pipeline.tables",
+        "pipeline.tables.*.columns",
+        "pipeline.tables.*.source_types",
     ];
-    let parts = parts_of(key);
-    let named = |at: &usize| NAMED.contains(&parts[..*at].join(".").as_str());
-    let name_at = (1..parts.len()).find(named);
-    let with_star = |(at, part): (usize, &String)| match name_at {
-        Some(name_at) if at == name_at => "*".to_owned(),
-        _ => part.clone(),
-    };
-    parts
-        .iter()
-        .enumerate()
-        .map(with_star)
-        .collect::<Vec<_>>()
-        .join(".")
+    let mut known = String::new();
+    for part in parts_of(key) {
+        let is_chosen = NAMED.contains(&known.as_str());
+        let part = if is_chosen { "*" } else { &part };
+        let dot = if known.is_empty() { "" } else { "." };
+        known = format!("{known}{dot}{part}");
+    }
+    known
 }
 
 #[test]
@@ -387,6 +534,11 @@ fn a_wrong_value_of_any_key_is_named_with_what_is_allowed() {
             &problem_path(&key),
             &[&says],
         );
+    }
+    assert!(parse(REPLICA).is_ok());
+    for (key, value, says) in wrong_replica_values() {
+        let text = replica_with(&[(&key, &value)]);
+        assert_problem(&text, &path_in("shop", &key), &[&says]);
     }
     let text = shipped_with(&[("pipeline.name", "\"click stream\"")]);
     assert_problem(&text, "pipeline.click stream.name", &["1 to 64 characters"]);
@@ -403,6 +555,7 @@ fn a_wrong_value_of_any_key_is_named_with_what_is_allowed() {
 fn every_key_the_reader_knows_has_a_wrong_value_here() {
     let mut tried: BTreeSet<String> = wrong_values()
         .iter()
+        .chain(&wrong_replica_values())
         .map(|(key, ..)| known_form(key))
         .collect();
     tried.extend(["pipeline".to_owned(), "pipeline.name".to_owned()]);
@@ -774,6 +927,141 @@ fn impossible_combinations_are_named() {
     }
 }
 
+/// The same for the kind cdc.
+const REPLICA_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
+    (
+        &[("pipeline.clickhouse.table", "\"orders\"")],
+        "pipeline.clickhouse.table",
+        "[pipeline.tables.\"topic\"]",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.order_items\".table",
+            "\"orders\"",
+        )],
+        "pipeline.topics",
+        "shop.public.order_items and shop.public.orders would both be written to the table orders",
+    ),
+    (
+        &[(
+            "pipeline.topics",
+            "[\"a.orders\", \"b.orders\", \"shop.public.orders\"]",
+        )],
+        "pipeline.topics",
+        "a.orders and b.orders would both be written to the table orders",
+    ),
+    (
+        &[("pipeline.tables.\"crm.orders\".key", "[]")],
+        "pipeline.topics",
+        "crm.orders",
+    ),
+    (
+        &[("pipeline.tables.elsewhere.key", "[]")],
+        "pipeline.tables.elsewhere",
+        "one of the pipeline's topics; a topic's name goes in quotes",
+    ),
+    (
+        &[("pipeline.tables.shop.public.orders.table", "\"x\"")],
+        "pipeline.tables.shop",
+        "goes in quotes",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.orders\".key",
+            "[\"a\", \"b\", \"a\"]",
+        )],
+        "pipeline.tables.shop.public.orders.key",
+        "each column once: a",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.orders\".key",
+            "[\"_version\"]",
+        )],
+        "pipeline.tables.shop.public.orders.key",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.tables.\"shop.public.orders\".key", "[\"total\"]")],
+        "pipeline.tables.shop.public.orders.columns.total",
+        "must not be Nullable",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.orders\".columns._deleted",
+            "\"UInt8\"",
+        )],
+        "pipeline.tables.shop.public.orders.columns._deleted",
+        "the daemon makes and fills it",
+    ),
+    (
+        &[("pipeline.columns._version", "\"$.source.lsn\"")],
+        "pipeline.columns._version",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.columns._offset", "\"$.source.lsn\"")],
+        "pipeline.columns._offset",
+        "the daemon fills it",
+    ),
+    (
+        &[("pipeline.time_field", "\"ts\"")],
+        "pipeline.time_field",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.lookup.kind", "\"redis\"")],
+        "pipeline.lookup",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.session.timeout", "\"1m\"")],
+        "pipeline.session",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.state.keep", "1")],
+        "pipeline.state",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.debezium.nonsense", "1")],
+        "pipeline.debezium.nonsense",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.tables.\"shop.public.orders\".colums", "{}")],
+        "pipeline.tables.shop.public.orders.colums",
+        "did you mean columns?",
+    ),
+];
+
+#[test]
+fn impossible_combinations_of_a_replica_are_named() {
+    for (edits, key, says) in REPLICA_COMBINATIONS {
+        assert_problem(&replica_with(edits), &path_in("shop", key), &[says]);
+    }
+}
+
+#[test]
+fn a_replica_without_declared_modes_draws_a_warning_that_names_them() {
+    assert!(parse(REPLICA).expect("right").warnings.is_empty());
+    let loaded = parse(&replica_with(&[("pipeline.debezium", "-")])).expect("right too");
+    let [warning] = &loaded.warnings[..] else {
+        panic!("one warning: {:?}", loaded.warnings)
+    };
+    assert_eq!(warning.key_path, "pipeline.shop.debezium");
+    for part in [
+        "halts",
+        "decimal_mode",
+        "time_mode",
+        "binary_mode",
+        "schema block",
+    ] {
+        assert!(warning.message.contains(part), "{warning}");
+    }
+}
+
 #[test]
 fn missing_keys_without_a_default_are_named() {
     for key in ["topics", "group_id", "kind", "clickhouse.table"] {
@@ -794,9 +1082,9 @@ fn missing_keys_without_a_default_are_named() {
 
 #[test]
 fn kinds_that_are_not_built_say_so() {
-    for kind in ["cdc", "aggregation", "stream_join"] {
+    for kind in ["aggregation", "stream_join"] {
         let text = shipped_with(&[("pipeline.kind", &format!("{kind:?}"))]);
-        let expected = format!("kind {kind} is not built yet; allowed: enrichment");
+        let expected = format!("kind {kind} is not built yet; allowed: enrichment, cdc");
         assert_problem(&text, "pipeline.clickstream.kind", &[&expected]);
     }
 }

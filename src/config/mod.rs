@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 mod batch;
+mod cdc;
 mod clickhouse;
 mod columns;
 mod dead_letter;
@@ -21,6 +22,7 @@ mod pipeline;
 mod problem;
 mod quantity;
 mod redis;
+mod replica_tables;
 mod secret;
 mod section;
 mod service;
@@ -31,8 +33,10 @@ mod tests;
 mod topics;
 mod tree;
 mod value;
+mod version_epochs;
 
 pub use batch::Batch;
+pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
 pub use columns::{ColumnMapping, RawMode};
 pub use dead_letter::DeadLetter;
@@ -43,11 +47,13 @@ pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
 pub use problem::{Problem, Problems};
 pub use redis::Redis;
+pub use replica_tables::TableMapping;
 pub use secret::redacted;
 pub use service::{LogFormat, Service};
 pub use session::Session;
 pub use state::{OnMissingState, State};
 pub use topics::TopicSelector;
+pub use version_epochs::VersionEpoch;
 
 use pipeline::Globals;
 use section::{Reader, Section};
@@ -162,6 +168,13 @@ pub fn known_keys() -> BTreeSet<String> {
         [pipeline.columns."*"]
         [pipeline.lookup.columns."*"]
         [pipeline.session.distinct_where]
+        "*" = ""
+        [[pipeline]]
+        kind = "cdc"
+        [pipeline.debezium]
+        [pipeline.tables."*".columns]
+        "*" = ""
+        [pipeline.tables."*".source_types]
         "*" = ""
     "#;
     let reader = Reader::new("", PathBuf::new(), Places::new());

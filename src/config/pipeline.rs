@@ -6,6 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::batch::Batch;
+use super::cdc::Cdc;
 use super::clickhouse::{ClickHouse, TABLE};
 use super::dead_letter::DeadLetter;
 use super::enrichment::Enrichment;
@@ -44,7 +45,7 @@ pub struct Pipeline {
     pub redis: Redis,
     /// When a batch is sealed.
     pub batch: Batch,
-    /// `pipeline.clickhouse.table`.
+    /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each.
     pub table: String,
     /// `pipeline.clickhouse.ddl`, absolute: the file of statements that create what is missing.
     pub ddl: Option<PathBuf>,
@@ -63,7 +64,9 @@ pub struct Pipeline {
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// Events, completed by a profile and by session metrics.
-    Enrichment(Enrichment),
+    Enrichment(Box<Enrichment>),
+    /// Changes of a database's rows, into replicas of its tables.
+    Cdc(Cdc),
 }
 
 impl Kind {
@@ -72,6 +75,7 @@ impl Kind {
     pub fn name(&self) -> &'static str {
         match self {
             Kind::Enrichment(_) => "enrichment",
+            Kind::Cdc(_) => "cdc",
         }
     }
 }
@@ -80,12 +84,15 @@ impl Kind {
 type ReadKind = fn(&mut Section<'_>) -> Kind;
 
 /// The kinds that are built. A new kind is a file with its keys and a line here.
-const KINDS: [(&str, ReadKind); 1] = [("enrichment", |section| {
-    Kind::Enrichment(Enrichment::read(section))
-})];
+const KINDS: [(&str, ReadKind); 2] = [
+    ("enrichment", |section| {
+        Kind::Enrichment(Box::new(Enrichment::read(section)))
+    }),
+    ("cdc", |section| Kind::Cdc(Cdc::read(section))),
+];
 
 /// The kinds that are promised but not built.
-const KINDS_TO_COME: [&str; 3] = ["cdc", "aggregation", "stream_join"];
+const KINDS_TO_COME: [&str; 2] = ["aggregation", "stream_join"];
 
 /// Where the very first start begins, when the group has no offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,11 +172,11 @@ impl Pipeline {
             unit: "consumers",
         };
         let topics = topics::read(&mut section);
+        let kind = read_kind(&mut section);
         let mut target = section.section_over("clickhouse", &globals.clickhouse);
         let clickhouse = ClickHouse::read(&mut target);
-        let (table, ddl) = read_target(target);
+        let (table, ddl) = read_target(target, kind.as_ref());
         let kafka = read_kafka(section.section_over("kafka", &globals.kafka));
-        let kind = read_kind(&mut section);
         let mut pipeline = Pipeline {
             name: section.take_required("name", NAME),
             group_id: section.take_required("group_id", GROUP_ID),
@@ -202,6 +209,9 @@ impl Pipeline {
 
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
+        if let Kind::Cdc(cdc) = &self.kind {
+            cdc.check_topics(&self.topics, section);
+        }
         let poll = self.kafka.max_poll_interval();
         for (key, time) in [
             ("revoke_timeout", self.revoke_timeout),
@@ -247,8 +257,11 @@ fn read_kafka(mut section: Section<'_>) -> Kafka {
 }
 
 /// `table` and `ddl`, which stand among the keys of `[pipeline.clickhouse]`.
-fn read_target(mut section: Section<'_>) -> (String, Option<PathBuf>) {
-    let table = section.take_required("table", TABLE);
+fn read_target(mut section: Section<'_>, kind: Option<&Kind>) -> (String, Option<PathBuf>) {
+    let table = match kind {
+        Some(Kind::Cdc(_)) => refuse_table(&mut section),
+        _ => section.take_required("table", TABLE),
+    };
     let ddl = section
         .take("ddl", DDL)
         .map(|ddl| section.reader.directory.join(ddl));
@@ -260,6 +273,17 @@ fn read_target(mut section: Section<'_>) -> (String, Option<PathBuf>) {
     }
     section.finish();
     (table, ddl)
+}
+
+/// A table for each topic: none is the pipeline's.
+fn refuse_table(section: &mut Section<'_>) -> String {
+    if section.has("table") {
+        section.take_node("table");
+        let message = "must not be set for kind cdc: every topic has a table of its own, which \
+                       [pipeline.tables.\"topic\"] names";
+        section.problem("table", message);
+    }
+    String::new()
 }
 
 fn read_kind(section: &mut Section<'_>) -> Option<Kind> {

@@ -41,8 +41,10 @@ fn pipeline(text: &str) -> Pipeline {
 }
 
 fn enrichment(pipeline: &Pipeline) -> &Enrichment {
-    let Kind::Enrichment(enrichment) = &pipeline.kind;
-    enrichment
+    match &pipeline.kind {
+        Kind::Enrichment(enrichment) => enrichment,
+        other => panic!("not an enrichment: {other:?}"),
+    }
 }
 
 #[test]
@@ -146,6 +148,106 @@ topics = [user-events]
 watermark_delay = 30s
 "
     );
+}
+
+/// A replica with nothing but what has no default, and the table that keeps `check` silent.
+const REPLICA: &str = r#"
+    [[pipeline]]
+    name = "shop"
+    kind = "cdc"
+    topics = ["shop.public.orders", "^crm\\..*"]
+    group_id = "shop-replica"
+    [pipeline.debezium]
+"#;
+
+fn cdc(text: &str) -> Cdc {
+    match pipeline(text).kind {
+        Kind::Cdc(cdc) => cdc,
+        other => panic!("not a replica: {other:?}"),
+    }
+}
+
+#[test]
+fn the_defaults_of_a_replica_are_those_of_debezium_and_lose_nothing() {
+    let replica = pipeline(REPLICA);
+    assert_eq!(replica.table, "");
+    assert_eq!(replica.kind.name(), "cdc");
+    let own: Vec<&str> = replica
+        .effective
+        .lines()
+        .filter(|line| {
+            let common = pipeline(MINIMAL).effective;
+            !common.lines().any(|other| other == *line)
+        })
+        .collect();
+    let expected = [
+        "create_tables = true",
+        "debezium.binary_mode = bytes",
+        "debezium.decimal_mode = precise",
+        "debezium.time_mode = adaptive",
+        "debezium.unavailable_value_placeholder = __debezium_unavailable_value",
+        "evolution = add_columns",
+        "group_id = shop-replica",
+        "kind = cdc",
+        "name = shop",
+        "toast_wait = 1m",
+        r"topics = [shop.public.orders, ^crm\\..*]",
+        "truncate = halt",
+        "version_epochs = []",
+    ];
+    assert_eq!(own, expected);
+    let undeclared = cdc(&REPLICA.replace("[pipeline.debezium]", ""));
+    assert_eq!(undeclared.modes, None);
+    assert_eq!(undeclared.placeholder, "__debezium_unavailable_value");
+}
+
+#[test]
+fn a_topic_goes_to_its_own_table_or_to_one_called_as_its_last_part() {
+    let text = format!(
+        "{REPLICA}[pipeline.tables.\"crm.contacts\"]\ntable = \"people\"\n\
+         key = [\"id\", \"at\"]\ncolumns = {{ note = \"Nullable(String)\", at = \"Date32\", id = \"UInt64\" }}\n\
+         source_types = {{ at = \"io.debezium.time.Date\", raw = \"bytes\" }}"
+    );
+    let cdc = cdc(&text);
+    for (topic, table) in [
+        ("crm.contacts", "people"),
+        ("shop.public.orders", "orders"),
+        ("crm.notes.", "notes"),
+        ("plain", "plain"),
+    ] {
+        assert_eq!(cdc.table_for(topic), table);
+    }
+    let mapping = &cdc.tables["crm.contacts"];
+    let names: Vec<&str> = mapping
+        .columns
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(names, ["id", "at", "note"], "the key comes first");
+    assert_eq!(mapping.columns[1].1, crate::table::ColumnType::Date32);
+    let named: Vec<_> = mapping
+        .source_types
+        .values()
+        .map(|t| t.name.as_deref())
+        .collect();
+    assert_eq!(named, [Some("io.debezium.time.Date"), None]);
+}
+
+#[test]
+fn the_epoch_of_a_record_is_the_last_that_began_before_it() {
+    let epochs = "version_epochs = [{ since = \"2026-11-21T02:00:00Z\", epoch = 1 }, \
+                  { since = 2026-11-22T02:00:00.250+02:00, epoch = 7 }]\n[pipeline.debezium]";
+    let cdc = cdc(&REPLICA.replace("[pipeline.debezium]", epochs));
+    for (timestamp_ms, epoch) in [
+        (-1, 0),
+        (1_795_226_399_999, 0),
+        (1_795_226_400_000, 1),
+        (1_795_305_600_249, 1),
+        (1_795_305_600_250, 7),
+        (i64::MAX, 7),
+    ] {
+        assert_eq!(cdc.epoch_at(timestamp_ms), epoch, "{timestamp_ms}");
+    }
 }
 
 #[test]
@@ -474,6 +576,8 @@ proptest! {
             let key = index.get(&keys).replace('*', "some_name");
             if let Some(inner) = key.strip_prefix("pipeline.") {
                 let _ = parse(&format!("{MINIMAL}{inner} = {value}"));
+                let replica = REPLICA.replace("[pipeline.debezium]", "");
+                let _ = parse(&format!("{replica}{inner} = {value}"));
             }
             let _ = parse(&format!("{key} = {value}"));
             let name = format!("STREAMWEIR__{}", key.replace('.', "__").to_uppercase());

@@ -133,7 +133,9 @@ impl Table {
     fn new(config: &str, ddl: &str) -> Table {
         let loaded = Config::parse(config, "config.toml", Path::new("/"), []);
         let mut loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
-        let Kind::Enrichment(config) = loaded.config.pipelines.remove(0).kind;
+        let Kind::Enrichment(config) = loaded.config.pipelines.remove(0).kind else {
+            panic!("an enrichment");
+        };
         let infos: Vec<ColumnInfo> = ddl.lines().filter_map(column).collect();
         let plan = RowPlan::new(&config, &infos, true).unwrap_or_else(|error| panic!("{error}"));
         let columns = infos.into_iter().map(|info| TableColumn {
@@ -143,7 +145,7 @@ impl Table {
         });
         Table {
             columns: columns.collect(),
-            config,
+            config: *config,
             plan: Arc::new(plan),
         }
     }

@@ -61,6 +61,10 @@ pub(crate) enum Ended {
 pub(crate) fn run(environment: Environment) -> Ended {
     let result = match &environment.pipeline.kind {
         Kind::Enrichment(config) => enrichment(&environment, config),
+        Kind::Cdc(_) => {
+            let advice = "pipelines of kind cdc cannot run yet";
+            Err(NotStarted::Halted(Halt::new("schema", advice)))
+        }
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,

@@ -125,6 +125,45 @@ impl FieldType {
         }
     }
 
+    /// A type by the name that schema blocks give it, Debezium's or Connect's own, in its usual form;
+    /// none for names that are not known, and for types that need more than a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<FieldType> {
+        if let Ok(form) = parse_form(name) {
+            return (form != Form::Array).then(|| FieldType::declared(form, None));
+        }
+        let (form, items) = match meaning(name) {
+            Meaning::Date | Meaning::Time(Unit::Milliseconds) | Meaning::Year => {
+                (Form::Int32, None)
+            }
+            Meaning::Time(_) | Meaning::Timestamp(_) => (Form::Int64, None),
+            Meaning::Duration if name.ends_with("Interval") => (Form::String, None),
+            Meaning::Duration => (Form::Int64, None),
+            Meaning::IsoDate
+            | Meaning::IsoTime
+            | Meaning::ZonedTime
+            | Meaning::ZonedTimestamp
+            | Meaning::Text => (Form::String, None),
+            Meaning::Bits => (Form::Bytes, None),
+            Meaning::Composite if name.ends_with(".DoubleVector") => {
+                (Form::Array, Some(Form::Double))
+            }
+            Meaning::Composite if name.ends_with(".FloatVector") => {
+                (Form::Array, Some(Form::Float))
+            }
+            Meaning::VariableScaleDecimal | Meaning::Point | Meaning::Composite => {
+                (Form::Struct, None)
+            }
+            // The scale is no part of the name.
+            Meaning::Decimal | Meaning::Plain | Meaning::Unknown => return None,
+        };
+        let items = items.map(|form| Box::new(FieldType::declared(form, None)));
+        Some(FieldType {
+            items,
+            ..FieldType::declared(form, Some(name))
+        })
+    }
+
     fn parse(raw: Raw<'_>, nesting: usize) -> Result<FieldType, Reject> {
         if nesting > NESTING_MAX {
             return Err(unknown("too many arrays in arrays".to_owned()));

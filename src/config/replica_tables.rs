@@ -1,0 +1,162 @@
+//! `[pipeline.tables."topic"]`: what a topic's replica is called and made of.
+
+use std::collections::BTreeMap;
+
+use super::cdc::REPLICA_COLUMNS;
+use super::clickhouse::{TABLE, is_identifier};
+use super::columns::COLUMN;
+use super::section::Section;
+use super::tree::Value;
+use super::value::{Kind, List, text_of};
+use crate::decode::debezium::FieldType;
+use crate::table::ColumnType;
+
+/// What differs from a table called as the topic's last part, whose key is that of the records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableMapping {
+    /// None: the topic's last part.
+    pub table: Option<String>,
+    /// The columns that tell rows apart, in the order of the table; empty: those of the records' keys.
+    pub key: Vec<String>,
+    /// Types of columns, in the order of the key and then of the name. Without a schema block the table
+    /// is created of them, with one they come before what it says.
+    pub columns: Vec<(String, ColumnType)>,
+    /// Types that the source's columns have where no schema block says so.
+    pub source_types: BTreeMap<String, FieldType>,
+}
+
+/// A type of the server's that the daemon writes.
+struct TypeOfColumn;
+
+impl Kind for TypeOfColumn {
+    type Out = ColumnType;
+
+    fn allowed(&self) -> String {
+        "a type that the daemon writes, such as \"Nullable(Decimal(10, 2))\" (docs/configuration.md \
+         lists them)"
+            .to_owned()
+    }
+
+    fn read(&self, value: &Value) -> Option<ColumnType> {
+        ColumnType::parse(text_of(value)?).ok()
+    }
+
+    fn canonical(&self, out: &ColumnType) -> String {
+        out.to_string()
+    }
+}
+
+/// A type of Debezium's or Connect's, by its name.
+struct TypeOfSource;
+
+impl Kind for TypeOfSource {
+    type Out = (String, FieldType);
+
+    fn allowed(&self) -> String {
+        "the name of a type as a schema block has it, such as \"io.debezium.time.MicroTimestamp\" or \
+         \"bytes\", but no decimal with a fixed scale and no array (the column's type says all of them)"
+            .to_owned()
+    }
+
+    fn read(&self, value: &Value) -> Option<(String, FieldType)> {
+        let name = text_of(value)?;
+        Some((name.to_owned(), FieldType::named(name)?))
+    }
+
+    fn canonical(&self, (name, _): &(String, FieldType)) -> String {
+        name.clone()
+    }
+}
+
+/// Reads `[pipeline.tables]`.
+pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, TableMapping> {
+    let mut tables = BTreeMap::new();
+    for topic in section.keys() {
+        if let Some(entry) = section.section_if_present(&topic) {
+            tables.insert(topic, TableMapping::read(entry));
+        }
+    }
+    section.finish();
+    tables
+}
+
+impl TableMapping {
+    fn read(mut section: Section<'_>) -> TableMapping {
+        let key = List {
+            of: COLUMN,
+            may_be_empty: true,
+        };
+        let mut mapping = TableMapping {
+            table: section.take("table", TABLE),
+            key: section.take_or("key", key, vec![]),
+            columns: vec![],
+            source_types: read_source_types(section.section("source_types")),
+        };
+        mapping.columns = read_columns(section.section("columns"));
+        mapping.check(&section);
+        let key = &mapping.key;
+        let place = |column: &str| key.iter().position(|name| name == column);
+        mapping
+            .columns
+            .sort_by_key(|(name, _)| place(name).unwrap_or(key.len()));
+        section.finish();
+        mapping
+    }
+
+    fn check(&self, section: &Section<'_>) {
+        for (index, column) in self.key.iter().enumerate() {
+            if self.key[..index].contains(column) {
+                section.problem("key", format!("must name each column once: {column}"));
+            }
+            if REPLICA_COLUMNS.contains(&column.as_str()) {
+                section.problem(
+                    "key",
+                    format!("must not have {column}: the daemon fills it"),
+                );
+            }
+            let declared = self.columns.iter().find(|(name, _)| name == column);
+            match declared {
+                Some((_, column_type)) if column_type.is_nullable() => {
+                    let message =
+                        format!("must not be Nullable: it is part of the key, found {column_type}");
+                    section.problem(&format!("columns.{column}"), message);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read_columns(mut section: Section<'_>) -> Vec<(String, ColumnType)> {
+    let mut columns = Vec::new();
+    for column in section.keys() {
+        let column_type = section.take(&column, TypeOfColumn);
+        check_name(&column, &section);
+        columns.extend(column_type.map(|column_type| (column, column_type)));
+    }
+    section.finish();
+    columns
+}
+
+fn read_source_types(mut section: Section<'_>) -> BTreeMap<String, FieldType> {
+    let mut types = BTreeMap::new();
+    for column in section.keys() {
+        let field_type = section.take(&column, TypeOfSource);
+        check_name(&column, &section);
+        types.extend(field_type.map(|(_, field_type)| (column, field_type)));
+    }
+    section.finish();
+    types
+}
+
+fn check_name(column: &str, section: &Section<'_>) {
+    if !is_identifier(column) {
+        section.problem(column, format!("must be {}", COLUMN.allowed));
+    }
+    if REPLICA_COLUMNS.contains(&column) {
+        section.problem(
+            column,
+            "must not be declared: the daemon makes and fills it",
+        );
+    }
+}
