@@ -7,6 +7,7 @@ mod pace;
 mod row_binary;
 mod sealed;
 
+pub(crate) use frame::compressed;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN, splice};
 pub(crate) use open::OpenBatch;
 pub(crate) use pace::{PartitionPace, Paces};

@@ -13,7 +13,7 @@ use super::start::{self, Facts, SeenBefore};
 use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::progress::{Metadata, OwnershipId, Range};
+use crate::progress::{Layout, Metadata, OwnershipId, Range};
 use crate::sink::{InsertError, Remedy, Target};
 use crate::source::{Offsets, TopicPartition, topic_id};
 
@@ -128,16 +128,17 @@ impl<O: Operator> Lane<O> {
         }
         let timeout = self.shared.kafka_timeout;
         let committed = self.consumer().committed(partitions, timeout)?;
-        let mut topic_ids = std::collections::HashMap::new();
+        let mut topics = std::collections::HashMap::new();
         let mut owned = vec![];
         for (partition, offsets) in partitions.iter().zip(committed) {
-            if !topic_ids.contains_key(&partition.topic) {
+            if !topics.contains_key(&partition.topic) {
                 let id = topic_id(self.consumer().client(), &partition.topic, timeout)
                     .map_err(NotYet::Later)?;
-                topic_ids.insert(partition.topic.clone(), id);
+                let layout = self.layout(&partition.topic)?;
+                topics.insert(partition.topic.clone(), (id, layout));
             }
-            let id = topic_ids[&partition.topic].clone();
-            owned.push(self.ownership(partition, &offsets, id)?);
+            let (id, layout): &(String, Option<Layout>) = &topics[&partition.topic];
+            owned.push(self.ownership(partition, &offsets, id.clone(), *layout)?);
         }
         Ok(owned)
     }
@@ -147,6 +148,7 @@ impl<O: Operator> Lane<O> {
         partition: &TopicPartition,
         offsets: &Offsets,
         topic_id: String,
+        layout: Option<Layout>,
     ) -> Result<Ownership<O::Partition>, NotYet> {
         let log = self
             .consumer()
@@ -163,6 +165,7 @@ impl<O: Operator> Lane<O> {
             log,
             highest_written: self.highest_written(partition, offsets, &table)?,
             seen_before: self.seen_before(partition, &topic_id),
+            layout,
             deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
         };
         let start = start::decide(&facts)?;
@@ -190,6 +193,7 @@ impl<O: Operator> Lane<O> {
             snapshot_interval: self.shared.state.interval,
             start,
             topic_id,
+            layout,
             table: table.clone(),
             was_committed: offsets.position.is_some(),
             names_ranges: self.names_ranges(),
@@ -209,6 +213,32 @@ impl<O: Operator> Lane<O> {
             settlements: self.settlements.0.clone(),
             partition: partition.clone(),
         }))
+    }
+
+    /// What the versions of a topic's rows rest on, if nothing has changed it since somebody of the group
+    /// last committed.
+    fn layout(&mut self, topic: &str) -> Result<Option<Layout>, NotYet> {
+        let Some(epoch) = self.operator.version_epoch() else {
+            return Ok(None);
+        };
+        let timeout = self.shared.kafka_timeout;
+        let partitions = self.consumer().partitions_of(topic, timeout)?;
+        let partitions = partitions.unwrap_or_default();
+        self.operator.note_partitions(topic, partitions.len());
+        let now = Layout {
+            partitions: partitions.len(),
+            epoch,
+        };
+        let committed = self.consumer().committed(&partitions, timeout)?;
+        for (partition, offsets) in partitions.iter().zip(committed) {
+            let metadata = offsets
+                .position
+                .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
+            if let Some(then) = metadata.and_then(|metadata| metadata.layout) {
+                start::check_layout(partition, &self.pipeline.group_id, then, now)?;
+            }
+        }
+        Ok(Some(now))
     }
 
     /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was
@@ -269,14 +299,19 @@ impl<O: Operator> Lane<O> {
     /// What the marker of an earlier run says: the topic's id and the group that committed.
     fn seen_before(&self, partition: &TopicPartition, topic_id: &str) -> SeenBefore {
         let marker = std::fs::read_to_string(self.marker(partition)).unwrap_or_default();
-        match marker.split_once(' ') {
-            Some((id, group)) if id == topic_id && group == self.pipeline.group_id => {
-                SeenBefore::ThisTopic
-            }
-            Some((id, _)) if id != topic_id && id != "-" && topic_id != "-" => {
-                SeenBefore::AnotherTopic
-            }
-            _ => SeenBefore::Never,
+        let Some((id, rest)) = marker.split_once(' ') else {
+            return SeenBefore::Never;
+        };
+        let (group, epoch) = match rest.rsplit_once(" @") {
+            Some((group, epoch)) => (group, epoch.parse().unwrap_or(0)),
+            None => (rest, 0),
+        };
+        if id == topic_id && group == self.pipeline.group_id {
+            SeenBefore::ThisTopic
+        } else if id != topic_id && id != "-" && topic_id != "-" {
+            SeenBefore::AnotherTopic { epoch }
+        } else {
+            SeenBefore::Never
         }
     }
 

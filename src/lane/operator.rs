@@ -88,6 +88,12 @@ pub(crate) trait Operator: Send + 'static {
     /// The table whose rows tell which record each came from; `None` where they do not.
     fn traceable(&self) -> Option<Arc<Target>>;
 
+    /// The highest of the epochs that versions are of; `None` where rows have none.
+    fn version_epoch(&self) -> Option<u16>;
+
+    /// How many partitions a topic has, told before one of them begins.
+    fn note_partitions(&mut self, topic: &str, count: usize);
+
     /// The state of a partition that was just given to us.
     fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;
 

@@ -14,7 +14,7 @@ use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
 use crate::observe::metrics::PartitionMetrics;
 use crate::progress::{
-    Claim, Epoch, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
+    Claim, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
 };
 use crate::sink::WriteJob;
 use crate::source::{PartitionCommit, TopicPartition};
@@ -80,6 +80,7 @@ pub(super) struct Ownership<S> {
     names_ranges: bool,
     topic_id: String,
     table: String,
+    layout: Option<Layout>,
     replay: VecDeque<i64>,
     look_below: i64,
     counter: u64,
@@ -97,6 +98,7 @@ pub(super) struct Beginning<S> {
     pub(super) start: Start,
     pub(super) topic_id: String,
     pub(super) table: String,
+    pub(super) layout: Option<Layout>,
     pub(super) was_committed: bool,
     pub(super) names_ranges: bool,
     pub(super) stop_at: Option<i64>,
@@ -151,6 +153,7 @@ impl<S> Ownership<S> {
             names_ranges: beginning.names_ranges,
             topic_id,
             table,
+            layout: beginning.layout,
             // Without names a predecessor's ranges are just records to be written.
             replay: if beginning.names_ranges {
                 start.cuts.into()
@@ -281,6 +284,7 @@ impl<S> Ownership<S> {
             counter,
             table: self.table.clone(),
             cuts,
+            layout: self.layout,
         };
         let commit = PartitionCommit {
             partition: self.partition.clone(),

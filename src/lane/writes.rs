@@ -151,11 +151,12 @@ impl<O: Operator> Lane<O> {
         let group_id = self.pipeline.group_id.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
+            let epoch = self.operator.version_epoch();
             let Some(own) = self.owned_by(entry.ownership) else {
                 continue;
             };
             if own.committed.is_none() {
-                write_marker(&marker, &entry.commit.metadata, &group_id);
+                write_marker(&marker, &entry.commit.metadata, &group_id, epoch);
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
             own.lease_until = lease_until;
@@ -343,9 +344,10 @@ impl<O: Operator> Lane<O> {
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.
-fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str) {
+fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str, epoch: Option<u16>) {
     let topic_id = metadata.split(' ').nth(1).unwrap_or("-");
-    if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}")) {
+    let epoch = epoch.map_or(String::new(), |epoch| format!(" @{epoch}"));
+    if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}{epoch}")) {
         tracing::warn!(path = %path.display(), %error, "service.state_dir: marker not written");
     }
 }

@@ -53,6 +53,22 @@ impl<'e> Starter<'e> {
         }
     }
 
+    /// The server answers, and takes us in.
+    pub(super) fn clickhouse(&self, client: &ClickHouseClient) -> Result<(), NotStarted> {
+        self.wait_for("clickhouse", || {
+            match self.environment.runtime.block_on(client.ping()) {
+                Ok(()) => Attempt::Done(()),
+                Err(error) => match error.remedy {
+                    Remedy::Halt(reason) => {
+                        let database = &self.environment.pipeline.clickhouse.database;
+                        Attempt::Never(Halt::refused(reason, database, &error))
+                    }
+                    _ => Attempt::Later(format!("{error} (clickhouse.url)")),
+                },
+            }
+        })
+    }
+
     /// The target table, if it can be written as asked.
     pub(super) fn table(
         &self,

@@ -281,6 +281,24 @@ impl ClickHouseClient {
         }))
     }
 
+    /// The SELECT of a view; `None` when there is no such view.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn view_query(
+        &self,
+        database: &str,
+        view: &str,
+    ) -> Result<Option<String>, InsertError> {
+        let sql = format!(
+            "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View'",
+            quote_text(database),
+            quote_text(view)
+        );
+        let mut rows = self.select_json(&sql).await?.into_iter();
+        Ok(rows.next().and_then(|mut row| row.remove("as_select")))
+    }
+
     /// Runs a statement that returns nothing.
     ///
     /// # Errors

@@ -224,6 +224,12 @@ impl Operator for EnrichmentOperator {
         self.table.has_provenance.then(|| self.table.target.clone())
     }
 
+    fn version_epoch(&self) -> Option<u16> {
+        None
+    }
+
+    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
+
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         let mut topic = vec![];
         append_length(partition.topic.len(), &mut topic);
