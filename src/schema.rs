@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use crate::config::{Config, Pipeline};
+use crate::config::{Cdc, Config, Kind, Pipeline, TopicSelector};
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, quote_name};
+use crate::table::replica::{NotCreatable, ReplicaTable};
 
 /// A DDL file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,16 @@ pub enum DdlError {
         /// Where the statement begins.
         statement: String,
     },
+    /// What the configuration says of a replica makes no table.
+    #[error("pipeline.{pipeline}.tables.{topic}: {error}")]
+    NotCreatable {
+        /// The pipeline that reads the topic.
+        pipeline: String,
+        /// Whose table it would be.
+        topic: String,
+        /// What is wrong with it.
+        error: NotCreatable,
+    },
 }
 
 /// The tables could not be made.
@@ -57,14 +68,17 @@ pub enum ApplyError {
     Other(String),
 }
 
-/// The statements of the file that `pipeline.clickhouse.ddl` names; none without one. Each creates
-/// something and does nothing when that exists.
+/// The statements of the file that `pipeline.clickhouse.ddl` names; without one, those of the replicas
+/// whose columns are declared. Each creates something and does nothing when that exists.
 ///
 /// # Errors
-/// A file that cannot be read or that does more than create.
+/// A file that cannot be read or that does more than create; a replica that cannot be made.
 pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
     let Some(path) = &pipeline.ddl else {
-        return Ok(vec![]);
+        return match &pipeline.kind {
+            Kind::Cdc(cdc) => replicas(pipeline, cdc),
+            Kind::Enrichment(_) => Ok(vec![]),
+        };
     };
     let place = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| DdlError::Unreadable {
@@ -83,6 +97,63 @@ pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
         .iter()
         .map(|statement| create(statement))
         .collect()
+}
+
+/// Table and view of every topic whose columns and key are declared.
+fn replicas(pipeline: &Pipeline, cdc: &Cdc) -> Result<Vec<String>, DdlError> {
+    let mut statements = vec![];
+    for (topic, mapping) in &cdc.tables {
+        if mapping.columns.is_empty() || mapping.key.is_empty() {
+            continue;
+        }
+        let (database, table) = (&pipeline.clickhouse.database, cdc.table_for(topic));
+        let replica = ReplicaTable::new(database, table, mapping.columns.clone(), &mapping.key);
+        let replica = replica.map_err(|error| DdlError::NotCreatable {
+            pipeline: pipeline.name.clone(),
+            topic: topic.clone(),
+            error,
+        })?;
+        statements.extend([replica.create(), replica.create_view()]);
+    }
+    Ok(statements)
+}
+
+/// What no statement of [`statements`] makes, a line each: the replicas that are made from the first
+/// record.
+#[must_use]
+pub fn made_later(pipeline: &Pipeline) -> Vec<String> {
+    let Kind::Cdc(cdc) = &pipeline.kind else {
+        return vec![];
+    };
+    if pipeline.ddl.is_some() {
+        return vec![];
+    }
+    let without_statements = |topic: &str| {
+        let declared = cdc.tables.get(topic);
+        declared.is_none_or(|mapping| mapping.columns.is_empty() || mapping.key.is_empty())
+    };
+    let mut lines = vec![];
+    for selector in &pipeline.topics {
+        match selector {
+            TopicSelector::Pattern(pattern) => {
+                lines.push(format!("topics {pattern}: {}", how_made(cdc)));
+            }
+            TopicSelector::Name(topic) if without_statements(topic) => {
+                let table = cdc.table_for(topic);
+                lines.push(format!("topic {topic}, table {table}: {}", how_made(cdc)));
+            }
+            TopicSelector::Name(_) => {}
+        }
+    }
+    lines
+}
+
+fn how_made(cdc: &Cdc) -> &'static str {
+    if cdc.create_tables {
+        "made from the first record (declare columns and key in [pipeline.tables.\"topic\"] to see it here)"
+    } else {
+        "not made, create_tables is false"
+    }
 }
 
 /// Creates the database, tables and views of every pipeline. `report` gets a line for each.

@@ -42,6 +42,9 @@ fn print(config: &Config) -> ExitCode {
                 for statement in statements {
                     println!("{statement};\n");
                 }
+                for line in schema::made_later(pipeline) {
+                    println!("-- {line}");
+                }
             }
             Err(error) => {
                 eprintln!("{error}");

@@ -2,11 +2,13 @@
 //!
 //! [`ColumnType`] reads the type names of `system.columns` and encodes values, [`Column`] is one column
 //! of the table, [`ColumnSource`] says where its value comes from and what stands in when it is missing.
+//! [`replica`] is the table of change records.
 
 mod column;
 mod column_type;
 mod encode;
 mod mapping;
+pub mod replica;
 mod type_parser;
 
 pub use column::{Column, DefaultKind, UnknownDefaultKind};

@@ -3,6 +3,7 @@
 use super::field::{FieldType, Form, Meaning, Unit};
 use super::modes::{DecimalMode, Modes, TimeMode};
 use super::texts::is_text;
+use crate::decode::json::Raw;
 use crate::table::ColumnType;
 
 /// One field's way into one column.
@@ -66,6 +67,37 @@ impl Reading {
             target: target.clone(),
             is_nullable,
             way,
+        }
+    }
+}
+
+/// What keeps every value of a field out of a column; none where values can be read into it.
+pub(crate) fn obstacle(field: &FieldType, column: &ColumnType) -> Option<String> {
+    let (target, _) = stripped(column);
+    typed_way(field, target).obstacle()
+}
+
+/// The text of a value that is there, as a text column has it; none where it has no such text.
+pub(crate) fn text_of(field: &FieldType, value: Raw<'_>) -> Option<String> {
+    if value.is_missing() {
+        return None;
+    }
+    let mut text = Vec::new();
+    let reading = Reading::typed(field, &ColumnType::String);
+    if reading.way.obstacle().is_some() {
+        return None;
+    }
+    reading.append_text(value, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+impl Way {
+    fn obstacle(&self) -> Option<String> {
+        match self {
+            Way::UnknownType(name) => Some(format!("the unknown type {name}")),
+            Way::Mismatch(name) => Some(name.to_string()),
+            Way::Array(element) | Way::ArrayText(element) => element.way.obstacle(),
+            _ => None,
         }
     }
 }

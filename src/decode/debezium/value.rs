@@ -106,7 +106,7 @@ impl Reading {
     }
 
     /// Appends the text of a value that is there, without a length.
-    fn append_text(&self, raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
+    pub(super) fn append_text(&self, raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
         match &self.way {
             Way::Untyped => append_untyped(raw, out),
             Way::Day => moment::append_day_text(raw, out),

@@ -1,0 +1,277 @@
+//! The statements that make a replica and change it.
+
+use std::fmt::Write as _;
+
+use super::types::column_type_for;
+use super::{DELETED_COLUMN, VERSION_COLUMN};
+use crate::decode::debezium::Field;
+use crate::table::ColumnType;
+
+/// A replica as it is to be: what [`ReplicaTable::create`] makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaTable {
+    database: String,
+    table: String,
+    /// Without the version and the mark of deleted rows.
+    columns: Vec<(String, ColumnType)>,
+    key: Vec<String>,
+}
+
+/// No such table can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("table {table} cannot be created: {why}")]
+pub struct NotCreatable {
+    /// `database.table`.
+    table: String,
+    why: String,
+}
+
+/// Columns of these types need a setting that servers before 25.10 do not have on by default.
+const TIME_SETTING: &str = "SETTINGS enable_time_time64_type = 1";
+
+/// The statement that makes a missing database.
+#[must_use]
+pub fn create_database(database: &str) -> String {
+    format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database))
+}
+
+impl ReplicaTable {
+    /// Of columns in their order.
+    ///
+    /// # Errors
+    /// A key that is empty, Nullable or not among the columns; a column that is there twice or called as
+    /// the daemon's own.
+    pub fn new(
+        database: &str,
+        table: &str,
+        columns: Vec<(String, ColumnType)>,
+        key: &[String],
+    ) -> Result<ReplicaTable, NotCreatable> {
+        let replica = ReplicaTable {
+            database: database.to_owned(),
+            table: table.to_owned(),
+            columns,
+            key: key.to_vec(),
+        };
+        match replica.obstacle() {
+            Some(why) => Err(not_creatable(database, table, why)),
+            None => Ok(replica),
+        }
+    }
+
+    /// Of the fields of a schema block, in the record's order. `declared` comes before what the block
+    /// says of a column, and columns that it has besides are added.
+    ///
+    /// # Errors
+    /// As [`ReplicaTable::new`]; `unknown_type` for a field.
+    pub fn of_fields(
+        database: &str,
+        table: &str,
+        fields: &[Field],
+        key: &[String],
+        declared: &[(String, ColumnType)],
+    ) -> Result<ReplicaTable, NotCreatable> {
+        let mut columns = Vec::new();
+        for field in fields {
+            let is_key = key.iter().any(|name| **name == *field.name);
+            let found = declared.iter().find(|(name, _)| **name == *field.name);
+            let column_type = match found {
+                Some((_, column_type)) => column_type.clone(),
+                None => column_type_for(&field.field_type, is_key).map_err(|reject| {
+                    not_creatable(database, table, reject.about(&field.name).to_string())
+                })?,
+            };
+            columns.push((field.name.to_string(), column_type));
+        }
+        let is_extra = |name: &str| !fields.iter().any(|field| *field.name == *name);
+        columns.extend(declared.iter().filter(|(name, _)| is_extra(name)).cloned());
+        ReplicaTable::new(database, table, columns, key)
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        if self.key.is_empty() {
+            return Some(
+                "its records have no key: name the columns that tell rows apart as key = [...]"
+                    .to_owned(),
+            );
+        }
+        for (index, (name, _)) in self.columns.iter().enumerate() {
+            if [VERSION_COLUMN, DELETED_COLUMN].contains(&name.as_str()) {
+                return Some(format!(
+                    "its source has a column {name}, which a replica needs for itself: have the \
+                     connector leave it out (column.exclude.list) or rename it"
+                ));
+            }
+            if self.columns[..index].iter().any(|(other, _)| other == name) {
+                return Some(format!("it would have two columns {name}"));
+            }
+        }
+        for key in &self.key {
+            match self.columns.iter().find(|(name, _)| name == key) {
+                None => return Some(format!("it has no column {key} for the key")),
+                Some((_, column_type)) if column_type.is_nullable() => {
+                    return Some(format!(
+                        "{key} is part of the key and must not be {column_type}"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Name and type of every column, without the version and the mark of deleted rows.
+    #[must_use]
+    pub fn columns(&self) -> &[(String, ColumnType)] {
+        &self.columns
+    }
+
+    /// The columns that tell rows apart.
+    #[must_use]
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// `CREATE TABLE`, unless it is there. Not partitioned: a row that an update moves to another
+    /// partition is never replaced.
+    #[must_use]
+    pub fn create(&self) -> String {
+        let mut sql = format!("CREATE TABLE IF NOT EXISTS {}\n(\n", self.name());
+        for (name, column_type) in &self.columns {
+            // Writing to a String cannot fail.
+            let _ = writeln!(sql, "    {} {column_type},", quoted(name));
+        }
+        let _ = write!(
+            sql,
+            "    {VERSION_COLUMN} UInt64,\n    {DELETED_COLUMN} UInt8\n)\n{}",
+            engine_clause(&self.key)
+        );
+        if self
+            .columns
+            .iter()
+            .any(|(_, column_type)| has_time_of_day(column_type))
+        {
+            let _ = write!(sql, "\n{TIME_SETTING}");
+        }
+        sql
+    }
+
+    /// `CREATE VIEW` of the rows that are there, unless it is there.
+    #[must_use]
+    pub fn create_view(&self) -> String {
+        format!(
+            "CREATE VIEW IF NOT EXISTS {} AS\n{}",
+            self.view_name(),
+            self.view_query()
+        )
+    }
+
+    /// `CREATE OR REPLACE VIEW`: a view keeps the columns, and their types, that its table had when it
+    /// was made, so it has to be made anew after every change of them.
+    #[must_use]
+    pub fn replace_view(&self) -> String {
+        format!(
+            "CREATE OR REPLACE VIEW {} AS\n{}",
+            self.view_name(),
+            self.view_query()
+        )
+    }
+
+    /// Whether `as_select` of `system.tables` is the view's own query: another one is an operator's and
+    /// stays as it is.
+    #[must_use]
+    pub fn is_own_view(&self, as_select: &str) -> bool {
+        let letters = |sql: &str| -> String {
+            sql.chars()
+                .filter(|c| !c.is_whitespace() && *c != '`')
+                .collect()
+        };
+        letters(as_select) == letters(&self.view_query())
+    }
+
+    /// The view's name without its database.
+    #[must_use]
+    pub fn view(&self) -> String {
+        format!("{}_current", self.table)
+    }
+
+    /// `ALTER TABLE … ADD COLUMN`, unless it is there. `default` is an expression for the rows of before.
+    #[must_use]
+    pub fn add_column(
+        &self,
+        name: &str,
+        column_type: &ColumnType,
+        default: Option<&str>,
+    ) -> String {
+        let default = default.map_or(String::new(), |default| format!(" DEFAULT {default}"));
+        let definition = format!("{} {column_type}{default}", quoted(name));
+        self.alter(
+            &format!("ADD COLUMN IF NOT EXISTS {definition}"),
+            column_type,
+        )
+    }
+
+    /// `ALTER TABLE … MODIFY COLUMN`.
+    #[must_use]
+    pub fn modify_column(&self, name: &str, column_type: &ColumnType) -> String {
+        self.alter(
+            &format!("MODIFY COLUMN {} {column_type}", quoted(name)),
+            column_type,
+        )
+    }
+
+    fn alter(&self, change: &str, column_type: &ColumnType) -> String {
+        let setting = if has_time_of_day(column_type) {
+            TIME_SETTING
+        } else {
+            ""
+        };
+        let sql = format!("ALTER TABLE {} {change} {setting}", self.name());
+        sql.trim_end().to_owned()
+    }
+
+    fn name(&self) -> String {
+        format!("{}.{}", quoted(&self.database), quoted(&self.table))
+    }
+
+    fn view_name(&self) -> String {
+        format!("{}.{}", quoted(&self.database), quoted(&self.view()))
+    }
+
+    fn view_query(&self) -> String {
+        format!(
+            "SELECT * EXCEPT ({VERSION_COLUMN}, {DELETED_COLUMN}) FROM {} FINAL WHERE {DELETED_COLUMN} = 0",
+            self.name()
+        )
+    }
+}
+
+/// What makes a table a replica.
+pub(super) fn engine_clause(key: &[String]) -> String {
+    let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();
+    format!(
+        "ENGINE = ReplacingMergeTree({VERSION_COLUMN}, {DELETED_COLUMN})\nORDER BY ({})",
+        key.join(", ")
+    )
+}
+
+fn not_creatable(database: &str, table: &str, why: String) -> NotCreatable {
+    NotCreatable {
+        table: format!("{database}.{table}"),
+        why,
+    }
+}
+
+fn has_time_of_day(column_type: &ColumnType) -> bool {
+    match column_type {
+        ColumnType::Time | ColumnType::Time64 { .. } => true,
+        ColumnType::Nullable(inner)
+        | ColumnType::LowCardinality(inner)
+        | ColumnType::Array(inner) => has_time_of_day(inner),
+        _ => false,
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}

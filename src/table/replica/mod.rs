@@ -1,0 +1,25 @@
+//! The table that a topic of change records is replicated into: its columns, its statements, and what
+//! may change about it. Pure.
+//!
+//! [`column_type_for`] gives a field of a schema block its column, [`ReplicaTable`] writes the
+//! statements that make table and view, [`fit`] says whether a column still takes what records
+//! declare, [`check_table`] whether a table that is there already can be a replica.
+
+mod check;
+mod ddl;
+mod default;
+mod fit;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use check::{ExistingColumn, ExistingTable, NotAReplica, Replica, check_table};
+pub use ddl::{NotCreatable, ReplicaTable, create_database};
+pub use default::default_expression;
+pub use fit::{Fit, fit};
+pub use types::{added_column_type, column_type_for, column_type_of_value};
+
+/// The order of the changes of a key: `UInt64`, the higher wins.
+pub const VERSION_COLUMN: &str = "_version";
+/// Whether the row is gone: `UInt8`, 1 if it is.
+pub const DELETED_COLUMN: &str = "_deleted";
