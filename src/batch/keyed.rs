@@ -166,18 +166,24 @@ impl KeyedRows {
         let mut columns = vec![];
         let mut is_anywhere = true;
         self.bytes.extend_from_slice(&row.bytes[..head_len]);
-        let closed = splice(&row.bytes[head_len..], &known, others, &mut self.bytes, |index, value| {
-            if !gaps.columns.contains(&index) {
-                return false;
-            }
-            let is_gap = unknown.contains(&index);
-            let is_nothing = !is_gap && is_default(value, &others[usize::from(index)]);
-            if is_gap || is_nothing && gaps.needed {
-                columns.push(index);
-                is_anywhere &= is_gap;
-            }
-            !is_gap
-        });
+        let closed = splice(
+            &row.bytes[head_len..],
+            &known,
+            others,
+            &mut self.bytes,
+            |index, value| {
+                if !gaps.columns.contains(&index) {
+                    return false;
+                }
+                let is_gap = unknown.contains(&index);
+                let is_nothing = !is_gap && is_default(value, &others[usize::from(index)]);
+                if is_gap || is_nothing && gaps.needed {
+                    columns.push(index);
+                    is_anywhere &= is_gap;
+                }
+                !is_gap
+            },
+        );
         debug_assert!(closed, "rows of one table have the same columns");
         // What the row before lacks, it lacks for the same reason.
         let source = match (&before, is_anywhere) {
@@ -339,7 +345,15 @@ mod tests {
         let version = u64::from_le_bytes(row[1..9].try_into().unwrap());
         let offset = i64::try_from(version).unwrap();
         let key_len = 1;
-        rows.push(offset, KeyedRow { bytes: row, key_len, gaps }, &types());
+        rows.push(
+            offset,
+            KeyedRow {
+                bytes: row,
+                key_len,
+                gaps,
+            },
+            &types(),
+        );
     }
 
     fn own(key: u8, columns: Vec<u16>) -> Gaps {
@@ -369,12 +383,19 @@ mod tests {
     fn the_last_row_of_a_key_counts() {
         let mut rows = KeyedRows::new();
         for (key, version) in [(1, 1), (2, 2), (1, 3), (3, 4), (2, 5)] {
-            push(&mut rows, &bytes(key, version, false, [Some("a"), None]), None);
+            push(
+                &mut rows,
+                &bytes(key, version, false, [Some("a"), None]),
+                None,
+            );
         }
         assert_eq!(rows.len(), 3);
         let (whole, gapped) = drain(&mut rows);
         let expected = [(1, 3), (3, 4), (2, 5)];
-        assert_eq!(whole, expected.map(|(k, v)| bytes(k, v, false, [Some("a"), None])));
+        assert_eq!(
+            whole,
+            expected.map(|(k, v)| bytes(k, v, false, [Some("a"), None]))
+        );
         assert!(gapped.is_empty() && rows.len() == 0);
     }
 
@@ -383,20 +404,35 @@ mod tests {
         let mut rows = KeyedRows::new();
         let big = "x".repeat(100);
         for version in 0..100_000 {
-            push(&mut rows, &bytes(version as u8 % 7, version, false, [Some(&big), None]), None);
+            push(
+                &mut rows,
+                &bytes(version as u8 % 7, version, false, [Some(&big), None]),
+                None,
+            );
         }
         assert_eq!(rows.len(), 7);
         assert!(rows.memory_bytes() < 8 << 20);
         let (whole, _) = drain(&mut rows);
-        let versions: Vec<_> = whole.iter().map(|row| u64::from_le_bytes(row[1..9].try_into().unwrap())).collect();
+        let versions: Vec<_> = whole
+            .iter()
+            .map(|row| u64::from_le_bytes(row[1..9].try_into().unwrap()))
+            .collect();
         assert_eq!(versions, (99_993..100_000).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_value_left_out_comes_from_the_row_before() {
         let mut rows = KeyedRows::new();
-        push(&mut rows, &bytes(1, 1, false, [Some("big"), Some("a")]), None);
-        push(&mut rows, &bytes(1, 2, false, [None, Some("b")]), Some(&own(1, vec![0])));
+        push(
+            &mut rows,
+            &bytes(1, 1, false, [Some("big"), Some("a")]),
+            None,
+        );
+        push(
+            &mut rows,
+            &bytes(1, 2, false, [None, Some("b")]),
+            Some(&own(1, vec![0])),
+        );
         let (whole, gapped) = drain(&mut rows);
         assert_eq!(whole, [bytes(1, 2, false, [Some("big"), Some("b")])]);
         assert!(gapped.is_empty());
@@ -405,8 +441,16 @@ mod tests {
     #[test]
     fn what_the_row_before_lacks_too_is_looked_for_where_it_would_look() {
         let mut rows = KeyedRows::new();
-        push(&mut rows, &bytes(1, 1, false, [None, Some("a")]), Some(&own(1, vec![0])));
-        push(&mut rows, &bytes(1, 2, false, [None, None]), Some(&own(1, vec![0, 1])));
+        push(
+            &mut rows,
+            &bytes(1, 1, false, [None, Some("a")]),
+            Some(&own(1, vec![0])),
+        );
+        push(
+            &mut rows,
+            &bytes(1, 2, false, [None, None]),
+            Some(&own(1, vec![0, 1])),
+        );
         let (whole, gapped) = drain(&mut rows);
         assert!(whole.is_empty());
         assert_eq!(gapped[0].bytes, bytes(1, 2, false, [None, Some("a")]));
@@ -417,21 +461,53 @@ mod tests {
     fn a_deleted_row_has_no_values_to_give() {
         let mut rows = KeyedRows::new();
         push(&mut rows, &bytes(1, 1, true, [None, None]), None);
-        push(&mut rows, &bytes(1, 2, false, [None, Some("b")]), Some(&own(1, vec![0])));
+        push(
+            &mut rows,
+            &bytes(1, 2, false, [None, Some("b")]),
+            Some(&own(1, vec![0])),
+        );
         let (_, gapped) = drain(&mut rows);
-        assert_eq!((&*gapped[0].gaps.columns, &gapped[0].gaps.source), (&[0][..], &GapSource::None));
+        assert_eq!(
+            (&*gapped[0].gaps.columns, &gapped[0].gaps.source),
+            (&[0][..], &GapSource::None)
+        );
     }
 
     #[test]
     fn a_row_under_its_new_key_takes_the_values_it_had_under_the_old() {
         let mut rows = KeyedRows::new();
-        push(&mut rows, &bytes(1, 1, false, [Some("big"), Some("a")]), None);
-        let leaves = Gaps { needed: false, moved: Some(moved(1, 2)), ..own(1, vec![0, 1]) };
+        push(
+            &mut rows,
+            &bytes(1, 1, false, [Some("big"), Some("a")]),
+            None,
+        );
+        let leaves = Gaps {
+            needed: false,
+            moved: Some(moved(1, 2)),
+            ..own(1, vec![0, 1])
+        };
         push(&mut rows, &bytes(1, 2, true, [None, None]), Some(&leaves));
-        let tombstone = Gaps { moved: Some(Moved { lsn: None, ..moved(1, 2) }), ..leaves };
-        push(&mut rows, &bytes(1, 3, true, [None, None]), Some(&tombstone));
-        let comes = Gaps { source: GapSource::Moved(moved(1, 2)), ..own(1, vec![0]) };
-        push(&mut rows, &bytes(2, 4, false, [None, Some("a")]), Some(&comes));
+        let tombstone = Gaps {
+            moved: Some(Moved {
+                lsn: None,
+                ..moved(1, 2)
+            }),
+            ..leaves
+        };
+        push(
+            &mut rows,
+            &bytes(1, 3, true, [None, None]),
+            Some(&tombstone),
+        );
+        let comes = Gaps {
+            source: GapSource::Moved(moved(1, 2)),
+            ..own(1, vec![0])
+        };
+        push(
+            &mut rows,
+            &bytes(2, 4, false, [None, Some("a")]),
+            Some(&comes),
+        );
         // The old key lives again before anybody asked.
         push(&mut rows, &bytes(1, 5, false, [Some("new"), None]), None);
         let (whole, gapped) = drain(&mut rows);
@@ -442,7 +518,11 @@ mod tests {
                 bytes(1, 5, false, [Some("new"), None])
             ]
         );
-        assert_eq!(gapped.len(), 1, "the tombstone has taken the place of the delete");
+        assert_eq!(
+            gapped.len(),
+            1,
+            "the tombstone has taken the place of the delete"
+        );
         assert_eq!(gapped[0].bytes, bytes(1, 3, true, [Some("big"), Some("a")]));
         assert_eq!(gapped[0].gaps.moved, Some(moved(1, 2)));
         assert!(gapped[0].gaps.columns.is_empty());

@@ -10,6 +10,6 @@ mod sealed;
 pub(crate) use frame::compressed;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN, splice};
 pub(crate) use open::OpenBatch;
-pub(crate) use pace::{PartitionPace, Paces};
+pub(crate) use pace::{Paces, PartitionPace};
 pub(crate) use row_binary::{Walker, is_default};
 pub(crate) use sealed::SealedBatch;

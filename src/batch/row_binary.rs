@@ -23,7 +23,11 @@ impl<'r> Walker<'r> {
             ColumnType::Nullable(inner) => {
                 let (&is_null, rest) = self.0.split_first()?;
                 self.0 = rest;
-                if is_null == 0 { self.skip(inner) } else { Some(()) }
+                if is_null == 0 {
+                    self.skip(inner)
+                } else {
+                    Some(())
+                }
             }
             ColumnType::LowCardinality(inner) => self.skip(inner),
             ColumnType::Array(inner) => {
@@ -137,9 +141,8 @@ mod tests {
 
     #[test]
     fn no_value_is_told_from_one() {
-        let default = |name: &str, value: &[u8]| {
-            is_default(value, &ColumnType::parse(name).unwrap())
-        };
+        let default =
+            |name: &str, value: &[u8]| is_default(value, &ColumnType::parse(name).unwrap());
         assert!(default("Nullable(String)", &[1]) && default("Nullable(String)", &[0, 0]));
         assert!(!default("Nullable(String)", &[0, 1, b'0']));
         assert!(default("String", &[0]) && !default("Array(Int8)", &[1, 0]));

@@ -202,7 +202,11 @@ mod tests {
         let mut open = OpenBatch::new();
         let nowhere = nowhere();
         for offset in offsets {
-            open.push(&nowhere, *offset, [format!("row {offset} ").as_bytes(), b"tail;"]);
+            open.push(
+                &nowhere,
+                *offset,
+                [format!("row {offset} ").as_bytes(), b"tail;"],
+            );
         }
         open.seal()
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, LazyLock};
 
 use super::tables::{EVERY_TYPE, SHIPPED, Table};
 
-
 use crate::lane::{Accepted, NotAccepted, Operator as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;

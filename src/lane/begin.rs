@@ -258,10 +258,10 @@ impl<O: Operator> Lane<O> {
         let Some(target) = self.operator.traceable().filter(|_| !is_blind) else {
             return Ok(None);
         };
-        let query =
-            self.shared
-                .client
-                .highest_offset(&target.sql, partition, ours.unwrap_or(0));
+        let query = self
+            .shared
+            .client
+            .highest_offset(&target.sql, partition, ours.unwrap_or(0));
         self.runtime
             .block_on(query)
             .map_err(|e| not_looked_up(&target, &e))

@@ -17,12 +17,20 @@ const RANGES_MAX: usize = 4;
 /// What a partition waits for.
 #[derive(Debug)]
 pub(super) enum Parked {
-    /// What was read before the record must be written first.
+    /// Since this turn, for this errand.
+    New(Errand),
+    /// What was read before the record may have to be written first.
     Settling(Errand),
     /// A task is at it.
-    UnderWay(Task),
+    UnderWay { _task: Task },
     /// The server is behind.
     Full,
+}
+
+impl Parked {
+    fn is_new(&self) -> bool {
+        matches!(self, Parked::New(_))
+    }
 }
 
 /// Ends with whoever waits for it.
@@ -49,7 +57,8 @@ impl<O: Operator> Lane<O> {
             partition = %self.owned[index].partition, offset = self.owned[index].seen_to,
             what = errand.what, "parked"
         );
-        self.stop_reading(index, Parked::Settling(errand));
+        // The consumer is away: this is said while its chunk is judged.
+        self.owned[index].parked = Some(Parked::New(errand));
     }
 
     fn stop_reading(&mut self, index: usize, why: Parked) {
@@ -65,6 +74,9 @@ impl<O: Operator> Lane<O> {
     /// and lets go on those that it has caught up with.
     pub(super) fn run_errands(&mut self) {
         for index in 0..self.owned.len() {
+            if let Some(Parked::New(errand)) = self.owned[index].parked.take_if(|p| p.is_new()) {
+                self.stop_reading(index, Parked::Settling(errand));
+            }
             let own = &mut self.owned[index];
             let open = own.ranges_open();
             match &own.parked {
@@ -99,7 +111,8 @@ impl<O: Operator> Lane<O> {
             let result = errand.task.await;
             let _ = messages.send(Message::Errand(Done { ownership, result }));
         });
-        self.owned[index].parked = Some(Parked::UnderWay(Task(task.abort_handle())));
+        let _task = Task(task.abort_handle());
+        self.owned[index].parked = Some(Parked::UnderWay { _task });
     }
 
     pub(super) fn errand_done(&mut self, done: Done) -> Result<(), Halt> {
@@ -134,7 +147,10 @@ impl<O: Operator> Lane<O> {
     /// Partitions about to go: whoever gets them next, even this client, reads them.
     pub(super) fn unpark_all(&self, partitions: &[TopicPartition]) {
         let stopped = |o: &&Ownership<O::Partition>| o.parked.is_some() || o.fetch_stopped;
-        let going = self.owned.iter().filter(|o| partitions.contains(&o.partition));
+        let going = self
+            .owned
+            .iter()
+            .filter(|o| partitions.contains(&o.partition));
         for own in going.filter(stopped) {
             if let Err(error) = self.consumer().fetch_again(&own.partition, own.seen_to) {
                 tracing::debug!(partition = %own.partition, %error, "not resumed");

@@ -38,7 +38,9 @@ pub(super) enum SeenBefore {
     /// Committed by this group, and the topic is the same.
     ThisTopic,
     /// A topic of that name was committed before, and it was another; versions were of this epoch then.
-    AnotherTopic { epoch: u16 },
+    AnotherTopic {
+        epoch: u16,
+    },
 }
 
 /// How an ownership begins.

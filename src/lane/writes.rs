@@ -197,9 +197,7 @@ impl<O: Operator> Lane<O> {
                     "another member has committed it meanwhile",
                     now,
                 );
-            } else if kept.metadata.is_empty()
-                && self.names_ranges()
-            {
+            } else if kept.metadata.is_empty() && self.names_ranges() {
                 let advice = format!(
                     "{place}: the broker does not keep commit metadata, which exactly_once needs: \
                      use Apache Kafka or a broker that keeps it, or delivery = \"at_least_once\""

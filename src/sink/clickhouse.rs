@@ -205,9 +205,16 @@ impl ClickHouseClient {
         columns: &[u16],
         bytes_max: usize,
     ) -> Result<Bytes, InsertError> {
-        let names: Vec<_> = target.key.iter().map(|(name, _)| quote_name(name)).collect();
+        let names: Vec<_> = target
+            .key
+            .iter()
+            .map(|(name, _)| quote_name(name))
+            .collect();
         let key = names.join(", ");
-        let form = target.key.iter().map(|(name, t)| format!("{} {t}", quote_name(name)));
+        let form = target
+            .key
+            .iter()
+            .map(|(name, t)| format!("{} {t}", quote_name(name)));
         let form = quote_text(&form.collect::<Vec<_>>().join(", "));
         let column = |index: &u16| quote_name(&target.other_names[usize::from(*index)]);
         let columns: String = columns.iter().map(|c| format!(", {}", column(c))).collect();

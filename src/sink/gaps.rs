@@ -199,7 +199,8 @@ impl<'s> GappedRows<'s> {
         }
         self.insert(target, whole).await?;
         for (offset, detail) in unknown {
-            self.set_aside(offset, Reason::UnavailableValue, detail).await?;
+            self.set_aside(offset, Reason::UnavailableValue, detail)
+                .await?;
         }
         Ok(())
     }
@@ -282,7 +283,8 @@ impl<'s> GappedRows<'s> {
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
-                        self.set_aside(offset, Reason::Rejected, error.message).await?;
+                        self.set_aside(offset, Reason::Rejected, error.message)
+                            .await?;
                     } else {
                         let half = rows.split_off(rows.len() / 2);
                         parts.extend([half, rows]);
@@ -313,7 +315,12 @@ impl<'s> GappedRows<'s> {
     }
 
     /// The record becomes a dead letter.
-    async fn set_aside(&mut self, offset: i64, reason: Reason, detail: String) -> Result<(), Outcome> {
+    async fn set_aside(
+        &mut self,
+        offset: i64,
+        reason: Reason,
+        detail: String,
+    ) -> Result<(), Outcome> {
         let config = self.sink.parts.config.clone();
         let partition = self.partition.clone();
         let fetched =
@@ -344,7 +351,9 @@ impl<'s> GappedRows<'s> {
 impl GappedRow {
     fn version(&self) -> u64 {
         let bytes = self.bytes.get(self.key_len..self.key_len + 8);
-        bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+        bytes
+            .and_then(|b| b.try_into().ok())
+            .map_or(0, u64::from_le_bytes)
     }
 }
 
@@ -366,7 +375,8 @@ impl Found<'_> {
     fn has_all(&self, target: &Target, gaps: &crate::batch::Gaps) -> bool {
         gaps.columns.iter().all(|&column| {
             let column_type = &target.others[usize::from(column)];
-            self.value(column).is_some_and(|value| !is_default(value, column_type))
+            self.value(column)
+                .is_some_and(|value| !is_default(value, column_type))
         })
     }
 }
@@ -467,13 +477,19 @@ fn fill_from_row(target: &Target, row: &GappedRow, values: &[u8]) -> Verdict {
     let mut bytes = row.bytes[..head].to_vec();
     let mut nothing = None;
     let others = &target.others;
-    let is_row = splice(&row.bytes[head..], values, others, &mut bytes, |index, value| {
-        let is_gap = row.gaps.columns.contains(&index);
-        if is_gap && is_default(value, &others[usize::from(index)]) {
-            nothing = Some(index);
-        }
-        is_gap
-    });
+    let is_row = splice(
+        &row.bytes[head..],
+        values,
+        others,
+        &mut bytes,
+        |index, value| {
+            let is_gap = row.gaps.columns.contains(&index);
+            if is_gap && is_default(value, &others[usize::from(index)]) {
+                nothing = Some(index);
+            }
+            is_gap
+        },
+    );
     match nothing {
         Some(index) => unknown(target, index),
         None if is_row => Verdict::Whole(bytes),

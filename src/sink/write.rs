@@ -12,8 +12,8 @@ use super::errors::{InsertError, Remedy};
 use super::gaps::{GappedRows, MovedRows};
 use super::{Backoff, DeadLetter, DeadLetterProducer};
 use crate::batch::SealedBatch;
-use crate::config::Pipeline;
 use crate::clock::{BootTime, wall_ms};
+use crate::config::Pipeline;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
@@ -333,7 +333,9 @@ impl Writer<'_> {
         let batch = self.missing.as_ref().unwrap_or(&job.batch);
         let settings = insert_settings(&job.delivery, round, batch);
         let attempt = self.backoff.attempts();
-        self.sink.insert(&self.target, batch, &settings, attempt).await
+        self.sink
+            .insert(&self.target, batch, &settings, attempt)
+            .await
     }
 
     /// Waits before the next attempt; `Err` is how the job ends where there is none.

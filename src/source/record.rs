@@ -130,7 +130,11 @@ impl<'c> Record<'c> {
                 && !sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size)
                     .is_error()
         };
-        if found { slice(value.cast(), size) } else { None }
+        if found {
+            slice(value.cast(), size)
+        } else {
+            None
+        }
     }
 
     /// The headers in order, names and values.

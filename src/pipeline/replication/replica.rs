@@ -84,19 +84,26 @@ impl Replica {
             }
         }
         key_columns.sort_by_key(|(name, _)| key.iter().position(|k| k == name));
-        if let Some(missing) = key.iter().find(|k| !key_columns.iter().any(|(n, _)| n == *k)) {
-            return Err(format!("column {missing} of the key is not one that can be written"));
+        if let Some(missing) = key
+            .iter()
+            .find(|k| !key_columns.iter().any(|(n, _)| n == *k))
+        {
+            return Err(format!(
+                "column {missing} of the key is not one that can be written"
+            ));
         }
-        let declared = config.tables.get(topic).map(|mapping| &mapping.source_types);
+        let declared = config
+            .tables
+            .get(topic)
+            .map(|mapping| &mapping.source_types);
         let columns = |all: &[(String, ColumnType)]| {
-            all.iter().fold(Columns::new(), |columns, (name, column_type)| {
-                match declared.and_then(|types| types.get(name)) {
-                    Some(field) => {
-                        columns.with_declared(name, column_type.clone(), field.clone())
-                    }
+            all.iter().fold(
+                Columns::new(),
+                |columns, (name, column_type)| match declared.and_then(|types| types.get(name)) {
+                    Some(field) => columns.with_declared(name, column_type.clone(), field.clone()),
                     None => columns.with(name, column_type.clone()),
-                }
-            })
+                },
+            )
         };
         let key = columns(&key_columns);
         let fields = columns(&[&key_columns[..], &others[..]].concat());
@@ -167,12 +174,15 @@ fn target(
     let ours = ["_version", "_deleted"];
     let names = || {
         let key = key.iter().map(|(name, _)| &**name);
-        key.chain(ours).chain(behind.iter().map(|(name, _)| &**name))
+        key.chain(ours)
+            .chain(behind.iter().map(|(name, _)| &**name))
     };
     let list: Vec<String> = names().map(quote_name).collect();
     let type_of = |name: &str| {
         let mut columns = info.columns.iter();
-        columns.find(|c| c.name == name).map_or("", |c| &*c.type_name)
+        columns
+            .find(|c| c.name == name)
+            .map_or("", |c| &*c.type_name)
     };
     // The server compares the types with those of the table: rows that were made for the table as it was
     // before somebody altered it are refused, not misread.
@@ -192,7 +202,10 @@ fn target(
         head: Bytes::from(compressed(&head)),
         columns: info.columns.clone(),
         other_names: behind.iter().map(|(name, _)| name.clone()).collect(),
-        others: behind.into_iter().map(|(_, column_type)| column_type).collect(),
+        others: behind
+            .into_iter()
+            .map(|(_, column_type)| column_type)
+            .collect(),
         key,
         replicated: info.is_replicated(),
     }

@@ -138,7 +138,9 @@ impl Replicas {
 
     /// Whether the table was looked for in vain.
     pub(super) fn is_missing(&self, topic: &str) -> bool {
-        self.topics().get(topic).is_some_and(|entry| entry.is_missing)
+        self.topics()
+            .get(topic)
+            .is_some_and(|entry| entry.is_missing)
     }
 
     /// Partitions of the topic.
@@ -231,7 +233,10 @@ impl Replicas {
     }
 
     /// Looks at the tables that are there: what is wrong with one is said before a record is read.
-    pub(crate) async fn open_all_existing(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+    pub(crate) async fn open_all_existing(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Halt> {
         let topics: BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();
         let opened = topics.into_iter().map(|topic| self.open_existing(topic));
         futures_util::stream::iter(opened)
@@ -253,9 +258,15 @@ impl Replicas {
             return self.take_over(topic, &info, first);
         }
         let config = &self.parts.config;
-        let columns = config.tables.get(topic).map_or(&[][..], |mapping| &mapping.columns);
+        let columns = config
+            .tables
+            .get(topic)
+            .map_or(&[][..], |mapping| &mapping.columns);
         if first.is_delete && (!config.create_tables || columns.is_empty()) {
-            self.topics().entry(topic.to_owned()).or_default().is_missing = true;
+            self.topics()
+                .entry(topic.to_owned())
+                .or_default()
+                .is_missing = true;
             return Ok(());
         }
         let label = self.label(topic);
@@ -268,10 +279,18 @@ impl Replicas {
         }
         let table = self.table_to_create(topic, first, columns)?;
         let database = &self.parts.pipeline.clickhouse.database;
-        for statement in [create_database(database), table.create(), table.create_view()] {
+        for statement in [
+            create_database(database),
+            table.create(),
+            table.create_view(),
+        ] {
             self.execute(&label, &statement).await?;
         }
-        tracing::info!(table = label, topic, "table created");
+        tracing::info!(
+            table = label,
+            topic,
+            "table made, unless another task was quicker"
+        );
         match self.table_info(topic).await? {
             Some(info) => self.take_over(topic, &info, first),
             None => Err(Halt::new(
@@ -292,14 +311,15 @@ impl Replicas {
         let name = self.parts.config.table_for(topic);
         let named = self.key_of(topic);
         let key = if named.is_empty() {
-            first.key_names.as_deref().ok_or_else(|| no_key(&label, topic))?
+            first
+                .key_names
+                .as_deref()
+                .ok_or_else(|| no_key(&label, topic))?
         } else {
             named
         };
         let table = match &first.schema {
-            Some(schema) => {
-                ReplicaTable::of_fields(database, name, schema.fields(), key, declared)
-            }
+            Some(schema) => ReplicaTable::of_fields(database, name, schema.fields(), key, declared),
             None if declared.is_empty() => {
                 let advice = format!(
                     "table {label} does not exist, and the records have no schema block that says of \
@@ -398,9 +418,13 @@ impl Replicas {
         for addition in &additions {
             let existing = info.columns.iter().find(|c| c.name == addition.name);
             let statement = match (&addition.change, existing) {
-                (Change::Add { column_type, default }, None) => {
-                    table.add_column(&addition.name, column_type, default.as_deref())
-                }
+                (
+                    Change::Add {
+                        column_type,
+                        default,
+                    },
+                    None,
+                ) => table.add_column(&addition.name, column_type, default.as_deref()),
                 (Change::Widen(to), Some(now)) if now.type_name != to.to_string() => {
                     table.modify_column(&addition.name, to)
                 }
@@ -418,7 +442,10 @@ impl Replicas {
             return Err(Halt::new("missing_table", format!("table {label} is gone")));
         };
         let first = FirstRecord {
-            fields: additions.into_iter().map(|addition| addition.name).collect(),
+            fields: additions
+                .into_iter()
+                .map(|addition| addition.name)
+                .collect(),
             ..FirstRecord::default()
         };
         self.take_over(topic, &info, &first)
@@ -535,17 +562,7 @@ fn no_key(label: &str, topic: &str) -> Halt {
 
 /// The columns a table is sorted by.
 fn sorting_columns(info: &TableInfo) -> Vec<String> {
-    let (mut names, mut name, mut in_quotes) = (vec![], String::new(), false);
-    for c in info.sorting_key.chars() {
-        match c {
-            '`' => in_quotes = !in_quotes,
-            ',' if !in_quotes => names.push(std::mem::take(&mut name).trim().to_owned()),
-            c => name.push(c),
-        }
-    }
-    names.push(name.trim().to_owned());
-    names.retain(|name| !name.is_empty());
-    names
+    crate::table::replica::sorting_columns(&info.sorting_key)
 }
 
 fn key_columns(info: &TableInfo) -> Vec<(String, ColumnType)> {

@@ -119,7 +119,9 @@ impl Topic {
         self.key_is_checked = false;
         let fields = newest.as_ref().map_or(Columns::new(), |r| r.fields.clone());
         self.rows = row_reader(fields, config);
-        self.keys = newest.as_ref().map(|r| KeyReader::new(r.key.clone(), config.modes));
+        self.keys = newest
+            .as_ref()
+            .map(|r| KeyReader::new(r.key.clone(), config.modes));
         self.notes = newest.as_ref().and_then(|r| Notes::new(r));
         self.replica = newest;
     }
@@ -158,7 +160,11 @@ impl Topic {
                 let first = FirstRecord {
                     schema: row.schema().cloned(),
                     key_names: key_names(record.key()),
-                    fields: row.after().members().map(|(name, _)| name.into_owned()).collect(),
+                    fields: row
+                        .after()
+                        .members()
+                        .map(|(name, _)| name.into_owned())
+                        .collect(),
                     is_delete: false,
                 };
                 return Err(NotAccepted::Later(replicas.clone().open(name, first)));
@@ -283,14 +289,20 @@ impl Making<'_, '_> {
         appended.map(|()| true)
     }
 
-    fn append_row(&mut self, row: &Row<'_, '_>, evolution: &Evolving<'_>) -> Result<(), NotAccepted> {
+    fn append_row(
+        &mut self,
+        row: &Row<'_, '_>,
+        evolution: &Evolving<'_>,
+    ) -> Result<(), NotAccepted> {
         let start = self.begin(false);
         let mut gaps = vec![];
         let key_len = self.replica.key_len();
         let fields = self.replica.fields.iter().enumerate().skip(key_len);
         for (column, (_, column_type)) in fields {
             let outcome = row.encode(column, &mut self.out.bytes).map_err(|reject| {
-                evolution.of_null(row, column, &reject).unwrap_or_else(|| refused(Stage::Encode, reject))
+                evolution
+                    .of_null(row, column, &reject)
+                    .unwrap_or_else(|| refused(Stage::Encode, reject))
             })?;
             match outcome {
                 Outcome::Written => {}
@@ -359,7 +371,8 @@ impl Making<'_, '_> {
         for (_, column_type) in self.replica.fields.iter().skip(key_len) {
             column_type.encode_null_or_zero(&mut self.out.bytes);
         }
-        self.append_notes().inspect_err(|_| self.out.bytes.truncate(start))?;
+        self.append_notes()
+            .inspect_err(|_| self.out.bytes.truncate(start))?;
         let columns = self.replica.fields.iter().len() - key_len;
         let gaps = moved.map(|moved| Gaps {
             columns: (0..number(columns)).collect(),
@@ -379,7 +392,9 @@ impl Making<'_, '_> {
     fn begin(&mut self, is_deleted: bool) -> usize {
         let start = self.out.bytes.len();
         self.out.bytes.extend_from_slice(self.key);
-        self.out.bytes.extend_from_slice(&self.version.to_le_bytes());
+        self.out
+            .bytes
+            .extend_from_slice(&self.version.to_le_bytes());
         self.out.bytes.push(u8::from(is_deleted));
         start
     }
@@ -425,7 +440,11 @@ impl Notes {
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
         let is_in_block = value.is_some_and(|value| value.starts_with(br#"{"schema":"#));
-        let scanner = if is_in_block { &mut self.in_block } else { &mut self.bare };
+        let scanner = if is_in_block {
+            &mut self.in_block
+        } else {
+            &mut self.bare
+        };
         let is_nothing = value.is_none_or(|value| value.trim_ascii() == b"null");
         if is_nothing {
             for note in &replica.notes {
@@ -537,7 +556,9 @@ impl Evolving<'_> {
                 Evolution::Ignore => {
                     if ignored.len() < NAMES_MAX {
                         tracing::warn!(
-                            topic = &**self.topic, field = &*name, table = self.replica.target.label,
+                            topic = &**self.topic,
+                            field = &*name,
+                            table = self.replica.target.label,
                             "the table has no column for this field, and pipeline.evolution = \
                              \"ignore\" drops it"
                         );
@@ -591,7 +612,8 @@ impl Evolving<'_> {
 
     /// NULL in a column that has no NULL.
     fn of_null(&self, row: &Row<'_, '_>, column: usize, reject: &Reject) -> Option<NotAccepted> {
-        let is_null = reject.reason == Reason::MissingField && row.field(column).kind() == Kind::Null;
+        let is_null =
+            reject.reason == Reason::MissingField && row.field(column).kind() == Kind::Null;
         let (name, column_type) = self.replica.fields.iter().nth(column)?;
         let may_widen = self.policy == Evolution::AddColumns && !self.replica.is_key(name);
         if !is_null || !may_widen {
@@ -620,8 +642,12 @@ fn written(
         Ok(Outcome::Written) => Ok(()),
         Ok(Outcome::Absent | Outcome::Unavailable) => {
             let name = &replica.target.key[column].0;
-            let detail = format!("{name}: part of the key, and neither the record's key nor its row has it");
-            Err(refused(Stage::Decode, Reject::new(Reason::MissingField, detail)))
+            let detail =
+                format!("{name}: part of the key, and neither the record's key nor its row has it");
+            Err(refused(
+                Stage::Decode,
+                Reject::new(Reason::MissingField, detail),
+            ))
         }
         Err(reject) => Err(refused(Stage::Decode, reject)),
     }
@@ -647,7 +673,9 @@ fn schema_changed(advice: String) -> NotAccepted {
 /// The type with NULL; an array has none.
 fn nullable(column_type: &ColumnType) -> Option<ColumnType> {
     match column_type {
-        ColumnType::LowCardinality(inner) => Some(ColumnType::LowCardinality(Box::new(nullable(inner)?))),
+        ColumnType::LowCardinality(inner) => {
+            Some(ColumnType::LowCardinality(Box::new(nullable(inner)?)))
+        }
         ColumnType::Array(_) | ColumnType::Nullable(_) => None,
         plain => Some(ColumnType::Nullable(Box::new(plain.clone()))),
     }
