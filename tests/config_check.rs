@@ -437,7 +437,7 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
     (
         "pipeline.tables.\"shop.public.orders\".source_types.note",
         "\"org.apache.kafka.connect.data.Decimal\"",
-        "no decimal with a fixed scale",
+        "Decimal(2)\" with its scale",
     ),
 ];
 

@@ -53,8 +53,8 @@ impl Kind for TypeOfSource {
     type Out = (String, FieldType);
 
     fn allowed(&self) -> String {
-        "the name of a type as a schema block has it, such as \"io.debezium.time.MicroTimestamp\" or \
-         \"bytes\", but no decimal with a fixed scale and no array (the column's type says all of them)"
+        "the name of a type as a schema block has it, such as \"io.debezium.time.MicroTimestamp\", \
+         \"org.apache.kafka.connect.data.Decimal(2)\" with its scale, or \"bytes\", but no array"
             .to_owned()
     }
 

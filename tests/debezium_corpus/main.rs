@@ -5,6 +5,7 @@ mod allocations;
 mod cells;
 mod corpus;
 mod replica;
+mod tables;
 
 use corpus::{Recording, Source};
 use replica::{Interleaving, Replica};

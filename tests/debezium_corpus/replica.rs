@@ -315,7 +315,7 @@ fn encode(row: &Row<'_, '_>, columns: usize) -> Result<(Cells, Vec<usize>), Fail
     Ok((cells, left_out))
 }
 
-fn key_columns(table: &str) -> &'static [&'static str] {
+pub(crate) fn key_columns(table: &str) -> &'static [&'static str] {
     match table {
         "orders" => &["order_id"],
         "order_items" => &["item_id"],

@@ -125,12 +125,20 @@ impl FieldType {
         }
     }
 
-    /// A type by the name that schema blocks give it, Debezium's or Connect's own, in its usual form;
-    /// none for names that are not known, and for types that need more than a name.
+    /// A type by the name that schema blocks give it, Debezium's or Connect's own, in its usual form; a
+    /// decimal with its scale in parentheses. None for names that are not known, and for arrays.
     #[must_use]
     pub fn named(name: &str) -> Option<FieldType> {
         if let Ok(form) = parse_form(name) {
             return (form != Form::Array).then(|| FieldType::declared(form, None));
+        }
+        if let Some((name, scale)) = name.strip_suffix(')').and_then(|name| name.split_once('(')) {
+            let scale = scale.parse().ok();
+            let is_decimal = meaning(name) == Meaning::Decimal && scale.is_some();
+            return is_decimal.then(|| FieldType {
+                scale,
+                ..FieldType::declared(Form::Bytes, Some(name))
+            });
         }
         let (form, items) = match meaning(name) {
             Meaning::Date | Meaning::Time(Unit::Milliseconds) | Meaning::Year => {
@@ -154,7 +162,6 @@ impl FieldType {
             Meaning::VariableScaleDecimal | Meaning::Point | Meaning::Composite => {
                 (Form::Struct, None)
             }
-            // The scale is no part of the name.
             Meaning::Decimal | Meaning::Plain | Meaning::Unknown => return None,
         };
         let items = items.map(|form| Box::new(FieldType::declared(form, None)));

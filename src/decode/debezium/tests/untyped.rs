@@ -153,6 +153,51 @@ fn a_declared_type_reads_as_if_there_were_a_schema_block() {
 }
 
 #[test]
+fn a_type_named_for_a_text_column_reads_as_if_there_were_a_schema_block() {
+    for (name, json, text) in [
+        (
+            "org.apache.kafka.connect.data.Decimal(4)",
+            r#""fQ==""#,
+            "0.0125",
+        ),
+        (
+            "org.apache.kafka.connect.data.Decimal(-2)",
+            r#""fQ==""#,
+            "12500",
+        ),
+        (
+            "io.debezium.time.MicroTimestamp",
+            "1",
+            "1970-01-01 00:00:00.000001",
+        ),
+        ("io.debezium.time.Timestamp", "1", "1970-01-01 00:00:00.001"),
+        ("io.debezium.time.MicroTime", "86400000000", "24:00:00"),
+        ("io.debezium.data.Bits", r#""pQ==""#, "165"),
+        ("io.debezium.data.DoubleVector", "[ 1.5, 2 ]", "[1.5,2]"),
+        ("bytes", r#""aGk=""#, "hi"),
+    ] {
+        let field_type = FieldType::named(name).expect(name);
+        let columns = Columns::new().with_declared("v", ColumnType::String, field_type);
+        let mut reader = RowReader::new(columns, Some(Modes::default()));
+        let value = format!(r#"{{"before":null,"after":{{"v":{json}}},"source":{{}},"op":"c"}}"#);
+        let found = as_text(only_value(&mut reader, &value));
+        assert_eq!(found.as_deref(), Ok(text), "{name}");
+    }
+    for name in [
+        "",
+        "array",
+        "int64(2)",
+        "io.debezium.time.Date(2)",
+        "io.debezium.time.Nonsense",
+        "org.apache.kafka.connect.data.Decimal",
+        "org.apache.kafka.connect.data.Decimal()",
+        "org.apache.kafka.connect.data.Decimal(2",
+    ] {
+        assert_eq!(FieldType::named(name), None, "{name}");
+    }
+}
+
+#[test]
 fn a_placeholder_is_no_value() {
     let custom = |binary| Modes {
         binary,
