@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Fetches what the sandbox runs and the machine lacks: Debian packages, the Kafka jars and
-# ClickHouse's engine. Idempotent, and quick when everything is there.
+# Fetches what the sandbox runs and the machine lacks: Debian packages, the jars of Kafka, Kafka
+# Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
 #
-# Kafka and ClickHouse go to SANDBOX_DIR (default: .sandbox at the project's root). Each is
-# unpacked beside its place and moved there when complete, so a cut download is done again.
+# Jars and engine go to SANDBOX_DIR (default: .sandbox at the project's root). Each is unpacked
+# beside its place and moved there when complete, so a cut download is done again.
 set -euo pipefail
 
 readonly CHDB_PACKAGE='@chdb/lib-linux-x64-gnu'
 readonly CHDB_VERSION='26.7.3-stable.1'
 readonly CHDB_BYTES_MIN=400000000
-readonly KAFKA_JARS_MIN=50
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sandbox_dir=${SANDBOX_DIR:-$here/../../.sandbox}
@@ -34,7 +33,8 @@ as_root() {
 missing_packages() {
     local pair
     for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
-        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind; do
+        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind \
+        /usr/lib/postgresql/15/bin/postgres=postgresql-15 mariadbd=mariadb-server; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
 }
@@ -73,19 +73,44 @@ put_in_place() {
     mv "$1" "$2"
 }
 
-install_kafka() {
-    local stamp place=$sandbox_dir/kafka
-    stamp="pom $(sha256sum <"$here/kafka/pom.xml" | cut -c1-16)"
+# fetch_jars NAME TO: the jars of NAME/pom.xml and what they depend on.
+fetch_jars() {
+    mvn -q -B -f "$here/$1/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$2"
+}
+
+# install_jars NAME JARS_MIN SIZE: they are the class path of what NAME is.
+install_jars() {
+    local name=$1 jars_min=$2 size=$3 stamp place=$sandbox_dir/$1
+    stamp="pom $(sha256sum <"$here/$name/pom.xml" | cut -c1-16)"
     ! stamp_is "$place" "$stamp" || return 0
-    say "fetching the Kafka jars (54 MB)"
-    local fresh=$sandbox_dir/kafka.new
+    say "fetching the jars of $name ($size)"
+    local fresh=$sandbox_dir/$name.new
     rm -rf "$fresh"
-    mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$fresh"
-    local jars
-    jars=$(find "$fresh" -name '*.jar' -size +0 | wc -l)
-    [ "$jars" -ge "$KAFKA_JARS_MIN" ] || die "only $jars Kafka jars arrived; run this again"
+    fetch_jars "$name" "$fresh"
+    require_jars "$name" "$fresh" "$jars_min"
     put_in_place "$fresh" "$place" "$stamp"
+}
+
+# install_plugin NAME JARS_MIN SIZE: a plugin path for the worker. It holds one directory with one
+# connector's jars, without those that the worker has already: two copies would not fit together.
+install_plugin() {
+    local name=$1 jars_min=$2 size=$3 stamp place=$sandbox_dir/$1
+    stamp="plugin pom $(sha256sum <"$here/$name/pom.xml" | cut -c1-16)"
+    ! stamp_is "$place" "$stamp" || return 0
+    say "fetching the jars of $name ($size)"
+    local fresh=$sandbox_dir/$name.new
+    rm -rf "$fresh"
+    fetch_jars "$name" "$fresh/connector"
+    rm -f "$fresh"/connector/{connect-api,kafka-clients,slf4j-api}-*.jar
+    require_jars "$name" "$fresh" "$jars_min"
+    put_in_place "$fresh" "$place" "$stamp"
+}
+
+require_jars() {
+    local jars
+    jars=$(find "$2" -name '*.jar' -size +0 | wc -l)
+    [ "$jars" -ge "$3" ] || die "only $jars jars of $1 arrived; run this again"
 }
 
 install_clickhouse() {
@@ -111,5 +136,8 @@ install_clickhouse() {
 }
 
 install_packages
-install_kafka
+install_jars kafka 50 '54 MB'
+install_jars connect 40 '30 MB'
+install_plugin debezium-postgres 15 '19 MB'
+install_plugin debezium-mariadb 15 '20 MB'
 install_clickhouse
