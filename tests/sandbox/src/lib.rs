@@ -7,11 +7,14 @@
 //! - Databases whose changes are captured, and the worker that does it: [`postgres`],
 //!   [`mariadb`], [`connect`] (Kafka Connect with Debezium).
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
+//! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
+//!   [`compare`].
 //! - Records in and out: [`topic`], [`oracle`] (recorded cases), [`generate`] (endless ones).
 //! - All of it together: [`demo`].
 
 pub mod clickhouse;
 pub mod clickhouse_front;
+pub mod compare;
 pub mod connect;
 pub mod demo;
 pub mod fault;
@@ -26,6 +29,7 @@ pub mod redis;
 pub mod topic;
 pub mod wait;
 pub mod workdir;
+pub mod workload;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
