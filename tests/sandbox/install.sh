@@ -34,9 +34,11 @@ missing_packages() {
     local pair
     for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
         python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind \
-        /usr/lib/postgresql/15/bin/postgres=postgresql-15 mariadbd=mariadb-server; do
+        mariadbd=mariadb-server; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
+    # Its commands stand outside the path. The package is the release of this Debian: 15 in 12.
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || printf 'postgresql\n'
 }
 
 install_packages() {

@@ -15,6 +15,8 @@ pub use value::{Binary, Kind};
 
 /// Differences that are kept; all are counted.
 const DIFFERENCES_MAX: usize = 1_000;
+/// Differences that are printed.
+const PRINTED_MAX: usize = 10;
 /// A value in a message is cut after so many characters.
 const SHOWN_MAX: usize = 80;
 
@@ -173,7 +175,7 @@ impl fmt::Display for Comparison {
                 self.columns_missing.join(", ")
             )?;
         }
-        for difference in self.differences.iter().take(20) {
+        for difference in self.differences.iter().take(PRINTED_MAX) {
             write!(f, "\n  {} {difference}", self.table)?;
         }
         Ok(())
@@ -206,92 +208,133 @@ pub fn rows(table: &str, source: &Source, replica: &Replica, binary: Binary) -> 
         !source.key.is_empty(),
         "table {table} has no key to compare by"
     );
-    // For each column of the source, where the replica has it.
-    let positions: Vec<Option<usize>> = source
-        .columns
-        .iter()
-        .map(|column| replica.columns.iter().position(|name| *name == column.name))
-        .collect();
-    let missing = |at: &usize| positions[*at].is_none();
-    if let Some(at) = source.key.iter().copied().find(missing) {
-        anyhow::bail!("the replica of {table} lacks {}", source.columns[at].name);
-    }
-
-    let canonical_source = |row: &Vec<Option<String>>| -> Vec<Option<String>> {
-        let columns = source.columns.iter().zip(row);
-        columns
-            .map(|(column, value)| value.as_deref().map(|text| column.kind.of_source(text)))
-            .collect()
-    };
-    let canonical_replica = |row: &Vec<Value>| -> Vec<Option<String>> {
-        let columns = source.columns.iter().zip(&positions);
-        columns
-            .map(|(column, at)| column.kind.of_replica(&row[(*at)?], binary))
-            .collect()
-    };
-    let key_of = |row: &[Option<String>]| -> Vec<String> {
-        let parts = source.key.iter();
-        parts
-            .map(|at| row[*at].clone().unwrap_or_default())
-            .collect()
-    };
-
+    let columns = Columns::new(table, source, replica)?;
     let mut wanted = BTreeMap::new();
-    for row in source.rows.iter().map(canonical_source) {
-        wanted.insert(key_of(&row), row);
+    for row in &source.rows {
+        let row = columns.of_source(row);
+        wanted.insert(columns.key(&row), row);
     }
-    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for row in replica.rows.iter().map(canonical_replica) {
-        found.entry(key_of(&row)).or_default().push(row);
+    let mut found: BTreeMap<Key, Vec<Row>> = BTreeMap::new();
+    for row in &replica.rows {
+        let row = columns.of_replica(row, binary);
+        found.entry(columns.key(&row)).or_default().push(row);
     }
-    let compared: Vec<usize> = (0..positions.len()).filter(|at| !missing(at)).collect();
-    let named = |key: &[String]| {
-        let parts = source.key.iter().zip(key);
-        let parts = parts.map(|(at, value)| format!("{}={value}", source.columns[*at].name));
-        parts.collect::<Vec<_>>().join(" ")
-    };
 
-    let (mut differences, mut values) = (Vec::new(), 0);
+    let mut differences = Vec::new();
     for (key, row) in &wanted {
-        let Some(rows) = found.get(key) else {
-            differences.push(Difference::Missing { key: named(key) });
-            continue;
-        };
-        if rows.len() > 1 {
-            differences.push(Difference::Repeated {
-                key: named(key),
-                rows: rows.len(),
-            });
-        }
-        for at in &compared {
-            values += 1;
-            if row[*at] != rows[0][*at] {
-                differences.push(Difference::Value {
-                    key: named(key),
-                    column: source.columns[*at].name.clone(),
-                    source: row[*at].clone(),
-                    replica: rows[0][*at].clone(),
-                });
-            }
-        }
+        columns.compare(key, row, found.get(key), &mut differences);
     }
     let extra = found.keys().filter(|key| !wanted.contains_key(*key));
-    differences.extend(extra.map(|key| Difference::Extra { key: named(key) }));
+    differences.extend(extra.map(|key| Difference::Extra {
+        key: columns.named(key),
+    }));
 
+    let both = wanted.keys().filter(|key| found.contains_key(*key)).count();
     let differences_total = differences.len();
     differences.truncate(DIFFERENCES_MAX);
     Ok(Comparison {
         table: table.to_owned(),
         source_rows: source.rows.len(),
         replica_rows: replica.rows.len(),
-        values,
-        columns_missing: (0..positions.len())
-            .filter(missing)
-            .map(|at| source.columns[at].name.clone())
-            .collect(),
+        values: both * columns.compared().count(),
+        columns_missing: columns.missing(),
         differences_total,
         differences,
     })
+}
+
+/// Values of a row in one spelling, in the source's order; `None` is NULL, or not in the replica.
+type Row = Vec<Option<String>>;
+type Key = Vec<String>;
+
+/// The source's columns, and for each where the replica has it.
+struct Columns<'s> {
+    source: &'s Source,
+    positions: Vec<Option<usize>>,
+}
+
+impl<'s> Columns<'s> {
+    fn new(table: &str, source: &'s Source, replica: &Replica) -> Result<Self> {
+        let place = |column: &Column| replica.columns.iter().position(|c| *c == column.name);
+        let positions: Vec<_> = source.columns.iter().map(place).collect();
+        for at in &source.key {
+            let name = &source.columns[*at].name;
+            ensure!(
+                positions[*at].is_some(),
+                "the replica of {table} lacks {name}"
+            );
+        }
+        Ok(Self { source, positions })
+    }
+
+    fn of_source(&self, row: &[Option<String>]) -> Row {
+        let values = self.source.columns.iter().zip(row);
+        values
+            .map(|(column, value)| Some(column.kind.of_source(value.as_deref()?)))
+            .collect()
+    }
+
+    fn of_replica(&self, row: &[Value], binary: Binary) -> Row {
+        let places = self.source.columns.iter().zip(&self.positions);
+        places
+            .map(|(column, at)| column.kind.of_replica(&row[(*at)?], binary))
+            .collect()
+    }
+
+    fn key(&self, row: &Row) -> Key {
+        let parts = self.source.key.iter();
+        parts
+            .map(|at| row[*at].clone().unwrap_or_default())
+            .collect()
+    }
+
+    /// `region=eu id=1`
+    fn named(&self, key: &Key) -> String {
+        let parts = self.source.key.iter().zip(key);
+        let parts = parts.map(|(at, value)| format!("{}={value}", self.source.columns[*at].name));
+        parts.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The positions of columns that both have.
+    fn compared(&self) -> impl Iterator<Item = usize> {
+        (0..self.positions.len()).filter(|at| self.positions[*at].is_some())
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let columns = self.source.columns.iter().zip(&self.positions);
+        columns
+            .filter(|(_, place)| place.is_none())
+            .map(|(column, _)| column.name.clone())
+            .collect()
+    }
+
+    fn compare(
+        &self,
+        key: &Key,
+        row: &Row,
+        found: Option<&Vec<Row>>,
+        differences: &mut Vec<Difference>,
+    ) {
+        let named = || self.named(key);
+        let Some(rows) = found else {
+            differences.push(Difference::Missing { key: named() });
+            return;
+        };
+        if rows.len() > 1 {
+            differences.push(Difference::Repeated {
+                key: named(),
+                rows: rows.len(),
+            });
+        }
+        for at in self.compared().filter(|at| row[*at] != rows[0][*at]) {
+            differences.push(Difference::Value {
+                key: named(),
+                column: self.source.columns[at].name.clone(),
+                source: row[at].clone(),
+                replica: rows[0][at].clone(),
+            });
+        }
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 /// What the replica's text column holds for bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Binary {
     /// The bytes themselves.
     Raw,
