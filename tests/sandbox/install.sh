@@ -75,44 +75,53 @@ put_in_place() {
     mv "$1" "$2"
 }
 
-# fetch_jars NAME TO: the jars of NAME/pom.xml and what they depend on.
-fetch_jars() {
-    mvn -q -B -f "$here/$1/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$2"
-}
+# What is made of jars: "name:least number of jars". NAME/pom.xml says which; they go to a directory
+# of that name. Those of Debezium are plugin paths, each with one connector's directory in it.
+readonly JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15'
 
-# install_jars NAME JARS_MIN SIZE: they are the class path of what NAME is.
+jars_stamp() { printf 'pom %s\n' "$(sha256sum <"$here/$1/pom.xml" | cut -c1-16)"; }
+
+# One Maven for all that is missing: it fetches what they have in common once, and at the same time.
 install_jars() {
-    local name=$1 jars_min=$2 size=$3 stamp place=$sandbox_dir/$1
-    stamp="pom $(sha256sum <"$here/$name/pom.xml" | cut -c1-16)"
-    ! stamp_is "$place" "$stamp" || return 0
-    say "fetching the jars of $name ($size)"
-    local fresh=$sandbox_dir/$name.new
+    local part missing=() fresh=$sandbox_dir/jars.new
+    for part in $JARS; do
+        stamp_is "$sandbox_dir/${part%:*}" "$(jars_stamp "${part%:*}")" || missing+=("$part")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    say "fetching the jars of ${missing[*]%:*} (up to 120 MB)"
     rm -rf "$fresh"
-    fetch_jars "$name" "$fresh"
-    require_jars "$name" "$fresh" "$jars_min"
-    put_in_place "$fresh" "$place" "$stamp"
+    mkdir -p "$fresh"
+    {
+        printf '<project><modelVersion>4.0.0</modelVersion><groupId>io.github.streamweir</groupId>'
+        printf '<artifactId>sandbox</artifactId><version>1</version><packaging>pom</packaging><modules>'
+        printf '<module>%s</module>' "${missing[@]%:*}"
+        printf '</modules></project>'
+    } >"$fresh/pom.xml"
+    for part in "${missing[@]%:*}"; do
+        mkdir "$fresh/$part"
+        cp "$here/$part/pom.xml" "$fresh/$part/"
+    done
+    mvn -q -B -T4 -f "$fresh/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory=jars
+    for part in "${missing[@]}"; do
+        put_jars_in_place "${part%:*}" "${part#*:}" "$fresh/${part%:*}/jars"
+    done
+    rm -rf "$fresh"
 }
 
-# install_plugin NAME JARS_MIN SIZE: a plugin path for the worker. It holds one directory with one
-# connector's jars, without those that the worker has already: two copies would not fit together.
-install_plugin() {
-    local name=$1 jars_min=$2 size=$3 stamp place=$sandbox_dir/$1
-    stamp="plugin pom $(sha256sum <"$here/$name/pom.xml" | cut -c1-16)"
-    ! stamp_is "$place" "$stamp" || return 0
-    say "fetching the jars of $name ($size)"
-    local fresh=$sandbox_dir/$name.new
-    rm -rf "$fresh"
-    fetch_jars "$name" "$fresh/connector"
-    rm -f "$fresh"/connector/{connect-api,kafka-clients,slf4j-api}-*.jar
-    require_jars "$name" "$fresh" "$jars_min"
-    put_in_place "$fresh" "$place" "$stamp"
-}
-
-require_jars() {
-    local jars
-    jars=$(find "$2" -name '*.jar' -size +0 | wc -l)
-    [ "$jars" -ge "$3" ] || die "only $jars jars of $1 arrived; run this again"
+# put_jars_in_place NAME JARS_MIN FROM
+put_jars_in_place() {
+    local name=$1 jars_min=$2 from=$3 jars
+    if [[ $name = debezium-* ]]; then
+        # The worker has these already: two copies would not fit together.
+        rm -f "$from"/{connect-api,kafka-clients,slf4j-api}-*.jar
+        mkdir "$from.path"
+        mv "$from" "$from.path/connector"
+        from=$from.path
+    fi
+    jars=$(find "$from" -name '*.jar' -size +0 | wc -l)
+    [ "$jars" -ge "$jars_min" ] || die "only $jars jars of $name arrived; run this again"
+    put_in_place "$from" "$sandbox_dir/$name" "$(jars_stamp "$name")"
 }
 
 install_clickhouse() {
@@ -138,8 +147,5 @@ install_clickhouse() {
 }
 
 install_packages
-install_jars kafka 50 '54 MB'
-install_jars connect 40 '30 MB'
-install_plugin debezium-postgres 15 '19 MB'
-install_plugin debezium-mariadb 15 '20 MB'
+install_jars
 install_clickhouse

@@ -28,8 +28,8 @@ fn postgres(sql: &str) -> Postgres {
 }
 
 fn worker(plugin: Plugin, connectors: Vec<Connector>) -> Connect {
-    let asked = Instant::now();
-    let connect = Connect::start(bootstrap(), &ConnectOptions::new(plugin), connectors).unwrap();
+    let (bootstrap, asked) = (bootstrap(), Instant::now());
+    let connect = Connect::start(bootstrap, &ConnectOptions::new(plugin), connectors).unwrap();
     println!("the worker's tasks ran after {:?}", asked.elapsed());
     connect
 }
