@@ -80,6 +80,11 @@ impl Process {
         self.signal(libc::SIGINT);
     }
 
+    /// SIGQUIT, which some servers take as the order to end at once, children included.
+    pub fn quit(&self) {
+        self.signal(libc::SIGQUIT);
+    }
+
     /// SIGSTOP: the process stands still until [`Process::resume`].
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
