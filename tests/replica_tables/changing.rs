@@ -237,6 +237,16 @@ const DEFAULTS: &[(&str, &str)] = &[
         r#""type":"int64","name":"io.debezium.time.MicroTimestamp","default":0"#,
         "NULL",
     ),
+    (
+        r#""type":"int32","name":"io.debezium.time.Date","default":0"#,
+        "NULL",
+    ),
+    (
+        r#""type":"string","name":"io.debezium.data.Uuid","default":"00000000-0000-0000-0000-000000000000""#,
+        "NULL",
+    ),
+    (r#""type":"int32","default":0"#, "0"),
+    (r#""type":"string","optional":true,"default":"x""#, "x"),
     (r#""type":"int32""#, "NULL"),
 ];
 
