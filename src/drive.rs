@@ -8,8 +8,8 @@ use crate::config::{Config, Kind, Pipeline};
 use crate::lane::Operator;
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
-use crate::pipeline::{EnrichmentOperator, RowPlan, Settings};
-use crate::sink::ColumnInfo;
+use crate::pipeline::{EnrichmentOperator, RowPlan, Settings, Table};
+use crate::sink::{ColumnInfo, Target};
 use crate::source::{MadeRecord, TopicPartition};
 
 const CACHE_BYTES_MAX: usize = 64 << 20;
@@ -73,9 +73,13 @@ impl RecordPath {
         };
         let columns: Vec<ColumnInfo> = columns.iter().map(info).collect();
         let plan = RowPlan::new(enrichment, &columns, true).expect("the table fits the pipeline");
+        let table = Table {
+            target: Arc::new(Target::nowhere()),
+            has_provenance: true,
+        };
         let settings = Settings::new(enrichment, CACHE_BYTES_MAX, SEED);
         let metrics = PipelineMetrics::new(&pipeline.name);
-        let mut operator = EnrichmentOperator::new(Arc::new(plan), settings, None, metrics);
+        let mut operator = EnrichmentOperator::new(Arc::new(plan), table, settings, None, metrics);
         let mut begin = |partition| {
             let topic = "user-events".into();
             Partition {
@@ -141,7 +145,7 @@ impl RecordPath {
             let Partition {
                 batch, next_offset, ..
             } = &mut self.partitions[partition];
-            batch.push(*next_offset, self.operator.row(index));
+            self.operator.push(index, *next_offset, batch);
             *next_offset += 1;
             if batch.row_count() >= limits.rows_max || batch.raw_bytes() >= limits.bytes_max {
                 self.sealed.add(&batch.seal());

@@ -37,6 +37,13 @@ pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) {
     });
 }
 
+/// `raw` as one frame.
+pub(crate) fn compressed(raw: &[u8]) -> Vec<u8> {
+    let mut out = vec![];
+    compress(raw, &mut out);
+    out
+}
+
 fn append(block: &[u8], raw_bytes: usize, out: &mut Vec<u8>) {
     let bytes = |n: usize| u32::try_from(n).expect("a frame stays far below 4 GiB");
     let start = out.len();

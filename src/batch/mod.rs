@@ -1,10 +1,15 @@
 //! Rows of one table on their way to one insert.
 
 mod frame;
+mod keyed;
 mod open;
 mod pace;
+mod row_binary;
 mod sealed;
 
+pub(crate) use frame::compressed;
+pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN, splice};
 pub(crate) use open::OpenBatch;
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Paces, PartitionPace};
+pub(crate) use row_binary::{Walker, is_default};
 pub(crate) use sealed::SealedBatch;

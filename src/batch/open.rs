@@ -1,17 +1,23 @@
 //! The batch that is being filled.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::frame;
+use super::keyed::{KeyedRow, KeyedRows};
 use super::sealed::{Arrival, RowIndex, SealedBatch};
-use crate::sink::DeadLetter;
+use crate::sink::{DeadLetter, Target};
 
 /// Raw bytes that go into one compressed frame. Larger frames compress 2 % better at most.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// Rows of one partition for one table since the last cut, compressed as they accrue.
+/// Rows of one partition for one table since the last cut, compressed as they accrue; where versions
+/// decide, the last one of each key, compressed in the end.
 #[derive(Debug)]
 pub(crate) struct OpenBatch {
+    /// Where the rows go; `None` before the first.
+    target: Option<Arc<Target>>,
+    keyed: Option<KeyedRows>,
     frames: Vec<u8>,
     tail: Vec<u8>,
     framed_raw_bytes: usize,
@@ -25,6 +31,8 @@ pub(crate) struct OpenBatch {
 impl OpenBatch {
     pub(crate) fn new() -> Self {
         OpenBatch {
+            target: None,
+            keyed: None,
             frames: vec![],
             tail: vec![],
             framed_raw_bytes: 0,
@@ -36,17 +44,43 @@ impl OpenBatch {
         }
     }
 
+    /// Whether rows for this table may join those that are there.
+    pub(crate) fn takes(&self, target: &Arc<Target>) -> bool {
+        let is_same = |own: &Arc<Target>| Arc::ptr_eq(own, target);
+        self.target.as_ref().is_none_or(is_same) || self.row_count() == 0
+    }
+
     /// Appends one encoded row, given in parts, of the record at `offset`.
-    pub(crate) fn push<const PARTS: usize>(&mut self, offset: i64, parts: [&[u8]; PARTS]) {
+    pub(crate) fn push<const PARTS: usize>(
+        &mut self,
+        target: &Arc<Target>,
+        offset: i64,
+        parts: [&[u8]; PARTS],
+    ) {
+        self.goes_to(target);
         for part in parts {
             self.tail.extend_from_slice(part);
         }
         self.rows.push(RowIndex {
             offset,
-            raw_end: self.raw_bytes(),
+            raw_end: self.framed_raw_bytes + self.tail.len(),
         });
         if self.tail.len() >= FRAME_BYTES {
             self.close_frame();
+        }
+    }
+
+    /// Puts a row in the place of its key's last one. Batches of such rows take no others.
+    pub(crate) fn push_keyed(&mut self, target: &Arc<Target>, offset: i64, row: KeyedRow<'_>) {
+        self.goes_to(target);
+        let rows = self.keyed.get_or_insert_with(KeyedRows::new);
+        rows.push(offset, row, &target.others);
+    }
+
+    fn goes_to(&mut self, target: &Arc<Target>) {
+        match &self.target {
+            Some(own) if Arc::ptr_eq(own, target) => {}
+            _ => self.target = Some(target.clone()),
         }
     }
 
@@ -75,16 +109,17 @@ impl OpenBatch {
 
     /// RowBinary bytes so far, uncompressed.
     pub(crate) fn raw_bytes(&self) -> usize {
-        self.framed_raw_bytes + self.tail.len()
+        let keyed = self.keyed.as_ref().map_or(0, KeyedRows::live_bytes);
+        self.framed_raw_bytes + self.tail.len() + keyed
     }
 
     pub(crate) fn row_count(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.keyed.as_ref().map_or(0, KeyedRows::len)
     }
 
     /// Nothing to write and nothing to dead-letter.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.dead_letters.is_empty()
+        self.row_count() == 0 && self.dead_letters.is_empty()
     }
 
     /// Bytes of dead letters held back until the cut.
@@ -98,17 +133,33 @@ impl OpenBatch {
             + self.tail.capacity()
             + self.rows.capacity() * size_of::<RowIndex>()
             + self.dead_letter_bytes
+            + self.keyed.as_ref().map_or(0, KeyedRows::memory_bytes)
     }
 
     /// Closes the batch and leaves an empty one that keeps the tail's buffer.
     pub(crate) fn seal(&mut self) -> SealedBatch {
+        let gapped = match (self.keyed.take(), self.target.clone()) {
+            (Some(mut keyed), Some(target)) => {
+                keyed.drain(|offset, row| self.push(&target, offset, [row]))
+            }
+            _ => vec![],
+        };
+        let is_keyed = !gapped.is_empty() || self.target.as_ref().is_some_and(|t| t.is_replica());
         self.close_frame();
+        if is_keyed {
+            // There may be a thousand such tables, each with a burst now and then.
+            self.tail = vec![];
+        }
         let rows = std::mem::take(&mut self.rows);
         // The next batch is likely as long as this one: one allocation instead of a dozen.
-        self.rows.reserve(rows.len() / 2);
+        if !is_keyed {
+            self.rows.reserve(rows.len() / 2);
+        }
         self.opened_at = None;
         self.dead_letter_bytes = 0;
         SealedBatch {
+            target: self.target.clone(),
+            gapped,
             raw_bytes: std::mem::take(&mut self.framed_raw_bytes),
             frames_capacity: self.frames.capacity(),
             frames: std::mem::take(&mut self.frames).into(),

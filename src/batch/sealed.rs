@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::keyed::GappedRow;
 use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
-use crate::sink::DeadLetter;
+use crate::sink::{DeadLetter, Target};
 
 /// Where one row ends in the raw bytes, and the record it came from.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,10 @@ pub(crate) struct Arrival {
 /// unknown outcome is repeated with what is missing, and a refused one in two halves.
 #[derive(Debug)]
 pub(crate) struct SealedBatch {
+    /// Where its rows go; `None` without rows.
+    pub(super) target: Option<Arc<Target>>,
+    /// Rows that must get their missing values before they are written.
+    pub(super) gapped: Vec<GappedRow>,
     pub(super) frames: Bytes,
     /// What the frames' buffer takes, spare room included.
     pub(super) frames_capacity: usize,
@@ -38,6 +43,32 @@ pub(crate) struct SealedBatch {
 }
 
 impl SealedBatch {
+    /// Where its rows go.
+    pub(crate) fn target(&self) -> Option<&Arc<Target>> {
+        self.target.as_ref()
+    }
+
+    /// The table's name, for people.
+    pub(crate) fn table(&self) -> &str {
+        self.target.as_ref().map_or("", |target| &target.label)
+    }
+
+    /// Whether rows must get their missing values first.
+    pub(crate) fn has_gaps(&self) -> bool {
+        !self.gapped.is_empty()
+    }
+
+    /// The rows that must get their missing values first; the batch forgets them.
+    pub(crate) fn take_gapped(&mut self) -> Vec<GappedRow> {
+        std::mem::take(&mut self.gapped)
+    }
+
+    /// Takes rows back that could not be written yet.
+    pub(crate) fn put_gapped(&mut self, rows: Vec<GappedRow>) {
+        self.gapped.extend(rows);
+    }
+
+    /// Rows that are ready to be written.
     pub(crate) fn row_count(&self) -> usize {
         self.rows.len()
     }
@@ -73,6 +104,8 @@ impl SealedBatch {
     /// A batch without rows that carries one dead letter: what is left of a refused row.
     pub(crate) fn of_dead_letter(letter: DeadLetter) -> Self {
         SealedBatch {
+            target: None,
+            gapped: vec![],
             frames: Bytes::new(),
             frames_capacity: 0,
             raw_bytes: 0,
@@ -100,13 +133,17 @@ impl SealedBatch {
 
     fn memory_bytes(&self) -> usize {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
-        self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters
+        let gapped: usize = self.gapped.iter().map(|row| row.bytes.capacity()).sum();
+        self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters + gapped
     }
 
     /// A batch of the rows whose offsets `keep` accepts, without the dead letters. Takes one frame
     /// apart at a time: a row lies in one frame, and all raw bytes together may be a gigabyte.
     pub(crate) fn filtered(&self, keep: impl Fn(i64) -> bool) -> SealedBatch {
         let mut kept = OpenBatch::new();
+        let Some(target) = &self.target else {
+            return kept.seal();
+        };
         let mut frames = frame::Frames(&self.frames);
         let (mut raw, mut frame_start, mut row_start) = (vec![], 0, 0);
         let mut rows = self.rows.iter().peekable();
@@ -115,7 +152,7 @@ impl SealedBatch {
             while let Some(row) = rows.next_if(|row| row.raw_end <= frame_end) {
                 if keep(row.offset) {
                     let bytes = &raw[row_start - frame_start..row.raw_end - frame_start];
-                    kept.push(row.offset, [bytes, &[]]);
+                    kept.push(target, row.offset, [bytes]);
                 }
                 row_start = row.raw_end;
             }
@@ -123,7 +160,9 @@ impl SealedBatch {
         }
         let kept = kept.seal();
         let hold = self.hold.as_ref();
+        let gapped = self.gapped.iter().filter(|row| keep(row.offset));
         SealedBatch {
+            gapped: gapped.cloned().collect(),
             arrivals: self.arrivals.clone(),
             hold: hold.map(|hold| hold.another(kept.memory_bytes())),
             ..kept
@@ -132,15 +171,22 @@ impl SealedBatch {
 
     /// The offset that cuts the rows into two halves; `None` for a single row.
     pub(crate) fn middle_offset(&self) -> Option<i64> {
-        (self.rows.len() > 1).then(|| self.rows[self.rows.len() / 2].offset)
+        let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
+        (first < last).then(|| {
+            // A record may have made two rows; they are not parted.
+            let middle = self.rows[self.rows.len() / 2].offset;
+            if middle > first {
+                return middle;
+            }
+            let next = self.rows.iter().find(|row| row.offset > first);
+            next.map_or(last, |row| row.offset)
+        })
     }
 
     /// The only row's offset.
     pub(crate) fn single_offset(&self) -> Option<i64> {
-        match self.rows[..] {
-            [row] => Some(row.offset),
-            _ => None,
-        }
+        let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
+        (first == last).then_some(first)
     }
 }
 
@@ -148,10 +194,19 @@ impl SealedBatch {
 mod tests {
     use super::*;
 
+    fn nowhere() -> Arc<Target> {
+        Arc::new(Target::nowhere())
+    }
+
     fn batch(offsets: &[i64]) -> SealedBatch {
         let mut open = OpenBatch::new();
+        let nowhere = nowhere();
         for offset in offsets {
-            open.push(*offset, [format!("row {offset} ").as_bytes(), b"tail;"]);
+            open.push(
+                &nowhere,
+                *offset,
+                [format!("row {offset} ").as_bytes(), b"tail;"],
+            );
         }
         open.seal()
     }
@@ -173,9 +228,10 @@ mod tests {
     #[test]
     fn many_frames_are_filtered_like_one() {
         let mut open = OpenBatch::new();
+        let nowhere = nowhere();
         let row = |offset: i64| vec![u8::try_from(offset).unwrap(); 100_000];
         for offset in 0..10 {
-            open.push(offset, [&row(offset), b"x"]);
+            open.push(&nowhere, offset, [&row(offset), b"x"]);
         }
         let sealed = open.seal();
         assert_eq!(sealed.raw_bytes(), 1_000_010);
@@ -201,8 +257,9 @@ mod tests {
             (state >> 56) as u8
         };
         let row: Vec<u8> = (0..9 << 20).map(noise).collect();
-        open.push(1, [&row, &[]]);
-        open.push(2, [&row, &[]]);
+        let nowhere = nowhere();
+        open.push(&nowhere, 1, [&row]);
+        open.push(&nowhere, 2, [&row]);
         let mut sealed = open.seal();
         sealed.count(&budget);
         assert!(budget.is_full(), "a budget of 16 MiB holds 18 of them");
@@ -220,6 +277,9 @@ mod tests {
         assert_eq!(batch(&[3, 4, 7, 9]).middle_offset(), Some(7));
         assert_eq!(batch(&[3, 9]).middle_offset(), Some(9));
         assert_eq!(batch(&[3]).middle_offset(), None);
+        assert_eq!(batch(&[3, 3, 3, 4]).middle_offset(), Some(4));
+        assert_eq!(batch(&[3, 3]).middle_offset(), None);
+        assert_eq!(batch(&[3, 3]).single_offset(), Some(3));
         assert_eq!(batch(&[3]).single_offset(), Some(3));
     }
 }

@@ -46,6 +46,16 @@ const URL: Text = Text {
 };
 
 impl State {
+    /// Of an operator that remembers nothing.
+    pub(crate) fn none() -> State {
+        State {
+            url: String::new(),
+            interval: Duration::from_secs(60),
+            keep: 1,
+            on_missing_state: OnMissingState::Halt,
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> State {
         let keep = Integer {
             min: 1,

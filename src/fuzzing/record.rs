@@ -1,12 +1,14 @@
 //! Records of one partition through scan, columns, event time, session, look-up and row.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::tables::{EVERY_TYPE, SHIPPED, Table};
-use crate::lane::Operator as _;
+
+use crate::lane::{Accepted, NotAccepted, Operator as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
-use crate::pipeline::{EnrichmentOperator, Settings};
+use crate::pipeline::{EnrichmentOperator, Settings, Table as RowTable};
+use crate::sink::Target;
 use crate::source::{MadeRecord, TopicPartition};
 
 pub(super) const TOPIC: &str = "hostile";
@@ -99,8 +101,8 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
         let before = (format!("{state:?}"), operator.chunk_len());
         let judged = operator.accept(&mut state, made.record());
         match (judged, table.expect(input.value, input.timestamp_ms)) {
-            (Ok(()), Ok(expected)) => accepted.push((offset, expected)),
-            (Err(refusal), Err(reasons)) => {
+            (Ok(Accepted::Rows(1)), Ok(expected)) => accepted.push((offset, expected)),
+            (Err(NotAccepted::Refused(refusal)), Err(reasons)) => {
                 let reject = &refusal.reject;
                 assert!(
                     reasons.contains(&reject.reason),
@@ -109,11 +111,12 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
                 let after = (format!("{state:?}"), operator.chunk_len());
                 assert_eq!(before, after, "a refused record left a trace: {reject}");
             }
-            (Ok(()), Err(reasons)) => panic!("record {offset} is accepted in spite of {reasons:?}"),
-            (Err(refusal), Ok(row)) => panic!(
+            (Ok(_), Err(reasons)) => panic!("record {offset} is accepted in spite of {reasons:?}"),
+            (Err(NotAccepted::Refused(refusal)), Ok(row)) => panic!(
                 "record {offset} is refused, {}; its row is {row:?}",
                 refusal.reject
             ),
+            (judged, _) => panic!("record {offset}: {judged:?}"),
         }
     }
     let refused = operator.judge(&mut state);
@@ -138,7 +141,11 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
 
 fn operator(table: &Table) -> EnrichmentOperator {
     let settings = Settings::new(&table.config, 1 << 20, 7);
-    EnrichmentOperator::new(table.plan.clone(), settings, None, METRICS.clone())
+    let rows = RowTable {
+        target: Arc::new(Target::nowhere()),
+        has_provenance: true,
+    };
+    EnrichmentOperator::new(table.plan.clone(), rows, settings, None, METRICS.clone())
 }
 
 fn partition() -> TopicPartition {

@@ -10,11 +10,11 @@ use super::ownership::{Beginning, Ownership};
 use super::rebalance::Assigning;
 use super::restore::{NotRestored, Past};
 use super::start::{self, Facts, SeenBefore};
-use crate::config::Delivery;
+use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::progress::{Metadata, OwnershipId, Range};
-use crate::sink::{InsertError, Remedy};
+use crate::progress::{Layout, Metadata, OwnershipId, Range};
+use crate::sink::{InsertError, Remedy, Target};
 use crate::source::{Offsets, TopicPartition, topic_id};
 
 /// Why a partition cannot begin yet.
@@ -97,7 +97,9 @@ impl<O: Operator> Lane<O> {
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
         }
         for own in again {
-            match self.consumer().seek(&own.partition, own.seen_to) {
+            // It may have been parked, or have reached its target, before it was to be read again.
+            let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
+            match resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to)) {
                 Ok(()) => self.owned.push(own),
                 Err(error) => {
                     tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
@@ -126,16 +128,17 @@ impl<O: Operator> Lane<O> {
         }
         let timeout = self.shared.kafka_timeout;
         let committed = self.consumer().committed(partitions, timeout)?;
-        let mut topic_ids = std::collections::HashMap::new();
+        let mut topics = std::collections::HashMap::new();
         let mut owned = vec![];
         for (partition, offsets) in partitions.iter().zip(committed) {
-            if !topic_ids.contains_key(&partition.topic) {
+            if !topics.contains_key(&partition.topic) {
                 let id = topic_id(self.consumer().client(), &partition.topic, timeout)
                     .map_err(NotYet::Later)?;
-                topic_ids.insert(partition.topic.clone(), id);
+                let layout = self.layout(&partition.topic)?;
+                topics.insert(partition.topic.clone(), (id, layout));
             }
-            let id = topic_ids[&partition.topic].clone();
-            owned.push(self.ownership(partition, &offsets, id)?);
+            let (id, layout): &(String, Option<Layout>) = &topics[&partition.topic];
+            owned.push(self.ownership(partition, &offsets, id.clone(), *layout)?);
         }
         Ok(owned)
     }
@@ -145,11 +148,12 @@ impl<O: Operator> Lane<O> {
         partition: &TopicPartition,
         offsets: &Offsets,
         topic_id: String,
+        layout: Option<Layout>,
     ) -> Result<Ownership<O::Partition>, NotYet> {
         let log = self
             .consumer()
             .watermarks(partition, self.shared.kafka_timeout)?;
-        let table = self.sink.target().label.clone();
+        let table = self.operator.table_of(&partition.topic);
         let facts = Facts {
             partition,
             group_id: &self.pipeline.group_id,
@@ -161,6 +165,7 @@ impl<O: Operator> Lane<O> {
             log,
             highest_written: self.highest_written(partition, offsets, &table)?,
             seen_before: self.seen_before(partition, &topic_id),
+            layout,
             deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
         };
         let start = start::decide(&facts)?;
@@ -188,9 +193,10 @@ impl<O: Operator> Lane<O> {
             snapshot_interval: self.shared.state.interval,
             start,
             topic_id,
-            table,
+            layout,
+            table: table.clone(),
             was_committed: offsets.position.is_some(),
-            names_ranges: self.pipeline.delivery == Delivery::ExactlyOnce,
+            names_ranges: self.names_ranges(),
             stop_at,
             skip: self
                 .pipeline
@@ -203,9 +209,36 @@ impl<O: Operator> Lane<O> {
             metrics: self
                 .metrics
                 .partition(&partition.topic, partition.partition),
+            pace: PartitionPace::new(self.shared.paces.of(&table)),
             settlements: self.settlements.0.clone(),
             partition: partition.clone(),
         }))
+    }
+
+    /// What the versions of a topic's rows rest on, if nothing has changed it since somebody of the group
+    /// last committed.
+    fn layout(&mut self, topic: &str) -> Result<Option<Layout>, NotYet> {
+        let Some(epoch) = self.operator.version_epoch() else {
+            return Ok(None);
+        };
+        let timeout = self.shared.kafka_timeout;
+        let partitions = self.consumer().partitions_of(topic, timeout)?;
+        let partitions = partitions.unwrap_or_default();
+        self.operator.note_partitions(topic, partitions.len());
+        let now = Layout {
+            partitions: partitions.len(),
+            epoch,
+        };
+        let committed = self.consumer().committed(&partitions, timeout)?;
+        for (partition, offsets) in partitions.iter().zip(committed) {
+            let metadata = offsets
+                .position
+                .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
+            if let Some(then) = metadata.and_then(|metadata| metadata.layout) {
+                start::check_layout(partition, &self.pipeline.group_id, then, now)?;
+            }
+        }
+        Ok(Some(now))
     }
 
     /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was
@@ -221,18 +254,17 @@ impl<O: Operator> Lane<O> {
             let end = metadata.cuts.last().copied().unwrap_or(p);
             metadata.is_for_table(table).then_some(end)
         });
-        let is_blind = self.pipeline.delivery == Delivery::AtLeastOnce && ours.is_some();
-        if !self.shared.has_provenance || is_blind {
+        let is_blind = !self.names_ranges() && ours.is_some();
+        let Some(target) = self.operator.traceable().filter(|_| !is_blind) else {
             return Ok(None);
-        }
-        let target = &self.sink.target().sql;
+        };
         let query = self
             .shared
             .client
-            .highest_offset(target, partition, ours.unwrap_or(0));
+            .highest_offset(&target.sql, partition, ours.unwrap_or(0));
         self.runtime
             .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))
+            .map_err(|e| not_looked_up(&target, &e))
     }
 
     fn deleted_part_is_written(
@@ -241,10 +273,10 @@ impl<O: Operator> Lane<O> {
         offsets: &Offsets,
         low: i64,
     ) -> Result<bool, NotYet> {
-        let Some(position) = offsets
-            .position
-            .filter(|p| *p < low && self.shared.has_provenance)
-        else {
+        let Some(position) = offsets.position.filter(|p| *p < low) else {
+            return Ok(false);
+        };
+        let Some(target) = self.operator.traceable() else {
             return Ok(false);
         };
         let range = Range {
@@ -254,36 +286,32 @@ impl<O: Operator> Lane<O> {
         let query = self
             .shared
             .client
-            .offsets_in(0, &self.sink.target().sql, partition, range);
+            .offsets_in(0, &target.sql, partition, range);
         let mut found = self
             .runtime
             .block_on(query)
-            .map_err(|e| self.not_looked_up(&e))?;
+            .map_err(|e| not_looked_up(&target, &e))?;
         found.sort_unstable();
         found.dedup();
         Ok(i64::try_from(found.len()).is_ok_and(|count| count == low - position))
     }
 
-    fn not_looked_up(&self, error: &InsertError) -> NotYet {
-        match error.remedy {
-            Remedy::Halt(reason) => {
-                NotYet::Never(Halt::refused(reason, &self.sink.target().label, error))
-            }
-            _ => NotYet::Later(format!("clickhouse: {error}")),
-        }
-    }
-
     /// What the marker of an earlier run says: the topic's id and the group that committed.
     fn seen_before(&self, partition: &TopicPartition, topic_id: &str) -> SeenBefore {
         let marker = std::fs::read_to_string(self.marker(partition)).unwrap_or_default();
-        match marker.split_once(' ') {
-            Some((id, group)) if id == topic_id && group == self.pipeline.group_id => {
-                SeenBefore::ThisTopic
-            }
-            Some((id, _)) if id != topic_id && id != "-" && topic_id != "-" => {
-                SeenBefore::AnotherTopic
-            }
-            _ => SeenBefore::Never,
+        let Some((id, rest)) = marker.split_once(' ') else {
+            return SeenBefore::Never;
+        };
+        let (group, epoch) = match rest.rsplit_once(" @") {
+            Some((group, epoch)) => (group, epoch.parse().unwrap_or(0)),
+            None => (rest, 0),
+        };
+        if id == topic_id && group == self.pipeline.group_id {
+            SeenBefore::ThisTopic
+        } else if id != topic_id && id != "-" && topic_id != "-" {
+            SeenBefore::AnotherTopic { epoch }
+        } else {
+            SeenBefore::Never
         }
     }
 
@@ -291,5 +319,12 @@ impl<O: Operator> Lane<O> {
     pub(super) fn marker(&self, partition: &TopicPartition) -> PathBuf {
         let name = format!("{}-{}.started", partition.topic, partition.partition);
         self.shared.state_dir.join(name)
+    }
+}
+
+fn not_looked_up(target: &Target, error: &InsertError) -> NotYet {
+    match error.remedy {
+        Remedy::Halt(reason) => NotYet::Never(Halt::refused(reason, &target.label, error)),
+        _ => NotYet::Later(format!("clickhouse: {error}")),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Lane;
-use super::operator::{Operator, Refusal};
+use super::operator::{Accepted, NotAccepted, Operator, Refusal};
 use super::ownership::RANGES_MAX;
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -35,6 +35,13 @@ pub(super) struct HeldRun {
 }
 
 impl HeldRun {
+    /// A record has been judged, whatever became of it.
+    fn passes(&mut self, record: Record<'_>) {
+        self.next = record.offset() + 1;
+        self.timestamp_ms = record.timestamp_ms();
+        self.leader_epoch = record.leader_epoch();
+    }
+
     /// Records that were accepted first, by their number among those, become dead letters.
     #[cold]
     fn refuse(
@@ -114,9 +121,10 @@ impl<O: Operator> Lane<O> {
             return Ok(Duration::ZERO);
         };
         let own = &mut self.owned[index];
-        if own.revoking {
+        if own.revoking || own.parked.is_some() {
             return Ok(Duration::ZERO);
         }
+        let mut errand = None;
         let mut run = HeldRun {
             ownership: own.ledger.ownership(),
             partition: own.partition.clone(),
@@ -163,23 +171,35 @@ impl<O: Operator> Lane<O> {
                 }
                 continue;
             }
-            records += 1;
-            bytes += (record.value().map_or(0, <[u8]>::len) + record.key().map_or(0, <[u8]>::len))
-                as u64;
-            run.next = offset + 1;
-            run.timestamp_ms = record.timestamp_ms();
-            run.leader_epoch = record.leader_epoch();
             if own.skip.contains(&offset) {
                 self.metrics.dropped("skip", 1);
+                run.passes(record);
+                records += 1;
                 continue;
             }
             match self.operator.accept(&mut own.state, record) {
-                Ok(()) => run.offsets.push(offset),
-                Err(refusal) => {
+                Ok(Accepted::Rows(rows)) => run.offsets.extend(std::iter::repeat_n(offset, rows)),
+                Ok(Accepted::Dropped(reason)) => self.metrics.dropped(reason, 1),
+                Err(NotAccepted::Refused(refusal)) => {
                     let letter = dead_letter(&run.partition, record, refusal);
                     run.dead_letters.push(letter);
                 }
+                Err(NotAccepted::Later(later)) => {
+                    errand = Some(later);
+                    break;
+                }
+                Err(NotAccepted::Halted(halt)) => {
+                    let place = format!("{}:{offset}", run.partition);
+                    return Err(Halt {
+                        advice: format!("{place}: {}", halt.advice),
+                        ..halt
+                    });
+                }
             }
+            records += 1;
+            bytes += (record.value().map_or(0, <[u8]>::len) + record.key().map_or(0, <[u8]>::len))
+                as u64;
+            run.passes(record);
         }
         let decoded = Instant::now();
         let refused = self.operator.judge(&mut own.state);
@@ -196,6 +216,9 @@ impl<O: Operator> Lane<O> {
         own.seen_to = run.next;
         let ownership = run.ownership;
         self.held.push(run);
+        if let Some(errand) = errand {
+            self.park(index, errand);
+        }
         if is_out_of_range {
             // Beginning again compares the committed offset with the log, and halts or goes on.
             let why = "kafka reports that its offset is out of range";
@@ -241,19 +264,27 @@ impl<O: Operator> Lane<O> {
         let limits = &self.pipeline.batch;
         let mut dead_letters = run.dead_letters.into_iter().peekable();
         let rows = run.offsets.len();
-        for (index, offset) in run.offsets.into_iter().enumerate() {
+        let mut offsets = run.offsets.into_iter().peekable();
+        for row in first_row.. {
+            let Some(offset) = offsets.next() else { break };
             while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
                 cut_replayed(own, letter.offset);
                 own.batch.push_dead_letter(letter);
             }
             cut_replayed(own, offset);
-            own.batch.push(offset, self.operator.row(first_row + index));
+            if !own.batch.takes(self.operator.target(row)) {
+                // Rows of one insert are of one form.
+                let to = own.next;
+                own.cut(to);
+            }
+            self.operator.push(row, offset, &mut own.batch);
             own.next = offset + 1;
             let bytes = own.batch.raw_bytes() + own.batch.dead_letter_bytes();
             let is_full = own.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
             // A commit names only so many ranges: then the batch takes the rest of the chunk too.
             let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
-            if is_full && may_cut {
+            let is_whole = offsets.peek() != Some(&offset);
+            if is_full && may_cut && is_whole {
                 own.cut(offset + 1);
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
 //! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
-//! (what its last owner knew), `chunk` (records are judged and batched), `lookups`, `writes` (ranges
+//! (what its last owner knew), `chunk` (records are judged and batched), `parking` (what a record has to
+//! wait for), `lookups`, `writes` (ranges
 //! are cut, named, written, settled, committed), `refused` (the row that the server does not take),
 //! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
 //! than a poll; whatever waits for another system runs as a task and answers through a channel.
@@ -14,6 +15,7 @@ mod keeping;
 mod lookups;
 mod operator;
 mod ownership;
+mod parking;
 mod ratio;
 mod rebalance;
 mod refused;
@@ -32,13 +34,13 @@ use self::chunk::HeldRun;
 use self::commit::Committer;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
-pub(crate) use self::operator::{Memory, Operator, Refusal};
+pub(crate) use self::operator::{Accepted, Errand, Memory, NotAccepted, Operator, Refusal};
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};
 use self::report::Holds;
-pub(crate) use self::shared::{LaneParts, PipelineShared, Stop, Target};
-use crate::config::Pipeline;
+pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
+use crate::config::{Delivery, Pipeline};
 use crate::halt::Halt;
 use crate::observe::board::LaneBoard;
 use crate::observe::metrics::{PipelineMetrics, Stage};
@@ -65,6 +67,7 @@ enum Message {
     /// The record that the server refused, read again to be dead-lettered.
     Original(refused::Original),
     Kept(keeping::Kept),
+    Errand(parking::Done),
 }
 
 /// See the module.
@@ -94,7 +97,6 @@ pub(crate) struct Lane<O: Operator> {
     settlements: (Sender<Settlement>, Receiver<Settlement>),
     messages: (Sender<Message>, Receiver<Message>),
     holds: Holds,
-    busy_partitions: usize,
     next_ownership: u64,
     last_report: Instant,
     last_group_check: Option<Instant>,
@@ -137,7 +139,6 @@ impl<O: Operator> Lane<O> {
             metadata_is_kept: false,
             settlements: channel(),
             messages: channel(),
-            busy_partitions: 0,
             next_ownership: 0,
             last_report: Instant::now(),
             last_group_check: None,
@@ -189,6 +190,7 @@ impl<O: Operator> Lane<O> {
         self.commit(now)?;
         self.write_named();
         self.keep_state(now);
+        self.run_errands();
         self.try_let_go(now)?;
         self.report(now);
         self.is_still_wanted(now)
@@ -215,7 +217,7 @@ impl<O: Operator> Lane<O> {
         } else if self
             .owned
             .iter()
-            .any(|o| o.ranges_open() >= ownership::RANGES_MAX)
+            .any(|o| self.operator.appends() && o.ranges_open() >= ownership::RANGES_MAX)
         {
             Some("sink")
         } else if self.shared.memory.is_full() && self.will_shrink() {
@@ -264,16 +266,20 @@ impl<O: Operator> Lane<O> {
         if is_busy {
             return BUSY_WAIT;
         }
-        let interval = self.shared.pace.interval();
         let cuttable = self
             .owned
             .iter()
             .filter(|o| !o.revoking && !o.is_replaying());
-        let due = cuttable.filter_map(|o| o.batch.opened_at()).min();
-        let until_due = due.map(|at| (at + interval).saturating_duration_since(now));
+        let due = cuttable.filter_map(Ownership::due_at).min();
+        let until_due = due.map(|at| at.saturating_duration_since(now));
         until_due.map_or(IDLE_WAIT, |until| {
             until.clamp(Duration::from_millis(1), IDLE_WAIT)
         })
+    }
+
+    /// Whether ranges are named before they are written, so that their rows arrive once.
+    fn names_ranges(&self) -> bool {
+        self.operator.appends() && self.pipeline.delivery == Delivery::ExactlyOnce
     }
 
     fn consumer(&self) -> &Consumer {

@@ -1,11 +1,16 @@
 //! What a pipeline kind does with records. The lane does everything else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
+use crate::batch::OpenBatch;
 use crate::decode::Reject;
+use crate::halt::Halt;
 use crate::lookup::Found;
 use crate::operator::Unreadable;
-use crate::sink::Stage;
+use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
 
 /// Why a record becomes a dead letter, and where that was found out.
@@ -13,6 +18,49 @@ use crate::source::{Record, TopicPartition};
 pub(crate) struct Refusal {
     pub(crate) stage: Stage,
     pub(crate) reject: Reject,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// So many rows of the chunk are its.
+    Rows(usize),
+    /// It makes no row, by a rule: the reason is a metric label.
+    Dropped(&'static str),
+}
+
+/// Why a record makes no row yet, or never.
+#[derive(Debug)]
+pub(crate) enum NotAccepted {
+    /// It can never be written.
+    Refused(Refusal),
+    /// Something must be done first; then it is judged again.
+    Later(Errand),
+    /// Only an operator can go on.
+    Halted(Halt),
+}
+
+impl From<Refusal> for NotAccepted {
+    fn from(refusal: Refusal) -> Self {
+        NotAccepted::Refused(refusal)
+    }
+}
+
+/// What is to be done before the next record of a partition can be judged, by a task of its own. It
+/// waits as long as it must; the partition is not read meanwhile, the others are.
+pub(crate) struct Errand {
+    /// For people.
+    pub(crate) what: String,
+    /// Whether everything before the record has to be written first.
+    pub(crate) after_writes: bool,
+    /// What it finds out is kept where the operator looks for it.
+    pub(crate) task: BoxFuture<'static, Result<(), Halt>>,
+}
+
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Errand").field("what", &self.what).finish()
+    }
 }
 
 /// What an operator remembers, and how far back it reaches.
@@ -29,6 +77,22 @@ pub(crate) struct Memory {
 pub(crate) trait Operator: Send + 'static {
     /// What is kept for each partition as long as it is held.
     type Partition: Send;
+
+    /// Whether rows are appended, so that a range must be named before it is written to arrive once.
+    /// Where versions decide, a range may be written again.
+    fn appends(&self) -> bool;
+
+    /// `database.table` that the rows of a topic go to.
+    fn table_of(&self, topic: &str) -> String;
+
+    /// The table whose rows tell which record each came from; `None` where they do not.
+    fn traceable(&self) -> Option<Arc<Target>>;
+
+    /// The highest of the epochs that versions are of; `None` where rows have none.
+    fn version_epoch(&self) -> Option<u16>;
+
+    /// How many partitions a topic has, told before one of them begins.
+    fn note_partitions(&mut self, topic: &str, count: usize);
 
     /// The state of a partition that was just given to us.
     fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;
@@ -53,11 +117,15 @@ pub(crate) trait Operator: Send + 'static {
     /// to the state alone.
     fn replay(&mut self, state: &mut Self::Partition, record: Record<'_>);
 
-    /// Decodes one record and adds its row to the chunk.
+    /// Decodes one record and adds its rows to the chunk.
     ///
     /// # Errors
-    /// The record can never be written; it has left no trace in the chunk or the state.
-    fn accept(&mut self, state: &mut Self::Partition, record: Record<'_>) -> Result<(), Refusal>;
+    /// The record makes no row, or not yet; it has left no trace in the chunk or the state.
+    fn accept(
+        &mut self,
+        state: &mut Self::Partition,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted>;
 
     /// Holds what was accepted and replayed since the last call, all of one partition, against its
     /// state, in the order of the calls. Done for many at once, because each look into the state
@@ -76,8 +144,14 @@ pub(crate) trait Operator: Send + 'static {
     /// There will be no answer: the rows take their defaults.
     fn unavailable(&mut self);
 
-    /// One row of the chunk, encoded, in three parts.
-    fn row(&self, index: usize) -> [&[u8]; 3];
+    /// The table that a row of the chunk goes to.
+    fn target(&self, row: usize) -> &Arc<Target>;
+
+    /// Puts a row of the chunk into its partition's batch.
+    fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch);
+
+    /// A table has other columns than it had: what is known of it is out of date.
+    fn altered(&mut self, table: &str);
 
     /// Forgets the chunk.
     fn clear(&mut self, now_ms: u64);

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use super::keeping::Keeping;
+use super::parking::Parked;
 use super::restore::Restored;
 use super::start::Start;
-use crate::batch::{OpenBatch, SealedBatch};
+use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
 use crate::observe::metrics::PartitionMetrics;
 use crate::progress::{
-    Claim, Epoch, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
+    Claim, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
 };
 use crate::sink::WriteJob;
 use crate::source::{PartitionCommit, TopicPartition};
@@ -42,6 +43,7 @@ pub(super) struct Ownership<S> {
     pub(super) state: S,
     pub(super) epoch: Epoch,
     pub(super) batch: OpenBatch,
+    pub(super) pace: PartitionPace,
     /// Next offset to batch.
     pub(super) next: i64,
     /// Next offset to judge: ahead of `next` by what the lane holds, behind it as long as records
@@ -58,6 +60,8 @@ pub(super) struct Ownership<S> {
     pub(super) skip: BTreeSet<i64>,
     /// The partition is to be given back: nothing more is read from it.
     pub(super) revoking: bool,
+    /// Nothing is read from it for a while.
+    pub(super) parked: Option<Parked>,
     pub(super) unnamed: VecDeque<Unnamed>,
     /// Jobs whose lease ended: the naming commit is repeated before they go on.
     pub(super) to_renew: Vec<WriteJob>,
@@ -76,6 +80,7 @@ pub(super) struct Ownership<S> {
     names_ranges: bool,
     topic_id: String,
     table: String,
+    layout: Option<Layout>,
     replay: VecDeque<i64>,
     look_below: i64,
     counter: u64,
@@ -93,11 +98,13 @@ pub(super) struct Beginning<S> {
     pub(super) start: Start,
     pub(super) topic_id: String,
     pub(super) table: String,
+    pub(super) layout: Option<Layout>,
     pub(super) was_committed: bool,
     pub(super) names_ranges: bool,
     pub(super) stop_at: Option<i64>,
     pub(super) skip: BTreeSet<i64>,
     pub(super) metrics: PartitionMetrics,
+    pub(super) pace: PartitionPace,
     pub(super) settlements: Sender<Settlement>,
 }
 
@@ -126,11 +133,13 @@ impl<S> Ownership<S> {
             keeping: Keeping::new(restored_from, beginning.snapshot_interval),
             epoch: start.epoch.unwrap_or_else(|| Epoch(rand::random())),
             batch: OpenBatch::new(),
+            pace: beginning.pace,
             next: start.read_from,
             stop_at,
             skip: beginning.skip,
             fetch_stopped: false,
             revoking: false,
+            parked: None,
             unnamed: VecDeque::new(),
             to_renew: vec![],
             to_split: vec![],
@@ -144,6 +153,7 @@ impl<S> Ownership<S> {
             names_ranges: beginning.names_ranges,
             topic_id,
             table,
+            layout: beginning.layout,
             // Without names a predecessor's ranges are just records to be written.
             replay: if beginning.names_ranges {
                 start.cuts.into()
@@ -198,7 +208,13 @@ impl<S> Ownership<S> {
 
     /// The next range whose name is in an acknowledged commit.
     pub(super) fn take_named(&mut self) -> Option<Unnamed> {
-        let may_go = |u: &Unnamed| !self.names_ranges || u.cut_number <= self.named_number;
+        let position = self.ledger.position();
+        let may_go = |u: &Unnamed| {
+            // Missing values come from what was written before, which must have been then.
+            let is_first = u.claim.range().from <= position;
+            (!self.names_ranges || u.cut_number <= self.named_number)
+                && (is_first || !u.batch.has_gaps())
+        };
         let index = self.unnamed.iter().position(may_go)?;
         self.unnamed.remove(index)
     }
@@ -221,6 +237,11 @@ impl<S> Ownership<S> {
         self.batch.is_empty() && self.ledger.open_count() == 0 && !self.has_news()
     }
 
+    /// Whether everything that was batched is durable.
+    pub(super) fn is_written(&self) -> bool {
+        self.batch.is_empty() && self.ledger.open_count() == 0
+    }
+
     /// Whether records that were written before are still being replayed into the state.
     pub(super) fn is_catching_up(&self) -> bool {
         self.seen_to < self.silent_to
@@ -229,6 +250,10 @@ impl<S> Ownership<S> {
     /// Whether the row of this offset was made before; the next one may lie behind a gap.
     pub(super) fn was_written(&self, offset: i64) -> bool {
         offset < self.silent_to
+    }
+
+    pub(super) fn table(&self) -> &str {
+        &self.table
     }
 
     pub(super) fn topic_id(&self) -> &str {
@@ -259,6 +284,7 @@ impl<S> Ownership<S> {
             counter,
             table: self.table.clone(),
             cuts,
+            layout: self.layout,
         };
         let commit = PartitionCommit {
             partition: self.partition.clone(),
@@ -312,6 +338,12 @@ impl<S> Ownership<S> {
     /// What closed batches take that no commit has named yet.
     pub(super) fn unnamed_bytes(&self) -> usize {
         self.unnamed.iter().map(|u| u.batch.uncounted_bytes()).sum()
+    }
+
+    /// When the open batch is to be cut, be it full or not.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let opened_at = self.batch.opened_at()?;
+        Some(opened_at + self.pace.interval())
     }
 
     /// Whether time or memory may cut the open batch, or what was cut is yet to be written.

@@ -116,6 +116,7 @@ impl<O: Operator> Lane<O> {
             own.revoking = true;
         }
         if lost {
+            self.unpark_all(&partitions);
             self.owned.retain(|o| !partitions.contains(&o.partition));
         }
         let deadline = now + self.pipeline.revoke_timeout;
@@ -176,6 +177,7 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let revoking = self.revoking.take().expect("just seen");
+        self.unpark_all(&revoking.partitions);
         self.owned
             .retain(|o| !revoking.partitions.contains(&o.partition));
         let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();

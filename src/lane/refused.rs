@@ -20,7 +20,7 @@ pub(super) struct Original {
 
 impl<O: Operator> Lane<O> {
     pub(super) fn refused(&mut self, ownership: OwnershipId, job: WriteJob, error: &InsertError) {
-        let table = self.sink.target().label.clone();
+        let table = job.batch.table().to_owned();
         let place = format!("{} {}", job.partition, job.claim.range());
         self.shared
             .board

@@ -44,10 +44,10 @@ impl<O: Operator> Lane<O> {
             self.operator.tidy(&mut own.state);
         }
         self.count_memory();
-        let pace = &self.shared.pace;
+        let (interval, _) = self.shared.paces.slowest();
         self.metrics
             .flush_interval_effective
-            .set(pace.interval().as_secs_f64());
+            .set(interval.as_secs_f64());
         let statuses = self
             .owned
             .iter()

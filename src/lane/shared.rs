@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::DeadLetterRatio;
 use super::lookups::LookupAccess;
 use super::operator::Operator;
-use crate::batch::Pace;
+use crate::batch::Paces;
 use crate::config::{Pipeline, State};
 use crate::memory::MemoryBudget;
 use crate::observe::board::{LaneBoard, PipelineBoard};
@@ -38,15 +38,13 @@ pub(crate) struct PipelineShared {
     pub(crate) metrics: PipelineMetrics,
     pub(crate) board: Arc<PipelineBoard>,
     pub(crate) ratio: DeadLetterRatio,
-    pub(crate) pace: Pace,
+    pub(crate) paces: Paces,
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) client: ClickHouseClient,
-    /// Whether the table has `_topic`, `_partition` and `_offset`.
-    pub(crate) has_provenance: bool,
     /// Where this pipeline's files lie.
     pub(crate) state_dir: PathBuf,
     /// `--until`: where each partition ends, fixed at the start.
-    pub(crate) targets: Option<HashMap<TopicPartition, Target>>,
+    pub(crate) targets: Option<HashMap<TopicPartition, End>>,
     /// How long calls to Kafka may take that the lane waits for.
     pub(crate) kafka_timeout: Duration,
     pub(crate) was_stretched: AtomicBool,
@@ -57,11 +55,11 @@ pub(crate) struct PipelineShared {
 impl PipelineShared {
     /// Says so, once, when the flush interval stretches and when it relaxes again.
     pub(super) fn note_stretch(&self) {
-        let is_stretched = self.pace.is_stretched();
+        let (interval, is_stretched) = self.paces.slowest();
         if self.was_stretched.swap(is_stretched, Ordering::Relaxed) != is_stretched {
             tracing::warn!(
                 pipeline = self.board.name(),
-                interval_ms = self.pace.interval().as_millis() as u64,
+                interval_ms = interval.as_millis() as u64,
                 is_stretched,
                 "the flush interval follows pipeline.batch.inserts_per_second_max"
             );
@@ -71,7 +69,7 @@ impl PipelineShared {
 
 /// Where `--until` ends one partition.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
+pub(crate) struct End {
     /// The first offset that is left to a later run.
     pub(crate) offset: i64,
     /// The log's first offset when that was decided: nothing before it could be read.

@@ -3,7 +3,7 @@
 use crate::config::StartOffset;
 use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
-use crate::progress::{Epoch, Metadata};
+use crate::progress::{Epoch, Layout, Metadata};
 use crate::source::TopicPartition;
 
 /// What is known about a partition before its first record is read.
@@ -25,6 +25,8 @@ pub(super) struct Facts<'a> {
     pub(super) highest_written: Option<i64>,
     /// What this instance remembers of the partition.
     pub(super) seen_before: SeenBefore,
+    /// Where versions decide: what they rest on.
+    pub(super) layout: Option<Layout>,
     /// Whether every offset from the committed one to the start of the log is in the table.
     pub(super) deleted_part_is_written: bool,
 }
@@ -35,8 +37,10 @@ pub(super) enum SeenBefore {
     Never,
     /// Committed by this group, and the topic is the same.
     ThisTopic,
-    /// A topic of that name was committed before, and it was another.
-    AnotherTopic,
+    /// A topic of that name was committed before, and it was another; versions were of this epoch then.
+    AnotherTopic {
+        epoch: u16,
+    },
 }
 
 /// How an ownership begins.
@@ -129,8 +133,11 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
 
 /// A reset does not make the rows of a deleted topic those of its successor.
 fn no_rows_of_another(facts: &Facts<'_>) -> Result<(), Halt> {
-    let is_other = facts.seen_before == SeenBefore::AnotherTopic;
-    if is_other && facts.highest_written.is_some() {
+    let SeenBefore::AnotherTopic { epoch } = facts.seen_before else {
+        return Ok(());
+    };
+    let is_hidden = facts.layout.is_some_and(|layout| layout.epoch <= epoch);
+    if is_hidden || facts.highest_written.is_some() {
         return Err(Halt::new(
             "topic_changed",
             topic_changed(facts, "its id is another"),
@@ -148,12 +155,45 @@ fn topic_changed(facts: &Facts<'_>, how: &str) -> String {
         ..
     } = facts;
     let topic = &partition.topic;
+    if let Some(layout) = facts.layout {
+        return format!(
+            "{partition}: the topic was deleted and created again ({how}), so its offsets begin anew, \
+             and the rows of the old one in table {table} would hide the new ones: add \
+             {{ since = \"<when it was created>\", epoch = {} }} to pipeline.version_epochs, reset the \
+             offsets of group_id {group_id} for this topic if there are any, then start again",
+            u32::from(layout.epoch) + 1
+        );
+    }
     format!(
         "{partition}: the topic was deleted and created again ({how}), so the offsets of group \
          {group_id} and those in table {table} are not its own: write to another table, or set the \
          old rows aside (ALTER TABLE {table} UPDATE _topic = concat(_topic, ' (deleted)') WHERE \
          _topic = '{topic}'), then reset the offsets of group_id {group_id} for this topic"
     )
+}
+
+/// Keys may lie in other partitions than they did once a topic has more of them, at offsets that say
+/// nothing of the order.
+pub(super) fn check_layout(
+    place: &TopicPartition,
+    group_id: &str,
+    then: Layout,
+    now: Layout,
+) -> Result<(), Halt> {
+    if then.partitions == now.partitions || then.epoch < now.epoch {
+        return Ok(());
+    }
+    let advice = format!(
+        "topic {}: it had {} partitions when group {group_id} last committed and has {} now, so the \
+         newest change of a key is not the one with the highest offset any more: add {{ since = \
+         \"<when it got them>\", epoch = {} }} to pipeline.version_epochs, once everything from before \
+         then has been read, or have the connector take a new snapshot; then start again",
+        place.topic,
+        then.partitions,
+        now.partitions,
+        u32::from(now.epoch) + 1
+    );
+    Err(Halt::new("partitions_changed", advice))
 }
 
 fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
@@ -258,6 +298,7 @@ mod tests {
             log: (10, 100),
             highest_written: None,
             seen_before: SeenBefore::Never,
+            layout: None,
             deleted_part_is_written: false,
         }
     }
@@ -269,6 +310,7 @@ mod tests {
             counter: 9,
             table: "db.t".into(),
             cuts,
+            layout: None,
         };
         metadata.encode(50).unwrap()
     }
@@ -379,7 +421,7 @@ mod tests {
         let p = partition();
         let reset = Facts {
             committed: Some(10),
-            seen_before: SeenBefore::AnotherTopic,
+            seen_before: SeenBefore::AnotherTopic { epoch: 0 },
             highest_written: Some(70),
             ..facts(&p)
         };
@@ -389,6 +431,33 @@ mod tests {
             ..reset
         };
         assert_eq!(decide(&set_aside).unwrap().look_below, 0);
+    }
+
+    #[test]
+    fn rows_of_a_deleted_topic_hide_those_of_its_successor_until_there_is_a_new_epoch() {
+        let p = partition();
+        let of_epoch = |epoch| Facts {
+            seen_before: SeenBefore::AnotherTopic { epoch: 1 },
+            layout: Some(Layout {
+                partitions: 4,
+                epoch,
+            }),
+            ..facts(&p)
+        };
+        let halt = decide(&of_epoch(1)).unwrap_err();
+        assert_eq!(halt.reason, "topic_changed");
+        assert!(halt.advice.contains("epoch = 2"), "{}", halt.advice);
+        assert_eq!(decide(&of_epoch(2)).unwrap().position, 10);
+    }
+
+    #[test]
+    fn more_partitions_need_a_new_epoch() {
+        let check = |partitions, epoch| {
+            let layout = |partitions, epoch| Layout { partitions, epoch };
+            check_layout(&partition(), "g", layout(4, 0), layout(partitions, epoch))
+        };
+        assert!(check(4, 0).is_ok() && check(4, 1).is_ok() && check(6, 1).is_ok());
+        assert_eq!(check(6, 0).unwrap_err().reason, "partitions_changed");
     }
 
     #[test]

@@ -127,8 +127,6 @@ impl<O: Operator> Lane<O> {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.consumer = None;
-        self.shared.pace.busy_changed(self.busy_partitions, 0);
-        self.busy_partitions = 0;
         tracing::info!(
             pipeline = self.pipeline.name,
             lane = self.number,

@@ -19,7 +19,6 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 impl<O: Operator> Lane<O> {
     /// Cuts batches that are old, that must end now, or that memory has no room for.
     pub(super) fn cut_by_time(&mut self, now: Instant) {
-        let interval = self.shared.pace.interval();
         let is_draining = self.stop.is_draining();
         let mut cut_any = false;
         for own in self
@@ -27,7 +26,7 @@ impl<O: Operator> Lane<O> {
             .iter_mut()
             .filter(|o| !o.revoking && !o.is_replaying())
         {
-            let is_old = own.batch.opened_at().is_some_and(|at| now >= at + interval);
+            let is_old = own.due_at().is_some_and(|at| now >= at);
             if own.batch.is_empty() {
                 own.pass_gap();
             } else if is_old || is_draining || own.has_reached_target() {
@@ -42,9 +41,9 @@ impl<O: Operator> Lane<O> {
         if cut_any {
             crash_point!("after_seal");
         }
-        let busy = self.owned.iter().filter(|o| !o.batch.is_empty()).count();
-        self.shared.pace.busy_changed(self.busy_partitions, busy);
-        self.busy_partitions = busy;
+        for own in &mut self.owned {
+            own.pace.set_busy(!own.batch.is_empty());
+        }
         let held = |own: &Ownership<_>| own.memory_bytes() + own.unnamed_bytes();
         self.holds.batches.resize(self.owned.iter().map(held).sum());
         self.holds.queue.resize(self.consumer().queued_bytes());
@@ -152,11 +151,12 @@ impl<O: Operator> Lane<O> {
         let group_id = self.pipeline.group_id.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
+            let epoch = self.operator.version_epoch();
             let Some(own) = self.owned_by(entry.ownership) else {
                 continue;
             };
             if own.committed.is_none() {
-                write_marker(&marker, &entry.commit.metadata, &group_id);
+                write_marker(&marker, &entry.commit.metadata, &group_id, epoch);
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
             own.lease_until = lease_until;
@@ -197,9 +197,7 @@ impl<O: Operator> Lane<O> {
                     "another member has committed it meanwhile",
                     now,
                 );
-            } else if kept.metadata.is_empty()
-                && self.pipeline.delivery == crate::config::Delivery::ExactlyOnce
-            {
+            } else if kept.metadata.is_empty() && self.names_ranges() {
                 let advice = format!(
                     "{place}: the broker does not keep commit metadata, which exactly_once needs: \
                      use Apache Kafka or a broker that keeps it, or delivery = \"at_least_once\""
@@ -214,7 +212,7 @@ impl<O: Operator> Lane<O> {
 
     /// Sends every range whose name is safe.
     pub(super) fn write_named(&mut self) {
-        let exactly_once = self.pipeline.delivery == crate::config::Delivery::ExactlyOnce;
+        let exactly_once = self.names_ranges();
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             let lease_until = own.lease_until;
@@ -242,8 +240,7 @@ impl<O: Operator> Lane<O> {
                 let range = claim.range();
                 let partition = own.partition.clone();
                 let delivery = if exactly_once {
-                    let table = &self.sink.target().label;
-                    let token = sink::token(own.epoch, table, &partition, range);
+                    let token = sink::token(own.epoch, own.table(), &partition, range);
                     let attempts = if tried_before {
                         Attempts::tried_before()
                     } else {
@@ -301,6 +298,7 @@ impl<O: Operator> Lane<O> {
                 }
                 Message::Original(original) => self.refused_record_read(original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
+                Message::Errand(done) => self.errand_done(done)?,
             }
         }
         self.split_waiting();
@@ -310,7 +308,9 @@ impl<O: Operator> Lane<O> {
     fn write_ended(&mut self, ownership: OwnershipId, outcome: Outcome) -> Result<(), Halt> {
         match outcome {
             // The settlement comes by its own channel.
-            Outcome::Written => {}
+            Outcome::Written { dead_letters } => {
+                self.shared.ratio.note(dead_letters, dead_letters);
+            }
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {
                 if let Some(own) = self.owned_by(ownership) {
@@ -318,6 +318,11 @@ impl<O: Operator> Lane<O> {
                 }
             }
             Outcome::Refused(job, error) => self.refused(ownership, job, &error),
+            Outcome::Altered(table) => {
+                let why = format!("table {table} was altered while rows were written");
+                self.operator.altered(&table);
+                self.rewind(ownership, &why, Instant::now());
+            }
         }
         Ok(())
     }
@@ -337,9 +342,10 @@ impl<O: Operator> Lane<O> {
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.
-fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str) {
+fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str, epoch: Option<u16>) {
     let topic_id = metadata.split(' ').nth(1).unwrap_or("-");
-    if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}")) {
+    let epoch = epoch.map_or(String::new(), |epoch| format!(" @{epoch}"));
+    if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}{epoch}")) {
         tracing::warn!(path = %path.display(), %error, "service.state_dir: marker not written");
     }
 }

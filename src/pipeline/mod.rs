@@ -1,20 +1,25 @@
 //! One pipeline from its dependencies to its lanes; one file a kind, readable as the data flows.
 
 mod enrichment;
+mod replication;
 mod start;
 mod until;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings};
+pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
-use crate::batch::Pace;
-use crate::config::{Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State};
+use crate::batch::Paces;
+use crate::config::{Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State};
 use crate::halt::Halt;
-use crate::lane::{DeadLetterRatio, Lane, LaneParts, LookupAccess, PipelineShared, Stop};
+use crate::lane::{
+    DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop,
+};
 use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
 use crate::observe::board::{PipelineBoard, PipelineState};
@@ -22,7 +27,7 @@ use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
     ClickHouseClient, DeadLetterProducer, Sink, SinkParts, TableInfo, Target, quote_name,
 };
-use crate::source::{ClientSettings, Consumer, consumer_config};
+use crate::source::{ClientSettings, Consumer, TopicPartition, consumer_config};
 use crate::state::SnapshotStore;
 
 /// Longest that a lane waits for one answer of Kafka's before it does something else.
@@ -59,10 +64,7 @@ pub(crate) enum Ended {
 pub(crate) fn run(environment: Environment) -> Ended {
     let result = match &environment.pipeline.kind {
         Kind::Enrichment(config) => enrichment(&environment, config),
-        Kind::Cdc(_) => {
-            let advice = "pipelines of kind cdc cannot run yet";
-            Err(NotStarted::Halted(Halt::new("schema", advice)))
-        }
+        Kind::Cdc(config) => replication(&environment, config),
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,
@@ -73,9 +75,7 @@ pub(crate) fn run(environment: Environment) -> Ended {
 
 /// Events, profiles and sessions into one table.
 fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotStarted> {
-    let Environment {
-        pipeline, board, ..
-    } = environment;
+    let pipeline = &environment.pipeline;
     let starter = Starter::new(environment);
     let client = clickhouse_client(pipeline)?;
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
@@ -93,65 +93,163 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let targets = starter.targets(&consumers[0], &partitions)?;
 
     let metrics = PipelineMetrics::new(&pipeline.name);
-    let sink = Sink::new(SinkParts {
-        client: client.clone(),
-        dead_letters: DeadLetterProducer::new(pipeline)
-            .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
-        target: target(pipeline, &plan, &table),
-        columns: table.columns.clone(),
+    let parts = CommonParts {
+        client,
+        targets,
         metrics: metrics.clone(),
-        pipeline: board.clone(),
-        insert_lease: pipeline.clickhouse.insert_lease,
-        insert_timeout: pipeline.clickhouse.insert_timeout,
-    });
-    let shared = Arc::new(PipelineShared {
+        label: label(pipeline),
+        moved_wait: Duration::ZERO,
+        state: config.state.clone(),
+    };
+    let common = Common::new(environment, parts)?;
+    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
+    let memory = enrichment::memory(config, &plan);
+    let rows = Table {
+        has_provenance: has_provenance(&table),
+        target: Arc::new(target(pipeline, &plan, &table)),
+    };
+    let operator = || {
+        EnrichmentOperator::new(
+            plan.clone(),
+            rows.clone(),
+            Settings::new(config, cache_bytes_max, rand::random()),
+            memory.clone(),
+            metrics.clone(),
+        )
+    };
+    let lanes = common.lanes(environment, consumers, operator, lookup.as_ref());
+    run_lanes(environment, lanes).map_err(NotStarted::Halted)
+}
+
+/// Change records of many topics into a table each.
+fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted> {
+    let Environment {
+        pipeline, board, ..
+    } = environment;
+    let starter = Starter::new(environment);
+    let client = clickhouse_client(pipeline)?;
+    starter.clickhouse(&client)?;
+    let consumers = consumers(environment)?;
+    let partitions = starter.topics(&consumers[0])?;
+    starter.dead_letter_topic()?;
+    let targets = starter.targets(&consumers[0], &partitions)?;
+
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let config = Arc::new(config.clone());
+    let replicas = Replicas::new(ReplicasParts {
+        pipeline: pipeline.clone(),
+        config: config.clone(),
+        client: client.clone(),
         metrics: metrics.clone(),
         board: board.clone(),
-        ratio: DeadLetterRatio::default(),
-        pace: Pace::new(
-            pipeline.batch.flush_interval,
-            pipeline.batch.inserts_per_second_max,
-        ),
-        memory: environment.memory.clone(),
+    });
+    environment
+        .runtime
+        .block_on(replicas.open_all_existing(&partitions))?;
+    let parts = CommonParts {
         client,
-        has_provenance: has_provenance(&table),
-        state_dir: environment.service.state_dir.join(&pipeline.name),
         targets,
-        kafka_timeout: KAFKA_TIMEOUT,
-        was_stretched: AtomicBool::new(false),
-        snapshots: snapshots(environment, &config.state)?,
-        state: config.state.clone(),
-    });
-    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
-    if !environment.stop.is_draining() {
-        board.set_state(PipelineState::Running, None);
-    }
-    let memory = enrichment::memory(config, &plan);
-    let lanes = consumers.into_iter().zip(0..).map(|(consumer, number)| {
-        let max_poll_interval = pipeline.kafka.max_poll_interval();
-        Lane::new(LaneParts {
-            pipeline: pipeline.clone(),
-            shared: shared.clone(),
-            sink: sink.clone(),
-            runtime: environment.runtime.clone(),
-            board: board.add_lane(usize::from(number), max_poll_interval),
-            stop: environment.stop.clone(),
-            number,
-            consumer,
-            operator: EnrichmentOperator::new(
-                plan.clone(),
-                Settings::new(config, cache_bytes_max, rand::random()),
-                memory.clone(),
-                metrics.clone(),
+        metrics,
+        label: pipeline.clickhouse.database.clone(),
+        moved_wait: config.toast_wait,
+        state: State::none(),
+    };
+    let common = Common::new(environment, parts)?;
+    let operator = || ReplicationOperator::new(config.clone(), replicas.clone());
+    let lanes = common.lanes(environment, consumers, operator, None);
+    run_lanes(environment, lanes).map_err(NotStarted::Halted)
+}
+
+/// What the lanes of any kind share.
+struct Common {
+    shared: Arc<PipelineShared>,
+    sink: Arc<Sink>,
+}
+
+/// What a [`Common`] is made of besides the environment.
+struct CommonParts {
+    client: ClickHouseClient,
+    targets: Option<HashMap<TopicPartition, End>>,
+    metrics: PipelineMetrics,
+    /// What answers, for people: a table, or a database.
+    label: String,
+    /// How long a row waits for the row that it was before its key changed.
+    moved_wait: Duration,
+    state: State,
+}
+
+impl Common {
+    fn new(environment: &Environment, parts: CommonParts) -> Result<Common, Halt> {
+        let Environment {
+            pipeline, board, ..
+        } = environment;
+        let sink = Sink::new(SinkParts {
+            client: parts.client.clone(),
+            dead_letters: DeadLetterProducer::new(pipeline)
+                .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
+            label: parts.label,
+            metrics: parts.metrics.clone(),
+            pipeline: board.clone(),
+            config: pipeline.clone(),
+            moved_wait: parts.moved_wait,
+            insert_lease: pipeline.clickhouse.insert_lease,
+            insert_timeout: pipeline.clickhouse.insert_timeout,
+        });
+        let shared = Arc::new(PipelineShared {
+            metrics: parts.metrics,
+            board: board.clone(),
+            ratio: DeadLetterRatio::default(),
+            paces: Paces::new(
+                pipeline.batch.flush_interval,
+                pipeline.batch.inserts_per_second_max,
             ),
-            lookup: lookup.clone(),
-        })
-    });
-    run_lanes(environment, lanes.collect()).map_err(NotStarted::Halted)
+            memory: environment.memory.clone(),
+            client: parts.client,
+            state_dir: environment.service.state_dir.join(&pipeline.name),
+            targets: parts.targets,
+            kafka_timeout: KAFKA_TIMEOUT,
+            was_stretched: AtomicBool::new(false),
+            snapshots: snapshots(environment, &parts.state)?,
+            state: parts.state,
+        });
+        Ok(Common { shared, sink })
+    }
+
+    /// A lane for each consumer. From here on the pipeline runs.
+    fn lanes<O: Operator>(
+        &self,
+        environment: &Environment,
+        consumers: Vec<Consumer>,
+        operator: impl Fn() -> O,
+        lookup: Option<&LookupAccess>,
+    ) -> Vec<Lane<O>> {
+        let Environment {
+            pipeline, board, ..
+        } = environment;
+        if !environment.stop.is_draining() {
+            board.set_state(PipelineState::Running, None);
+        }
+        let max_poll_interval = pipeline.kafka.max_poll_interval();
+        let lane = |(consumer, number): (Consumer, u16)| {
+            Lane::new(LaneParts {
+                pipeline: pipeline.clone(),
+                shared: self.shared.clone(),
+                sink: self.sink.clone(),
+                runtime: environment.runtime.clone(),
+                board: board.add_lane(usize::from(number), max_poll_interval),
+                stop: environment.stop.clone(),
+                number,
+                consumer,
+                operator: operator(),
+                lookup: lookup.cloned(),
+            })
+        };
+        consumers.into_iter().zip(0..).map(lane).collect()
+    }
 }
 
 /// Runs lanes on threads of their own; the first that halts stops the others.
-fn run_lanes(environment: &Environment, lanes: Vec<Lane<EnrichmentOperator>>) -> Result<(), Halt> {
+fn run_lanes<O: Operator>(environment: &Environment, lanes: Vec<Lane<O>>) -> Result<(), Halt> {
     let Environment {
         pipeline,
         board,
@@ -256,7 +354,9 @@ fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
         label: label(pipeline),
         insert_sql: plan.insert_sql(&sql),
         sql,
+        columns: table.columns.clone(),
         replicated: table.is_replicated(),
+        ..Target::nowhere()
     }
 }
 

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::{Environment, KAFKA_TIMEOUT, label};
 use crate::config::{OnUnavailable, Pipeline, TopicSelector};
 use crate::halt::Halt;
-use crate::lane::{LookupAccess, Target};
+use crate::lane::{End, LookupAccess};
 use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, create_topic};
 use crate::source::{Consumer, TopicPartition, admin_client};
 
@@ -51,6 +51,22 @@ impl<'e> Starter<'e> {
             environment,
             deadline,
         }
+    }
+
+    /// The server answers, and takes us in.
+    pub(super) fn clickhouse(&self, client: &ClickHouseClient) -> Result<(), NotStarted> {
+        self.wait_for("clickhouse", || {
+            match self.environment.runtime.block_on(client.ping()) {
+                Ok(()) => Attempt::Done(()),
+                Err(error) => match error.remedy {
+                    Remedy::Halt(reason) => {
+                        let database = &self.environment.pipeline.clickhouse.database;
+                        Attempt::Never(Halt::refused(reason, database, &error))
+                    }
+                    _ => Attempt::Later(format!("{error} (clickhouse.url)")),
+                },
+            }
+        })
     }
 
     /// The target table, if it can be written as asked.
@@ -142,7 +158,7 @@ impl<'e> Starter<'e> {
         &self,
         consumer: &Consumer,
         partitions: &[TopicPartition],
-    ) -> Result<Option<HashMap<TopicPartition, Target>>, NotStarted> {
+    ) -> Result<Option<HashMap<TopicPartition, End>>, NotStarted> {
         let Some(until) = self.environment.until else {
             return Ok(None);
         };

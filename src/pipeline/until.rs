@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
-use crate::lane::Target;
+use crate::lane::End;
 use crate::source::{Consumer, TopicPartition};
 
 /// The argument of `run --until`.
@@ -42,7 +42,7 @@ impl Until {
         consumer: &Consumer,
         partitions: &[TopicPartition],
         timeout: Duration,
-    ) -> Result<HashMap<TopicPartition, Target>, KafkaError> {
+    ) -> Result<HashMap<TopicPartition, End>, KafkaError> {
         let by_time = match self {
             Until::Latest => vec![None; partitions.len()],
             Until::TimeMs(time_ms) => consumer.offsets_at(partitions, time_ms, timeout)?,
@@ -51,7 +51,7 @@ impl Until {
         for (partition, by_time) in partitions.iter().zip(by_time) {
             let (log_start, end) = consumer.watermarks(partition, timeout)?;
             let offset = by_time.unwrap_or(end).min(end);
-            targets.insert(partition.clone(), Target { offset, log_start });
+            targets.insert(partition.clone(), End { offset, log_start });
         }
         Ok(targets)
     }

@@ -2,7 +2,8 @@
 //!
 //! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
-//! contiguous ranges that follow the committed offset (`-` when there is none).
+//! contiguous ranges that follow the committed offset (`-` when there is none). Where versions decide
+//! which row counts, `<partitions>@<version epoch>` follows.
 
 use std::fmt;
 
@@ -23,6 +24,25 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// What versions rest on: the order of offsets, as long as a topic keeps its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Partitions of the topic.
+    pub(crate) partitions: usize,
+    /// The highest of `pipeline.version_epochs`.
+    pub(crate) epoch: u16,
+}
+
+impl Layout {
+    fn parse(text: &str) -> Option<Layout> {
+        let (partitions, epoch) = text.split_once('@')?;
+        Some(Layout {
+            partitions: partitions.parse().ok()?,
+            epoch: epoch.parse().ok()?,
+        })
+    }
+}
+
 /// The content of one partition's commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Metadata {
@@ -36,6 +56,8 @@ pub(crate) struct Metadata {
     pub(crate) table: String,
     /// End offsets of the contiguous ranges after the committed offset.
     pub(crate) cuts: Vec<i64>,
+    /// Where versions decide.
+    pub(crate) layout: Option<Layout>,
 }
 
 /// Metadata that is not ours to read.
@@ -62,6 +84,7 @@ impl Metadata {
             counter,
             table,
             cuts,
+            layout,
         } = self;
         let mut text = format!(
             "{FORMAT} {topic_id} {epoch} {counter} {} ",
@@ -76,6 +99,9 @@ impl Metadata {
         }
         if cuts.is_empty() {
             text.push('-');
+        }
+        if let Some(Layout { partitions, epoch }) = layout {
+            write!(text, " {partitions}@{epoch}").expect("writing to a string succeeds");
         }
         if text.len() > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLong(text.len()));
@@ -94,8 +120,15 @@ impl Metadata {
         }
         let unknown = || MetadataError::Unknown(text.chars().take(80).collect());
         let fields: Vec<&str> = text.split(' ').collect();
-        let [FORMAT, topic_id, epoch, counter, table, lengths] = fields[..] else {
+        let (&[FORMAT, topic_id, epoch, counter, table, lengths], layout) =
+            fields.split_first_chunk().ok_or_else(unknown)?
+        else {
             return Err(unknown());
+        };
+        let layout = match layout {
+            [] => None,
+            [layout] => Some(Layout::parse(layout).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         };
         let mut cuts = vec![];
         let mut to = position;
@@ -110,6 +143,7 @@ impl Metadata {
             counter: counter.parse().map_err(|_| unknown())?,
             table: table.to_owned(),
             cuts,
+            layout,
         }))
     }
 
@@ -145,6 +179,7 @@ mod tests {
             counter: 3,
             table: "analytics.clickstream_events".into(),
             cuts,
+            layout: None,
         }
     }
 
@@ -153,10 +188,11 @@ mod tests {
         fn what_was_encoded_is_decoded(
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
-            counter: u64, epoch: u64,
+            counter: u64, epoch: u64, layout: Option<(usize, u16)>,
         ) {
+            let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
-            let metadata = Metadata { counter, epoch: Epoch(epoch), ..sample(cuts) };
+            let metadata = Metadata { counter, epoch: Epoch(epoch), layout, ..sample(cuts) };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
             prop_assert_eq!(Metadata::decode(&text, position).unwrap(), Some(metadata));
@@ -184,6 +220,8 @@ mod tests {
         assert_eq!(Metadata::decode("checkpoint=7", 0), Ok(None));
         assert!(Metadata::decode("sw2 a b c", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t 5+0", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - 4", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - 4@1 x", 0).is_err());
     }
 
     #[test]

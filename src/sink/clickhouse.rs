@@ -10,6 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
 use super::errors::InsertError;
+use super::write::Target;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
 use crate::progress::Range;
@@ -140,7 +141,7 @@ impl ClickHouseClient {
         attempt: u32,
         sql: &str,
         settings: &[(&'static str, String)],
-        body: Bytes,
+        body: [Bytes; 2],
     ) -> Result<(), InsertError> {
         // The server gives up before we do, so that nothing runs on when we try again.
         let patience = self.insert_timeout + Duration::from_secs(5);
@@ -154,8 +155,11 @@ impl ClickHouseClient {
         let mut insert = settings
             .iter()
             .fold(insert, |insert, (k, v)| insert.with_setting(*k, v.as_str()));
-        let mut body = body;
+        let [head, mut body] = body;
         let rest = body.split_off(body.len() / 2);
+        if !head.is_empty() {
+            insert.send(head).await?;
+        }
         insert.send(body).await?;
         crash_point!("during_insert");
         insert.send(rest).await?;
@@ -186,6 +190,47 @@ impl ClickHouseClient {
             .chunks_exact(8)
             .map(|b| i64::try_from(offset(b)).unwrap_or(i64::MAX))
             .collect())
+    }
+
+    /// Of each of these keys the newest row that counts and the newest that is deleted, as far as the
+    /// server still has both: key, `_version`, `_deleted` and these columns, in RowBinary.
+    ///
+    /// # Errors
+    /// As above; code 396 when the answer is longer than `bytes_max`, unless that is 0.
+    pub(crate) async fn newest_rows(
+        &self,
+        attempt: u32,
+        target: &Target,
+        keys: &[&[u8]],
+        columns: &[u16],
+        bytes_max: usize,
+    ) -> Result<Bytes, InsertError> {
+        let names: Vec<_> = target
+            .key
+            .iter()
+            .map(|(name, _)| quote_name(name))
+            .collect();
+        let key = names.join(", ");
+        let form = target
+            .key
+            .iter()
+            .map(|(name, t)| format!("{} {t}", quote_name(name)));
+        let form = quote_text(&form.collect::<Vec<_>>().join(", "));
+        let column = |index: &u16| quote_name(&target.other_names[usize::from(*index)]);
+        let columns: String = columns.iter().map(|c| format!(", {}", column(c))).collect();
+        let mut hex = String::new();
+        for byte in keys.iter().copied().flatten() {
+            use std::fmt::Write as _;
+            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
+        }
+        let sql = format!(
+            "SELECT {key}, _version, _deleted{columns} FROM {} WHERE ({key}) IN (SELECT {key} FROM \
+             format(RowBinary, {form}, unhex('{hex}'))) ORDER BY _version DESC \
+             LIMIT 1 BY {key}, _deleted SETTINGS select_sequential_consistency = 1, \
+             max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'",
+            target.sql
+        );
+        self.select(attempt, &sql, "RowBinary").await
     }
 
     /// The highest offset of `partition` in the table, if there is one from `from` on: a late `from`
@@ -266,6 +311,24 @@ impl ClickHouseClient {
             partition_key: text(&engine, "partition_key"),
             columns: columns.iter().map(column).collect(),
         }))
+    }
+
+    /// The SELECT of a view; `None` when there is no such view.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn view_query(
+        &self,
+        database: &str,
+        view: &str,
+    ) -> Result<Option<String>, InsertError> {
+        let sql = format!(
+            "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View'",
+            quote_text(database),
+            quote_text(view)
+        );
+        let mut rows = self.select_json(&sql).await?.into_iter();
+        Ok(rows.next().and_then(|mut row| row.remove("as_select")))
     }
 
     /// Runs a statement that returns nothing.

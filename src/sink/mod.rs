@@ -7,6 +7,7 @@ mod backoff;
 mod clickhouse;
 mod dead_letter;
 mod errors;
+mod gaps;
 mod write;
 
 pub(crate) use backoff::Backoff;

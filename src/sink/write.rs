@@ -4,13 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::clickhouse::{ClickHouseClient, ColumnInfo};
 use super::errors::{InsertError, Remedy};
-use super::{Backoff, DeadLetterProducer};
+use super::gaps::{GappedRows, MovedRows};
+use super::{Backoff, DeadLetter, DeadLetterProducer};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
+use crate::config::Pipeline;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
@@ -18,11 +21,12 @@ use crate::observe::metrics::PipelineMetrics;
 use crate::progress::insert::{Attempts, Round, Step};
 use crate::progress::{Claim, Range, Receipt};
 use crate::source::TopicPartition;
+use crate::table::ColumnType;
 
 /// Inserts of one pipeline that run at the same time. More would only queue on the server.
 const INSERTS_AT_ONCE: usize = 4;
 
-/// The table a pipeline writes, as statements need it.
+/// A table, as statements need it.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// `database.table`, for people, metrics and tokens.
@@ -31,16 +35,49 @@ pub(crate) struct Target {
     pub(crate) sql: String,
     /// `INSERT INTO … (columns) FORMAT …`.
     pub(crate) insert_sql: String,
+    /// What stands before the rows, compressed: names and types, where the format wants them.
+    pub(crate) head: Bytes,
+    /// The table's columns when the rows were mapped to them.
+    pub(crate) columns: Vec<ColumnInfo>,
+    /// A table in which versions decide: names and types of the key's columns.
+    pub(crate) key: Vec<(String, ColumnType)>,
+    /// The same of the columns behind `_deleted`: names.
+    pub(crate) other_names: Vec<String>,
+    /// Types of the columns behind `_deleted`.
+    pub(crate) others: Vec<ColumnType>,
     /// Whether other replicas may have acknowledged what this one does not show yet.
     pub(crate) replicated: bool,
+}
+
+impl Target {
+    /// Whether versions decide which of its rows counts.
+    pub(crate) fn is_replica(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    /// No table at all.
+    pub(crate) fn nowhere() -> Self {
+        Target {
+            label: String::new(),
+            sql: String::new(),
+            insert_sql: String::new(),
+            head: Bytes::new(),
+            columns: vec![],
+            key: vec![],
+            other_names: vec![],
+            others: vec![],
+            replicated: false,
+        }
+    }
 }
 
 /// Everything the writes of one pipeline share.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    parts: SinkParts,
-    inserts: Semaphore,
-    board: Arc<SinkBoard>,
+    pub(super) parts: SinkParts,
+    pub(super) inserts: Semaphore,
+    pub(super) board: Arc<SinkBoard>,
+    pub(super) moved: MovedRows,
 }
 
 /// What a [`Sink`] is made of.
@@ -48,11 +85,14 @@ pub(crate) struct Sink {
 pub(crate) struct SinkParts {
     pub(crate) client: ClickHouseClient,
     pub(crate) dead_letters: Arc<DeadLetterProducer>,
-    pub(crate) target: Target,
-    /// The table's columns when the rows were mapped to them.
-    pub(crate) columns: Vec<ColumnInfo>,
+    /// What answers, for people: a table, or a database.
+    pub(crate) label: String,
     pub(crate) metrics: PipelineMetrics,
     pub(crate) pipeline: Arc<PipelineBoard>,
+    /// The configuration, to read single records again.
+    pub(crate) config: Arc<Pipeline>,
+    /// How long a row waits for the row that it was before its key changed.
+    pub(crate) moved_wait: Duration,
     /// How long after its naming commit an insert may still be sent.
     pub(crate) insert_lease: Duration,
     /// How long the server may work on one insert.
@@ -86,14 +126,16 @@ pub(crate) enum Delivery {
 /// How a job ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Acknowledged; the claim has settled.
-    Written,
+    /// Acknowledged; the claim has settled. So many of its records have become dead letters on the way.
+    Written { dead_letters: u64 },
     /// The lease is over: repeat the naming commit, then hand the job in again.
     Renew(WriteJob),
     /// The server refuses a row of it.
     Refused(WriteJob, InsertError),
     /// Only an operator can go on; the claim is given up.
     Halted(Halt),
+    /// The table has other columns than these rows: they must be made again. The claim is given up.
+    Altered(String),
 }
 
 /// Writes one range; returns when it is durable or somebody else must decide.
@@ -101,34 +143,41 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
     if let Err(halt) = sink.write_dead_letters(&mut job).await {
         return Outcome::Halted(halt);
     }
-    if job.batch.row_count() == 0 {
-        job.claim.settle(&Receipt::acknowledged());
-        return Outcome::Written;
+    let mut gapped = GappedRows::take(&sink, &mut job);
+    if let Err(outcome) = gapped.write_known().await {
+        return outcome;
     }
-    let Ok(_permit) = sink.inserts.acquire().await else {
-        unreachable!("the semaphore is never closed")
-    };
-    Writer {
-        sink: &sink,
-        backoff: Backoff::new(),
-        missing: None,
+    if let Some(target) = job.batch.target().filter(|_| job.batch.row_count() > 0) {
+        let writer = Writer {
+            sink: &sink,
+            target: target.clone(),
+            backoff: Backoff::new(),
+            missing: None,
+        };
+        job = match writer.run(job).await {
+            Ok(job) => job,
+            Err(Outcome::Refused(mut job, error)) => {
+                job.batch.put_gapped(gapped.left());
+                return Outcome::Refused(job, error);
+            }
+            Err(outcome) => return outcome,
+        };
     }
-    .run(job)
-    .await
+    match gapped.write_rest().await {
+        Ok(dead_letters) => sink.settle(job, dead_letters),
+        Err(outcome) => outcome,
+    }
 }
 
 impl Sink {
     pub(crate) fn new(parts: SinkParts) -> Arc<Self> {
-        let board = parts.pipeline.sink(&parts.target.label);
+        let board = parts.pipeline.sink(&parts.label);
         Arc::new(Sink {
             parts,
             inserts: Semaphore::new(INSERTS_AT_ONCE),
+            moved: MovedRows::default(),
             board,
         })
-    }
-
-    pub(crate) fn target(&self) -> &Target {
-        &self.parts.target
     }
 
     /// Asks the server whether it is there, so that an idle pipeline knows too.
@@ -140,28 +189,29 @@ impl Sink {
     }
 
     /// A table that was altered refuses every row: that is no fault of the rows.
-    async fn schema_drift(&self) -> Option<Halt> {
-        let SinkParts {
-            client,
-            target,
-            columns,
-            ..
-        } = &self.parts;
+    pub(super) async fn schema_drift(&self, target: &Target) -> Option<Outcome> {
         let (database, table) = target.label.split_once('.')?;
-        let now = client.table_info(database, table).await.ok()??;
-        let changed = columns
-            .iter()
-            .find(|column| !now.columns.contains(column))?;
+        let now = self.parts.client.table_info(database, table).await.ok()??;
+        let mut columns = target.columns.iter();
+        let changed = columns.find(|column| !now.columns.contains(column))?;
+        if target.is_replica() {
+            return Some(Outcome::Altered(target.label.clone()));
+        }
         let advice = format!(
             "table {}: column {} {} was altered while rows were written: start again to take the \
              table as it is now",
             target.label, changed.name, changed.type_name
         );
-        Some(Halt::new("schema", advice))
+        Some(Outcome::Halted(Halt::new("schema", advice)))
     }
 
     async fn write_dead_letters(&self, job: &mut WriteJob) -> Result<(), Halt> {
-        let letters = job.batch.dead_letters();
+        self.send_letters(job.batch.dead_letters()).await?;
+        job.batch.dead_letters_written();
+        Ok(())
+    }
+
+    pub(super) async fn send_letters(&self, letters: &[DeadLetter]) -> Result<(), Halt> {
         if letters.is_empty() {
             return Ok(());
         }
@@ -183,23 +233,27 @@ impl Sink {
             metrics.dead_letter(letter.reason.as_str());
         }
         pipeline.dead_letters_written(letters.len() as u64);
-        job.batch.dead_letters_written();
         Ok(())
     }
 }
 
 struct Writer<'s> {
     sink: &'s Sink,
+    target: Arc<Target>,
     backoff: Backoff,
     /// The rows that a look found missing; `None`: all of them.
     missing: Option<SealedBatch>,
 }
 
 impl Writer<'_> {
-    async fn run(mut self, mut job: WriteJob) -> Outcome {
+    /// The job when its rows are acknowledged; else how it ends.
+    async fn run(mut self, mut job: WriteJob) -> Result<WriteJob, Outcome> {
+        let Ok(_permit) = self.sink.inserts.acquire().await else {
+            unreachable!("the semaphore is never closed")
+        };
         loop {
             match job.step() {
-                Step::Settled => return self.settle(job),
+                Step::Settled => return Ok(job),
                 Step::Wait => {
                     let SinkParts {
                         insert_lease,
@@ -216,35 +270,31 @@ impl Writer<'_> {
                 Step::Look => match self.look(&job).await {
                     Ok(missing) => job.attempts().looked(missing),
                     Err(error) => {
-                        if let Some(halted) = self.after_failure(&job, &error).await {
-                            return halted;
-                        }
+                        self.after_failure(&job, &error).await?;
                     }
                 },
                 Step::Send(round) => {
                     if job.lease_is_over() {
-                        return Outcome::Renew(job);
+                        return Err(Outcome::Renew(job));
                     }
                     crash_point!("before_insert");
                     match self.send(&job, round).await {
                         Ok(()) => {
                             crash_point!("after_insert_acknowledged");
                             let Delivery::ExactlyOnce { attempts, .. } = &mut job.delivery else {
-                                return self.settle(job);
+                                return Ok(job);
                             };
                             attempts.acknowledged();
                         }
                         Err(error) if error.remedy == Remedy::Split => {
-                            return match self.sink.schema_drift().await {
-                                Some(halt) => Outcome::Halted(halt),
+                            return Err(match self.sink.schema_drift(&self.target).await {
+                                Some(outcome) => outcome,
                                 None => Outcome::Refused(job, error),
-                            };
+                            });
                         }
                         Err(error) => {
                             job.unknown();
-                            if let Some(halted) = self.after_failure(&job, &error).await {
-                                return halted;
-                            }
+                            self.after_failure(&job, &error).await?;
                         }
                     }
                 }
@@ -252,21 +302,9 @@ impl Writer<'_> {
         }
     }
 
-    fn settle(&self, job: WriteJob) -> Outcome {
-        let SinkParts { metrics, .. } = &self.sink.parts;
-        let now_ms = wall_ms();
-        for arrival in job.batch.arrivals() {
-            let age_ms = now_ms.saturating_sub(arrival.timestamp_ms).max(0);
-            metrics.freshness.record(age_ms as f64 / 1000.0);
-        }
-        metrics.rows_written.increment(job.batch.row_count() as u64);
-        job.claim.settle(&Receipt::acknowledged());
-        Outcome::Written
-    }
-
     /// How many rows of the job are not in the table.
     async fn look(&mut self, job: &WriteJob) -> Result<usize, InsertError> {
-        let SinkParts { client, target, .. } = &self.sink.parts;
+        let (client, target) = (&self.sink.parts.client, &self.target);
         let attempt = self.backoff.attempts();
         if target.replicated {
             client.sync_replica(attempt, &target.sql).await?;
@@ -292,19 +330,54 @@ impl Writer<'_> {
     }
 
     async fn send(&mut self, job: &WriteJob, round: Round) -> Result<(), InsertError> {
+        let batch = self.missing.as_ref().unwrap_or(&job.batch);
+        let settings = insert_settings(&job.delivery, round, batch);
+        let attempt = self.backoff.attempts();
+        self.sink
+            .insert(&self.target, batch, &settings, attempt)
+            .await
+    }
+
+    /// Waits before the next attempt; `Err` is how the job ends where there is none.
+    async fn after_failure(&mut self, job: &WriteJob, error: &InsertError) -> Result<(), Outcome> {
+        let place = format!("{} {}", job.partition, job.claim.range());
+        let failure = Failure {
+            target: &self.target,
+            place: &place,
+            error,
+        };
+        self.sink.wait_after(failure, &mut self.backoff).await
+    }
+}
+
+/// A statement that did not succeed.
+pub(super) struct Failure<'f> {
+    pub(super) target: &'f Target,
+    /// Which records it is about.
+    pub(super) place: &'f str,
+    pub(super) error: &'f InsertError,
+}
+
+impl Sink {
+    /// Sends the rows of a batch and waits for the acknowledgement.
+    pub(super) async fn insert(
+        &self,
+        target: &Target,
+        batch: &SealedBatch,
+        settings: &[(&'static str, String)],
+        attempt: u32,
+    ) -> Result<(), InsertError> {
         let SinkParts {
             client,
-            target,
             metrics,
             pipeline,
             ..
-        } = &self.sink.parts;
-        let batch = self.missing.as_ref().unwrap_or(&job.batch);
+        } = &self.parts;
         let started = Instant::now();
-        let settings = insert_settings(job, round, batch);
-        let body = batch.frames().clone();
-        let sent = client.insert(self.backoff.attempts(), &target.insert_sql, &settings, body);
-        let result = sent.await;
+        let body = [target.head.clone(), batch.frames().clone()];
+        let result = client
+            .insert(attempt, &target.insert_sql, settings, body)
+            .await;
         let took = started.elapsed();
         match &result {
             Ok(()) => {
@@ -314,44 +387,61 @@ impl Writer<'_> {
                 metrics.batch_rows.record(batch.row_count() as f64);
                 metrics.batch_bytes.record(bytes as f64);
                 pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
-                self.sink.board.answered();
+                self.board.answered();
             }
             Err(error) => {
                 metrics.insert(&target.label, "error", error.code);
                 // A server that refuses is a server that answers.
                 if error.code.is_some() {
-                    self.sink.board.answered();
+                    self.board.answered();
                 }
             }
         }
         result
     }
 
-    /// Waits before the next attempt; returns how the job ends where there is none.
-    async fn after_failure(&mut self, job: &WriteJob, error: &InsertError) -> Option<Outcome> {
+    /// Waits before the next attempt; `Err` is how the job ends where there is none.
+    pub(super) async fn wait_after(
+        &self,
+        failure: Failure<'_>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Outcome> {
         let SinkParts {
-            metrics,
-            pipeline,
+            metrics, pipeline, ..
+        } = &self.parts;
+        let Failure {
             target,
-            ..
-        } = &self.sink.parts;
-        let place = format!("{} {}", job.partition, job.claim.range());
+            place,
+            error,
+        } = failure;
         pipeline.error(&format!("{}: {place}: {error}", target.label));
         match error.remedy {
             Remedy::Halt(reason) => {
-                return Some(Outcome::Halted(Halt::refused(reason, &target.label, error)));
+                return Err(Outcome::Halted(Halt::refused(reason, &target.label, error)));
             }
             Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
             // Only an insert can refuse a row; a query that says so is tried again.
             Remedy::Split => metrics.retry("clickhouse", "server"),
         }
-        let wait = self.backoff.next_wait();
+        let wait = backoff.next_wait();
         tracing::warn!(
             table = target.label, range = place, wait_ms = wait.as_millis() as u64, %error,
             "clickhouse did not take the batch, trying again"
         );
         tokio::time::sleep(wait).await;
-        None
+        Ok(())
+    }
+
+    fn settle(&self, job: WriteJob, dead_letters: u64) -> Outcome {
+        let SinkParts { metrics, .. } = &self.parts;
+        let now_ms = wall_ms();
+        for arrival in job.batch.arrivals() {
+            let age_ms = now_ms.saturating_sub(arrival.timestamp_ms).max(0);
+            metrics.freshness.record(age_ms as f64 / 1000.0);
+        }
+        metrics.rows_written.increment(job.batch.row_count() as u64);
+        job.claim.settle(&Receipt::acknowledged());
+        Outcome::Written { dead_letters }
     }
 }
 
@@ -395,8 +485,8 @@ pub(crate) fn token(
 }
 
 /// Pinned so that a batch is one block, written once: `docs/adr/0002`.
-fn insert_settings(
-    job: &WriteJob,
+pub(super) fn insert_settings(
+    delivery: &Delivery,
     round: Round,
     batch: &SealedBatch,
 ) -> Vec<(&'static str, String)> {
@@ -410,7 +500,7 @@ fn insert_settings(
         ("input_format_parallel_parsing", "0".to_owned()),
         ("max_partitions_per_insert_block", "0".to_owned()),
     ];
-    match &job.delivery {
+    match delivery {
         Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
             let suffix = if round == Round::Second { ":2" } else { "" };
             settings.extend([
@@ -423,7 +513,11 @@ fn insert_settings(
             ]);
         }
         // Two batches may well hold the same rows; the server must not take them for one.
-        _ => settings.push(("insert_deduplicate", "0".to_owned())),
+        _ => settings.extend([
+            ("insert_deduplicate", "0".to_owned()),
+            // A row that has left its key stays beside its key's next one for who asks for its values.
+            ("optimize_on_insert", "0".to_owned()),
+        ]),
     }
     settings
 }

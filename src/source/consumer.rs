@@ -207,12 +207,16 @@ impl Consumer {
         self.base.seek_partitions(list, Duration::ZERO).map(drop)
     }
 
-    /// Stops fetching a partition for good (it has reached its `--until` target).
-    ///
-    /// Never used to pause for a while: resuming starts after the position the client last
-    /// handed out, which a partition-EOF message moves one too far.
+    /// Stops fetching a partition.
     pub(crate) fn stop_fetching(&self, partition: &TopicPartition) -> KafkaResult<()> {
         self.base.pause(&list(std::slice::from_ref(partition)))
+    }
+
+    /// Fetches a partition again that was stopped, from `position`. Resuming by itself would start after
+    /// the position that the client last handed out, which a partition-EOF message moves one too far.
+    pub(crate) fn fetch_again(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+        self.base.resume(&list(std::slice::from_ref(partition)))?;
+        self.keep_positions(&[(partition.clone(), position)])
     }
 
     /// How many partitions the client believes it has.

@@ -119,6 +119,24 @@ impl<'c> Record<'c> {
         unsafe { sys::rd_kafka_message_leader_epoch(self.message) }
     }
 
+    /// The value of the last header of this name.
+    pub(crate) fn header(self, name: &CStr) -> Option<&'c [u8]> {
+        let mut headers = std::ptr::null_mut();
+        let (mut value, mut size) = (std::ptr::null(), 0usize);
+        // SAFETY: headers and their values stay owned by the message, which is alive; the name is a C
+        // string, the out-parameters are ours.
+        let found = unsafe {
+            !sys::rd_kafka_message_headers(self.message, &mut headers).is_error()
+                && !sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size)
+                    .is_error()
+        };
+        if found {
+            slice(value.cast(), size)
+        } else {
+            None
+        }
+    }
+
     /// The headers in order, names and values.
     pub(crate) fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
         let mut headers = std::ptr::null_mut();

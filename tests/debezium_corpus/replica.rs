@@ -59,14 +59,18 @@ impl Replica {
         columns: Vec<(String, ColumnType)>,
         modes: Modes,
     ) -> Replica {
-        let read = columns
-            .iter()
-            .fold(Columns::new(), |all, (name, column_type)| {
-                match declared(variant, table, name) {
-                    Some(field) => all.with_declared(name, column_type.clone(), field),
+        let read =
+            columns.iter().fold(
+                Columns::new(),
+                |all, (name, column_type)| match corpus::declared(variant, table, name) {
+                    Some(field) => all.with_declared(
+                        name,
+                        column_type.clone(),
+                        FieldType::declared(Form::Int64, Some(field)),
+                    ),
                     None => all.with(name, column_type.clone()),
-                }
-            });
+                },
+            );
         let is_key = |name: &&(String, ColumnType)| key_columns(table).contains(&&*name.0);
         let key = columns
             .iter()
@@ -324,46 +328,11 @@ pub(crate) fn key_columns(table: &str) -> &'static [&'static str] {
 pub(crate) fn columns(source: Source, variant: &str, table: &str) -> Vec<(String, ColumnType)> {
     let columns = corpus::columns(source, variant, table).into_iter();
     let columns = columns.map(|(name, type_name)| {
-        let type_name = exact(variant, table, &name).unwrap_or(&type_name);
+        let type_name = corpus::exact(variant, table, &name).unwrap_or(&type_name);
         let column_type = ColumnType::parse(type_name).expect("a type");
         (name, column_type)
     });
     columns.collect()
-}
-
-/// A String column cannot say that the base64 it gets is a decimal, and a double is rounded beyond the
-/// digits its column has.
-fn exact(variant: &str, table: &str, column: &str) -> Option<&'static str> {
-    let is_told = matches!(
-        variant,
-        "envelope_schema" | "decimal_string" | "decimal_double"
-    );
-    match (table, column) {
-        ("edge_num", "n20") if !is_told => Some("Nullable(Decimal(20, 4))"),
-        ("edge_num", "n38") if !is_told => Some("Nullable(Decimal(38, 10))"),
-        ("kitchen_sink", "c_numeric_20_4") if variant == "decimal_double" => {
-            Some("Nullable(Decimal(38, 4))")
-        }
-        _ => None,
-    }
-}
-
-/// A String column cannot say that the numbers it gets are times: their types are declared.
-fn declared(variant: &str, table: &str, column: &str) -> Option<FieldType> {
-    if table != "edge_time" || matches!(variant, "envelope_schema" | "time_isostring") {
-        return None;
-    }
-    let name = match (column, variant) {
-        ("d", _) => "io.debezium.time.Date",
-        ("ts" | "ts3", "time_connect") => "org.apache.kafka.connect.data.Timestamp",
-        ("t", "time_connect") => "org.apache.kafka.connect.data.Time",
-        ("ts", _) | ("ts3", "time_microseconds") => "io.debezium.time.MicroTimestamp",
-        ("ts3", _) => "io.debezium.time.Timestamp",
-        ("t", _) => "io.debezium.time.MicroTime",
-        ("tstz", _) => "io.debezium.time.ZonedTimestamp",
-        _ => return None,
-    };
-    Some(FieldType::declared(Form::Int64, Some(name)))
 }
 
 /// How many records change no row, by what they are.

@@ -92,6 +92,21 @@ impl Job {
         job
     }
 
+    /// A configuration with one pipeline of the kind `cdc` and no topics yet, pointed at the sandbox;
+    /// neither topics nor tables are made.
+    pub fn replication(name: &str) -> Job {
+        let mut job = Job::new(name);
+        let pipeline = toml::toml! {
+            name = "replica"
+            kind = "cdc"
+        };
+        job.config["pipeline"] = Value::Array(vec![Value::Table(pipeline)]);
+        job.set("pipeline.group_id", job.group.clone());
+        job.set("pipeline.dead_letter.topic", job.dead_letter_topic.clone());
+        job.set("pipeline.debezium.decimal_mode", "precise");
+        job
+    }
+
     /// Sets one key, `pipeline.…` being the only pipeline.
     pub fn set(&mut self, path: &str, value: impl Into<Value>) {
         let mut table = &mut self.config;

@@ -1,5 +1,7 @@
 //! Records' values, whatever shape their producer gave them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::columns::Columns;
 use super::modes::Modes;
 use super::placeholder::Placeholder;
@@ -26,10 +28,14 @@ pub struct RowReader {
     placeholder: Placeholder,
 }
 
+/// Blocks that were parsed so far.
+static BLOCKS: AtomicU64 = AtomicU64::new(0);
+
 /// What is made of a schema block.
 #[derive(Debug)]
 struct Typed {
     schema: Schema,
+    number: u64,
     readings: Vec<Reading>,
 }
 
@@ -39,6 +45,7 @@ impl Typed {
             columns,
             readings: &self.readings,
             schema: Some(&self.schema),
+            schema_number: self.number,
             placeholder,
         }
     }
@@ -194,12 +201,17 @@ fn types<'s>(
             columns,
             readings: untyped.ok_or(Failure::UndeclaredModes)?,
             schema: None,
+            schema_number: 0,
             placeholder,
         });
     }
     let made = typed.get(block, |schema| {
         let readings = columns.typed(&schema);
-        Ok(Typed { schema, readings })
+        Ok(Typed {
+            schema,
+            number: BLOCKS.fetch_add(1, Ordering::Relaxed),
+            readings,
+        })
     })?;
     Ok(made.types(columns, placeholder))
 }

@@ -111,6 +111,8 @@ pub(super) struct Types<'s> {
     pub(super) columns: &'s Columns,
     pub(super) readings: &'s [Reading],
     pub(super) schema: Option<&'s Schema>,
+    /// Which of the reader's blocks that is.
+    pub(super) schema_number: u64,
     pub(super) placeholder: &'s Placeholder,
 }
 
@@ -206,6 +208,24 @@ impl<'s, 'a> Row<'s, 'a> {
     #[must_use]
     pub fn schema(&self) -> Option<&'s Schema> {
         self.types.schema
+    }
+
+    /// Which of the blocks that its reader has met the record has: every other block has another number.
+    #[must_use]
+    pub fn schema_number(&self) -> Option<u64> {
+        self.types.schema.map(|_| self.types.schema_number)
+    }
+
+    /// Appends the value that a column had before the change, as [`Delete::encode_before`] does.
+    ///
+    /// # Errors
+    /// As for rows.
+    ///
+    /// # Panics
+    /// When there are not so many columns.
+    pub fn encode_before(&self, column: usize, out: &mut Vec<u8>) -> Result<Outcome, Reject> {
+        let raw = member(self.before, self.types.columns.name(column));
+        self.types.encode(column, raw, &self.provenance, out)
     }
 
     /// Where the change comes from.

@@ -103,6 +103,7 @@ impl PipelineMetrics {
         let pipeline = SharedString::from(Arc::<str>::from(pipeline));
         let p = || pipeline.clone();
         counter!(RECORDS_DROPPED_TOTAL, "pipeline" => p(), "reason" => "skip").increment(0);
+        counter!(FIELDS_IGNORED_TOTAL, "pipeline" => p()).increment(0);
         for result in ["ok", "error"] {
             counter!(COMMITS_TOTAL, "pipeline" => p(), "result" => result).increment(0);
         }
@@ -149,6 +150,11 @@ impl PipelineMetrics {
     pub fn dropped(&self, reason: &'static str, records: u64) {
         counter!(RECORDS_DROPPED_TOTAL, "pipeline" => self.pipeline.clone(), "reason" => reason)
             .increment(records);
+    }
+
+    /// Counts a field that no column takes.
+    pub fn field_ignored(&self) {
+        counter!(FIELDS_IGNORED_TOTAL, "pipeline" => self.pipeline.clone()).increment(1);
     }
 
     /// Counts one offset commit: `ok`, `error`, or a more exact word for a failure.

@@ -21,20 +21,22 @@ pub(crate) use self::memory::memory;
 pub(crate) use self::plan::{PROVENANCE, RowPlan};
 use self::profile::ProfileEncoder;
 use self::row::{Row, SessionEvent};
+use crate::batch::OpenBatch;
 use crate::config::Enrichment;
 use crate::decode::Reject;
 use crate::decode::json::Scanner;
-use crate::lane::{Memory, Operator, Refusal};
+use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal};
 use crate::lookup::{Found, ProfileCache, SlotId};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
-use crate::sink::Stage;
+use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
 use crate::table::append_length;
 
 /// What one lane keeps for its rows.
 pub(crate) struct EnrichmentOperator {
     plan: Arc<RowPlan>,
+    table: Table,
     settings: Settings,
     seeds: StdRng,
     memory: Option<Memory>,
@@ -52,6 +54,14 @@ pub(crate) struct EnrichmentOperator {
     starts: Vec<usize>,
     scratch: Vec<u8>,
     names_logged: usize,
+}
+
+/// Where its rows go.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) target: Arc<Target>,
+    /// Whether it has `_topic`, `_partition` and `_offset`.
+    pub(crate) has_provenance: bool,
 }
 
 /// What an operator is given besides its plan.
@@ -138,6 +148,7 @@ pub(crate) struct PartitionState {
 impl EnrichmentOperator {
     pub(crate) fn new(
         plan: Arc<RowPlan>,
+        table: Table,
         settings: Settings,
         memory: Option<Memory>,
         metrics: PipelineMetrics,
@@ -160,6 +171,7 @@ impl EnrichmentOperator {
         EnrichmentOperator {
             scanner: Scanner::new(plan.paths.clone()),
             plan,
+            table,
             settings,
             seeds,
             memory,
@@ -176,6 +188,19 @@ impl EnrichmentOperator {
     }
 }
 
+impl EnrichmentOperator {
+    /// One row of the chunk, encoded, in three parts.
+    pub(crate) fn row(&self, index: usize) -> [&[u8]; 3] {
+        let row = &self.rows[index];
+        let session = row.session.expect("rows are judged before they are taken");
+        [
+            &self.heads[row.head.0..row.head.1],
+            &self.session_columns[session.0..session.1],
+            self.profile_columns(row.profile),
+        ]
+    }
+}
+
 #[cfg(any(test, fuzzing))]
 impl EnrichmentOperator {
     /// Rows of the chunk, and the bytes they take: what a refused record must leave as it is.
@@ -186,6 +211,24 @@ impl EnrichmentOperator {
 
 impl Operator for EnrichmentOperator {
     type Partition = PartitionState;
+
+    fn appends(&self) -> bool {
+        true
+    }
+
+    fn table_of(&self, _topic: &str) -> String {
+        self.table.target.label.clone()
+    }
+
+    fn traceable(&self) -> Option<Arc<Target>> {
+        self.table.has_provenance.then(|| self.table.target.clone())
+    }
+
+    fn version_epoch(&self) -> Option<u16> {
+        None
+    }
+
+    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         let mut topic = vec![];
@@ -229,7 +272,11 @@ impl Operator for EnrichmentOperator {
         self.heads.truncate(head_start);
     }
 
-    fn accept(&mut self, state: &mut PartitionState, record: Record<'_>) -> Result<(), Refusal> {
+    fn accept(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
         let head_start = self.heads.len();
         let read = self.read(state, record);
         let (event, has_key) = read.inspect_err(|_| self.heads.truncate(head_start))?;
@@ -243,7 +290,7 @@ impl Operator for EnrichmentOperator {
             session: None,
             profile,
         });
-        Ok(())
+        Ok(Accepted::Rows(1))
     }
 
     #[inline(never)]
@@ -341,15 +388,16 @@ impl Operator for EnrichmentOperator {
         }
     }
 
-    fn row(&self, index: usize) -> [&[u8]; 3] {
-        let row = &self.rows[index];
-        let session = row.session.expect("rows are judged before they are taken");
-        [
-            &self.heads[row.head.0..row.head.1],
-            &self.session_columns[session.0..session.1],
-            self.profile_columns(row.profile),
-        ]
+    fn target(&self, _row: usize) -> &Arc<Target> {
+        &self.table.target
     }
+
+    fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch) {
+        batch.push(&self.table.target, offset, self.row(row));
+    }
+
+    /// Its table halts the pipeline when it is altered.
+    fn altered(&mut self, _table: &str) {}
 
     fn clear(&mut self, now_ms: u64) {
         self.heads.clear();

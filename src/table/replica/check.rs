@@ -134,8 +134,7 @@ fn check_own_columns(table: &ExistingTable<'_>) -> Result<(), String> {
 
 /// The sorting key tells which rows are the same one: not more of them, and not fewer.
 fn check_key(table: &ExistingTable<'_>, key: &[String]) -> Result<(), String> {
-    let sorting = split(without_parentheses(table.sorting_key));
-    let sorting: Vec<String> = sorting.iter().map(|part| unquoted(part)).collect();
+    let sorting = sorting_columns(table.sorting_key);
     let is_same = key.iter().all(|column| sorting.contains(column))
         && sorting.iter().all(|column| key.contains(column));
     if key.is_empty() {
@@ -214,6 +213,13 @@ fn split(list: &str) -> Vec<String> {
     }
     let parts = parts.iter().map(|part| part.trim().to_owned());
     parts.filter(|part| !part.is_empty()).collect()
+}
+
+/// The parts of `sorting_key` of `system.tables`: columns by their names, anything else as it stands.
+#[must_use]
+pub fn sorting_columns(sorting_key: &str) -> Vec<String> {
+    let parts = split(without_parentheses(sorting_key));
+    parts.iter().map(|part| unquoted(part)).collect()
 }
 
 /// `(a, b)` as `a, b`.

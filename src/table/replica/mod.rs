@@ -13,7 +13,9 @@ mod fit;
 mod tests;
 mod types;
 
-pub use check::{ExistingColumn, ExistingTable, NotAReplica, Replica, check_table};
+pub use check::{
+    ExistingColumn, ExistingTable, NotAReplica, Replica, check_table, sorting_columns,
+};
 pub use ddl::{NotCreatable, ReplicaTable, create_database};
 pub use default::default_expression;
 pub use fit::{Fit, fit};

@@ -20,6 +20,8 @@ pub struct Usage {
     pub user: Duration,
     /// In the kernel on its behalf.
     pub system: Duration,
+    /// The largest it ever was.
+    pub peak_resident_bytes: u64,
 }
 
 /// A child process: killed by its id when dropped, and by the kernel when this process ends in
@@ -128,6 +130,7 @@ impl Process {
         ended.then(|| Usage {
             user: duration(usage.ru_utime),
             system: duration(usage.ru_stime),
+            peak_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         })
     }
 

@@ -1,0 +1,151 @@
+//! Where the columns of an encoded row begin and end.
+
+use crate::table::ColumnType;
+
+/// Walks over one value after the other of a row in RowBinary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Walker<'r>(pub(crate) &'r [u8]);
+
+impl<'r> Walker<'r> {
+    /// The bytes of the next value, which has this type; `None` where the row ends before it does.
+    pub(crate) fn value(&mut self, column_type: &ColumnType) -> Option<&'r [u8]> {
+        let row = self.0;
+        self.skip(column_type)?;
+        Some(&row[..row.len() - self.0.len()])
+    }
+
+    fn skip(&mut self, column_type: &ColumnType) -> Option<()> {
+        match column_type {
+            ColumnType::String => {
+                let length = self.length()?;
+                self.take(length)
+            }
+            ColumnType::Nullable(inner) => {
+                let (&is_null, rest) = self.0.split_first()?;
+                self.0 = rest;
+                if is_null == 0 {
+                    self.skip(inner)
+                } else {
+                    Some(())
+                }
+            }
+            ColumnType::LowCardinality(inner) => self.skip(inner),
+            ColumnType::Array(inner) => {
+                let length = self.length()?;
+                (0..length).try_for_each(|_| self.skip(inner))
+            }
+            fixed => self.take(fixed_size(fixed)),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Option<()> {
+        self.0 = self.0.get(length..)?;
+        Some(())
+    }
+
+    /// A number of variable length: seven bits a byte, the lowest first.
+    fn length(&mut self) -> Option<usize> {
+        let (mut length, mut shift) = (0usize, 0);
+        loop {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            length |= usize::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(length);
+            }
+            shift += 7;
+        }
+    }
+}
+
+/// Whether an encoded value is what stands for no value: NULL, an empty text, an empty array, zero.
+pub(crate) fn is_default(value: &[u8], column_type: &ColumnType) -> bool {
+    match column_type {
+        ColumnType::Nullable(inner) => {
+            value.first().is_none_or(|is_null| *is_null != 0) || is_default(&value[1..], inner)
+        }
+        ColumnType::LowCardinality(inner) => is_default(value, inner),
+        _ => value.iter().all(|byte| *byte == 0),
+    }
+}
+
+/// Bytes of a value whose type has one size.
+fn fixed_size(column_type: &ColumnType) -> usize {
+    match column_type {
+        ColumnType::FixedString(length) => usize::try_from(*length).unwrap_or(usize::MAX),
+        ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool | ColumnType::Enum8(_) => 1,
+        ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date | ColumnType::Enum16(_) => 2,
+        ColumnType::UInt32
+        | ColumnType::Int32
+        | ColumnType::Float32
+        | ColumnType::Date32
+        | ColumnType::DateTime { .. }
+        | ColumnType::Time
+        | ColumnType::Ipv4 => 4,
+        ColumnType::Decimal { precision, .. } => match precision {
+            0..=9 => 4,
+            10..=18 => 8,
+            19..=38 => 16,
+            _ => 32,
+        },
+        ColumnType::Uuid | ColumnType::Ipv6 => 16,
+        ColumnType::UInt64
+        | ColumnType::Int64
+        | ColumnType::Float64
+        | ColumnType::DateTime64 { .. }
+        | ColumnType::Time64 { .. } => 8,
+        ColumnType::String
+        | ColumnType::LowCardinality(_)
+        | ColumnType::Nullable(_)
+        | ColumnType::Array(_) => unreachable!("values of no fixed size"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_every_size_are_found() {
+        let types = [
+            "Int32",
+            "String",
+            "Nullable(String)",
+            "Nullable(UUID)",
+            "Array(Nullable(Int8))",
+            "LowCardinality(Nullable(String))",
+            "Decimal(38, 2)",
+            "DateTime64(6)",
+        ]
+        .map(|name| ColumnType::parse(name).unwrap());
+        let long = [vec![200, 1], vec![b'x'; 200]].concat();
+        let values: [&[u8]; 8] = [
+            &[1, 2, 3, 4],
+            &long,
+            &[0, 2, b'a', b'b'],
+            &[1],
+            &[3, 0, 7, 1, 0, 9],
+            &[0, 1, b'z'],
+            &[5; 16],
+            &[6; 8],
+        ];
+        let row = values.concat();
+        let mut walker = Walker(&row);
+        for (column_type, value) in types.iter().zip(values) {
+            assert_eq!(walker.value(column_type), Some(value), "{column_type}");
+        }
+        assert_eq!(walker.0, b"");
+        assert_eq!(walker.value(&types[0]), None);
+        assert_eq!(Walker(&[9, b'a']).value(&types[1]), None);
+    }
+
+    #[test]
+    fn no_value_is_told_from_one() {
+        let default =
+            |name: &str, value: &[u8]| is_default(value, &ColumnType::parse(name).unwrap());
+        assert!(default("Nullable(String)", &[1]) && default("Nullable(String)", &[0, 0]));
+        assert!(!default("Nullable(String)", &[0, 1, b'0']));
+        assert!(default("String", &[0]) && !default("Array(Int8)", &[1, 0]));
+        assert!(default("Int64", &[0; 8]) && !default("Int64", &[0, 1, 0, 0, 0, 0, 0, 0]));
+    }
+}

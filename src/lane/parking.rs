@@ -1,0 +1,160 @@
+//! A partition that has to wait for something is parked: it is not read, and its next record is fetched
+//! again when it may go on. The other partitions of the lane are read meanwhile.
+
+use tokio::task::AbortHandle;
+
+use super::operator::{Errand, Operator};
+use super::ownership::Ownership;
+use super::{Lane, Message};
+use crate::halt::Halt;
+use crate::progress::OwnershipId;
+use crate::source::TopicPartition;
+
+/// Ranges of one partition that may wait for the server where versions decide. At the limit it is
+/// parked, and goes on when half of them are written.
+const RANGES_MAX: usize = 4;
+
+/// What a partition waits for.
+#[derive(Debug)]
+pub(super) enum Parked {
+    /// Since this turn, for this errand.
+    New(Errand),
+    /// What was read before the record may have to be written first.
+    Settling(Errand),
+    /// A task is at it.
+    UnderWay { _task: Task },
+    /// The server is behind.
+    Full,
+}
+
+impl Parked {
+    fn is_new(&self) -> bool {
+        matches!(self, Parked::New(_))
+    }
+}
+
+/// Ends with whoever waits for it.
+#[derive(Debug)]
+pub(super) struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An errand is done, or cannot be.
+#[derive(Debug)]
+pub(super) struct Done {
+    ownership: OwnershipId,
+    result: Result<(), Halt>,
+}
+
+impl<O: Operator> Lane<O> {
+    /// The partition's next record has to wait for this errand.
+    pub(super) fn park(&mut self, index: usize, errand: Errand) {
+        tracing::debug!(
+            partition = %self.owned[index].partition, offset = self.owned[index].seen_to,
+            what = errand.what, "parked"
+        );
+        // The consumer is away: this is said while its chunk is judged.
+        self.owned[index].parked = Some(Parked::New(errand));
+    }
+
+    fn stop_reading(&mut self, index: usize, why: Parked) {
+        let partition = &self.owned[index].partition;
+        if let Err(error) = self.consumer().stop_fetching(partition) {
+            // What arrives all the same is not looked at, and fetched again.
+            tracing::debug!(%partition, %error, "not paused");
+        }
+        self.owned[index].parked = Some(why);
+    }
+
+    /// Sends errands on their way whose time has come, parks partitions that the server is behind with,
+    /// and lets go on those that it has caught up with.
+    pub(super) fn run_errands(&mut self) {
+        for index in 0..self.owned.len() {
+            if let Some(Parked::New(errand)) = self.owned[index].parked.take_if(|p| p.is_new()) {
+                self.stop_reading(index, Parked::Settling(errand));
+            }
+            let own = &mut self.owned[index];
+            let open = own.ranges_open();
+            match &own.parked {
+                None if !self.operator.appends() && open >= RANGES_MAX => {
+                    self.stop_reading(index, Parked::Full);
+                }
+                Some(Parked::Full) if open <= RANGES_MAX / 2 => self.unpark(index),
+                Some(Parked::Settling(errand)) => {
+                    let is_held = own.seen_to != own.next;
+                    let waits = errand.after_writes && (is_held || !own.is_written());
+                    if waits && !is_held && !own.batch.is_empty() && !own.is_replaying() {
+                        let to = own.next;
+                        own.cut(to);
+                    }
+                    if !waits {
+                        self.start_errand(index);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn start_errand(&mut self, index: usize) {
+        let own = &mut self.owned[index];
+        let Some(Parked::Settling(errand)) = own.parked.take() else {
+            return;
+        };
+        let ownership = own.ledger.ownership();
+        let messages = self.messages.0.clone();
+        let task = self.runtime.spawn(async move {
+            let result = errand.task.await;
+            let _ = messages.send(Message::Errand(Done { ownership, result }));
+        });
+        let _task = Task(task.abort_handle());
+        self.owned[index].parked = Some(Parked::UnderWay { _task });
+    }
+
+    pub(super) fn errand_done(&mut self, done: Done) -> Result<(), Halt> {
+        let Done { ownership, result } = done;
+        let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
+        let Some(index) = self.owned.iter().position(is_it) else {
+            return Ok(());
+        };
+        let own = &self.owned[index];
+        let place = format!("{}:{}", own.partition, own.seen_to);
+        result.map_err(|halt| Halt {
+            advice: format!("{place}: {}", halt.advice),
+            ..halt
+        })?;
+        self.unpark(index);
+        Ok(())
+    }
+
+    fn unpark(&mut self, index: usize) {
+        self.owned[index].parked = None;
+        let (id, seen_to) = (
+            self.owned[index].ledger.ownership(),
+            self.owned[index].seen_to,
+        );
+        let partition = &self.owned[index].partition;
+        if let Err(error) = self.consumer().fetch_again(partition, seen_to) {
+            let why = format!("cannot go on where it was parked: {error}");
+            self.rewind(id, &why, std::time::Instant::now());
+        }
+    }
+
+    /// Partitions about to go: whoever gets them next, even this client, reads them.
+    pub(super) fn unpark_all(&self, partitions: &[TopicPartition]) {
+        let stopped = |o: &&Ownership<O::Partition>| o.parked.is_some() || o.fetch_stopped;
+        let going = self
+            .owned
+            .iter()
+            .filter(|o| partitions.contains(&o.partition));
+        for own in going.filter(stopped) {
+            if let Err(error) = self.consumer().fetch_again(&own.partition, own.seen_to) {
+                tracing::debug!(partition = %own.partition, %error, "not resumed");
+            }
+        }
+    }
+}

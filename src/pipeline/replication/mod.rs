@@ -1,0 +1,223 @@
+//! Change records → the rows of replicas.
+//!
+//! Each topic goes to a table of its own. A record is read by the columns of its table (`topic`); the
+//! tables are found, made and altered beside the lanes (`replicas`), and a record that needs it waits.
+//! Which change of a row counts is decided by `_version`, the record's place in its partition, so a record
+//! that is read again does no harm. The rules are contract §6.2.
+
+mod replica;
+mod replicas;
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) use self::replicas::{Replicas, ReplicasParts};
+use self::topic::{Made, Rows, Topic};
+use crate::batch::{KeyedRow, OpenBatch};
+use crate::config::{Cdc, Truncate};
+use crate::halt::Halt;
+use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal};
+use crate::lookup::Found;
+use crate::operator::Unreadable;
+use crate::sink::Target;
+use crate::source::{Record, TopicPartition};
+
+/// What one lane keeps for its rows.
+pub(crate) struct ReplicationOperator {
+    config: Arc<Cdc>,
+    replicas: Arc<Replicas>,
+    topics: Vec<Topic>,
+    numbers: HashMap<Arc<str>, usize>,
+    rows: Rows,
+}
+
+/// What is kept for one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    topic: usize,
+    /// The truncation that was sent on its way last.
+    truncated: Option<i64>,
+}
+
+impl ReplicationOperator {
+    pub(super) fn new(config: Arc<Cdc>, replicas: Arc<Replicas>) -> Self {
+        ReplicationOperator {
+            config,
+            replicas,
+            topics: vec![],
+            numbers: HashMap::new(),
+            rows: Rows::default(),
+        }
+    }
+
+    fn truncate(
+        &self,
+        state: &mut PartitionState,
+        name: &str,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let table = self.replicas.label(name);
+        match self.config.truncate {
+            Truncate::Ignore => Ok(Accepted::Dropped("truncate")),
+            Truncate::Halt => Err(NotAccepted::Halted(Halt::new(
+                "truncate",
+                format!(
+                    "the source emptied the table behind {table}: empty it too and pass this record by \
+                     with pipeline.dead_letter.skip, or set pipeline.truncate = \"apply\" (a topic of \
+                     one partition) or \"ignore\", then start again"
+                ),
+            ))),
+            Truncate::Apply if self.replicas.partitions(name) != Some(1) => {
+                Err(NotAccepted::Halted(Halt::new(
+                    "truncate",
+                    format!(
+                        "the source emptied the table behind {table}, and the topic has more than one \
+                         partition, so nobody can tell which rows came before: empty {table} by hand, \
+                         pass this record by with pipeline.dead_letter.skip and start again (a \
+                         connector can write the topic with one partition)"
+                    ),
+                )))
+            }
+            Truncate::Apply if state.truncated == Some(record.offset()) => {
+                Ok(Accepted::Dropped("truncate"))
+            }
+            Truncate::Apply => {
+                state.truncated = Some(record.offset());
+                let version = Topic::version_of(&self.config, record);
+                let replicas = self.replicas.clone();
+                Err(NotAccepted::Later(replicas.truncate(name, version)))
+            }
+        }
+    }
+}
+
+impl Operator for ReplicationOperator {
+    type Partition = PartitionState;
+
+    fn appends(&self) -> bool {
+        false
+    }
+
+    fn table_of(&self, topic: &str) -> String {
+        self.replicas.label(topic)
+    }
+
+    fn traceable(&self) -> Option<Arc<Target>> {
+        None
+    }
+
+    fn version_epoch(&self) -> Option<u16> {
+        let epochs = self.config.version_epochs.iter().map(|epoch| epoch.epoch);
+        Some(epochs.max().unwrap_or(0))
+    }
+
+    fn note_partitions(&mut self, topic: &str, count: usize) {
+        self.replicas.set_partitions(topic, count);
+    }
+
+    fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
+        let name = &partition.topic;
+        let topic = match self.numbers.get(name) {
+            Some(&number) => number,
+            None => {
+                self.topics.push(Topic::new(name, &self.config));
+                self.numbers.insert(name.clone(), self.topics.len() - 1);
+                self.topics.len() - 1
+            }
+        };
+        PartitionState {
+            topic,
+            truncated: None,
+        }
+    }
+
+    /// The tables remember everything.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
+        out
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        _saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        Ok(self.begin(partition))
+    }
+
+    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
+
+    fn accept(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let topic = &mut self.topics[state.topic];
+        let (replicas, config) = (&self.replicas, &self.config);
+        match topic.read(record, replicas, config, &mut self.rows)? {
+            Made::Rows(rows) => Ok(Accepted::Rows(rows)),
+            Made::Dropped(reason) => Ok(Accepted::Dropped(reason)),
+            Made::Truncated => self.truncate(state, record.topic(), record),
+        }
+    }
+
+    fn judge(&mut self, _state: &mut PartitionState) -> Vec<(usize, Refusal)> {
+        vec![]
+    }
+
+    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
+        vec![]
+    }
+
+    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
+
+    fn unavailable(&mut self) {}
+
+    fn target(&self, row: usize) -> &Arc<Target> {
+        &self.rows.rows[row].replica.target
+    }
+
+    fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch) {
+        let made = &self.rows.rows[row];
+        let bytes = &self.rows.bytes[made.start..made.end];
+        let key_len = made.key_len;
+        let gaps = made.gaps.as_ref();
+        let keyed = KeyedRow {
+            bytes,
+            key_len,
+            gaps,
+        };
+        batch.push_keyed(&made.replica.target, offset, keyed);
+    }
+
+    fn altered(&mut self, table: &str) {
+        self.replicas.forget(table);
+    }
+
+    fn clear(&mut self, _now_ms: u64) {
+        self.rows.rows.clear();
+        self.rows.bytes.clear();
+        // One huge record must not keep its room for ever.
+        if self.rows.bytes.capacity() > 8 << 20 {
+            self.rows.bytes.shrink_to(1 << 20);
+        }
+    }
+
+    fn tidy(&self, _state: &mut PartitionState) {}
+
+    fn watermark_ms(&self, _state: &PartitionState) -> Option<i64> {
+        None
+    }
+
+    fn state_bytes(&self, _state: &PartitionState) -> usize {
+        0
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.rows.bytes.capacity()
+    }
+}

@@ -1,0 +1,212 @@
+//! One table as rows are made for it: which field goes to which column, in which order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::batch::compressed;
+use crate::config::{self, Cdc, ColumnMapping};
+use crate::decode::Path;
+use crate::decode::debezium::Columns;
+use crate::sink::{TableInfo, Target, quote_name};
+use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
+
+/// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns
+/// of the source's row, and those that tell of the record.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) target: Arc<Target>,
+    /// The key's columns.
+    pub(super) key: Columns,
+    /// The key's columns and those of the source's row behind it.
+    pub(super) fields: Columns,
+    /// Columns that tell of the record.
+    pub(super) notes: Vec<Note>,
+    /// Every column the table has, filled by us or not.
+    known: HashSet<String>,
+    /// Columns that are left to their expressions, since no record has had a field of the name.
+    left_out: HashSet<String>,
+}
+
+/// A column filled from the record around the row.
+#[derive(Debug, Clone)]
+pub(super) struct Note {
+    pub(super) path: Path,
+    pub(super) column: ColumnSource,
+}
+
+impl Replica {
+    /// `key`: names of the key's columns, in the order of the table. `fields_seen`: whether a record has
+    /// had a field of this name; a column with an expression is left to it as long as none has.
+    ///
+    /// # Errors
+    /// What is wrong with the table, and what to do.
+    pub(super) fn new(
+        label: &str,
+        sql: &str,
+        info: &TableInfo,
+        key: &[String],
+        config: &Cdc,
+        topic: &str,
+        has_field: impl Fn(&str) -> bool,
+    ) -> Result<Replica, String> {
+        let mut key_columns = vec![];
+        let (mut others, mut notes) = (vec![], vec![]);
+        let (mut known, mut left_out) = (HashSet::new(), HashSet::new());
+        for column in &info.columns {
+            known.insert(column.name.clone());
+            let default_kind = DefaultKind::parse(&column.default_kind)
+                .map_err(|error| format!("column {}: {error}", column.name))?;
+            let is_ours = column.name == "_version" || column.name == "_deleted";
+            let is_left_out = default_kind == DefaultKind::Default
+                && !has_field(&column.name)
+                && !config.columns.contains_key(&column.name);
+            if is_left_out {
+                left_out.insert(column.name.clone());
+            }
+            if is_ours || is_left_out || !default_kind.is_insertable() {
+                continue;
+            }
+            let column_type = ColumnType::parse(&column.type_name)
+                .map_err(|error| format!("column {}: {error}", column.name))?;
+            if key.contains(&column.name) {
+                key_columns.push((column.name.clone(), column_type));
+            } else if let Some(mapping) = config.columns.get(&column.name) {
+                let column = Column {
+                    name: column.name.clone(),
+                    column_type,
+                    default_kind: DefaultKind::None,
+                };
+                notes.push(note(column, mapping, notes.len())?);
+            } else {
+                others.push((column.name.clone(), column_type));
+            }
+        }
+        key_columns.sort_by_key(|(name, _)| key.iter().position(|k| k == name));
+        if let Some(missing) = key
+            .iter()
+            .find(|k| !key_columns.iter().any(|(n, _)| n == *k))
+        {
+            return Err(format!(
+                "column {missing} of the key is not one that can be written"
+            ));
+        }
+        let declared = config
+            .tables
+            .get(topic)
+            .map(|mapping| &mapping.source_types);
+        let columns = |all: &[(String, ColumnType)]| {
+            all.iter().fold(
+                Columns::new(),
+                |columns, (name, column_type)| match declared.and_then(|types| types.get(name)) {
+                    Some(field) => columns.with_declared(name, column_type.clone(), field.clone()),
+                    None => columns.with(name, column_type.clone()),
+                },
+            )
+        };
+        let key = columns(&key_columns);
+        let fields = columns(&[&key_columns[..], &others[..]].concat());
+        let note_columns = notes.iter().map(|note| note.column.column());
+        let behind: Vec<(String, ColumnType)> = others
+            .into_iter()
+            .chain(note_columns.map(|c| (c.name.clone(), c.column_type.clone())))
+            .collect();
+        let target = target(label, sql, info, key_columns, behind);
+        Ok(Replica {
+            target: Arc::new(target),
+            key,
+            fields,
+            notes,
+            known,
+            left_out,
+        })
+    }
+
+    /// Whether the table has a column of this name, filled by us or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.known.contains(name)
+    }
+
+    /// Whether the column is left to its expression so far.
+    pub(super) fn is_left_out(&self, name: &str) -> bool {
+        self.left_out.contains(name)
+    }
+
+    /// The type of a column that is filled from the row.
+    pub(super) fn column_type(&self, name: &str) -> Option<&ColumnType> {
+        let mut fields = self.fields.iter();
+        fields.find(|(field, _)| *field == name).map(|(_, t)| t)
+    }
+
+    pub(super) fn key_len(&self) -> usize {
+        self.target.key.len()
+    }
+
+    pub(super) fn is_key(&self, name: &str) -> bool {
+        self.target.key.iter().any(|(key, _)| key == name)
+    }
+}
+
+fn note(column: Column, mapping: &ColumnMapping, slot: usize) -> Result<Note, String> {
+    let name = column.name.clone();
+    let wrong = |error: String| format!("pipeline.columns.{name}: {error}");
+    let path = mapping.path.clone().unwrap_or_else(|| format!("$.{name}"));
+    let path = Path::parse(&path).map_err(|error| wrong(error.to_string()))?;
+    let default = mapping.default.as_deref();
+    let raw = match mapping.raw {
+        config::RawMode::No => RawMode::Off,
+        config::RawMode::Object => RawMode::Object,
+        config::RawMode::Any => RawMode::Any,
+    };
+    let column = ColumnSource::new(column, slot, mapping.required, default, raw)
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(Note { path, column })
+}
+
+fn target(
+    label: &str,
+    sql: &str,
+    info: &TableInfo,
+    key: Vec<(String, ColumnType)>,
+    behind: Vec<(String, ColumnType)>,
+) -> Target {
+    let ours = ["_version", "_deleted"];
+    let names = || {
+        let key = key.iter().map(|(name, _)| &**name);
+        key.chain(ours)
+            .chain(behind.iter().map(|(name, _)| &**name))
+    };
+    let list: Vec<String> = names().map(quote_name).collect();
+    let type_of = |name: &str| {
+        let mut columns = info.columns.iter();
+        columns
+            .find(|c| c.name == name)
+            .map_or("", |c| &*c.type_name)
+    };
+    // The server compares the types with those of the table: rows that were made for the table as it was
+    // before somebody altered it are refused, not misread.
+    let mut head = vec![];
+    append_length(list.len(), &mut head);
+    for text in names().chain(names().map(type_of)) {
+        append_length(text.len(), &mut head);
+        head.extend_from_slice(text.as_bytes());
+    }
+    Target {
+        label: label.to_owned(),
+        sql: sql.to_owned(),
+        insert_sql: format!(
+            "INSERT INTO {sql} ({}) FORMAT RowBinaryWithNamesAndTypes",
+            list.join(", ")
+        ),
+        head: Bytes::from(compressed(&head)),
+        columns: info.columns.clone(),
+        other_names: behind.iter().map(|(name, _)| name.clone()).collect(),
+        others: behind
+            .into_iter()
+            .map(|(_, column_type)| column_type)
+            .collect(),
+        key,
+        replicated: info.is_replicated(),
+    }
+}

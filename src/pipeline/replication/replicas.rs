@@ -1,0 +1,586 @@
+//! The tables of all topics: found, made, altered and emptied, by tasks beside the lanes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::replica::Replica;
+use crate::config::{Cdc, Pipeline};
+use crate::decode::debezium::{Field, Schema};
+use crate::decode::json::{Kind, Raw};
+use crate::halt::Halt;
+use crate::lane::{Errand, NotAccepted};
+use crate::observe::board::PipelineBoard;
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
+use crate::source::TopicPartition;
+use crate::table::ColumnType;
+use crate::table::replica::{ReplicaTable, check_table, create_database, default_expression};
+
+/// Tables that are looked at at the same time.
+const OPENED_AT_ONCE: usize = 8;
+
+/// What the lanes of one pipeline know of its tables.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    pub(super) parts: ReplicasParts,
+    topics: Mutex<HashMap<String, Entry>>,
+    /// Rises with every change of the above.
+    generation: AtomicU64,
+}
+
+/// What a [`Replicas`] is made of.
+#[derive(Debug)]
+pub(crate) struct ReplicasParts {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) config: Arc<Cdc>,
+    pub(crate) client: ClickHouseClient,
+    pub(crate) metrics: PipelineMetrics,
+    pub(crate) board: Arc<PipelineBoard>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    replica: Option<Arc<Replica>>,
+    /// The table does not exist, and only a row says of what to make it.
+    is_missing: bool,
+    /// Fields that records of the topic have had.
+    fields: BTreeSet<String>,
+    partitions: Option<usize>,
+}
+
+/// What the first record of a topic tells of its table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FirstRecord {
+    pub(super) schema: Option<Schema>,
+    /// Of the record's key; `None` without one.
+    pub(super) key_names: Option<Vec<String>>,
+    /// Of the row.
+    pub(super) fields: Vec<String>,
+    /// Nothing but a table that is there already is worth a look.
+    pub(super) is_delete: bool,
+}
+
+/// A column that the records need.
+#[derive(Debug, Clone)]
+pub(super) struct Addition {
+    name: String,
+    change: Change,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Add {
+        column_type: ColumnType,
+        default: Option<String>,
+    },
+    Widen(ColumnType),
+    /// It is there, and was left to its expression so far.
+    Fill,
+}
+
+impl Addition {
+    /// A column more; `field` is what the schema block says of it.
+    pub(super) fn new(name: &str, column_type: &ColumnType, field: Option<&Field>) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Add {
+                column_type: column_type.clone(),
+                default: field.and_then(default_expression),
+            },
+        }
+    }
+
+    pub(super) fn widened(name: &str, to: &ColumnType) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Widen(to.clone()),
+        }
+    }
+
+    pub(super) fn filled(name: &str) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Fill,
+        }
+    }
+}
+
+impl Replicas {
+    pub(crate) fn new(parts: ReplicasParts) -> Arc<Self> {
+        Arc::new(Replicas {
+            parts,
+            topics: Mutex::default(),
+            // Lanes begin with none.
+            generation: AtomicU64::new(1),
+        })
+    }
+
+    fn topics(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.topics.lock().expect("no holder of this lock panics")
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Rises whenever [`Replicas::of`] may answer something else.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The table of a topic, once it was looked at.
+    pub(super) fn of(&self, topic: &str) -> Option<Arc<Replica>> {
+        self.topics().get(topic)?.replica.clone()
+    }
+
+    /// Whether the table was looked for in vain.
+    pub(super) fn is_missing(&self, topic: &str) -> bool {
+        self.topics()
+            .get(topic)
+            .is_some_and(|entry| entry.is_missing)
+    }
+
+    /// Partitions of the topic.
+    pub(super) fn partitions(&self, topic: &str) -> Option<usize> {
+        self.topics().get(topic)?.partitions
+    }
+
+    pub(super) fn set_partitions(&self, topic: &str, count: usize) {
+        let mut topics = self.topics();
+        topics.entry(topic.to_owned()).or_default().partitions = Some(count);
+    }
+
+    /// What is known of a table is out of date.
+    pub(super) fn forget(&self, label: &str) {
+        for entry in self.topics().values_mut() {
+            let is_it = |replica: &Arc<Replica>| replica.target.label == label;
+            if entry.replica.as_ref().is_some_and(is_it) {
+                entry.replica = None;
+            }
+        }
+        self.changed();
+    }
+
+    pub(super) fn note_ignored_field(&self) {
+        self.parts.metrics.field_ignored();
+    }
+
+    /// `database.table` of a topic.
+    pub(super) fn label(&self, topic: &str) -> String {
+        let database = &self.parts.pipeline.clickhouse.database;
+        format!("{database}.{}", self.parts.config.table_for(topic))
+    }
+
+    fn sql_name(&self, topic: &str) -> String {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let table = self.parts.config.table_for(topic);
+        format!("{}.{}", quote_name(database), quote_name(table))
+    }
+
+    /// Compares the names of a record's key with those of the table's.
+    pub(super) fn check_key(
+        &self,
+        topic: &str,
+        replica: &Replica,
+        key: Option<&[u8]>,
+    ) -> Result<(), NotAccepted> {
+        let label = &replica.target.label;
+        if !self.key_of(topic).is_empty() {
+            return Ok(());
+        }
+        if key.is_none() {
+            return Err(NotAccepted::Halted(no_key(label, topic)));
+        }
+        let Some(names) = key_names(key) else {
+            return Ok(());
+        };
+        let is_same = names.len() == replica.target.key.len()
+            && names.iter().all(|name| replica.is_key(name));
+        if is_same {
+            return Ok(());
+        }
+        let sorted_by: Vec<&str> = replica.target.key.iter().map(|(name, _)| &**name).collect();
+        Err(NotAccepted::Halted(Halt::new(
+            "schema",
+            format!(
+                "table {label} is sorted by ({}), but the key of the records is ({}): rows of one key \
+                 would not replace each other; create the table anew with ORDER BY ({}), or name \
+                 another one ([pipeline.tables.{topic:?}] table)",
+                sorted_by.join(", "),
+                names.join(", "),
+                names.join(", ")
+            ),
+        )))
+    }
+
+    /// The key that the configuration names for a topic.
+    fn key_of(&self, topic: &str) -> &[String] {
+        let mapping = self.parts.config.tables.get(topic);
+        mapping.map_or(&[], |mapping| &mapping.key)
+    }
+
+    /// Finds the topic's table, or makes it.
+    pub(super) fn open(self: Arc<Self>, topic: &str, first: FirstRecord) -> Errand {
+        let topic = topic.to_owned();
+        Errand {
+            what: format!("table {}", self.label(&topic)),
+            after_writes: false,
+            task: Box::pin(async move { self.opened(&topic, &first).await }),
+        }
+    }
+
+    /// Looks at the tables that are there: what is wrong with one is said before a record is read.
+    pub(crate) async fn open_all_existing(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Halt> {
+        let topics: BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();
+        let opened = topics.into_iter().map(|topic| self.open_existing(topic));
+        futures_util::stream::iter(opened)
+            .buffer_unordered(OPENED_AT_ONCE)
+            .try_for_each(|()| std::future::ready(Ok(())))
+            .await
+    }
+
+    async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
+        let info = self.table_info(topic).await?;
+        match info {
+            Some(info) => self.take_over(topic, &info, &FirstRecord::default()),
+            None => Ok(()),
+        }
+    }
+
+    async fn opened(&self, topic: &str, first: &FirstRecord) -> Result<(), Halt> {
+        if let Some(info) = self.table_info(topic).await? {
+            return self.take_over(topic, &info, first);
+        }
+        let config = &self.parts.config;
+        let columns = config
+            .tables
+            .get(topic)
+            .map_or(&[][..], |mapping| &mapping.columns);
+        if first.is_delete && (!config.create_tables || columns.is_empty()) {
+            self.topics()
+                .entry(topic.to_owned())
+                .or_default()
+                .is_missing = true;
+            return Ok(());
+        }
+        let label = self.label(topic);
+        if !config.create_tables {
+            let advice = format!(
+                "table {label} does not exist: create it, set pipeline.create_tables = true, or name \
+                 another one ([pipeline.tables.{topic:?}] table)"
+            );
+            return Err(Halt::new("missing_table", advice));
+        }
+        let table = self.table_to_create(topic, first, columns)?;
+        let database = &self.parts.pipeline.clickhouse.database;
+        for statement in [
+            create_database(database),
+            table.create(),
+            table.create_view(),
+        ] {
+            self.execute(&label, &statement).await?;
+        }
+        tracing::info!(
+            table = label,
+            topic,
+            "table made, unless another task was quicker"
+        );
+        match self.table_info(topic).await? {
+            Some(info) => self.take_over(topic, &info, first),
+            None => Err(Halt::new(
+                "missing_table",
+                format!("table {label} is gone as soon as it was created: see who drops it"),
+            )),
+        }
+    }
+
+    fn table_to_create(
+        &self,
+        topic: &str,
+        first: &FirstRecord,
+        declared: &[(String, ColumnType)],
+    ) -> Result<ReplicaTable, Halt> {
+        let label = self.label(topic);
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        let named = self.key_of(topic);
+        let key = if named.is_empty() {
+            first
+                .key_names
+                .as_deref()
+                .ok_or_else(|| no_key(&label, topic))?
+        } else {
+            named
+        };
+        let table = match &first.schema {
+            Some(schema) => ReplicaTable::of_fields(database, name, schema.fields(), key, declared),
+            None if declared.is_empty() => {
+                let advice = format!(
+                    "table {label} does not exist, and the records have no schema block that says of \
+                     what to make it: name its columns, [pipeline.tables.{topic:?}] columns = {{ id = \
+                     \"Int64\", … }}, create it yourself, or have the connector write schema blocks \
+                     (value.converter.schemas.enable)"
+                );
+                return Err(Halt::new("missing_table", advice));
+            }
+            None => ReplicaTable::new(database, name, declared.to_vec(), key),
+        };
+        table.map_err(|error| Halt::new("schema", error.to_string()))
+    }
+
+    /// From now on rows are made for the table as it is.
+    fn take_over(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let mut key = self.key_of(topic).to_vec();
+        if key.is_empty() {
+            key = first.key_names.clone().unwrap_or_default();
+        }
+        if key.is_empty() {
+            // The first record with a key will be compared with it.
+            key = sorting_columns(info);
+        }
+        let checked = check_table(&info.existing(&label), &key);
+        checked.map_err(|error| Halt::new("schema", error.to_string()))?;
+        let mut topics = self.topics();
+        self.check_clash(&topics, topic, &label)?;
+        let entry = topics.entry(topic.to_owned()).or_default();
+        entry.fields.extend(first.fields.iter().cloned());
+        let fields = &entry.fields;
+        let sorted = sorting_columns(info);
+        let replica = Replica::new(
+            &label,
+            &self.sql_name(topic),
+            info,
+            &sorted,
+            &self.parts.config,
+            topic,
+            |name| fields.contains(name),
+        )
+        .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
+        entry.replica = Some(Arc::new(replica));
+        entry.is_missing = false;
+        drop(topics);
+        self.changed();
+        Ok(())
+    }
+
+    fn check_clash(
+        &self,
+        topics: &HashMap<String, Entry>,
+        topic: &str,
+        label: &str,
+    ) -> Result<(), Halt> {
+        let has_it = |(other, entry): &(&String, &Entry)| {
+            let is_it = |replica: &Arc<Replica>| replica.target.label == label;
+            *other != topic && entry.replica.as_ref().is_some_and(is_it)
+        };
+        match topics.iter().find(has_it) {
+            None => Ok(()),
+            Some((other, _)) => Err(Halt::new(
+                "table_clash",
+                format!(
+                    "topics {other} and {topic} would both be written to table {label}: name another \
+                     one for either, [pipeline.tables.{topic:?}] table = \"…\", then start again"
+                ),
+            )),
+        }
+    }
+
+    /// Alters a table to take what the records have now.
+    pub(super) fn alter(self: Arc<Self>, topic: &str, additions: Vec<Addition>) -> Errand {
+        let topic = topic.to_owned();
+        let is_only_filled = additions.iter().all(|a| matches!(a.change, Change::Fill));
+        Errand {
+            what: format!("columns of table {}", self.label(&topic)),
+            // What was made for the table as it is should not meet the table as it will be.
+            after_writes: !is_only_filled,
+            task: Box::pin(async move { self.altered(&topic, additions).await }),
+        }
+    }
+
+    async fn altered(&self, topic: &str, additions: Vec<Addition>) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let Some(info) = self.table_info(topic).await? else {
+            let advice = format!("table {label} is gone: create it, then start again");
+            return Err(Halt::new("missing_table", advice));
+        };
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        let table = ReplicaTable::new(database, name, key_columns(&info), &sorting_columns(&info))
+            .map_err(|error| Halt::new("schema", error.to_string()))?;
+        let mut is_altered = false;
+        for addition in &additions {
+            let existing = info.columns.iter().find(|c| c.name == addition.name);
+            let statement = match (&addition.change, existing) {
+                (
+                    Change::Add {
+                        column_type,
+                        default,
+                    },
+                    None,
+                ) => table.add_column(&addition.name, column_type, default.as_deref()),
+                (Change::Widen(to), Some(now)) if now.type_name != to.to_string() => {
+                    table.modify_column(&addition.name, to)
+                }
+                // Somebody else was quicker.
+                _ => continue,
+            };
+            self.execute(&label, &statement).await?;
+            tracing::info!(table = label, statement, "table altered");
+            is_altered = true;
+        }
+        if is_altered {
+            self.renew_view(&label, &table).await?;
+        }
+        let Some(info) = self.table_info(topic).await? else {
+            return Err(Halt::new("missing_table", format!("table {label} is gone")));
+        };
+        let first = FirstRecord {
+            fields: additions
+                .into_iter()
+                .map(|addition| addition.name)
+                .collect(),
+            ..FirstRecord::default()
+        };
+        self.take_over(topic, &info, &first)
+    }
+
+    /// A view keeps the columns that its table had when it was made.
+    async fn renew_view(&self, label: &str, table: &ReplicaTable) -> Result<(), Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let mut backoff = Backoff::new();
+        let query = loop {
+            match self.parts.client.view_query(database, &table.view()).await {
+                Ok(query) => break query,
+                Err(error) => self.wait(label, &error, &mut backoff).await?,
+            }
+        };
+        if query.is_some_and(|query| table.is_own_view(&query)) {
+            self.execute(label, &table.replace_view()).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
+    /// and what came later stays.
+    pub(super) fn truncate(self: Arc<Self>, topic: &str, version: u64) -> Errand {
+        let topic = topic.to_owned();
+        Errand {
+            what: format!("truncation of table {}", self.label(&topic)),
+            after_writes: true,
+            task: Box::pin(async move {
+                let Some(info) = self.table_info(&topic).await? else {
+                    return Ok(());
+                };
+                let names = sorting_columns(&info);
+                let names: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
+                let (key, table) = (names.join(", "), self.sql_name(&topic));
+                let statement = format!(
+                    "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
+                     FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
+                );
+                self.execute(&self.label(&topic), &statement).await
+            }),
+        }
+    }
+
+    async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let table = self.parts.config.table_for(topic);
+        let mut backoff = Backoff::new();
+        loop {
+            match self.parts.client.table_info(database, table).await {
+                Ok(info) => return Ok(info),
+                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Runs a statement until it has been run. What the server refuses outright, an operator must do.
+    async fn execute(&self, label: &str, statement: &str) -> Result<(), Halt> {
+        let mut backoff = Backoff::new();
+        loop {
+            let Err(error) = self.parts.client.execute_anywhere(statement).await else {
+                return Ok(());
+            };
+            let is_refused = error.code.is_some() && !is_temporary(&error);
+            if is_refused {
+                let statement = statement.replace('\n', " ");
+                let advice = format!(
+                    "table {label}: the server refuses {statement}: {error}: grant the right, or run a \
+                     statement that does the same yourself, then start again"
+                );
+                return Err(Halt::new("refused_statement", advice));
+            }
+            self.wait(label, &error, &mut backoff).await?;
+        }
+    }
+
+    async fn wait(
+        &self,
+        label: &str,
+        error: &InsertError,
+        backoff: &mut Backoff,
+    ) -> Result<(), Halt> {
+        if let Remedy::Halt(reason) = error.remedy {
+            return Err(Halt::refused(reason, label, error));
+        }
+        let wait = backoff.next_wait();
+        self.parts.metrics.retry("clickhouse", "table");
+        self.parts.board.error(&format!("{label}: {error}"));
+        tracing::warn!(
+            table = label, %error, wait_ms = wait.as_millis() as u64,
+            "clickhouse does not tell of the table, trying again"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// Of what a server that is ill may recover.
+fn is_temporary(error: &InsertError) -> bool {
+    matches!(error.remedy, Remedy::Retry(reason) if reason != "server")
+}
+
+fn no_key(label: &str, topic: &str) -> Halt {
+    Halt::new(
+        "missing_key",
+        format!(
+            "the records of topic {topic} have no key, so nothing tells the rows of table {label} apart: \
+             name the columns that do, [pipeline.tables.{topic:?}] key = [\"…\"] (the topic needs one \
+             partition then, and the source's table REPLICA IDENTITY FULL), or leave the topic out of \
+             pipeline.topics"
+        ),
+    )
+}
+
+/// The columns a table is sorted by.
+fn sorting_columns(info: &TableInfo) -> Vec<String> {
+    crate::table::replica::sorting_columns(&info.sorting_key)
+}
+
+fn key_columns(info: &TableInfo) -> Vec<(String, ColumnType)> {
+    let sorted = sorting_columns(info);
+    let of_key = info.columns.iter().filter(|c| sorted.contains(&c.name));
+    let read = of_key.filter_map(|c| Some((c.name.clone(), ColumnType::parse(&c.type_name).ok()?)));
+    read.collect()
+}
+
+/// The names in a record's key, in its order; `None` without one that can be read.
+pub(super) fn key_names(key: Option<&[u8]>) -> Option<Vec<String>> {
+    let key = Raw::parse(std::str::from_utf8(key?).ok()?).ok()?;
+    let member = |name: &str| key.members().find(|(member, _)| member == name);
+    let payload = member("schema").and_then(|_| member("payload"));
+    let key = match payload {
+        Some((_, payload)) if payload.kind() == Kind::Object => payload,
+        _ => key,
+    };
+    let names: Vec<String> = key.members().map(|(name, _)| name.into_owned()).collect();
+    (!names.is_empty()).then_some(names)
+}

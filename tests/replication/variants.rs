@@ -1,0 +1,96 @@
+//! Every recorded way in which a connector writes, partition by partition in several orders.
+
+use crate::corpus::{Recording, Source};
+use crate::recorded::{Order, Replication};
+
+const KEYED: [&str; 10] = [
+    "orders",
+    "order_items",
+    "kitchen_sink",
+    "edge_num",
+    "edge_time",
+    "toasty",
+    "toasty_full",
+    "multi_pk",
+    "swap_pk",
+    "evolving",
+];
+
+fn check(source: Source, variant: &str, tables: &[&str], orders: &[Order]) {
+    let recording = Recording::load(source, variant);
+    for &order in orders {
+        let replication = Replication::new(source, variant, tables, true);
+        replication.create_topics(4);
+        replication.produce(&recording, order);
+        replication.job.run_to_end();
+        replication.assert_equals_source();
+        assert_eq!(replication.dead_letters(), [].into(), "{variant} {order:?}");
+    }
+}
+
+macro_rules! variants {
+    ($($name:ident: $variant:literal),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(Source::Postgres, $variant, &KEYED, &[Order::Turns]);
+        })*
+    };
+}
+
+variants! {
+    a_second_snapshot_after_a_crash_ends_equal: "crash",
+    decimals_as_doubles_end_equal: "decimal_double",
+    decimals_as_strings_end_equal: "decimal_string",
+    other_ways_to_write_bytes_intervals_and_maps_end_equal: "handling",
+    nulls_replaced_by_defaults_end_equal_elsewhere: "null_default",
+    times_in_milliseconds_end_equal: "time_connect",
+    times_as_text_end_equal: "time_isostring",
+    times_in_microseconds_end_equal: "time_microseconds",
+    envelopes_with_transaction_metadata_end_equal: "txmeta",
+    flattened_rows_end_equal: "unwrap_rewrite",
+    flattened_rows_with_tombstones_end_equal: "unwrap_rewrite_tombstone",
+}
+
+#[test]
+fn envelopes_end_equal_in_every_order() {
+    let orders = [Order::Ascending, Order::Descending, Order::Turns];
+    check(Source::Postgres, "envelope", &KEYED, &orders);
+}
+
+#[test]
+fn envelopes_in_a_schema_block_end_equal_in_tables_made_of_it() {
+    let variant = "envelope_schema";
+    check(Source::Postgres, variant, &KEYED, &[Order::Ascending]);
+    let recording = Recording::load(Source::Postgres, variant);
+    let replication = Replication::new(Source::Postgres, variant, &KEYED, false);
+    replication.create_topics(4);
+    replication.produce(&recording, Order::Turns);
+    replication.job.run_to_end();
+    // The checker asks for two columns that no record has.
+    let two = "ADD COLUMN e Nullable(String), ADD COLUMN f Nullable(Int32)";
+    let alter = format!("ALTER TABLE {{db}}.evolving {two}");
+    replication.job.query(&alter);
+    for table in KEYED.iter().filter(|table| **table != "edge_time") {
+        assert_eq!(replication.differences(table), [""; 0], "{table}");
+    }
+    // Infinity, years before Christ and behind 2299 have no place in the columns of times.
+    let missing = replication.differences("edge_time");
+    assert!(
+        missing.iter().all(|line| line.starts_with("missing row")),
+        "{missing:?}"
+    );
+    let reasons = replication.dead_letters();
+    let reasons: Vec<&str> = reasons.keys().map(String::as_str).collect();
+    assert_eq!(reasons, ["not_representable", "out_of_range"]);
+}
+
+#[test]
+fn mariadb_ends_equal() {
+    let tables = ["orders", "order_items", "sink"];
+    check(
+        Source::MariaDb,
+        "envelope",
+        &tables,
+        &[Order::Ascending, Order::Turns],
+    );
+}
