@@ -248,14 +248,14 @@ impl Replicas {
     async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
         let info = self.table_info(topic).await?;
         match info {
-            Some(info) => self.take_over(topic, &info, &FirstRecord::default()),
+            Some(info) => self.take_over(topic, &info, &FirstRecord::default()).await,
             None => Ok(()),
         }
     }
 
     async fn opened(&self, topic: &str, first: &FirstRecord) -> Result<(), Halt> {
         if let Some(info) = self.table_info(topic).await? {
-            return self.take_over(topic, &info, first);
+            return self.take_over(topic, &info, first).await;
         }
         let config = &self.parts.config;
         let columns = config
@@ -292,7 +292,7 @@ impl Replicas {
             "table made, unless another task was quicker"
         );
         match self.table_info(topic).await? {
-            Some(info) => self.take_over(topic, &info, first),
+            Some(info) => self.take_over(topic, &info, first).await,
             None => Err(Halt::new(
                 "missing_table",
                 format!("table {label} is gone as soon as it was created: see who drops it"),
@@ -335,7 +335,17 @@ impl Replicas {
     }
 
     /// From now on rows are made for the table as it is.
-    fn take_over(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
+    async fn take_over(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+        first: &FirstRecord,
+    ) -> Result<(), Halt> {
+        self.take(topic, info, first)?;
+        self.renew_view(topic, info).await
+    }
+
+    fn take(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
         let label = self.label(topic);
         let mut key = self.key_of(topic).to_vec();
         if key.is_empty() {
@@ -410,11 +420,7 @@ impl Replicas {
             let advice = format!("table {label} is gone: create it, then start again");
             return Err(Halt::new("missing_table", advice));
         };
-        let database = &self.parts.pipeline.clickhouse.database;
-        let name = self.parts.config.table_for(topic);
-        let table = ReplicaTable::new(database, name, key_columns(&info), &sorting_columns(&info))
-            .map_err(|error| Halt::new("schema", error.to_string()))?;
-        let mut is_altered = false;
+        let table = self.statements(topic, &info)?;
         for addition in &additions {
             let existing = info.columns.iter().find(|c| c.name == addition.name);
             let statement = match (&addition.change, existing) {
@@ -433,10 +439,6 @@ impl Replicas {
             };
             self.execute(&label, &statement).await?;
             tracing::info!(table = label, statement, "table altered");
-            is_altered = true;
-        }
-        if is_altered {
-            self.renew_view(&label, &table).await?;
         }
         let Some(info) = self.table_info(topic).await? else {
             return Err(Halt::new("missing_table", format!("table {label} is gone")));
@@ -448,23 +450,47 @@ impl Replicas {
                 .collect(),
             ..FirstRecord::default()
         };
-        self.take_over(topic, &info, &first)
+        self.take_over(topic, &info, &first).await
     }
 
-    /// A view keeps the columns that its table had when it was made.
-    async fn renew_view(&self, label: &str, table: &ReplicaTable) -> Result<(), Halt> {
+    /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
+    /// behind its table, by whoever's change, is made anew.
+    async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let table = self.statements(topic, info)?;
         let database = &self.parts.pipeline.clickhouse.database;
+        let client = &self.parts.client;
         let mut backoff = Backoff::new();
-        let query = loop {
-            match self.parts.client.view_query(database, &table.view()).await {
-                Ok(query) => break query,
-                Err(error) => self.wait(label, &error, &mut backoff).await?,
+        let (query, view) = loop {
+            let looked = async {
+                let query = client.view_query(database, &table.view()).await?;
+                let view = match query {
+                    Some(_) => client.table_info(database, &table.view()).await?,
+                    None => None,
+                };
+                Ok::<_, InsertError>((query, view))
+            };
+            match looked.await {
+                Ok(found) => break found,
+                Err(error) => self.wait(&label, &error, &mut backoff).await?,
             }
         };
-        if query.is_some_and(|query| table.is_own_view(&query)) {
-            self.execute(label, &table.replace_view()).await?;
+        let (Some(query), Some(view)) = (query, view) else {
+            return Ok(());
+        };
+        let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
+        if table.is_own_view(&query) && !is_current {
+            self.execute(&label, &table.replace_view()).await?;
         }
         Ok(())
+    }
+
+    /// What makes the statements that change a table that is there.
+    fn statements(&self, topic: &str, info: &TableInfo) -> Result<ReplicaTable, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        ReplicaTable::new(database, name, key_columns(info), &sorting_columns(info))
+            .map_err(|error| Halt::new("schema", error.to_string()))
     }
 
     /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
