@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::kafka::log_to;
-use crate::process::Process;
+use crate::process::{Process, runs_as_root};
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, log_tail};
 
@@ -270,8 +270,7 @@ impl Account {
     /// `None` where this process's own will do. The server refuses to run as root; Debian's
     /// package makes it an account.
     fn to_run_under() -> Result<Option<Self>> {
-        // SAFETY: geteuid takes nothing and cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
+        if !runs_as_root() {
             return Ok(None);
         }
         let accounts = fs::read_to_string(Path::new("/etc/passwd"))?;
