@@ -29,7 +29,11 @@ enum Command {
     Up,
     /// Start Kafka, ClickHouse, PostgreSQL and Kafka Connect with Debezium, say where they are, and
     /// end with Ctrl-C
-    Debezium,
+    Debezium {
+        /// MariaDB as well, with a worker of its own
+        #[arg(long)]
+        mariadb: bool,
+    },
     /// Change the tables of a PostgreSQL or MariaDB database at random
     Workload(WorkloadArguments),
     /// Compare a replica in ClickHouse with its source table, value by value
@@ -195,7 +199,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Up => up(),
-        Command::Debezium => debezium(),
+        Command::Debezium { mariadb } => debezium(mariadb),
         Command::Workload(arguments) => change(arguments),
         Command::Compare(arguments) => compare(&arguments),
         Command::Generate(arguments) => generate(arguments),
@@ -216,12 +220,17 @@ fn up() -> Result<()> {
     Ok(())
 }
 
-fn debezium() -> Result<()> {
+fn debezium(mariadb: bool) -> Result<()> {
     let parts = demo::cdc::Parts::start()?;
     println!("export KAFKA_BROKERS={}", parts.kafka.bootstrap());
     println!("export CLICKHOUSE_URL={}", parts.clickhouse.url());
     println!("export POSTGRES_URL={}", parts.postgres.url());
     println!("export CONNECT_URL={}", parts.connect.url());
+    let more = mariadb.then(|| parts.start_mariadb()).transpose()?;
+    if let Some((mariadb, connect)) = &more {
+        println!("export MARIADB_URL={}", mariadb.url());
+        println!("export MARIADB_CONNECT_URL={}", connect.url());
+    }
     Signals::new([SIGINT, SIGTERM])?.forever().next();
     Ok(())
 }

@@ -11,7 +11,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, Value};
 
 use crate::kafka::log_to;
-use crate::process::Process;
+use crate::process::{Process, runs_as_root};
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, log_tail};
 
@@ -140,8 +140,7 @@ impl MariaDb {
             format!("datadir={}", self.data().display()),
             format!("init-file={}", dir.join("accounts.sql").display()),
         ];
-        // SAFETY: geteuid takes nothing and cannot fail.
-        if unsafe { libc::geteuid() } == 0 {
+        if runs_as_root() {
             // The server runs as root only when told to.
             lines.push("user=root".to_owned());
         }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::kafka::log_to;
-use crate::process::Process;
+use crate::process::{Process, runs_as_root};
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, log_tail};
 
@@ -117,19 +117,22 @@ impl Postgres {
         })
     }
 
-    /// Waits until what reads the log through this slot has confirmed all that is committed now.
-    /// It confirms what it has read a later change of: `change` is a statement that makes one.
+    /// Waits until what reads the log through this slot has confirmed all that is committed now:
+    /// what it made of it is safe. Debezium confirms a commit only once it has sent a record of a
+    /// later one, so two logical messages follow; they go to topic `<prefix>.message`.
     ///
     /// # Errors
     /// When it has not within `timeout`.
-    pub fn wait_until_confirmed(&self, slot: &str, change: &str, timeout: Duration) -> Result<()> {
+    pub fn wait_until_confirmed(&self, slot: &str, timeout: Duration) -> Result<()> {
         let mut client = self.client()?;
         let asked = "SELECT coalesce(confirmed_flush_lsn >= $2::text::pg_lsn, false) \
                      FROM pg_replication_slots WHERE slot_name = $1";
         let now: String = client
             .query_one("SELECT pg_current_wal_lsn()::text", &[])?
             .get(0);
-        client.batch_execute(change)?;
+        for _ in 0..2 {
+            client.batch_execute("SELECT pg_logical_emit_message(true, 'sandbox', 'later')")?;
+        }
         wait::until(&format!("slot {slot} has reached {now}"), timeout, || {
             let row = client.query_opt(asked, &[&slot, &now]).ok()??;
             row.get::<_, bool>(0).then_some(())
@@ -267,8 +270,7 @@ impl Account {
     /// `None` where this process's own will do. The server refuses to run as root; Debian's
     /// package makes it an account.
     fn to_run_under() -> Result<Option<Self>> {
-        // SAFETY: geteuid takes nothing and cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
+        if !runs_as_root() {
             return Ok(None);
         }
         let accounts = fs::read_to_string(Path::new("/etc/passwd"))?;

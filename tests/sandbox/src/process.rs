@@ -13,6 +13,12 @@ use anyhow::{Context, Result};
 
 use crate::wait;
 
+/// Whether this process runs as root, whom some servers refuse.
+pub(crate) fn runs_as_root() -> bool {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// CPU time a process used, from its start to its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {

@@ -115,10 +115,7 @@ fn changes_of_postgres_become_records_over_a_kill_of_the_worker() {
     assert_eq!(json(moved.unwrap().key.as_deref()), key(3));
     records(&format!("__debezium-heartbeat.{prefix}"), 1);
 
-    wait::until("offsets are kept", PATIENCE, || {
-        connect.has_offsets().then_some(())
-    })
-    .unwrap();
+    database.wait_until_confirmed(&prefix, PATIENCE).unwrap();
     connect.kill();
     database
         .psql("INSERT INTO orders VALUES (4, 'late', NULL)")
@@ -160,10 +157,7 @@ fn a_failed_connector_is_noticed_and_one_that_works_is_not_touched_by_it() {
         .psql("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)")
         .unwrap();
     records(&format!("{prefix}.a.public.a"), 1);
-    wait::until("offsets are kept", PATIENCE, || {
-        connect.has_offsets().then_some(())
-    })
-    .unwrap();
+    database.wait_until_confirmed("lost", PATIENCE).unwrap();
     connect.check().unwrap();
 
     // The position that the first has kept is no longer there to be read.
@@ -227,7 +221,7 @@ fn changes_of_mariadb_become_records_over_a_kill_of_the_worker() {
     assert_eq!(story(&streamed, &key(3)), [json!(["c", row(3, "paid")])]);
 
     wait::until("offsets are kept", PATIENCE, || {
-        connect.has_offsets().then_some(())
+        connect.has_offsets("maria").then_some(())
     })
     .unwrap();
     connect.kill();

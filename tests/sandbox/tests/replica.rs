@@ -18,17 +18,16 @@ use serde_json::{Map, Value};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Parts {
-    kafka: Kafka,
-    clickhouse: ClickHouse,
+fn bootstrap() -> &'static str {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA
+        .get_or_init(|| Kafka::start(KafkaOptions::default()).unwrap())
+        .bootstrap()
 }
 
-fn parts() -> &'static Parts {
-    static PARTS: OnceLock<Parts> = OnceLock::new();
-    PARTS.get_or_init(|| Parts {
-        kafka: Kafka::start(KafkaOptions::default()).unwrap(),
-        clickhouse: ClickHouse::start().unwrap(),
-    })
+fn clickhouse() -> &'static ClickHouse {
+    static CLICKHOUSE: OnceLock<ClickHouse> = OnceLock::new();
+    CLICKHOUSE.get_or_init(|| ClickHouse::start().unwrap())
 }
 
 /// Every value as text that needs no schema to be read, but for bytes, which are base64.
@@ -55,7 +54,7 @@ fn work(workload: &Workload) {
 fn wait_for_snapshot(topics: &[String]) {
     for topic in topics {
         wait::until("the first row is there", PATIENCE, || {
-            let ends = topic::end_offsets(parts().kafka.bootstrap(), topic).ok()?;
+            let ends = topic::end_offsets(bootstrap(), topic).ok()?;
             (ends.values().sum::<i64>() > 0).then_some(())
         })
         .unwrap();
@@ -79,7 +78,7 @@ type Version = (Value, Option<Map<String, Value>>);
 
 /// All changes of a topic in the order of the source, with no placeholder left.
 fn versions(topic: &str) -> Vec<Version> {
-    let records = topic::read_all(parts().kafka.bootstrap(), topic).unwrap();
+    let records = topic::read_all(bootstrap(), topic).unwrap();
     let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
     let of = |record: Received| {
         let (key, moved_from) = (record.key.as_deref(), record.header("__debezium.oldkey"));
@@ -117,7 +116,7 @@ fn versions(topic: &str) -> Vec<Version> {
 
 /// Writes every version of every row into a table whose columns are all text.
 fn fill(table: &str, versions: &[Version]) {
-    let clickhouse = &parts().clickhouse;
+    let clickhouse = clickhouse();
     let key: Vec<_> = versions[0].0.as_object().unwrap().keys().cloned().collect();
     let rows = versions.iter().filter_map(|(_, row)| row.as_ref());
     let mut columns: Vec<_> = rows.flat_map(|row| row.keys()).cloned().collect();
@@ -155,7 +154,7 @@ fn fill(table: &str, versions: &[Version]) {
 /// Compares all tables, then spoils a value of `orders` and sees that nothing else differs.
 fn assert_equal(url: &str, topics: &HashMap<&str, String>) {
     let database = unique("replica");
-    let clickhouse = &parts().clickhouse;
+    let clickhouse = clickhouse();
     clickhouse
         .try_query(&format!("CREATE DATABASE {database}"))
         .unwrap();
@@ -203,16 +202,14 @@ fn a_replica_of_postgres_equals_its_source_after_random_changes() {
         .collect();
     let connector = as_text(Connector::postgres("random", &database, &prefix));
     let options = ConnectOptions::new(Plugin::Postgres);
-    let connect = Connect::start(parts().kafka.bootstrap(), &options, vec![connector]).unwrap();
+    let connect = Connect::start(bootstrap(), &options, vec![connector]).unwrap();
     wait_for_snapshot(&topics.values().cloned().collect::<Vec<_>>());
 
     let mut workload = Workload::new(database.url(), 7, Limit::Statements(3_000));
     workload.evolve = true;
     work(&workload);
     connect.check().unwrap();
-    let last = "UPDATE orders SET user_id = user_id + 1";
-    let slot = prefix.as_str();
-    database.wait_until_confirmed(slot, last, PATIENCE).unwrap();
+    database.wait_until_confirmed(&prefix, PATIENCE).unwrap();
     // What was read before that is sent before it ends.
     connect.stop();
     assert_equal(&database.url(), &topics);
@@ -228,7 +225,7 @@ fn a_replica_of_mariadb_equals_its_source_after_random_changes() {
         .into_iter()
         .map(|table| (table, format!("{prefix}.shop.{table}")))
         .collect();
-    let bootstrap = parts().kafka.bootstrap();
+    let bootstrap = bootstrap();
     let connector = as_text(Connector::mariadb("random", &database, bootstrap, &prefix));
     let options = ConnectOptions::new(Plugin::MariaDb);
     let connect = Connect::start(bootstrap, &options, vec![connector]).unwrap();
@@ -248,4 +245,97 @@ fn a_replica_of_mariadb_equals_its_source_after_random_changes() {
     .unwrap();
     connect.stop();
     assert_equal(&database.url(), &topics);
+}
+
+/// One row of every kind of value, in the types that a replica has for them.
+#[test]
+fn typed_columns_of_a_replica_are_read_as_the_source_means_them() {
+    let database = Postgres::start(&PostgresOptions::default()).unwrap();
+    let source = "CREATE TABLE typed (id bigint PRIMARY KEY, paid bool, amount numeric(12, 4), \
+         ratio float8, day date, at timestamp, at_zone timestamptz, at_ms timestamp(3), \
+         clock time, code char(5), name text, u uuid, facts jsonb, raw bytea, words text[], \
+         numbers numeric[]); \
+         INSERT INTO typed VALUES (9007199254740993, true, -12.5, 0.1, '1931-02-03', \
+         '2026-01-02 03:04:05.1', '2026-01-02 03:04:05+02', '2026-01-02 03:04:05', '23:59:59.5', \
+         'ab', E'é\"\\n', '61f0c404-5cb3-11e7-907b-a6006ad3dba0', '{\"b\": 1.5, \"a\": []}', \
+         '\\x00ff', '{a,NULL,\"\"}', '{1.50,NULL}'); INSERT INTO typed VALUES (1)";
+    database.psql(source).unwrap();
+    let (clickhouse, name) = (clickhouse(), unique("typed"));
+    let columns = [
+        ("id", "Int64", "9007199254740993"),
+        ("paid", "Nullable(Bool)", "true"),
+        ("amount", "Nullable(Decimal(12, 4))", "-12.5"),
+        ("ratio", "Nullable(Float64)", "0.1"),
+        ("day", "Nullable(Date32)", "'1931-02-03'"),
+        ("at", "Nullable(DateTime64(6))", "'2026-01-02 03:04:05.1'"),
+        (
+            "at_zone",
+            "Nullable(DateTime64(6, 'UTC'))",
+            "'2026-01-02 01:04:05'",
+        ),
+        ("at_ms", "Nullable(DateTime64(3))", "'2026-01-02 03:04:05'"),
+        ("clock", "Nullable(String)", "'23:59:59.5'"),
+        ("code", "Nullable(String)", "'ab   '"),
+        ("name", "Nullable(String)", "'é\"\\n'"),
+        (
+            "u",
+            "Nullable(UUID)",
+            "'61f0c404-5cb3-11e7-907b-a6006ad3dba0'",
+        ),
+        ("facts", "Nullable(String)", r#"'{"b": 1.5, "a": []}'"#),
+        ("raw", "Nullable(String)", "unhex('00ff')"),
+        ("words", "Nullable(String)", r#"'["a",null,""]'"#),
+        ("numbers", "Nullable(String)", r#"'["1.50",null]'"#),
+    ];
+    let typed: Vec<_> = columns
+        .iter()
+        .map(|(name, kind, _)| format!("{name} {kind}"))
+        .collect();
+    let values: Vec<_> = columns.iter().map(|(_, _, value)| *value).collect();
+    for sql in [
+        format!(
+            "CREATE TABLE {name} ({}, _version UInt64) ENGINE = ReplacingMergeTree(_version) ORDER BY id",
+            typed.join(", ")
+        ),
+        format!("INSERT INTO {name} (id, _version) VALUES (1, 1)"),
+        format!("INSERT INTO {name} VALUES ({}, 1)", values.join(", ")),
+    ] {
+        clickhouse.try_query(&sql).unwrap();
+    }
+    let compared = || {
+        let options = ReplicaOptions::default();
+        let replica = format!("default.{name}");
+        compare::tables(
+            &database.url(),
+            "typed",
+            &clickhouse.url(),
+            &replica,
+            &options,
+        )
+        .unwrap()
+    };
+    let comparison = compared();
+    assert!(comparison.is_equal(), "{comparison}");
+    assert_eq!(
+        (comparison.values, comparison.columns_missing.len()),
+        (32, 0)
+    );
+    // A NULL instead of any value is seen, and nothing else is.
+    for (at, (column, ..)) in columns.iter().enumerate().skip(1) {
+        let mut spoiled = values.clone();
+        spoiled[at] = "NULL";
+        let version = at + 1;
+        clickhouse
+            .try_query(&format!(
+                "INSERT INTO {name} VALUES ({}, {version})",
+                spoiled.join(", ")
+            ))
+            .unwrap();
+        let comparison = compared();
+        assert!(
+            matches!(&comparison.differences[..], [Difference::Value { column: c, replica: None, .. }]
+                if c == column),
+            "{column}: {comparison}"
+        );
+    }
 }

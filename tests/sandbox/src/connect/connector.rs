@@ -80,6 +80,11 @@ impl Connector {
         self.set("table.include.list", tables.join(","))
     }
 
+    /// The same with so many partitions of every topic that it creates, instead of 4.
+    pub fn partitions(self, count: i32) -> Self {
+        self.set("topic.creation.default.partitions", count)
+    }
+
     /// The same with records in topic `__debezium-heartbeat.<prefix>` every so many milliseconds.
     pub fn heartbeat_ms(self, interval_ms: u32) -> Self {
         self.set("heartbeat.interval.ms", interval_ms)

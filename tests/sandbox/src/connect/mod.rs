@@ -194,10 +194,14 @@ impl Connect {
         }
     }
 
-    /// Whether offsets have been written to the file yet.
-    pub fn has_offsets(&self) -> bool {
-        let file = fs::metadata(self.dir.path().join("offsets"));
-        file.is_ok_and(|file| file.len() > 0)
+    /// Whether an offset of this connector has been written to the file yet. At PostgreSQL,
+    /// [`Postgres::wait_until_confirmed`](crate::postgres::Postgres::wait_until_confirmed) says
+    /// how far they are.
+    pub fn has_offsets(&self, connector: &str) -> bool {
+        let file = fs::read(self.dir.path().join("offsets")).unwrap_or_default();
+        // Java's serialisation of a map, whose keys are JSON.
+        let key = format!("[\"{connector}\",");
+        file.windows(key.len()).any(|bytes| bytes == key.as_bytes())
     }
 
     /// Fails when the worker has ended or a connector or task has failed. The process lives on

@@ -210,3 +210,29 @@ fn is_free(table: Table, key: i64) -> String {
 fn statement(effect: Effect, sql: String) -> Statement {
     Statement { sql, effect }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn statements(seed: u64) -> Vec<String> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut plan = Plan {
+            tables: &Table::ALL,
+            keys: 60,
+            own_key: -1,
+            products: table::PRODUCTS.to_vec(),
+            random: &mut random,
+        };
+        let transactions = (0..500).flat_map(|_| plan.transaction().statements);
+        transactions.map(|statement| statement.sql).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_statements_again_and_another_one_others() {
+        assert_eq!(statements(1), statements(1));
+        assert_ne!(statements(1), statements(2));
+    }
+}

@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use regex::Regex;
 use toml::{Table, Value};
 
 use super::parts::Parts;
 use super::{DEAD_LETTER_TOPIC, PREFIX};
 use crate::demo::config::{section, set};
 use crate::workdir::free_port;
+use crate::workload;
 
 /// A configuration file and what the demo needs to know of it.
 #[derive(Debug)]
@@ -49,11 +51,7 @@ pub(super) fn write(given: Option<&Path>, parts: &Parts, dir: &Path) -> Result<W
     set(section(&mut config, "kafka")?, "bootstrap_servers", brokers);
     let clickhouse = section(&mut config, "clickhouse")?;
     set(clickhouse, "url", parts.clickhouse.url());
-    let database = match clickhouse.get("database").and_then(Value::as_str) {
-        Some(name) => name.to_owned(),
-        None => "analytics".to_owned(),
-    };
-    set(clickhouse, "database", &*database);
+    let common = text_of(clickhouse, "database").unwrap_or_else(|| "analytics".to_owned());
 
     let pipelines = config.get_mut("pipeline").and_then(Value::as_array_mut);
     let pipelines = pipelines.context("the configuration has no [[pipeline]]")?;
@@ -63,9 +61,15 @@ pub(super) fn write(given: Option<&Path>, parts: &Parts, dir: &Path) -> Result<W
     let pipeline = pipeline.context("the configuration has no pipeline of kind cdc")?;
     let letters = section(pipeline, "dead_letter")?;
     set(letters, "topic", DEAD_LETTER_TOPIC);
-    let group = pipeline.get("group_id").and_then(Value::as_str);
-    let group = group.context("the pipeline has no group_id")?.to_owned();
-    let replicas = replicas(pipeline, &database)?;
+    let group = text_of(pipeline, "group_id").context("the pipeline has no group_id")?;
+    let clickhouse = section(pipeline, "clickhouse")?;
+    let database = text_of(clickhouse, "database").unwrap_or(common);
+    if let (Some(ddl), Some(given)) = (text_of(clickhouse, "ddl"), given) {
+        let beside = given.canonicalize()?.with_file_name(ddl);
+        set(clickhouse, "ddl", &*beside.to_string_lossy());
+    }
+    let tables = workload::tables(&parts.postgres.url())?;
+    let replicas = replicas(pipeline, &database, &tables)?;
 
     let path = dir.join("config.toml");
     fs::write(&path, config.to_string())?;
@@ -77,24 +81,47 @@ pub(super) fn write(given: Option<&Path>, parts: &Parts, dir: &Path) -> Result<W
     })
 }
 
-fn replicas(pipeline: &Table, database: &str) -> Result<Vec<Replica>> {
+/// The workload's tables whose topics the pipeline reads.
+fn replicas(pipeline: &Table, database: &str, tables: &[&str]) -> Result<Vec<Replica>> {
     let topics = pipeline.get("topics").and_then(Value::as_array);
-    let topics = topics.into_iter().flatten().filter_map(Value::as_str);
-    let of = |topic: &str| -> Result<Replica> {
-        let source = topic.strip_prefix(&format!("{PREFIX}.public."));
-        let source = source.with_context(|| {
-            format!("the demo has no topic {topic}: they begin with {PREFIX}.public.")
-        })?;
+    let topics: Vec<_> = topics
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut replicas = Vec::new();
+    for source in tables {
+        let topic = format!("{PREFIX}.public.{source}");
+        if !is_read(&topic, &topics)? {
+            continue;
+        }
         let named = pipeline
             .get("tables")
-            .and_then(|tables| tables.get(topic)?.get("table")?.as_str());
-        Ok(Replica {
-            source: source.to_owned(),
-            topic: topic.to_owned(),
+            .and_then(|tables| tables.get(&topic)?.get("table")?.as_str());
+        replicas.push(Replica {
+            source: (*source).to_owned(),
             table: format!("{database}.{}", named.unwrap_or(source)),
-        })
-    };
-    let replicas: Vec<_> = topics.map(of).collect::<Result<_>>()?;
-    ensure!(!replicas.is_empty(), "the pipeline names no topics");
+            topic,
+        });
+    }
+    ensure!(
+        !replicas.is_empty(),
+        "the pipeline reads none of {PREFIX}.public.{{{}}}",
+        tables.join(", ")
+    );
     Ok(replicas)
+}
+
+/// Whether one of the names, or of the patterns that begin with `^`, is the topic's.
+fn is_read(topic: &str, topics: &[&str]) -> Result<bool> {
+    for wanted in topics {
+        if *wanted == topic || (wanted.starts_with('^') && Regex::new(wanted)?.is_match(topic)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn text_of(table: &Table, key: &str) -> Option<String> {
+    table.get(key)?.as_str().map(str::to_owned)
 }

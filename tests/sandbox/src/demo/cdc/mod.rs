@@ -2,12 +2,13 @@
 //! at the end every value of every replica compared with its source.
 
 mod config;
+mod evidence;
 mod parts;
 
 pub use parts::Parts;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ pub fn run(options: &Options) -> Result<bool> {
             .map_err(|_| anyhow!("the workload panicked"))?;
         watched.and(counts)
     })?;
-    conclude(&parts, &config, daemon, &counts, begun)
+    conclude(&parts, &config, &dir, daemon, (&counts, begun))
 }
 
 /// Prints a line every other second until the workload ends.
@@ -171,16 +172,14 @@ fn rows_of(url: &str, table: &str) -> Result<u64> {
 fn conclude(
     parts: &Parts,
     config: &Written,
+    dir: &Path,
     daemon: Daemon,
-    counts: &Counts,
-    begun: Instant,
+    (counts, begun): (&Counts, Instant),
 ) -> Result<bool> {
     println!("the workload has ended; waiting for the rest, then draining the daemon …");
-    let last = "UPDATE orders SET user_id = user_id + 1 WHERE order_id = 0 OR order_id = \
-                (SELECT max(order_id) FROM orders)";
     parts
         .postgres
-        .wait_until_confirmed(PREFIX, last, CATCH_UP_TIMEOUT)?;
+        .wait_until_confirmed(PREFIX, CATCH_UP_TIMEOUT)?;
     let seconds = begun.elapsed().as_secs_f64();
     wait::until("every record is committed", CATCH_UP_TIMEOUT, || {
         let figures = daemon
@@ -202,9 +201,11 @@ fn conclude(
     let clean = daemon.drain()?;
     println!("drained, {clean}");
 
+    let bootstrap = parts.kafka.bootstrap();
     let mut good = clean.success() && figures.dead_letters == 0;
     if figures.dead_letters > 0 {
         println!("BAD: {} dead letters", figures.dead_letters);
+        print!("{}", evidence::dead_letters(bootstrap, DEAD_LETTER_TOPIC)?);
     }
     for replica in &config.replicas {
         let comparison = compare::tables(
@@ -215,6 +216,10 @@ fn conclude(
             &ReplicaOptions::default(),
         )?;
         println!("{comparison}");
+        if !comparison.is_equal() {
+            let kept = evidence::keep_records(bootstrap, &replica.topic, dir)?;
+            println!("  all records of the topic: {}", kept.display());
+        }
         good &= comparison.is_equal() && comparison.columns_missing.is_empty();
     }
     Ok(good)

@@ -8,6 +8,7 @@ use super::{DEAD_LETTER_TOPIC, PREFIX, WAIT_TIMEOUT};
 use crate::clickhouse::ClickHouse;
 use crate::connect::{Connect, ConnectOptions, Connector, Plugin};
 use crate::kafka::{Kafka, KafkaOptions};
+use crate::mariadb::MariaDb;
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::{topic, wait, workload};
 
@@ -42,13 +43,11 @@ impl Parts {
         let mut options = ConnectOptions::new(Plugin::Postgres);
         options.schemas = true;
         let connect = Connect::start(kafka.bootstrap(), &options, vec![connector])?;
-        for table in workload::tables(&postgres.url())? {
-            let topic = format!("{PREFIX}.public.{table}");
-            wait::until(&format!("topic {topic} is there"), WAIT_TIMEOUT, || {
-                let ends = topic::end_offsets(kafka.bootstrap(), &topic).ok()?;
-                (ends.values().sum::<i64>() > 0).then_some(())
-            })?;
-        }
+        wait_for_topics(
+            kafka.bootstrap(),
+            &postgres.url(),
+            &format!("{PREFIX}.public"),
+        )?;
         Ok(Self {
             kafka,
             clickhouse,
@@ -56,4 +55,30 @@ impl Parts {
             connect,
         })
     }
+
+    /// Starts another source with tables of a workload, MariaDB, and a worker that reads its log
+    /// into topics `maria.shop.…` of the same broker.
+    pub fn start_mariadb(&self) -> Result<(MariaDb, Connect)> {
+        let bootstrap = self.kafka.bootstrap();
+        let mariadb = MariaDb::start()?;
+        workload::create_tables(&mariadb.url())?;
+        let connector = Connector::mariadb("maria", &mariadb, bootstrap, "maria");
+        let mut options = ConnectOptions::new(Plugin::MariaDb);
+        options.schemas = true;
+        let connect = Connect::start(bootstrap, &options, vec![connector])?;
+        wait_for_topics(bootstrap, &mariadb.url(), "maria.shop")?;
+        Ok((mariadb, connect))
+    }
+}
+
+/// Waits for the first record of every table of a workload.
+fn wait_for_topics(bootstrap: &str, url: &str, prefix: &str) -> Result<()> {
+    for table in workload::tables(url)? {
+        let topic = format!("{prefix}.{table}");
+        wait::until(&format!("topic {topic} is there"), WAIT_TIMEOUT, || {
+            let ends = topic::end_offsets(bootstrap, &topic).ok()?;
+            (ends.values().sum::<i64>() > 0).then_some(())
+        })?;
+    }
+    Ok(())
 }
