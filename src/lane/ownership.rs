@@ -81,6 +81,8 @@ pub(super) struct Ownership<S> {
     topic_id: String,
     table: String,
     layout: Option<Layout>,
+    /// End of the last range whose rows lacked values: nothing behind it is written before it.
+    gapped_to: i64,
     replay: VecDeque<i64>,
     look_below: i64,
     counter: u64,
@@ -154,6 +156,7 @@ impl<S> Ownership<S> {
             topic_id,
             table,
             layout: beginning.layout,
+            gapped_to: 0,
             // Without names a predecessor's ranges are just records to be written.
             replay: if beginning.names_ranges {
                 start.cuts.into()
@@ -210,13 +213,17 @@ impl<S> Ownership<S> {
     pub(super) fn take_named(&mut self) -> Option<Unnamed> {
         let position = self.ledger.position();
         let may_go = |u: &Unnamed| {
-            // Missing values come from what was written before, which must have been then.
+            // Missing values come from what was written before them, and from nothing later.
             let is_first = u.claim.range().from <= position;
             (!self.names_ranges || u.cut_number <= self.named_number)
-                && (is_first || !u.batch.has_gaps())
+                && (is_first || !u.batch.has_gaps() && position >= self.gapped_to)
         };
         let index = self.unnamed.iter().position(may_go)?;
-        self.unnamed.remove(index)
+        let taken = self.unnamed.remove(index)?;
+        if taken.batch.has_gaps() {
+            self.gapped_to = taken.claim.range().to;
+        }
+        Some(taken)
     }
 
     /// Whether something must be said to the broker before anything else can go on.

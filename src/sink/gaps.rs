@@ -30,7 +30,7 @@ const TOO_MUCH: u32 = 396;
 /// How often a row asks again for what it was under its old key.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// What is remembered of rows that have left their keys.
-const MOVED_BYTES_MAX: usize = 4 << 20;
+const MOVED_BYTES_MAX: usize = 8 << 20;
 
 /// The gapped rows of one job.
 pub(super) struct GappedRows<'s> {
@@ -223,8 +223,16 @@ impl<'s> GappedRows<'s> {
             GapSource::Key(key) => {
                 let newest = of(key).newest();
                 let is_own = **key == row.bytes[..row.key_len];
+                let is_later = |newest: &Found<'_>| is_own && newest.version > row.version();
                 match newest {
-                    Some(newest) if is_own && newest.version > row.version() => Verdict::Superseded,
+                    Some(newest) if is_later(newest) => {
+                        // What an earlier life of the process has written of it may still be asked for.
+                        let own = of(key).deleted.as_ref();
+                        match own.filter(|own| own.version == row.version()) {
+                            Some(own) if gaps.moved.is_some() => fill(target, row, Some(own)),
+                            _ => Verdict::Superseded,
+                        }
+                    }
                     newest => fill(target, row, newest),
                 }
             }
@@ -532,6 +540,13 @@ struct Remembered {
 impl MovedRows {
     fn put(&self, table: &str, moved: Moved, values: Arc<[u8]>) {
         let mut all = self.0.lock().expect("no holder of this lock panics");
+        // A delete and the tombstone behind it tell of the same row.
+        let is_same = |(t, m, _): &(String, Moved, Arc<[u8]>)| t == table && *m == moved;
+        if let Some(place) = all.rows.iter().position(is_same)
+            && let Some((_, _, values)) = all.rows.remove(place)
+        {
+            all.bytes -= values.len();
+        }
         all.bytes += values.len();
         all.rows.push_back((table.to_owned(), moved, values));
         while all.bytes > MOVED_BYTES_MAX || all.rows.len() > MOVED_BYTES_MAX / 256 {

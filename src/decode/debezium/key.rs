@@ -62,6 +62,11 @@ impl KeyReader {
     /// without a schema block where no modes are declared. `out` is then as before.
     pub fn encode(&mut self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let key = key.ok_or_else(|| Reject::new(Reason::MissingField, "the record has no key"))?;
+        self.encode_as(key, false, out)
+    }
+
+    /// `as_last`: a key without a schema block has the types of the last block there was.
+    fn encode_as(&mut self, key: &[u8], as_last: bool, out: &mut Vec<u8>) -> Result<(), Failure> {
         let scanned = self.scan(key)?;
         let scanner = if self.was_in_block {
             &self.in_block
@@ -73,6 +78,8 @@ impl KeyReader {
         let readings = if self.was_in_block && block.kind() == Kind::Object {
             let columns = &self.columns;
             let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
+            &***made
+        } else if let Some(made) = self.typed.last().filter(|_| as_last) {
             &***made
         } else {
             self.untyped.as_ref().ok_or(Failure::UndeclaredModes)?
@@ -101,10 +108,11 @@ impl KeyReader {
         other.read(Some(key))
     }
 
-    /// The same for a header. What cannot be read is no key: headers never cost a record.
+    /// The same for a header. What cannot be read is no key: headers never cost a record. A header never
+    /// has a schema block, whatever the key beside it has: it is of the same types.
     pub fn encode_header(&mut self, header: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
         let kept = self.was_in_block;
-        let read = header.is_some_and(|header| self.encode(Some(header), out).is_ok());
+        let read = header.is_some_and(|header| self.encode_as(header, kept, out).is_ok());
         self.was_in_block = kept;
         read
     }

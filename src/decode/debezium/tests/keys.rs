@@ -80,6 +80,17 @@ fn a_header_that_does_not_parse_is_no_key() {
 }
 
 #[test]
+fn a_header_has_no_schema_block_and_the_types_of_the_key_beside_it() {
+    let mut reader = reader(None);
+    let mut out = Vec::new();
+    assert!(!reader.encode_header(Some(BARE.as_bytes()), &mut out));
+    assert_eq!(encode(&mut reader, IN_BLOCK).as_deref(), Ok(KEY));
+    assert!(reader.encode_header(Some(BARE.as_bytes()), &mut out));
+    assert_eq!(out, KEY);
+    assert_eq!(encode(&mut reader, BARE), Err(Failure::UndeclaredModes));
+}
+
+#[test]
 fn a_key_of_64_bits_without_sign_may_arrive_with_one() {
     let columns = Columns::new().with("id", ColumnType::UInt64);
     let mut reader = KeyReader::new(columns, Some(Modes::default()));
