@@ -9,10 +9,12 @@ mod shop;
 mod support;
 
 mod deletes;
+mod evolution;
 mod keys;
 mod moved;
 mod provenance;
 mod refusals;
 mod unchanged;
 mod variants;
+mod versions;
 mod workload;

@@ -239,14 +239,13 @@ pub(crate) fn key_change(old: &str, new: &str, after: &str) -> (Vec<Record>, Rec
 /// A field of a row as a schema block declares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Declared {
-    name: &'static str,
     json: String,
 }
 
 /// `kind` is Kafka Connect's type: int32, string, …
-pub(crate) fn field(name: &'static str, kind: &str, optional: bool) -> Declared {
+pub(crate) fn field(name: &str, kind: &str, optional: bool) -> Declared {
     let json = format!(r#""type":"{kind}","optional":{optional},"field":"{name}""#);
-    Declared { name, json }
+    Declared { json }
 }
 
 impl Declared {
