@@ -79,6 +79,19 @@ struct Slot {
     gaps: Option<Box<Gaps>>,
 }
 
+impl Slot {
+    /// Whether it may become a dead letter and the row before it does not: then the row stays as it was
+    /// before.
+    fn may_fail_where_succeeds(&self, before: &Slot) -> bool {
+        let needs = |slot: &Slot| {
+            let gaps = slot.gaps.as_ref()?;
+            (gaps.needed && !gaps.columns.is_empty()).then(|| gaps.source.clone())
+        };
+        let needed = needs(self);
+        needed.is_some() && needed != needs(before)
+    }
+}
+
 /// Rows since the last cut.
 #[derive(Debug)]
 pub(crate) struct KeyedRows {
@@ -218,7 +231,7 @@ impl KeyedRows {
         let slot = &mut self.slots[last];
         // What a row was before its key was changed is still wanted under its new key.
         let has_moved = |slot: &Slot| slot.gaps.as_ref().is_some_and(|gaps| gaps.moved.is_some());
-        if has_moved(slot) && !has_moved(by) {
+        if has_moved(slot) && !has_moved(by) || by.may_fail_where_succeeds(slot) {
             return;
         }
         slot.is_dead = true;
@@ -471,6 +484,21 @@ mod tests {
             (&*gapped[0].gaps.columns, &gapped[0].gaps.source),
             (&[0][..], &GapSource::None)
         );
+    }
+
+    #[test]
+    fn a_row_that_may_become_a_dead_letter_leaves_the_one_before_it_in_place() {
+        let mut rows = KeyedRows::new();
+        let gone = bytes(1, 1, true, [None, None]);
+        push(&mut rows, &gone, None);
+        for version in [2, 3] {
+            let row = bytes(1, version, false, [None, Some("b")]);
+            push(&mut rows, &row, Some(&own(1, vec![0])));
+        }
+        assert_eq!(rows.len(), 2);
+        let (whole, gapped) = drain(&mut rows);
+        assert_eq!(whole, [gone]);
+        assert_eq!((gapped.len(), gapped[0].offset), (1, 3));
     }
 
     #[test]

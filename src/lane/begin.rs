@@ -24,6 +24,14 @@ enum NotYet {
     Never(Halt),
 }
 
+/// What is known about a topic before its partitions begin.
+struct TopicFacts {
+    id: String,
+    layout: Option<Layout>,
+    /// On the very first start: the table's newest version, if the topic has no record as new.
+    newer_version: Option<u64>,
+}
+
 impl From<Halt> for NotYet {
     fn from(halt: Halt) -> Self {
         NotYet::Never(halt)
@@ -129,16 +137,30 @@ impl<O: Operator> Lane<O> {
         let timeout = self.shared.kafka_timeout;
         let committed = self.consumer().committed(partitions, timeout)?;
         let mut topics = std::collections::HashMap::new();
+        let is_first_start = |topic: &str| {
+            let mut offsets = partitions.iter().zip(&committed);
+            offsets.any(|(p, c)| *p.topic == *topic && c.position.is_none())
+        };
         let mut owned = vec![];
-        for (partition, offsets) in partitions.iter().zip(committed) {
+        for (partition, offsets) in partitions.iter().zip(&committed) {
             if !topics.contains_key(&partition.topic) {
                 let id = topic_id(self.consumer().client(), &partition.topic, timeout)
                     .map_err(NotYet::Later)?;
                 let layout = self.layout(&partition.topic)?;
-                topics.insert(partition.topic.clone(), (id, layout));
+                let newer_version = match layout {
+                    Some(layout) if is_first_start(&partition.topic) => {
+                        self.newer_version(&partition.topic, layout)?
+                    }
+                    _ => None,
+                };
+                let facts = TopicFacts {
+                    id,
+                    layout,
+                    newer_version,
+                };
+                topics.insert(partition.topic.clone(), facts);
             }
-            let (id, layout): &(String, Option<Layout>) = &topics[&partition.topic];
-            owned.push(self.ownership(partition, &offsets, id.clone(), *layout)?);
+            owned.push(self.ownership(partition, offsets, &topics[&partition.topic])?);
         }
         Ok(owned)
     }
@@ -147,9 +169,14 @@ impl<O: Operator> Lane<O> {
         &mut self,
         partition: &TopicPartition,
         offsets: &Offsets,
-        topic_id: String,
-        layout: Option<Layout>,
+        topic: &TopicFacts,
     ) -> Result<Ownership<O::Partition>, NotYet> {
+        let TopicFacts {
+            id: topic_id,
+            layout,
+            newer_version,
+        } = topic;
+        let (layout, topic_id) = (*layout, topic_id.clone());
         let log = self
             .consumer()
             .watermarks(partition, self.shared.kafka_timeout)?;
@@ -166,6 +193,7 @@ impl<O: Operator> Lane<O> {
             highest_written: self.highest_written(partition, offsets, &table)?,
             seen_before: self.seen_before(partition, &topic_id),
             layout,
+            newer_version: *newer_version,
             deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
         };
         let start = start::decide(&facts)?;
@@ -239,6 +267,27 @@ impl<O: Operator> Lane<O> {
             }
         }
         Ok(Some(now))
+    }
+
+    /// The newest version in a topic's table, where no record of the topic has one as new.
+    fn newer_version(&self, topic: &str, layout: Layout) -> Result<Option<u64>, NotYet> {
+        let Some(target) = self.operator.versioned(topic) else {
+            return Ok(None);
+        };
+        let query = self.shared.client.newest_version(&target.sql);
+        let newest = self.runtime.block_on(query);
+        let newest = newest.map_err(|e| not_looked_up(&target, &e))?;
+        let timeout = self.shared.kafka_timeout;
+        let mut longest = 0;
+        for partition in self
+            .consumer()
+            .partitions_of(topic, timeout)?
+            .unwrap_or_default()
+        {
+            let (_, end) = self.consumer().watermarks(&partition, timeout)?;
+            longest = longest.max(end);
+        }
+        Ok(newest.filter(|version| *version >= layout.version(longest)))
     }
 
     /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was

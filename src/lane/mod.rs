@@ -34,7 +34,7 @@ use self::chunk::HeldRun;
 use self::commit::Committer;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
-pub(crate) use self::operator::{Accepted, Errand, Memory, NotAccepted, Operator, Refusal};
+pub(crate) use self::operator::{Accepted, After, Errand, Memory, NotAccepted, Operator, Refusal};
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};

@@ -51,10 +51,19 @@ impl From<Refusal> for NotAccepted {
 pub(crate) struct Errand {
     /// For people.
     pub(crate) what: String,
-    /// Whether everything before the record has to be written first.
-    pub(crate) after_writes: bool,
+    /// What has to happen first.
+    pub(crate) after: After,
     /// What it finds out is kept where the operator looks for it.
     pub(crate) task: BoxFuture<'static, Result<(), Halt>>,
+}
+
+/// What has to have become of everything before the record that an errand is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Nothing,
+    Writes,
+    /// Written and committed: nobody will read it again.
+    Commit,
 }
 
 impl std::fmt::Debug for Errand {
@@ -90,6 +99,9 @@ pub(crate) trait Operator: Send + 'static {
 
     /// The highest of the epochs that versions are of; `None` where rows have none.
     fn version_epoch(&self) -> Option<u16>;
+
+    /// The table in which versions decide about the rows of a topic, if it is there.
+    fn versioned(&self, topic: &str) -> Option<Arc<Target>>;
 
     /// How many partitions a topic has, told before one of them begins.
     fn note_partitions(&mut self, topic: &str, count: usize);

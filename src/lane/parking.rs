@@ -3,7 +3,7 @@
 
 use tokio::task::AbortHandle;
 
-use super::operator::{Errand, Operator};
+use super::operator::{After, Errand, Operator};
 use super::ownership::Ownership;
 use super::{Lane, Message};
 use crate::halt::Halt;
@@ -86,7 +86,11 @@ impl<O: Operator> Lane<O> {
                 Some(Parked::Full) if open <= RANGES_MAX / 2 => self.unpark(index),
                 Some(Parked::Settling(errand)) => {
                     let is_held = own.seen_to != own.next;
-                    let waits = errand.after_writes && (is_held || !own.is_written());
+                    let waits = match errand.after {
+                        After::Nothing => false,
+                        After::Writes => is_held || !own.is_written(),
+                        After::Commit => is_held || !own.is_clean(),
+                    };
                     if waits && !is_held && !own.batch.is_empty() && !own.is_replaying() {
                         let to = own.next;
                         own.cut(to);

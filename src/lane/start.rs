@@ -27,6 +27,9 @@ pub(super) struct Facts<'a> {
     pub(super) seen_before: SeenBefore,
     /// Where versions decide: what they rest on.
     pub(super) layout: Option<Layout>,
+    /// On the very first start, where versions decide: the table's newest one, if the topic has no
+    /// record as new.
+    pub(super) newer_version: Option<u64>,
     /// Whether every offset from the committed one to the start of the log is in the table.
     pub(super) deleted_part_is_written: bool,
 }
@@ -232,6 +235,21 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
 
 fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
     no_rows_of_another(facts)?;
+    if let (Some(version), Some(layout)) = (facts.newer_version, facts.layout) {
+        let (epoch, offset) = Layout::epoch_and_offset(version);
+        let how = format!(
+            "the table has a row of offset {offset} and epoch {epoch}, which no record of the topic is"
+        );
+        let layout = Layout {
+            epoch: epoch.max(layout.epoch),
+            ..layout
+        };
+        let facts = Facts {
+            layout: Some(layout),
+            ..*facts
+        };
+        return Err(Halt::new("topic_changed", topic_changed(&facts, &how)));
+    }
     let Facts {
         partition,
         group_id,
@@ -299,6 +317,7 @@ mod tests {
             highest_written: None,
             seen_before: SeenBefore::Never,
             layout: None,
+            newer_version: None,
             deleted_part_is_written: false,
         }
     }
@@ -448,6 +467,25 @@ mod tests {
         assert_eq!(halt.reason, "topic_changed");
         assert!(halt.advice.contains("epoch = 2"), "{}", halt.advice);
         assert_eq!(decide(&of_epoch(2)).unwrap().position, 10);
+    }
+
+    #[test]
+    fn rows_newer_than_the_log_hide_its_records_although_nobody_remembers_another_topic() {
+        let p = partition();
+        let layout = Layout {
+            partitions: 4,
+            epoch: 2,
+        };
+        let hidden = Facts {
+            newer_version: Some(layout.version(7_000)),
+            layout: Some(layout),
+            ..facts(&p)
+        };
+        let halt = decide(&hidden).unwrap_err();
+        assert_eq!(halt.reason, "topic_changed");
+        for words in ["offset 7000 and epoch 2", "epoch = 3"] {
+            assert!(halt.advice.contains(words), "{}", halt.advice);
+        }
     }
 
     #[test]

@@ -33,7 +33,26 @@ pub(crate) struct Layout {
     pub(crate) epoch: u16,
 }
 
+/// Bits of a version that hold the offset; the epoch is above them.
+const OFFSET_BITS: u32 = 48;
+
+/// The version of a row whose record has this offset.
+pub(crate) fn version(epoch: u16, offset: i64) -> u64 {
+    u64::from(epoch) << OFFSET_BITS | offset.unsigned_abs() & ((1 << OFFSET_BITS) - 1)
+}
+
 impl Layout {
+    /// The version that a record at this offset would have now.
+    pub(crate) fn version(self, offset: i64) -> u64 {
+        version(self.epoch, offset)
+    }
+
+    /// What a version says.
+    pub(crate) fn epoch_and_offset(version: u64) -> (u16, u64) {
+        let epoch = u16::try_from(version >> OFFSET_BITS).unwrap_or(u16::MAX);
+        (epoch, version & ((1 << OFFSET_BITS) - 1))
+    }
+
     fn parse(text: &str) -> Option<Layout> {
         let (partitions, epoch) = text.split_once('@')?;
         Some(Layout {

@@ -14,7 +14,7 @@ mod model;
 
 pub(crate) use claim::{Claim, OwnershipId, Receipt, Settlement};
 pub(crate) use ledger::Ledger;
-pub(crate) use metadata::{Epoch, Layout, Metadata, MetadataError};
+pub(crate) use metadata::{Epoch, Layout, Metadata, MetadataError, version};
 
 /// Half-open offsets `[from, to)` of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -258,6 +258,19 @@ impl ClickHouseClient {
             .filter(|_| count > 0))
     }
 
+    /// The highest `_version` in the table, if it has rows.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn newest_version(&self, table: &str) -> Result<Option<u64>, InsertError> {
+        let sql = format!(
+            "SELECT count(), max(_version) FROM {table} SETTINGS select_sequential_consistency = 1"
+        );
+        let text = self.select_text(&sql).await?;
+        let (count, newest) = text.trim().split_once('\t').unwrap_or_default();
+        Ok(newest.parse().ok().filter(|_| count != "0"))
+    }
+
     /// Waits until this replica has what the others acknowledged. A no-op without replication.
     ///
     /// # Errors

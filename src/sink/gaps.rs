@@ -218,24 +218,26 @@ impl<'s> GappedRows<'s> {
         }
         let nothing = Known::default();
         let of = |key: &[u8]| known.get(key).unwrap_or(&nothing);
+        let own = of(own_key(row));
+        match own.newest() {
+            Some(newest) if newest.version > row.version() => {
+                // What an earlier life of the process has written of it may still be asked for.
+                let written = own.deleted.as_ref();
+                let written = written.filter(|written| written.version == row.version());
+                return match written {
+                    Some(written) if gaps.moved.is_some() => fill(target, row, Some(written)),
+                    _ => Verdict::Superseded,
+                };
+            }
+            // Written before, from what the old key had then: it may have another row by now.
+            Some(own) if own.version == row.version() && own.has_all(target, gaps) => {
+                return fill(target, row, Some(own));
+            }
+            _ => {}
+        }
         match &gaps.source {
             GapSource::None => fill(target, row, None),
-            GapSource::Key(key) => {
-                let newest = of(key).newest();
-                let is_own = **key == row.bytes[..row.key_len];
-                let is_later = |newest: &Found<'_>| is_own && newest.version > row.version();
-                match newest {
-                    Some(newest) if is_later(newest) => {
-                        // What an earlier life of the process has written of it may still be asked for.
-                        let own = of(key).deleted.as_ref();
-                        match own.filter(|own| own.version == row.version()) {
-                            Some(own) if gaps.moved.is_some() => fill(target, row, Some(own)),
-                            _ => Verdict::Superseded,
-                        }
-                    }
-                    newest => fill(target, row, newest),
-                }
-            }
+            GapSource::Key(key) => fill(target, row, of(key).newest()),
             GapSource::Moved(moved) => {
                 if let Some(values) = self.sink.moved.of(&target.label, moved) {
                     return fill_from_row(target, row, &values);
@@ -393,25 +395,32 @@ impl Found<'_> {
 fn fitting(rows: &[GappedRow], rows_max: usize) -> usize {
     let mut key_bytes = 0;
     let fits = |row: &&GappedRow| {
-        key_bytes += key_of(row).map_or(0, <[u8]>::len);
+        key_bytes += keys_of(row).map(<[u8]>::len).sum::<usize>();
         key_bytes <= KEY_BYTES_AT_ONCE
     };
     let count = rows.iter().take(rows_max).take_while(fits).count();
     count.max(1)
 }
 
-fn key_of(row: &GappedRow) -> Option<&[u8]> {
-    match &row.gaps.source {
+fn own_key(row: &GappedRow) -> &[u8] {
+    &row.bytes[..row.key_len]
+}
+
+/// The keys whose rows tell of a row: the one that has its values, and its own.
+fn keys_of(row: &GappedRow) -> impl Iterator<Item = &[u8]> {
+    let source = match &row.gaps.source {
         _ if row.gaps.columns.is_empty() => None,
         GapSource::None => None,
-        GapSource::Key(key) => Some(key),
-        GapSource::Moved(moved) => Some(&moved.old),
-    }
+        GapSource::Key(key) => Some(&**key),
+        GapSource::Moved(moved) => Some(&*moved.old),
+    };
+    let own = source.map(|_| own_key(row));
+    source.into_iter().chain(own)
 }
 
 /// The keys whose rows are wanted, each once.
 fn sought(rows: &[GappedRow]) -> Vec<&[u8]> {
-    let mut keys: Vec<&[u8]> = rows.iter().filter_map(key_of).collect();
+    let mut keys: Vec<&[u8]> = rows.iter().flat_map(keys_of).collect();
     keys.sort_unstable();
     keys.dedup();
     keys
@@ -419,7 +428,7 @@ fn sought(rows: &[GappedRow]) -> Vec<&[u8]> {
 
 /// The columns that are wanted of them, each once.
 fn wanted(rows: &[GappedRow]) -> Vec<u16> {
-    let looked_up = rows.iter().filter(|row| key_of(row).is_some());
+    let looked_up = rows.iter().filter(|row| keys_of(row).next().is_some());
     let mut columns: Vec<u16> = looked_up
         .flat_map(|row| row.gaps.columns.iter().copied())
         .collect();

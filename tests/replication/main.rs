@@ -4,7 +4,17 @@
 mod corpus;
 mod recorded;
 mod scale;
+mod shop;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deletes;
+mod evolution;
+mod keys;
+mod moved;
+mod provenance;
+mod refusals;
+mod unchanged;
 mod variants;
+mod versions;
+mod workload;

@@ -228,6 +228,10 @@ impl Operator for EnrichmentOperator {
         None
     }
 
+    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
+        None
+    }
+
     fn note_partitions(&mut self, _topic: &str, _count: usize) {}
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {

@@ -17,7 +17,7 @@ use self::topic::{Made, Rows, Topic};
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
-use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, After, Errand, Memory, NotAccepted, Operator, Refusal};
 use crate::lookup::Found;
 use crate::operator::Unreadable;
 use crate::sink::Target;
@@ -58,25 +58,22 @@ impl ReplicationOperator {
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
         let table = self.replicas.label(name);
+        let pass_by = format!(
+            "pass this record by (pipeline.dead_letter.skip = [\"{name}:{}:{}\"])",
+            record.partition(),
+            record.offset()
+        );
         match self.config.truncate {
             Truncate::Ignore => Ok(Accepted::Dropped("truncate")),
-            Truncate::Halt => Err(NotAccepted::Halted(Halt::new(
-                "truncate",
-                format!(
-                    "the source emptied the table behind {table}: empty it too and pass this record by \
-                     with pipeline.dead_letter.skip, or set pipeline.truncate = \"apply\" (a topic of \
-                     one partition) or \"ignore\", then start again"
-                ),
+            Truncate::Halt => Err(halted_by_truncation(format!(
+                "the source emptied the table behind {table}: empty it too and {pass_by}, or set \
+                 pipeline.truncate = \"apply\" (a topic of one partition) or \"ignore\", then start again"
             ))),
             Truncate::Apply if self.replicas.partitions(name) != Some(1) => {
-                Err(NotAccepted::Halted(Halt::new(
-                    "truncate",
-                    format!(
-                        "the source emptied the table behind {table}, and the topic has more than one \
-                         partition, so nobody can tell which rows came before: empty {table} by hand, \
-                         pass this record by with pipeline.dead_letter.skip and start again (a \
-                         connector can write the topic with one partition)"
-                    ),
+                Err(halted_by_truncation(format!(
+                    "the source emptied the table behind {table}, and the topic has more than one \
+                     partition, so nobody can tell which rows came before: empty {table} by hand, \
+                     {pass_by} and start again (a connector can write the topic with one partition)"
                 )))
             }
             Truncate::Apply if state.truncated == Some(record.offset()) => {
@@ -90,6 +87,16 @@ impl ReplicationOperator {
             }
         }
     }
+}
+
+/// Rows of before would come back after the table was emptied by hand if they were read again, so
+/// everything is committed first.
+fn halted_by_truncation(advice: String) -> NotAccepted {
+    NotAccepted::Later(Errand {
+        what: "truncation that an operator has to deal with".to_owned(),
+        after: After::Commit,
+        task: Box::pin(async { Err(Halt::new("truncate", advice)) }),
+    })
 }
 
 impl Operator for ReplicationOperator {
@@ -110,6 +117,10 @@ impl Operator for ReplicationOperator {
     fn version_epoch(&self) -> Option<u16> {
         let epochs = self.config.version_epochs.iter().map(|epoch| epoch.epoch);
         Some(epochs.max().unwrap_or(0))
+    }
+
+    fn versioned(&self, topic: &str) -> Option<Arc<Target>> {
+        Some(self.replicas.of(topic)?.target.clone())
     }
 
     fn note_partitions(&mut self, topic: &str, count: usize) {

@@ -11,7 +11,7 @@ use crate::config::{Cdc, Pipeline};
 use crate::decode::debezium::{Field, Schema};
 use crate::decode::json::{Kind, Raw};
 use crate::halt::Halt;
-use crate::lane::{Errand, NotAccepted};
+use crate::lane::{After, Errand, NotAccepted};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
@@ -227,7 +227,7 @@ impl Replicas {
         let topic = topic.to_owned();
         Errand {
             what: format!("table {}", self.label(&topic)),
-            after_writes: false,
+            after: After::Nothing,
             task: Box::pin(async move { self.opened(&topic, &first).await }),
         }
     }
@@ -409,7 +409,11 @@ impl Replicas {
         Errand {
             what: format!("columns of table {}", self.label(&topic)),
             // What was made for the table as it is should not meet the table as it will be.
-            after_writes: !is_only_filled,
+            after: if is_only_filled {
+                After::Nothing
+            } else {
+                After::Writes
+            },
             task: Box::pin(async move { self.altered(&topic, additions).await }),
         }
     }
@@ -499,7 +503,7 @@ impl Replicas {
         let topic = topic.to_owned();
         Errand {
             what: format!("truncation of table {}", self.label(&topic)),
-            after_writes: true,
+            after: After::Writes,
             task: Box::pin(async move {
                 let Some(info) = self.table_info(&topic).await? else {
                     return Ok(());

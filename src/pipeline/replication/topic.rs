@@ -15,6 +15,7 @@ use crate::decode::json::{Kind, Plan, Raw, Scanner};
 use crate::decode::{Path, Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
+use crate::progress;
 use crate::sink::Stage;
 use crate::source::Record;
 use crate::table::ColumnType;
@@ -23,8 +24,6 @@ use crate::table::replica::{self, Fit};
 /// Headers that name the other key of a change of the key.
 const NEW_KEY: &CStr = c"__debezium.newkey";
 const OLD_KEY: &CStr = c"__debezium.oldkey";
-/// Bits of `_version` that hold the offset.
-const OFFSET_BITS: u32 = 48;
 /// Schema blocks that are remembered to fit the table.
 const FITTING_MAX: usize = 64;
 /// Names that are logged once, so that a record of new names each time fills no memory.
@@ -218,8 +217,7 @@ impl Topic {
 }
 
 fn version(config: &Cdc, record: Record<'_>) -> u64 {
-    let epoch = u64::from(config.epoch_at(record.timestamp_ms()));
-    epoch << OFFSET_BITS | record.offset().unsigned_abs() & ((1 << OFFSET_BITS) - 1)
+    progress::version(config.epoch_at(record.timestamp_ms()), record.offset())
 }
 
 fn row_reader(fields: Columns, config: &Cdc) -> RowReader {
