@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::replica::Replica;
-use crate::config::{Cdc, Pipeline};
+use crate::config::{Cdc, Evolution, Pipeline};
+use crate::crash::crash_point;
 use crate::decode::debezium::{Field, Schema};
 use crate::decode::json::{Kind, Raw};
 use crate::halt::Halt;
 use crate::lane::{Errand, NotAccepted};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
+use crate::sink::{
+    Backoff, ClickHouseClient, ColumnInfo, InsertError, Remedy, TableInfo, quote_name,
+};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
 use crate::table::replica::{ReplicaTable, check_table, create_database, default_expression};
@@ -248,7 +251,10 @@ impl Replicas {
     async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
         let info = self.table_info(topic).await?;
         match info {
-            Some(info) => self.take_over(topic, &info, &FirstRecord::default()),
+            Some(info) => {
+                self.take_over(topic, &info, &FirstRecord::default())?;
+                self.tend_view(topic, &info).await
+            }
             None => Ok(()),
         }
     }
@@ -279,13 +285,11 @@ impl Replicas {
         }
         let table = self.table_to_create(topic, first, columns)?;
         let database = &self.parts.pipeline.clickhouse.database;
-        for statement in [
-            create_database(database),
-            table.create(),
-            table.create_view(),
-        ] {
-            self.execute(&label, &statement).await?;
-        }
+        crash_point!("before_create_table");
+        self.execute(&label, &create_database(database)).await?;
+        self.execute(&label, &table.create()).await?;
+        crash_point!("after_create_table");
+        self.execute(&label, &table.create_view()).await?;
         tracing::info!(
             table = label,
             topic,
@@ -414,7 +418,6 @@ impl Replicas {
         let name = self.parts.config.table_for(topic);
         let table = ReplicaTable::new(database, name, key_columns(&info), &sorting_columns(&info))
             .map_err(|error| Halt::new("schema", error.to_string()))?;
-        let mut is_altered = false;
         for addition in &additions {
             let existing = info.columns.iter().find(|c| c.name == addition.name);
             let statement = match (&addition.change, existing) {
@@ -431,16 +434,15 @@ impl Replicas {
                 // Somebody else was quicker.
                 _ => continue,
             };
+            crash_point!("before_alter");
             self.execute(&label, &statement).await?;
+            crash_point!("after_alter");
             tracing::info!(table = label, statement, "table altered");
-            is_altered = true;
-        }
-        if is_altered {
-            self.renew_view(&label, &table).await?;
         }
         let Some(info) = self.table_info(topic).await? else {
             return Err(Halt::new("missing_table", format!("table {label} is gone")));
         };
+        self.tend_view(topic, &info).await?;
         let first = FirstRecord {
             fields: additions
                 .into_iter()
@@ -451,7 +453,31 @@ impl Replicas {
         self.take_over(topic, &info, &first)
     }
 
-    /// A view keeps the columns that its table had when it was made.
+    /// A view keeps the columns that its table had when it was made, and whoever made or altered the
+    /// table may have died before it came to the view.
+    async fn tend_view(&self, topic: &str, table: &TableInfo) -> Result<(), Halt> {
+        let (config, label) = (&self.parts.config, self.label(topic));
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = config.table_for(topic);
+        let replica =
+            ReplicaTable::new(database, name, key_columns(table), &sorting_columns(table))
+                .map_err(|error| Halt::new("schema", error.to_string()))?;
+        let view = self.info_of(topic, &replica.view()).await?;
+        match view {
+            None if config.create_tables => {
+                // Not what the pipeline needs, if it is not allowed.
+                if let Err(halt) = self.execute(&label, &replica.create_view()).await {
+                    tracing::warn!(table = label, advice = halt.advice, "no view made");
+                }
+                Ok(())
+            }
+            Some(view) if !shows_all(&view, table) && config.evolution == Evolution::AddColumns => {
+                self.renew_view(&label, &replica).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn renew_view(&self, label: &str, table: &ReplicaTable) -> Result<(), Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
         let mut backoff = Backoff::new();
@@ -485,14 +511,21 @@ impl Replicas {
                     "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
                      FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
                 );
-                self.execute(&self.label(&topic), &statement).await
+                crash_point!("before_truncation");
+                self.execute(&self.label(&topic), &statement).await?;
+                crash_point!("after_truncation");
+                Ok(())
             }),
         }
     }
 
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
-        let database = &self.parts.pipeline.clickhouse.database;
         let table = self.parts.config.table_for(topic);
+        self.info_of(topic, table).await
+    }
+
+    async fn info_of(&self, topic: &str, table: &str) -> Result<Option<TableInfo>, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
         let mut backoff = Backoff::new();
         loop {
             match self.parts.client.table_info(database, table).await {
@@ -541,6 +574,17 @@ impl Replicas {
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+/// Whether the view has the table's columns, of the same types.
+fn shows_all(view: &TableInfo, table: &TableInfo) -> bool {
+    let is_ours = |name: &str| name == "_version" || name == "_deleted";
+    let is_shown = |column: &ColumnInfo| {
+        let mut shown = view.columns.iter();
+        shown.any(|c| c.name == column.name && c.type_name == column.type_name)
+    };
+    let mut columns = table.columns.iter();
+    columns.all(|column| is_ours(&column.name) || is_shown(column))
 }
 
 /// Of what a server that is ill may recover.

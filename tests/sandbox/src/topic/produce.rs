@@ -32,6 +32,27 @@ pub fn produce(
     Ok(sent)
 }
 
+/// Writes records to several topics, in order; else as [`produce`].
+pub fn produce_to_topics(
+    bootstrap: &str,
+    records: impl IntoIterator<Item = (String, Record)>,
+) -> Result<u64> {
+    let deliveries = Deliveries::default();
+    let producer: BaseProducer<Deliveries> =
+        producer_config(bootstrap).create_with_context(deliveries.clone())?;
+    let mut sent = 0;
+    for (topic, record) in records {
+        send(&producer, &topic, &record)?;
+        sent += 1;
+        if sent % 1_000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(REQUEST_TIMEOUT)?;
+    deliveries.check(sent)?;
+    Ok(sent)
+}
+
 /// Writes the records in one transaction and commits it, or aborts it: then the records are in
 /// the log, with offsets, and no `read_committed` reader sees them. Either way every partition
 /// written gets one more offset for the marker.
