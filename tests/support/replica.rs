@@ -127,9 +127,11 @@ impl Replica {
     /// Records before the committed positions.
     pub fn progress(&self) -> u64 {
         let job = &self.job;
+        // A broker that restarts, or a group that moves, answers later.
+        let answer = |topic: &String| topic::committed(job.bootstrap(), &job.group, topic).ok();
         let of = |topic: &String| {
-            let committed = topic::committed(job.bootstrap(), &job.group, topic);
-            let committed = committed.expect("the group answers");
+            let committed = wait::until("the group answers", PATIENCE, || answer(topic));
+            let committed = committed.unwrap_or_else(|e| panic!("{e}"));
             committed
                 .values()
                 .map(|c| c.offset.unsigned_abs())
