@@ -46,8 +46,8 @@ impl Replica {
         job.set("kafka.properties.session.timeout.ms", 2_000);
         job.set("kafka.properties.heartbeat.interval.ms", 300);
         job.set("pipeline.truncate", "apply");
-        // Longer than any of its partitions is away.
-        job.set("pipeline.toast_wait", "20s");
+        // What a row waits for may be in a partition that waits for this member to let others go.
+        job.set("pipeline.revoke_timeout", "2s");
         job.set("pipeline.topics", Vec::<String>::new());
         let [blocks, region, truncated] = [true; 3];
         let shape = |has_blocks, has_region, is_truncated| Shape {
