@@ -231,10 +231,13 @@ impl<'s> GappedRows<'s> {
                 // What an earlier life of the process has written of it may still be asked for.
                 let written = own.deleted.as_ref();
                 let written = written.filter(|written| written.version == row.version());
-                return match written {
-                    Some(written) if gaps.moved.is_some() => fill(target, row, Some(written)),
-                    _ => Verdict::Superseded,
-                };
+                match (written, &gaps.moved, &gaps.source) {
+                    (Some(written), Some(_), _) => return fill(target, row, Some(written)),
+                    // A later life of the key may be in the same batch, and be written already: a row that
+                    // has left its key is waited for under the new one all the same.
+                    (None, Some(_), GapSource::Moved(_)) => {}
+                    _ => return Verdict::Superseded,
+                }
             }
             // Written before, from what the old key had then: it may have another row by now.
             Some(own) if own.version == row.version() && own.has_all(target, gaps) => {

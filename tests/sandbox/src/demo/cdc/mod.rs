@@ -216,7 +216,7 @@ fn conclude(
             &ReplicaOptions::default(),
         )?;
         println!("{comparison}");
-        if !comparison.is_equal() {
+        if !comparison.is_equal() || figures.dead_letters > 0 {
             let kept = evidence::keep_records(bootstrap, &replica.topic, dir)?;
             println!("  all records of the topic: {}", kept.display());
         }
