@@ -1,6 +1,6 @@
 # `make demo` and `make test` need a Debian machine with Rust (rustup reads rust-toolchain.toml)
 # and nothing else: `deps` brings the rest, Debian packages where they are missing (with root or
-# sudo), Kafka and ClickHouse's engine into .sandbox/.
+# sudo), Kafka, Debezium and ClickHouse's engine into .sandbox/.
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -31,7 +31,7 @@ COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
 # One compilation: cargo builds every target of both packages, the `streamweir` and `sandbox`
 # executables that the tests start among them, before it runs the first test. What is counted after
 # them is compiled once more.
-test: deps ## Run every test, against real Kafka, ClickHouse and Redis
+test: deps ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
 	$(CARGO) test --workspace --features failpoints
 	$(COUNTED)
 	@$(TARGET_DIR)/debug/instructions guard

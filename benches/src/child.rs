@@ -51,7 +51,7 @@ pub(crate) fn run(mut command: Command, output: &Path) -> Result<Run> {
     };
     let status = process.wait(RUN_TIMEOUT)?;
     ensure!(status.success(), "{status}: {}", tail(output));
-    let Usage { user, system } = usage;
+    let Usage { user, system, .. } = usage;
     Ok(Run {
         cpu: user + system,
         wall,

@@ -65,7 +65,7 @@ enum Message {
     },
     Profiles(lookups::Answer),
     /// The record that the server refused, read again to be dead-lettered.
-    Original(refused::Original),
+    Original(Box<refused::Original>),
     Kept(keeping::Kept),
     Errand(parking::Done),
 }

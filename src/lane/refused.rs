@@ -87,11 +87,11 @@ impl<O: Operator> Lane<O> {
                     reason: Reason::Rejected,
                     detail,
                 });
-            let _ = messages.send(Message::Original(Original {
+            let _ = messages.send(Message::Original(Box::new(Original {
                 ownership,
                 job,
                 letter,
-            }));
+            })));
         });
     }
 

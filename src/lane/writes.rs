@@ -297,7 +297,7 @@ impl<O: Operator> Lane<O> {
                 Message::Write { ownership, outcome } => {
                     self.write_ended(ownership, outcome)?;
                 }
-                Message::Original(original) => self.refused_record_read(original)?,
+                Message::Original(original) => self.refused_record_read(*original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
                 Message::Errand(done) => self.errand_done(done)?,
             }
@@ -315,10 +315,10 @@ impl<O: Operator> Lane<O> {
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {
                 if let Some(own) = self.owned_by(ownership) {
-                    own.to_renew.push(job);
+                    own.to_renew.push(*job);
                 }
             }
-            Outcome::Refused(job, error) => self.refused(ownership, job, &error),
+            Outcome::Refused(job, error) => self.refused(ownership, *job, &error),
             Outcome::Altered(table) => {
                 let why = format!("table {table} was altered while rows were written");
                 self.operator.altered(&table);

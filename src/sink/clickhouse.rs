@@ -56,7 +56,6 @@ impl TableInfo {
     }
 
     /// As the checks of replicas take it; `name` is what messages call the table.
-    #[allow(dead_code, reason = "the kind cdc asks")]
     pub(crate) fn existing<'a>(&'a self, name: &'a str) -> ExistingTable<'a> {
         let column = |column: &'a ColumnInfo| ExistingColumn {
             name: &column.name,

@@ -129,9 +129,9 @@ pub(crate) enum Outcome {
     /// Acknowledged; the claim has settled. So many of its records have become dead letters on the way.
     Written { dead_letters: u64 },
     /// The lease is over: repeat the naming commit, then hand the job in again.
-    Renew(WriteJob),
+    Renew(Box<WriteJob>),
     /// The server refuses a row of it.
-    Refused(WriteJob, InsertError),
+    Refused(Box<WriteJob>, InsertError),
     /// Only an operator can go on; the claim is given up.
     Halted(Halt),
     /// The table has other columns than these rows: they must be made again. The claim is given up.
@@ -282,7 +282,7 @@ impl Writer<'_> {
                 },
                 Step::Send(round) => {
                     if job.lease_is_over() {
-                        return Err(Outcome::Renew(job));
+                        return Err(Outcome::Renew(Box::new(job)));
                     }
                     crash_point!("before_insert");
                     match self.send(&job, round).await {
@@ -296,7 +296,7 @@ impl Writer<'_> {
                         Err(error) if error.remedy == Remedy::Split => {
                             return Err(match self.sink.schema_drift(&self.target).await {
                                 Some(outcome) => outcome,
-                                None => Outcome::Refused(job, error),
+                                None => Outcome::Refused(Box::new(job), error),
                             });
                         }
                         Err(error) => {

@@ -212,6 +212,51 @@ fn the_view_has_the_rows_that_are_there_and_new_columns_once_it_is_made_anew() {
     assert!(!replica.is_own_view(&as_select()));
 }
 
+#[test]
+fn a_view_of_before_is_told_from_one_of_the_table_as_it_is() {
+    let database = database("stale");
+    let columns = vec![
+        ("id".to_owned(), ColumnType::Int32),
+        ("n".to_owned(), ColumnType::Int32),
+    ];
+    let replica = ReplicaTable::new(&database, "t", columns, &names(&["id"])).expect("a table");
+    query(&replica.create());
+    query(&format!(
+        "ALTER TABLE {database}.t ADD COLUMN m Int32 MATERIALIZED n + 1, ADD COLUMN d Int32 DEFAULT n"
+    ));
+    query(&replica.create_view());
+    let is_shown = || {
+        let view = Found::new(&database, &replica.view());
+        Found::new(&database, "t")
+            .existing()
+            .is_shown_by(&view.existing())
+    };
+    let n = || query(&format!("SELECT n FROM {database}.t_current"));
+    assert!(is_shown());
+    for (change, stale, renewed) in [
+        (
+            replica.modify_column("n", &ColumnType::Int64),
+            "705032704",
+            "5000000000",
+        ),
+        (
+            replica.add_column("v", &column_type("Nullable(String)"), None),
+            "5000000000",
+            "5000000000",
+        ),
+    ] {
+        query(&change);
+        query(&format!(
+            "INSERT INTO {database}.t (id, n, _version) VALUES (1, 5000000000, 1)"
+        ));
+        assert!(!is_shown(), "{change}");
+        assert_eq!(n(), stale, "the server says nothing");
+        query(&replica.replace_view());
+        assert!(is_shown(), "{change}");
+        assert_eq!(n(), renewed);
+    }
+}
+
 /// Defaults as schema blocks have them, and what the rows of before show then.
 const DEFAULTS: &[(&str, &str)] = &[
     (r#""type":"int32","default":-5"#, "-5"),
@@ -237,6 +282,16 @@ const DEFAULTS: &[(&str, &str)] = &[
         r#""type":"int64","name":"io.debezium.time.MicroTimestamp","default":0"#,
         "NULL",
     ),
+    (
+        r#""type":"int32","name":"io.debezium.time.Date","default":0"#,
+        "NULL",
+    ),
+    (
+        r#""type":"string","name":"io.debezium.data.Uuid","default":"00000000-0000-0000-0000-000000000000""#,
+        "NULL",
+    ),
+    (r#""type":"int32","default":0"#, "0"),
+    (r#""type":"string","optional":true,"default":"x""#, "x"),
     (r#""type":"int32""#, "NULL"),
 ];
 

@@ -48,21 +48,24 @@ impl Found {
     }
 
     pub(crate) fn check(&self, key: &[&str]) -> Result<Replica, NotAReplica> {
+        check_table(&self.existing(), &names(key))
+    }
+
+    pub(crate) fn existing(&self) -> ExistingTable<'_> {
         let column = |(name, type_name, default_kind)| ExistingColumn {
             name,
             type_name,
             default_kind,
         };
         let columns = self.columns.iter().map(|(a, b, c)| (&**a, &**b, &**c));
-        let table = ExistingTable {
+        ExistingTable {
             name: &self.name,
             engine: &self.parts["engine"],
             engine_full: &self.parts["engine_full"],
             sorting_key: &self.parts["sorting_key"],
             partition_key: &self.parts["partition_key"],
             columns: columns.map(column).collect(),
-        };
-        check_table(&table, &names(key))
+        }
     }
 }
 

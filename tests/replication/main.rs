@@ -3,6 +3,7 @@
 #[path = "../debezium_corpus/corpus.rs"]
 mod corpus;
 mod recorded;
+mod scale;
 #[path = "../support/mod.rs"]
 mod support;
 

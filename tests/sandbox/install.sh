@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Fetches what the sandbox runs and the machine lacks: Debian packages, the Kafka jars and
-# ClickHouse's engine. Idempotent, and quick when everything is there.
+# Fetches what the sandbox runs and the machine lacks: Debian packages, the jars of Kafka, Kafka
+# Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
 #
-# Kafka and ClickHouse go to SANDBOX_DIR (default: .sandbox at the project's root). Each is
-# unpacked beside its place and moved there when complete, so a cut download is done again.
+# Jars and engine go to SANDBOX_DIR (default: .sandbox at the project's root). Each is unpacked
+# beside its place and moved there when complete, so a cut download is done again.
 set -euo pipefail
 
 readonly CHDB_PACKAGE='@chdb/lib-linux-x64-gnu'
 readonly CHDB_VERSION='26.7.3-stable.1'
 readonly CHDB_BYTES_MIN=400000000
-readonly KAFKA_JARS_MIN=50
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 sandbox_dir=${SANDBOX_DIR:-$here/../../.sandbox}
@@ -34,9 +33,12 @@ as_root() {
 missing_packages() {
     local pair
     for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
-        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind; do
+        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind \
+        mariadbd=mariadb-server; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
+    # Its commands stand outside the path. The package is the release of this Debian: 15 in 12.
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || printf 'postgresql\n'
 }
 
 install_packages() {
@@ -73,19 +75,53 @@ put_in_place() {
     mv "$1" "$2"
 }
 
-install_kafka() {
-    local stamp place=$sandbox_dir/kafka
-    stamp="pom $(sha256sum <"$here/kafka/pom.xml" | cut -c1-16)"
-    ! stamp_is "$place" "$stamp" || return 0
-    say "fetching the Kafka jars (54 MB)"
-    local fresh=$sandbox_dir/kafka.new
+# What is made of jars: "name:least number of jars". NAME/pom.xml says which; they go to a directory
+# of that name. Those of Debezium are plugin paths, each with one connector's directory in it.
+readonly JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15'
+
+jars_stamp() { printf 'pom %s\n' "$(sha256sum <"$here/$1/pom.xml" | cut -c1-16)"; }
+
+# One Maven for all that is missing: it fetches what they have in common once, and at the same time.
+install_jars() {
+    local part missing=() fresh=$sandbox_dir/jars.new
+    for part in $JARS; do
+        stamp_is "$sandbox_dir/${part%:*}" "$(jars_stamp "${part%:*}")" || missing+=("$part")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    say "fetching the jars of ${missing[*]%:*} (up to 120 MB)"
     rm -rf "$fresh"
-    mvn -q -B -f "$here/kafka/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$fresh"
-    local jars
-    jars=$(find "$fresh" -name '*.jar' -size +0 | wc -l)
-    [ "$jars" -ge "$KAFKA_JARS_MIN" ] || die "only $jars Kafka jars arrived; run this again"
-    put_in_place "$fresh" "$place" "$stamp"
+    mkdir -p "$fresh"
+    {
+        printf '<project><modelVersion>4.0.0</modelVersion><groupId>io.github.streamweir</groupId>'
+        printf '<artifactId>sandbox</artifactId><version>1</version><packaging>pom</packaging><modules>'
+        printf '<module>%s</module>' "${missing[@]%:*}"
+        printf '</modules></project>'
+    } >"$fresh/pom.xml"
+    for part in "${missing[@]%:*}"; do
+        mkdir "$fresh/$part"
+        cp "$here/$part/pom.xml" "$fresh/$part/"
+    done
+    mvn -q -B -T4 -f "$fresh/pom.xml" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory=jars
+    for part in "${missing[@]}"; do
+        put_jars_in_place "${part%:*}" "${part#*:}" "$fresh/${part%:*}/jars"
+    done
+    rm -rf "$fresh"
+}
+
+# put_jars_in_place NAME JARS_MIN FROM
+put_jars_in_place() {
+    local name=$1 jars_min=$2 from=$3 jars
+    if [[ $name = debezium-* ]]; then
+        # The worker has these already: two copies would not fit together.
+        rm -f "$from"/{connect-api,kafka-clients,slf4j-api}-*.jar
+        mkdir "$from.path"
+        mv "$from" "$from.path/connector"
+        from=$from.path
+    fi
+    jars=$(find "$from" -name '*.jar' -size +0 | wc -l)
+    [ "$jars" -ge "$jars_min" ] || die "only $jars jars of $name arrived; run this again"
+    put_in_place "$from" "$sandbox_dir/$name" "$(jars_stamp "$name")"
 }
 
 install_clickhouse() {
@@ -111,5 +147,5 @@ install_clickhouse() {
 }
 
 install_packages
-install_kafka
+install_jars
 install_clickhouse

@@ -115,7 +115,7 @@ impl Replica {
                 let burst = (0..BURST).flat_map(|_| source.next_change());
                 Some(burst.collect::<Vec<_>>())
             });
-            topic::produce_to_topics(&bootstrap, changes.flatten())
+            topic::produce_to_many(&bootstrap, changes.flatten())
                 .expect("every record is acknowledged")
         })
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::replica::Replica;
-use crate::config::{Cdc, Evolution, Pipeline};
+use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
 use crate::decode::debezium::{Field, Schema};
 use crate::decode::json::{Kind, Raw};
@@ -15,9 +15,7 @@ use crate::halt::Halt;
 use crate::lane::{Errand, NotAccepted};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{
-    Backoff, ClickHouseClient, ColumnInfo, InsertError, Remedy, TableInfo, quote_name,
-};
+use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
 use crate::table::replica::{ReplicaTable, check_table, create_database, default_expression};
@@ -251,17 +249,14 @@ impl Replicas {
     async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
         let info = self.table_info(topic).await?;
         match info {
-            Some(info) => {
-                self.take_over(topic, &info, &FirstRecord::default())?;
-                self.tend_view(topic, &info).await
-            }
+            Some(info) => self.take_over(topic, &info, &FirstRecord::default()).await,
             None => Ok(()),
         }
     }
 
     async fn opened(&self, topic: &str, first: &FirstRecord) -> Result<(), Halt> {
         if let Some(info) = self.table_info(topic).await? {
-            return self.take_over(topic, &info, first);
+            return self.take_over(topic, &info, first).await;
         }
         let config = &self.parts.config;
         let columns = config
@@ -296,7 +291,7 @@ impl Replicas {
             "table made, unless another task was quicker"
         );
         match self.table_info(topic).await? {
-            Some(info) => self.take_over(topic, &info, first),
+            Some(info) => self.take_over(topic, &info, first).await,
             None => Err(Halt::new(
                 "missing_table",
                 format!("table {label} is gone as soon as it was created: see who drops it"),
@@ -339,7 +334,17 @@ impl Replicas {
     }
 
     /// From now on rows are made for the table as it is.
-    fn take_over(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
+    async fn take_over(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+        first: &FirstRecord,
+    ) -> Result<(), Halt> {
+        self.take(topic, info, first)?;
+        self.renew_view(topic, info).await
+    }
+
+    fn take(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
         let label = self.label(topic);
         let mut key = self.key_of(topic).to_vec();
         if key.is_empty() {
@@ -414,10 +419,7 @@ impl Replicas {
             let advice = format!("table {label} is gone: create it, then start again");
             return Err(Halt::new("missing_table", advice));
         };
-        let database = &self.parts.pipeline.clickhouse.database;
-        let name = self.parts.config.table_for(topic);
-        let table = ReplicaTable::new(database, name, key_columns(&info), &sorting_columns(&info))
-            .map_err(|error| Halt::new("schema", error.to_string()))?;
+        let table = self.statements(topic, &info)?;
         for addition in &additions {
             let existing = info.columns.iter().find(|c| c.name == addition.name);
             let statement = match (&addition.change, existing) {
@@ -442,7 +444,6 @@ impl Replicas {
         let Some(info) = self.table_info(topic).await? else {
             return Err(Halt::new("missing_table", format!("table {label} is gone")));
         };
-        self.tend_view(topic, &info).await?;
         let first = FirstRecord {
             fields: additions
                 .into_iter()
@@ -450,47 +451,54 @@ impl Replicas {
                 .collect(),
             ..FirstRecord::default()
         };
-        self.take_over(topic, &info, &first)
+        self.take_over(topic, &info, &first).await
     }
 
-    /// A view keeps the columns that its table had when it was made, and whoever made or altered the
-    /// table may have died before it came to the view.
-    async fn tend_view(&self, topic: &str, table: &TableInfo) -> Result<(), Halt> {
-        let (config, label) = (&self.parts.config, self.label(topic));
+    /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
+    /// behind its table, by whoever's change, is made anew.
+    async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let table = self.statements(topic, info)?;
         let database = &self.parts.pipeline.clickhouse.database;
-        let name = config.table_for(topic);
-        let replica =
-            ReplicaTable::new(database, name, key_columns(table), &sorting_columns(table))
-                .map_err(|error| Halt::new("schema", error.to_string()))?;
-        let view = self.info_of(topic, &replica.view()).await?;
-        match view {
-            None if config.create_tables => {
-                // Not what the pipeline needs, if it is not allowed.
-                if let Err(halt) = self.execute(&label, &replica.create_view()).await {
-                    tracing::warn!(table = label, advice = halt.advice, "no view made");
-                }
-                Ok(())
-            }
-            Some(view) if !shows_all(&view, table) && config.evolution == Evolution::AddColumns => {
-                self.renew_view(&label, &replica).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn renew_view(&self, label: &str, table: &ReplicaTable) -> Result<(), Halt> {
-        let database = &self.parts.pipeline.clickhouse.database;
+        let client = &self.parts.client;
         let mut backoff = Backoff::new();
-        let query = loop {
-            match self.parts.client.view_query(database, &table.view()).await {
-                Ok(query) => break query,
-                Err(error) => self.wait(label, &error, &mut backoff).await?,
+        let (query, view) = loop {
+            let looked = async {
+                let query = client.view_query(database, &table.view()).await?;
+                let view = match query {
+                    Some(_) => client.table_info(database, &table.view()).await?,
+                    None => None,
+                };
+                Ok::<_, InsertError>((query, view))
+            };
+            match looked.await {
+                Ok(found) => break found,
+                Err(error) => self.wait(&label, &error, &mut backoff).await?,
             }
         };
-        if query.is_some_and(|query| table.is_own_view(&query)) {
-            self.execute(label, &table.replace_view()).await?;
+        let (Some(query), Some(view)) = (query, view) else {
+            // Who made the table may have died before it came to the view. Rows do without it, so a
+            // server that does not allow it stops nothing.
+            if self.parts.config.create_tables
+                && let Err(halt) = self.execute(&label, &table.create_view()).await
+            {
+                tracing::warn!(table = label, advice = halt.advice, "no view made");
+            }
+            return Ok(());
+        };
+        let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
+        if table.is_own_view(&query) && !is_current {
+            self.execute(&label, &table.replace_view()).await?;
         }
         Ok(())
+    }
+
+    /// What makes the statements that change a table that is there.
+    fn statements(&self, topic: &str, info: &TableInfo) -> Result<ReplicaTable, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        ReplicaTable::new(database, name, key_columns(info), &sorting_columns(info))
+            .map_err(|error| Halt::new("schema", error.to_string()))
     }
 
     /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
@@ -520,12 +528,8 @@ impl Replicas {
     }
 
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
-        let table = self.parts.config.table_for(topic);
-        self.info_of(topic, table).await
-    }
-
-    async fn info_of(&self, topic: &str, table: &str) -> Result<Option<TableInfo>, Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
+        let table = self.parts.config.table_for(topic);
         let mut backoff = Backoff::new();
         loop {
             match self.parts.client.table_info(database, table).await {
@@ -574,17 +578,6 @@ impl Replicas {
         tokio::time::sleep(wait).await;
         Ok(())
     }
-}
-
-/// Whether the view has the table's columns, of the same types.
-fn shows_all(view: &TableInfo, table: &TableInfo) -> bool {
-    let is_ours = |name: &str| name == "_version" || name == "_deleted";
-    let is_shown = |column: &ColumnInfo| {
-        let mut shown = view.columns.iter();
-        shown.any(|c| c.name == column.name && c.type_name == column.type_name)
-    };
-    let mut columns = table.columns.iter();
-    columns.all(|column| is_ours(&column.name) || is_shown(column))
 }
 
 /// Of what a server that is ill may recover.

@@ -32,6 +32,25 @@ pub struct ExistingColumn<'a> {
     pub default_kind: &'a str,
 }
 
+impl ExistingTable<'_> {
+    /// Whether `view`, whose query is [`super::ReplicaTable::create_view`]'s, was made of the table as it
+    /// is now. An older one shows cut values without an error, and lacks columns.
+    #[must_use]
+    pub fn is_shown_by(&self, view: &ExistingTable<'_>) -> bool {
+        // What `SELECT *` leaves out, and what the view leaves out of it.
+        let is_shown = |column: &&ExistingColumn<'_>| {
+            matches!(column.default_kind, "" | "DEFAULT")
+                && ![VERSION_COLUMN, DELETED_COLUMN].contains(&column.name)
+        };
+        let shown = self.columns.iter().filter(is_shown);
+        let shown = shown.map(|column| (column.name, column.type_name));
+        shown.eq(view
+            .columns
+            .iter()
+            .map(|column| (column.name, column.type_name)))
+    }
+}
+
 /// A table that can be a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {

@@ -107,7 +107,7 @@ impl Kafka {
 
     fn start_process(&self) -> Result<()> {
         let log = self.dir.path().join("broker.log");
-        let mut command = java(self.heap_mib)?;
+        let mut command = java(self.heap_mib, "kafka")?;
         command
             .args(["kafka.Kafka", "server.properties"])
             .current_dir(self.dir.path());
@@ -144,7 +144,8 @@ pub(crate) fn answers(bootstrap: &str) -> bool {
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-fn java(heap_mib: u32) -> Result<Command> {
+/// A Java machine, small and quick to start, with the jars that `install.sh` puts there.
+pub(crate) fn java(heap_mib: u32, jars: &str) -> Result<Command> {
     let mut command = Command::new("java");
     command
         .arg(format!("-Xmx{heap_mib}m"))
@@ -156,7 +157,7 @@ fn java(heap_mib: u32) -> Result<Command> {
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
         .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
         .arg("-cp")
-        .arg(installed("kafka")?.join("*"))
+        .arg(installed(jars)?.join("*"))
         .stdin(Stdio::null());
     Ok(command)
 }
@@ -178,7 +179,7 @@ fn formatted_storage() -> Result<PathBuf> {
     let text = server_properties(9092, 9093, dir.path(), &[]);
     fs::write(dir.path().join("server.properties"), text)?;
     let log = dir.path().join("format.log");
-    let mut command = java(256)?;
+    let mut command = java(256, "kafka")?;
     command
         .args([
             "kafka.tools.StorageTool",

@@ -4,23 +4,32 @@
 //! - Parts, each a child process on a free loopback port: [`kafka`], [`clickhouse`] (the engine
 //!   behind its HTTP interface, [`clickhouse_front`]), [`redis`]; [`shared`] starts one of each
 //!   for a whole test executable.
+//! - Databases whose changes are captured, and the worker that does it: [`postgres`],
+//!   [`mariadb`], [`connect`] (Kafka Connect with Debezium).
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
+//! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
+//!   [`compare`].
 //! - Records in and out: [`topic`], [`oracle`] (recorded cases), [`generate`] (endless ones).
 //! - All of it together: [`demo`].
 
 pub mod clickhouse;
 pub mod clickhouse_front;
+pub mod compare;
+pub mod connect;
 pub mod demo;
 pub mod fault;
 pub mod generate;
 mod http;
 pub mod kafka;
+pub mod mariadb;
 pub mod oracle;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod topic;
 pub mod wait;
 pub mod workdir;
+pub mod workload;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;

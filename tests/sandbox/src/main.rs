@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use sandbox::compare::{self, ReplicaOptions};
 use sandbox::generate::{self, ProfileEncoding, Progress, Start, Traffic, Volume};
+use sandbox::workload::{self, Limit, Workload};
 use sandbox::{Sandbox, clickhouse_front, demo, topic, workdir};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -21,8 +23,21 @@ struct Arguments {
 enum Command {
     /// Show streamweir at work on live traffic and check that every event arrived once
     Demo(DemoArguments),
+    /// Show change data capture at work on random changes and compare every value at the end
+    DemoCdc(DemoCdcArguments),
     /// Start Kafka, ClickHouse and Redis, say where they are, and end with Ctrl-C
     Up,
+    /// Start Kafka, ClickHouse, PostgreSQL and Kafka Connect with Debezium, say where they are, and
+    /// end with Ctrl-C
+    Debezium {
+        /// MariaDB as well, with a worker of its own
+        #[arg(long)]
+        mariadb: bool,
+    },
+    /// Change the tables of a PostgreSQL or MariaDB database at random
+    Workload(WorkloadArguments),
+    /// Compare a replica in ClickHouse with its source table, value by value
+    Compare(CompareArguments),
     /// Produce clickstream events and fill Redis with profiles
     Generate(GenerateArguments),
     /// Serve ClickHouse's HTTP interface over its engine's library
@@ -37,6 +52,72 @@ struct DemoArguments {
     /// Events a second
     #[arg(long, default_value_t = 2_000)]
     rate: u64,
+}
+
+#[derive(Debug, Args)]
+struct DemoCdcArguments {
+    /// Stop after so many seconds; by default on Ctrl-C
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Statements a second
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// Same seed, same statements of each session
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// A configuration with a pipeline of kind `cdc`; the demo puts its addresses in
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct WorkloadArguments {
+    /// postgresql://… or mysql://…
+    #[arg(long)]
+    url: String,
+    /// Create the tables first
+    #[arg(long)]
+    create: bool,
+    /// How many statements
+    #[arg(long, required_unless_present = "seconds", conflicts_with = "seconds")]
+    statements: Option<u64>,
+    /// For how long
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Statements a second; by default as many as possible
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Connections that work at the same time
+    #[arg(long, default_value_t = 4)]
+    sessions: u64,
+    /// Different keys of each table
+    #[arg(long, default_value_t = 2_000)]
+    keys: u64,
+    /// Same seed, same statements of each session
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Add, rename and drop columns on the way
+    #[arg(long)]
+    evolve: bool,
+}
+
+#[derive(Debug, Args)]
+struct CompareArguments {
+    /// postgresql://… or mysql://…
+    #[arg(long)]
+    url: String,
+    /// The source's table
+    #[arg(long)]
+    table: String,
+    /// URL of ClickHouse's HTTP interface
+    #[arg(long)]
+    clickhouse: String,
+    /// database.table of the replica
+    #[arg(long)]
+    replica: String,
+    /// What a text column of the replica holds for bytes
+    #[arg(long, value_enum, default_value = "raw")]
+    binary: compare::Binary,
 }
 
 #[derive(Debug, Args)]
@@ -105,7 +186,22 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
+        Command::DemoCdc(arguments) => {
+            let options = demo::cdc::Options {
+                rate: arguments.rate,
+                duration: arguments.seconds.map(Duration::from_secs),
+                seed: arguments.seed,
+                config: arguments.config,
+            };
+            if !demo::cdc::run(&options)? {
+                bail!("a replica differs from its source: see above");
+            }
+            Ok(())
+        }
         Command::Up => up(),
+        Command::Debezium { mariadb } => debezium(mariadb),
+        Command::Workload(arguments) => change(arguments),
+        Command::Compare(arguments) => compare(&arguments),
         Command::Generate(arguments) => generate(arguments),
         Command::Clickhouse(arguments) => {
             let fetched = || workdir::sandbox_dir().join("clickhouse/libchdb.so");
@@ -121,6 +217,64 @@ fn up() -> Result<()> {
     println!("export CLICKHOUSE_URL={}", parts.clickhouse.url());
     println!("export REDIS_URL={}", parts.redis.url());
     Signals::new([SIGINT, SIGTERM])?.forever().next();
+    Ok(())
+}
+
+fn debezium(mariadb: bool) -> Result<()> {
+    let parts = demo::cdc::Parts::start()?;
+    println!("export KAFKA_BROKERS={}", parts.kafka.bootstrap());
+    println!("export CLICKHOUSE_URL={}", parts.clickhouse.url());
+    println!("export POSTGRES_URL={}", parts.postgres.url());
+    println!("export CONNECT_URL={}", parts.connect.url());
+    let more = mariadb.then(|| parts.start_mariadb()).transpose()?;
+    if let Some((mariadb, connect)) = &more {
+        println!("export MARIADB_URL={}", mariadb.url());
+        println!("export MARIADB_CONNECT_URL={}", connect.url());
+    }
+    Signals::new([SIGINT, SIGTERM])?.forever().next();
+    Ok(())
+}
+
+fn change(arguments: WorkloadArguments) -> Result<()> {
+    if arguments.create {
+        workload::create_tables(&arguments.url)?;
+    }
+    let limit = match (arguments.seconds, arguments.statements) {
+        (Some(seconds), _) => Limit::Time(Duration::from_secs(seconds)),
+        (None, statements) => Limit::Statements(statements.unwrap_or_default()),
+    };
+    let workload = Workload {
+        url: arguments.url,
+        sessions: arguments.sessions,
+        seed: arguments.seed,
+        limit,
+        statements_per_second: arguments.rate,
+        keys: arguments.keys,
+        evolve: arguments.evolve,
+    };
+    println!(
+        "{}",
+        workload::run(&workload, &workload::Progress::default())?
+    );
+    Ok(())
+}
+
+fn compare(arguments: &CompareArguments) -> Result<()> {
+    let options = ReplicaOptions {
+        binary: arguments.binary,
+        ..ReplicaOptions::default()
+    };
+    let comparison = compare::tables(
+        &arguments.url,
+        &arguments.table,
+        &arguments.clickhouse,
+        &arguments.replica,
+        &options,
+    )?;
+    println!("{comparison}");
+    if !comparison.is_equal() {
+        bail!("the replica differs from its source: see above");
+    }
     Ok(())
 }
 

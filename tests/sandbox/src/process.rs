@@ -13,6 +13,12 @@ use anyhow::{Context, Result};
 
 use crate::wait;
 
+/// Whether this process runs as root, whom some servers refuse.
+pub(crate) fn runs_as_root() -> bool {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// CPU time a process used, from its start to its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
@@ -20,6 +26,8 @@ pub struct Usage {
     pub user: Duration,
     /// In the kernel on its behalf.
     pub system: Duration,
+    /// The largest it ever was.
+    pub peak_resident_bytes: u64,
 }
 
 /// A child process: killed by its id when dropped, and by the kernel when this process ends in
@@ -78,6 +86,11 @@ impl Process {
         self.signal(libc::SIGINT);
     }
 
+    /// SIGQUIT, which some servers take as the order to end at once, children included.
+    pub fn quit(&self) {
+        self.signal(libc::SIGQUIT);
+    }
+
     /// SIGSTOP: the process stands still until [`Process::resume`].
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
@@ -128,6 +141,7 @@ impl Process {
         ended.then(|| Usage {
             user: duration(usage.ru_utime),
             system: duration(usage.ru_stime),
+            peak_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         })
     }
 

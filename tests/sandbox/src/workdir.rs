@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -66,12 +66,24 @@ pub(crate) struct ScratchDir(PathBuf);
 
 impl ScratchDir {
     pub(crate) fn create(part: &str) -> Result<Self> {
-        static CREATED: AtomicU64 = AtomicU64::new(0);
+        static SWEPT: Once = Once::new();
         let runs = sandbox_dir().join("run");
+        SWEPT.call_once(|| sweep(&runs));
+        Self::create_in(&runs, part)
+    }
+
+    /// One in the system's directory for temporary files, where every user gets at it: a checkout
+    /// may lie where only its owner does.
+    pub(crate) fn create_for_any_user(part: &str) -> Result<Self> {
+        static SWEPT: Once = Once::new();
+        let runs = std::env::temp_dir().join("streamweir-sandbox");
+        SWEPT.call_once(|| sweep(&runs));
+        Self::create_in(&runs, part)
+    }
+
+    fn create_in(runs: &Path, part: &str) -> Result<Self> {
+        static CREATED: AtomicU64 = AtomicU64::new(0);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        if number == 0 {
-            sweep(&runs);
-        }
         let dir = runs.join(format!("{}-{number}-{part}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Self(dir))

@@ -85,7 +85,7 @@ fn adapt(pipeline: &mut Table, parts: &Parts, root: &Path) -> Result<String> {
         .to_owned())
 }
 
-fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
+pub(super) fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
     let section = table
         .entry(name)
         .or_insert_with(|| Value::Table(Table::new()));
@@ -94,6 +94,6 @@ fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
         .with_context(|| format!("[{name}] is no table"))
 }
 
-fn set(table: &mut Table, key: &str, value: impl Into<Value>) {
+pub(super) fn set(table: &mut Table, key: &str, value: impl Into<Value>) {
     table.insert(key.to_owned(), value.into());
 }

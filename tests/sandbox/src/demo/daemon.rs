@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::config::Written;
 use crate::http;
 use crate::kafka::log_to;
 use crate::process::Process;
@@ -23,8 +22,9 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Creates the tables, starts the daemon and waits until it is ready.
-    pub(super) fn start(config: &Written, dir: &Path) -> Result<Self> {
+    /// Creates the tables, starts the daemon with this configuration file, in which it listens at
+    /// `http_listen`, and waits until it is ready. Its log goes to `dir`.
+    pub(super) fn start(config: &Path, http_listen: &str, dir: &Path) -> Result<Self> {
         let log = dir.join("streamweir.log");
         let applied = spawn(&["schema", "apply"], config, &log)?.wait(READY_TIMEOUT)?;
         ensure!(
@@ -36,7 +36,7 @@ impl Daemon {
             process: spawn(&["run"], config, &log)?,
             log,
         };
-        let ready = format!("http://{}/readyz", config.http_listen);
+        let ready = format!("http://{http_listen}/readyz");
         wait::until("the daemon is ready", READY_TIMEOUT, || {
             if let Err(error) = daemon.check_alive() {
                 return Some(Err(error));
@@ -62,12 +62,12 @@ impl Daemon {
     }
 }
 
-fn spawn(arguments: &[&str], config: &Written, log: &Path) -> Result<Process> {
+fn spawn(arguments: &[&str], config: &Path, log: &Path) -> Result<Process> {
     let mut command = Command::new(executable("streamweir", "STREAMWEIR_BIN")?);
     command
         .args(arguments)
         .arg("--config")
-        .arg(&config.path)
+        .arg(config)
         .stdin(Stdio::null());
     log_to(&mut command, log)?;
     Process::spawn(command)

@@ -1,8 +1,10 @@
-//! The demo: live traffic through the daemon, with a verdict at the end.
+//! The demo: live traffic through the daemon, with a verdict at the end. [`cdc`] is the one of
+//! change data capture.
 //!
 //! Parts named by `KAFKA_BROKERS`, `CLICKHOUSE_URL` or `REDIS_URL` are used as they are, under
 //! names with a random prefix that are removed afterwards; the others are started.
 
+pub mod cdc;
 mod config;
 mod daemon;
 mod parts;
@@ -50,7 +52,7 @@ pub fn run(rate: u64, duration: Option<Duration>) -> Result<bool> {
     let keys = parts.key_prefix();
     generate::load_profiles(parts.redis_url(), &keys, USERS, ProfileEncoding::Json)?;
     let config = config::write(&parts, &dir)?;
-    let daemon = Daemon::start(&config, &dir)?;
+    let daemon = Daemon::start(&config.path, &config.http_listen, &dir)?;
     stop_if(&interrupted)?;
     print_where_to_look(&parts, &config, rate);
 

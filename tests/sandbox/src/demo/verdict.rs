@@ -103,7 +103,17 @@ pub(super) fn wait_until_done(
 
 /// Records below `ends` that the group has not committed.
 pub(super) fn lag(parts: &Parts, ends: &BTreeMap<i32, i64>) -> Result<u64> {
-    let committed = topic::committed(parts.bootstrap(), &parts.group(), &parts.topic())?;
+    uncommitted(parts.bootstrap(), &parts.group(), &parts.topic(), ends)
+}
+
+/// Records of a topic below `ends` that a group has not committed.
+pub(super) fn uncommitted(
+    bootstrap: &str,
+    group: &str,
+    topic: &str,
+    ends: &BTreeMap<i32, i64>,
+) -> Result<u64> {
+    let committed = topic::committed(bootstrap, group, topic)?;
     let left = ends.iter().map(|(partition, end)| {
         let position = committed
             .get(partition)

@@ -30,6 +30,22 @@ pub fn create(
     wait_for_partitions(bootstrap, name, partitions)
 }
 
+/// Creates many topics at once, each with so many partitions and without a limit in time, and waits until
+/// the last one can be written.
+pub fn create_all(bootstrap: &str, names: &[String], partitions: i32) -> Result<()> {
+    let topic = |name| {
+        NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1")
+    };
+    let topics: Vec<NewTopic<'_>> = names.iter().map(|name| topic(name.as_str())).collect();
+    for result in block_on(admin(bootstrap)?.create_topics(&topics, &options()))? {
+        result.map_err(|(name, code)| anyhow!("cannot create topic {name}: {code}"))?;
+    }
+    for name in names {
+        wait_for_partitions(bootstrap, name, partitions)?;
+    }
+    Ok(())
+}
+
 /// Raises the number of partitions and waits until all can be written.
 pub fn add_partitions(bootstrap: &str, name: &str, partitions: i32) -> Result<()> {
     let wanted = NewPartitions::new(name, usize::try_from(partitions)?);

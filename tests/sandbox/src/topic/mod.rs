@@ -5,10 +5,11 @@ mod produce;
 mod read;
 
 pub use admin::{
-    add_partitions, create, delete, delete_group, delete_records_before, partition_count,
+    add_partitions, create, create_all, delete, delete_group, delete_records_before,
+    partition_count,
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
-pub use produce::{produce, produce_to_topics, produce_transaction};
+pub use produce::{produce, produce_to_many, produce_transaction};
 pub use read::{Committed, Received, commit, committed, end_offsets, read_all};
 
 use std::time::Duration;
