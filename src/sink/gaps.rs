@@ -225,7 +225,12 @@ impl<'s> GappedRows<'s> {
         }
         let nothing = Known::default();
         let of = |key: &[u8]| known.get(key).unwrap_or(&nothing);
-        let own = of(row.key()).newest().map(|newest| newest.version);
+        let own = of(row.key());
+        // A row that leaves its key has to be there for who asks for it, whoever lives under the key since.
+        let written = match gaps.moved {
+            Some(_) => own.deleted.as_ref(),
+            None => own.newest(),
+        };
         match &gaps.source {
             GapSource::None => fill(target, row, None),
             GapSource::Key(key) if **key == *row.key() => match of(key).newest() {
@@ -233,7 +238,7 @@ impl<'s> GappedRows<'s> {
                 newest => fill(target, row, newest),
             },
             // Written before by somebody who saw the other key's row as it was then.
-            _ if own.is_some_and(|own| own >= row.version()) => Verdict::Superseded,
+            _ if written.is_some_and(|own| own.version >= row.version()) => Verdict::Superseded,
             GapSource::Key(key) => fill(target, row, of(key).newest()),
             GapSource::Moved(moved) => {
                 if let Some(values) = self.sink.moved.of(target, moved) {
