@@ -1,6 +1,6 @@
 //! The HTTP conversation with ClickHouse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -323,6 +323,40 @@ impl ClickHouseClient {
             partition_key: text(&engine, "partition_key"),
             columns: columns.iter().map(column).collect(),
         }))
+    }
+
+    /// What columns with a DEFAULT that depends on nothing else have where a row leaves them out, in
+    /// RowBinary.
+    ///
+    /// # Errors
+    /// As above; an expression that the server does not take by itself is none.
+    pub(crate) async fn default_values(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<HashMap<String, Bytes>, InsertError> {
+        let columns = self
+            .select_json(&format!(
+                "SELECT name, type, default_expression FROM system.columns WHERE database = {} AND \
+                 table = {} AND default_kind = 'DEFAULT'",
+                quote_text(database),
+                quote_text(table)
+            ))
+            .await?;
+        let mut values = HashMap::new();
+        for column in columns {
+            let type_name = quote_text(&column["type"]);
+            let sql = format!(
+                "SELECT CAST(({}), {type_name})",
+                column["default_expression"]
+            );
+            match self.select(0, &sql, "RowBinary").await {
+                Ok(value) => values.insert(column["name"].clone(), value),
+                Err(error) if error.code.is_some() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(values)
     }
 
     /// The SELECT of a view; `None` when there is no such view.

@@ -134,7 +134,7 @@ fn a_thousand_topics_of_one_pattern() {
         (0..100).map(move |n| (topic.clone(), change_number(n, number)))
     };
     let all = (0..).zip(topics.iter().cloned()).flat_map(of_topic);
-    topic::produce_to_topics(job.bootstrap(), all).expect("records");
+    topic::produce_to_many(job.bootstrap(), all).expect("records");
     let peak = run(&job);
     let tables = job.query(&format!(
         "SELECT count() FROM system.tables WHERE database = '{}' AND engine = 'ReplacingMergeTree'",

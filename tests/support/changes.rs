@@ -147,7 +147,6 @@ impl Database {
                 let times = self.random.random_range(2..BURST_MAX);
                 self.update(name, times, false);
             }
-            96..98 => self.change_key_and_back(name),
             _ if is_truncated && self.random.random_ratio(1, 3) => self.truncate(name),
             _ => self.update(name, 2, true),
         }
@@ -247,8 +246,7 @@ impl Database {
         table.gone.push(key);
     }
 
-    /// A key is left once: who leaves it again before all partitions have been read so far cannot be
-    /// told from who left it first (docs/debezium.md).
+    /// A key is left once and not taken again: see what the programme does not cover (docs/faults.md).
     fn key_to_leave(&mut self, name: &str) -> Option<Key> {
         let key = self.some_key(name);
         let is_new = self.table(name).left.insert(key.clone());
@@ -261,15 +259,6 @@ impl Database {
         };
         let new = self.new_key(name);
         self.move_row(name, &old, new);
-    }
-
-    fn change_key_and_back(&mut self, name: &str) {
-        let Some(old) = self.key_to_leave(name) else {
-            return self.insert(name);
-        };
-        let new = self.new_key(name);
-        self.move_row(name, &old, new.clone());
-        self.move_row(name, &new, old);
     }
 
     fn move_row(&mut self, name: &str, old: &Key, new: Key) {

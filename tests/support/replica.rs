@@ -115,7 +115,7 @@ impl Replica {
                 let burst = (0..BURST).flat_map(|_| source.next_change());
                 Some(burst.collect::<Vec<_>>())
             });
-            topic::produce_to_topics(&bootstrap, changes.flatten())
+            topic::produce_to_many(&bootstrap, changes.flatten())
                 .expect("every record is acknowledged")
         })
     }
@@ -193,10 +193,15 @@ impl Replica {
             let [reason, topic, partition, offset, detail] =
                 ["reason", "topic", "partition", "offset", "detail"]
                     .map(|name| header(name).unwrap_or_default());
+            let old = letter.header("__debezium.oldkey").unwrap_or_default();
+            let key = String::from_utf8_lossy(letter.key.as_deref().unwrap_or_default());
             return Err(format!(
                 "{} times dead-lettered without reason; the first is {reason} \
-                 {topic}:{partition}:{offset} {detail}",
-                letters.len()
+                 {topic}:{partition}:{offset} {detail}; of its key the table has {}, of the key it \
+                 had before {}",
+                letters.len(),
+                self.history(&topic, &key),
+                self.history(&topic, &old)
             ));
         }
         let source = self.source();
@@ -214,6 +219,19 @@ impl Replica {
             rows,
             dead_letters: 0,
         })
+    }
+
+    /// All that a table has of one key, for a message.
+    fn history(&self, topic: &str, key: &str) -> String {
+        let name = topic.rsplit('.').next().unwrap_or_default();
+        let key: Value = serde_json::from_str(key).unwrap_or_default();
+        let key = key.get("payload").unwrap_or(&key);
+        let rows = self.job.query(&format!(
+            "SELECT bitAnd(_version, 281474976710655), _deleted, big, other FROM {{db}}.`{name}` \
+             WHERE id = {} ORDER BY _version",
+            key.get("id").unwrap_or(&Value::from(0))
+        ));
+        format!("{key}: {rows:?}")
     }
 
     fn rows(&self, what: &str) -> BTreeMap<String, Row> {

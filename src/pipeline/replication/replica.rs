@@ -1,6 +1,6 @@
 //! One table as rows are made for it: which field goes to which column, in which order.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,9 @@ pub(super) struct Replica {
     pub(super) key: Columns,
     /// The key's columns and those of the source's row behind it.
     pub(super) fields: Columns,
+    /// What a row has whose record has no field for the column, by its place among the fields: records of
+    /// before the column came are read after those that have it, from another partition or once more.
+    defaults: Vec<Option<Bytes>>,
     /// Columns that tell of the record.
     pub(super) notes: Vec<Note>,
     /// Every column the table has, filled by us or not.
@@ -117,10 +120,26 @@ impl Replica {
             target: Arc::new(target),
             key,
             fields,
+            defaults: vec![],
             notes,
             known,
             left_out,
         })
+    }
+
+    /// The same with these values for columns that have a DEFAULT.
+    pub(super) fn with_defaults(mut self, defaults: &HashMap<String, Bytes>) -> Replica {
+        let names = self.fields.iter().map(|(name, _)| name);
+        self.defaults = names.map(|name| defaults.get(name).cloned()).collect();
+        self
+    }
+
+    /// Appends what the field's column has in a row of a record without the field.
+    pub(super) fn append_absent(&self, field: usize, column_type: &ColumnType, out: &mut Vec<u8>) {
+        match self.defaults.get(field) {
+            Some(Some(value)) => out.extend_from_slice(value),
+            _ => column_type.encode_null_or_zero(out),
+        }
     }
 
     /// Whether the table has a column of this name, filled by us or not.

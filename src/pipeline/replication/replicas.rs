@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::replica::Replica;
@@ -340,11 +341,37 @@ impl Replicas {
         info: &TableInfo,
         first: &FirstRecord,
     ) -> Result<(), Halt> {
-        self.take(topic, info, first)?;
+        let defaults = self.default_values(topic, info).await?;
+        self.take(topic, info, first, &defaults)?;
         self.renew_view(topic, info).await
     }
 
-    fn take(&self, topic: &str, info: &TableInfo, first: &FirstRecord) -> Result<(), Halt> {
+    async fn default_values(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+    ) -> Result<HashMap<String, Bytes>, Halt> {
+        if info.columns.iter().all(|c| c.default_kind != "DEFAULT") {
+            return Ok(HashMap::new());
+        }
+        let (client, table) = (&self.parts.client, self.parts.config.table_for(topic));
+        let database = &self.parts.pipeline.clickhouse.database;
+        let mut backoff = Backoff::new();
+        loop {
+            match client.default_values(database, table).await {
+                Ok(values) => return Ok(values),
+                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+        first: &FirstRecord,
+        defaults: &HashMap<String, Bytes>,
+    ) -> Result<(), Halt> {
         let label = self.label(topic);
         let mut key = self.key_of(topic).to_vec();
         if key.is_empty() {
@@ -372,7 +399,7 @@ impl Replicas {
             |name| fields.contains(name),
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
-        entry.replica = Some(Arc::new(replica));
+        entry.replica = Some(Arc::new(replica.with_defaults(defaults)));
         entry.is_missing = false;
         drop(topics);
         self.changed();
@@ -481,7 +508,8 @@ impl Replicas {
             }
         };
         let (Some(query), Some(view)) = (query, view) else {
-            // Whoever made the table died before it came to the view. It is not what the pipeline needs.
+            // Who made the table may have died before it came to the view. Rows do without it, so a
+            // server that does not allow it stops nothing.
             if self.parts.config.create_tables
                 && let Err(halt) = self.execute(&label, &table.create_view()).await
             {
@@ -531,12 +559,8 @@ impl Replicas {
     }
 
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
-        let table = self.parts.config.table_for(topic);
-        self.info_of(topic, table).await
-    }
-
-    async fn info_of(&self, topic: &str, table: &str) -> Result<Option<TableInfo>, Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
+        let table = self.parts.config.table_for(topic);
         let mut backoff = Backoff::new();
         loop {
             match self.parts.client.table_info(database, table).await {

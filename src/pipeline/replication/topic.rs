@@ -308,7 +308,10 @@ impl Making<'_, '_> {
             })?;
             match outcome {
                 Outcome::Written => {}
-                Outcome::Absent => column_type.encode_null_or_zero(&mut self.out.bytes),
+                Outcome::Absent => {
+                    let bytes = &mut self.out.bytes;
+                    self.replica.append_absent(column, column_type, bytes);
+                }
                 Outcome::Unavailable => {
                     column_type.encode_null_or_zero(&mut self.out.bytes);
                     gaps.push(number(column - key_len));

@@ -42,6 +42,6 @@ fn columns(run: &mut Run) {
 }
 
 fn add_columns(replica: &Replica) {
-    replica.source().add_column("orders", false);
+    replica.source().add_column("orders", true);
     replica.source().add_column("notes", false);
 }
