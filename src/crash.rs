@@ -11,7 +11,7 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// Every crash point of the daemon, in the order a record meets them.
+/// Every crash point that the kind `enrichment` meets, in the order a record meets them.
 pub const CRASH_POINTS: [&str; 17] = [
     "before_restore",
     "after_assign",
@@ -32,6 +32,18 @@ pub const CRASH_POINTS: [&str; 17] = [
     "before_leave",
 ];
 
+/// Crash points that only the kind `cdc` meets, in the same order.
+pub const REPLICA_CRASH_POINTS: [&str; 8] = [
+    "before_create_table",
+    "after_create_table",
+    "before_alter",
+    "after_alter",
+    "before_gapped_rows",
+    "after_gapped_rows",
+    "before_truncation",
+    "after_truncation",
+];
+
 /// Reads `FAILPOINTS`; without this call no point is armed.
 pub(crate) fn arm() {
     // Its drop would disarm the points, and they are meant for the whole life of the process.
@@ -48,6 +60,10 @@ pub(crate) enum Guarantee {
     Acknowledgement,
     /// A range that a predecessor named is cut where it was cut.
     Cut,
+    /// The version of a row is the place of its record.
+    Version,
+    /// Rows that need values of earlier ones wait until these are written.
+    Order,
 }
 
 /// Whether the environment asks to do without; in a release build never.
@@ -58,6 +74,8 @@ pub(crate) fn is_broken(guarantee: Guarantee) -> bool {
             Guarantee::Token => "break_token",
             Guarantee::Acknowledgement => "break_acknowledgement",
             Guarantee::Cut => "break_cut",
+            Guarantee::Version => "break_version",
+            Guarantee::Order => "break_order",
         };
         fail::fail_point!(point, |_| true);
     }

@@ -83,10 +83,18 @@ fn an_insert_into_many_table_partitions_is_written_once() {
 
 #[test]
 fn every_fault_of_the_programme_has_a_short_run() {
-    let tests = [include_str!("crash.rs"), include_str!("faults.rs")].concat();
+    let tests = [
+        include_str!("crash.rs"),
+        include_str!("faults.rs"),
+        include_str!("replica_faults.rs"),
+    ]
+    .concat();
     for trial in programme::all() {
         let is_run = tests.contains(&format!("short(\"{}\")", trial.name));
-        // One test runs all crash points.
-        assert!(is_run || trial.name.starts_with("crash-"), "{}", trial.name);
+        // One test runs all crash points of a kind.
+        let is_point = ["crash-", "cdc-crash-"]
+            .iter()
+            .any(|prefix| trial.name.starts_with(prefix));
+        assert!(is_run || is_point, "{}", trial.name);
     }
 }

@@ -12,9 +12,10 @@ use super::restore::Restored;
 use super::start::Start;
 use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
+use crate::crash::{Guarantee, is_broken};
 use crate::observe::metrics::PartitionMetrics;
 use crate::progress::{
-    Claim, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Range, Settlement,
+    Claim, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Settlement,
 };
 use crate::sink::WriteJob;
 use crate::source::{PartitionCommit, TopicPartition};
@@ -75,19 +76,25 @@ pub(super) struct Ownership<S> {
     pub(super) leader_epoch: i32,
     pub(super) committed: Option<i64>,
     pub(super) committed_at: Instant,
-    writing: Vec<(Range, AbortHandle)>,
+    writing: Vec<Writing>,
     /// Exactly-once: ranges are named in a commit before they are written.
     names_ranges: bool,
     topic_id: String,
     table: String,
     layout: Option<Layout>,
-    /// End of the last range whose rows lacked values: nothing behind it is written before it.
-    gapped_to: i64,
     replay: VecDeque<i64>,
     look_below: i64,
     counter: u64,
     cut_number: u64,
     named_number: u64,
+}
+
+/// A range that a task is writing.
+#[derive(Debug)]
+struct Writing {
+    task: AbortHandle,
+    /// Rows of it get their missing values first.
+    has_gaps: bool,
 }
 
 /// What an ownership is made of besides [`Start`].
@@ -156,7 +163,6 @@ impl<S> Ownership<S> {
             topic_id,
             table,
             layout: beginning.layout,
-            gapped_to: 0,
             // Without names a predecessor's ranges are just records to be written.
             replay: if beginning.names_ranges {
                 start.cuts.into()
@@ -212,18 +218,21 @@ impl<S> Ownership<S> {
     /// The next range whose name is in an acknowledged commit.
     pub(super) fn take_named(&mut self) -> Option<Unnamed> {
         let position = self.ledger.position();
-        let may_go = |u: &Unnamed| {
-            // Missing values come from what was written before them, and from nothing later.
+        let has_name = |u: &Unnamed| !self.names_ranges || u.cut_number <= self.named_number;
+        // Missing values are those of what was written before, and of nothing else: such a range is
+        // begun when all before it is done, and ends before the next begins.
+        let in_turn = |u: &Unnamed| {
             let is_first = u.claim.range().from <= position;
-            (!self.names_ranges || u.cut_number <= self.named_number)
-                && (is_first || !u.batch.has_gaps() && position >= self.gapped_to)
+            let is_gapped = |w: &Writing| w.has_gaps && !w.task.is_finished();
+            is_first || !u.batch.has_gaps() && !self.writing.iter().any(is_gapped)
         };
-        let index = self.unnamed.iter().position(may_go)?;
-        let taken = self.unnamed.remove(index)?;
-        if taken.batch.has_gaps() {
-            self.gapped_to = taken.claim.range().to;
+        let unnamed = self.unnamed.iter().enumerate();
+        let named = unnamed.filter(|(_, u)| has_name(u));
+        let (index, next) = named.min_by_key(|(_, u)| u.claim.range().from)?;
+        if !in_turn(next) && !is_broken(Guarantee::Order) {
+            return None;
         }
-        Some(taken)
+        self.unnamed.remove(index)
     }
 
     /// Whether something must be said to the broker before anything else can go on.
@@ -327,9 +336,9 @@ impl<S> Ownership<S> {
         !self.replay.is_empty()
     }
 
-    pub(super) fn started_writing(&mut self, range: Range, task: AbortHandle) {
-        self.writing.retain(|(_, task)| !task.is_finished());
-        self.writing.push((range, task));
+    pub(super) fn started_writing(&mut self, task: AbortHandle, has_gaps: bool) {
+        self.writing.retain(|writing| !writing.task.is_finished());
+        self.writing.push(Writing { task, has_gaps });
     }
 
     /// Whether inserts are on their way or waiting to be sent.
@@ -362,8 +371,8 @@ impl<S> Ownership<S> {
 impl<S> Drop for Ownership<S> {
     fn drop(&mut self) {
         // What is under way may still reach the server: the range's name and token stand for it.
-        for (_, task) in &self.writing {
-            task.abort();
+        for writing in &self.writing {
+            writing.task.abort();
         }
         self.metrics.forget();
     }

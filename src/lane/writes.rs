@@ -270,8 +270,9 @@ impl<O: Operator> Lane<O> {
     pub(super) fn start_write(&mut self, index: usize, job: WriteJob) {
         let own = &mut self.owned[index];
         let ownership = own.ledger.ownership();
-        let range = job.claim.range();
+        let has_gaps = job.batch.has_gaps();
         if is_broken(Guarantee::Acknowledgement) {
+            let range = job.claim.range();
             let durable = true;
             let _ = self.settlements.0.send(Settlement {
                 ownership,
@@ -285,7 +286,7 @@ impl<O: Operator> Lane<O> {
             let outcome = sink::write(job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
-        own.started_writing(range, task.abort_handle());
+        own.started_writing(task.abort_handle(), has_gaps);
     }
 
     /// Takes what tasks have to say.

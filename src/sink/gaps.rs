@@ -42,6 +42,8 @@ pub(super) struct GappedRows<'s> {
     since: Instant,
     rows_at_once: usize,
     dead_letters: u64,
+    /// By offset: what a row comes to unless its old key is left once more within the time it waits.
+    doubtful: HashMap<i64, Verdict>,
 }
 
 /// What a row's values come to.
@@ -84,7 +86,12 @@ impl<'s> GappedRows<'s> {
             since: Instant::now(),
             rows_at_once: ROWS_AT_ONCE,
             dead_letters: 0,
+            doubtful: HashMap::new(),
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// Rows that are still to be written.
@@ -205,7 +212,7 @@ impl<'s> GappedRows<'s> {
     }
 
     fn judge(
-        &self,
+        &mut self,
         target: &Target,
         row: &GappedRow,
         known: &HashMap<&[u8], Known<'_>>,
@@ -217,7 +224,7 @@ impl<'s> GappedRows<'s> {
         }
         let nothing = Known::default();
         let of = |key: &[u8]| known.get(key).unwrap_or(&nothing);
-        let own = of(own_key(row));
+        let own = of(row.key());
         match own.newest() {
             Some(newest) if newest.version > row.version() => {
                 // What an earlier life of the process has written of it may still be asked for.
@@ -238,15 +245,36 @@ impl<'s> GappedRows<'s> {
             GapSource::None => fill(target, row, None),
             GapSource::Key(key) => fill(target, row, of(key).newest()),
             GapSource::Moved(moved) => {
-                if let Some(values) = self.sink.moved.of(&target.label, moved) {
+                if let Some(values) = self.sink.moved.of(target, moved) {
                     return fill_from_row(target, row, &values);
                 }
                 let Known { living, deleted } = of(&moved.old);
-                let left = deleted.as_ref().filter(|found| found.has_all(target, gaps));
-                match (left, is_last) {
-                    (Some(left), _) => fill(target, row, Some(left)),
-                    (None, false) => Verdict::Later,
-                    (None, true) => {
+                let is_of_another = |found: &Found<'_>| {
+                    let remembered = &self.sink.moved;
+                    remembered.is_of_another(target, moved, found.version)
+                };
+                let left = deleted.as_ref();
+                let left = left.filter(|left| left.has_all(target, gaps) && !is_of_another(left));
+                // While the old key lives, it may have been left earlier and be about to be left again.
+                let is_older = |left: &Found<'_>| {
+                    let mut living = living.iter();
+                    living.any(|living| living.version > left.version)
+                };
+                match left {
+                    Some(left) if !is_older(left) => fill(target, row, Some(left)),
+                    Some(left) if !is_last => {
+                        // Merges may take it away meanwhile.
+                        let filled = || fill(target, row, Some(left));
+                        self.doubtful.entry(row.offset).or_insert_with(filled);
+                        Verdict::Later
+                    }
+                    _ if !is_last => Verdict::Later,
+                    _ if self.doubtful.contains_key(&row.offset) => {
+                        let filled = self.doubtful.remove(&row.offset);
+                        filled.unwrap_or(Verdict::Later)
+                    }
+                    Some(left) => fill(target, row, Some(left)),
+                    None => {
                         if living.is_some() {
                             tracing::warn!(
                                 table = target.label, partition = %self.partition, offset = row.offset,
@@ -314,11 +342,17 @@ impl<'s> GappedRows<'s> {
     }
 
     /// Rows that have left their keys are wanted under their new ones.
-    fn remember(&self, target: &Target, rows: Vec<GappedRow>) {
+    fn remember(&self, target: &Arc<Target>, rows: Vec<GappedRow>) {
         for row in rows {
+            let version = row.version();
             if let Some(moved) = row.gaps.moved {
                 let values = row.bytes[row.key_len + VERSION_LEN..].into();
-                self.sink.moved.put(&target.label, moved, values);
+                self.sink.moved.put(MovedRow {
+                    target: target.clone(),
+                    moved,
+                    version,
+                    values,
+                });
             }
         }
     }
@@ -358,6 +392,10 @@ impl<'s> GappedRows<'s> {
 }
 
 impl GappedRow {
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_len]
+    }
+
     fn version(&self) -> u64 {
         let bytes = self.bytes.get(self.key_len..self.key_len + 8);
         bytes
@@ -401,19 +439,15 @@ fn fitting(rows: &[GappedRow], rows_max: usize) -> usize {
     count.max(1)
 }
 
-fn own_key(row: &GappedRow) -> &[u8] {
-    &row.bytes[..row.key_len]
-}
-
-/// The keys whose rows tell of a row: the one that has its values, and its own.
+/// Whose rows tell of the missing values and, where that is another key, its own.
 fn keys_of(row: &GappedRow) -> impl Iterator<Item = &[u8]> {
-    let source = match &row.gaps.source {
+    let source: Option<&[u8]> = match &row.gaps.source {
         _ if row.gaps.columns.is_empty() => None,
         GapSource::None => None,
-        GapSource::Key(key) => Some(&**key),
-        GapSource::Moved(moved) => Some(&*moved.old),
+        GapSource::Key(key) => Some(key),
+        GapSource::Moved(moved) => Some(&moved.old),
     };
-    let own = source.map(|_| own_key(row));
+    let own = source.map(|_| row.key());
     source.into_iter().chain(own)
 }
 
@@ -541,39 +575,61 @@ pub(super) struct MovedRows(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
 struct Remembered {
-    rows: std::collections::VecDeque<(String, Moved, Arc<[u8]>)>,
+    rows: std::collections::VecDeque<MovedRow>,
     bytes: usize,
 }
 
+#[derive(Debug)]
+struct MovedRow {
+    target: Arc<Target>,
+    moved: Moved,
+    /// Of the deleted row.
+    version: u64,
+    values: Arc<[u8]>,
+}
+
 impl MovedRows {
-    fn put(&self, table: &str, moved: Moved, values: Arc<[u8]>) {
+    fn put(&self, row: MovedRow) {
         let mut all = self.0.lock().expect("no holder of this lock panics");
-        // A delete and the tombstone behind it tell of the same row.
-        let is_same = |(t, m, _): &(String, Moved, Arc<[u8]>)| t == table && *m == moved;
-        if let Some(place) = all.rows.iter().position(is_same)
-            && let Some((_, _, values)) = all.rows.remove(place)
-        {
-            all.bytes -= values.len();
-        }
-        all.bytes += values.len();
-        all.rows.push_back((table.to_owned(), moved, values));
+        all.bytes += row.values.len();
+        all.rows.push_back(row);
         while all.bytes > MOVED_BYTES_MAX || all.rows.len() > MOVED_BYTES_MAX / 256 {
-            let Some((_, _, values)) = all.rows.pop_front() else {
+            let Some(row) = all.rows.pop_front() else {
                 break;
             };
-            all.bytes -= values.len();
+            all.bytes -= row.values.len();
         }
     }
 
     /// The newest of them that has changed from this key to that one, in this very change where both
-    /// records tell which it was.
-    fn of(&self, table: &str, moved: &Moved) -> Option<Arc<[u8]>> {
+    /// records tell which it was. Values of before the table was altered are not to be read any more.
+    fn of(&self, target: &Target, moved: &Moved) -> Option<Arc<[u8]>> {
         let all = self.0.lock().expect("no holder of this lock panics");
-        let is_same = |(t, m, _): &&(String, Moved, Arc<[u8]>)| {
-            let is_this_change = m.lsn == moved.lsn || m.lsn.is_none() || moved.lsn.is_none();
-            t == table && m.old == moved.old && m.new == moved.new && is_this_change
-        };
+        let is_same = |row: &&MovedRow| row.is_of(target, moved) && row.has_form_of(target);
         let found = all.rows.iter().rev().find(is_same);
-        found.map(|(_, _, values)| values.clone())
+        found.map(|row| row.values.clone())
+    }
+
+    /// Whether the deleted row of this version is known to have left its key in another change.
+    fn is_of_another(&self, target: &Target, moved: &Moved, version: u64) -> bool {
+        let all = self.0.lock().expect("no holder of this lock panics");
+        let is_it = |row: &&MovedRow| {
+            row.version == version && row.target.label == target.label && row.moved.old == moved.old
+        };
+        let row = all.rows.iter().rev().find(is_it);
+        row.is_some_and(|row| !row.is_of(target, moved))
+    }
+}
+
+impl MovedRow {
+    fn is_of(&self, target: &Target, moved: &Moved) -> bool {
+        let own = &self.moved;
+        let is_this_change = own.lsn == moved.lsn || own.lsn.is_none() || moved.lsn.is_none();
+        let is_table = self.target.label == target.label;
+        is_table && own.old == moved.old && own.new == moved.new && is_this_change
+    }
+
+    fn has_form_of(&self, target: &Target) -> bool {
+        self.target.other_names == target.other_names && self.target.others == target.others
     }
 }

@@ -144,8 +144,15 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         return Outcome::Halted(halt);
     }
     let mut gapped = GappedRows::take(&sink, &mut job);
+    let has_gapped = !gapped.is_empty();
+    if has_gapped {
+        crash_point!("before_gapped_rows");
+    }
     if let Err(outcome) = gapped.write_known().await {
         return outcome;
+    }
+    if has_gapped {
+        crash_point!("after_gapped_rows");
     }
     if let Some(target) = job.batch.target().filter(|_| job.batch.row_count() > 0) {
         let writer = Writer {

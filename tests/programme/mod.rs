@@ -16,6 +16,7 @@ mod members;
 mod months;
 mod network;
 mod offsets;
+mod replica;
 mod servers;
 mod transactions;
 
@@ -141,6 +142,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(months::trials());
     trials.extend(transactions::trials());
     trials.extend(broken::trials());
+    trials.extend(replica::trials());
     trials
 }
 
@@ -157,4 +159,9 @@ pub fn short(name: &str) {
 /// The short run of every crash point, on one job.
 pub fn every_crash_point_once() {
     crash_points::every_point_once();
+}
+
+/// The same for the kind `cdc`.
+pub fn every_crash_point_of_a_replica_once() {
+    replica::every_point_once();
 }

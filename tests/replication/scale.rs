@@ -130,11 +130,11 @@ fn a_thousand_topics_of_one_pattern() {
         40..90 => change("u", n % 40, &format!(r#","v":{}"#, n + topic)),
         _ => change("d", (n - 90) * 4, ""),
     };
-    let of_topic = |(number, topic)| (0..100).map(move |n| (topic, change_number(n, number)));
-    let all = (0..)
-        .zip(topics.iter().map(String::as_str))
-        .flat_map(of_topic);
-    topic::produce_to_many(job.bootstrap(), all).expect("records");
+    let of_topic = |(number, topic): (u64, String)| {
+        (0..100).map(move |n| (topic.clone(), change_number(n, number)))
+    };
+    let all = (0..).zip(topics.iter().cloned()).flat_map(of_topic);
+    topic::produce_to_topics(job.bootstrap(), all).expect("records");
     let peak = run(&job);
     let tables = job.query(&format!(
         "SELECT count() FROM system.tables WHERE database = '{}' AND engine = 'ReplacingMergeTree'",

@@ -6,7 +6,9 @@
     reason = "each test executable uses its own part"
 )]
 
+pub mod changes;
 pub mod proof;
+pub mod replica;
 pub mod sessions;
 pub mod traffic;
 

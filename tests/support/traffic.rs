@@ -136,7 +136,8 @@ impl Traffic {
         })
     }
 
-    fn of(produce: impl FnOnce(&AtomicBool) -> u64 + Send + 'static) -> Traffic {
+    /// Whatever this produces until told to end; it returns how many records that were.
+    pub fn of(produce: impl FnOnce(&AtomicBool) -> u64 + Send + 'static) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || produce(&told)));

@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
+use crate::crash::crash_point;
 use crate::decode::debezium::{Field, Schema};
 use crate::decode::json::{Kind, Raw};
 use crate::halt::Halt;
@@ -279,13 +280,11 @@ impl Replicas {
         }
         let table = self.table_to_create(topic, first, columns)?;
         let database = &self.parts.pipeline.clickhouse.database;
-        for statement in [
-            create_database(database),
-            table.create(),
-            table.create_view(),
-        ] {
-            self.execute(&label, &statement).await?;
-        }
+        crash_point!("before_create_table");
+        self.execute(&label, &create_database(database)).await?;
+        self.execute(&label, &table.create()).await?;
+        crash_point!("after_create_table");
+        self.execute(&label, &table.create_view()).await?;
         tracing::info!(
             table = label,
             topic,
@@ -441,7 +440,9 @@ impl Replicas {
                 // Somebody else was quicker.
                 _ => continue,
             };
+            crash_point!("before_alter");
             self.execute(&label, &statement).await?;
+            crash_point!("after_alter");
             tracing::info!(table = label, statement, "table altered");
         }
         let Some(info) = self.table_info(topic).await? else {
@@ -480,6 +481,12 @@ impl Replicas {
             }
         };
         let (Some(query), Some(view)) = (query, view) else {
+            // Whoever made the table died before it came to the view. It is not what the pipeline needs.
+            if self.parts.config.create_tables
+                && let Err(halt) = self.execute(&label, &table.create_view()).await
+            {
+                tracing::warn!(table = label, advice = halt.advice, "no view made");
+            }
             return Ok(());
         };
         let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
@@ -515,14 +522,21 @@ impl Replicas {
                     "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
                      FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
                 );
-                self.execute(&self.label(&topic), &statement).await
+                crash_point!("before_truncation");
+                self.execute(&self.label(&topic), &statement).await?;
+                crash_point!("after_truncation");
+                Ok(())
             }),
         }
     }
 
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
-        let database = &self.parts.pipeline.clickhouse.database;
         let table = self.parts.config.table_for(topic);
+        self.info_of(topic, table).await
+    }
+
+    async fn info_of(&self, topic: &str, table: &str) -> Result<Option<TableInfo>, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
         let mut backoff = Backoff::new();
         loop {
             match self.parts.client.table_info(database, table).await {

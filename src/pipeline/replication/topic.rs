@@ -8,6 +8,7 @@ use super::replica::Replica;
 use super::replicas::{Addition, FirstRecord, Replicas, key_names};
 use crate::batch::{GapSource, Gaps, Moved};
 use crate::config::{Cdc, Evolution};
+use crate::crash::{Guarantee, is_broken};
 use crate::decode::debezium::{
     Change, Columns, Delete, Failure, KeyReader, Outcome, Row, RowReader, Schema,
 };
@@ -217,6 +218,9 @@ impl Topic {
 }
 
 fn version(config: &Cdc, record: Record<'_>) -> u64 {
+    if is_broken(Guarantee::Version) {
+        return 0;
+    }
     progress::version(config.epoch_at(record.timestamp_ms()), record.offset())
 }
 

@@ -9,7 +9,7 @@ pub use admin::{
     partition_count,
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
-pub use produce::{produce, produce_to_many, produce_transaction};
+pub use produce::{produce, produce_to_topics, produce_transaction};
 pub use read::{Committed, Received, commit, committed, end_offsets, read_all};
 
 use std::time::Duration;

@@ -32,20 +32,17 @@ pub fn produce(
     Ok(sent)
 }
 
-/// As [`produce`], each record to the topic beside it.
-///
-/// # Errors
-/// When a single one was not acknowledged.
-pub fn produce_to_many<'t>(
+/// Writes records to several topics, in order; else as [`produce`].
+pub fn produce_to_topics(
     bootstrap: &str,
-    records: impl IntoIterator<Item = (&'t str, Record)>,
+    records: impl IntoIterator<Item = (String, Record)>,
 ) -> Result<u64> {
     let deliveries = Deliveries::default();
     let producer: BaseProducer<Deliveries> =
         producer_config(bootstrap).create_with_context(deliveries.clone())?;
     let mut sent = 0;
     for (topic, record) in records {
-        send(&producer, topic, &record)?;
+        send(&producer, &topic, &record)?;
         sent += 1;
         if sent % 1_000 == 0 {
             producer.poll(Duration::ZERO);

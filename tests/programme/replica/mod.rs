@@ -1,0 +1,55 @@
+//! What the kind `cdc` must live through: its replicas end equal to their sources.
+
+mod broken;
+mod columns;
+mod crash_points;
+mod lives;
+mod network;
+mod servers;
+
+use rand::Rng as _;
+
+use super::{Run, Trial};
+use crate::support::replica::Replica;
+
+pub(super) use crash_points::every_point_once;
+
+const CHANGES_PER_SECOND: u64 = 300;
+const PARTITIONS: i32 = 3;
+const EQUAL: &str = "equal to its source";
+
+/// Every trial of it, in the order of the table.
+pub(super) fn trials() -> Vec<Trial> {
+    let mut trials = crash_points::trials();
+    trials.extend(lives::trials());
+    trials.extend(columns::trials());
+    trials.extend(network::trials());
+    trials.extend(servers::trials());
+    trials.extend(broken::trials());
+    trials
+}
+
+impl Run {
+    fn replica(&mut self) -> Replica {
+        let seed = self.random.random();
+        Replica::new(&self.name, PARTITIONS, seed)
+    }
+
+    /// Every table equals its source, whoever died and took over.
+    fn prove_equal(&mut self, replica: &Replica, produced: u64) {
+        let counts = replica.assert_equal(produced);
+        self.add(counts);
+        EQUAL.clone_into(&mut self.result);
+    }
+
+    /// A guarantee was broken on purpose: the proof must say so.
+    fn prove_unequal(&mut self, replica: &Replica, produced: u64) {
+        match replica.compare(produced) {
+            Ok(_) => panic!("{}: nothing was noticed", self.name),
+            Err(violation) => {
+                self.counts.records += produced;
+                self.result = format!("noticed: {}", violation.split(',').next().unwrap_or(""));
+            }
+        }
+    }
+}
