@@ -171,8 +171,7 @@ impl<'s> GappedRows<'s> {
         error: &InsertError,
         backoff: &mut Backoff,
     ) -> Result<(), Outcome> {
-        // A column that is gone was altered away.
-        if matches!(error.remedy, Remedy::Halt("schema") | Remedy::Split)
+        if error.remedy == Remedy::Split
             && let Some(outcome) = self.sink.schema_drift(target).await
         {
             return Err(outcome);

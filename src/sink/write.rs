@@ -424,6 +424,13 @@ impl Sink {
         pipeline.error(&format!("{}: {place}: {error}", target.label));
         match error.remedy {
             Remedy::Halt(reason) => {
+                // Rows for a column that is gone can be made again without it.
+                if target.is_replica()
+                    && reason == "schema"
+                    && let Some(outcome) = self.schema_drift(target).await
+                {
+                    return Err(outcome);
+                }
                 return Err(Outcome::Halted(Halt::refused(reason, &target.label, error)));
             }
             Remedy::Retry(reason) => metrics.retry("clickhouse", reason),

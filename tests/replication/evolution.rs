@@ -184,11 +184,15 @@ fn columns_that_become_wider() {
         let value = |which: usize| format!(r#","v":"a","n":{}"#, case.values[which]);
         shop.write([in_block(
             row(1, &value(0)),
-            &with(&[case.before.clone()]),
+            &with(std::slice::from_ref(&case.before)),
             1,
         )]);
         shop.run();
-        shop.write([in_block(row(2, &value(1)), &with(&[case.after.clone()]), 1)]);
+        shop.write([in_block(
+            row(2, &value(1)),
+            &with(std::slice::from_ref(&case.after)),
+            1,
+        )]);
         shop.job.set("pipeline.evolution", "strict");
         let halt = ["column n", "MODIFY COLUMN `n`", case.column, "add_columns"];
         shop.job.assert_halts("strict", "schema", &halt);

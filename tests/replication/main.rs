@@ -8,6 +8,7 @@ mod shop;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod altering;
 mod deletes;
 mod evolution;
 mod keys;

@@ -127,7 +127,9 @@ fn the_old_key_lives_again_before_the_new_one_is_read() {
 
 #[test]
 fn the_old_key_lives_again_in_the_same_batch_and_nobody_remembers() {
-    let shop = shop("reborn-restart", 2);
+    let mut shop = shop("reborn-restart", 2);
+    // While its old key lives, the row waits for it to be left once more.
+    shop.job.set("pipeline.toast_wait", "1s");
     let (old, new) = one_becomes_two();
     let reborn = change("c", &key(1), &whole(1, 3, "other"));
     shop.write_to(OLD, [old, vec![reborn]].concat());

@@ -85,7 +85,7 @@ fn two_hundred_columns() {
                 0 => write!(members, r#","c{number}":{value}"#),
                 1 => write!(members, r#","c{number}":"t{value}""#),
                 2 => write!(members, r#","c{number}":{value}.5"#),
-                _ => write!(members, r#","c{number}":{}"#, value % 2 == 0),
+                _ => write!(members, r#","c{number}":{}"#, value.is_multiple_of(2)),
             };
         }
         change(if change_number == 0 { "c" } else { "u" }, id, &members)
