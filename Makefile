@@ -8,10 +8,10 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test soak fuzz bench instructions figures explore lint clean
+.PHONY: help deps build demo demo-cdc test soak fuzz bench instructions figures explore lint clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Fetch what the demo and the tests run (quick when it is there)
 	@tests/sandbox/install.sh
@@ -23,6 +23,10 @@ build: ## Build the release binary
 demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it)
 	$(CARGO) build --workspace
 	@$(TARGET_DIR)/debug/sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
+
+demo-cdc: deps ## Show replicas of a PostgreSQL database that changes at random (SECONDS=30 bounds it)
+	$(CARGO) build --workspace
+	@$(TARGET_DIR)/debug/sandbox demo-cdc $(if $(SECONDS),--seconds $(SECONDS))
 
 # Beside the tests' build: what runs for every record is optimised, all else is taken from there.
 COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
