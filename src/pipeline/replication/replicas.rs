@@ -78,7 +78,8 @@ enum Change {
         column_type: ColumnType,
         default: Option<String>,
     },
-    Widen(ColumnType),
+    /// As long as nobody else has altered it meanwhile: their type may be the wider one.
+    Widen { from: ColumnType, to: ColumnType },
     /// It is there, and was left to its expression so far.
     Fill,
 }
@@ -95,10 +96,13 @@ impl Addition {
         }
     }
 
-    pub(super) fn widened(name: &str, to: &ColumnType) -> Self {
+    pub(super) fn widened(name: &str, from: &ColumnType, to: &ColumnType) -> Self {
         Addition {
             name: name.to_owned(),
-            change: Change::Widen(to.clone()),
+            change: Change::Widen {
+                from: from.clone(),
+                to: to.clone(),
+            },
         }
     }
 
@@ -461,7 +465,9 @@ impl Replicas {
                     },
                     None,
                 ) => table.add_column(&addition.name, column_type, default.as_deref()),
-                (Change::Widen(to), Some(now)) if now.type_name != to.to_string() => {
+                (Change::Widen { from, to }, Some(now))
+                    if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
+                {
                     table.modify_column(&addition.name, to)
                 }
                 // Somebody else was quicker.

@@ -509,7 +509,7 @@ impl Evolving<'_> {
             match replica::fit(&field.field_type, column_type, is_key) {
                 Fit::Fits => {}
                 Fit::Widen(to) if self.policy == Evolution::AddColumns => {
-                    wider.push(Addition::widened(&field.name, &to));
+                    wider.push(Addition::widened(&field.name, column_type, &to));
                 }
                 Fit::Widen(to) if self.policy == Evolution::Strict => {
                     return Err(schema_changed(format!(
@@ -625,7 +625,7 @@ impl Evolving<'_> {
             return None;
         }
         let nullable = nullable(column_type)?;
-        Some(self.alter(vec![Addition::widened(name, &nullable)]))
+        Some(self.alter(vec![Addition::widened(name, column_type, &nullable)]))
     }
 
     fn alter(&self, additions: Vec<Addition>) -> NotAccepted {
