@@ -126,7 +126,9 @@ fn snapshots_are_taken_now_and_then_and_old_ones_removed() {
     })
     .unwrap_or_else(|e| panic!("{e}: {seen:?}\n{}", daemon.log()));
     daemon.stop();
-    assert_eq!(snapshots(&job).len(), 2);
+    // One more may be left that no commit had passed yet when the last one was written.
+    let left = snapshots(&job);
+    assert!((2..=3).contains(&left.len()), "{left:?} of {seen:?}");
     produce(&job, number..number + 100);
     run(&job, "after");
     assert_undisturbed(&job);
