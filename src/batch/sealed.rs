@@ -102,7 +102,7 @@ impl SealedBatch {
     }
 
     /// A batch without rows that carries one dead letter: what is left of a refused row.
-    pub(crate) fn of_dead_letter(letter: DeadLetter) -> Self {
+    fn of_dead_letter(letter: DeadLetter) -> Self {
         SealedBatch {
             target: None,
             gapped: vec![],
@@ -113,6 +113,16 @@ impl SealedBatch {
             arrivals: vec![],
             dead_letters: vec![letter],
             hold: None,
+        }
+    }
+
+    /// What is left when the only row that was ready is refused: its letter, and rows that still wait for
+    /// their missing values.
+    pub(crate) fn with_dead_letter(self, letter: DeadLetter) -> Self {
+        SealedBatch {
+            target: self.target,
+            gapped: self.gapped,
+            ..SealedBatch::of_dead_letter(letter)
         }
     }
 
@@ -270,6 +280,40 @@ mod tests {
         assert!(budget.is_full());
         drop((rest, again));
         assert!(!budget.is_tight());
+    }
+
+    #[test]
+    fn rows_that_wait_for_values_stay_when_the_only_other_one_is_refused() {
+        let mut refused = batch(&[3]);
+        refused.put_gapped(vec![GappedRow {
+            offset: 2,
+            bytes: vec![],
+            key_len: 0,
+            gaps: crate::batch::Gaps {
+                columns: vec![0],
+                source: crate::batch::GapSource::None,
+                needed: true,
+                moved: None,
+            },
+        }]);
+        let letter = DeadLetter {
+            partition: crate::source::TopicPartition {
+                topic: "t".into(),
+                partition: 0,
+            },
+            offset: 3,
+            timestamp_ms: 0,
+            key: None,
+            value: None,
+            headers: vec![],
+            stage: crate::sink::Stage::Write,
+            reason: crate::decode::Reason::Rejected,
+            detail: String::new(),
+        };
+        let mut left = refused.with_dead_letter(letter);
+        assert!(left.target().is_some(), "the rows know where they go");
+        assert_eq!((left.row_count(), left.dead_letters().len()), (0, 1));
+        assert_eq!(left.take_gapped().len(), 1);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::operator::Operator;
 use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX};
 use super::{Lane, Message};
-use crate::batch::SealedBatch;
 use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::progress::OwnershipId;
@@ -103,7 +102,7 @@ impl<O: Operator> Lane<O> {
         } = original;
         let letter = letter?;
         self.shared.ratio.note(1, 1);
-        job.batch = SealedBatch::of_dead_letter(letter);
+        job.batch = job.batch.with_dead_letter(letter);
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
         if let Some(index) = self.owned.iter().position(is_it) {
             self.start_write(index, job);

@@ -537,7 +537,9 @@ fn fill_from_row(target: &Target, row: &GappedRow, values: &[u8]) -> Verdict {
         &mut bytes,
         |index, value| {
             let is_gap = row.gaps.columns.contains(&index);
-            if is_gap && is_default(value, &others[usize::from(index)]) {
+            let is_nothing = is_gap && is_default(value, &others[usize::from(index)]);
+            // A deleted row does without: a delete must not be lost for want of values.
+            if is_nothing && row.gaps.needed {
                 nothing = Some(index);
             }
             is_gap
