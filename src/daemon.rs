@@ -27,6 +27,8 @@ pub struct RunOptions {
     pub pipelines: Vec<String>,
     /// Where to stop; `None`: never.
     pub until: Option<Until>,
+    /// Emit windows that are still open at the end, too.
+    pub close: bool,
 }
 
 /// A name given with `--pipeline` that the file does not have.
@@ -160,6 +162,7 @@ fn start_pipelines(
             runtime: runtime.handle().clone(),
             stop: stop.clone(),
             until: options.until,
+            closes_windows: options.close,
         };
         let thread = std::thread::Builder::new()
             .name(format!("pipeline-{name}").chars().take(15).collect())

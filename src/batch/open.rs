@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::frame;
 use super::keyed::{KeyedRow, KeyedRows};
 use super::sealed::{Arrival, RowIndex, SealedBatch};
-use crate::sink::{DeadLetter, Target};
+use crate::sink::{DeadLetter, OutputMessage, Target};
 
 /// Raw bytes that go into one compressed frame. Larger frames compress 2 % better at most.
 const FRAME_BYTES: usize = 256 << 10;
@@ -25,6 +25,8 @@ pub(crate) struct OpenBatch {
     arrivals: Vec<Arrival>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
+    messages: Vec<OutputMessage>,
+    message_bytes: usize,
     opened_at: Option<Instant>,
 }
 
@@ -40,6 +42,8 @@ impl OpenBatch {
             arrivals: vec![],
             dead_letters: vec![],
             dead_letter_bytes: 0,
+            messages: vec![],
+            message_bytes: 0,
             opened_at: None,
         }
     }
@@ -90,6 +94,17 @@ impl OpenBatch {
         self.dead_letters.push(letter);
     }
 
+    /// Adds a row for a topic.
+    pub(crate) fn push_message(&mut self, message: OutputMessage) {
+        self.message_bytes += message.bytes();
+        self.messages.push(message);
+    }
+
+    /// Rows for a topic.
+    pub(crate) fn message_count(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Notes when the rows of one chunk were put into Kafka, for the freshness they will have.
     pub(crate) fn note_arrival(&mut self, timestamp_ms: i64, rows: usize) {
         if rows > 0 {
@@ -110,7 +125,7 @@ impl OpenBatch {
     /// RowBinary bytes so far, uncompressed.
     pub(crate) fn raw_bytes(&self) -> usize {
         let keyed = self.keyed.as_ref().map_or(0, KeyedRows::live_bytes);
-        self.framed_raw_bytes + self.tail.len() + keyed
+        self.framed_raw_bytes + self.tail.len() + self.message_bytes + keyed
     }
 
     pub(crate) fn row_count(&self) -> usize {
@@ -119,7 +134,7 @@ impl OpenBatch {
 
     /// Nothing to write and nothing to dead-letter.
     pub(crate) fn is_empty(&self) -> bool {
-        self.row_count() == 0 && self.dead_letters.is_empty()
+        self.row_count() == 0 && self.dead_letters.is_empty() && self.messages.is_empty()
     }
 
     /// Bytes of dead letters held back until the cut.
@@ -157,6 +172,7 @@ impl OpenBatch {
         }
         self.opened_at = None;
         self.dead_letter_bytes = 0;
+        self.message_bytes = 0;
         SealedBatch {
             target: self.target.clone(),
             gapped,
@@ -166,6 +182,7 @@ impl OpenBatch {
             rows,
             arrivals: std::mem::take(&mut self.arrivals),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            messages: std::mem::take(&mut self.messages),
             hold: None,
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::keyed::GappedRow;
 use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
-use crate::sink::{DeadLetter, Target};
+use crate::sink::{DeadLetter, OutputMessage, Target};
 
 /// Where one row ends in the raw bytes, and the record it came from.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,8 @@ pub(crate) struct SealedBatch {
     pub(super) rows: Vec<RowIndex>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) dead_letters: Vec<DeadLetter>,
+    /// The same rows for a topic.
+    pub(super) messages: Vec<OutputMessage>,
     /// Counts the batch against the process's memory for as long as it lives.
     pub(super) hold: Option<MemoryHold>,
 }
@@ -96,6 +98,11 @@ impl SealedBatch {
         &self.dead_letters
     }
 
+    /// The rows as messages of a topic; no two have one key.
+    pub(crate) fn messages(&self) -> &[OutputMessage] {
+        &self.messages
+    }
+
     /// Forgets the dead letters: they have been acknowledged.
     pub(crate) fn dead_letters_written(&mut self) {
         self.dead_letters = vec![];
@@ -112,6 +119,7 @@ impl SealedBatch {
             rows: vec![],
             arrivals: vec![],
             dead_letters: vec![letter],
+            messages: vec![],
             hold: None,
         }
     }
@@ -144,7 +152,12 @@ impl SealedBatch {
     fn memory_bytes(&self) -> usize {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
         let gapped: usize = self.gapped.iter().map(|row| row.bytes.capacity()).sum();
-        self.frames_capacity + self.rows.capacity() * size_of::<RowIndex>() + letters + gapped
+        let messages: usize = self.messages.iter().map(OutputMessage::bytes).sum();
+        self.frames_capacity
+            + self.rows.capacity() * size_of::<RowIndex>()
+            + letters
+            + gapped
+            + messages
     }
 
     /// A batch of the rows whose offsets `keep` accepts, without the dead letters. Takes one frame

@@ -18,6 +18,9 @@ pub(super) struct Run {
     /// before is written and committed
     #[arg(long, value_name = "latest|RFC3339")]
     until: Option<Until>,
+    /// With --until: emit windows that are still open too; their records stay uncommitted
+    #[arg(long, requires = "until")]
+    close: bool,
 }
 
 impl Run {
@@ -25,6 +28,7 @@ impl Run {
         let options = RunOptions {
             pipelines: self.pipelines,
             until: self.until,
+            close: self.close,
         };
         match daemon::run(config, &options) {
             Ok(code) => code,

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+mod aggregation;
 mod batch;
 mod cdc;
 mod clickhouse;
@@ -35,6 +36,10 @@ mod tree;
 mod value;
 mod version_epochs;
 
+pub(crate) use aggregation::WINDOW_COLUMNS;
+pub use aggregation::{
+    Aggregation, Condition, Function, GroupField, Input, LateRecords, Metric, Operand, Test, Window,
+};
 pub use batch::Batch;
 pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
@@ -176,6 +181,20 @@ pub fn known_keys() -> BTreeSet<String> {
         "*" = ""
         [pipeline.tables."*".source_types]
         "*" = ""
+        [[pipeline]]
+        kind = "aggregation"
+        [pipeline.window]
+        kind = "hopping"
+        [pipeline.group."*"]
+        [pipeline.metrics."*"]
+        function = "avg"
+        [pipeline.metrics."*".where."*"]
+        [pipeline.where."*"]
+        [pipeline.output]
+        [[pipeline]]
+        kind = "aggregation"
+        [pipeline.window]
+        kind = "session"
     "#;
     let reader = Reader::new("", PathBuf::new(), Places::new());
     if let Ok((table, _)) = tree::parse(every_table) {

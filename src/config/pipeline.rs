@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::aggregation::Aggregation;
 use super::batch::Batch;
 use super::cdc::Cdc;
 use super::clickhouse::{ClickHouse, TABLE};
@@ -45,7 +46,8 @@ pub struct Pipeline {
     pub redis: Redis,
     /// When a batch is sealed.
     pub batch: Batch,
-    /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each.
+    /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each, and for an
+    /// aggregation that is written to a topic alone.
     pub table: String,
     /// `pipeline.clickhouse.ddl`, absolute: the file of statements that create what is missing.
     pub ddl: Option<PathBuf>,
@@ -67,6 +69,8 @@ pub enum Kind {
     Enrichment(Box<Enrichment>),
     /// Changes of a database's rows, into replicas of its tables.
     Cdc(Cdc),
+    /// Events, summed up by windows of event time.
+    Aggregation(Box<Aggregation>),
 }
 
 impl Kind {
@@ -76,6 +80,7 @@ impl Kind {
         match self {
             Kind::Enrichment(_) => "enrichment",
             Kind::Cdc(_) => "cdc",
+            Kind::Aggregation(_) => "aggregation",
         }
     }
 }
@@ -84,15 +89,18 @@ impl Kind {
 type ReadKind = fn(&mut Section<'_>) -> Kind;
 
 /// The kinds that are built. A new kind is a file with its keys and a line here.
-const KINDS: [(&str, ReadKind); 2] = [
+const KINDS: [(&str, ReadKind); 3] = [
     ("enrichment", |section| {
         Kind::Enrichment(Box::new(Enrichment::read(section)))
     }),
     ("cdc", |section| Kind::Cdc(Cdc::read(section))),
+    ("aggregation", |section| {
+        Kind::Aggregation(Box::new(Aggregation::read(section)))
+    }),
 ];
 
 /// The kinds that are promised but not built.
-const KINDS_TO_COME: [&str; 2] = ["aggregation", "stream_join"];
+const KINDS_TO_COME: [&str; 1] = ["stream_join"];
 
 /// Where the very first start begins, when the group has no offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,10 +215,18 @@ impl Pipeline {
         Some(pipeline)
     }
 
+    /// Whether one lane of one member reads the whole topic, and the others stand by.
+    #[must_use]
+    pub fn has_one_reader(&self) -> bool {
+        matches!(&self.kind, Kind::Aggregation(a) if a.partitioned_by.is_none())
+    }
+
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
-        if let Kind::Cdc(cdc) = &self.kind {
-            cdc.check_topics(&self.topics, section);
+        match &self.kind {
+            Kind::Cdc(cdc) => cdc.check_topics(&self.topics, section),
+            Kind::Aggregation(aggregation) => aggregation.check_topics(&self.topics, section),
+            Kind::Enrichment(_) => {}
         }
         let poll = self.kafka.max_poll_interval();
         for (key, time) in [
@@ -260,6 +276,10 @@ fn read_kafka(mut section: Section<'_>) -> Kafka {
 fn read_target(mut section: Section<'_>, kind: Option<&Kind>) -> (String, Option<PathBuf>) {
     let table = match kind {
         Some(Kind::Cdc(_)) => refuse_table(&mut section),
+        // Rows may go to a topic alone.
+        Some(Kind::Aggregation(aggregation)) if aggregation.output_topic.is_some() => {
+            section.take("table", TABLE).unwrap_or_default()
+        }
         _ => section.take_required("table", TABLE),
     };
     let ddl = section

@@ -226,6 +226,14 @@ impl<'r> Section<'r> {
         self.table.entries.keys().cloned().collect()
     }
 
+    /// The line of the file that a key stands on; none where it is not of the file.
+    pub(super) fn line_of(&self, key: &str) -> Option<usize> {
+        match self.reader.places.get(&join(&self.table.key_path, key)) {
+            Some(Place::Line(line)) => Some(*line),
+            _ => None,
+        }
+    }
+
     /// The table of that name laid over `base` of the top level.
     pub(super) fn section_over(&mut self, key: &str, base: &Table) -> Section<'r> {
         let own = self.section(key);

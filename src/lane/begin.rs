@@ -59,6 +59,9 @@ impl<O: Operator> Lane<O> {
         let Some(mut assigning) = self.assigning.take_if(|a| now >= a.not_before) else {
             return Ok(());
         };
+        if !self.reads_whole(&mut assigning)? {
+            return Ok(());
+        }
         // A commit in doubt may still change what the broker would tell.
         if !self.committer.is_idle() && !assigning.again.is_empty() {
             self.assigning = Some(assigning);
@@ -88,6 +91,41 @@ impl<O: Operator> Lane<O> {
                 assigning.not_before = Instant::now() + wait;
                 self.assigning = Some(assigning);
                 Ok(())
+            }
+        }
+    }
+
+    /// Where one member reads a whole topic, it is the one that was given the first partition: it takes
+    /// them all, and the others none. False when there is nothing to begin, or not yet.
+    fn reads_whole(&mut self, assigning: &mut Assigning) -> Result<bool, Halt> {
+        if !self.operator.is_whole() || assigning.partitions.is_empty() || assigning.is_whole {
+            return Ok(true);
+        }
+        let Some(first) = assigning.partitions.iter().find(|p| p.partition == 0) else {
+            tracing::info!(
+                pipeline = self.pipeline.name,
+                "another member of the group reads the whole topic; standing by"
+            );
+            if let Err(error) = self.consumer().assign(&[]) {
+                tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
+            }
+            return Ok(false);
+        };
+        let topic = first.topic.clone();
+        match self
+            .consumer()
+            .partitions_of(&topic, self.shared.kafka_timeout)
+        {
+            Ok(partitions) => {
+                assigning.partitions = partitions.unwrap_or_default();
+                assigning.is_whole = true;
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::warn!(pipeline = self.pipeline.name, %error, "partitions not known yet");
+                let again = self.assigning(Instant::now() + assigning.backoff.next_wait());
+                again.partitions = std::mem::take(&mut assigning.partitions);
+                Ok(false)
             }
         }
     }
@@ -200,7 +238,9 @@ impl<O: Operator> Lane<O> {
         tracing::info!(
             %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
         );
-        let restored = self.restore(Past {
+        let frontier = start.frontier;
+        let position = start.position;
+        let mut restored = self.restore(Past {
             partition,
             topic_id: &topic_id,
             start: &start,
@@ -208,6 +248,8 @@ impl<O: Operator> Lane<O> {
             is_first_start: offsets.position.is_none(),
             is_our_commit: !offsets.metadata.is_empty(),
         })?;
+        self.operator
+            .resume(&mut restored.state, position, frontier, log.1)?;
         self.next_ownership += 1;
         let targets = self.shared.targets.as_ref();
         // A partition made after `--until` was resolved is wholly left to a later run.

@@ -8,6 +8,7 @@ use super::Lane;
 use super::operator::{Accepted, NotAccepted, Operator, Refusal};
 use super::ownership::RANGES_MAX;
 use crate::crash::crash_point;
+use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::observe::metrics::Stage;
 use crate::progress::OwnershipId;
@@ -179,6 +180,9 @@ impl<O: Operator> Lane<O> {
             }
             match self.operator.accept(&mut own.state, record) {
                 Ok(Accepted::Rows(rows)) => run.offsets.extend(std::iter::repeat_n(offset, rows)),
+                // Told by whoever read it before; read again for its neighbours' sake.
+                Ok(Accepted::Dropped(_)) | Err(NotAccepted::Refused(_)) if own.was_told(offset) => {
+                }
                 Ok(Accepted::Dropped(reason)) => self.metrics.dropped(reason, 1),
                 Err(NotAccepted::Refused(refusal)) => {
                     let letter = dead_letter(&run.partition, record, refusal);
@@ -209,9 +213,9 @@ impl<O: Operator> Lane<O> {
         }
         self.metrics.records_consumed.increment(records);
         self.metrics.bytes_consumed.increment(bytes);
-        self.shared
-            .ratio
-            .note(records, run.dead_letters.len() as u64);
+        let is_fault = |letter: &&DeadLetter| letter.reason != Reason::Late;
+        let faults = run.dead_letters.iter().filter(is_fault).count();
+        self.shared.ratio.note(records, faults as u64);
         self.metrics.records_replayed.increment(replayed);
         own.seen_to = run.next;
         let ownership = run.ownership;

@@ -10,7 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::clock::BootTime;
 use crate::halt::Halt;
-use crate::progress::OwnershipId;
+use crate::progress::{CommitPoint, OwnershipId};
 use crate::sink::Backoff;
 use crate::source::{CommitResult, PartitionCommit};
 
@@ -22,6 +22,7 @@ pub(super) struct Entry {
     /// The last cut that it names.
     pub(super) cut_number: u64,
     pub(super) counter: u64,
+    pub(super) point: Option<CommitPoint>,
 }
 
 /// What came of a commit.
@@ -191,6 +192,7 @@ mod tests {
             commit,
             cut_number: 3,
             counter: 1,
+            point: None,
         }
     }
 

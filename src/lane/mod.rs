@@ -4,13 +4,14 @@
 //! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
 //! (what its last owner knew), `chunk` (records are judged and batched), `parking` (what a record has to
 //! wait for), `lookups`, `writes` (ranges
-//! are cut, named, written, settled, committed), `refused` (the row that the server does not take),
+//! are cut, named, written, settled, committed), `emission` (rows of many records), `refused` (the row that the server does not take),
 //! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
 //! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
 mod begin;
 mod chunk;
 mod commit;
+mod emission;
 mod keeping;
 mod lookups;
 mod operator;
@@ -32,9 +33,12 @@ use std::time::{Duration, Instant};
 
 use self::chunk::HeldRun;
 use self::commit::Committer;
+use self::emission::Emission;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
-pub(crate) use self::operator::{Accepted, After, Errand, Memory, NotAccepted, Operator, Refusal};
+pub(crate) use self::operator::{
+    Accepted, After, Emit, Errand, Memory, NotAccepted, Operator, Refusal,
+};
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};
@@ -46,7 +50,7 @@ use crate::observe::board::LaneBoard;
 use crate::observe::metrics::{PipelineMetrics, Stage};
 use crate::progress::{OwnershipId, Settlement};
 use crate::sink::{Outcome, Sink};
-use crate::source::Consumer;
+use crate::source::{Consumer, TopicPartition};
 
 /// Longest sleep in one turn: bounds how late a rebalance or a signal is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -90,6 +94,8 @@ pub(crate) struct Lane<O: Operator> {
     assigning: Option<Assigning>,
     revoking: Option<Revoking>,
     held: Vec<HeldRun>,
+    /// Where the operator makes rows of many records.
+    emission: Option<Emission>,
     committer: Committer,
     /// Whether a commit of ours was once read back as it was written.
     metadata_is_kept: bool,
@@ -117,7 +123,7 @@ impl<O: Operator> Lane<O> {
             number,
             ..
         } = parts;
-        Lane {
+        let mut lane = Lane {
             metrics: shared.metrics.clone(),
             consumer: Some(parts.consumer),
             operator: parts.operator,
@@ -135,6 +141,7 @@ impl<O: Operator> Lane<O> {
             assigning: None,
             revoking: None,
             held: vec![],
+            emission: None,
             committer: Committer::default(),
             metadata_is_kept: false,
             settlements: channel(),
@@ -144,7 +151,9 @@ impl<O: Operator> Lane<O> {
             last_group_check: None,
             last_sink_check: None,
             paused_since: None,
-        }
+        };
+        lane.restart_emission();
+        lane
     }
 
     /// Runs until it is told to stop, has reached its `--until` targets, or must halt.
@@ -187,6 +196,8 @@ impl<O: Operator> Lane<O> {
         }
         self.finish_held(now)?;
         self.cut_by_time(now);
+        self.emit(now)?;
+        self.move_commit_points(now);
         self.commit(now)?;
         self.write_named();
         self.keep_state(now);
@@ -262,6 +273,7 @@ impl<O: Operator> Lane<O> {
         let is_busy = !self.committer.is_idle()
             || self.assigning.is_some()
             || self.revoking.is_some()
+            || self.is_emitting()
             || self.owned.iter().any(|o| o.ranges_open() > 0);
         if is_busy {
             return BUSY_WAIT;
@@ -297,6 +309,19 @@ impl<O: Operator> Lane<O> {
 
     fn owned_by(&mut self, id: OwnershipId) -> Option<&mut Ownership<O::Partition>> {
         self.owned.iter_mut().find(|o| o.ledger.ownership() == id)
+    }
+
+    /// Forgets partitions that are not ours any more.
+    fn disown(&mut self, goes: impl Fn(&TopicPartition) -> bool) {
+        let mut index = 0;
+        while index < self.owned.len() {
+            if goes(&self.owned[index].partition) {
+                let mut own = self.owned.swap_remove(index);
+                self.operator.ended(&mut own.state);
+            } else {
+                index += 1;
+            }
+        }
     }
 
     /// Milliseconds since the lane was made.

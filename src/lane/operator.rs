@@ -10,6 +10,7 @@ use crate::decode::Reject;
 use crate::halt::Halt;
 use crate::lookup::Found;
 use crate::operator::Unreadable;
+use crate::progress::{CommitPoint, Frontier};
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
 
@@ -79,6 +80,16 @@ pub(crate) struct Memory {
     pub(crate) fingerprint: String,
     /// Records older than this leave no trace in the state.
     pub(crate) horizon: Duration,
+}
+
+/// Where rows of many records go, and how many.
+#[derive(Debug)]
+pub(crate) struct Emit<'b> {
+    pub(crate) batch: &'b mut OpenBatch,
+    /// Those that are not due yet too: nothing more will come.
+    pub(crate) all: bool,
+    pub(crate) rows_max: usize,
+    pub(crate) bytes_max: usize,
 }
 
 /// Decides about records one chunk at a time: every record is accepted into the chunk or refused,
@@ -170,6 +181,66 @@ pub(crate) trait Operator: Send + 'static {
 
     /// Lets go of state that no record can reach any more; called about once a second.
     fn tidy(&self, state: &mut Self::Partition);
+
+    /// Whether it makes rows of many records, which are asked for by [`Operator::emit`].
+    fn emits(&self) -> bool {
+        false
+    }
+
+    /// Whether its partitions begin and end together, because they make rows together.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// A partition begins to be read at `position`, where a commit said this; the log ends at `log_end`.
+    ///
+    /// # Errors
+    /// Nobody can go on from there.
+    fn resume(
+        &mut self,
+        _state: &mut Self::Partition,
+        _position: i64,
+        _frontier: Option<Frontier>,
+        _log_end: i64,
+    ) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    /// A partition is not ours any more, or will begin anew.
+    fn ended(&mut self, _state: &mut Self::Partition) {}
+
+    /// How long a partition has been read to its end without a record; `None`: there is something to
+    /// read, or it is not read. `seen_to`: how far it has been read, gaps of the log included.
+    fn note_silence(
+        &mut self,
+        _state: &Self::Partition,
+        _quiet_for: Option<Duration>,
+        _seen_to: i64,
+    ) {
+    }
+
+    /// Puts rows that are due into a batch; false when there are more of them.
+    fn emit(&mut self, _emit: Emit<'_>) -> bool {
+        true
+    }
+
+    /// Everything that was emitted is durable.
+    fn emitted(&mut self) {}
+
+    /// Why nothing more can be emitted, if that is so.
+    fn failed(&mut self) -> Option<Halt> {
+        None
+    }
+
+    /// What is left open when everything was read, for people.
+    fn unfinished(&self) -> Option<String> {
+        None
+    }
+
+    /// Where a partition may be committed whose records below `settled` are done with; `None`: there.
+    fn commit_point(&mut self, _state: &Self::Partition, _settled: i64) -> Option<CommitPoint> {
+        None
+    }
 
     /// Event time up to which the partition is believed complete.
     fn watermark_ms(&self, state: &Self::Partition) -> Option<i64>;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use super::emission::Quiet;
 use super::keeping::Keeping;
 use super::parking::Parked;
 use super::restore::Restored;
@@ -15,7 +16,7 @@ use crate::clock::BootTime;
 use crate::crash::{Guarantee, is_broken};
 use crate::observe::metrics::PartitionMetrics;
 use crate::progress::{
-    Claim, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Settlement,
+    Claim, CommitPoint, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Settlement,
 };
 use crate::sink::WriteJob;
 use crate::source::{PartitionCommit, TopicPartition};
@@ -76,6 +77,12 @@ pub(super) struct Ownership<S> {
     pub(super) leader_epoch: i32,
     pub(super) committed: Option<i64>,
     pub(super) committed_at: Instant,
+    /// Where records are needed together: where it may be committed, and what was last.
+    pub(super) point: Option<CommitPoint>,
+    pub(super) committed_point: Option<CommitPoint>,
+    pub(super) quiet: Quiet,
+    /// Records below this that count nowhere were told of by whoever read them before.
+    told_to: i64,
     writing: Vec<Writing>,
     /// Exactly-once: ranges are named in a commit before they are written.
     names_ranges: bool,
@@ -158,6 +165,10 @@ impl<S> Ownership<S> {
             leader_epoch: -1,
             committed: (was_committed && !fresh).then_some(start.position),
             committed_at: Instant::now(),
+            point: None,
+            committed_point: None,
+            quiet: Quiet::default(),
+            told_to: start.frontier.map_or(0, |frontier| frontier.settled_to),
             writing: vec![],
             names_ranges: beginning.names_ranges,
             topic_id,
@@ -237,7 +248,8 @@ impl<S> Ownership<S> {
 
     /// Whether something must be said to the broker before anything else can go on.
     pub(super) fn has_news(&self) -> bool {
-        self.committed != Some(self.ledger.position())
+        self.committed != Some(self.position())
+            || self.committed_point != self.point
             || self.names_ranges && self.named_number < self.cut_number
             || !self.to_renew.is_empty() && !self.lease_holds()
     }
@@ -268,6 +280,11 @@ impl<S> Ownership<S> {
         offset < self.silent_to
     }
 
+    /// Whether a dead letter of this offset, or its count, exists.
+    pub(super) fn was_told(&self, offset: i64) -> bool {
+        offset < self.told_to
+    }
+
     pub(super) fn table(&self) -> &str {
         &self.table
     }
@@ -281,9 +298,15 @@ impl<S> Ownership<S> {
         self.stop_at.is_some_and(|target| self.next >= target)
     }
 
+    /// What may be committed.
+    pub(super) fn position(&self) -> i64 {
+        self.point
+            .map_or(self.ledger.position(), |point| point.position)
+    }
+
     /// The commit that says where the partition stands, and the number of the last cut it names.
     pub(super) fn commit(&self) -> Result<(PartitionCommit, u64, u64), MetadataError> {
-        let position = self.ledger.position();
+        let position = self.position();
         // Ranges that are still to be replayed stay named.
         let cuts = if self.names_ranges {
             self.ledger
@@ -301,6 +324,7 @@ impl<S> Ownership<S> {
             table: self.table.clone(),
             cuts,
             layout: self.layout,
+            frontier: self.point.map(|point| point.frontier),
         };
         let commit = PartitionCommit {
             partition: self.partition.clone(),

@@ -17,6 +17,8 @@ pub(super) struct Assigning {
     pub(super) partitions: Vec<TopicPartition>,
     /// Ours already, but to be read again from the committed offset.
     pub(super) again: Vec<TopicPartition>,
+    /// The topic's partitions are all there, whatever the group gave us.
+    pub(super) is_whole: bool,
     pub(super) backoff: Backoff,
     pub(super) not_before: Instant,
 }
@@ -78,6 +80,7 @@ impl<O: Operator> Lane<O> {
         self.assigning.get_or_insert_with(|| Assigning {
             partitions: vec![],
             again: vec![],
+            is_whole: false,
             backoff: Backoff::new(),
             not_before: now,
         })
@@ -88,7 +91,11 @@ impl<O: Operator> Lane<O> {
         let Some(index) = self.owned.iter().position(|o| o.ledger.ownership() == id) else {
             return;
         };
-        let own = self.owned.swap_remove(index);
+        if self.operator.is_whole() {
+            return self.rewind_all(id, why, now);
+        }
+        let mut own = self.owned.swap_remove(index);
+        self.operator.ended(&mut own.state);
         tracing::warn!(partition = %own.partition, why, "reading the partition again from its committed offset");
         self.committer.retain(|ownership| ownership != id);
         if !own.revoking {
@@ -97,7 +104,36 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    fn revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
+    /// The same where partitions make rows together.
+    fn rewind_all(&mut self, id: OwnershipId, why: &str, now: Instant) {
+        let partition = self.owned_by(id).map(|own| own.partition.to_string());
+        tracing::warn!(
+            partition,
+            why,
+            "reading all partitions again from their committed offsets, because windows are of all"
+        );
+        let mut again = vec![];
+        for own in &self.owned {
+            let id = own.ledger.ownership();
+            self.committer.retain(|ownership| ownership != id);
+            if !own.revoking {
+                again.push(own.partition.clone());
+            }
+        }
+        self.disown(|_| true);
+        self.restart_emission();
+        self.assigning(now).again.extend(again);
+    }
+
+    fn revoked(&mut self, mut partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
+        if self.operator.is_whole() {
+            // What we took beyond what the group gave us goes with it.
+            let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
+            let held = self.owned.iter().map(|o| &o.partition).chain(assigning);
+            partitions.extend(held.cloned());
+            partitions.sort();
+            partitions.dedup();
+        }
         self.metrics.rebalances.increment(1);
         tracing::info!(
             pipeline = self.pipeline.name,
@@ -117,7 +153,8 @@ impl<O: Operator> Lane<O> {
         }
         if lost {
             self.unpark_all(&partitions);
-            self.owned.retain(|o| !partitions.contains(&o.partition));
+            self.disown(|partition| partitions.contains(partition));
+            self.restart_emission();
         }
         let deadline = now + self.pipeline.revoke_timeout;
         self.revoking = Some(Revoking {
@@ -171,15 +208,15 @@ impl<O: Operator> Lane<O> {
         };
         let waits = !revoking.lost
             && now < revoking.deadline
-            && self.owned.iter().any(|o| o.revoking && !is_settled(o));
+            && (self.is_emitting() || self.owned.iter().any(|o| o.revoking && !is_settled(o)));
         // An answer that is still to come must not meet the next generation.
         if waits || self.committer.is_in_flight() {
             return Ok(());
         }
         let revoking = self.revoking.take().expect("just seen");
         self.unpark_all(&revoking.partitions);
-        self.owned
-            .retain(|o| !revoking.partitions.contains(&o.partition));
+        self.disown(|partition| revoking.partitions.contains(partition));
+        self.restart_emission();
         let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
         self.committer.retain(|id| owned.contains(&id));
         self.keep_positions();

@@ -72,7 +72,7 @@ impl<O: Operator> Lane<O> {
         own.metrics.lag_records.set(lag as f64);
         own.metrics
             .commit_lag_records
-            .set((end - own.ledger.position()) as f64);
+            .set((end - own.position()) as f64);
         let behind_ms = match own.last_timestamp_ms {
             _ if lag == 0 => 0,
             -1 => 0,

@@ -45,6 +45,8 @@ pub(crate) struct PipelineShared {
     pub(crate) state_dir: PathBuf,
     /// `--until`: where each partition ends, fixed at the start.
     pub(crate) targets: Option<HashMap<TopicPartition, End>>,
+    /// `--close`: windows that are still open at the end are emitted too.
+    pub(crate) closes_windows: bool,
     /// How long calls to Kafka may take that the lane waits for.
     pub(crate) kafka_timeout: Duration,
     pub(crate) was_stretched: AtomicBool,

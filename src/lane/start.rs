@@ -3,7 +3,7 @@
 use crate::config::StartOffset;
 use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
-use crate::progress::{Epoch, Layout, Metadata};
+use crate::progress::{Epoch, Frontier, Layout, Metadata};
 use crate::source::TopicPartition;
 
 /// What is known about a partition before its first record is read.
@@ -60,6 +60,8 @@ pub(super) struct Start {
     pub(super) cuts: Vec<i64>,
     /// Ranges that begin below this are looked up before they are written.
     pub(super) look_below: i64,
+    /// What the commit says of records that are needed together.
+    pub(super) frontier: Option<Frontier>,
 }
 
 /// Decides, or says why nobody but an operator can.
@@ -89,6 +91,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
             counter: 0,
             cuts: vec![],
             look_below: facts.highest_written.map_or(0, |highest| highest + 1),
+            frontier: None,
         },
     };
     within_log(facts, start)
@@ -131,6 +134,7 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
         } else {
             written_end
         },
+        frontier: metadata.frontier,
     })
 }
 
@@ -290,6 +294,7 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         counter: 0,
         cuts: vec![],
         look_below: 0,
+        frontier: None,
     })
 }
 
@@ -330,6 +335,7 @@ mod tests {
             table: "db.t".into(),
             cuts,
             layout: None,
+            frontier: None,
         };
         metadata.encode(50).unwrap()
     }
@@ -391,6 +397,7 @@ mod tests {
             counter: 9,
             cuts: vec![60, 80],
             look_below: 80,
+            frontier: None,
         };
         assert_eq!(decide(&facts).unwrap(), expected);
     }

@@ -6,7 +6,8 @@ use super::Lane;
 use super::operator::Operator;
 use super::ownership::Ownership;
 use crate::crash::crash_point;
-use crate::source::{Event, TopicPartition};
+use crate::progress::Metadata;
+use crate::source::{Event, Offsets, TopicPartition};
 
 /// How often the group is asked whether the partitions of others have reached their targets.
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(300);
@@ -35,7 +36,10 @@ impl<O: Operator> Lane<O> {
             && self.held.is_empty()
             && self.assigning.is_none()
             && self.revoking.is_none();
-        let mine = is_idle && self.committer.is_idle() && self.owned.iter().all(is_done);
+        let mine = is_idle
+            && self.committer.is_idle()
+            && self.has_emitted_all()
+            && self.owned.iter().all(is_done);
         Ok(!(mine && self.group_is_done(now)))
     }
 
@@ -57,7 +61,7 @@ impl<O: Operator> Lane<O> {
                 && (o.batch.is_empty() || o.is_replaying())
                 && !self.leaves_state(o)
         };
-        self.owned.iter().all(is_done) && !self.committer.is_in_flight()
+        self.owned.iter().all(is_done) && self.has_emitted_all() && !self.committer.is_in_flight()
     }
 
     /// Whether every partition of the pipeline is committed up to its target, by whichever member.
@@ -77,9 +81,8 @@ impl<O: Operator> Lane<O> {
             .consumer()
             .committed(&unread, self.shared.kafka_timeout);
         let done = committed.is_ok_and(|committed| {
-            let reached = |(p, c): (&TopicPartition, &crate::source::Offsets)| {
-                c.position
-                    .is_some_and(|position| position >= targets[p].offset)
+            let reached = |(p, c): (&TopicPartition, &Offsets)| {
+                read_to(c).is_some_and(|read_to| read_to >= targets[p].offset)
             };
             unread.iter().zip(&committed).all(reached)
         });
@@ -92,7 +95,11 @@ impl<O: Operator> Lane<O> {
         crash_point!("before_leave");
         self.board.turned();
         self.drop_held();
-        self.owned.clear();
+        if let Some(open) = self.operator.unfinished().filter(|_| in_good_order) {
+            tracing::info!(pipeline = self.pipeline.name, open, "left for a later run");
+        }
+        self.disown(|_| true);
+        self.emission = None;
         let deadline = Instant::now() + LEAVE_TIMEOUT;
         // An answer that is still to come must not meet the next generation.
         while self.committer.is_in_flight() && Instant::now() < deadline {
@@ -134,4 +141,15 @@ impl<O: Operator> Lane<O> {
             "left the group"
         );
     }
+}
+
+/// How far a partition has been read and everything written that can be: the committed offset, unless
+/// records before that are kept for open windows.
+fn read_to(committed: &Offsets) -> Option<i64> {
+    let position = committed.position?;
+    let metadata = Metadata::decode(&committed.metadata, position);
+    let frontier = metadata.ok().flatten().and_then(|m| m.frontier);
+    Some(frontier.map_or(position, |frontier| {
+        frontier.read_to.min(frontier.settled_to)
+    }))
 }

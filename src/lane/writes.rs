@@ -100,6 +100,7 @@ impl<O: Operator> Lane<O> {
                 commit,
                 cut_number,
                 counter,
+                point: own.point,
             });
         }
         if entries.is_empty() {
@@ -159,6 +160,7 @@ impl<O: Operator> Lane<O> {
                 write_marker(&marker, &entry.commit.metadata, &group_id, epoch);
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
+            own.committed_point = entry.point;
             own.lease_until = lease_until;
         }
         if self.owned.iter().any(|o| !o.unnamed.is_empty()) {
@@ -318,7 +320,10 @@ impl<O: Operator> Lane<O> {
                     own.to_renew.push(*job);
                 }
             }
-            Outcome::Refused(job, error) => self.refused(ownership, *job, &error),
+            Outcome::Refused(job, error) => {
+                self.emission_refused(ownership, &job, &error)?;
+                self.refused(ownership, *job, &error);
+            }
             Outcome::Altered(table) => {
                 let why = format!("table {table} was altered while rows were written");
                 self.operator.altered(&table);
@@ -331,6 +336,9 @@ impl<O: Operator> Lane<O> {
     /// Moves positions over what has become durable.
     pub(super) fn apply_settlements(&mut self) -> Result<(), Halt> {
         while let Ok(settlement) = self.settlements.1.try_recv() {
+            if self.emission_settled(&settlement) {
+                continue;
+            }
             let Some(own) = self.owned_by(settlement.ownership) else {
                 continue;
             };

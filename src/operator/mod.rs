@@ -2,6 +2,7 @@
 
 mod session;
 mod watermark;
+pub(crate) mod window;
 
 pub(crate) use session::{SessionKey, SessionRow, SessionRules, Sessions, Unreadable};
 pub(crate) use watermark::Watermark;

@@ -1,5 +1,6 @@
 //! One pipeline from its dependencies to its lanes; one file a kind, readable as the data flows.
 
+mod aggregation;
 mod enrichment;
 mod replication;
 mod start;
@@ -10,12 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use self::aggregation::{AggregationOperator, AggregationPlan};
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Paces;
-use crate::config::{Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State};
+use crate::config::{
+    Aggregation, Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State,
+};
 use crate::halt::Halt;
 use crate::lane::{
     DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop,
@@ -25,7 +29,8 @@ use crate::memory::MemoryBudget;
 use crate::observe::board::{PipelineBoard, PipelineState};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
-    ClickHouseClient, DeadLetterProducer, Sink, SinkParts, TableInfo, Target, quote_name,
+    ClickHouseClient, DeadLetterProducer, OutputProducer, Sink, SinkParts, TableInfo, Target,
+    quote_name,
 };
 use crate::source::{ClientSettings, Consumer, TopicPartition, consumer_config};
 use crate::state::SnapshotStore;
@@ -47,6 +52,8 @@ pub(crate) struct Environment {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stop: Stop,
     pub(crate) until: Option<Until>,
+    /// Windows that are still open at the end are emitted too.
+    pub(crate) closes_windows: bool,
 }
 
 /// How a pipeline ended.
@@ -65,6 +72,7 @@ pub(crate) fn run(environment: Environment) -> Ended {
     let result = match &environment.pipeline.kind {
         Kind::Enrichment(config) => enrichment(&environment, config),
         Kind::Cdc(config) => replication(&environment, config),
+        Kind::Aggregation(config) => aggregation(&environment, config),
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,
@@ -97,6 +105,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         client,
         targets,
         metrics: metrics.clone(),
+        output: None,
         label: label(pipeline),
         moved_wait: Duration::ZERO,
         state: config.state.clone(),
@@ -150,12 +159,86 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         client,
         targets,
         metrics,
+        output: None,
         label: pipeline.clickhouse.database.clone(),
         moved_wait: config.toast_wait,
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
     let operator = || ReplicationOperator::new(config.clone(), replicas.clone());
+    let lanes = common.lanes(environment, consumers, operator, None);
+    run_lanes(environment, lanes).map_err(NotStarted::Halted)
+}
+
+/// Events, summed up by windows of event time, into a table, a compacted topic, or both.
+fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), NotStarted> {
+    let pipeline = &environment.pipeline;
+    let starter = Starter::new(environment);
+    let client = clickhouse_client(pipeline)?;
+    let has_table = !pipeline.table.is_empty();
+    let table = if has_table {
+        let table = starter.table(&client, false)?;
+        starter.windows_table(config, &table)?;
+        Some(table)
+    } else {
+        None
+    };
+    let columns = table.as_ref().map(|table| &table.columns[..]);
+    let plan = AggregationPlan::new(config, columns)
+        .map_err(|error| Halt::new("schema", format!("table {}: {error}", label(pipeline))))?;
+    let plan = Arc::new(plan);
+    let consumers = consumers(environment)?;
+    let partitions = starter.topics(&consumers[0])?;
+    starter.dead_letter_topic()?;
+    let output = match &config.output_topic {
+        Some(topic) => {
+            starter.compacted_topic(topic, partitions.len())?;
+            let producer = OutputProducer::new(pipeline, topic);
+            Some(producer.map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?)
+        }
+        None => None,
+    };
+    let targets = starter.targets(&consumers[0], &partitions)?;
+
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let label = match (&config.output_topic, has_table) {
+        (Some(topic), false) => format!("topic:{topic}"),
+        _ => label(pipeline),
+    };
+    let parts = CommonParts {
+        client,
+        targets,
+        metrics: metrics.clone(),
+        output,
+        label: label.clone(),
+        moved_wait: Duration::ZERO,
+        state: State::none(),
+    };
+    let common = Common::new(environment, parts)?;
+    let target = match &table {
+        Some(table) => {
+            let sql = table_sql(pipeline);
+            Target {
+                label: label.clone(),
+                insert_sql: plan.insert_sql(&sql),
+                sql,
+                columns: table.columns.clone(),
+                replicated: table.is_replicated(),
+                ..Target::nowhere()
+            }
+        }
+        None => Target::nowhere(),
+    };
+    let target = Arc::new(target);
+    let settings = aggregation::Settings::new(config, label, has_table);
+    let operator = || {
+        AggregationOperator::new(
+            plan.clone(),
+            settings.clone(),
+            target.clone(),
+            metrics.clone(),
+        )
+    };
     let lanes = common.lanes(environment, consumers, operator, None);
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }
@@ -171,6 +254,8 @@ struct CommonParts {
     client: ClickHouseClient,
     targets: Option<HashMap<TopicPartition, End>>,
     metrics: PipelineMetrics,
+    /// Where rows go to a topic.
+    output: Option<OutputProducer>,
     /// What answers, for people: a table, or a database.
     label: String,
     /// How long a row waits for the row that it was before its key changed.
@@ -185,6 +270,7 @@ impl Common {
         } = environment;
         let sink = Sink::new(SinkParts {
             client: parts.client.clone(),
+            output: parts.output,
             dead_letters: DeadLetterProducer::new(pipeline)
                 .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
             label: parts.label,
@@ -207,6 +293,7 @@ impl Common {
             client: parts.client,
             state_dir: environment.service.state_dir.join(&pipeline.name),
             targets: parts.targets,
+            closes_windows: environment.closes_windows,
             kafka_timeout: KAFKA_TIMEOUT,
             was_stretched: AtomicBool::new(false),
             snapshots: snapshots(environment, &parts.state)?,
@@ -345,11 +432,7 @@ fn lookup_access(
 }
 
 fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
-    let sql = format!(
-        "{}.{}",
-        quote_name(&pipeline.clickhouse.database),
-        quote_name(&pipeline.table)
-    );
+    let sql = table_sql(pipeline);
     Target {
         label: label(pipeline),
         insert_sql: plan.insert_sql(&sql),
@@ -358,6 +441,12 @@ fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
         replicated: table.is_replicated(),
         ..Target::nowhere()
     }
+}
+
+/// Quoted, for statements.
+fn table_sql(pipeline: &Pipeline) -> String {
+    let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+    format!("{}.{}", quote_name(database), quote_name(table))
 }
 
 fn snapshots(environment: &Environment, config: &State) -> Result<SnapshotStore, Halt> {

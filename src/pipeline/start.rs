@@ -1,15 +1,17 @@
 //! Waiting for what a pipeline needs, and refusing what it cannot work with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Environment, KAFKA_TIMEOUT, label};
-use crate::config::{OnUnavailable, Pipeline, TopicSelector};
+use crate::config::{Aggregation, OnUnavailable, Pipeline, TopicSelector, Window};
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
-use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, create_topic};
+use crate::sink::{
+    Backoff, ClickHouseClient, Remedy, TableInfo, create_compacted_topic, create_topic,
+};
 use crate::source::{Consumer, TopicPartition, admin_client};
 
 /// Why a pipeline does not run.
@@ -153,6 +155,81 @@ impl<'e> Starter<'e> {
         })
     }
 
+    /// Whether a table keeps the fullest row of each window and group.
+    pub(super) fn windows_table(
+        &self,
+        config: &Aggregation,
+        info: &TableInfo,
+    ) -> Result<(), NotStarted> {
+        let table = label(&self.environment.pipeline);
+        let is_session = matches!(config.window, Window::Session { .. });
+        let wanted = if is_session {
+            "ReplacingMergeTree(version, _deleted)"
+        } else {
+            "ReplacingMergeTree(version)"
+        };
+        let arguments: String = info.engine_full.split_whitespace().collect();
+        let by_version = if is_session {
+            arguments.contains("version,_deleted)")
+        } else {
+            arguments.contains("version)") || arguments.contains("version,")
+        };
+        if !info.engine.contains("ReplacingMergeTree") || !by_version {
+            let advice = format!(
+                "table {table} has engine {}, and a window's row is written again when it grows: it                  needs {wanted}",
+                info.engine
+            );
+            return Err(Halt::new("engine", advice).into());
+        }
+        let sorted: BTreeSet<String> = key_columns(&info.sorting_key);
+        let group = config.group.iter().map(|field| field.name.clone());
+        let expected: BTreeSet<String> = group.chain(["window_start".to_owned()]).collect();
+        if sorted != expected {
+            let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+            let advice = format!(
+                "table {table} is ordered by ({}), so rows of different windows or groups would                  replace each other, or none would: it needs ORDER BY ({})",
+                info.sorting_key,
+                expected.join(", ")
+            );
+            return Err(Halt::new("sorting_key", advice).into());
+        }
+        let by_other = key_columns(&info.partition_key);
+        if by_other
+            .iter()
+            .any(|column| !expected.iter().any(|name| column.contains(name.as_str())))
+        {
+            let advice = format!(
+                "table {table} has PARTITION BY {}, and a row that grows may move to another                  partition, where it replaces nothing: partition by window_start, as in \
+                 toYYYYMM(window_start), or not at all",
+                info.partition_key
+            );
+            return Err(Halt::new("partition_key", advice).into());
+        }
+        Ok(())
+    }
+
+    /// Makes the topic of rows where it is missing.
+    pub(super) fn compacted_topic(&self, topic: &str, partitions: usize) -> Result<(), NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        let config = admin_client(&pipeline.kafka, &pipeline.name);
+        let partitions = i32::try_from(partitions).unwrap_or(1).max(1);
+        self.wait_for("kafka", || {
+            let created = create_compacted_topic(&config, topic, partitions);
+            match self.environment.runtime.block_on(created) {
+                Ok(()) => Attempt::Done(()),
+                // It may be there all the same; without the right to create nobody can tell.
+                Err(KafkaError::AdminOp(
+                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
+                )) => {
+                    tracing::warn!(topic, error = %code, "the topic of rows must exist already");
+                    Attempt::Done(())
+                }
+                Err(error) => Attempt::Later(format!("topic {topic}: {error}")),
+            }
+        })
+    }
+
     /// What `--until` means for each partition.
     pub(super) fn targets(
         &self,
@@ -212,6 +289,15 @@ impl<'e> Starter<'e> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The columns, or expressions, of a key.
+fn key_columns(key: &str) -> BTreeSet<String> {
+    let parts = key.split(',').map(|part| part.trim().trim_matches('`'));
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn kafka_attempt<T>(error: &KafkaError) -> Attempt<T> {

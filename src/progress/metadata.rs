@@ -3,9 +3,12 @@
 //! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
 //! contiguous ranges that follow the committed offset (`-` when there is none). Where versions decide
-//! which row counts, `<partitions>@<version epoch>` follows.
+//! which row counts, `<partitions>@<version epoch>` follows; where records are needed together, as in
+//! windows, `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>` (`-` for none).
 
 use std::fmt;
+
+use super::Frontier;
 
 /// The most a commit carries; brokers allow 4,096 bytes by default (`offset.metadata.max.bytes`).
 pub(crate) const METADATA_BYTES_MAX: usize = 1024;
@@ -77,6 +80,8 @@ pub(crate) struct Metadata {
     pub(crate) cuts: Vec<i64>,
     /// Where versions decide.
     pub(crate) layout: Option<Layout>,
+    /// Where records are needed together.
+    pub(crate) frontier: Option<Frontier>,
 }
 
 /// Metadata that is not ours to read.
@@ -104,6 +109,7 @@ impl Metadata {
             table,
             cuts,
             layout,
+            frontier,
         } = self;
         let mut text = format!(
             "{FORMAT} {topic_id} {epoch} {counter} {} ",
@@ -122,6 +128,9 @@ impl Metadata {
         if let Some(Layout { partitions, epoch }) = layout {
             write!(text, " {partitions}@{epoch}").expect("writing to a string succeeds");
         }
+        if let Some(frontier) = frontier {
+            write!(text, " {}", frontier.encode()).expect("writing to a string succeeds");
+        }
         if text.len() > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLong(text.len()));
         }
@@ -139,16 +148,21 @@ impl Metadata {
         }
         let unknown = || MetadataError::Unknown(text.chars().take(80).collect());
         let fields: Vec<&str> = text.split(' ').collect();
-        let (&[FORMAT, topic_id, epoch, counter, table, lengths], layout) =
+        let (&[FORMAT, topic_id, epoch, counter, table, lengths], more) =
             fields.split_first_chunk().ok_or_else(unknown)?
         else {
             return Err(unknown());
         };
-        let layout = match layout {
-            [] => None,
-            [layout] => Some(Layout::parse(layout).ok_or_else(unknown)?),
-            _ => return Err(unknown()),
-        };
+        let (mut layout, mut frontier) = (None, None);
+        for word in more {
+            if word.starts_with('w') && frontier.is_none() {
+                frontier = Some(Frontier::parse(word).ok_or_else(unknown)?);
+            } else if layout.is_none() && frontier.is_none() {
+                layout = Some(Layout::parse(word).ok_or_else(unknown)?);
+            } else {
+                return Err(unknown());
+            }
+        }
         let mut cuts = vec![];
         let mut to = position;
         for length in lengths.split('+').filter(|_| lengths != "-") {
@@ -163,6 +177,7 @@ impl Metadata {
             table: table.to_owned(),
             cuts,
             layout,
+            frontier,
         }))
     }
 
@@ -199,6 +214,7 @@ mod tests {
             table: "analytics.clickstream_events".into(),
             cuts,
             layout: None,
+            frontier: None,
         }
     }
 
@@ -208,10 +224,14 @@ mod tests {
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
             counter: u64, epoch: u64, layout: Option<(usize, u16)>,
+            frontier: Option<(u32, Option<i64>, Option<i64>, i64, i64)>,
         ) {
+            let frontier = frontier.map(|(rules, largest_ms, closed_through_ms, read_to, settled_to)| Frontier {
+                rules, largest_ms, closed_through_ms, read_to, settled_to,
+            });
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
-            let metadata = Metadata { counter, epoch: Epoch(epoch), layout, ..sample(cuts) };
+            let metadata = Metadata { counter, epoch: Epoch(epoch), layout, frontier, ..sample(cuts) };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
             prop_assert_eq!(Metadata::decode(&text, position).unwrap(), Some(metadata));

@@ -6,6 +6,7 @@
 //! which one range is looked up, sent and settled. `docs/adr/0002` explains the protocol.
 
 mod claim;
+mod frontier;
 pub(crate) mod insert;
 mod ledger;
 mod metadata;
@@ -13,6 +14,7 @@ mod metadata;
 mod model;
 
 pub(crate) use claim::{Claim, OwnershipId, Receipt, Settlement};
+pub(crate) use frontier::{CommitPoint, Frontier};
 pub(crate) use ledger::Ledger;
 pub(crate) use metadata::{Epoch, Layout, Metadata, MetadataError, version};
 

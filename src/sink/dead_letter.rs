@@ -309,6 +309,22 @@ pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(
     }
 }
 
+/// Makes a topic that keeps the last message of each key; one that exists stays as it is.
+///
+/// # Errors
+/// As [`create_topic`].
+pub(crate) async fn create_compacted_topic(
+    config: &ClientConfig,
+    topic: &str,
+    partitions: i32,
+) -> Result<(), KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    let compacted = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))
+        .set("cleanup.policy", "compact");
+    create(&admin, &compacted, &options).await
+}
+
 async fn create(
     admin: &AdminClient<DefaultClientContext>,
     topic: &NewTopic<'_>,

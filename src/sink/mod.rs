@@ -8,10 +8,14 @@ mod clickhouse;
 mod dead_letter;
 mod errors;
 mod gaps;
+mod output;
 mod write;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
-pub(crate) use dead_letter::{DeadLetter, DeadLetterProducer, Stage, create_topic};
+pub(crate) use dead_letter::{
+    DeadLetter, DeadLetterProducer, Stage, create_compacted_topic, create_topic,
+};
 pub(crate) use errors::{InsertError, Remedy};
+pub(crate) use output::{OutputMessage, OutputProducer};
 pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Target, WriteJob, token, write};

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::clickhouse::{ClickHouseClient, ColumnInfo};
 use super::errors::{InsertError, Remedy};
 use super::gaps::{GappedRows, MovedRows};
-use super::{Backoff, DeadLetter, DeadLetterProducer};
+use super::{Backoff, DeadLetter, DeadLetterProducer, OutputProducer};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
@@ -85,6 +85,8 @@ pub(crate) struct Sink {
 pub(crate) struct SinkParts {
     pub(crate) client: ClickHouseClient,
     pub(crate) dead_letters: Arc<DeadLetterProducer>,
+    /// Where rows go to a topic too, or to one alone.
+    pub(crate) output: Option<OutputProducer>,
     /// What answers, for people: a table, or a database.
     pub(crate) label: String,
     pub(crate) metrics: PipelineMetrics,
@@ -171,7 +173,10 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         };
     }
     match gapped.write_rest().await {
-        Ok(dead_letters) => sink.settle(job, dead_letters),
+        Ok(dead_letters) => match sink.send_messages(&job.batch).await {
+            Ok(()) => sink.settle(job, dead_letters),
+            Err(halt) => Outcome::Halted(halt),
+        },
         Err(outcome) => outcome,
     }
 }
@@ -240,6 +245,30 @@ impl Sink {
             metrics.dead_letter(letter.reason.as_str());
         }
         pipeline.dead_letters_written(letters.len() as u64);
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// After the table: what a topic says can be looked up there.
+    async fn send_messages(&self, batch: &SealedBatch) -> Result<(), Halt> {
+        let (Some(output), false) = (&self.parts.output, batch.messages().is_empty()) else {
+            return Ok(());
+        };
+        let SinkParts {
+            metrics, pipeline, ..
+        } = &self.parts;
+        let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
+            metrics.retry("output", "kafka");
+            tracing::warn!(pipeline = pipeline.name(), %error, "row not acknowledged, trying again");
+        };
+        let sent = output.send_all(batch.messages(), retried).await;
+        sent.map_err(|error| Halt::new("output", error.to_string()))?;
+        if batch.row_count() == 0 {
+            metrics
+                .rows_written
+                .increment(batch.messages().len() as u64);
+        }
         Ok(())
     }
 }

@@ -61,6 +61,10 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
             (queue_bytes / 1024).max(1024).to_string(),
         );
     match pipeline.group_protocol {
+        // One member reads all of a topic: with the first partition everything changes hands.
+        GroupProtocol::Classic if pipeline.has_one_reader() => {
+            config.set("partition.assignment.strategy", "range");
+        }
         GroupProtocol::Classic => {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }

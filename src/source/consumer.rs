@@ -52,6 +52,8 @@ const CHUNK_BYTES_MAX: usize = 4 << 20;
 
 /// See the module. Field order is drop order: the queue goes before the client.
 pub(crate) struct Consumer {
+    /// The assignor gives and takes everything at once.
+    is_eager: bool,
     queue: LaneQueue,
     base: BaseConsumer<Context>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
@@ -68,11 +70,13 @@ impl Consumer {
     /// # Errors
     /// A configuration that librdkafka refuses.
     pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
-        let base = BaseConsumer::from_config_and_context(config, Context::default())?;
+        let is_eager = config.get("partition.assignment.strategy") == Some("range");
+        let base = BaseConsumer::from_config_and_context(config, Context::new(is_eager))?;
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_new(base.client().native_ptr()) };
         let queue = LaneQueue(NonNull::new(queue).expect("a queue of a live client is not null"));
         Ok(Consumer {
+            is_eager,
             queue,
             base,
             messages: vec![],
@@ -165,6 +169,9 @@ impl Consumer {
             let offset = Offset::Offset(*position);
             list.add_partition_offset(&partition.topic, partition.partition, offset)?;
         }
+        if self.is_eager {
+            return self.base.assign(&list);
+        }
         self.base.incremental_assign(&list)
     }
 
@@ -173,6 +180,9 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::assign`].
     pub(crate) fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        if self.is_eager {
+            return self.base.unassign();
+        }
         self.base.incremental_unassign(&list(partitions))
     }
 

@@ -51,12 +51,21 @@ pub(crate) struct PartitionError {
 
 #[derive(Debug, Default)]
 pub(crate) struct Context {
+    /// See [`super::Consumer`].
+    is_eager: bool,
     // Only the lane's thread polls, so the lock is never contended; the trait wants `Sync`.
     events: Mutex<VecDeque<Event>>,
     closing: AtomicBool,
 }
 
 impl Context {
+    pub(super) fn new(is_eager: bool) -> Self {
+        Context {
+            is_eager,
+            ..Context::default()
+        }
+    }
+
     pub(super) fn take(&self) -> Vec<Event> {
         let mut events = self.events.lock().expect("no holder of this lock panics");
         std::mem::take(&mut *events).into()
@@ -101,7 +110,11 @@ impl ConsumerContext for Context {
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
             if !assigned {
-                let _ = consumer.incremental_unassign(partitions);
+                let _ = if self.is_eager {
+                    consumer.unassign()
+                } else {
+                    consumer.incremental_unassign(partitions)
+                };
             }
             return;
         }

@@ -109,6 +109,41 @@ impl Job {
         job
     }
 
+    /// One of the shipped aggregations, pointed at the sandbox, and its table made; topics are not. Its
+    /// input is `topic`, its output topic, if it has one, begins with the prefix.
+    pub fn aggregation(name: &str, pipeline: &str) -> Job {
+        let mut job = Job::new(name);
+        let shipped = std::fs::read_to_string(project_root().join("config.toml"));
+        let mut shipped: Table = shipped.expect("a file").parse().expect("TOML");
+        keep_pipeline(&mut shipped, pipeline);
+        job.config
+            .insert("pipeline".into(), shipped["pipeline"].clone());
+        let input = job.text_of_list("pipeline.topics");
+        job.topic = format!("{}{input}", job.prefix);
+        job.set("pipeline.topics", vec![job.topic.clone()]);
+        job.set("pipeline.group_id", job.group.clone());
+        job.set("pipeline.dead_letter.topic", job.dead_letter_topic.clone());
+        job.set("pipeline.dead_letter.ratio_max", 1.0);
+        job.set("pipeline.batch.flush_interval", "300ms");
+        job.set("pipeline.batch.inserts_per_second_max", 1000);
+        let ddl = project_root().join(job.text("pipeline.clickhouse.ddl"));
+        job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
+        if job.config["pipeline"][0].get("output").is_some() {
+            let output = format!("{}{}", job.prefix, job.text("pipeline.output.topic"));
+            job.set("pipeline.output.topic", output);
+        }
+        job
+    }
+
+    /// The first text of a list that is set.
+    fn text_of_list(&self, path: &str) -> String {
+        let name = path
+            .strip_prefix("pipeline.")
+            .expect("a key of the pipeline");
+        let list = &self.config["pipeline"][0][name];
+        list[0].as_str().expect("a text").to_owned()
+    }
+
     /// Sets one key, `pipeline.…` being the only pipeline.
     pub fn set(&mut self, path: &str, value: impl Into<Value>) {
         let mut table = &mut self.config;

@@ -25,6 +25,8 @@ pub(super) const FLUSH_INTERVAL_EFFECTIVE_SECONDS: &str =
 pub(super) const LOOKUPS_TOTAL: &str = "streamweir_lookups_total";
 pub(super) const LOOKUP_SECONDS: &str = "streamweir_lookup_seconds";
 pub(super) const WATERMARK_TIMESTAMP_SECONDS: &str = "streamweir_watermark_timestamp_seconds";
+pub(super) const WINDOWS_OPEN: &str = "streamweir_windows_open";
+pub(super) const LATE_RECORDS_TOTAL: &str = "streamweir_late_records_total";
 pub(super) const STATE_BYTES: &str = "streamweir_state_bytes";
 pub(super) const RECORDS_REPLAYED_TOTAL: &str = "streamweir_records_replayed_total";
 pub(super) const CHECKPOINT_SECONDS: &str = "streamweir_checkpoint_seconds";
@@ -244,6 +246,18 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Seconds,
         "Event time up to which a partition is believed complete, as a Unix time",
+    ),
+    metric(
+        WINDOWS_OPEN,
+        Kind::Gauge,
+        Unit::Count,
+        "Windows that still take records",
+    ),
+    metric(
+        LATE_RECORDS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Records that came after all their windows had closed",
     ),
     metric(
         STATE_BYTES,

@@ -90,6 +90,10 @@ pub struct PipelineMetrics {
     pub flush_interval_effective: Gauge,
     /// Bytes of operator state. Lanes share it: add and subtract, do not set.
     pub state_bytes: Gauge,
+    /// Windows that still take records. Lanes share it: add and subtract, do not set.
+    pub windows_open: Gauge,
+    /// Records that came after all their windows had closed.
+    pub late_records: Counter,
     pipeline: SharedString,
     dead_letters: [Counter; DEAD_LETTER_REASONS.len()],
     lookups: [Counter; LookupResult::LABELS.len()],
@@ -122,6 +126,8 @@ impl PipelineMetrics {
             rebalances: counter!(REBALANCES_TOTAL, "pipeline" => p()),
             flush_interval_effective: gauge!(FLUSH_INTERVAL_EFFECTIVE_SECONDS, "pipeline" => p()),
             state_bytes: gauge!(STATE_BYTES, "pipeline" => p()),
+            windows_open: gauge!(WINDOWS_OPEN, "pipeline" => p()),
+            late_records: counter!(LATE_RECORDS_TOTAL, "pipeline" => p()),
             dead_letters: DEAD_LETTER_REASONS
                 .map(|reason| counter!(DEAD_LETTERS_TOTAL, "pipeline" => p(), "reason" => reason)),
             lookups: LookupResult::LABELS

@@ -1,0 +1,241 @@
+//! `kind = "aggregation"`: the keys that only this kind has.
+
+mod condition;
+mod metric;
+mod window;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub use self::condition::{Condition, Operand, Test};
+pub use self::metric::{Function, Input, Metric};
+pub use self::window::Window;
+use super::columns::{COLUMN, FIELD, PATH};
+use super::quantity::{Span, format_duration};
+use super::section::Section;
+use super::topics::{TOPIC, TopicSelector};
+use super::tree::Value;
+use super::value::{Choice, Scalar};
+
+/// The keys of an aggregation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aggregation {
+    /// The field that holds the event time.
+    pub time_field: String,
+    /// How far the watermark stays behind the largest event time, up to 24 h.
+    pub watermark_delay: Duration,
+    /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
+    pub timestamp_ahead_max: Duration,
+    /// How long after its end, by the watermark, a window still takes records, up to 30 days.
+    pub allowed_lateness: Duration,
+    /// How long a partition that was read to its end may hold windows back, 100 ms to 24 h.
+    pub idle_timeout: Duration,
+    /// How long a silent partition may keep windows from being closed, up to 30 days.
+    pub idle_retention: Duration,
+    /// What becomes of a record whose windows have all closed.
+    pub late_records: LateRecords,
+    /// The group field that is the records' key, so that each partition has windows of its own; none:
+    /// one lane reads the whole topic.
+    pub partitioned_by: Option<String>,
+    /// How time is divided.
+    pub window: Window,
+    /// The fields that tell rows of one window apart, in the order of the file.
+    pub group: Vec<GroupField>,
+    /// What is computed, in the order of the file; at least one.
+    pub metrics: Vec<Metric>,
+    /// Only records of which all of these hold count; empty: every record.
+    pub conditions: Vec<Condition>,
+    /// The compacted topic that rows go to; none: only the table.
+    pub output_topic: Option<String>,
+}
+
+/// What becomes of late records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateRecords {
+    /// A dead letter each.
+    DeadLetter,
+    /// They are dropped and counted.
+    Drop,
+}
+
+/// One entry of `[pipeline.group]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupField {
+    /// The column, and the member of the output's key.
+    pub name: String,
+    /// Where the value is.
+    pub path: String,
+    /// Its text where it is absent or null; none: such a record is a dead letter.
+    pub default: Option<String>,
+}
+
+/// Columns that the daemon fills besides those of the group and the metrics.
+pub(crate) const WINDOW_COLUMNS: [&str; 8] = [
+    "window_start",
+    "window_end",
+    "revision",
+    "is_final",
+    "late_count",
+    "version",
+    "processed_at",
+    "_deleted",
+];
+
+impl Aggregation {
+    pub(super) fn read(section: &mut Section<'_>) -> Aggregation {
+        let late = Choice(&[
+            ("dead_letter", LateRecords::DeadLetter),
+            ("drop", LateRecords::Drop),
+        ]);
+        let day = 86_400;
+        let (half_minute, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
+        let aggregation = Aggregation {
+            time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            watermark_delay: section.take_or("watermark_delay", Span::secs(0, day), half_minute),
+            timestamp_ahead_max: section.take_or(
+                "timestamp_ahead_max",
+                Span::secs(0, 365 * day),
+                hour,
+            ),
+            allowed_lateness: section.take_or(
+                "allowed_lateness",
+                Span::secs(0, 30 * day),
+                Duration::ZERO,
+            ),
+            idle_timeout: section.take_or(
+                "idle_timeout",
+                Span::millis(100, 86_400_000),
+                Duration::from_secs(10),
+            ),
+            idle_retention: section.take_or("idle_retention", Span::secs(0, 30 * day), hour),
+            late_records: section.take_or("late_records", late, LateRecords::DeadLetter),
+            partitioned_by: section.take("partitioned_by", COLUMN),
+            window: Window::read(section.section("window")),
+            group: read_group(section.section("group")),
+            metrics: metric::read(section.section("metrics")),
+            conditions: condition::read(section.section("where")),
+            output_topic: read_output(section),
+        };
+        aggregation.check(section);
+        aggregation
+    }
+
+    fn check(&self, section: &mut Section<'_>) {
+        if self.idle_retention < self.idle_timeout {
+            let timeout = format_duration(self.idle_timeout);
+            let message = format!("must be at least pipeline.idle_timeout ({timeout})");
+            section.problem("idle_retention", message);
+        }
+        let mut names = BTreeSet::new();
+        let groups = self.group.iter().map(|field| ("group", &field.name));
+        let metrics = self.metrics.iter().map(|metric| ("metrics", &metric.name));
+        for (table, name) in groups.chain(metrics) {
+            let key = format!("{table}.{name}");
+            if WINDOW_COLUMNS.contains(&name.as_str()) {
+                let message = format!("must not be called {name}: the daemon fills that column");
+                section.problem(&key, message);
+            }
+            if !names.insert(name) {
+                section.problem(
+                    &key,
+                    "must differ from the fields of [pipeline.group]: both fill it",
+                );
+            }
+        }
+        match &self.partitioned_by {
+            Some(field) if !self.group.iter().any(|group| group.name == *field) => {
+                let message =
+                    "must name a field of [pipeline.group]: the one that is the topic's key";
+                section.problem("partitioned_by", message);
+            }
+            Some(_) => {}
+            None if matches!(self.window, Window::Session { .. }) => {
+                let message = "is required with session windows: name the field of [pipeline.group] \
+                               that is the topic's key, so that a session lies in one partition";
+                section.problem("partitioned_by", message);
+            }
+            None => self.check_single_reader(section),
+        }
+    }
+
+    /// Without `partitioned_by` one lane reads everything.
+    fn check_single_reader(&self, section: &mut Section<'_>) {
+        let why = "without pipeline.partitioned_by one lane reads the whole topic";
+        let is_above_one = matches!(section.peek("consumers"), Some(Value::Integer(n)) if *n > 1);
+        if is_above_one {
+            section.problem("consumers", format!("must be 1: {why}"));
+        }
+        let is_kip_848 =
+            matches!(section.peek("group_protocol"), Some(Value::Text(text)) if text == "consumer");
+        if is_kip_848 {
+            let message = format!("must be \"classic\": {why}, which the broker cannot assign");
+            section.problem("group_protocol", message);
+        }
+    }
+
+    /// One topic, by its name.
+    pub(super) fn check_topics(&self, topics: &[TopicSelector], section: &Section<'_>) {
+        if !matches!(topics, [TopicSelector::Name(_)]) {
+            let message = "must be one topic, by its name: an aggregation knows when a window is \
+                           complete by the partitions of one topic";
+            section.problem("topics", message);
+        }
+    }
+}
+
+fn read_group(mut section: Section<'_>) -> Vec<GroupField> {
+    let mut fields = vec![];
+    for name in in_file_order(&section) {
+        check_name(&section, &name);
+        fields.push(read_group_field(&mut section, name));
+    }
+    section.finish();
+    fields
+}
+
+fn read_group_field(section: &mut Section<'_>, name: String) -> GroupField {
+    let own_field = || format!("$.{name}");
+    if matches!(section.peek(&name), Some(Value::Text(_))) {
+        let path = section.take(&name, PATH);
+        return GroupField {
+            path: path.unwrap_or_else(own_field),
+            name,
+            default: None,
+        };
+    }
+    let Some(mut entry) = section.section_if_present(&name) else {
+        return GroupField {
+            path: own_field(),
+            name,
+            default: None,
+        };
+    };
+    let field = GroupField {
+        path: entry.take_or("path", PATH, own_field()),
+        default: entry.take("default", Scalar),
+        name,
+    };
+    entry.finish();
+    field
+}
+
+fn read_output(section: &mut Section<'_>) -> Option<String> {
+    let mut output = section.section_if_present("output")?;
+    let topic = output.take_required("topic", TOPIC);
+    output.finish();
+    (!topic.is_empty()).then_some(topic)
+}
+
+/// Names of columns.
+fn check_name(section: &Section<'_>, name: &str) {
+    if !(COLUMN.check)(name) {
+        section.problem(name, format!("must be {}", COLUMN.allowed));
+    }
+}
+
+/// The keys of a table as a reader of the file meets them.
+fn in_file_order(section: &Section<'_>) -> Vec<String> {
+    let mut keys = section.keys();
+    keys.sort_by_key(|key| section.line_of(key));
+    keys
+}

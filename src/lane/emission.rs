@@ -1,0 +1,272 @@
+//! Rows that are made of many records, as those of windows: taken from the operator when they are due,
+//! one batch of them at a time, so that of two rows of one key the newer is sent after the older.
+//!
+//! What they are made of stays uncommitted until no open window needs it
+//! ([`Operator::commit_point`]). Nothing names these batches: they are of tables in which the fuller row
+//! wins, and of topics in which the last one does.
+
+use std::time::{Duration, Instant};
+
+use super::operator::{Emit, Operator};
+use super::ownership::Ownership;
+use super::{Lane, Message};
+use crate::batch::{OpenBatch, PartitionPace};
+use crate::crash::crash_point;
+use crate::halt::Halt;
+use crate::progress::{Ledger, OwnershipId, Settlement};
+use crate::sink::{self, Delivery, InsertError, WriteJob};
+use crate::source::TopicPartition;
+use tokio::task::AbortHandle;
+
+/// What the lane knows of the rows on their way.
+#[derive(Debug)]
+pub(super) struct Emission {
+    /// Counts batches where others count offsets.
+    ledger: Ledger,
+    task: Option<AbortHandle>,
+    /// When rows were last asked for.
+    asked_at: Instant,
+    pace: PartitionPace,
+    /// Everything that can be sent was, and nothing will be added: the lane ends.
+    is_complete: bool,
+    /// Commit points are worked out anew from here on.
+    points_due: Instant,
+}
+
+impl Drop for Emission {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl<O: Operator> Lane<O> {
+    /// Begins anew once no partition is left, or all will be read again: what was on its way is theirs.
+    /// Rows of partitions that stay go on.
+    pub(super) fn restart_emission(&mut self) {
+        if !self.operator.emits() || !self.owned.is_empty() {
+            return;
+        }
+        self.next_ownership += 1;
+        let id = OwnershipId(self.next_ownership);
+        let table = self.operator.table_of("");
+        let now = Instant::now();
+        self.emission = Some(Emission {
+            ledger: Ledger::new(id, 0, self.settlements.0.clone()),
+            task: None,
+            asked_at: now,
+            pace: PartitionPace::new(self.shared.paces.of(&table)),
+            is_complete: false,
+            points_due: now,
+        });
+    }
+
+    /// Takes the rows that are due and sends them.
+    pub(super) fn emit(&mut self, now: Instant) -> Result<(), Halt> {
+        let Some(emission) = &self.emission else {
+            return Ok(());
+        };
+        let is_under_way = emission.ledger.open_count() > 0;
+        if is_under_way || self.owned.is_empty() || self.revoking.is_some() {
+            return Ok(());
+        }
+        let is_last = self.stop.is_draining() || self.has_read_all();
+        let is_due = now >= emission.asked_at + emission.pace.interval();
+        let is_tight = self.shared.memory.is_tight();
+        if emission.is_complete || !is_due && !is_last && !is_tight {
+            return Ok(());
+        }
+        let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
+        self.tell_silence(now);
+        let limits = &self.pipeline.batch;
+        let mut batch = OpenBatch::new();
+        let is_all = self.operator.emit(Emit {
+            batch: &mut batch,
+            all: asks_for_all,
+            rows_max: limits.rows_max,
+            bytes_max: limits.bytes_max,
+        });
+        if let Some(halt) = self.operator.failed() {
+            return Err(halt);
+        }
+        let emission = self.emission.as_mut().expect("just seen");
+        emission.asked_at = now;
+        emission.pace.set_busy(!batch.is_empty());
+        if batch.is_empty() {
+            emission.is_complete = is_last && is_all;
+            self.rows_settled(now);
+            return Ok(());
+        }
+        crash_point!("before_emission");
+        self.send(batch);
+        Ok(())
+    }
+
+    fn send(&mut self, mut batch: OpenBatch) {
+        let Some(emission) = &mut self.emission else {
+            return;
+        };
+        let number = emission.ledger.next();
+        let claim = emission.ledger.cut(number + 1);
+        let ownership = emission.ledger.ownership();
+        let mut batch = batch.seal();
+        batch.count(&self.shared.memory);
+        let job = WriteJob {
+            claim,
+            partition: TopicPartition {
+                topic: "windows of".into(),
+                partition: i32::from(self.number),
+            },
+            batch,
+            delivery: Delivery::AtLeastOnce,
+        };
+        let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
+        let task = self.runtime.spawn(async move {
+            let outcome = sink::write(job, sink).await;
+            let _ = messages.send(Message::Write { ownership, outcome });
+        });
+        emission.task = Some(task.abort_handle());
+    }
+
+    /// A batch of such rows is durable, or was given up; false when the settlement is of something else.
+    pub(super) fn emission_settled(&mut self, settlement: &Settlement) -> bool {
+        let Some(emission) = &mut self.emission else {
+            return false;
+        };
+        if settlement.ownership != emission.ledger.ownership() {
+            return false;
+        }
+        // Given up only together with the pipeline, which halts and says why.
+        if emission.ledger.apply(settlement).is_ok() {
+            crash_point!("after_emission");
+            self.rows_settled(Instant::now());
+        }
+        true
+    }
+
+    fn rows_settled(&mut self, now: Instant) {
+        self.operator.emitted();
+        if let Some(emission) = &mut self.emission {
+            emission.points_due = now;
+        }
+    }
+
+    /// A row of many records that the server does not take: none of them is at fault.
+    pub(super) fn emission_refused(
+        &self,
+        ownership: OwnershipId,
+        job: &WriteJob,
+        error: &InsertError,
+    ) -> Result<(), Halt> {
+        let is_ours = |emission: &Emission| emission.ledger.ownership() == ownership;
+        if !self.emission.as_ref().is_some_and(is_ours) {
+            return Ok(());
+        }
+        let advice = format!(
+            "table {}: the server refuses a row of {}: {error}: compare the table with \
+             `streamweir schema print`, mend it, then start again",
+            job.batch.table(),
+            job.batch.row_count()
+        );
+        Err(Halt::new("rejected", advice))
+    }
+
+    /// Works out anew where partitions may be committed, when something may have changed it.
+    pub(super) fn move_commit_points(&mut self, now: Instant) {
+        let Some(emission) = &mut self.emission else {
+            return;
+        };
+        let must_be_exact =
+            self.stop.is_draining() || self.revoking.is_some() || self.shared.targets.is_some();
+        if now < emission.points_due && !must_be_exact {
+            return;
+        }
+        emission.points_due = now + self.pipeline.batch.flush_interval;
+        for own in &mut self.owned {
+            let settled = own.ledger.position();
+            own.point = self.operator.commit_point(&own.state, settled);
+        }
+    }
+
+    /// Whether rows are on their way.
+    pub(super) fn is_emitting(&self) -> bool {
+        let emission = self.emission.as_ref();
+        emission.is_some_and(|emission| emission.ledger.open_count() > 0)
+    }
+
+    /// Whether everything that can be sent before the end is durable.
+    pub(super) fn has_emitted_all(&self) -> bool {
+        let is_complete = |emission: &Emission| emission.is_complete;
+        self.owned.is_empty() || self.emission.as_ref().is_none_or(is_complete)
+    }
+
+    /// Whether every partition is read to its `--until` target.
+    fn has_read_all(&self) -> bool {
+        self.shared.targets.is_some()
+            && self.held.is_empty()
+            && self.assigning.is_none()
+            && self.owned.iter().all(Ownership::has_reached_target)
+    }
+
+    /// How long each partition has been read to its end without a word.
+    fn tell_silence(&mut self, now: Instant) {
+        let consumer = self.consumer.as_ref().expect("no chunk is judged here");
+        for own in &mut self.owned {
+            let end = consumer.known_end(&own.partition);
+            let is_at_end = end.is_some_and(|end| own.seen_to >= end);
+            let is_read = own.parked.is_none() && !own.fetch_stopped;
+            own.quiet.note(own.seen_to, is_at_end && is_read, now);
+            let quiet_for = own.quiet.lasts(now);
+            self.operator
+                .note_silence(&own.state, quiet_for, own.seen_to);
+        }
+    }
+}
+
+/// Since when a partition has had nothing to read, we being there to read it.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    since: Option<Instant>,
+    seen_to: i64,
+}
+
+impl Quiet {
+    fn note(&mut self, seen_to: i64, is_at_end: bool, now: Instant) {
+        if !is_at_end {
+            self.since = None;
+        } else if self.since.is_none() || seen_to != self.seen_to {
+            self.since = Some(now);
+        }
+        self.seen_to = seen_to;
+    }
+
+    fn lasts(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.since?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_quiet_from_when_it_was_read_to_its_end() {
+        let mut quiet = Quiet::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        quiet.note(10, false, begun);
+        assert_eq!(quiet.lasts(at(9)), None);
+        quiet.note(20, true, at(9));
+        quiet.note(20, true, at(12));
+        assert_eq!(quiet.lasts(at(12)), Some(Duration::from_secs(3)));
+        quiet.note(21, true, at(13));
+        assert_eq!(quiet.lasts(at(13)), Some(Duration::ZERO), "it has spoken");
+        quiet.note(21, false, at(14));
+        assert_eq!(
+            quiet.lasts(at(20)),
+            None,
+            "there is more to read, or it is paused"
+        );
+    }
+}

@@ -1,0 +1,333 @@
+//! Tumbling and hopping windows.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::input::Input;
+use super::pane::{First, Pane, Row};
+use super::{Event, Rules, Silence, Verdict, distinct};
+use crate::progress::{CommitPoint, Frontier};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Aligned {
+    rules: Rules,
+    size_ms: i64,
+    slide_ms: i64,
+    /// By the rules and the configuration around them.
+    fingerprint: u32,
+    seed: u64,
+    inputs: Vec<Option<Input>>,
+    /// By start.
+    panes: BTreeMap<i64, Pane>,
+    /// Closed windows whose last rows are on their way.
+    leaving: Vec<Pane>,
+    /// Every window whose end plus lateness is at or below this is over.
+    closed_through_ms: Option<i64>,
+    /// The same of windows whose last rows are on their way at least.
+    sent_through_ms: Option<i64>,
+    /// What of that is durable, and how far each partition had been read then.
+    settled_through_ms: Option<i64>,
+    settled_read_to: Vec<i64>,
+    /// The same of the rows on their way.
+    sent_read_to: Option<Vec<i64>>,
+    bytes: usize,
+    /// Starts of the windows that a record lies in.
+    starts: Vec<i64>,
+    /// The groups of these.
+    found: Vec<(i64, usize)>,
+}
+
+impl Aligned {
+    pub(super) fn new(rules: Rules, size_ms: i64, slide_ms: i64, fingerprint: u32) -> Aligned {
+        Aligned {
+            rules,
+            size_ms,
+            slide_ms,
+            fingerprint,
+            seed: distinct::random_seed(),
+            inputs: vec![],
+            panes: BTreeMap::new(),
+            leaving: vec![],
+            closed_through_ms: None,
+            sent_through_ms: None,
+            settled_through_ms: None,
+            settled_read_to: vec![],
+            sent_read_to: None,
+            bytes: 0,
+            starts: vec![],
+            found: vec![],
+        }
+    }
+
+    /// A partition begins to be read at `position`, where this was known.
+    pub(super) fn begin(&mut self, input: usize, position: i64, before: Frontier, log_end: i64) {
+        if self.inputs.len() <= input {
+            self.inputs.resize_with(input + 1, || None);
+            self.settled_read_to.resize(input + 1, 0);
+        }
+        self.closed_through_ms = self.closed_through_ms.max(before.closed_through_ms);
+        self.sent_through_ms = self.closed_through_ms;
+        self.settled_through_ms = self.closed_through_ms;
+        self.settled_read_to[input] = before.read_to.max(position);
+        self.inputs[input] = Some(Input::new(position, before, log_end));
+    }
+
+    fn input(&self, input: usize) -> &Input {
+        self.inputs[input]
+            .as_ref()
+            .expect("only partitions that have begun are read")
+    }
+
+    fn input_mut(&mut self, input: usize) -> &mut Input {
+        self.inputs[input]
+            .as_mut()
+            .expect("only partitions that have begun are read")
+    }
+
+    /// Puts a record into its windows and moves its partition's watermark.
+    pub(super) fn add(&mut self, event: &Event<'_>) -> Verdict {
+        let input = self.input(event.input);
+        let watermark_ms = self.rules.watermark(input.largest_ms);
+        let was_read_before = event.place.offset < input.before.read_to;
+        let mut is_decided = false;
+        self.starts.clear();
+        for start_ms in self.starts_of(event.place.time_ms) {
+            let closes_ms = self.rules.closes(start_ms.saturating_add(self.size_ms));
+            if watermark_ms.is_some_and(|watermark| watermark >= closes_ms) {
+                continue;
+            }
+            if self
+                .closed_through_ms
+                .is_some_and(|closed| closed >= closes_ms)
+            {
+                is_decided |= was_read_before;
+                continue;
+            }
+            self.starts.push(start_ms);
+        }
+        if self.starts.is_empty() {
+            if is_decided {
+                self.observe(event);
+                return Verdict::Decided;
+            }
+            return Verdict::Late;
+        }
+        if let Some(metric) = self.find_groups(event) {
+            return Verdict::Overflow(metric);
+        }
+        self.count(event, watermark_ms);
+        self.observe(event);
+        Verdict::Counted
+    }
+
+    /// The windows that hold a time, the latest first.
+    fn starts_of(&self, time_ms: i64) -> impl Iterator<Item = i64> + use<> {
+        let (size_ms, slide_ms) = (self.size_ms, self.slide_ms);
+        let latest = time_ms - time_ms.rem_euclid(slide_ms);
+        (0..size_ms / slide_ms).map(move |number| latest - number * slide_ms)
+    }
+
+    /// The groups of an event in its windows; the first metric that would overflow in one.
+    fn find_groups(&mut self, event: &Event<'_>) -> Option<usize> {
+        self.found.clear();
+        let inputs = self.inputs.len();
+        for &start_ms in &self.starts {
+            let end_ms = start_ms.saturating_add(self.size_ms);
+            let pane = self
+                .panes
+                .entry(start_ms)
+                .or_insert_with(|| Pane::new(end_ms, inputs));
+            let (id, grown) = pane.group(event, &self.rules.cells, self.seed);
+            self.bytes += grown;
+            self.found.push((start_ms, id));
+            let overflow = pane.groups[id].overflow(&self.rules.cells, event.samples);
+            if overflow.is_some() {
+                return overflow;
+            }
+        }
+        None
+    }
+
+    fn count(&mut self, event: &Event<'_>, watermark_ms: Option<i64>) {
+        let largest_before_ms = self.input(event.input).largest_ms;
+        for &(start_ms, id) in &self.found {
+            let pane = self.panes.get_mut(&start_ms).expect("just found");
+            if pane.firsts.len() <= event.input {
+                pane.firsts.resize(event.input + 1, None);
+            }
+            pane.firsts[event.input].get_or_insert(First {
+                offset: event.place.offset,
+                largest_before_ms,
+            });
+            let is_behind = watermark_ms.is_some_and(|watermark| watermark >= pane.end_ms);
+            let group = &mut pane.groups[id];
+            group.late_count += u64::from(is_behind);
+            self.bytes += group.add(&self.rules.cells, event, self.seed);
+            if pane.is_due {
+                pane.note_pending(id);
+            }
+        }
+    }
+
+    fn observe(&mut self, event: &Event<'_>) {
+        self.input_mut(event.input).observe(event.place.time_ms);
+    }
+
+    /// A record that counts nowhere and still tells what time it is.
+    pub(super) fn pass(&mut self, event: &Event<'_>) {
+        self.observe(event);
+    }
+
+    /// The records of a partition below `next` have been added; no more is known of those behind.
+    pub(super) fn note_read(&mut self, input: usize, next: i64) {
+        self.input_mut(input).note_read(next);
+    }
+
+    /// How far a partition has been read, gaps of the log included, and whether it has gone silent.
+    pub(super) fn note_silence(&mut self, input: usize, silence: Silence, read_to: i64) {
+        self.input_mut(input).note_silence(silence, read_to);
+    }
+
+    /// The lowest watermark of the partitions that are not as silent as this; `i64::MAX` without any.
+    fn watermark_ms(&self, without: Silence) -> Option<i64> {
+        let is_heard = |input: &&Input| match without {
+            Silence::Idle => input.silence == Silence::None,
+            _ => input.silence != Silence::Retired,
+        };
+        let heard = self.inputs.iter().flatten().filter(is_heard);
+        let watermarks = heard.map(|input| self.rules.watermark(input.largest_ms));
+        watermarks.min().unwrap_or(Some(i64::MAX))
+    }
+
+    /// Hands out the rows that are due, as many as are taken; `all`: those of open windows too. False
+    /// when there is more. To be called again only after [`Windows::settled`].
+    pub(super) fn collect(
+        &mut self,
+        all: bool,
+        mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        let sends_to_ms = self.watermark_ms(Silence::Idle);
+        let closes_to_ms = self.watermark_ms(Silence::Retired);
+        let mut read_to = vec![0; self.inputs.len()];
+        for (read_to, input) in read_to.iter_mut().zip(&self.inputs) {
+            *read_to = input.as_ref().map_or(0, |input| input.read_to);
+        }
+        self.sent_read_to = Some(read_to);
+        let mut is_all = true;
+        for (&start_ms, pane) in &mut self.panes {
+            if !pane.is_closed && closes_to_ms >= Some(self.rules.closes(pane.end_ms)) {
+                let closes_ms = self.rules.closes(pane.end_ms);
+                self.closed_through_ms = self.closed_through_ms.max(Some(closes_ms));
+                pane.is_closed = true;
+                pane.is_due = true;
+                pane.note_all_pending();
+            } else if !pane.is_due && (all || sends_to_ms >= Some(pane.end_ms)) {
+                pane.is_due = true;
+                pane.note_all_pending();
+            }
+            while let Some(id) = pane.pending.pop() {
+                let group = &mut pane.groups[id as usize];
+                group.is_pending = false;
+                let version = group.version(pane.is_closed);
+                if group.revision == 0 || group.sent_version == version {
+                    continue;
+                }
+                group.sent_version = version;
+                let row = Row {
+                    start_ms,
+                    end_ms: pane.end_ms,
+                    group,
+                    is_final: pane.is_closed,
+                    is_deleted: false,
+                    version,
+                };
+                if take(row).is_break() {
+                    is_all = false;
+                    break;
+                }
+            }
+            if !is_all {
+                break;
+            }
+        }
+        self.take_out_closed();
+        is_all
+    }
+
+    /// Closed windows have no more to say once their last rows are sent. They end in the order of time.
+    fn take_out_closed(&mut self) {
+        while let Some(entry) = self.panes.first_entry() {
+            let pane = entry.get();
+            if !pane.is_closed || !pane.pending.is_empty() {
+                break;
+            }
+            let closes_ms = self.rules.closes(pane.end_ms);
+            self.sent_through_ms = self.sent_through_ms.max(Some(closes_ms));
+            self.leaving.push(entry.remove());
+        }
+    }
+
+    /// Everything that was handed out is durable.
+    pub(super) fn settled(&mut self) {
+        for pane in self.leaving.drain(..) {
+            let groups = pane.groups.iter();
+            let bytes: usize = groups.map(super::pane::Group::held_bytes).sum();
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        if self.panes.is_empty() {
+            self.bytes = 0;
+        }
+        self.settled_through_ms = self.sent_through_ms;
+        if let Some(read_to) = self.sent_read_to.take() {
+            self.settled_read_to = read_to;
+        }
+    }
+
+    /// Where a partition may be committed whose records below `settled` are done with.
+    pub(super) fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
+        let frontier = |largest_ms| Frontier {
+            rules: self.fingerprint,
+            largest_ms,
+            closed_through_ms: self.settled_through_ms,
+            read_to: self.settled_read_to[input],
+            settled_to: settled,
+        };
+        let panes = self.panes.values().chain(&self.leaving);
+        let firsts = panes.filter_map(|pane| (*pane.firsts.get(input)?)?.into());
+        let first = firsts.min_by_key(|first: &First| first.offset);
+        let input = self.inputs[input].as_mut();
+        let input = input.expect("only partitions that have begun are committed");
+        let (by_mark, largest_ms) = input.mark(settled);
+        match first {
+            Some(first) if first.offset <= by_mark => CommitPoint {
+                position: first.offset,
+                frontier: frontier(first.largest_before_ms),
+            },
+            _ => CommitPoint {
+                position: by_mark,
+                frontier: frontier(largest_ms),
+            },
+        }
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        self.panes.len()
+    }
+
+    /// The earliest and the latest of the open windows: where the first begins and the last ends.
+    pub(super) fn open_span_ms(&self) -> Option<(i64, i64)> {
+        let (first, last) = (self.panes.first_key_value()?, self.panes.last_key_value()?);
+        Some((*first.0, last.1.end_ms))
+    }
+
+    /// Of one partition.
+    pub(super) fn input_watermark_ms(&self, input: usize) -> Option<i64> {
+        self.rules.watermark(self.input(input).largest_ms)
+    }
+
+    /// What it takes of the process's memory.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,67 @@
+//! What is known of one partition.
+
+use std::collections::VecDeque;
+
+use super::Silence;
+use crate::progress::Frontier;
+
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) largest_ms: Option<i64>,
+    pub(super) silence: Silence,
+    /// What was over before we came.
+    pub(super) before: Frontier,
+    /// How far it has been read, whatever became of the records.
+    pub(super) read_to: i64,
+    /// Records below this may have been read by somebody before us, and their rows sent.
+    pub(super) perhaps_read_to: i64,
+    /// Offsets, and the largest event time of the records before each.
+    marks: VecDeque<(i64, Option<i64>)>,
+}
+
+impl Input {
+    /// `before`: what the commit at `position` said. `log_end`: where the log ended when we came.
+    pub(super) fn new(position: i64, before: Frontier, log_end: i64) -> Input {
+        Input {
+            largest_ms: before.largest_ms,
+            silence: Silence::None,
+            // What was over when it had been read to there still is.
+            read_to: before.read_to.max(position),
+            perhaps_read_to: log_end,
+            marks: VecDeque::from([(position, before.largest_ms)]),
+            before,
+        }
+    }
+
+    pub(super) fn observe(&mut self, time_ms: i64) {
+        self.largest_ms = Some(self.largest_ms.map_or(time_ms, |t| t.max(time_ms)));
+    }
+
+    pub(super) fn note_read(&mut self, next: i64) {
+        self.read_to = self.read_to.max(next);
+        let newest = self.marks.back();
+        if newest.is_none_or(|(_, largest)| *largest != self.largest_ms) {
+            self.marks.push_back((next, self.largest_ms));
+        }
+    }
+
+    pub(super) fn note_silence(&mut self, silence: Silence, read_to: i64) {
+        self.silence = silence;
+        self.read_to = self.read_to.max(read_to);
+    }
+
+    /// The last offset at or before `settled` at which the largest event time is known, and that time.
+    pub(super) fn mark(&mut self, settled: i64) -> (i64, Option<i64>) {
+        let is_passed = |mark: &(i64, Option<i64>)| mark.0 <= settled;
+        while self.marks.get(1).is_some_and(is_passed) {
+            self.marks.pop_front();
+        }
+        let &(mark, largest_ms) = self.marks.front().expect("one is always left");
+        // Behind the newest mark nothing has changed.
+        if self.marks.len() == 1 {
+            (settled.max(mark), largest_ms)
+        } else {
+            (mark, largest_ms)
+        }
+    }
+}

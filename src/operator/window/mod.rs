@@ -1,0 +1,220 @@
+//! Windows of event time: which records count in which, when a row is due, when a window is over.
+//!
+//! Everything here is a function of the records and of who is silent, fed in by
+//! [`crate::pipeline`]'s aggregation. [`Windows`] holds what belongs together: the windows of one
+//! partition, or of all partitions of a topic. The rules are contract §6.3.
+//!
+//! A record counts by its own partition's watermark alone: what was read elsewhere, and when, decides
+//! how often a row is sent and never which records are in it. Nothing is stored: whoever comes after us
+//! reads the records of open windows again, from where [`Windows::commit_point`] says. What was over by
+//! then it knows by the [`crate::progress::Frontier`].
+
+mod aligned;
+mod cell;
+mod distinct;
+mod input;
+mod pane;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::cell::{Cell, CellRules, Place, Sample};
+pub(crate) use self::pane::Row;
+
+use std::ops::ControlFlow;
+
+use self::aligned::Aligned;
+use self::sessions::Sessions;
+use crate::progress::{CommitPoint, Frontier};
+
+/// How windows lie and what is kept in each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) shape: Shape,
+    pub(crate) watermark_delay_ms: i64,
+    pub(crate) lateness_ms: i64,
+    /// What is computed, in the order of the row's metrics.
+    pub(crate) cells: Vec<CellRules>,
+}
+
+/// How windows lie. Milliseconds, as all times here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Each `size` long, a new one every `slide`, which divides it; aligned to 1970.
+    Aligned { size_ms: i64, slide_ms: i64 },
+    /// As long as no two records of a group are more than this apart.
+    Session { gap_ms: i64 },
+}
+
+impl Rules {
+    fn watermark(&self, largest_ms: Option<i64>) -> Option<i64> {
+        Some(largest_ms?.saturating_sub(self.watermark_delay_ms))
+    }
+
+    /// When a window is over.
+    fn closes(&self, end_ms: i64) -> i64 {
+        end_ms.saturating_add(self.lateness_ms)
+    }
+
+    /// How far a window with this time may reach to either side.
+    pub(crate) fn reach_ms(&self) -> i64 {
+        match self.shape {
+            Shape::Aligned { size_ms, .. } => size_ms,
+            Shape::Session { gap_ms } => gap_ms,
+        }
+    }
+}
+
+/// How long a partition has said nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Silence {
+    /// Not long: its watermark counts.
+    #[default]
+    None,
+    /// Rows are sent without waiting for it.
+    Idle,
+    /// Windows are closed without waiting for it.
+    Retired,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is in at least one window.
+    Counted,
+    /// It was counted before, by whoever had the partition then.
+    Decided,
+    /// Every window of it is over.
+    Late,
+    /// Nothing has changed: a sum would leave the range of its column. The number of the metric.
+    Overflow(usize),
+}
+
+/// A record as windows see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Event<'e> {
+    /// Which of the partitions it comes from.
+    pub(crate) input: usize,
+    pub(crate) place: Place,
+    /// Its group, encoded.
+    pub(crate) group: &'e [u8],
+    /// What each metric takes of it.
+    pub(crate) samples: &'e [Sample],
+    /// What samples that are texts point to.
+    pub(crate) texts: &'e [u8],
+}
+
+/// The windows of one partition, or of all partitions of a topic.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    fingerprint: u32,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Aligned(Aligned),
+    Sessions(Sessions),
+}
+
+/// The same call of whichever kind it is.
+macro_rules! each {
+    ($self:expr, $windows:ident => $call:expr) => {
+        match $self {
+            Kind::Aligned($windows) => $call,
+            Kind::Sessions($windows) => $call,
+        }
+    };
+}
+
+impl Windows {
+    /// `fingerprint`: of the rules and all that decides what is in a window.
+    pub(crate) fn new(rules: Rules, fingerprint: u32) -> Windows {
+        let kind = match rules.shape {
+            Shape::Aligned { size_ms, slide_ms } => {
+                Kind::Aligned(Aligned::new(rules, size_ms, slide_ms, fingerprint))
+            }
+            Shape::Session { gap_ms } => Kind::Sessions(Sessions::new(rules, gap_ms, fingerprint)),
+        };
+        Windows { fingerprint, kind }
+    }
+
+    /// A partition begins to be read at `position`, where a commit said this, and the log ends at
+    /// `log_end`. Sessions are of one partition, number 0.
+    pub(crate) fn begin(
+        &mut self,
+        input: usize,
+        position: i64,
+        before: Option<Frontier>,
+        log_end: i64,
+    ) {
+        let before = before.unwrap_or(Frontier {
+            rules: self.fingerprint,
+            largest_ms: None,
+            closed_through_ms: None,
+            read_to: position,
+            settled_to: position,
+        });
+        each!(&mut self.kind, windows => windows.begin(input, position, before, log_end));
+    }
+
+    /// Puts a record into its windows and moves its partition's watermark.
+    pub(crate) fn add(&mut self, event: &Event<'_>) -> Verdict {
+        each!(&mut self.kind, windows => windows.add(event))
+    }
+
+    /// A record that counts nowhere and still tells what time it is.
+    pub(crate) fn pass(&mut self, event: &Event<'_>) {
+        each!(&mut self.kind, windows => windows.pass(event));
+    }
+
+    /// The records of a partition below `next` have been added; no more is known of those behind.
+    pub(crate) fn note_read(&mut self, input: usize, next: i64) {
+        each!(&mut self.kind, windows => windows.note_read(input, next));
+    }
+
+    /// How far a partition has been read, gaps of the log included, and whether it has gone silent.
+    pub(crate) fn note_silence(&mut self, input: usize, silence: Silence, read_to: i64) {
+        each!(&mut self.kind, windows => windows.note_silence(input, silence, read_to));
+    }
+
+    /// Hands out the rows that are due, as many as are taken; `all`: those of open windows too. False
+    /// when there is more. To be called again only after [`Windows::settled`].
+    pub(crate) fn collect(
+        &mut self,
+        all: bool,
+        take: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        each!(&mut self.kind, windows => windows.collect(all, take))
+    }
+
+    /// Everything that was handed out is durable.
+    pub(crate) fn settled(&mut self) {
+        each!(&mut self.kind, windows => windows.settled());
+    }
+
+    /// Where a partition may be committed whose records below `settled` are done with.
+    pub(crate) fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
+        each!(&mut self.kind, windows => windows.commit_point(input, settled))
+    }
+
+    /// Windows that still take records.
+    pub(crate) fn open_count(&self) -> usize {
+        each!(&self.kind, windows => windows.open_count())
+    }
+
+    /// Where the first of the open windows begins and the last ends.
+    pub(crate) fn open_span_ms(&self) -> Option<(i64, i64)> {
+        each!(&self.kind, windows => windows.open_span_ms())
+    }
+
+    /// Of one partition.
+    pub(crate) fn input_watermark_ms(&self, input: usize) -> Option<i64> {
+        each!(&self.kind, windows => windows.input_watermark_ms(input))
+    }
+
+    /// What it takes of the process's memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        each!(&self.kind, windows => windows.memory_bytes())
+    }
+}

@@ -1,0 +1,179 @@
+//! One window: its groups, and which of their rows are still to be sent.
+
+use std::hash::{BuildHasher, Hasher as _};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::cell::{Cell, Sample};
+use super::{CellRules, Event};
+
+/// The records of one group in one window.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    /// What tells groups apart, encoded.
+    pub(crate) key: Box<[u8]>,
+    pub(crate) cells: Box<[Cell]>,
+    /// How many records there are.
+    pub(crate) revision: u64,
+    /// How many of them came after the window's end, by their partition's watermark.
+    pub(crate) late_count: u64,
+    /// Of the newest row that was sent; 0 before the first.
+    pub(super) sent_version: u64,
+    /// It is among those that are to be sent.
+    pub(super) is_pending: bool,
+    /// What its cells have grown by, in bytes.
+    grown: usize,
+}
+
+/// One row as it is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'w> {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) group: &'w Group,
+    /// No record can change it any more.
+    pub(crate) is_final: bool,
+    /// Another row has taken its place: a session whose start has moved.
+    pub(crate) is_deleted: bool,
+    /// Larger for every row of a window that is fuller than the one before.
+    pub(crate) version: u64,
+}
+
+/// The first record of a partition in a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct First {
+    pub(super) offset: i64,
+    /// The largest event time of the partition's records before it.
+    pub(super) largest_before_ms: Option<i64>,
+}
+
+impl Group {
+    pub(super) fn new(key: &[u8], rules: &[CellRules]) -> Group {
+        Group {
+            key: key.into(),
+            cells: rules.iter().map(|rules| Cell::new(*rules)).collect(),
+            revision: 0,
+            late_count: 0,
+            sent_version: 0,
+            is_pending: false,
+            grown: 0,
+        }
+    }
+
+    pub(super) fn version(&self, is_final: bool) -> u64 {
+        self.revision * 2 + u64::from(is_final)
+    }
+
+    /// What it takes of the memory, but for what its cells grow by.
+    pub(super) fn bytes(&self) -> usize {
+        // Two allocations of its own, its entry in the table, the table's spare room.
+        size_of::<Group>() * 2 + self.key.len() + self.cells.len() * size_of::<Cell>() + 64
+    }
+
+    /// What it takes of the memory, its cells included, as it was counted.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes() + self.grown
+    }
+
+    /// Takes in the records of another one. Returns how many bytes it has grown.
+    pub(super) fn merge(&mut self, rules: &[CellRules], other: Group, seed: u64) -> usize {
+        self.revision += other.revision;
+        self.late_count += other.late_count;
+        let cells = self.cells.iter_mut().zip(rules).zip(other.cells);
+        let grown = cells.map(|((cell, rules), other)| cell.merge(*rules, other, seed));
+        let grown: usize = grown.sum();
+        self.grown += grown;
+        grown
+    }
+
+    /// The first metric that cannot take its sample.
+    pub(super) fn overflow(&self, rules: &[CellRules], samples: &[Sample]) -> Option<usize> {
+        let mut cells = self.cells.iter().zip(rules).zip(samples);
+        cells.position(|((cell, rules), sample)| !cell.takes(*rules, *sample))
+    }
+
+    /// Returns how many bytes it has grown.
+    pub(super) fn add(&mut self, rules: &[CellRules], event: &Event<'_>, seed: u64) -> usize {
+        self.revision += 1;
+        let cells = self.cells.iter_mut().zip(rules).zip(event.samples);
+        let grown = cells.map(|((cell, rules), sample)| cell.add(*rules, *sample, event, seed));
+        let grown: usize = grown.sum();
+        self.grown += grown;
+        grown
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pane {
+    pub(super) end_ms: i64,
+    /// For each partition.
+    pub(super) firsts: Vec<Option<First>>,
+    pub(super) groups: Vec<Group>,
+    ids: HashTable<u32>,
+    /// Its rows have been sent once.
+    pub(super) is_due: bool,
+    /// No record can come any more.
+    pub(super) is_closed: bool,
+    /// Groups whose rows are to be sent.
+    pub(super) pending: Vec<u32>,
+}
+
+impl Pane {
+    pub(super) fn new(end_ms: i64, inputs: usize) -> Pane {
+        Pane {
+            end_ms,
+            firsts: vec![None; inputs],
+            groups: vec![],
+            ids: HashTable::new(),
+            is_due: false,
+            is_closed: false,
+            pending: vec![],
+        }
+    }
+
+    /// The group of an event, made if it is the first of it. Returns its number, and how many bytes more
+    /// there are.
+    pub(super) fn group(
+        &mut self,
+        event: &Event<'_>,
+        rules: &[CellRules],
+        seed: u64,
+    ) -> (usize, usize) {
+        let hash = |key: &[u8]| {
+            let mut hasher = FixedState::with_seed(seed).build_hasher();
+            hasher.write(key);
+            hasher.finish()
+        };
+        let groups = &mut self.groups;
+        let key_hash = hash(event.group);
+        let is_it = |id: &u32| *groups[*id as usize].key == *event.group;
+        if let Some(id) = self.ids.find(key_hash, is_it) {
+            return (*id as usize, 0);
+        }
+        let id = u32::try_from(groups.len()).expect("memory ends long before 4 billion groups");
+        let group = Group::new(event.group, rules);
+        let bytes = group.bytes();
+        groups.push(group);
+        self.ids
+            .insert_unique(key_hash, id, |id| hash(&groups[*id as usize].key));
+        (id as usize, bytes)
+    }
+
+    /// A row has changed, or is to be sent whatever it was.
+    pub(super) fn note_pending(&mut self, id: usize) {
+        let group = &mut self.groups[id];
+        if !group.is_pending {
+            group.is_pending = true;
+            self.pending.push(id as u32);
+        }
+    }
+
+    /// Every row is to be sent, unless it was as it is.
+    pub(super) fn note_all_pending(&mut self) {
+        for id in 0..self.groups.len() {
+            self.note_pending(id);
+        }
+    }
+}

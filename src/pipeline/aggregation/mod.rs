@@ -1,0 +1,447 @@
+//! Events → one row for each window and group.
+//!
+//! A record is scanned once; its group and what each metric takes of it go into the windows its event
+//! time lies in ([`crate::operator::window`]). Rows are made when windows say that they are due, for a
+//! table, a compacted topic, or both. The rules are contract §6.3, a second implementation of them is run
+//! against this one in `tests/`.
+
+mod condition;
+mod plan;
+mod reading;
+mod row;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use self::plan::AggregationPlan;
+use self::plan::ms;
+use self::reading::{Read, Reader};
+use self::row::RowMaker;
+use crate::batch::OpenBatch;
+use crate::config::{Aggregation, LateRecords};
+use crate::decode::{Reason, Reject};
+use crate::halt::Halt;
+use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
+use crate::lookup::Found;
+use crate::observe::metrics::PipelineMetrics;
+use crate::operator::Unreadable;
+use crate::operator::window::{Event, Silence, Verdict, Windows};
+use crate::progress::{CommitPoint, Frontier};
+use crate::sink::{Stage, Target};
+use crate::source::{Record, TopicPartition};
+
+/// What one lane keeps.
+pub(crate) struct AggregationOperator {
+    plan: Arc<AggregationPlan>,
+    settings: Settings,
+    /// Where rows go; [`Target::nowhere`] where they go to a topic alone.
+    target: Arc<Target>,
+    reader: Reader,
+    rows: RowMaker,
+    /// Those of each partition, or, where one lane reads everything, one for all.
+    spaces: Vec<Space>,
+    metrics: PipelineMetrics,
+    late_logged: bool,
+    /// As the metric has it.
+    open_count: usize,
+    halt: Option<Halt>,
+}
+
+/// Windows that belong together.
+struct Space {
+    /// `None`: of all partitions.
+    partition: Option<i32>,
+    windows: Windows,
+}
+
+/// What an operator is given besides its plan.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    is_partitioned: bool,
+    late_records: LateRecords,
+    idle_timeout: Duration,
+    idle_retention: Duration,
+    timestamp_ahead_max_ms: i64,
+    has_topic: bool,
+    has_table: bool,
+    /// For people.
+    table: String,
+}
+
+impl Settings {
+    /// `table`: what the rows go to, for people and commits; `has_table`: whether it is one.
+    pub(super) fn new(config: &Aggregation, table: String, has_table: bool) -> Self {
+        Settings {
+            is_partitioned: config.partitioned_by.is_some(),
+            late_records: config.late_records,
+            idle_timeout: config.idle_timeout,
+            idle_retention: config.idle_retention,
+            timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
+            has_topic: config.output_topic.is_some(),
+            has_table,
+            table,
+        }
+    }
+}
+
+/// Where a partition's records go.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    partition: i32,
+    /// Offset behind the last record that was read.
+    next: i64,
+}
+
+impl AggregationOperator {
+    pub(super) fn new(
+        plan: Arc<AggregationPlan>,
+        settings: Settings,
+        target: Arc<Target>,
+        metrics: PipelineMetrics,
+    ) -> Self {
+        AggregationOperator {
+            reader: Reader::new(plan.clone()),
+            rows: RowMaker::new(plan.clone()),
+            plan,
+            settings,
+            target,
+            spaces: vec![],
+            metrics,
+            late_logged: false,
+            open_count: 0,
+            halt: None,
+        }
+    }
+
+    fn space_of(&self, partition: i32) -> Option<i32> {
+        self.settings.is_partitioned.then_some(partition)
+    }
+
+    fn space(&mut self, partition: i32) -> &mut Windows {
+        let wanted = self.space_of(partition);
+        let index = self.spaces.iter().position(|s| s.partition == wanted);
+        let index = index.unwrap_or_else(|| {
+            let plan = &self.plan;
+            self.spaces.push(Space {
+                partition: wanted,
+                windows: Windows::new(plan.rules.clone(), plan.fingerprint),
+            });
+            self.spaces.len() - 1
+        });
+        &mut self.spaces[index].windows
+    }
+
+    fn windows(&self, partition: i32) -> Option<&Windows> {
+        let wanted = self.space_of(partition);
+        let space = self.spaces.iter().find(|s| s.partition == wanted)?;
+        Some(&space.windows)
+    }
+
+    /// The number of a partition within its windows.
+    fn input(&self, partition: i32) -> usize {
+        if self.settings.is_partitioned {
+            return 0;
+        }
+        usize::try_from(partition).expect("partitions are numbered from 0")
+    }
+
+    fn late(&mut self, record: Record<'_>) -> Result<Accepted, NotAccepted> {
+        self.metrics.late_records.increment(1);
+        if !self.late_logged {
+            self.late_logged = true;
+            tracing::info!(
+                topic = record.topic(),
+                partition = record.partition(),
+                offset = record.offset(),
+                "a record came after all its windows had closed; more are only counted \
+                 (streamweir_late_records_total)"
+            );
+        }
+        match self.settings.late_records {
+            LateRecords::Drop => Ok(Accepted::Dropped("late")),
+            LateRecords::DeadLetter => {
+                let detail = "every window of the record had closed";
+                Err(refusal(Reject::new(Reason::Late, detail)))
+            }
+        }
+    }
+
+    /// Lanes share the metric.
+    fn note_open(&mut self) {
+        let open = self.spaces.iter().map(|s| s.windows.open_count()).sum();
+        let grown = open as f64 - self.open_count as f64;
+        self.metrics.windows_open.increment(grown);
+        self.open_count = open;
+    }
+
+    fn overflow(&self, metric: usize) -> NotAccepted {
+        let name = &self.plan.metrics[metric].name;
+        let detail = format!("{name}: the sum of the window would leave the range of its column");
+        refusal(Reject::out_of_range(detail))
+    }
+}
+
+fn refusal(reject: Reject) -> NotAccepted {
+    NotAccepted::Refused(Refusal {
+        stage: Stage::Operate,
+        reject,
+    })
+}
+
+impl Operator for AggregationOperator {
+    type Partition = PartitionState;
+
+    fn appends(&self) -> bool {
+        false
+    }
+
+    fn table_of(&self, _topic: &str) -> String {
+        self.settings.table.clone()
+    }
+
+    fn traceable(&self) -> Option<Arc<Target>> {
+        None
+    }
+
+    fn version_epoch(&self) -> Option<u16> {
+        None
+    }
+
+    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
+        None
+    }
+
+    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
+
+    fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
+        PartitionState {
+            partition: partition.partition,
+            next: 0,
+        }
+    }
+
+    /// Records of open windows are read again.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
+        out
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        _saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        Ok(self.begin(partition))
+    }
+
+    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
+
+    fn accept(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        state.next = record.offset() + 1;
+        let read = self
+            .reader
+            .read(record, self.settings.timestamp_ahead_max_ms)?;
+        let input = self.input(state.partition);
+        let wanted = self.space_of(state.partition);
+        let space = self.spaces.iter_mut().find(|s| s.partition == wanted);
+        let windows = &mut space.expect("only what has begun is read").windows;
+        let event = Event {
+            input,
+            ..self.reader.event()
+        };
+        if read == Read::Filtered {
+            windows.pass(&event);
+            return Ok(Accepted::Dropped("where"));
+        }
+        match windows.add(&event) {
+            Verdict::Counted | Verdict::Decided => Ok(Accepted::Rows(0)),
+            Verdict::Late => self.late(record),
+            Verdict::Overflow(metric) => Err(self.overflow(metric)),
+        }
+    }
+
+    fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
+        let (partition, next) = (state.partition, state.next);
+        let input = self.input(partition);
+        self.space(partition).note_read(input, next);
+        vec![]
+    }
+
+    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
+        vec![]
+    }
+
+    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
+
+    fn unavailable(&mut self) {}
+
+    fn target(&self, _row: usize) -> &Arc<Target> {
+        &self.target
+    }
+
+    fn push(&self, _row: usize, _offset: i64, _batch: &mut OpenBatch) {
+        unreachable!("no row is of one record")
+    }
+
+    /// Its table halts the pipeline when it is altered.
+    fn altered(&mut self, _table: &str) {}
+
+    fn clear(&mut self, _now_ms: u64) {
+        self.reader.clear();
+    }
+
+    fn tidy(&self, _state: &mut PartitionState) {}
+
+    fn emits(&self) -> bool {
+        true
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.settings.is_partitioned
+    }
+
+    fn resume(
+        &mut self,
+        state: &mut PartitionState,
+        position: i64,
+        frontier: Option<Frontier>,
+        log_end: i64,
+    ) -> Result<(), Halt> {
+        if let Some(frontier) = frontier
+            && frontier.rules != self.plan.fingerprint
+        {
+            let advice = format!(
+                "partition {}: the group's last commit is of windows under other rules \
+                 (pipeline.window, group, metrics, where, watermark_delay or allowed_lateness were \
+                 changed), and what it kept of open windows is no use to these: start with another \
+                 group_id, which reads the topic anew, or set the group's offsets to where the new \
+                 windows are to begin; write to another table, or empty this one, where old rows would \
+                 stand beside the new",
+                state.partition
+            );
+            return Err(Halt::new("windows_changed", advice));
+        }
+        state.next = position;
+        let (partition, input) = (state.partition, self.input(state.partition));
+        self.space(partition)
+            .begin(input, position, frontier, log_end);
+        Ok(())
+    }
+
+    fn ended(&mut self, state: &mut PartitionState) {
+        let wanted = self.space_of(state.partition);
+        self.spaces.retain(|space| space.partition != wanted);
+        self.note_open();
+    }
+
+    fn note_silence(&mut self, state: &PartitionState, quiet_for: Option<Duration>, seen_to: i64) {
+        let silence = match quiet_for {
+            Some(quiet) if quiet >= self.settings.idle_retention => Silence::Retired,
+            Some(quiet) if quiet >= self.settings.idle_timeout => Silence::Idle,
+            _ => Silence::None,
+        };
+        let input = self.input(state.partition);
+        self.space(state.partition)
+            .note_silence(input, silence, seen_to);
+    }
+
+    fn emit(&mut self, emit: Emit<'_>) -> bool {
+        let Emit {
+            batch,
+            all,
+            rows_max,
+            bytes_max,
+        } = emit;
+        let Settings {
+            has_table,
+            has_topic,
+            ..
+        } = self.settings;
+        let mut is_all = true;
+        for space in &mut self.spaces {
+            is_all &= space.windows.collect(all, |row| {
+                let made = self.rows.make(&row);
+                if let Err(reject) = made {
+                    self.halt.get_or_insert_with(|| unwritable(&reject));
+                    return ControlFlow::Break(());
+                }
+                if has_table {
+                    batch.push(&self.target, 0, [self.rows.encoded()]);
+                }
+                if has_topic {
+                    batch.push_message(self.rows.message(&row));
+                }
+                let count = batch.row_count().max(batch.message_count());
+                if count >= rows_max || batch.raw_bytes() >= bytes_max {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        is_all
+    }
+
+    fn emitted(&mut self) {
+        for space in &mut self.spaces {
+            space.windows.settled();
+        }
+        self.note_open();
+    }
+
+    fn failed(&mut self) -> Option<Halt> {
+        self.halt.take()
+    }
+
+    fn unfinished(&self) -> Option<String> {
+        let open: usize = self.spaces.iter().map(|s| s.windows.open_count()).sum();
+        let spans = self.spaces.iter().filter_map(|s| s.windows.open_span_ms());
+        let (first, last) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        Some(format!(
+            "{open} windows from {} to {} are still open; their records stay uncommitted",
+            row::time_text(first),
+            row::time_text(last)
+        ))
+    }
+
+    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> Option<CommitPoint> {
+        let input = self.input(state.partition);
+        Some(self.space(state.partition).commit_point(input, settled))
+    }
+
+    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
+        self.windows(state.partition)?
+            .input_watermark_ms(self.input(state.partition))
+    }
+
+    /// Windows of all partitions are counted with the first.
+    fn state_bytes(&self, state: &PartitionState) -> usize {
+        if self.input(state.partition) != 0 {
+            return 0;
+        }
+        self.windows(state.partition)
+            .map_or(0, Windows::memory_bytes)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.reader.memory_bytes()
+    }
+}
+
+/// A row that its table cannot hold.
+fn unwritable(reject: &Reject) -> Halt {
+    Halt::new(
+        "out_of_range",
+        format!(
+            "a row of a window does not fit its table: {reject}: give the column a larger type \
+             (ALTER TABLE … MODIFY COLUMN), then start again"
+        ),
+    )
+}

@@ -1,0 +1,410 @@
+//! What a record says: when, which group, and what each metric takes of it.
+
+use std::sync::Arc;
+
+use ethnum::I256;
+
+use super::plan::{AggregationPlan, Digits, MetricPlan};
+use crate::config::Function;
+use crate::decode::decimal::{decimal, power_of_ten};
+use crate::decode::json::{Fields, Kind, Raw, Scanner};
+use crate::decode::{Reason, Reject, text, time};
+use crate::halt::Halt;
+use crate::lane::{NotAccepted, Refusal};
+use crate::operator::window::{Event, Place, Sample};
+use crate::sink::Stage;
+use crate::source::Record;
+use crate::table::{ColumnType, append_length};
+
+/// Whether a record counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Counts,
+    /// It does not pass `where`.
+    Filtered,
+}
+
+/// Reads one record at a time into buffers of its own.
+pub(super) struct Reader {
+    plan: Arc<AggregationPlan>,
+    scanner: Scanner,
+    place: Place,
+    group: Vec<u8>,
+    samples: Vec<Sample>,
+    /// What the samples that are texts point to.
+    texts: Vec<u8>,
+    scratch: Vec<u8>,
+    names_logged: usize,
+}
+
+impl Reader {
+    pub(super) fn new(plan: Arc<AggregationPlan>) -> Self {
+        Reader {
+            scanner: Scanner::new(plan.paths.clone()),
+            plan,
+            place: Place {
+                time_ms: 0,
+                partition: 0,
+                offset: 0,
+            },
+            group: vec![],
+            samples: vec![],
+            texts: vec![],
+            scratch: vec![],
+            names_logged: 0,
+        }
+    }
+
+    /// The record that was read last, as the first of its partitions.
+    pub(super) fn event(&self) -> Event<'_> {
+        Event {
+            input: 0,
+            place: self.place,
+            group: &self.group,
+            samples: &self.samples,
+            texts: &self.texts,
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        record: Record<'_>,
+        timestamp_ahead_max_ms: i64,
+    ) -> Result<Read, NotAccepted> {
+        let fields = self
+            .scanner
+            .scan(record.value())
+            .map_err(at(Stage::Decode))?;
+        let plan = &self.plan;
+        let time_ms = event_time(plan, &fields, record, timestamp_ahead_max_ms)
+            .map_err(at(Stage::Operate))?;
+        self.place = Place {
+            time_ms,
+            partition: record.partition(),
+            offset: record.offset(),
+        };
+        self.group.clear();
+        self.samples.clear();
+        self.texts.clear();
+        if !plan.checks.iter().all(|check| check.passes(&fields)) {
+            return Ok(Read::Filtered);
+        }
+        for (index, field) in plan.group.iter().enumerate() {
+            let raw = fields.get(field.slot);
+            let value = match (&field.default, raw.is_missing()) {
+                (Some(default), true) => default.as_str(),
+                (None, true) => {
+                    let detail = format!("group.{}", field.name);
+                    return Err(
+                        at(Stage::Operate)(Reject::new(Reason::MissingField, detail)).into(),
+                    );
+                }
+                (_, false) => text::text(raw, &mut self.scratch)
+                    .map_err(|reject| at(Stage::Operate)(reject.about(&field.name)))?,
+            };
+            if plan.key_field == Some(index) && record.key() != Some(value.as_bytes()) {
+                return Err(NotAccepted::Halted(other_key(plan, index, value, record)));
+            }
+            append_length(value.len(), &mut self.group);
+            self.group.extend_from_slice(value.as_bytes());
+        }
+        for metric in &plan.metrics {
+            let sample = sample(metric, &fields, &mut self.texts, &mut self.scratch)
+                .map_err(|reject| at(Stage::Operate)(reject.about(&metric.name)))?;
+            self.samples.push(sample);
+        }
+        Ok(Read::Counts)
+    }
+
+    pub(super) fn clear(&mut self) {
+        let names = self.scanner.unknown_names();
+        if names.len() == self.names_logged {
+            return;
+        }
+        let new: Vec<&str> = names.skip(self.names_logged).collect();
+        tracing::info!(
+            fields = new.join(", "),
+            "fields of events that nothing reads"
+        );
+        self.names_logged += new.len();
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.texts.capacity() + self.group.capacity() + self.scratch.capacity()
+    }
+}
+
+fn at(stage: Stage) -> impl Fn(Reject) -> Refusal {
+    move |reject| Refusal { stage, reject }
+}
+
+/// Times well within every column's range.
+const PLAIN_TIMES_MS: std::ops::Range<i64> = 31_536_000_000..4_102_444_800_000;
+
+fn event_time(
+    plan: &AggregationPlan,
+    fields: &Fields<'_, '_>,
+    record: Record<'_>,
+    timestamp_ahead_max_ms: i64,
+) -> Result<i64, Reject> {
+    let raw = fields.get(plan.time);
+    if raw.is_missing() {
+        return Err(Reject::new(Reason::MissingField, plan.time_field.clone()));
+    }
+    let time_ms = time::event_time_ms(raw).map_err(|reject| reject.about(&plan.time_field))?;
+    let written_ms = record.timestamp_ms();
+    if written_ms >= 0 && time_ms > written_ms.saturating_add(timestamp_ahead_max_ms) {
+        let ahead_ms = time_ms.saturating_sub(written_ms);
+        let detail = format!("event time is {ahead_ms} ms after the Kafka timestamp");
+        return Err(Reject::new(Reason::TooFarAhead, detail));
+    }
+    if !PLAIN_TIMES_MS.contains(&time_ms) {
+        windows_fit(plan, time_ms)?;
+    }
+    Ok(time_ms)
+}
+
+/// At the ends of time a window may begin or end where its column does not reach.
+#[cold]
+fn windows_fit(plan: &AggregationPlan, time_ms: i64) -> Result<(), Reject> {
+    let size_ms = plan.rules.reach_ms();
+    let widest = ColumnType::DateTime64 {
+        precision: 3,
+        time_zone: None,
+    };
+    let columns = plan.columns.iter().filter(|(source, _)| source.is_bound());
+    for column in columns.map(|(_, column)| column).chain([&widest]) {
+        for bound_ms in [
+            time_ms.saturating_sub(size_ms),
+            time_ms.saturating_add(size_ms),
+        ] {
+            column.encode_time_ms(bound_ms, &mut vec![])?;
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn other_key(plan: &AggregationPlan, index: usize, value: &str, record: Record<'_>) -> Halt {
+    let name = &plan.group[index].name;
+    let key = record.key().map_or("no key".to_owned(), |key| {
+        format!("the key {:?}", String::from_utf8_lossy(key))
+    });
+    let advice = format!(
+        "the record has {key} and the field {name} is {value:?}: pipeline.partitioned_by = {name:?} \
+         needs the topic's key to be that field, so that a group lies in one partition; remove \
+         partitioned_by (one lane then reads the whole topic), or have the producers set the key"
+    );
+    Halt::new("partitioned_by", advice)
+}
+
+fn sample(
+    metric: &MetricPlan,
+    fields: &Fields<'_, '_>,
+    texts: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+) -> Result<Sample, Reject> {
+    if !metric.checks.iter().all(|check| check.passes(fields)) {
+        return Ok(Sample::None);
+    }
+    match metric.function {
+        Function::Count => Ok(Sample::One),
+        Function::CountDistinct => {
+            let raw = fields.get(metric.inputs[0].0);
+            if raw.is_missing() {
+                return Ok(Sample::None);
+            }
+            let value = text::text(raw, scratch)?;
+            Ok(match plain_integer(value.as_bytes()) {
+                Some(integer) => Sample::Integer(integer),
+                None => append(value, texts),
+            })
+        }
+        Function::Last => {
+            let raw = fields.get(metric.inputs[0].0);
+            if raw.is_missing() {
+                return Ok(Sample::None);
+            }
+            let value = text::text(raw, scratch)?;
+            if let Some(column) = metric.column.as_ref().filter(|column| !column.is_text()) {
+                column.encode_text_default(value, &mut vec![])?;
+            }
+            Ok(append(value, texts))
+        }
+        Function::Sum | Function::Min | Function::Max | Function::Avg { .. } => {
+            number(metric, fields).map(Sample::Number)
+        }
+    }
+}
+
+fn append(value: &str, texts: &mut Vec<u8>) -> Sample {
+    let start = texts.len();
+    texts.extend_from_slice(value.as_bytes());
+    Sample::Text {
+        start,
+        end: texts.len(),
+    }
+}
+
+/// A number that has no other spelling among texts.
+fn plain_integer(text: &[u8]) -> Option<u64> {
+    let is_plain = match text {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !is_plain {
+        return None;
+    }
+    let digit = |number: u64, digit: &u8| number * 10 + u64::from(digit - b'0');
+    Some(text.iter().fold(0, digit))
+}
+
+/// In units of the last digit that the metric keeps.
+fn number(metric: &MetricPlan, fields: &Fields<'_, '_>) -> Result<i128, Reject> {
+    let [(slot, path)] = &metric.inputs[..] else {
+        return product(metric, fields);
+    };
+    let raw = there(fields.get(*slot), path)?;
+    if let Some(number) = short_number(raw, metric.digits) {
+        return Ok(number);
+    }
+    let Digits { precision, scale } = metric.digits;
+    Ok(decimal(raw)?.unscaled(precision, scale)?.as_i128())
+}
+
+/// Of plain tokens such as `12` and `12.50`, which is what nearly all are.
+fn short_number(raw: Raw<'_>, digits: Digits) -> Option<i128> {
+    const DIGITS_MAX: usize = 17;
+    if raw.kind() != Kind::Number || raw.as_received().len() > DIGITS_MAX {
+        return None;
+    }
+    let (is_negative, unsigned) = match raw.as_received().as_bytes() {
+        [b'-', unsigned @ ..] => (true, unsigned),
+        unsigned => (false, unsigned),
+    };
+    let (mut number, mut behind_point) = (0i64, None);
+    for byte in unsigned {
+        match byte {
+            b'0'..=b'9' => {
+                number = number * 10 + i64::from(byte - b'0');
+                behind_point = behind_point.map(|count: u8| count + 1);
+            }
+            b'.' => behind_point = Some(0),
+            _ => return None,
+        }
+    }
+    let shift = digits.scale.checked_sub(behind_point.unwrap_or(0))?;
+    // Wide columns alone: the others are checked digit by digit.
+    if usize::from(digits.precision) < DIGITS_MAX + usize::from(shift) {
+        return None;
+    }
+    let number = i128::from(number) * 10i128.pow(u32::from(shift));
+    Some(if is_negative { -number } else { number })
+}
+
+#[cold]
+fn missing(path: &str) -> Reject {
+    Reject::new(Reason::MissingField, path.to_owned())
+}
+
+fn there<'a>(raw: Raw<'a>, path: &str) -> Result<Raw<'a>, Reject> {
+    if raw.is_missing() {
+        return Err(missing(path));
+    }
+    Ok(raw)
+}
+
+/// Exact, as long as no factor and no step has more than 76 digits.
+fn product(metric: &MetricPlan, fields: &Fields<'_, '_>) -> Result<i128, Reject> {
+    let too_many = || Reject::out_of_range("too many digits for a product");
+    let (mut mantissa, mut scale) = (I256::ONE, 0u8);
+    for (slot, path) in &metric.inputs {
+        let factor = decimal(there(fields.get(*slot), path)?)?;
+        mantissa = mantissa
+            .checked_mul(factor.mantissa())
+            .ok_or_else(too_many)?;
+        scale = scale.checked_add(factor.scale()).ok_or_else(too_many)?;
+    }
+    let ten = I256::new(10);
+    while scale > metric.digits.scale && mantissa % ten == I256::ZERO {
+        mantissa /= ten;
+        scale -= 1;
+    }
+    let shift = metric
+        .digits
+        .scale
+        .checked_sub(scale)
+        .ok_or_else(too_many)?;
+    let unit = power_of_ten(shift).ok_or_else(too_many)?;
+    let number = mantissa.checked_mul(unit).ok_or_else(too_many)?;
+    let bound = power_of_ten(metric.digits.precision).ok_or_else(too_many)?;
+    if number >= bound || number <= -bound {
+        let Digits { precision, scale } = metric.digits;
+        let detail = format!("too many digits for Decimal({precision}, {scale})");
+        return Err(Reject::out_of_range(detail));
+    }
+    Ok(number.as_i128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDE: Digits = Digits {
+        precision: 38,
+        scale: 9,
+    };
+
+    #[test]
+    fn short_numbers_are_those_of_the_long_way() {
+        for json in [
+            "0",
+            "-0",
+            "12",
+            "12.5",
+            "-12.50",
+            "0.000000001",
+            "99999999999999999",
+            "1.10",
+            "-0.000000009",
+        ] {
+            let raw = Raw::parse(json).unwrap();
+            let long = decimal(raw).unwrap().unscaled(38, 9).unwrap().as_i128();
+            assert_eq!(short_number(raw, WIDE), Some(long), "{json}");
+        }
+        for json in ["1e2", "0.0000000001", "123456789012345678"] {
+            assert_eq!(
+                short_number(Raw::parse(json).unwrap(), WIDE),
+                None,
+                "{json}"
+            );
+        }
+        let narrow = Digits {
+            precision: 10,
+            scale: 2,
+        };
+        assert_eq!(short_number(Raw::parse("1.5").unwrap(), narrow), None);
+    }
+
+    #[test]
+    fn only_texts_that_no_other_text_equals_become_integers() {
+        assert_eq!(plain_integer(b"0"), Some(0));
+        assert_eq!(
+            plain_integer(b"1234567890123456789"),
+            Some(1_234_567_890_123_456_789)
+        );
+        for text in [
+            "",
+            "00",
+            "01",
+            "-1",
+            "+1",
+            "1.0",
+            "12345678901234567890",
+            "1 ",
+        ] {
+            assert_eq!(plain_integer(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

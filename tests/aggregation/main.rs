@@ -1,0 +1,6 @@
+//! Windows of event time through real Kafka into real ClickHouse and back into Kafka.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cases;
