@@ -50,6 +50,36 @@ fn replica_with(edits: &[(&str, &str)]) -> String {
     edited(REPLICA, edits)
 }
 
+/// A pipeline of kind aggregation.
+const WINDOWS: &str = r#"
+    [[pipeline]]
+    name = "sales"
+    kind = "aggregation"
+    topics = ["sales-events"]
+    group_id = "sales-aggregator"
+    [pipeline.window]
+    kind = "hopping"
+    size = "60s"
+    slide = "20s"
+    [pipeline.group]
+    category = { path = "$.category", default = "unknown" }
+    [pipeline.where]
+    kind = "sale"
+    amount = { gt = 0 }
+    [pipeline.metrics]
+    sales = { function = "count" }
+    revenue = { function = "sum", path = "$.amount" }
+    mean = { function = "avg", product = ["$.quantity", "$.price"], places = 3 }
+    [pipeline.clickhouse]
+    table = "sales"
+    [pipeline.output]
+    topic = "sales-by-minute"
+"#;
+
+fn windows_with(edits: &[(&str, &str)]) -> String {
+    edited(WINDOWS, edits)
+}
+
 /// `text` with some keys set, as [`shipped_with`] has it.
 fn edited(text: &str, edits: &[(&str, &str)]) -> String {
     let mut document: toml::Table = text.parse().expect("the file is TOML");
@@ -465,7 +495,7 @@ fn wrong_values() -> Vec<(String, String, String)> {
         let is_table = keys
             .iter()
             .any(|other| other.starts_with(&format!("{key}.")));
-        if is_table && !key.ends_with('*') && key != "pipeline" && !is_of_replica(key) {
+        if is_table && !key.ends_with('*') && key != "pipeline" && !is_of_another_kind(key) {
             cases.push((key.clone(), "7".to_owned(), "must be a table".to_owned()));
         }
     }
@@ -495,16 +525,147 @@ fn wrong_replica_values() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// Whether only the kind cdc has the table.
-fn is_of_replica(key: &str) -> bool {
-    ["pipeline.debezium", "pipeline.tables"]
-        .iter()
-        .any(|table| key.starts_with(table))
+/// Whether the clickstream pipeline cannot have the table.
+fn is_of_another_kind(key: &str) -> bool {
+    let tables = [
+        "debezium", "tables", "window", "group", "metrics", "where", "output",
+    ];
+    let is_in = |table: &&str| {
+        let rest = key.strip_prefix("pipeline.");
+        rest.is_some_and(|rest| rest == *table || rest.starts_with(&format!("{table}.")))
+    };
+    tables.iter().any(|table| is_in(&table))
+}
+
+/// Wrong values of keys that only the kind aggregation has, and its tables as something else.
+const WRONG_WINDOWS_VALUES: &[(&str, &str, &str)] = &[
+    ("pipeline.allowed_lateness", "\"31days\"", "30days"),
+    ("pipeline.idle_timeout", "\"1ms\"", "100ms"),
+    ("pipeline.idle_retention", "\"31days\"", "30days"),
+    (
+        "pipeline.late_records",
+        "\"keep\"",
+        "one of \"dead_letter\", \"drop\"",
+    ),
+    ("pipeline.partitioned_by", "\"\"", "the name of a column"),
+    ("pipeline.window", "7", "must be a table"),
+    (
+        "pipeline.window.kind",
+        "\"sliding\"",
+        "\"tumbling\", \"hopping\", \"session\"",
+    ),
+    ("pipeline.window.size", "\"32days\"", "31days"),
+    ("pipeline.window.slide", "\"0s\"", "1ms"),
+    ("pipeline.group", "7", "must be a table"),
+    ("pipeline.group.category", "7", "must be a table"),
+    (
+        "pipeline.group.category.path",
+        "\"category\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.group.category.default",
+        "[]",
+        "a text, a number or a boolean",
+    ),
+    ("pipeline.where", "7", "must be a table"),
+    (
+        "pipeline.where.kind",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.where.amount.eq",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.where.amount.ne",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    ("pipeline.where.amount.in", "1", "a list of at least one"),
+    ("pipeline.where.amount.gt", "\"1\"", "a number"),
+    ("pipeline.where.amount.gte", "true", "a number"),
+    ("pipeline.where.amount.lt", "\"1\"", "a number"),
+    ("pipeline.where.amount.lte", "\"1\"", "a number"),
+    ("pipeline.metrics", "7", "must be a table"),
+    ("pipeline.metrics.sales", "7", "must be a table"),
+    (
+        "pipeline.metrics.sales.function",
+        "\"median\"",
+        "\"count\", \"sum\", \"min\", \"max\", \"avg\"",
+    ),
+    (
+        "pipeline.metrics.revenue.path",
+        "\"amount\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.metrics.mean.product",
+        "[]",
+        "a list of at least one",
+    ),
+    (
+        "pipeline.metrics.mean.places",
+        "19",
+        "an integer from 0 to 18",
+    ),
+    ("pipeline.metrics.sales.where", "7", "must be a table"),
+    (
+        "pipeline.metrics.sales.where.kind",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.eq",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.ne",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.in",
+        "1",
+        "a list of at least one",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.gt",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.gte",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.lt",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.lte",
+        "\"1\"",
+        "a number",
+    ),
+    ("pipeline.output", "7", "must be a table"),
+    ("pipeline.output.topic", "\"a b\"", "the name of a topic"),
+];
+
+fn wrong_windows_values() -> Vec<(String, String, String)> {
+    let owned = |(key, value, says): &(&str, &str, &str)| {
+        ((*key).to_owned(), (*value).to_owned(), (*says).to_owned())
+    };
+    WRONG_WINDOWS_VALUES.iter().map(owned).collect()
 }
 
 /// The key as [`known_keys`] lists it: a name the user chose is `*`.
 fn known_form(key: &str) -> String {
-    const NAMED: [&str; 10] = [
+    const NAMED: [&str; 14] = [
         "kafka.properties",
         "clickhouse.settings",
         "pipeline.kafka.properties",
@@ -515,6 +676,10 @@ fn known_form(key: &str) -> String {
         "pipeline.tables",
         "pipeline.tables.*.columns",
         "pipeline.tables.*.source_types",
+        "pipeline.group",
+        "pipeline.metrics",
+        "pipeline.metrics.*.where",
+        "pipeline.where",
     ];
     let mut known = String::new();
     for part in parts_of(key) {
@@ -540,6 +705,18 @@ fn a_wrong_value_of_any_key_is_named_with_what_is_allowed() {
         let text = replica_with(&[(&key, &value)]);
         assert_problem(&text, &path_in("shop", &key), &[&says]);
     }
+    assert!(parse(WINDOWS).is_ok());
+    for (key, value, says) in wrong_windows_values() {
+        let text = windows_with(&[(&key, &value)]);
+        assert_problem(&text, &path_in("sales", &key), &[&says]);
+    }
+    let sessions = [
+        ("pipeline.window", "{ kind = \"session\" }"),
+        ("pipeline.partitioned_by", "\"category\""),
+    ];
+    assert!(parse(&windows_with(&sessions)).is_ok());
+    let gap = [&sessions[..], &[("pipeline.window.gap", "\"8days\"")]].concat();
+    assert_problem(&windows_with(&gap), "pipeline.sales.window.gap", &["7days"]);
     let text = shipped_with(&[("pipeline.name", "\"click stream\"")]);
     assert_problem(&text, "pipeline.click stream.name", &["1 to 64 characters"]);
     assert_problem("pipeline = 3", "pipeline", &["write [[pipeline]]"]);
@@ -556,8 +733,10 @@ fn every_key_the_reader_knows_has_a_wrong_value_here() {
     let mut tried: BTreeSet<String> = wrong_values()
         .iter()
         .chain(&wrong_replica_values())
+        .chain(&wrong_windows_values())
         .map(|(key, ..)| known_form(key))
         .collect();
+    tried.insert("pipeline.window.gap".to_owned());
     tried.extend(["pipeline".to_owned(), "pipeline.name".to_owned()]);
     let known = known_keys();
     let untried: Vec<_> = known.difference(&tried).collect();
@@ -1043,6 +1222,113 @@ fn impossible_combinations_of_a_replica_are_named() {
     }
 }
 
+/// Keys of an aggregation that do not go together: edits, the key that is named, what it says.
+const WINDOWS_COMBINATIONS: &[(&[(&str, &str)], &str, &str)] = &[
+    (
+        &[("pipeline.window.slide", "\"2m\"")],
+        "window.slide",
+        "at most pipeline.window.size (1m)",
+    ),
+    (
+        &[("pipeline.window.slide", "\"25s\"")],
+        "window.slide",
+        "must divide",
+    ),
+    (
+        &[("pipeline.window.slide", "\"100ms\"")],
+        "window.slide",
+        "a hundredth",
+    ),
+    (
+        &[("pipeline.idle_retention", "\"1s\"")],
+        "idle_retention",
+        "at least pipeline.idle_timeout (10s)",
+    ),
+    (
+        &[("pipeline.group.window_start", "\"$.a\"")],
+        "group.window_start",
+        "the daemon fills",
+    ),
+    (
+        &[("pipeline.metrics.version", "{ function = \"count\" }")],
+        "metrics.version",
+        "the daemon fills",
+    ),
+    (
+        &[("pipeline.metrics.category", "{ function = \"count\" }")],
+        "metrics.category",
+        "must differ",
+    ),
+    (
+        &[("pipeline.partitioned_by", "\"amount\"")],
+        "partitioned_by",
+        "a field of [pipeline.group]",
+    ),
+    (
+        &[("pipeline.window", "{ kind = \"session\" }")],
+        "partitioned_by",
+        "is required with session windows",
+    ),
+    (
+        &[("pipeline.consumers", "2")],
+        "consumers",
+        "one lane reads the whole topic",
+    ),
+    (
+        &[("pipeline.group_protocol", "\"consumer\"")],
+        "group_protocol",
+        "must be \"classic\"",
+    ),
+    (
+        &[("pipeline.topics", "[\"a\", \"b\"]")],
+        "topics",
+        "one topic",
+    ),
+    (&[("pipeline.topics", "[\"^a\"]")], "topics", "one topic"),
+    (
+        &[("pipeline.metrics", "{}")],
+        "metrics",
+        "at least one entry",
+    ),
+    (
+        &[("pipeline.metrics.x", "{ function = \"sum\" }")],
+        "metrics.x.path",
+        "is required",
+    ),
+    (
+        &[("pipeline.metrics.x", "{ path = \"$.a\" }")],
+        "metrics.x.function",
+        "is required",
+    ),
+    (
+        &[("pipeline.metrics.mean.path", "\"$.a\"")],
+        "metrics.mean.product",
+        "in place of path",
+    ),
+    (
+        &[("pipeline.output", "-"), ("pipeline.clickhouse.table", "-")],
+        "clickhouse.table",
+        "is required",
+    ),
+];
+
+#[test]
+fn impossible_combinations_of_windows_are_named() {
+    for (edits, key, says) in WINDOWS_COMBINATIONS {
+        let key = format!("pipeline.sales.{key}");
+        assert_problem(&windows_with(edits), &key, &[says]);
+    }
+    let partitioned = [
+        ("pipeline.partitioned_by", "\"category\""),
+        ("pipeline.consumers", "4"),
+        ("pipeline.clickhouse.table", "-"),
+    ];
+    assert!(
+        parse(&windows_with(&partitioned)).is_ok(),
+        "a topic is enough"
+    );
+}
+
 #[test]
 fn a_replica_without_declared_modes_draws_a_warning_that_names_them() {
     assert!(parse(REPLICA).expect("right").warnings.is_empty());
@@ -1082,11 +1368,9 @@ fn missing_keys_without_a_default_are_named() {
 
 #[test]
 fn kinds_that_are_not_built_say_so() {
-    for kind in ["aggregation", "stream_join"] {
-        let text = shipped_with(&[("pipeline.kind", &format!("{kind:?}"))]);
-        let expected = format!("kind {kind} is not built yet; allowed: enrichment, cdc");
-        assert_problem(&text, "pipeline.clickstream.kind", &[&expected]);
-    }
+    let text = shipped_with(&[("pipeline.kind", "\"stream_join\"")]);
+    let expected = "kind stream_join is not built yet; allowed: enrichment, cdc, aggregation";
+    assert_problem(&text, "pipeline.clickstream.kind", &[expected]);
 }
 
 #[test]
@@ -1170,7 +1454,7 @@ fn with_second(name: &str, group: &str, topics: &str) -> String {
 #[test]
 fn two_pipelines_do_not_share_a_name() {
     let text = with_second("clickstream", "other", "\"x\"");
-    assert_problem(&text, "pipeline[2].name", &["must be unique"]);
+    assert_problem(&text, "pipeline[5].name", &["must be unique"]);
 }
 
 #[test]

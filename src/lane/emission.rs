@@ -24,6 +24,8 @@ pub(super) struct Emission {
     /// Counts batches where others count offsets.
     ledger: Ledger,
     task: Option<AbortHandle>,
+    /// Its messages came too late to be sent without asking the broker.
+    to_renew: Option<Box<WriteJob>>,
     /// When rows were last asked for.
     asked_at: Instant,
     pace: PartitionPace,
@@ -55,6 +57,7 @@ impl<O: Operator> Lane<O> {
         self.emission = Some(Emission {
             ledger: Ledger::new(id, 0, self.settlements.0.clone()),
             task: None,
+            to_renew: None,
             asked_at: now,
             pace: PartitionPace::new(self.shared.paces.of(&table)),
             is_complete: false,
@@ -64,6 +67,10 @@ impl<O: Operator> Lane<O> {
 
     /// Takes the rows that are due and sends them.
     pub(super) fn emit(&mut self, now: Instant) -> Result<(), Halt> {
+        let waits_for_lease = self.emission.as_ref().is_some_and(|e| e.to_renew.is_some());
+        if waits_for_lease && self.has_lease() {
+            self.send_again();
+        }
         let Some(emission) = &self.emission else {
             return Ok(());
         };
@@ -78,6 +85,9 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
+        if self.operator.sends_messages() && !self.has_lease() {
+            return Ok(());
+        }
         self.tell_silence(now);
         let limits = &self.pipeline.batch;
         let mut batch = OpenBatch::new();
@@ -109,9 +119,9 @@ impl<O: Operator> Lane<O> {
         };
         let number = emission.ledger.next();
         let claim = emission.ledger.cut(number + 1);
-        let ownership = emission.ledger.ownership();
         let mut batch = batch.seal();
         batch.count(&self.shared.memory);
+        let lease_until = self.owned.iter().map(|own| own.lease_until).min();
         let job = WriteJob {
             claim,
             partition: TopicPartition {
@@ -120,13 +130,57 @@ impl<O: Operator> Lane<O> {
             },
             batch,
             delivery: Delivery::AtLeastOnce,
+            messages_until: lease_until,
         };
+        self.spawn(job);
+    }
+
+    fn spawn(&mut self, job: WriteJob) {
+        let Some(emission) = &mut self.emission else {
+            return;
+        };
+        let ownership = emission.ledger.ownership();
         let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
         let task = self.runtime.spawn(async move {
             let outcome = sink::write(job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
         emission.task = Some(task.abort_handle());
+    }
+
+    /// Whether we are the one who may send rows to a topic: a commit of each partition was acknowledged,
+    /// not long ago. If not, such a commit is on its way from here on.
+    fn has_lease(&mut self) -> bool {
+        let mut holds = true;
+        for own in &mut self.owned {
+            own.wants_lease = !own.lease_holds();
+            holds &= !own.wants_lease;
+        }
+        holds
+    }
+
+    fn send_again(&mut self) {
+        let lease_until = self.owned.iter().map(|own| own.lease_until).min();
+        let job = self.emission.as_mut().and_then(|e| e.to_renew.take());
+        if let Some(mut job) = job {
+            job.messages_until = lease_until;
+            self.spawn(*job);
+        }
+    }
+
+    /// Keeps a batch whose messages came too late, if it is one of these.
+    pub(super) fn emission_to_renew(
+        &mut self,
+        ownership: OwnershipId,
+        job: Box<WriteJob>,
+    ) -> Option<Box<WriteJob>> {
+        match &mut self.emission {
+            Some(emission) if emission.ledger.ownership() == ownership => {
+                emission.to_renew = Some(job);
+                None
+            }
+            _ => Some(job),
+        }
     }
 
     /// A batch of such rows is durable, or was given up; false when the settlement is of something else.

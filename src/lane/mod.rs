@@ -251,8 +251,9 @@ impl<O: Operator> Lane<O> {
         if !self.shared.memory.is_full_of_state() {
             return Ok(());
         }
-        let advice = "sessions and profiles alone fill service.memory_max: raise it, or shorten \
-                      pipeline.session.timeout, or spread the partitions over more processes";
+        let advice = "sessions, windows and profiles alone fill service.memory_max: raise it, or \
+                      shorten pipeline.session.timeout or pipeline.window, or spread the partitions \
+                      over more processes";
         Err(Halt::new("state_too_large", advice))
     }
 

@@ -261,6 +261,7 @@ impl<O: Operator> Lane<O> {
                     partition,
                     batch,
                     delivery,
+                    messages_until: None,
                 });
             }
             for job in jobs {
@@ -316,7 +317,9 @@ impl<O: Operator> Lane<O> {
             }
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {
-                if let Some(own) = self.owned_by(ownership) {
+                if let Some(job) = self.emission_to_renew(ownership, job)
+                    && let Some(own) = self.owned_by(ownership)
+                {
                     own.to_renew.push(*job);
                 }
             }

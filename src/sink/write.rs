@@ -108,6 +108,8 @@ pub(crate) struct WriteJob {
     pub(crate) partition: TopicPartition,
     pub(crate) batch: SealedBatch,
     pub(crate) delivery: Delivery,
+    /// After this its messages may be sent only when a commit has shown that we are still the one.
+    pub(crate) messages_until: Option<BootTime>,
 }
 
 /// How often rows may arrive.
@@ -173,6 +175,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         };
     }
     match gapped.write_rest().await {
+        Ok(_) if job.messages_are_overdue() => Outcome::Renew(Box::new(job)),
         Ok(dead_letters) => match sink.send_messages(&job.batch).await {
             Ok(()) => sink.settle(job, dead_letters),
             Err(halt) => Outcome::Halted(halt),
@@ -507,6 +510,11 @@ impl WriteJob {
         if let Delivery::ExactlyOnce { attempts, .. } = &mut self.delivery {
             attempts.unknown();
         }
+    }
+
+    fn messages_are_overdue(&self) -> bool {
+        let is_over = |until| BootTime::now() >= until;
+        !self.batch.messages().is_empty() && self.messages_until.is_some_and(is_over)
     }
 
     fn lease_is_over(&self) -> bool {

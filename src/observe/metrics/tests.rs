@@ -86,6 +86,8 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "flush_interval_effective_seconds{pipeline}",
         "lookups_total{pipeline,result}",
         "watermark_timestamp_seconds{pipeline,topic,partition}",
+        "windows_open{pipeline}",
+        "late_records_total{pipeline}",
         "state_bytes{pipeline}",
         "rebalances_total{pipeline}",
         "paused_seconds_total{pipeline,reason}",
