@@ -202,6 +202,7 @@ impl<O: Operator> Lane<O> {
         self.write_named();
         self.keep_state(now);
         self.run_errands();
+        self.hold_leaders();
         self.try_let_go(now)?;
         self.report(now);
         self.is_still_wanted(now)

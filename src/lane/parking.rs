@@ -25,6 +25,8 @@ pub(super) enum Parked {
     UnderWay { _task: Task },
     /// The server is behind.
     Full,
+    /// The slowest partition is behind, and memory is tight.
+    Ahead,
 }
 
 impl Parked {
@@ -99,6 +101,37 @@ impl<O: Operator> Lane<O> {
                         self.start_errand(index);
                     }
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// When memory is tight, partitions that are ahead wait for the slowest of those that have something to
+    /// read: its records close the windows that theirs only open.
+    pub(super) fn hold_leaders(&mut self) {
+        if !self.operator.emits() || !self.operator.is_whole() {
+            return;
+        }
+        let is_tight = self.shared.memory.is_tight();
+        let is_held = |own: &Ownership<_>| matches!(own.parked, Some(Parked::Ahead));
+        if !is_tight && !self.owned.iter().any(is_held) {
+            return;
+        }
+        let has_more = |own: &&Ownership<O::Partition>| {
+            let end = self.consumer().known_end(&own.partition);
+            !own.fetch_stopped && end.is_none_or(|end| own.seen_to < end)
+        };
+        let behind = self.owned.iter().filter(has_more);
+        let lowest = behind
+            .map(|own| self.operator.watermark_ms(&own.state))
+            .min();
+        for index in 0..self.owned.len() {
+            let own = &self.owned[index];
+            let watermark = self.operator.watermark_ms(&own.state);
+            let is_ahead = is_tight && lowest.is_some_and(|lowest| watermark > lowest);
+            match &own.parked {
+                None if is_ahead => self.stop_reading(index, Parked::Ahead),
+                Some(Parked::Ahead) if !is_ahead => self.unpark(index),
                 _ => {}
             }
         }

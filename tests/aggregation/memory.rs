@@ -51,3 +51,39 @@ fn windows_that_do_not_fit_the_memory_halt_with_advice() {
         &["windows", "service.memory_max", "pipeline.window"],
     );
 }
+
+/// One partition has twice as many records in its first minute as the other in all its thousand, so that the
+/// second runs ahead, and all that it has read waits in windows.
+#[test]
+fn a_partition_that_is_far_ahead_waits_where_memory_is_tight() {
+    let mut job = Job::aggregation("ahead", "sales");
+    job.set("service.memory_max", "64MiB");
+    job.set("pipeline.batch.bytes_max", "8MiB");
+    job.unset("pipeline.output");
+    job.apply_schema();
+    job.create_topic(2);
+    let minutes = 1000;
+    let record = |partition: i32, customer: u32, time: i64| {
+        let value = format!(
+            r#"{{"category":"c","customer_id":"customer-{customer:09}","product_id":{partition},"amount":0.1,"timestamp":{time}}}"#
+        );
+        topic::Record::new(value)
+            .partition(partition)
+            .timestamp_ms(time)
+    };
+    let slow = (0..CUSTOMERS * 2).map(|number| record(0, number % 7, T));
+    let last = record(0, 7, T + 2 * minutes * 60_000);
+    let slow = slow.chain([last]);
+    topic::produce(job.bootstrap(), &job.topic, slow).expect("records");
+    let time = |number: u32| T + i64::from(number) * minutes * 60_000 / i64::from(CUSTOMERS);
+    let fast = (0..CUSTOMERS).map(|number| record(1, number, time(number)));
+    topic::produce(job.bootstrap(), &job.topic, fast).expect("records");
+    let (code, log) = job.run_to_code("run", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    let row = job.query(
+        "SELECT count(), sum(total_sales), sum(unique_customers) FROM {db}.sales_aggregates_1min FINAL",
+    );
+    // The slow one's seven customers of the first minute are among the fast one's of that minute.
+    let expected = format!("{}\t{}\t{}", minutes + 1, CUSTOMERS * 3 + 1, CUSTOMERS + 1);
+    assert_eq!(row, expected);
+}
