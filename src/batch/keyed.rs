@@ -140,7 +140,7 @@ impl KeyedRows {
         };
         self.supersede(last, &slot);
         self.slots.push(slot);
-        self.enter(self.slots.len() - 1);
+        self.follow(last, self.slots.len() - 1);
         if self.dead_bytes > DEAD_BYTES_MIN && self.dead_bytes > self.bytes.len() / 2 {
             self.compact();
         }
@@ -237,6 +237,20 @@ impl KeyedRows {
         slot.is_dead = true;
         self.dead += 1;
         self.dead_bytes += slot.end - slot.start;
+    }
+
+    /// The slot is its key's newest, `last` was until now.
+    fn follow(&mut self, last: Option<usize>, index: usize) {
+        let (slots, hash) = (&self.slots, self.slots[index].hash);
+        // The table knows the key by its last slot: no need to compare keys once more.
+        let place = last.and_then(|last| self.newest.find_mut(hash, |other| *other == last));
+        match place {
+            Some(place) => *place = index,
+            None => {
+                let hash_of = |other: &usize| slots[*other].hash;
+                self.newest.insert_unique(hash, index, hash_of);
+            }
+        }
     }
 
     fn enter(&mut self, index: usize) {

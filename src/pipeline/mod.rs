@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
-use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
+pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Paces;
