@@ -48,7 +48,10 @@ const CHANGE: [Stage; 5] = [
         &["RowReader::read"],
     ),
     ("decode: the key", &["KeyReader::encode"]),
-    ("encode: columns of the row", &["Making::append_row"]),
+    (
+        "encode: columns of the row",
+        &["debezium::row::Row::encode"],
+    ),
     ("batch: the last row of each key", &["KeyedRows::push"]),
     ("seal: compress, checksum", &["frame::compress"]),
 ];

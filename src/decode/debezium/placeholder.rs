@@ -67,14 +67,17 @@ impl Placeholder {
     fn is_text(&self, raw: Raw<'_>) -> bool {
         let received = raw.as_received();
         if raw.is_escaped() {
-            // Nearly every text with an escape begins or ends otherwise: only a likely one is unescaped.
-            let (begin, end) = plain_ends(received);
-            let is_likely = |form: &str| form.starts_with(begin) && form.ends_with(end);
-            return received.len() <= self.json_bytes_max
-                && self.texts.iter().any(|form| is_likely(form))
-                && text::to_text(raw).is_ok_and(|text| self.is_form(&text));
+            return received.len() <= self.json_bytes_max && self.is_escaped_text(raw);
         }
         self.is_form(received)
+    }
+
+    /// Nearly every text with an escape begins or ends otherwise: only a likely one is unescaped.
+    fn is_escaped_text(&self, raw: Raw<'_>) -> bool {
+        let (begin, end) = plain_ends(raw.as_received());
+        let is_likely = |form: &str| form.starts_with(begin) && form.ends_with(end);
+        self.texts.iter().any(|form| is_likely(form))
+            && text::to_text(raw).is_ok_and(|text| self.is_form(&text))
     }
 
     #[inline]

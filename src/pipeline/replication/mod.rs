@@ -196,7 +196,7 @@ impl Operator for ReplicationOperator {
         let made = &self.rows.rows[row];
         let bytes = &self.rows.bytes[made.start..made.end];
         let key_len = made.key_len;
-        let gaps = made.gaps.as_ref();
+        let gaps = made.gaps.as_deref();
         let keyed = KeyedRow {
             bytes,
             key_len,

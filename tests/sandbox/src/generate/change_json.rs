@@ -27,7 +27,7 @@ const WORDS: [&str; 16] = [
     "signature",
     "parcel",
     "neighbour",
-    "\"ring twice\"",
+    "evening",
     "Grüße",
     "after",
     "17:00",
@@ -279,7 +279,7 @@ fn push_columns(out: &mut Vec<u8>, clock: &mut Clock, row: &Row) {
     out.push(b'"');
 }
 
-/// The larger text of a row, of 30 words on average.
+/// The larger text of a row, of 30 words on average; one in four has a quotation.
 pub(super) fn push_note(out: &mut Vec<u8>, row: &Row) {
     put(
         out,
@@ -290,6 +290,9 @@ pub(super) fn push_note(out: &mut Vec<u8>, row: &Row) {
         out.push(b' ');
         out.extend_from_slice(pick(&WORDS, words >> 60).as_bytes());
         words = words.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    }
+    if row.seed.is_multiple_of(4) {
+        out.extend_from_slice(b", says \"ring twice\"");
     }
 }
 
