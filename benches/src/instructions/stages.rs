@@ -50,8 +50,11 @@ const CHANGE: [Stage; 5] = [
     ("decode: the key", &["KeyReader::encode"]),
     (
         "encode: columns of the row",
-        &["debezium::row::Row::encode"],
+        &["debezium::row::Types::encode"],
     ),
-    ("batch: the last row of each key", &["KeyedRows::push"]),
+    (
+        "batch: the last row of each key",
+        &["ReplicationOperator as streamweir::lane::operator::Operator>::push"],
+    ),
     ("seal: compress, checksum", &["frame::compress"]),
 ];
