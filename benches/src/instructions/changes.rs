@@ -37,7 +37,7 @@ impl Changes {
         let mut open: Vec<Vec<_>> = vec![vec![]; PARTITIONS];
         let mut chunks = vec![];
         for _ in 0..records {
-            let (key, value) = generator.next();
+            let (key, value) = generator.next_record();
             let sum: usize = key.iter().map(|&byte| usize::from(byte)).sum();
             let partition = sum % PARTITIONS;
             open[partition].push((key.to_vec(), value.map(<[u8]>::to_vec)));

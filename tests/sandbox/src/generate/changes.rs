@@ -102,7 +102,7 @@ impl Changes {
     }
 
     /// The next record: its key and its value, of which a tombstone has none.
-    pub fn next(&mut self) -> (&[u8], Option<&[u8]>) {
+    pub fn next_record(&mut self) -> (&[u8], Option<&[u8]>) {
         if std::mem::take(&mut self.owes_tombstone) {
             return (self.json.key(), None);
         }
@@ -206,7 +206,7 @@ pub fn write_changes(
     let mut written = Written::default();
     let end = changes.number + count;
     while changes.number < end || changes.owes_tombstone {
-        let (key, value) = changes.next();
+        let (key, value) = changes.next_record();
         let mut record = BaseRecord::<[u8], [u8]>::to(topic)
             .key(key)
             .headers(headers.clone());
@@ -254,7 +254,7 @@ mod tests {
         let parse = |text: &[u8]| serde_json::from_slice(text).expect("JSON");
         (0..count)
             .map(|_| {
-                let (key, value) = changes.next();
+                let (key, value) = changes.next_record();
                 (parse(key), value.map(parse))
             })
             .collect()
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn members_are_those_of_the_connector_in_its_order() {
         let mut changes = Changes::new(7, 50, "shop.public.orders", ChangeForm::Envelope);
-        let (_, value) = changes.next();
+        let (_, value) = changes.next_record();
         let text = String::from_utf8(value.unwrap().to_vec()).unwrap();
         let (_, behind) = text.split_once("},\"source\":").expect("a source");
         let numbers = regex::Regex::new("[0-9]{4,}").unwrap();
