@@ -40,7 +40,7 @@ test: deps ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
 	$(COUNTED)
 	@$(TARGET_DIR)/debug/instructions guard
 
-instructions: deps ## Count the instructions an event takes, by stage (KEEP=1: what `make test` guards)
+instructions: deps ## Count the instructions a record takes, by stage (KEEP=1: what `make test` guards)
 	$(COUNTED)
 	@$(TARGET_DIR)/debug/instructions $(if $(KEEP),keep)
 
@@ -49,10 +49,10 @@ soak: deps ## Run the fault programme at length and print its table (SOAK= passe
 	$(CARGO) test --workspace --features failpoints --no-run
 	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 
-bench: deps ## Measure CPU per event and events per second (EVENTS=, ROUNDS= shorten it)
+bench: deps ## Measure CPU per event and per change (EVENTS=, CHANGES=, ROUNDS= shorten it, ONLY=changes)
 	$(CARGO) build --release --workspace
-	@$(TARGET_DIR)/release/throughput \
-		$(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@$(TARGET_DIR)/release/throughput $(if $(ONLY),--only $(ONLY)) $(if $(EVENTS),--events $(EVENTS)) \
+		$(if $(CHANGES),--changes $(CHANGES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 minutes)
 	$(CARGO) build --release --workspace

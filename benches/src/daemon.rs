@@ -1,23 +1,34 @@
-//! The whole daemon as a child process, with the shipped pipeline.
+//! The whole daemon as a child process, with a shipped pipeline.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use sandbox::clickhouse::ClickHouse;
 use sandbox::fault::{Fault, Matcher, Proxy};
-use sandbox::workdir::{free_port, project_root};
+use sandbox::workdir::free_port;
 use sandbox::{Sandbox, topic, unique};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
 use crate::child::{self, Run};
-use crate::topic::EventTopic;
+/// What the daemon is to do.
+pub(crate) trait Work {
+    /// The topic it reads.
+    fn topic(&self) -> &str;
+    /// Records in it.
+    fn records(&self) -> u64;
+    /// The shipped configuration with one pipeline, whose names and addresses are still to be set.
+    fn config(&self) -> Result<Table>;
+    /// Fails unless this database of the engine holds what the records say.
+    fn check(&self, clickhouse: &ClickHouse, database: &str) -> Result<()>;
+}
 
 /// Starts one daemon executable again and again, each time as a new consumer group with a new
 /// table.
 pub(crate) struct DaemonRuns<'p> {
     parts: &'p Sandbox,
-    topic: &'p EventTopic,
+    work: &'p dyn Work,
     program: PathBuf,
     directory: TempDir,
     nowhere: Proxy,
@@ -32,7 +43,7 @@ struct Target {
 }
 
 impl<'p> DaemonRuns<'p> {
-    pub(crate) fn new(parts: &'p Sandbox, topic: &'p EventTopic, program: PathBuf) -> Result<Self> {
+    pub(crate) fn new(parts: &'p Sandbox, work: &'p dyn Work, program: PathBuf) -> Result<Self> {
         // A server that takes every insert, says yes and forgets it. All else goes to the engine,
         // whose table stays empty.
         let nowhere = Proxy::start(&parts.clickhouse.url())?;
@@ -43,7 +54,7 @@ impl<'p> DaemonRuns<'p> {
         nowhere.inject(Matcher::inserts(), yes, usize::MAX);
         Ok(Self {
             parts,
-            topic,
+            work,
             program,
             directory: tempfile::tempdir()?,
             nowhere,
@@ -67,19 +78,7 @@ impl<'p> DaemonRuns<'p> {
         let before = child::cpu_so_far(engine)?;
         let run = self.read_everything(&target)?;
         let engine_cpu = Some(child::cpu_so_far(engine)?.saturating_sub(before));
-        let table = format!("{}.clickstream_events", target.database);
-        // Each row has its own user's profile, as the generator made it.
-        let counts = "count(), uniqExact(_partition, _offset), \
-                      countIf(user_email = concat('user', toString(user_id), '@example.com'))";
-        let found = self
-            .parts
-            .clickhouse
-            .try_query(&format!("SELECT {counts} FROM {table}"))?;
-        let expected = format!("{0}\t{0}\t{0}", self.topic.events);
-        ensure!(
-            found == expected,
-            "rows, offsets and right profiles in the table: {found}"
-        );
+        self.work.check(&self.parts.clickhouse, &target.database)?;
         self.drop_database(&target)?;
         Ok(Run { engine_cpu, ..run })
     }
@@ -87,12 +86,12 @@ impl<'p> DaemonRuns<'p> {
     fn read_everything(&self, target: &Target) -> Result<Run> {
         let run = self.start(target, &["run", "--until", "latest"])?;
         let bootstrap = self.parts.kafka.bootstrap();
-        let committed = topic::committed(bootstrap, &target.group, &self.topic.name)?;
+        let committed = topic::committed(bootstrap, &target.group, self.work.topic())?;
         let committed: i64 = committed.values().map(|c| c.offset).sum();
-        let expected = i64::try_from(self.topic.events)?;
+        let expected = i64::try_from(self.work.records())?;
         ensure!(
             committed == expected,
-            "committed {committed} of {expected} events"
+            "committed {committed} of {expected} records"
         );
         if topic::partition_count(bootstrap, &target.dead_letter_topic)? > 0 {
             let refused: i64 = topic::end_offsets(bootstrap, &target.dead_letter_topic)?
@@ -117,7 +116,7 @@ impl<'p> DaemonRuns<'p> {
             dead_letter_topic: format!("{name}-dead-letters"),
             config: self.directory.path().join(format!("{name}.toml")),
         };
-        let mut config = shipped(&project_root())?;
+        let mut config = self.work.config()?;
         let state_dir = self.directory.path().join(format!("{name}-state"));
         let listen = format!("127.0.0.1:{}", free_port()?);
         let brokers = vec![Value::from(self.parts.kafka.bootstrap())];
@@ -128,14 +127,14 @@ impl<'p> DaemonRuns<'p> {
         section(&mut config, "redis")?.insert("url".into(), self.parts.redis.url().into());
         let clickhouse = section(&mut config, "clickhouse")?;
         clickhouse.insert("url".into(), clickhouse_url.into());
-        clickhouse.insert("database".into(), name.into());
+        clickhouse.insert("database".into(), name.clone().into());
         let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
-        pipeline.insert("topics".into(), vec![self.topic.name.clone()].into());
+        let topics = vec![self.work.topic().to_owned()];
+        pipeline.insert("topics".into(), topics.into());
         pipeline.insert("group_id".into(), target.group.clone().into());
         let letters = target.dead_letter_topic.clone();
         section(pipeline, "dead_letter")?.insert("topic".into(), letters.into());
-        let ddl = project_root().join("sql/clickstream_events.sql");
-        section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());
+        section(pipeline, "clickhouse")?.insert("database".into(), name.into());
         std::fs::write(&target.config, config.to_string())?;
         self.start(&target, &["schema", "apply"])?;
         Ok(target)
@@ -147,17 +146,20 @@ impl<'p> DaemonRuns<'p> {
     }
 }
 
-/// The shipped configuration with its enrichment pipeline alone.
-pub(crate) fn shipped(root: &Path) -> Result<Table> {
+/// The shipped configuration with its pipeline of this kind alone.
+pub(crate) fn shipped(root: &Path, kind: &str) -> Result<Table> {
     let mut config: Table = std::fs::read_to_string(root.join("config.toml"))?.parse()?;
     let pipelines = config.get_mut("pipeline").and_then(Value::as_array_mut);
     let pipelines = pipelines.context("the shipped configuration has no pipeline")?;
-    pipelines.retain(|p| p.get("kind").and_then(Value::as_str) == Some("enrichment"));
-    ensure!(pipelines.len() == 1, "one enrichment pipeline is shipped");
+    pipelines.retain(|p| p.get("kind").and_then(Value::as_str) == Some(kind));
+    ensure!(
+        pipelines.len() == 1,
+        "one pipeline of kind {kind} is shipped"
+    );
     Ok(config)
 }
 
-fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
+pub(crate) fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
     let entry = table.entry(name).or_insert_with(|| Table::new().into());
     entry
         .as_table_mut()

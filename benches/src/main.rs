@@ -1,9 +1,11 @@
-//! What an event costs: the daemon beside bare drains of the same topic by the same client library.
+//! What an event and a change record cost: the daemon beside bare drains of the same topic by the same
+//! client library.
 //!
 //! `make bench` builds and runs it. Every kind is a child process of its own, so that its CPU is
 //! its own; the kinds take turns, round by round, because this costs the same minute's noise to
 //! all of them. A run that did not see every event makes the whole benchmark fail.
 
+mod changes;
 mod child;
 mod daemon;
 mod figures;
@@ -16,7 +18,7 @@ mod topic;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use sandbox::Sandbox;
 use sandbox::workdir::executable;
 
@@ -31,9 +33,18 @@ use topic::EventTopic;
 struct Arguments {
     #[command(subcommand)]
     child: Option<Child>,
+    /// Only these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Events in the topic
     #[arg(long, default_value_t = 2_000_000)]
     events: u64,
+    /// Changes of the replicated table; a quarter of them in the form with a schema block
+    #[arg(long, default_value_t = 2_000_000)]
+    changes: u64,
+    /// Only these forms of change records
+    #[arg(long, value_delimiter = ',')]
+    forms: Vec<changes::Form>,
     /// How often each kind is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -43,6 +54,14 @@ struct Arguments {
     /// Another daemon to measure in the place of (p), such as the one before a change
     #[arg(long)]
     against: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Clickstream events through the enrichment
+    Events,
+    /// Change records into a replica
+    Changes,
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,10 +87,29 @@ fn measure(arguments: &Arguments) -> Result<()> {
         arguments.rounds > 0 && arguments.events > 0,
         "nothing to do"
     );
-    let wants = |kind: char| arguments.kinds.contains(kind);
+    let wants = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let parts = Sandbox::start()?;
     println!("{}", machine::facts(&parts)?);
-    let topic = EventTopic::fill(&parts, arguments.events)?;
+    if wants(Part::Events) {
+        measure_events(arguments, &parts)?;
+    }
+    if wants(Part::Changes) {
+        let amounts = changes::Amounts {
+            changes: arguments.changes,
+            rounds: arguments.rounds,
+            forms: arguments.forms.clone(),
+            kinds: arguments.kinds.clone(),
+            against: arguments.against.clone(),
+        };
+        changes::measure(&parts, &amounts)?;
+    }
+    println!("{}", machine::load()?);
+    Ok(())
+}
+
+fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
+    let wants = |kind: char| arguments.kinds.contains(kind);
+    let topic = EventTopic::fill(parts, arguments.events)?;
     println!(
         "topic: {} events of {} bytes on average in {} partitions, {} profiles in Redis\n",
         topic.events,
@@ -79,20 +117,21 @@ fn measure(arguments: &Arguments) -> Result<()> {
         topic::PARTITIONS,
         topic::USERS
     );
-    let daemon = DaemonRuns::new(&parts, &topic, executable("streamweir", "STREAMWEIR_BIN")?)?;
+    let daemon = DaemonRuns::new(parts, &topic, executable("streamweir", "STREAMWEIR_BIN")?)?;
     let other = match &arguments.against {
-        Some(program) => Some(DaemonRuns::new(&parts, &topic, program.clone())?),
+        Some(program) => Some(DaemonRuns::new(parts, &topic, program.clone())?),
         None => None,
     };
     let prototype = if wants('p') && other.is_none() {
-        Prototype::prepare(&parts)?
+        Prototype::prepare(parts)?
     } else {
         None
     };
 
+    let drain = |kind| readers::run(kind, parts, &topic.name, topic.events);
     // Once without being counted: the log's segments are in the page cache from here on.
-    readers::run(ReaderKind::Batch, &parts, &topic)?;
-    let mut report = Report::new(topic.events);
+    drain(ReaderKind::Batch)?;
+    let mut report = Report::new("event", topic.events);
     for round in 1..=arguments.rounds {
         for (letter, kind) in [
             ('a', ReaderKind::Batch),
@@ -100,43 +139,20 @@ fn measure(arguments: &Arguments) -> Result<()> {
             ('c', ReaderKind::Decode),
         ] {
             if wants(letter) {
-                let run = readers::run(kind, &parts, &topic)?;
+                let run = drain(kind)?;
                 report.add(round, Kind::Reader(kind), run);
             }
         }
         if wants('d') {
-            // Whoever is second finds the processor's caches and the clock as the first left them.
-            let both = |report: &mut Report, swapped: bool| -> Result<()> {
-                let runs = [(Some(&daemon), true), (other.as_ref(), false)];
-                let order = if swapped { [1, 0] } else { [0, 1] };
-                for (runs, is_ours) in order.map(|at| runs[at]) {
-                    let Some(runs) = runs else { continue };
-                    let (run, idle) = runs.read_into_nowhere()?;
-                    report.add(
-                        round,
-                        if is_ours {
-                            Kind::Daemon
-                        } else {
-                            Kind::OtherDaemon
-                        },
-                        run,
-                    );
-                    if is_ours {
-                        report.add(round, Kind::DaemonIdle, idle);
-                    }
-                }
-                Ok(())
-            };
-            both(&mut report, round % 2 == 0)?;
+            report.add_daemons(round, &daemon, other.as_ref())?;
         }
         if wants('e') {
             report.add(round, Kind::DaemonToEngine, daemon.read_into_the_engine()?);
         }
         if let Some(prototype) = &prototype {
-            report.add(round, Kind::Prototype, prototype.run(&parts, &topic)?);
+            report.add(round, Kind::Prototype, prototype.run(parts, &topic)?);
         }
     }
     println!("\n{report}");
-    println!("{}", machine::load()?);
     Ok(())
 }

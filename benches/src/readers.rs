@@ -15,7 +15,7 @@ use streamweir::decode::json::{Plan, Scanner};
 use streamweir::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 use crate::child::{self, Run};
-use crate::topic::{EventTopic, PARTITIONS};
+use crate::topic::PARTITIONS;
 
 /// Messages of one call, as the daemon takes them.
 const BATCH: usize = 1_000;
@@ -41,17 +41,12 @@ pub(crate) struct ReadArguments {
 }
 
 /// Starts this executable again as a reader.
-pub(crate) fn run(kind: ReaderKind, parts: &Sandbox, topic: &EventTopic) -> Result<Run> {
+pub(crate) fn run(kind: ReaderKind, parts: &Sandbox, topic: &str, records: u64) -> Result<Run> {
     let output = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     let kind = kind.to_possible_value().context("every kind has a name")?;
-    command.args([
-        "read",
-        kind.get_name(),
-        parts.kafka.bootstrap(),
-        &topic.name,
-    ]);
-    command.arg(topic.events.to_string());
+    command.args(["read", kind.get_name(), parts.kafka.bootstrap(), topic]);
+    command.arg(records.to_string());
     let run = child::run(command, output.path())?;
     let micros: u64 = std::fs::read_to_string(output.path())?.trim().parse()?;
     Ok(Run {
@@ -167,12 +162,12 @@ fn batches(
             // SAFETY: the first `taken` pointers were just written and are destroyed once, below.
             let message = unsafe { &*message };
             let is_record = message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-            ensure!(
-                is_record && !message.payload.is_null(),
-                "a message without a value"
-            );
-            // SAFETY: payload and length are those of a buffer that the message owns.
-            each(unsafe { std::slice::from_raw_parts(message.payload.cast(), message.len) })?;
+            ensure!(is_record, "a message that is no record");
+            // A tombstone has no value.
+            if !message.payload.is_null() {
+                // SAFETY: payload and length are those of a buffer that the message owns.
+                each(unsafe { std::slice::from_raw_parts(message.payload.cast(), message.len) })?;
+            }
         }
         for &message in &messages[..taken] {
             // SAFETY: as above; no borrow is left.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use anyhow::Result;
+
 use crate::child::Run;
+use crate::daemon::DaemonRuns;
 use crate::readers::ReaderKind;
 
 /// What was measured, in the order of the table.
@@ -52,13 +55,16 @@ impl Kind {
 }
 
 pub(crate) struct Report {
+    /// What a record is called here.
+    noun: &'static str,
     events: f64,
     runs: BTreeMap<usize, Vec<Run>>,
 }
 
 impl Report {
-    pub(crate) fn new(events: u64) -> Self {
+    pub(crate) fn new(noun: &'static str, events: u64) -> Self {
         Self {
+            noun,
             events: events as f64,
             runs: BTreeMap::new(),
         }
@@ -67,14 +73,40 @@ impl Report {
     /// Keeps one run, and prints it at once.
     pub(crate) fn add(&mut self, round: usize, kind: Kind, run: Run) {
         println!(
-            "round {round}  {:<29} {:6.3} CPU µs/event  {:7.0} events/s  {:5.2} s  peak {} MiB",
+            "round {round}  {:<29} {:6.3} CPU µs/{noun}  {:7.0} {noun}s/s  {:5.2} s  peak {} MiB",
             kind.label(),
             self.cpu_us(&run),
             self.rate(&run),
             run.wall.as_secs_f64(),
             run.rss_peak_bytes >> 20,
+            noun = self.noun,
         );
         self.runs.entry(kind.index()).or_default().push(run);
+    }
+
+    /// Runs the daemon and, where there is one, another into the server that forgets. Whoever is second
+    /// finds the processor's caches and the clock as the first left them, so they swap places every round.
+    pub(crate) fn add_daemons(
+        &mut self,
+        round: usize,
+        own: &DaemonRuns<'_>,
+        other: Option<&DaemonRuns<'_>>,
+    ) -> Result<()> {
+        let mut runs = [(Some(own), true), (other, false)];
+        if round.is_multiple_of(2) {
+            runs.reverse();
+        }
+        for (runs, is_ours) in runs {
+            let Some(runs) = runs else { continue };
+            let (run, idle) = runs.read_into_nowhere()?;
+            if is_ours {
+                self.add(round, Kind::Daemon, run);
+                self.add(round, Kind::DaemonIdle, idle);
+            } else {
+                self.add(round, Kind::OtherDaemon, run);
+            }
+        }
+        Ok(())
     }
 
     fn cpu_us(&self, run: &Run) -> f64 {
@@ -88,6 +120,19 @@ impl Report {
     fn median_of(&self, kind: Kind, value: impl Fn(&Run) -> f64) -> Option<f64> {
         let values = self.runs.get(&kind.index())?.iter().map(value).collect();
         Some(median(values))
+    }
+
+    /// CPU time of a record's way through the daemon, by that of a drain poll by poll; without what it
+    /// takes to start, join and leave.
+    pub(crate) fn daemon_by_poll(&self) -> Option<f64> {
+        let cpu = |kind| self.median_of(kind, |run| self.cpu_us(run));
+        let (own, idle) = (cpu(Kind::Daemon)?, cpu(Kind::DaemonIdle)?);
+        Some((own - idle) / cpu(Kind::Reader(ReaderKind::Poll))?)
+    }
+
+    /// The median of what one kind takes for a record.
+    pub(crate) fn median_cpu_us(&self, kind: Kind) -> Option<f64> {
+        self.median_of(kind, |run| self.cpu_us(run))
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, kind: Kind, runs: &[Run]) -> fmt::Result {
@@ -128,8 +173,9 @@ impl Report {
             writeln!(
                 f,
                 "(d) without the {idle_wall:.2} s and {idle_cpu:.0} CPU ms of (0), to start, join \
-                 and leave: {:.0} thousand events/s",
-                self.events / (own - idle_wall).max(0.001) / 1e3
+                 and leave: {:.0} thousand {}s/s",
+                self.events / (own - idle_wall).max(0.001) / 1e3,
+                self.noun
             )?;
         }
         for (other, name) in [(Kind::Prototype, "(p)"), (Kind::OtherDaemon, "(o)")] {
@@ -141,8 +187,9 @@ impl Report {
             ) {
                 writeln!(
                     f,
-                    "(d)/{name}: CPU {:.2}, events/s {:.2}",
+                    "(d)/{name}: CPU {:.2}, {}s/s {:.2}",
                     own_cpu / other_cpu,
+                    self.noun,
                     other_wall / own_wall
                 )?;
             }
@@ -156,8 +203,9 @@ impl Report {
                 .collect();
             writeln!(
                 f,
-                "ClickHouse's engine during (e): {:.2} CPU µs/row ({})",
+                "ClickHouse's engine during (e): {:.2} CPU µs/{} ({})",
                 engine / self.events,
+                self.noun,
                 list(&each, 2)
             )?;
         }
@@ -169,8 +217,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| what | CPU µs/event, median | each | × (b) | × (d) | thousand events/s, median \
-             | each | peak RSS, MiB |\n|---|---|---|---|---|---|---|---|"
+            "| what | CPU µs/{noun}, median | each | × (b) | × (d) | thousand {noun}s/s, median \
+             | each | peak RSS, MiB |\n|---|---|---|---|---|---|---|---|",
+            noun = self.noun,
         )?;
         for kind in Kind::ALL {
             if let Some(runs) = self.runs.get(&kind.index()) {

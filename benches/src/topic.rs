@@ -1,8 +1,13 @@
 //! The topic that everything reads.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use sandbox::clickhouse::ClickHouse;
 use sandbox::generate::{self, Events, ProfileEncoding, Progress, Start, Traffic, Volume};
+use sandbox::workdir::project_root;
 use sandbox::{Sandbox, topic};
+use toml::Table;
+
+use crate::daemon::{Work, section, shipped};
 
 pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) const USERS: u64 = 100_000;
@@ -45,6 +50,39 @@ impl EventTopic {
             events,
             value_bytes_mean: value_bytes_mean(),
         })
+    }
+}
+
+impl Work for EventTopic {
+    fn topic(&self) -> &str {
+        &self.name
+    }
+
+    fn records(&self) -> u64 {
+        self.events
+    }
+
+    fn config(&self) -> Result<Table> {
+        let mut config = shipped(&project_root(), "enrichment")?;
+        let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
+        let ddl = project_root().join("sql/clickstream_events.sql");
+        section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());
+        Ok(config)
+    }
+
+    /// Each row has its own user's profile, as the generator made it.
+    fn check(&self, clickhouse: &ClickHouse, database: &str) -> Result<()> {
+        let found = clickhouse.try_query(&format!(
+            "SELECT count(), uniqExact(_partition, _offset), \
+             countIf(user_email = concat('user', toString(user_id), '@example.com')) \
+             FROM {database}.clickstream_events"
+        ))?;
+        let expected = format!("{0}\t{0}\t{0}", self.events);
+        ensure!(
+            found == expected,
+            "rows, offsets and right profiles in the table: {found}"
+        );
+        Ok(())
     }
 }
 

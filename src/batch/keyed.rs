@@ -92,13 +92,48 @@ impl Slot {
     }
 }
 
+/// The newest slot of a key.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    head: Head,
+    slot: u32,
+}
+
+/// The beginning of a key and its length: of most keys it is all there is, and comparing it saves a look at
+/// the row, which lies anywhere in megabytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    bytes: [u8; Head::BYTES],
+    key_len: u32,
+}
+
+impl Head {
+    const BYTES: usize = 8;
+
+    #[inline]
+    fn of(key: &[u8]) -> Head {
+        let mut bytes = [0; Head::BYTES];
+        match key.first_chunk() {
+            Some(first) => bytes = *first,
+            None => bytes[..key.len()].copy_from_slice(key),
+        }
+        // Longer ones are compared as a whole.
+        let key_len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        Head { bytes, key_len }
+    }
+
+    fn is_whole(self) -> bool {
+        self.key_len as usize <= Head::BYTES
+    }
+}
+
 /// Rows since the last cut.
 #[derive(Debug)]
 pub(crate) struct KeyedRows {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
     /// The newest slot of each key.
-    newest: HashTable<usize>,
+    newest: HashTable<Newest>,
     hashes: RandomState,
     dead_bytes: usize,
     dead: usize,
@@ -140,7 +175,7 @@ impl KeyedRows {
         };
         self.supersede(last, &slot);
         self.slots.push(slot);
-        self.enter(self.slots.len() - 1);
+        self.follow(last, self.slots.len() - 1);
         if self.dead_bytes > DEAD_BYTES_MIN && self.dead_bytes > self.bytes.len() / 2 {
             self.compact();
         }
@@ -219,11 +254,19 @@ impl KeyedRows {
     }
 
     fn find(&self, key: &[u8], hash: u64) -> Option<usize> {
-        let is_it = |slot: &usize| {
-            let slot = &self.slots[*slot];
-            self.bytes[slot.start..slot.start + slot.key_len] == *key
-        };
-        self.newest.find(hash, is_it).copied()
+        let found = self.newest.find(hash, |newest| self.is_of(newest, key));
+        found.map(|newest| newest.slot as usize)
+    }
+
+    #[inline]
+    fn is_of(&self, newest: &Newest, key: &[u8]) -> bool {
+        let head = Head::of(key);
+        newest.head == head && (head.is_whole() || self.key(newest.slot as usize) == key)
+    }
+
+    fn key(&self, slot: usize) -> &[u8] {
+        let slot = &self.slots[slot];
+        &self.bytes[slot.start..slot.start + slot.key_len]
     }
 
     fn supersede(&mut self, last: Option<usize>, by: &Slot) {
@@ -239,35 +282,44 @@ impl KeyedRows {
         self.dead_bytes += slot.end - slot.start;
     }
 
-    fn enter(&mut self, index: usize) {
-        let (slots, bytes) = (&self.slots, &self.bytes);
-        let hash = slots[index].hash;
-        let key = |slot: &Slot| slot.start..slot.start + slot.key_len;
-        let is_it = |other: &usize| bytes[key(&slots[*other])] == bytes[key(&slots[index])];
-        let entry = self.newest.entry(hash, is_it, |other| slots[*other].hash);
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(mut entry) => *entry.get_mut() = index,
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                entry.insert(index);
-            }
+    /// The slot is its key's newest, `last` was until now.
+    fn follow(&mut self, last: Option<usize>, slot: usize) {
+        let hash = self.slots[slot].hash;
+        let number = u32::try_from(slot).expect("memory ends long before that many rows");
+        if let Some(last) = last {
+            // The table knows the key by its last slot: no need to compare keys once more.
+            let newest = self
+                .newest
+                .find_mut(hash, |newest| newest.slot as usize == last);
+            newest.expect("the slot was found by its key").slot = number;
+            return;
         }
+        let newest = Newest {
+            head: Head::of(self.key(slot)),
+            slot: number,
+        };
+        let slots = &self.slots;
+        let hash_of = |other: &Newest| slots[other.slot as usize].hash;
+        self.newest.insert_unique(hash, newest, hash_of);
     }
 
+    /// Throws superseded rows out. Rows lie in the order of their slots, so each moves towards the beginning.
     fn compact(&mut self) {
-        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead_bytes);
+        let (bytes, mut end) = (&mut self.bytes, 0);
         self.slots.retain_mut(|slot| {
             if !slot.is_dead {
-                let start = bytes.len();
-                bytes.extend_from_slice(&self.bytes[slot.start..slot.end]);
-                (slot.start, slot.end) = (start, bytes.len());
+                bytes.copy_within(slot.start..slot.end, end);
+                (slot.start, slot.end) = (end, end + slot.end - slot.start);
+                end = slot.end;
             }
             !slot.is_dead
         });
-        self.bytes = bytes;
+        bytes.truncate(end);
         (self.dead, self.dead_bytes) = (0, 0);
         self.newest.clear();
-        for index in 0..self.slots.len() {
-            self.enter(index);
+        for slot in 0..self.slots.len() {
+            let last = self.find(self.key(slot), self.slots[slot].hash);
+            self.follow(last, slot);
         }
     }
 
@@ -284,7 +336,7 @@ impl KeyedRows {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.slots.capacity() * size_of::<Slot>()
-            + self.newest.capacity() * (size_of::<usize>() + 1)
+            + self.newest.capacity() * (size_of::<Newest>() + 1)
     }
 
     /// Takes the rows: those that have all their values go to `whole`, in the order of their offsets.
@@ -431,6 +483,32 @@ mod tests {
             .map(|row| u64::from_le_bytes(row[1..9].try_into().unwrap()))
             .collect();
         assert_eq!(versions, (99_993..100_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn keys_of_any_length_are_told_apart_by_all_of_their_bytes() {
+        let keys = ["", "a", "a\0", "12345678", "12345678a", "12345678b"];
+        let mut rows = KeyedRows::new();
+        let mut version = 0;
+        for _ in 0..3 {
+            for key in keys {
+                version += 1;
+                let mut row = key.as_bytes().to_vec();
+                row.extend(bytes(0, version, false, [None, None]).split_off(1));
+                let (offset, key_len) = (i64::try_from(version).unwrap(), key.len());
+                let (bytes, gaps) = (&*row, None);
+                let keyed = KeyedRow {
+                    bytes,
+                    key_len,
+                    gaps,
+                };
+                rows.push(offset, keyed, &types());
+            }
+        }
+        let mut offsets = vec![];
+        let gapped = rows.drain(|offset, _| offsets.push(offset));
+        assert_eq!(offsets, (13..=18).collect::<Vec<_>>());
+        assert!(gapped.is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Exact decimals: read from the digits, never through a float, never rounded.
 
+use std::sync::LazyLock;
+
 use ethnum::I256;
 
 use super::json::{Kind, Raw, is_number};
@@ -55,8 +57,11 @@ impl Decimal {
 }
 
 /// 10 to the power `exponent`, up to 76.
+#[inline]
 pub(crate) fn power_of_ten(exponent: u8) -> Option<I256> {
-    (exponent <= DIGITS_MAX).then(|| I256::new(10).pow(u32::from(exponent)))
+    static POWERS: LazyLock<[I256; DIGITS_MAX as usize + 1]> =
+        LazyLock::new(|| std::array::from_fn(|exponent| I256::new(10).pow(exponent as u32)));
+    POWERS.get(usize::from(exponent)).copied()
 }
 
 /// Reads a JSON number, or a string that holds exactly one. Trailing zeros count for nothing.

@@ -8,6 +8,7 @@
 pub mod address;
 pub mod debezium;
 pub mod decimal;
+mod digits;
 pub mod json;
 pub mod number;
 mod path;

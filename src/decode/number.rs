@@ -3,6 +3,7 @@
 //! An integer is a JSON integer token (no fraction, no exponent) or a string of ASCII digits with an
 //! optional minus; leading zeros are fine in strings, a minus before a zero is not.
 
+use super::digits::eight_digits;
 use super::json::{Kind, Raw, is_number};
 use super::{Reject, text};
 
@@ -75,8 +76,8 @@ fn integer_text(text: &str) -> Option<Integer> {
 /// None: not all digits. `Some(None)`: more than 64 bits.
 #[inline]
 fn magnitude(digits: &[u8]) -> Option<Option<u64>> {
-    if digits.is_empty() {
-        return None;
+    if digits.len() <= SHORT_DIGITS {
+        return short_magnitude(digits).map(Some);
     }
     let mut value = Some(0u64);
     for (i, &byte) in digits.iter().enumerate() {
@@ -85,13 +86,35 @@ fn magnitude(digits: &[u8]) -> Option<Option<u64>> {
             return None;
         }
         value = match value {
-            // Nineteen digits always fit.
-            Some(value) if i < 19 => Some(value * 10 + digit),
+            Some(value) if i < SHORT_DIGITS => Some(value * 10 + digit),
             Some(value) => value
                 .checked_mul(10)
                 .and_then(|value| value.checked_add(digit)),
             None => None,
         };
+    }
+    Some(value)
+}
+
+/// So many digits always fit into 64 bits.
+const SHORT_DIGITS: usize = 19;
+
+#[inline]
+fn short_magnitude(mut digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value = 0;
+    while let Some((eight, rest)) = digits.split_first_chunk() {
+        value = value * 100_000_000 + eight_digits(*eight)?;
+        digits = rest;
+    }
+    for byte in digits {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + digit;
     }
     Some(value)
 }

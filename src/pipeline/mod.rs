@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::aggregation::{AggregationOperator, AggregationPlan};
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
-use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
+pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
 pub use self::until::Until;
 use crate::batch::Paces;

@@ -121,6 +121,10 @@ impl<'c> Record<'c> {
 
     /// The value of the last header of this name.
     pub(crate) fn header(self, name: &CStr) -> Option<&'c [u8]> {
+        // What a client received says where it came from; what we made is only what is seen of it.
+        if self.message._private.is_null() {
+            return None;
+        }
         let mut headers = std::ptr::null_mut();
         let (mut value, mut size) = (std::ptr::null(), 0usize);
         // SAFETY: headers and their values stay owned by the message, which is alive; the name is a C
@@ -200,7 +204,8 @@ impl<'b> MadeRecord<'b> {
     }
 
     /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`] and
-    /// [`Record::headers`], which read what librdkafka keeps behind a message of its own.
+    /// [`Record::headers`], which read what librdkafka keeps behind a message of its own;
+    /// [`Record::header`] finds none.
     pub(crate) fn record(&self) -> Record<'_> {
         Record {
             message: &self.message,

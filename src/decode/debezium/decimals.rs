@@ -166,6 +166,9 @@ fn rescaled(number: I256, from: i32, to: i32, precision: u8) -> Option<I256> {
     }
     let shift = to.checked_sub(from)?;
     let bound = power_of_ten(precision)?;
+    if shift == 0 {
+        return (number < bound && number > -bound).then_some(number);
+    }
     let power = power_of_ten(u8::try_from(shift.unsigned_abs()).ok()?)?;
     let unscaled = if shift < 0 {
         (number % power == 0).then(|| number / power)?

@@ -67,7 +67,12 @@ impl KeyReader {
 
     /// `as_last`: a key without a schema block has the types of the last block there was.
     fn encode_as(&mut self, key: &[u8], as_last: bool, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let scanned = self.scan(key)?;
+        let known = self.scan_behind_block(key);
+        let has_known_block = known.is_some();
+        let scanned = match known {
+            Some(scanned) => scanned,
+            None => self.scan(key)?,
+        };
         let scanner = if self.was_in_block {
             &self.in_block
         } else {
@@ -79,7 +84,7 @@ impl KeyReader {
             let columns = &self.columns;
             let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
             &***made
-        } else if let Some(made) = self.typed.last().filter(|_| as_last) {
+        } else if let Some(made) = self.typed.last().filter(|_| as_last || has_known_block) {
             &***made
         } else {
             self.untyped.as_ref().ok_or(Failure::UndeclaredModes)?
@@ -90,6 +95,21 @@ impl KeyReader {
             out.truncate(start);
         }
         Ok(written?)
+    }
+
+    /// Scans what stands behind a schema block that is the one of the key before.
+    #[inline]
+    fn scan_behind_block<'a>(&mut self, key: &'a [u8]) -> Option<Scanned<'a>> {
+        if !self.was_in_block {
+            return None;
+        }
+        let rest = &key[self.typed.known_end(key)?..];
+        // What is wrong with a key is said by who reads all of it.
+        let scanned = self.in_block.read_rest(rest).ok()?;
+        let fields = self.in_block.fields(scanned);
+        let is_it =
+            fields.get(SCHEMA).kind() == Kind::Absent && fields.get(PAYLOAD).kind() == Kind::Object;
+        is_it.then_some(scanned)
     }
 
     /// Scans a key by the shape of the last one, and again if it has the other.

@@ -16,6 +16,9 @@ pub(super) struct Placeholder {
     text: Box<str>,
     /// The text itself and its bytes as the connector's binary modes write them.
     texts: Vec<Box<str>>,
+    /// Bit n is set where a form has n bytes, the last bit for all longer ones: most values have another
+    /// length.
+    lengths: u64,
     /// In JSON each byte of a longer form takes six at most.
     json_bytes_max: usize,
 }
@@ -47,6 +50,7 @@ impl Placeholder {
         let longest = texts.iter().map(|text| text.len()).max();
         Placeholder {
             text: placeholder.into(),
+            lengths: texts.iter().fold(0, |all, text| all | length_bit(text)),
             json_bytes_max: 6 * longest.unwrap_or_default(),
             texts,
         }
@@ -67,19 +71,23 @@ impl Placeholder {
     fn is_text(&self, raw: Raw<'_>) -> bool {
         let received = raw.as_received();
         if raw.is_escaped() {
-            // Nearly every text with an escape begins or ends otherwise: only a likely one is unescaped.
-            let (begin, end) = plain_ends(received);
-            let is_likely = |form: &str| form.starts_with(begin) && form.ends_with(end);
-            return received.len() <= self.json_bytes_max
-                && self.texts.iter().any(|form| is_likely(form))
-                && text::to_text(raw).is_ok_and(|text| self.is_form(&text));
+            return received.len() <= self.json_bytes_max && self.is_escaped_text(raw);
         }
         self.is_form(received)
     }
 
+    /// Nearly every text with an escape begins or ends otherwise: only a likely one is unescaped.
+    fn is_escaped_text(&self, raw: Raw<'_>) -> bool {
+        let (begin, end) = plain_ends(raw.as_received());
+        let is_likely = |form: &str| form.starts_with(begin) && form.ends_with(end);
+        self.texts.iter().any(|form| is_likely(form))
+            && text::to_text(raw).is_ok_and(|text| self.is_form(&text))
+    }
+
     #[inline]
     fn is_form(&self, received: &str) -> bool {
-        self.texts.iter().any(|form| **form == *received)
+        self.lengths & length_bit(received) != 0
+            && self.texts.iter().any(|form| **form == *received)
     }
 
     /// `["placeholder"]`, or the placeholder's bytes as numbers.
@@ -110,6 +118,10 @@ impl Placeholder {
             && self.is_text(value)
             && members.next().is_none()
     }
+}
+
+fn length_bit(text: &str) -> u64 {
+    1 << text.len().min(63)
 }
 
 /// What stands before the first and behind the last escape of a string.

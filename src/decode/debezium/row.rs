@@ -60,6 +60,8 @@ pub struct Provenance<'a> {
     pub(super) source_ts_us: Raw<'a>,
     pub(super) connector: Raw<'a>,
     pub(super) snapshot: Raw<'a>,
+    /// MySQL and MariaDB: integers of 64 bits without sign arrive with one.
+    pub(super) writes_unsigned_as_signed: bool,
 }
 
 impl<'a> Provenance<'a> {
@@ -69,6 +71,7 @@ impl<'a> Provenance<'a> {
         source_ts_us: Raw::ABSENT,
         connector: Raw::ABSENT,
         snapshot: Raw::ABSENT,
+        writes_unsigned_as_signed: false,
     };
 
     /// The position in PostgreSQL's log; none in incremental snapshots and from other databases.
@@ -99,9 +102,13 @@ impl<'a> Provenance<'a> {
         (self.snapshot.kind() == Kind::String && text != "false").then_some(text)
     }
 
-    /// MySQL and MariaDB: integers of 64 bits without sign arrive with one.
-    pub(super) fn writes_unsigned_as_signed(&self) -> bool {
-        matches!(self.connector(), Some("mysql" | "mariadb"))
+    /// The same, with what follows from the connector's name.
+    pub(super) fn of_connector(self) -> Self {
+        let writes_unsigned_as_signed = matches!(self.connector(), Some("mysql" | "mariadb"));
+        Provenance {
+            writes_unsigned_as_signed,
+            ..self
+        }
     }
 }
 
@@ -126,7 +133,7 @@ impl Types<'_> {
     ) -> Result<Outcome, Reject> {
         let around = Surroundings {
             placeholder: Some(self.placeholder),
-            unsigned_as_signed: provenance.writes_unsigned_as_signed(),
+            unsigned_as_signed: provenance.writes_unsigned_as_signed,
         };
         self.readings[column]
             .encode(raw, around, out)

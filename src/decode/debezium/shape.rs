@@ -170,7 +170,7 @@ pub(super) fn is_in_block(schema: Raw<'_>, payload: Raw<'_>) -> bool {
 
 pub(super) fn provenance<'a>(fields: &Fields<'_, 'a>) -> Provenance<'a> {
     let lsn = fields.get(slot::LSN);
-    Provenance {
+    let provenance = Provenance {
         lsn: if lsn.is_missing() {
             fields.get(slot::OTHER_LSN)
         } else {
@@ -180,5 +180,7 @@ pub(super) fn provenance<'a>(fields: &Fields<'_, 'a>) -> Provenance<'a> {
         source_ts_us: fields.get(slot::SOURCE_TS_US),
         connector: fields.get(slot::CONNECTOR),
         snapshot: fields.get(slot::SNAPSHOT),
-    }
+        ..Provenance::NONE
+    };
+    provenance.of_connector()
 }

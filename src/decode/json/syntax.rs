@@ -3,6 +3,7 @@
 use super::bytes::find_special;
 use super::fault::{Expected, Fault};
 use super::{DEPTH_MAX, Kind, Raw};
+use crate::decode::digits::leading_digits;
 
 /// A value that was read: where it ends and what it is.
 #[derive(Debug, Clone, Copy)]
@@ -156,8 +157,17 @@ pub(super) fn number(bytes: &[u8], at: usize) -> Result<usize, Fault> {
 #[inline(always)]
 fn digits(bytes: &[u8], from: usize) -> Result<usize, Fault> {
     let mut at = from;
-    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
+    loop {
+        let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            let rest = bytes.get(at..).unwrap_or_default().iter();
+            at += rest.take_while(|byte| byte.is_ascii_digit()).count();
+            break;
+        };
+        let count = leading_digits(*eight);
+        at += count;
+        if count < eight.len() {
+            break;
+        }
     }
     if at == from {
         Err(Fault::new(Expected::Digit, at))

@@ -12,7 +12,7 @@ mod topic;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(super) use self::replicas::{Replicas, ReplicasParts};
+pub(crate) use self::replicas::{Replicas, ReplicasParts};
 use self::topic::{Made, Rows, Topic};
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
@@ -41,7 +41,7 @@ pub(crate) struct PartitionState {
 }
 
 impl ReplicationOperator {
-    pub(super) fn new(config: Arc<Cdc>, replicas: Arc<Replicas>) -> Self {
+    pub(crate) fn new(config: Arc<Cdc>, replicas: Arc<Replicas>) -> Self {
         ReplicationOperator {
             config,
             replicas,
@@ -196,7 +196,7 @@ impl Operator for ReplicationOperator {
         let made = &self.rows.rows[row];
         let bytes = &self.rows.bytes[made.start..made.end];
         let key_len = made.key_len;
-        let gaps = made.gaps.as_ref();
+        let gaps = made.gaps.as_deref();
         let keyed = KeyedRow {
             bytes,
             key_len,

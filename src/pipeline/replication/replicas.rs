@@ -350,6 +350,11 @@ impl Replicas {
         self.renew_view(topic, info).await
     }
 
+    /// The same for a table of which everything is known without the server.
+    pub(crate) fn take_known(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
+        self.take(topic, info, &FirstRecord::default(), &HashMap::new())
+    }
+
     async fn default_values(
         &self,
         topic: &str,

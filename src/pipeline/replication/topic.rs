@@ -70,7 +70,8 @@ pub(super) struct MadeRow {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) replica: Arc<Replica>,
-    pub(super) gaps: Option<Gaps>,
+    /// Few rows have any, and they would make up most of what is kept here of a row.
+    pub(super) gaps: Option<Box<Gaps>>,
 }
 
 /// What a record becomes.
@@ -410,7 +411,7 @@ impl Making<'_, '_> {
             start,
             end: self.out.bytes.len(),
             replica: self.replica.clone(),
-            gaps,
+            gaps: gaps.map(Box::new),
         });
     }
 

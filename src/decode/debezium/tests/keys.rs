@@ -38,6 +38,36 @@ fn a_key_has_the_same_bytes_with_and_without_a_schema_block() {
 }
 
 #[test]
+fn a_block_that_repeats_hides_nothing_behind_it() {
+    let (block, _) = IN_BLOCK.split_once("\"payload\"").expect("a payload");
+    let key = r#""payload":{"day":1,"region":"eu"}"#;
+    for (rest, is_key) in [
+        (format!("{key}}}"), true),
+        (format!(r#" "more":1 , {key} }}"#), true),
+        (
+            format!(r#"{key},"payload":{{"day":1,"region":"eu"}}}}"#),
+            true,
+        ),
+        (key.to_owned(), false),
+        (format!("{key}}}}}"), false),
+        (format!(r#"{key},"schema":{{"type":"struct"}}}}"#), false),
+        (r#""payload":null}"#.to_owned(), false),
+        (r#""payload":{"day":1}}"#.to_owned(), false),
+    ] {
+        let mut reader = reader(Some(Modes::default()));
+        let value = format!("{block}{rest}");
+        let first = encode(&mut reader, &value);
+        assert_eq!(first.as_deref().ok(), is_key.then_some(KEY), "{value}");
+        assert_eq!(encode(&mut reader, IN_BLOCK).as_deref(), Ok(KEY));
+        assert_eq!(
+            encode(&mut reader, &value),
+            first,
+            "{value} behind a known block"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_key_is_refused() {
     let mut reader = reader(Some(Modes::default()));
     let mut reason = |key: &str| match encode(&mut reader, key) {

@@ -177,7 +177,7 @@ impl Events {
     }
 }
 
-fn pick<T: Copy>(choices: &[T], number: u64) -> T {
+pub(super) fn pick<T: Copy>(choices: &[T], number: u64) -> T {
     choices[(number % choices.len() as u64) as usize]
 }
 
@@ -220,14 +220,14 @@ fn push_uuid(out: &mut Vec<u8>, high: u64, low: u64) {
 
 /// Writes times; the text of a second is made once.
 #[derive(Debug, Default)]
-struct Clock {
+pub(super) struct Clock {
     second: Option<i64>,
     text: String,
 }
 
 impl Clock {
     /// `2026-11-21T00:00:00.000Z`
-    fn push(&mut self, out: &mut Vec<u8>, time_ms: i64) {
+    pub(super) fn push(&mut self, out: &mut Vec<u8>, time_ms: i64) {
         let (second, milli) = (time_ms.div_euclid(1_000), time_ms.rem_euclid(1_000));
         if self.second != Some(second) {
             let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);

@@ -1,9 +1,13 @@
-//! Clickstream traffic, the same for the same seed: events into a topic, profiles into Redis.
+//! Traffic that is the same for the same seed: clickstream events into a topic and profiles into Redis,
+//! change records of a table.
 
+mod change_json;
+mod changes;
 mod event;
 mod profile;
 mod run;
 
+pub use changes::{ChangeForm, Changes, ORDERS, Written, write_changes};
 pub use event::{Events, Poison};
 pub use profile::{ProfileEncoding, load_profiles, profile_json};
 pub use run::{Progress, Start, Traffic, Volume, run};

@@ -1,7 +1,11 @@
 //! The path of a record without Kafka, Redis and ClickHouse around it: what is counted to know what
 //! a record costs (`benches/src/instructions`). The parts are the daemon's own, in the lane's order.
 
+mod changes;
+
 use std::sync::Arc;
+
+pub use changes::ChangePath;
 
 use crate::batch::{OpenBatch, SealedBatch};
 use crate::config::{Config, Kind, Pipeline};
@@ -19,7 +23,8 @@ const SEED: u64 = 1;
 /// A record as a broker would hand it out.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'b> {
-    value: &'b [u8],
+    key: Option<&'b [u8]>,
+    value: Option<&'b [u8]>,
     timestamp_ms: i64,
 }
 
@@ -27,13 +32,27 @@ impl<'b> Given<'b> {
     /// `timestamp_ms` is when Kafka got it, since the epoch.
     pub fn new(value: &'b [u8], timestamp_ms: i64) -> Self {
         Given {
+            key: None,
+            value: Some(value),
+            timestamp_ms,
+        }
+    }
+
+    /// The same with a key; a tombstone has no value.
+    pub fn keyed(key: &'b [u8], value: Option<&'b [u8]>, timestamp_ms: i64) -> Self {
+        Given {
+            key: Some(key),
             value,
             timestamp_ms,
         }
     }
+
+    fn record(&self, offset: i64) -> MadeRecord<'b> {
+        MadeRecord::new(self.key, self.value, self.timestamp_ms, offset)
+    }
 }
 
-/// One lane with its partitions.
+/// One lane of the kind `enrichment` with its partitions.
 pub struct RecordPath {
     pipeline: Pipeline,
     operator: EnrichmentOperator,
@@ -119,7 +138,7 @@ impl RecordPath {
             state, next_offset, ..
         } = &mut self.partitions[partition];
         for (given, offset) in records.iter().zip(*next_offset..) {
-            let record = MadeRecord::new(None, Some(given.value), given.timestamp_ms, offset);
+            let record = given.record(offset);
             let accepted = self.operator.accept(state, record.record());
             accepted.expect("the generator makes events that can be written");
         }

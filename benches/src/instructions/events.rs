@@ -1,11 +1,13 @@
-//! What is counted: events in memory through the daemon's own decoding, sessions, profiles,
+//! Events, as they are counted: in memory through the daemon's own decoding, sessions, profiles,
 //! encoding and batches, the same for every run.
 
 use anyhow::{Context, Result, ensure};
-use sandbox::generate::{Events, profile_json};
+use sandbox::generate::{self, profile_json};
 use sandbox::workdir::project_root;
 use streamweir::config::Config;
 use streamweir::drive::{Given, RecordPath};
+
+use crate::Taken;
 
 const SEED: u64 = 42;
 const START_MS: i64 = 1_763_683_200_000;
@@ -16,10 +18,10 @@ const CHUNK_EVENTS: usize = 1_000;
 const EVENTS_PER_USER: u64 = 20;
 
 /// What one lane would have in front of it.
-pub(crate) struct Workload {
+pub(crate) struct Events {
     chunks: Vec<Chunk>,
     profiles: Vec<Vec<u8>>,
-    pub(crate) events: u64,
+    events: u64,
 }
 
 struct Chunk {
@@ -27,11 +29,11 @@ struct Chunk {
     events: Vec<(i64, Vec<u8>)>,
 }
 
-impl Workload {
+impl Events {
     /// Users belong to partitions, as keys do in a topic.
     pub(crate) fn new(events: u64) -> Self {
         let users = (events / EVENTS_PER_USER).max(1);
-        let mut generator = Events::new(SEED, users);
+        let mut generator = generate::Events::new(SEED, users);
         let mut open: Vec<Vec<_>> = vec![vec![]; PARTITIONS];
         let mut chunks = vec![];
         for time_ms in (START_MS..).take(usize::try_from(events).unwrap_or(usize::MAX)) {
@@ -45,7 +47,7 @@ impl Workload {
         }
         let rest = open.into_iter().enumerate();
         chunks.extend(rest.map(|(partition, events)| Chunk { partition, events }));
-        Workload {
+        Events {
             chunks,
             profiles: (0..=users).map(|u| profile_json(u).into_bytes()).collect(),
             events,
@@ -53,7 +55,7 @@ impl Workload {
     }
 
     /// Takes everything through a fresh path.
-    pub(crate) fn run(&self) -> Result<RecordPath> {
+    pub(crate) fn run(&self) -> Result<Taken> {
         let mut path = fresh_path()?;
         for chunk in &self.chunks {
             let events = chunk.events.iter();
@@ -67,7 +69,10 @@ impl Workload {
         path.seal();
         let rows = u64::try_from(path.sealed.rows)?;
         ensure!(rows == self.events, "{rows} rows of {} events", self.events);
-        Ok(path)
+        Ok(Taken {
+            rows,
+            frame_bytes: path.sealed.frame_bytes as u64,
+        })
     }
 }
 

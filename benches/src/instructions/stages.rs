@@ -1,0 +1,60 @@
+//! Stages of the paths and the functions that are them; none is called by another of the same path.
+
+use crate::Workload;
+
+type Stage = (&'static str, &'static [&'static str]);
+
+/// Functions while which is counted.
+pub(crate) fn toggles(workload: Workload) -> &'static [&'static str] {
+    match workload {
+        Workload::Event => &["*drive::RecordPath::chunk*", "*drive::RecordPath::seal*"],
+        Workload::Change | Workload::ChangeInBlock => &[
+            "*drive::changes::ChangePath::chunk*",
+            "*drive::changes::ChangePath::seal*",
+        ],
+    }
+}
+
+pub(crate) fn of(workload: Workload) -> &'static [Stage] {
+    match workload {
+        Workload::Event => &EVENT,
+        Workload::Change | Workload::ChangeInBlock => &CHANGE,
+    }
+}
+
+const EVENT: [Stage; 5] = [
+    (
+        "decode: validate the JSON, find the values",
+        &["Scanner::scan"],
+    ),
+    ("encode: columns of the event", &["Row::event_columns"]),
+    (
+        "operate: session",
+        &[
+            "Row::session_event",
+            "EnrichmentOperator as streamweir::lane::operator::Operator>::judge",
+        ],
+    ),
+    (
+        "operate: profile from the cache or the answer",
+        &["RecordPath::look_up"],
+    ),
+    ("seal: compress, checksum", &["frame::compress"]),
+];
+
+const CHANGE: [Stage; 5] = [
+    (
+        "decode: validate the JSON, find the values",
+        &["RowReader::read"],
+    ),
+    ("decode: the key", &["KeyReader::encode"]),
+    (
+        "encode: columns of the row",
+        &["debezium::row::Types::encode"],
+    ),
+    (
+        "batch: the last row of each key",
+        &["ReplicationOperator as streamweir::lane::operator::Operator>::push"],
+    ),
+    ("seal: compress, checksum", &["frame::compress"]),
+];
