@@ -91,6 +91,9 @@ impl Live {
         };
         let mut options = ConnectOptions::new(plugin);
         options.schemas = true;
+        // What was sent since is sent again after a kill; Connect's own is 60 s.
+        let interval = ("offset.flush.interval.ms".to_owned(), "5000".to_owned());
+        options.properties.push(interval);
         let connect = Connect::start(job.bootstrap(), &options, vec![connector]).expect("Debezium");
         let names = workload::tables(&server.url()).expect("a database");
         let table = |name| Table {
@@ -245,6 +248,21 @@ impl Live {
         }
         assert!(unequal.is_empty(), "{}", unequal.join("\n"));
         findings
+    }
+
+    /// One value of the first table's replica is altered by hand.
+    ///
+    /// # Panics
+    /// When comparing it does not tell of exactly that.
+    pub fn prove_noticed(&self) {
+        let table = &self.tables[0];
+        self.job.query(&format!(
+            "INSERT INTO {{db}}.`{0}` SELECT * REPLACE ('spoilt' AS status, _version + 1 AS _version) \
+             FROM {{db}}.`{0}` FINAL ORDER BY order_id LIMIT 1",
+            table.name
+        ));
+        let comparison = self.compare(table);
+        assert_eq!(comparison.differences_total, 1, "{comparison}");
     }
 
     fn compare(&self, table: &Table) -> Comparison {

@@ -116,6 +116,7 @@ fn live(run: &mut Run, source: Source) {
     };
     assert_eq!(counts.steps, steps, "{counts}");
     let findings = live.prove();
+    live.prove_noticed();
     println!("{}: {counts}\n{faults}\n{findings:?}", run.name);
     run.add(proof::Counts {
         records: findings.records,
