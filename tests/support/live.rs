@@ -229,12 +229,11 @@ impl Live {
     /// When something differs; the records of the topic are kept then.
     pub fn prove(&self) -> Findings {
         let mut findings = Findings::default();
-        let mut again = HashSet::new();
+        let mut late = HashSet::new();
         for table in &self.tables {
-            self.count_records(table, &mut findings, &mut again);
+            self.count_records(table, &mut findings, &mut late);
         }
-        findings.sent_again = again.len() as u64;
-        findings.dead_letters = self.explained_letters(&again);
+        findings.dead_letters = self.explained_letters(&late);
         let mut unequal = vec![];
         for table in &self.tables {
             let comparison = self.compare(table);
@@ -273,25 +272,36 @@ impl Live {
             .expect("both are read")
     }
 
-    fn count_records(&self, table: &Table, findings: &mut Findings, again: &mut HashSet<Place>) {
+    /// Those that were sent again for a row that is gone go to `late`.
+    fn count_records(&self, table: &Table, findings: &mut Findings, late: &mut HashSet<Place>) {
         let hashes = RandomState::new();
         let mut seen = HashSet::new();
+        let mut gone = HashSet::new();
         let take = |record: Received| {
             findings.records += 1;
+            let row = hashes.hash_one((record.partition, &record.key));
+            match operation(&record) {
+                Some(b'c' | b'r') => gone.remove(&row),
+                Some(b'u') => false,
+                _ => gone.insert(row),
+            };
             let Some(position) = position(&record) else {
                 return;
             };
-            let change = hashes.hash_one((record.partition, &record.key, position));
-            if !seen.insert(change) {
-                again.insert((table.topic.clone(), record.partition, record.offset));
+            if !seen.insert(hashes.hash_one((row, position))) {
+                findings.sent_again += 1;
+                if gone.contains(&row) {
+                    late.insert((table.topic.clone(), record.partition, record.offset));
+                }
             }
         };
-        topic::read_each(self.job.bootstrap(), &table.topic, &BTreeMap::new(), take)
+        let from = BTreeMap::new();
+        topic::read_each(self.job.bootstrap(), &table.topic, &from, take)
             .expect("the topic is read");
     }
 
     /// How many dead letters there are.
-    fn explained_letters(&self, again: &HashSet<Place>) -> u64 {
+    fn explained_letters(&self, late: &HashSet<Place>) -> u64 {
         let (bootstrap, topic) = (self.job.bootstrap(), &self.job.dead_letter_topic);
         let letters = topic::read_all(bootstrap, topic).expect("the dead letters are read");
         for letter in &letters {
@@ -304,7 +314,7 @@ impl Live {
                 number("offset").expect("an offset"),
             );
             let is_explained =
-                header("reason").as_deref() == Some("unavailable_value") && again.contains(&place);
+                header("reason").as_deref() == Some("unavailable_value") && late.contains(&place);
             let reasons = || evidence::dead_letters(bootstrap, topic).unwrap_or_default();
             assert!(
                 is_explained,
@@ -358,19 +368,25 @@ fn is_mark(record: &Received) -> bool {
     numbers.any(|number| workload::MARKS.contains(&number))
 }
 
+/// The letter of `"op"`; `None` of a tombstone.
+fn operation(record: &Received) -> Option<u8> {
+    let rest = after(record.value.as_deref()?, br#""op":""#)?;
+    rest.first().copied()
+}
+
 /// Where the source's log has this change: together with the key, no two changes have the same.
 fn position(record: &Received) -> Option<&[u8]> {
     let value = record.value.as_deref()?;
-    let after = |name: &[u8]| {
-        let found = value.windows(name.len()).rposition(|part| part == name)?;
-        Some(&value[found + name.len()..])
+    let (rest, end) = match after(value, br#""lsn":"#) {
+        Some(rest) => (rest, b','),
+        None => (after(value, br#""file":"#)?, b'}'),
     };
-    let is_end = |byte: &u8| *byte == b'}';
-    let of_postgres = after(br#""lsn":"#);
-    let rest = of_postgres.or_else(|| after(br#""file":"#))?;
-    let end = match of_postgres {
-        Some(rest) => rest.iter().position(|byte| *byte == b','),
-        None => rest.iter().position(is_end),
-    };
-    Some(&rest[..end?])
+    let end = rest.iter().position(|byte| *byte == end)?;
+    Some(&rest[..end])
+}
+
+/// What follows the last occurrence: the row comes first, the rest of the envelope after it.
+fn after<'v>(value: &'v [u8], name: &[u8]) -> Option<&'v [u8]> {
+    let found = value.windows(name.len()).rposition(|part| part == name)?;
+    Some(&value[found + name.len()..])
 }
