@@ -62,7 +62,7 @@ pub struct Findings {
     pub tables: u64,
     pub rows: u64,
     pub values: u64,
-    /// Of changes that were sent once more, whose row had been deleted meanwhile.
+    /// Of changes that were sent once more, and need values that their row has no more.
     pub dead_letters: u64,
 }
 
@@ -223,17 +223,18 @@ impl Live {
     }
 
     /// Every value of every table is the source's, and no change is a dead letter, but for those that were
-    /// sent once more after their row was gone.
+    /// sent once more and need large values that their row has no more: it is gone, or has NULL since.
     ///
     /// # Panics
     /// When something differs; the records of the topic are kept then.
     pub fn prove(&self) -> Findings {
         let mut findings = Findings::default();
-        let mut late = HashSet::new();
+        let mut again = HashSet::new();
         for table in &self.tables {
-            self.count_records(table, &mut findings, &mut late);
+            self.count_records(table, &mut findings, &mut again);
         }
-        findings.dead_letters = self.explained_letters(&late);
+        findings.sent_again = again.len() as u64;
+        findings.dead_letters = self.explained_letters(&again);
         let mut unequal = vec![];
         for table in &self.tables {
             let comparison = self.compare(table);
@@ -272,27 +273,17 @@ impl Live {
             .expect("both are read")
     }
 
-    /// Those that were sent again for a row that is gone go to `late`.
-    fn count_records(&self, table: &Table, findings: &mut Findings, late: &mut HashSet<Place>) {
+    fn count_records(&self, table: &Table, findings: &mut Findings, again: &mut HashSet<Place>) {
         let hashes = RandomState::new();
         let mut seen = HashSet::new();
-        let mut gone = HashSet::new();
         let take = |record: Received| {
             findings.records += 1;
-            let row = hashes.hash_one((record.partition, &record.key));
-            match operation(&record) {
-                Some(b'c' | b'r') => gone.remove(&row),
-                Some(b'u') => false,
-                _ => gone.insert(row),
-            };
             let Some(position) = position(&record) else {
                 return;
             };
-            if !seen.insert(hashes.hash_one((row, position))) {
-                findings.sent_again += 1;
-                if gone.contains(&row) {
-                    late.insert((table.topic.clone(), record.partition, record.offset));
-                }
+            let change = hashes.hash_one((record.partition, &record.key, position));
+            if !seen.insert(change) {
+                again.insert((table.topic.clone(), record.partition, record.offset));
             }
         };
         let from = BTreeMap::new();
@@ -301,7 +292,7 @@ impl Live {
     }
 
     /// How many dead letters there are.
-    fn explained_letters(&self, late: &HashSet<Place>) -> u64 {
+    fn explained_letters(&self, again: &HashSet<Place>) -> u64 {
         let (bootstrap, topic) = (self.job.bootstrap(), &self.job.dead_letter_topic);
         let letters = topic::read_all(bootstrap, topic).expect("the dead letters are read");
         for letter in &letters {
@@ -314,7 +305,7 @@ impl Live {
                 number("offset").expect("an offset"),
             );
             let is_explained =
-                header("reason").as_deref() == Some("unavailable_value") && late.contains(&place);
+                header("reason").as_deref() == Some("unavailable_value") && again.contains(&place);
             let reasons = || evidence::dead_letters(bootstrap, topic).unwrap_or_default();
             assert!(
                 is_explained,
@@ -366,12 +357,6 @@ fn is_mark(record: &Received) -> bool {
     let numbers = key.split(|c: char| !c.is_ascii_digit());
     let mut numbers = numbers.filter_map(|number| number.parse().ok());
     numbers.any(|number| workload::MARKS.contains(&number))
-}
-
-/// The letter of `"op"`; `None` of a tombstone.
-fn operation(record: &Received) -> Option<u8> {
-    let rest = after(record.value.as_deref()?, br#""op":""#)?;
-    rest.first().copied()
 }
 
 /// Where the source's log has this change: together with the key, no two changes have the same.
