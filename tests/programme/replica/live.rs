@@ -20,6 +20,7 @@ use crate::support::{Daemon, proof};
 const TIME: Duration = Duration::from_secs(10);
 /// Records that go through between two faults, mostly.
 const RECORDS_BETWEEN: u64 = 100;
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -235,6 +236,8 @@ impl<'s> Scene<'s> {
         let waited = wait::until("records are committed", LIVE_PATIENCE, || {
             assert_alive(&self.daemons);
             self.live.connect.check().expect("the connector runs");
+            // Each question is a connection for each table.
+            thread::sleep(ASK_AGAIN);
             ((self.is_over)() || self.live.progress() >= wanted).then_some(())
         });
         waited.unwrap_or_else(|e| {
