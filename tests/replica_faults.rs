@@ -67,6 +67,16 @@ fn a_broker_that_restarts_leaves_replicas_equal() {
 }
 
 #[test]
+fn a_postgresql_database_and_its_replicas_are_equal_whoever_between_them_is_killed() {
+    short("cdc-live-postgresql");
+}
+
+#[test]
+fn a_mariadb_database_and_its_replicas_are_equal_whoever_between_them_is_killed() {
+    short("cdc-live-mariadb");
+}
+
+#[test]
 fn rows_of_one_version_are_noticed() {
     short("cdc-broken-version");
 }

@@ -7,6 +7,7 @@
 )]
 
 pub mod changes;
+pub mod live;
 pub mod proof;
 pub mod replica;
 pub mod sessions;

@@ -3,6 +3,7 @@
 mod broken;
 mod columns;
 mod crash_points;
+mod live;
 mod lives;
 mod network;
 mod servers;
@@ -25,6 +26,7 @@ pub(super) fn trials() -> Vec<Trial> {
     trials.extend(columns::trials());
     trials.extend(network::trials());
     trials.extend(servers::trials());
+    trials.extend(live::trials());
     trials.extend(broken::trials());
     trials
 }

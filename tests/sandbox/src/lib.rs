@@ -8,7 +8,7 @@
 //!   [`mariadb`], [`connect`] (Kafka Connect with Debezium).
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
 //! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
-//!   [`compare`].
+//!   [`compare`]; what to look at where it does not: [`evidence`].
 //! - Records in and out: [`topic`], [`oracle`] (recorded cases), [`generate`] (endless ones).
 //! - All of it together: [`demo`].
 
@@ -17,6 +17,7 @@ pub mod clickhouse_front;
 pub mod compare;
 pub mod connect;
 pub mod demo;
+pub mod evidence;
 pub mod fault;
 pub mod generate;
 mod http;

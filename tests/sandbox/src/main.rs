@@ -251,6 +251,7 @@ fn change(arguments: WorkloadArguments) -> Result<()> {
         statements_per_second: arguments.rate,
         keys: arguments.keys,
         evolve: arguments.evolve,
+        large_keys_return: true,
     };
     println!(
         "{}",

@@ -175,6 +175,23 @@ impl Connect {
             .stdin(Stdio::null());
         log_to(&mut command, &self.log())?;
         *self.process() = Some(Process::spawn(command)?);
+        self.wait_until_running()
+    }
+
+    /// Has every connector and its tasks end and begin anew within the process, and waits until all
+    /// run.
+    ///
+    /// # Errors
+    /// When the worker does not answer or a task fails.
+    pub fn restart_tasks(&self) -> Result<()> {
+        for connector in &self.connectors {
+            let path = format!("/connectors/{}/restart?includeTasks=true", connector.name);
+            agent().post(self.url() + &path).send_empty()?;
+        }
+        self.wait_until_running()
+    }
+
+    fn wait_until_running(&self) -> Result<()> {
         wait::until("all tasks run", START_TIMEOUT, || {
             match self.check().and_then(|()| self.are_running()) {
                 Ok(true) => Some(Ok(())),
@@ -192,6 +209,15 @@ impl Connect {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the file has an offset of this connector, and no connector's is of its snapshot: after a
+    /// kill none of them takes another one.
+    pub fn has_streamed(&self, connector: &str) -> bool {
+        let file = fs::read(self.dir.path().join("offsets")).unwrap_or_default();
+        let of_snapshot = b"\"snapshot\"";
+        let is_of_snapshot = |bytes: &[u8]| bytes == of_snapshot;
+        self.has_offsets(connector) && !file.windows(of_snapshot.len()).any(is_of_snapshot)
     }
 
     /// Whether an offset of this connector has been written to the file yet. At PostgreSQL,
@@ -256,11 +282,7 @@ impl Connect {
     }
 
     fn get(&self, path: &str) -> Option<String> {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .build();
-        let agent = ureq::Agent::new_with_config(config);
-        let mut answer = agent.get(self.url() + path).call().ok()?;
+        let mut answer = agent().get(self.url() + path).call().ok()?;
         answer.body_mut().read_to_string().ok()
     }
 
@@ -304,6 +326,11 @@ impl Connect {
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().expect("no holder of this lock panics")
     }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT));
+    ureq::Agent::new_with_config(config.build())
 }
 
 /// The messages of a stack trace, from the outermost to the cause.

@@ -10,7 +10,7 @@ pub use admin::{
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
 pub use produce::{produce, produce_to_many, produce_transaction};
-pub use read::{Committed, Received, commit, committed, end_offsets, read_all};
+pub use read::{Committed, Received, commit, committed, end_offsets, read_all, read_each};
 
 use std::time::Duration;
 

@@ -111,9 +111,28 @@ pub fn commit(
 /// Every committed record from the first to the last stable offset, in order of partition and
 /// offset.
 pub fn read_all(bootstrap: &str, topic: &str) -> Result<Vec<Received>> {
+    let mut records = Vec::new();
+    read_each(bootstrap, topic, &BTreeMap::new(), |record| {
+        records.push(record);
+    })?;
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Hands over every committed record from these offsets on, in partitions without one from the first,
+/// up to the last stable offset. Those of one partition come in their order.
+pub fn read_each(
+    bootstrap: &str,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
+    mut take: impl FnMut(Received),
+) -> Result<()> {
     let consumer = reader(bootstrap, "sandbox-reader")?;
     let mut partitions = all_partitions(bootstrap, topic)?;
     partitions.set_all_offsets(Offset::Beginning)?;
+    for (partition, offset) in from {
+        partitions.set_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
     consumer.assign(&partitions)?;
 
     let mut unread: HashSet<i32> = partitions
@@ -121,12 +140,11 @@ pub fn read_all(bootstrap: &str, topic: &str) -> Result<Vec<Received>> {
         .iter()
         .map(|e| e.partition())
         .collect();
-    let mut records = Vec::new();
     let mut deadline = Instant::now() + REQUEST_TIMEOUT;
     while !unread.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                records.push(Received::from_message(&message));
+                take(Received::from_message(&message));
                 deadline = Instant::now() + REQUEST_TIMEOUT;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -137,8 +155,7 @@ pub fn read_all(bootstrap: &str, topic: &str) -> Result<Vec<Received>> {
             None => {}
         }
     }
-    records.sort_by_key(|record| (record.partition, record.offset));
-    Ok(records)
+    Ok(())
 }
 
 fn reader(bootstrap: &str, group: &str) -> Result<BaseConsumer> {

@@ -13,7 +13,7 @@ mod table;
 pub use run::run;
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub struct Workload {
     pub keys: u64,
     /// Whether columns of `products` are added, renamed and dropped on the way (PostgreSQL).
     pub evolve: bool,
+    /// Whether the keys of `documents`, whose rows have large values, change at random like all
+    /// others. If not, each key that a row leaves is one that nobody has again.
+    pub large_keys_return: bool,
 }
 
 impl Workload {
@@ -60,6 +63,7 @@ impl Workload {
             statements_per_second: None,
             keys: 60,
             evolve: false,
+            large_keys_return: true,
         }
     }
 }
@@ -173,6 +177,25 @@ pub fn create_tables(url: &str) -> Result<()> {
         session
             .run(&statement)
             .map_err(|failure| failure.context(&statement))?;
+    }
+    Ok(())
+}
+
+/// Keys that no workload uses.
+pub const MARKS: Range<i64> = 4_000_000_000..4_000_000_064;
+
+/// Puts a row under each of [`MARKS`] into every table: enough of them that each partition of a
+/// table's topic gets one, and with it all that was written before.
+pub fn mark(url: &str) -> Result<()> {
+    let dialect = Dialect::of(url)?;
+    let mut session = session::open(url)?;
+    for table in dialect.tables() {
+        for number in MARKS {
+            let statement = table::mark(*table, number);
+            session
+                .run(&statement)
+                .map_err(|failure| failure.context(&statement))?;
+        }
     }
     Ok(())
 }

@@ -45,7 +45,34 @@ pub(super) struct Plan<'r> {
     pub(super) own_key: i64,
     /// The columns of [`Table::Products`] at this moment.
     pub(super) products: Vec<Column>,
+    /// Keys of `documents` that are used once; `None`: they change like all others.
+    pub(super) once: Option<&'r mut UsedOnce>,
     pub(super) random: &'r mut StdRng,
+}
+
+/// Keys of one session, each of which is taken by one row and left once.
+#[derive(Debug)]
+pub(super) struct UsedOnce {
+    first: i64,
+    next: i64,
+}
+
+impl UsedOnce {
+    pub(super) fn of_session(number: u64) -> Self {
+        let first = 1_000_000 * i64::try_from(number).expect("few sessions");
+        Self { first, next: first }
+    }
+
+    fn take(&mut self) -> i64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// One that was taken not long ago.
+    fn taken(&self, random: &mut StdRng) -> Option<i64> {
+        let recent = (self.next - 40).max(self.first)..self.next;
+        (!recent.is_empty()).then(|| random.random_range(recent))
+    }
 }
 
 impl Plan<'_> {
@@ -70,6 +97,7 @@ impl Plan<'_> {
                 self.update(table, key),
                 self.delete(table, key),
             ],
+            77..93 if table == Table::Documents && self.once.is_some() => self.move_once(),
             77..83 => vec![self.move_key(table, key, other)],
             // There and back, changed on the way or not.
             83..87 => {
@@ -97,6 +125,23 @@ impl Plan<'_> {
         Transaction {
             end: self.end(&statements),
             statements,
+        }
+    }
+
+    /// A row comes, changes or goes under keys that nobody else uses, mostly to another of them.
+    fn move_once(&mut self) -> Vec<Statement> {
+        let table = Table::Documents;
+        let once = self.once.as_deref_mut().expect("asked before");
+        let (from, to) = (once.taken(self.random), once.take());
+        let Some(from) = from else {
+            return vec![self.insert(table, to)];
+        };
+        match self.random.random_range(0..10) {
+            0..3 => vec![self.insert(table, to)],
+            3..7 => vec![self.move_key(table, from, to)],
+            7 => vec![self.move_key(table, from, to), self.update(table, to)],
+            8 => vec![self.update(table, from), self.move_key(table, from, to)],
+            _ => vec![self.update(table, from), self.delete(table, from)],
         }
     }
 
@@ -224,6 +269,7 @@ mod tests {
             keys: 60,
             own_key: -1,
             products: table::PRODUCTS.to_vec(),
+            once: None,
             random: &mut random,
         };
         let transactions = (0..500).flat_map(|_| plan.transaction().statements);
@@ -234,5 +280,34 @@ mod tests {
     fn a_seed_gives_the_same_statements_again_and_another_one_others() {
         assert_eq!(statements(1), statements(1));
         assert_ne!(statements(1), statements(2));
+    }
+
+    #[test]
+    fn a_key_that_is_used_once_is_taken_by_one_statement() {
+        let mut random = StdRng::seed_from_u64(1);
+        let mut once = UsedOnce::of_session(1);
+        let mut taken = std::collections::HashSet::new();
+        for _ in 0..2_000 {
+            let mut plan = Plan {
+                tables: &[Table::Documents],
+                keys: 60,
+                own_key: -1,
+                products: vec![],
+                once: Some(&mut once),
+                random: &mut random,
+            };
+            for statement in plan.transaction().statements {
+                let is_move = statement.effect == Effect::Move;
+                let free = statement.sql.split("AS taken WHERE document_id = ").nth(1);
+                let Some(to) = free.and_then(|rest| rest.trim_end_matches(')').parse().ok()) else {
+                    assert!(!is_move, "{}", statement.sql);
+                    continue;
+                };
+                let to: i64 = to;
+                assert!(!is_move || to >= 1_000_000, "{}", statement.sql);
+                assert!(to <= 60 || taken.insert(to), "{}", statement.sql);
+            }
+        }
+        assert!(taken.len() > 100);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::plan::{Effect, End, Plan, Transaction};
+use super::plan::{Effect, End, Plan, Transaction, UsedOnce};
 use super::session::{self, Failure, Session};
 use super::steps::{Step, steps};
 use super::table::{Column, PRODUCTS};
@@ -77,6 +77,7 @@ impl Running<'_> {
     fn session(&self, number: u64) -> Result<Counts> {
         let mut counts = Counts::default();
         let mut random = StdRng::seed_from_u64(self.workload.seed.wrapping_mul(1_000) + number);
+        let mut once = UsedOnce::of_session(number);
         let mut session = session::open(&self.workload.url)?;
         while self.done() < 1.0 {
             self.pace(counts.statements);
@@ -85,6 +86,7 @@ impl Running<'_> {
                 keys: i64::try_from(self.workload.keys)?,
                 own_key: -i64::try_from(number)?,
                 products: self.columns_of_products(),
+                once: (!self.workload.large_keys_return).then_some(&mut once),
                 random: &mut random,
             };
             let transaction = plan.transaction();

@@ -248,6 +248,17 @@ pub(super) fn row(
     (names.join(", "), literals.join(", "))
 }
 
+/// A whole row, as far as all of its columns are sure to be there.
+pub(super) fn mark(table: Table, number: i64) -> String {
+    let columns = match table {
+        Table::Products => &PRODUCTS[..1],
+        _ => table.columns(),
+    };
+    let mut random = <StdRng as rand::SeedableRng>::seed_from_u64(number.unsigned_abs());
+    let (names, literals) = row(table, number, columns, &mut random);
+    format!("INSERT INTO {} ({names}) VALUES ({literals})", table.name())
+}
+
 /// What makes the tables, with a row in each.
 pub(super) fn statements(dialect: Dialect) -> Vec<String> {
     let text = match dialect {

@@ -2,7 +2,6 @@
 //! at the end every value of every replica compared with its source.
 
 mod config;
-mod evidence;
 mod parts;
 
 pub use parts::Parts;
@@ -22,7 +21,7 @@ use super::{CATCH_UP_TIMEOUT, LINE_EVERY, on_interrupt, stop_if};
 use crate::compare::{self, ReplicaOptions};
 use crate::workdir::sandbox_dir;
 use crate::workload::{self, Counts, Limit, Progress, Workload};
-use crate::{topic, wait};
+use crate::{evidence, topic, wait};
 use config::Written;
 
 /// Name of the connector, its slot, and the first part of its topics' names.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::topic::{self, Received};
 
 /// The dead letters by their reason, with the first detail of each: a line for each reason.
-pub(super) fn dead_letters(bootstrap: &str, topic: &str) -> Result<String> {
+pub fn dead_letters(bootstrap: &str, topic: &str) -> Result<String> {
     let mut reasons: BTreeMap<String, (u64, String)> = BTreeMap::new();
     for letter in topic::read_all(bootstrap, topic)? {
         let header = |name: &str| letter.header(name).unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) fn dead_letters(bootstrap: &str, topic: &str) -> Result<String> {
 }
 
 /// Writes a topic's records, one a line, in the order of their timestamps, to a file in `dir`.
-pub(super) fn keep_records(bootstrap: &str, topic: &str, dir: &Path) -> Result<PathBuf> {
+pub fn keep_records(bootstrap: &str, topic: &str, dir: &Path) -> Result<PathBuf> {
     let mut records = topic::read_all(bootstrap, topic)?;
     records.sort_by_key(|record| (record.timestamp_ms, record.partition, record.offset));
     let lines = records.iter().map(|record| line(record) + "\n");
