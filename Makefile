@@ -49,9 +49,9 @@ soak: deps ## Run the fault programme at length and print its table (SOAK= passe
 	$(CARGO) test --workspace --features failpoints --no-run
 	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 
-bench: deps ## Measure CPU per event and per change (EVENTS=, CHANGES=, ROUNDS= shorten it, ONLY=changes)
+bench: deps ## Measure CPU per event, change and sale (EVENTS=, CHANGES=, SALES=, ROUNDS=, ONLY=changes)
 	$(CARGO) build --release --workspace
-	@$(TARGET_DIR)/release/throughput $(if $(ONLY),--only $(ONLY)) $(if $(EVENTS),--events $(EVENTS)) \
+	@$(TARGET_DIR)/release/throughput $(if $(ONLY),--only $(ONLY)) $(if $(EVENTS),--events $(EVENTS)) $(if $(SALES),--sales $(SALES)) \
 		$(if $(CHANGES),--changes $(CHANGES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 minutes)

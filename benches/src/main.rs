@@ -13,6 +13,7 @@ mod machine;
 mod prototype;
 mod readers;
 mod report;
+mod sales;
 mod topic;
 
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ struct Arguments {
     /// Changes of the replicated table; a quarter of them in the form with a schema block
     #[arg(long, default_value_t = 2_000_000)]
     changes: u64,
+    /// Sales in the topic
+    #[arg(long, default_value_t = 2_000_000)]
+    sales: u64,
     /// Only these forms of change records
     #[arg(long, value_delimiter = ',')]
     forms: Vec<changes::Form>,
@@ -62,6 +66,8 @@ enum Part {
     Events,
     /// Change records into a replica
     Changes,
+    /// Sales into windows
+    Sales,
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,6 +108,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
             against: arguments.against.clone(),
         };
         changes::measure(&parts, &amounts)?;
+    }
+    if wants(Part::Sales) {
+        sales::measure(&parts, arguments.sales, arguments.rounds, &arguments.kinds)?;
     }
     println!("{}", machine::load()?);
     Ok(())

@@ -63,7 +63,7 @@ impl Work for EventTopic {
     }
 
     fn config(&self) -> Result<Table> {
-        let mut config = shipped(&project_root(), "enrichment")?;
+        let mut config = shipped(&project_root(), "clickstream")?;
         let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
         let ddl = project_root().join("sql/clickstream_events.sql");
         section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());

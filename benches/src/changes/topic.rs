@@ -63,7 +63,7 @@ impl Work for ChangeTopic {
     }
 
     fn config(&self) -> Result<Table> {
-        let mut config = shipped(&project_root(), "cdc")?;
+        let mut config = shipped(&project_root(), "shop")?;
         let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
         section(pipeline, "clickhouse")?.remove("ddl");
         let column = |(name, is): &(&str, &str)| ((*name).to_owned(), Value::from(*is));

@@ -66,7 +66,7 @@ impl<'p> Job<'p> {
             topic: topic.to_owned(),
             group: format!("{name}-group"),
             database: name.clone(),
-            config: shipped(&project_root(), "enrichment")?,
+            config: shipped(&project_root(), "clickstream")?,
             directory,
         };
         let state_dir = job.directory.path().join("state").display().to_string();
