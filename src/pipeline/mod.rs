@@ -99,6 +99,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         metrics: metrics.clone(),
         label: label(pipeline),
         moved_wait: Duration::ZERO,
+        makes_tables: false,
         state: config.state.clone(),
     };
     let common = Common::new(environment, parts)?;
@@ -152,6 +153,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         metrics,
         label: pipeline.clickhouse.database.clone(),
         moved_wait: config.toast_wait,
+        makes_tables: config.create_tables,
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
@@ -175,6 +177,8 @@ struct CommonParts {
     label: String,
     /// How long a row waits for the row that it was before its key changed.
     moved_wait: Duration,
+    /// Whether the table of moved rows is made where it is missing.
+    makes_tables: bool,
     state: State,
 }
 
@@ -192,6 +196,7 @@ impl Common {
             pipeline: board.clone(),
             config: pipeline.clone(),
             moved_wait: parts.moved_wait,
+            makes_tables: parts.makes_tables,
             insert_lease: pipeline.clickhouse.insert_lease,
             insert_timeout: pipeline.clickhouse.insert_timeout,
         });

@@ -419,7 +419,13 @@ impl ClickHouseClient {
         Ok(())
     }
 
-    async fn select(&self, attempt: u32, sql: &str, format: &str) -> Result<Bytes, InsertError> {
+    /// The answer to a query, as it comes.
+    pub(super) async fn select(
+        &self,
+        attempt: u32,
+        sql: &str,
+        format: &str,
+    ) -> Result<Bytes, InsertError> {
         let mut cursor = self.server(attempt).query_raw(sql).fetch_bytes(format)?;
         let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
             .await

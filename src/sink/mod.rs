@@ -8,6 +8,7 @@ mod clickhouse;
 mod dead_letter;
 mod errors;
 mod gaps;
+mod moved;
 mod write;
 
 pub(crate) use backoff::Backoff;

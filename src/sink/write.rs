@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::clickhouse::{ClickHouseClient, ColumnInfo};
 use super::errors::{InsertError, Remedy};
-use super::gaps::{GappedRows, MovedRows};
+use super::gaps::GappedRows;
+use super::moved::{MovedRows, MovedTable};
 use super::{Backoff, DeadLetter, DeadLetterProducer};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
@@ -78,6 +79,7 @@ pub(crate) struct Sink {
     pub(super) inserts: Semaphore,
     pub(super) board: Arc<SinkBoard>,
     pub(super) moved: MovedRows,
+    pub(super) moved_table: MovedTable,
 }
 
 /// What a [`Sink`] is made of.
@@ -93,6 +95,8 @@ pub(crate) struct SinkParts {
     pub(crate) config: Arc<Pipeline>,
     /// How long a row waits for the row that it was before its key changed.
     pub(crate) moved_wait: Duration,
+    /// Whether the table of moved rows is made where it is missing.
+    pub(crate) makes_tables: bool,
     /// How long after its naming commit an insert may still be sent.
     pub(crate) insert_lease: Duration,
     /// How long the server may work on one insert.
@@ -179,8 +183,11 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
 impl Sink {
     pub(crate) fn new(parts: SinkParts) -> Arc<Self> {
         let board = parts.pipeline.sink(&parts.label);
+        let database = &parts.config.clickhouse.database;
+        let moved_table = MovedTable::new(parts.client.clone(), database, parts.makes_tables);
         Arc::new(Sink {
             parts,
+            moved_table,
             inserts: Semaphore::new(INSERTS_AT_ONCE),
             moved: MovedRows::default(),
             board,

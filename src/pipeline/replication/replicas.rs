@@ -19,7 +19,9 @@ use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
-use crate::table::replica::{ReplicaTable, check_table, create_database, default_expression};
+use crate::table::replica::{
+    ReplicaTable, check_table, create_database, create_moved_rows, default_expression,
+};
 
 /// Tables that are looked at at the same time.
 const OPENED_AT_ONCE: usize = 8;
@@ -290,6 +292,8 @@ impl Replicas {
         self.execute(&label, &table.create()).await?;
         crash_point!("after_create_table");
         self.execute(&label, &table.create_view()).await?;
+        // Rows do without it; who misses it says so.
+        let _ = self.execute(&label, &create_moved_rows(database)).await;
         tracing::info!(
             table = label,
             topic,
