@@ -9,8 +9,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
+use super::Target;
 use super::errors::InsertError;
-use super::write::Target;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
 use crate::progress::Range;

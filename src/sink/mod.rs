@@ -8,11 +8,15 @@ mod clickhouse;
 mod dead_letter;
 mod errors;
 mod gaps;
+mod insert;
 mod moved;
+mod target;
 mod write;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
 pub(crate) use dead_letter::{DeadLetter, DeadLetterProducer, Stage, create_topic};
 pub(crate) use errors::{InsertError, Remedy};
-pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Target, WriteJob, token, write};
+pub(crate) use insert::token;
+pub(crate) use target::Target;
+pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, WriteJob, write};

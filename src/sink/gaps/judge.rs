@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::super::Target;
 use super::super::moved::{MovedRows, ToldRow};
-use super::super::write::Target;
 use super::known::{Found, Known};
 use crate::batch::{GapSource, GappedRow, Moved, VERSION_LEN, Walker, is_default};
 
@@ -65,17 +65,24 @@ impl<'j> Judge<'j> {
             GapSource::None => self.fill(row, None),
             GapSource::Key(key) => {
                 let of_key = self.known.of(key);
-                // Between two leaves the key has had a row that is not known.
-                let is_left_twice = self.is_named(gaps.moved.as_ref()) && of_key.is_gone();
-                self.fill(row, of_key.newest().filter(|_| !is_left_twice))
+                match &gaps.moved {
+                    Some(moved) if self.is_named(moved) && of_key.is_gone() => {
+                        // It is told once more, or the row that has left is not known.
+                        match self.known.told.of(moved) {
+                            Some(told) => self.fill_from_told(row, moved, told),
+                            None => self.fill(row, None),
+                        }
+                    }
+                    _ => self.fill(row, of_key.newest()),
+                }
             }
             GapSource::Moved(moved) => self.of_moved(row, moved, doubtful),
         }
     }
 
-    /// Whether the change of a deleted row is told by its position in the log.
-    fn is_named(self, moved: Option<&Moved>) -> bool {
-        self.known.told.is_there && moved.is_some_and(|moved| moved.lsn.is_some())
+    /// Whether what a row was before this change is told by the change's position in the log.
+    fn is_named(self, moved: &Moved) -> bool {
+        self.known.told.is_there && moved.lsn.is_some()
     }
 
     /// A row under its new key.
@@ -87,7 +94,7 @@ impl<'j> Judge<'j> {
             return self.fill_from_told(row, moved, told);
         }
         // What the delete has been told with, or will be.
-        let is_named = self.is_named(Some(moved)) && !self.known.told.has_unnamed(moved);
+        let is_named = self.is_named(moved) && !self.known.told.has_unnamed(moved);
         match is_named {
             true if !self.is_last => Verdict::Later,
             true => self.assume_last(row, moved),

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::super::Target;
 use super::super::moved::LookedUp;
-use super::super::write::Target;
 use crate::batch::{GapSource, GappedRow, Gaps, Moved, VERSION_LEN, Walker, is_default};
 
 /// Keys of one query, before they are spelled out: the server takes statements of 256 KiB.

@@ -9,6 +9,8 @@
 
 mod memory;
 mod table;
+mod told;
 
 pub(super) use memory::{MovedRow, MovedRows};
-pub(super) use table::{LookedUp, MovedTable, ToldRow};
+pub(super) use table::MovedTable;
+pub(super) use told::{LookedUp, ToldRow};

@@ -1,17 +1,16 @@
 //! Rows that have left their keys, in a table beside the replicas: right across members and restarts.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::super::Target;
 use super::super::clickhouse::{ClickHouseClient, TableInfo, quote_name, quote_text};
 use super::super::errors::{InsertError, Remedy};
-use super::super::write::Target;
-use crate::batch::{GappedRow, Moved, Walker};
-use crate::table::append_length;
+use super::told::{append_text, change_of, place, row_of};
+use crate::batch::{GappedRow, Moved};
 use crate::table::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
 
 /// How long a table that is not there is taken to be not there.
@@ -36,28 +35,6 @@ enum State {
     Unknown,
     There(Arc<Target>),
     MissingSince(Instant),
-}
-
-/// A row as it was when its key changed.
-#[derive(Debug)]
-pub(in crate::sink) struct ToldRow<'a> {
-    /// Of the deleted row.
-    pub(in crate::sink) version: u64,
-    /// Name, type and encoded value of each column.
-    names: Vec<&'a [u8]>,
-    types: Vec<&'a [u8]>,
-    values: &'a [u8],
-}
-
-/// What the table has of some changes.
-#[derive(Debug, Default)]
-pub(in crate::sink) struct LookedUp<'a> {
-    /// Whether there is such a table.
-    pub(in crate::sink) is_there: bool,
-    /// By old key, new key and change, as they are asked for.
-    rows: HashMap<Vec<u8>, ToldRow<'a>>,
-    /// Old keys, and versions of deleted rows of theirs that have left in a change that is told.
-    versions: HashSet<(Vec<u8>, u64)>,
 }
 
 impl MovedTable {
@@ -220,20 +197,7 @@ impl MovedTable {
 
     /// The table's row for a deleted row that has left its key.
     pub(in crate::sink) fn row(&self, table: &Target, row: &GappedRow, moved: &Moved) -> Vec<u8> {
-        let mut out = vec![];
-        append_text(self.name_of(table).as_bytes(), &mut out);
-        out.extend(place(moved, &change_of(moved)));
-        out.extend_from_slice(&row.version().to_le_bytes());
-        append_length(table.other_names.len(), &mut out);
-        for name in &table.other_names {
-            append_text(name.as_bytes(), &mut out);
-        }
-        append_length(table.others.len(), &mut out);
-        for column_type in &table.others {
-            append_text(column_type.to_string().as_bytes(), &mut out);
-        }
-        append_text(row.others(), &mut out);
-        out
+        row_of(self.name_of(table), table, row, moved)
     }
 
     /// The table, as far as it has been looked for.
@@ -252,88 +216,9 @@ impl MovedTable {
     }
 }
 
-impl<'a> LookedUp<'a> {
-    /// Of the answers to [`MovedTable::rows`] and [`MovedTable::versions`]; `None` where they are not such.
-    pub(in crate::sink) fn read(rows: &'a [u8], versions: &[u8], is_there: bool) -> Option<Self> {
-        let mut found = LookedUp {
-            is_there,
-            ..LookedUp::default()
-        };
-        let mut rest = Walker(rows);
-        while !rest.0.is_empty() {
-            let start = rest.0;
-            let _ = (rest.text()?, rest.text()?, rest.text()?);
-            let place = start[..start.len() - rest.0.len()].to_vec();
-            let row = ToldRow {
-                version: rest.number()?,
-                names: rest.texts()?,
-                types: rest.texts()?,
-                values: rest.text()?,
-            };
-            found.rows.insert(place, row);
-        }
-        let mut rest = Walker(versions);
-        while !rest.0.is_empty() {
-            found
-                .versions
-                .insert((rest.text()?.to_vec(), rest.number()?));
-        }
-        Some(found)
-    }
-
-    /// The row that left its key in this very change.
-    pub(in crate::sink) fn of(&self, moved: &Moved) -> Option<&ToldRow<'a>> {
-        moved.lsn?;
-        self.rows.get(&place(moved, &change_of(moved)))
-    }
-
-    /// Whether a row has changed from this key to that one in a change whose delete says not which.
-    pub(in crate::sink) fn has_unnamed(&self, moved: &Moved) -> bool {
-        self.rows.contains_key(&place(moved, ""))
-    }
-
-    /// Whether the deleted row of this version has left the key in a change that is told.
-    pub(in crate::sink) fn is_told(&self, old: &[u8], version: u64) -> bool {
-        self.versions.contains(&(old.to_vec(), version))
-    }
-}
-
-impl<'a> ToldRow<'a> {
-    /// Encoded values of columns by their names and types.
-    pub(in crate::sink) fn columns(&self) -> Option<HashMap<&'a str, (&'a str, &'a [u8])>> {
-        let mut rest = Walker(self.values);
-        let columns = self.names.iter().zip(&self.types).map(|(name, type_name)| {
-            let type_name = std::str::from_utf8(type_name).ok()?;
-            let column_type = crate::table::ColumnType::parse(type_name).ok()?;
-            let value = rest.value(&column_type)?;
-            Some((std::str::from_utf8(name).ok()?, (type_name, value)))
-        });
-        columns.collect()
-    }
-}
-
 /// A server that answers, and will answer the same again.
 fn is_refusal(error: &InsertError) -> bool {
     error.code.is_some() && !matches!(error.remedy, Remedy::Retry(_))
-}
-
-/// What both records of a change share; empty where they do not say.
-fn change_of(moved: &Moved) -> String {
-    moved.lsn.map_or(String::new(), |lsn| lsn.to_string())
-}
-
-/// Old key, new key and change, in RowBinary.
-fn place(moved: &Moved, change: &str) -> Vec<u8> {
-    let mut out = vec![];
-    for text in [&moved.old, &moved.new, change.as_bytes()] {
-        append_text(text, &mut out);
-    }
-    out
-}
-
-fn append_text(text: &[u8], out: &mut Vec<u8>) {
-    append_length(text.len(), out);
-    out.extend_from_slice(text);
 }
 
 fn has_its_columns(info: &TableInfo) -> bool {
