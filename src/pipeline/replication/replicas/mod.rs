@@ -4,7 +4,7 @@ mod altering;
 mod keys;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(crate) struct Replicas {
     topics: Mutex<HashMap<String, Entry>>,
     /// Rises with every change of the above.
     generation: AtomicU64,
+    /// The table of moved rows serves all others.
+    has_made_moved_rows: AtomicBool,
 }
 
 /// What a [`Replicas`] is made of.
@@ -77,6 +79,7 @@ impl Replicas {
             topics: Mutex::default(),
             // Lanes begin with none.
             generation: AtomicU64::new(1),
+            has_made_moved_rows: AtomicBool::new(false),
         })
     }
 
@@ -204,8 +207,10 @@ impl Replicas {
         self.execute(&label, &table.create()).await?;
         crash_point!("after_create_table");
         self.execute(&label, &table.create_view()).await?;
-        // Rows do without it; who misses it says so.
-        let _ = self.execute(&label, &create_moved_rows(database)).await;
+        if !self.has_made_moved_rows.swap(true, Ordering::Relaxed) {
+            // Rows do without it; who misses it looks for it again, and says so.
+            let _ = self.execute(&label, &create_moved_rows(database)).await;
+        }
         tracing::info!(
             table = label,
             topic,
