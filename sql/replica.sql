@@ -54,3 +54,23 @@ SELECT * EXCEPT (_version, _deleted) FROM orders FINAL WHERE _deleted = 0;
 
 CREATE VIEW IF NOT EXISTS order_items_current AS
 SELECT * EXCEPT (_version, _deleted) FROM order_items FINAL WHERE _deleted = 0;
+
+-- What rows were when their primary keys changed, for the rows under the new keys, whose records leave
+-- large values out. One table for all replicas of a database; nothing else is written to it.
+CREATE TABLE IF NOT EXISTS streamweir_moved_rows
+(
+    table_name LowCardinality(String),
+    old_key String,
+    new_key String,
+    -- The position in the source's log, which both records of a change have.
+    change String,
+    version UInt64,
+    column_names Array(String),
+    column_types Array(String),
+    column_values String,
+    written_at DateTime DEFAULT now()
+)
+ENGINE = MergeTree
+ORDER BY (table_name, old_key, new_key, change)
+-- Longer than the topics keep their records.
+TTL written_at + INTERVAL 30 DAY;

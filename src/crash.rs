@@ -33,12 +33,13 @@ pub const CRASH_POINTS: [&str; 17] = [
 ];
 
 /// Crash points that only the kind `cdc` meets, in the same order.
-pub const REPLICA_CRASH_POINTS: [&str; 8] = [
+pub const REPLICA_CRASH_POINTS: [&str; 9] = [
     "before_create_table",
     "after_create_table",
     "before_alter",
     "after_alter",
     "before_gapped_rows",
+    "after_moved_rows",
     "after_gapped_rows",
     "before_truncation",
     "after_truncation",

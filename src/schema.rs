@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::config::{Cdc, Config, Kind, Pipeline, TopicSelector};
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, quote_name};
-use crate::table::replica::{NotCreatable, ReplicaTable};
+use crate::table::replica::{NotCreatable, ReplicaTable, create_moved_rows};
 
 /// A DDL file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
         .collect()
 }
 
-/// Table and view of every topic whose columns and key are declared.
+/// Table and view of every topic whose columns and key are declared, and the table beside all of them.
 fn replicas(pipeline: &Pipeline, cdc: &Cdc) -> Result<Vec<String>, DdlError> {
     let mut statements = vec![];
     for (topic, mapping) in &cdc.tables {
@@ -115,6 +115,7 @@ fn replicas(pipeline: &Pipeline, cdc: &Cdc) -> Result<Vec<String>, DdlError> {
         })?;
         statements.extend([replica.create(), replica.create_view()]);
     }
+    statements.push(create_moved_rows(&pipeline.clickhouse.database));
     Ok(statements)
 }
 

@@ -534,7 +534,7 @@ fn is_of_another_kind(key: &str) -> bool {
         let rest = key.strip_prefix("pipeline.");
         rest.is_some_and(|rest| rest == *table || rest.starts_with(&format!("{table}.")))
     };
-    tables.iter().any(|table| is_in(&table))
+    tables.iter().any(is_in)
 }
 
 /// Wrong values of keys that only the kind aggregation has, and its tables as something else.
@@ -1223,7 +1223,7 @@ fn impossible_combinations_of_a_replica_are_named() {
 }
 
 /// Keys of an aggregation that do not go together: edits, the key that is named, what it says.
-const WINDOWS_COMBINATIONS: &[(&[(&str, &str)], &str, &str)] = &[
+const WINDOWS_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
     (
         &[("pipeline.window.slide", "\"2m\"")],
         "window.slide",

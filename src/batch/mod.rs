@@ -8,7 +8,7 @@ mod row_binary;
 mod sealed;
 
 pub(crate) use frame::compressed;
-pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN, splice};
+pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN};
 pub(crate) use open::OpenBatch;
 pub(crate) use pace::{Paces, PartitionPace};
 pub(crate) use row_binary::{Walker, is_default};

@@ -38,6 +38,27 @@ impl<'r> Walker<'r> {
         }
     }
 
+    /// The next value, which is a text, without its length.
+    pub(crate) fn text(&mut self) -> Option<&'r [u8]> {
+        let length = self.length()?;
+        let row = self.0;
+        self.take(length)?;
+        Some(&row[..length])
+    }
+
+    /// The next value, which is a list of texts.
+    pub(crate) fn texts(&mut self) -> Option<Vec<&'r [u8]>> {
+        let length = self.length()?;
+        (0..length).map(|_| self.text()).collect()
+    }
+
+    /// The next value, which is an UInt64.
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*number))
+    }
+
     fn take(&mut self, length: usize) -> Option<()> {
         self.0 = self.0.get(length..)?;
         Some(())

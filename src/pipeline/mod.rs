@@ -108,6 +108,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         output: None,
         label: label(pipeline),
         moved_wait: Duration::ZERO,
+        makes_tables: false,
         state: config.state.clone(),
     };
     let common = Common::new(environment, parts)?;
@@ -162,6 +163,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         output: None,
         label: pipeline.clickhouse.database.clone(),
         moved_wait: config.toast_wait,
+        makes_tables: config.create_tables,
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
@@ -212,6 +214,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         output,
         label: label.clone(),
         moved_wait: Duration::ZERO,
+        makes_tables: false,
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
@@ -260,6 +263,8 @@ struct CommonParts {
     label: String,
     /// How long a row waits for the row that it was before its key changed.
     moved_wait: Duration,
+    /// Whether the table of moved rows is made where it is missing.
+    makes_tables: bool,
     state: State,
 }
 
@@ -278,6 +283,7 @@ impl Common {
             pipeline: board.clone(),
             config: pipeline.clone(),
             moved_wait: parts.moved_wait,
+            makes_tables: parts.makes_tables,
             insert_lease: pipeline.clickhouse.insert_lease,
             insert_timeout: pipeline.clickhouse.insert_timeout,
         });

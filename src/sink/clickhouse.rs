@@ -9,8 +9,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
+use super::Target;
 use super::errors::InsertError;
-use super::write::Target;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
 use crate::progress::Range;
@@ -419,7 +419,13 @@ impl ClickHouseClient {
         Ok(())
     }
 
-    async fn select(&self, attempt: u32, sql: &str, format: &str) -> Result<Bytes, InsertError> {
+    /// The answer to a query, as it comes.
+    pub(super) async fn select(
+        &self,
+        attempt: u32,
+        sql: &str,
+        format: &str,
+    ) -> Result<Bytes, InsertError> {
         let mut cursor = self.server(attempt).query_raw(sql).fetch_bytes(format)?;
         let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
             .await

@@ -8,7 +8,10 @@ mod clickhouse;
 mod dead_letter;
 mod errors;
 mod gaps;
+mod insert;
+mod moved;
 mod output;
+mod target;
 mod write;
 
 pub(crate) use backoff::Backoff;
@@ -17,5 +20,7 @@ pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_compacted_topic, create_topic,
 };
 pub(crate) use errors::{InsertError, Remedy};
+pub(crate) use insert::token;
 pub(crate) use output::{OutputMessage, OutputProducer};
-pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Target, WriteJob, token, write};
+pub(crate) use target::Target;
+pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, WriteJob, write};

@@ -2,74 +2,29 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::clickhouse::{ClickHouseClient, ColumnInfo};
+use super::clickhouse::ClickHouseClient;
 use super::errors::{InsertError, Remedy};
-use super::gaps::{GappedRows, MovedRows};
-use super::{Backoff, DeadLetter, DeadLetterProducer, OutputProducer};
+use super::gaps::GappedRows;
+use super::insert::{Failure, insert_settings};
+use super::moved::{MovedRows, MovedTable};
+use super::{Backoff, DeadLetter, DeadLetterProducer, OutputProducer, Target};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
-use crate::crash::{Guarantee, crash_point, is_broken};
+use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::progress::insert::{Attempts, Round, Step};
-use crate::progress::{Claim, Range, Receipt};
+use crate::progress::{Claim, Receipt};
 use crate::source::TopicPartition;
-use crate::table::ColumnType;
 
 /// Inserts of one pipeline that run at the same time. More would only queue on the server.
 const INSERTS_AT_ONCE: usize = 4;
-
-/// A table, as statements need it.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// `database.table`, for people, metrics and tokens.
-    pub(crate) label: String,
-    /// Quoted, for statements.
-    pub(crate) sql: String,
-    /// `INSERT INTO … (columns) FORMAT …`.
-    pub(crate) insert_sql: String,
-    /// What stands before the rows, compressed: names and types, where the format wants them.
-    pub(crate) head: Bytes,
-    /// The table's columns when the rows were mapped to them.
-    pub(crate) columns: Vec<ColumnInfo>,
-    /// A table in which versions decide: names and types of the key's columns.
-    pub(crate) key: Vec<(String, ColumnType)>,
-    /// The same of the columns behind `_deleted`: names.
-    pub(crate) other_names: Vec<String>,
-    /// Types of the columns behind `_deleted`.
-    pub(crate) others: Vec<ColumnType>,
-    /// Whether other replicas may have acknowledged what this one does not show yet.
-    pub(crate) replicated: bool,
-}
-
-impl Target {
-    /// Whether versions decide which of its rows counts.
-    pub(crate) fn is_replica(&self) -> bool {
-        !self.key.is_empty()
-    }
-
-    /// No table at all.
-    pub(crate) fn nowhere() -> Self {
-        Target {
-            label: String::new(),
-            sql: String::new(),
-            insert_sql: String::new(),
-            head: Bytes::new(),
-            columns: vec![],
-            key: vec![],
-            other_names: vec![],
-            others: vec![],
-            replicated: false,
-        }
-    }
-}
 
 /// Everything the writes of one pipeline share.
 #[derive(Debug)]
@@ -78,6 +33,7 @@ pub(crate) struct Sink {
     pub(super) inserts: Semaphore,
     pub(super) board: Arc<SinkBoard>,
     pub(super) moved: MovedRows,
+    pub(super) moved_table: MovedTable,
 }
 
 /// What a [`Sink`] is made of.
@@ -95,6 +51,8 @@ pub(crate) struct SinkParts {
     pub(crate) config: Arc<Pipeline>,
     /// How long a row waits for the row that it was before its key changed.
     pub(crate) moved_wait: Duration,
+    /// Whether the table of moved rows is made where it is missing.
+    pub(crate) makes_tables: bool,
     /// How long after its naming commit an insert may still be sent.
     pub(crate) insert_lease: Duration,
     /// How long the server may work on one insert.
@@ -187,8 +145,11 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
 impl Sink {
     pub(crate) fn new(parts: SinkParts) -> Arc<Self> {
         let board = parts.pipeline.sink(&parts.label);
+        let database = &parts.config.clickhouse.database;
+        let moved_table = MovedTable::new(parts.client.clone(), database, parts.makes_tables);
         Arc::new(Sink {
             parts,
+            moved_table,
             inserts: Semaphore::new(INSERTS_AT_ONCE),
             moved: MovedRows::default(),
             board,
@@ -218,6 +179,18 @@ impl Sink {
             target.label, changed.name, changed.type_name
         );
         Some(Outcome::Halted(Halt::new("schema", advice)))
+    }
+
+    fn settle(&self, job: WriteJob, dead_letters: u64) -> Outcome {
+        let SinkParts { metrics, .. } = &self.parts;
+        let now_ms = wall_ms();
+        for arrival in job.batch.arrivals() {
+            let age_ms = now_ms.saturating_sub(arrival.timestamp_ms).max(0);
+            metrics.freshness.record(age_ms as f64 / 1000.0);
+        }
+        metrics.rows_written.increment(job.batch.row_count() as u64);
+        job.claim.settle(&Receipt::acknowledged());
+        Outcome::Written { dead_letters }
     }
 
     async fn write_dead_letters(&self, job: &mut WriteJob) -> Result<(), Halt> {
@@ -389,108 +362,6 @@ impl Writer<'_> {
     }
 }
 
-/// A statement that did not succeed.
-pub(super) struct Failure<'f> {
-    pub(super) target: &'f Target,
-    /// Which records it is about.
-    pub(super) place: &'f str,
-    pub(super) error: &'f InsertError,
-}
-
-impl Sink {
-    /// Sends the rows of a batch and waits for the acknowledgement.
-    pub(super) async fn insert(
-        &self,
-        target: &Target,
-        batch: &SealedBatch,
-        settings: &[(&'static str, String)],
-        attempt: u32,
-    ) -> Result<(), InsertError> {
-        let SinkParts {
-            client,
-            metrics,
-            pipeline,
-            ..
-        } = &self.parts;
-        let started = Instant::now();
-        let body = [target.head.clone(), batch.frames().clone()];
-        let result = client
-            .insert(attempt, &target.insert_sql, settings, body)
-            .await;
-        let took = started.elapsed();
-        match &result {
-            Ok(()) => {
-                let bytes = batch.raw_bytes() as u64;
-                metrics.insert(&target.label, "ok", None);
-                metrics.insert_seconds.record(took.as_secs_f64());
-                metrics.batch_rows.record(batch.row_count() as f64);
-                metrics.batch_bytes.record(bytes as f64);
-                pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
-                self.board.answered();
-            }
-            Err(error) => {
-                metrics.insert(&target.label, "error", error.code);
-                // A server that refuses is a server that answers.
-                if error.code.is_some() {
-                    self.board.answered();
-                }
-            }
-        }
-        result
-    }
-
-    /// Waits before the next attempt; `Err` is how the job ends where there is none.
-    pub(super) async fn wait_after(
-        &self,
-        failure: Failure<'_>,
-        backoff: &mut Backoff,
-    ) -> Result<(), Outcome> {
-        let SinkParts {
-            metrics, pipeline, ..
-        } = &self.parts;
-        let Failure {
-            target,
-            place,
-            error,
-        } = failure;
-        pipeline.error(&format!("{}: {place}: {error}", target.label));
-        match error.remedy {
-            Remedy::Halt(reason) => {
-                // Rows for a column that is gone can be made again without it.
-                if target.is_replica()
-                    && reason == "schema"
-                    && let Some(outcome) = self.schema_drift(target).await
-                {
-                    return Err(outcome);
-                }
-                return Err(Outcome::Halted(Halt::refused(reason, &target.label, error)));
-            }
-            Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
-            // Only an insert can refuse a row; a query that says so is tried again.
-            Remedy::Split => metrics.retry("clickhouse", "server"),
-        }
-        let wait = backoff.next_wait();
-        tracing::warn!(
-            table = target.label, range = place, wait_ms = wait.as_millis() as u64, %error,
-            "clickhouse did not take the batch, trying again"
-        );
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
-    fn settle(&self, job: WriteJob, dead_letters: u64) -> Outcome {
-        let SinkParts { metrics, .. } = &self.parts;
-        let now_ms = wall_ms();
-        for arrival in job.batch.arrivals() {
-            let age_ms = now_ms.saturating_sub(arrival.timestamp_ms).max(0);
-            metrics.freshness.record(age_ms as f64 / 1000.0);
-        }
-        metrics.rows_written.increment(job.batch.row_count() as u64);
-        job.claim.settle(&Receipt::acknowledged());
-        Outcome::Written { dead_letters }
-    }
-}
-
 impl WriteJob {
     fn step(&self) -> Step {
         match &self.delivery {
@@ -523,52 +394,4 @@ impl WriteJob {
             Delivery::AtLeastOnce => false,
         }
     }
-}
-
-/// The deduplication token of one range.
-pub(crate) fn token(
-    epoch: crate::progress::Epoch,
-    table: &str,
-    partition: &TopicPartition,
-    range: Range,
-) -> String {
-    format!("{epoch}:{table}:{partition}:{range}")
-}
-
-/// Pinned so that a batch is one block, written once: `docs/adr/0002`.
-pub(super) fn insert_settings(
-    delivery: &Delivery,
-    round: Round,
-    batch: &SealedBatch,
-) -> Vec<(&'static str, String)> {
-    let rows = batch.row_count().max(1_048_576).to_string();
-    let bytes = (batch.raw_bytes() * 4).max(256 << 20).to_string();
-    let mut settings = vec![
-        ("async_insert", "0".to_owned()),
-        ("max_insert_block_size", rows.clone()),
-        ("min_insert_block_size_rows", rows),
-        ("min_insert_block_size_bytes", bytes),
-        ("input_format_parallel_parsing", "0".to_owned()),
-        ("max_partitions_per_insert_block", "0".to_owned()),
-    ];
-    match delivery {
-        Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
-            let suffix = if round == Round::Second { ":2" } else { "" };
-            settings.extend([
-                ("insert_deduplicate", "1".to_owned()),
-                (
-                    "deduplicate_blocks_in_dependent_materialized_views",
-                    "1".to_owned(),
-                ),
-                ("insert_deduplication_token", format!("{token}{suffix}")),
-            ]);
-        }
-        // Two batches may well hold the same rows; the server must not take them for one.
-        _ => settings.extend([
-            ("insert_deduplicate", "0".to_owned()),
-            // A row that has left its key stays beside its key's next one for who asks for its values.
-            ("optimize_on_insert", "0".to_owned()),
-        ]),
-    }
-    settings
 }

@@ -69,7 +69,7 @@ fn declared_replicas_are_printed_and_made_and_the_others_are_named() {
 
     for _ in 0..2 {
         let made = printed(run(&database, "", &["schema", "apply"]));
-        assert_eq!(made.lines().count(), 2, "{made}");
+        assert_eq!(made.lines().count(), 3, "{made}");
     }
     assert!(
         Found::new(&database, "all_orders")

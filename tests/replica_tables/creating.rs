@@ -1,7 +1,9 @@
 //! Tables made of schema blocks.
 
 use streamweir::decode::debezium::Field;
-use streamweir::table::replica::{Fit, ReplicaTable, column_type_for, fit};
+use streamweir::table::replica::{
+    Fit, MOVED_ROWS, ReplicaTable, column_type_for, create_moved_rows, fit,
+};
 
 use crate::{Found, column_type, database, fields, names, query};
 
@@ -378,6 +380,7 @@ fn the_shipped_tables_are_replicas_with_the_columns_of_their_source() {
             "order_items_current",
             "orders",
             "order_items",
+            "streamweir_moved_rows",
         ];
         let place = |word: &str| format!("{database}.{word}");
         let words = statement
@@ -388,6 +391,18 @@ fn the_shipped_tables_are_replicas_with_the_columns_of_their_source() {
             });
         query(&words.collect::<String>());
     }
+    // Beside them the table that the daemon makes itself.
+    let own = self::database("own");
+    query(&create_moved_rows(&own));
+    let made = |database: &str| {
+        let place = format!("FROM system.tables WHERE database = '{database}' AND name");
+        query(&format!("SELECT engine_full {place} = '{MOVED_ROWS}'"))
+            + &query(&format!(
+                "SELECT name, type, default_expression FROM system.columns WHERE database = \
+                 '{database}' AND table = '{MOVED_ROWS}' ORDER BY position"
+            ))
+    };
+    assert_eq!(made(&database), made(&own));
     for (table, key, columns) in [
         (
             "orders",

@@ -12,6 +12,7 @@ mod altering;
 mod deletes;
 mod evolution;
 mod keys;
+mod lives;
 mod moved;
 mod provenance;
 mod refusals;

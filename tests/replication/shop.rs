@@ -236,6 +236,19 @@ pub(crate) fn key_change(old: &str, new: &str, after: &str) -> (Vec<Record>, Rec
     (leaves.into(), comes)
 }
 
+/// The same records at another position of the source's log.
+pub(crate) fn at(lsn: u32, records: impl IntoIterator<Item = Record>) -> Vec<Record> {
+    let moved = |mut record: Record| {
+        record.value = record.value.map(|value| {
+            let text = String::from_utf8(value).expect("JSON");
+            text.replace(r#""lsn":42"#, &format!(r#""lsn":{lsn}"#))
+                .into()
+        });
+        record
+    };
+    records.into_iter().map(moved).collect()
+}
+
 /// A field of a row as a schema block declares it.
 #[derive(Debug, Clone)]
 pub(crate) struct Declared {

@@ -1,7 +1,7 @@
 //! Change records as Debezium's PostgreSQL connector writes them, and what the source's tables hold
 //! after each: the truth that a replica is held against.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rand::Rng as _;
 use rand::SeedableRng as _;
@@ -14,6 +14,8 @@ const PLACEHOLDER: &str = "__debezium_unavailable_value";
 const LARGE: [&str; 2] = ["big", "other"];
 /// So many rows a table keeps, more or less: few enough to be changed often.
 const ROWS: usize = 200;
+/// Rows whose keys have changed, of which one may go back to the key it had.
+const MOVED_RECENTLY: usize = 5;
 /// Changes of one row in a burst.
 const BURST_MAX: usize = 30;
 
@@ -51,8 +53,8 @@ pub struct SourceTable {
     is_begun: bool,
     /// Keys that may come back.
     gone: Vec<Key>,
-    /// Keys that a row has left for another one.
-    left: BTreeSet<Key>,
+    /// Keys that rows have left for others, and those that they have taken: some rows go back.
+    left: Vec<(Key, Key)>,
     next_id: i64,
 }
 
@@ -86,7 +88,7 @@ impl Database {
             is_wide: false,
             is_begun: false,
             gone: vec![],
-            left: BTreeSet::new(),
+            left: vec![],
             next_id: 1,
         };
         self.tables.insert(name.to_owned(), table);
@@ -246,19 +248,35 @@ impl Database {
         table.gone.push(key);
     }
 
-    /// A key is left once and not taken again: see what the programme does not cover (docs/faults.md).
-    fn key_to_leave(&mut self, name: &str) -> Option<Key> {
-        let key = self.some_key(name);
-        let is_new = self.table(name).left.insert(key.clone());
-        is_new.then_some(key)
+    /// Some row takes a new key, one that was left or deleted before, or goes back where it came from.
+    fn change_key(&mut self, name: &str) {
+        let old = self.some_key(name);
+        let new = match self.random.random_range(0..4) {
+            0 => self.key_gone(name).unwrap_or_else(|| self.new_key(name)),
+            1..3 => match self.way_back(name) {
+                Some((old, new)) => return self.move_row(name, &old, new),
+                None => self.new_key(name),
+            },
+            _ => self.new_key(name),
+        };
+        self.move_row(name, &old, new);
     }
 
-    fn change_key(&mut self, name: &str) {
-        let Some(old) = self.key_to_leave(name) else {
-            return self.insert(name);
-        };
-        let new = self.new_key(name);
-        self.move_row(name, &old, new);
+    fn key_gone(&mut self, name: &str) -> Option<Key> {
+        let count = self.table(name).gone.len();
+        let index = (count > 0).then(|| self.random.random_range(0..count))?;
+        Some(self.table(name).gone.swap_remove(index))
+    }
+
+    /// The key that a row has now, and the free one that it had before: of one that has moved not long ago.
+    fn way_back(&mut self, name: &str) -> Option<(Key, Key)> {
+        let SourceTable { rows, left, .. } = self.table(name);
+        left.retain(|(old, new)| rows.contains_key(new) && !rows.contains_key(old));
+        let recent = left.len().min(MOVED_RECENTLY);
+        let place = (recent > 0).then(|| self.random.random_range(1..=recent))?;
+        let left = &mut self.table(name).left;
+        let (old, new) = left.remove(left.len() - place);
+        Some((new, old))
     }
 
     fn move_row(&mut self, name: &str, old: &Key, new: Key) {
@@ -270,7 +288,12 @@ impl Database {
         row.insert("n".into(), self.number(name));
         let written = left_out(&row, &before);
         self.write_row(name, &new, "c", &row, &written, Some(old));
-        self.table(name).rows.insert(new, row);
+        let table = self.table(name);
+        table.rows.insert(new.clone(), row);
+        // The old key is free for others, the new one is not.
+        table.gone.retain(|key| *key != new);
+        table.gone.push(old.clone());
+        table.left.push((old.clone(), new));
     }
 
     fn truncate(&mut self, name: &str) {

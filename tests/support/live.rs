@@ -19,9 +19,6 @@ use super::{Daemon, Job};
 
 /// Much is going on at once here, and a row may wait for another one for a minute.
 pub const LIVE_PATIENCE: Duration = Duration::from_secs(600);
-/// Whether rows with large values take keys again that others have left, while processes that read them
-/// are killed. Not yet: see what the programme does not cover (docs/faults.md).
-const LARGE_KEYS_RETURN: bool = false;
 const CONNECTOR: &str = "shop";
 const KEYS: u64 = 120;
 const STATEMENTS_PER_SECOND: u64 = 250;
@@ -142,7 +139,7 @@ impl Live {
             keys: KEYS,
             statements_per_second: Some(STATEMENTS_PER_SECOND),
             evolve: true,
-            large_keys_return: LARGE_KEYS_RETURN,
+            large_keys_return: true,
             ..Workload::new(self.server.url(), seed, Limit::Time(time))
         }
     }

@@ -10,6 +10,7 @@ pub(super) const ROWS_WRITTEN_TOTAL: &str = "streamweir_rows_written_total";
 pub(super) const DEAD_LETTERS_TOTAL: &str = "streamweir_dead_letters_total";
 pub(super) const RECORDS_DROPPED_TOTAL: &str = "streamweir_records_dropped_total";
 pub(super) const FIELDS_IGNORED_TOTAL: &str = "streamweir_fields_ignored_total";
+pub(super) const VALUES_ASSUMED_TOTAL: &str = "streamweir_values_assumed_total";
 pub(super) const COMMITS_TOTAL: &str = "streamweir_commits_total";
 pub(super) const CONSUMER_LAG_RECORDS: &str = "streamweir_consumer_lag_records";
 pub(super) const COMMIT_LAG_RECORDS: &str = "streamweir_commit_lag_records";
@@ -162,6 +163,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         "Fields of change records that no column takes (pipeline.evolution = \"ignore\")",
+    ),
+    metric(
+        VALUES_ASSUMED_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Rows whose key changed and whose large values may be of another row of the old key",
     ),
     metric(
         COMMITS_TOTAL,

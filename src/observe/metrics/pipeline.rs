@@ -108,6 +108,7 @@ impl PipelineMetrics {
         let p = || pipeline.clone();
         counter!(RECORDS_DROPPED_TOTAL, "pipeline" => p(), "reason" => "skip").increment(0);
         counter!(FIELDS_IGNORED_TOTAL, "pipeline" => p()).increment(0);
+        counter!(VALUES_ASSUMED_TOTAL, "pipeline" => p()).increment(0);
         for result in ["ok", "error"] {
             counter!(COMMITS_TOTAL, "pipeline" => p(), "result" => result).increment(0);
         }
@@ -161,6 +162,11 @@ impl PipelineMetrics {
     /// Counts a field that no column takes.
     pub fn field_ignored(&self) {
         counter!(FIELDS_IGNORED_TOTAL, "pipeline" => self.pipeline.clone()).increment(1);
+    }
+
+    /// Counts a row whose large values were taken from a row that may have been another one.
+    pub fn values_assumed(&self) {
+        counter!(VALUES_ASSUMED_TOTAL, "pipeline" => self.pipeline.clone()).increment(1);
     }
 
     /// Counts one offset commit: `ok`, `error`, or a more exact word for a failure.

@@ -77,6 +77,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "dead_letters_total{pipeline,reason}",
         "records_dropped_total{pipeline,reason}",
         "fields_ignored_total{pipeline}",
+        "values_assumed_total{pipeline}",
         "commits_total{pipeline,result}",
         "consumer_lag_records{pipeline,topic,partition}",
         "commit_lag_records{pipeline,topic,partition}",

@@ -272,6 +272,6 @@ fn has_time_of_day(column_type: &ColumnType) -> bool {
     }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
 }

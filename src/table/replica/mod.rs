@@ -9,6 +9,7 @@ mod check;
 mod ddl;
 mod default;
 mod fit;
+mod moved;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,6 +20,7 @@ pub use check::{
 pub use ddl::{NotCreatable, ReplicaTable, create_database};
 pub use default::default_expression;
 pub use fit::{Fit, fit};
+pub use moved::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
 pub use types::{added_column_type, column_type_for, column_type_of_value};
 
 /// The order of the changes of a key: `UInt64`, the higher wins.

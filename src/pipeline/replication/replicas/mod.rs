@@ -1,25 +1,30 @@
 //! The tables of all topics: found, made, altered and emptied, by tasks beside the lanes.
 
+mod altering;
+mod keys;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
+pub(super) use self::altering::Addition;
+pub(super) use self::keys::key_names;
+use self::keys::no_key;
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
-use crate::decode::debezium::{Field, Schema};
-use crate::decode::json::{Kind, Raw};
+use crate::decode::debezium::Schema;
 use crate::halt::Halt;
-use crate::lane::{After, Errand, NotAccepted};
+use crate::lane::{After, Errand};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
-use crate::table::replica::{ReplicaTable, check_table, create_database, default_expression};
+use crate::table::replica::{ReplicaTable, check_table, create_database, create_moved_rows};
 
 /// Tables that are looked at at the same time.
 const OPENED_AT_ONCE: usize = 8;
@@ -31,6 +36,8 @@ pub(crate) struct Replicas {
     topics: Mutex<HashMap<String, Entry>>,
     /// Rises with every change of the above.
     generation: AtomicU64,
+    /// The table of moved rows serves all others.
+    has_made_moved_rows: AtomicBool,
 }
 
 /// What a [`Replicas`] is made of.
@@ -65,55 +72,6 @@ pub(super) struct FirstRecord {
     pub(super) is_delete: bool,
 }
 
-/// A column that the records need.
-#[derive(Debug, Clone)]
-pub(super) struct Addition {
-    name: String,
-    change: Change,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Add {
-        column_type: ColumnType,
-        default: Option<String>,
-    },
-    /// As long as nobody else has altered it meanwhile: their type may be the wider one.
-    Widen { from: ColumnType, to: ColumnType },
-    /// It is there, and was left to its expression so far.
-    Fill,
-}
-
-impl Addition {
-    /// A column more; `field` is what the schema block says of it.
-    pub(super) fn new(name: &str, column_type: &ColumnType, field: Option<&Field>) -> Self {
-        Addition {
-            name: name.to_owned(),
-            change: Change::Add {
-                column_type: column_type.clone(),
-                default: field.and_then(default_expression),
-            },
-        }
-    }
-
-    pub(super) fn widened(name: &str, from: &ColumnType, to: &ColumnType) -> Self {
-        Addition {
-            name: name.to_owned(),
-            change: Change::Widen {
-                from: from.clone(),
-                to: to.clone(),
-            },
-        }
-    }
-
-    pub(super) fn filled(name: &str) -> Self {
-        Addition {
-            name: name.to_owned(),
-            change: Change::Fill,
-        }
-    }
-}
-
 impl Replicas {
     pub(crate) fn new(parts: ReplicasParts) -> Arc<Self> {
         Arc::new(Replicas {
@@ -121,6 +79,7 @@ impl Replicas {
             topics: Mutex::default(),
             // Lanes begin with none.
             generation: AtomicU64::new(1),
+            has_made_moved_rows: AtomicBool::new(false),
         })
     }
 
@@ -186,48 +145,6 @@ impl Replicas {
         format!("{}.{}", quote_name(database), quote_name(table))
     }
 
-    /// Compares the names of a record's key with those of the table's.
-    pub(super) fn check_key(
-        &self,
-        topic: &str,
-        replica: &Replica,
-        key: Option<&[u8]>,
-    ) -> Result<(), NotAccepted> {
-        let label = &replica.target.label;
-        if !self.key_of(topic).is_empty() {
-            return Ok(());
-        }
-        if key.is_none() {
-            return Err(NotAccepted::Halted(no_key(label, topic)));
-        }
-        let Some(names) = key_names(key) else {
-            return Ok(());
-        };
-        let is_same = names.len() == replica.target.key.len()
-            && names.iter().all(|name| replica.is_key(name));
-        if is_same {
-            return Ok(());
-        }
-        let sorted_by: Vec<&str> = replica.target.key.iter().map(|(name, _)| &**name).collect();
-        Err(NotAccepted::Halted(Halt::new(
-            "schema",
-            format!(
-                "table {label} is sorted by ({}), but the key of the records is ({}): rows of one key \
-                 would not replace each other; create the table anew with ORDER BY ({}), or name \
-                 another one ([pipeline.tables.{topic:?}] table)",
-                sorted_by.join(", "),
-                names.join(", "),
-                names.join(", ")
-            ),
-        )))
-    }
-
-    /// The key that the configuration names for a topic.
-    fn key_of(&self, topic: &str) -> &[String] {
-        let mapping = self.parts.config.tables.get(topic);
-        mapping.map_or(&[], |mapping| &mapping.key)
-    }
-
     /// Finds the topic's table, or makes it.
     pub(super) fn open(self: Arc<Self>, topic: &str, first: FirstRecord) -> Errand {
         let topic = topic.to_owned();
@@ -290,6 +207,10 @@ impl Replicas {
         self.execute(&label, &table.create()).await?;
         crash_point!("after_create_table");
         self.execute(&label, &table.create_view()).await?;
+        if !self.has_made_moved_rows.swap(true, Ordering::Relaxed) {
+            // Rows do without it; who misses it looks for it again, and says so.
+            let _ = self.execute(&label, &create_moved_rows(database)).await;
+        }
         tracing::info!(
             table = label,
             topic,
@@ -437,138 +358,6 @@ impl Replicas {
         }
     }
 
-    /// Alters a table to take what the records have now.
-    pub(super) fn alter(self: Arc<Self>, topic: &str, additions: Vec<Addition>) -> Errand {
-        let topic = topic.to_owned();
-        let is_only_filled = additions.iter().all(|a| matches!(a.change, Change::Fill));
-        Errand {
-            what: format!("columns of table {}", self.label(&topic)),
-            // What was made for the table as it is should not meet the table as it will be.
-            after: if is_only_filled {
-                After::Nothing
-            } else {
-                After::Writes
-            },
-            task: Box::pin(async move { self.altered(&topic, additions).await }),
-        }
-    }
-
-    async fn altered(&self, topic: &str, additions: Vec<Addition>) -> Result<(), Halt> {
-        let label = self.label(topic);
-        let Some(info) = self.table_info(topic).await? else {
-            let advice = format!("table {label} is gone: create it, then start again");
-            return Err(Halt::new("missing_table", advice));
-        };
-        let table = self.statements(topic, &info)?;
-        for addition in &additions {
-            let existing = info.columns.iter().find(|c| c.name == addition.name);
-            let statement = match (&addition.change, existing) {
-                (
-                    Change::Add {
-                        column_type,
-                        default,
-                    },
-                    None,
-                ) => table.add_column(&addition.name, column_type, default.as_deref()),
-                (Change::Widen { from, to }, Some(now))
-                    if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
-                {
-                    table.modify_column(&addition.name, to)
-                }
-                // Somebody else was quicker.
-                _ => continue,
-            };
-            crash_point!("before_alter");
-            self.execute(&label, &statement).await?;
-            crash_point!("after_alter");
-            tracing::info!(table = label, statement, "table altered");
-        }
-        let Some(info) = self.table_info(topic).await? else {
-            return Err(Halt::new("missing_table", format!("table {label} is gone")));
-        };
-        let first = FirstRecord {
-            fields: additions
-                .into_iter()
-                .map(|addition| addition.name)
-                .collect(),
-            ..FirstRecord::default()
-        };
-        self.take_over(topic, &info, &first).await
-    }
-
-    /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
-    /// behind its table, by whoever's change, is made anew.
-    async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
-        let label = self.label(topic);
-        let table = self.statements(topic, info)?;
-        let database = &self.parts.pipeline.clickhouse.database;
-        let client = &self.parts.client;
-        let mut backoff = Backoff::new();
-        let (query, view) = loop {
-            let looked = async {
-                let query = client.view_query(database, &table.view()).await?;
-                let view = match query {
-                    Some(_) => client.table_info(database, &table.view()).await?,
-                    None => None,
-                };
-                Ok::<_, InsertError>((query, view))
-            };
-            match looked.await {
-                Ok(found) => break found,
-                Err(error) => self.wait(&label, &error, &mut backoff).await?,
-            }
-        };
-        let (Some(query), Some(view)) = (query, view) else {
-            // Who made the table may have died before it came to the view. Rows do without it, so a
-            // server that does not allow it stops nothing.
-            if self.parts.config.create_tables
-                && let Err(halt) = self.execute(&label, &table.create_view()).await
-            {
-                tracing::warn!(table = label, advice = halt.advice, "no view made");
-            }
-            return Ok(());
-        };
-        let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
-        if table.is_own_view(&query) && !is_current {
-            self.execute(&label, &table.replace_view()).await?;
-        }
-        Ok(())
-    }
-
-    /// What makes the statements that change a table that is there.
-    fn statements(&self, topic: &str, info: &TableInfo) -> Result<ReplicaTable, Halt> {
-        let database = &self.parts.pipeline.clickhouse.database;
-        let name = self.parts.config.table_for(topic);
-        ReplicaTable::new(database, name, key_columns(info), &sorting_columns(info))
-            .map_err(|error| Halt::new("schema", error.to_string()))
-    }
-
-    /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
-    /// and what came later stays.
-    pub(super) fn truncate(self: Arc<Self>, topic: &str, version: u64) -> Errand {
-        let topic = topic.to_owned();
-        Errand {
-            what: format!("truncation of table {}", self.label(&topic)),
-            after: After::Writes,
-            task: Box::pin(async move {
-                let Some(info) = self.table_info(&topic).await? else {
-                    return Ok(());
-                };
-                let names = sorting_columns(&info);
-                let names: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
-                let (key, table) = (names.join(", "), self.sql_name(&topic));
-                let statement = format!(
-                    "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
-                     FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
-                );
-                crash_point!("before_truncation");
-                self.execute(&self.label(&topic), &statement).await?;
-                crash_point!("after_truncation");
-                Ok(())
-            }),
-        }
-    }
-
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
         let table = self.parts.config.table_for(topic);
@@ -627,39 +416,7 @@ fn is_temporary(error: &InsertError) -> bool {
     matches!(error.remedy, Remedy::Retry(reason) if reason != "server")
 }
 
-fn no_key(label: &str, topic: &str) -> Halt {
-    Halt::new(
-        "missing_key",
-        format!(
-            "the records of topic {topic} have no key, so nothing tells the rows of table {label} apart: \
-             name the columns that do, [pipeline.tables.{topic:?}] key = [\"…\"] (the topic needs one \
-             partition then, and the source's table REPLICA IDENTITY FULL), or leave the topic out of \
-             pipeline.topics"
-        ),
-    )
-}
-
 /// The columns a table is sorted by.
 fn sorting_columns(info: &TableInfo) -> Vec<String> {
     crate::table::replica::sorting_columns(&info.sorting_key)
-}
-
-fn key_columns(info: &TableInfo) -> Vec<(String, ColumnType)> {
-    let sorted = sorting_columns(info);
-    let of_key = info.columns.iter().filter(|c| sorted.contains(&c.name));
-    let read = of_key.filter_map(|c| Some((c.name.clone(), ColumnType::parse(&c.type_name).ok()?)));
-    read.collect()
-}
-
-/// The names in a record's key, in its order; `None` without one that can be read.
-pub(super) fn key_names(key: Option<&[u8]>) -> Option<Vec<String>> {
-    let key = Raw::parse(std::str::from_utf8(key?).ok()?).ok()?;
-    let member = |name: &str| key.members().find(|(member, _)| member == name);
-    let payload = member("schema").and_then(|_| member("payload"));
-    let key = match payload {
-        Some((_, payload)) if payload.kind() == Kind::Object => payload,
-        _ => key,
-    };
-    let names: Vec<String> = key.members().map(|(name, _)| name.into_owned()).collect();
-    (!names.is_empty()).then_some(names)
 }

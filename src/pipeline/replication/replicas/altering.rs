@@ -1,0 +1,210 @@
+//! What is done to tables that are there: columns, views, truncations.
+
+use std::sync::Arc;
+
+use super::{FirstRecord, Replicas, sorting_columns};
+use crate::crash::crash_point;
+use crate::decode::debezium::Field;
+use crate::halt::Halt;
+use crate::lane::{After, Errand};
+use crate::sink::{Backoff, InsertError, TableInfo, quote_name};
+use crate::table::ColumnType;
+use crate::table::replica::{ReplicaTable, default_expression};
+
+/// A column that the records need.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Addition {
+    name: String,
+    change: Change,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Add {
+        column_type: ColumnType,
+        default: Option<String>,
+    },
+    /// As long as nobody else has altered it meanwhile: their type may be the wider one.
+    Widen { from: ColumnType, to: ColumnType },
+    /// It is there, and was left to its expression so far.
+    Fill,
+}
+
+impl Addition {
+    /// A column more; `field` is what the schema block says of it.
+    pub(in super::super) fn new(
+        name: &str,
+        column_type: &ColumnType,
+        field: Option<&Field>,
+    ) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Add {
+                column_type: column_type.clone(),
+                default: field.and_then(default_expression),
+            },
+        }
+    }
+
+    pub(in super::super) fn widened(name: &str, from: &ColumnType, to: &ColumnType) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Widen {
+                from: from.clone(),
+                to: to.clone(),
+            },
+        }
+    }
+
+    pub(in super::super) fn filled(name: &str) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Fill,
+        }
+    }
+}
+
+impl Replicas {
+    /// Alters a table to take what the records have now.
+    pub(in super::super) fn alter(
+        self: Arc<Self>,
+        topic: &str,
+        additions: Vec<Addition>,
+    ) -> Errand {
+        let topic = topic.to_owned();
+        let is_only_filled = additions.iter().all(|a| matches!(a.change, Change::Fill));
+        Errand {
+            what: format!("columns of table {}", self.label(&topic)),
+            // What was made for the table as it is should not meet the table as it will be.
+            after: if is_only_filled {
+                After::Nothing
+            } else {
+                After::Writes
+            },
+            task: Box::pin(async move { self.altered(&topic, additions).await }),
+        }
+    }
+
+    async fn altered(&self, topic: &str, additions: Vec<Addition>) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let Some(info) = self.table_info(topic).await? else {
+            let advice = format!("table {label} is gone: create it, then start again");
+            return Err(Halt::new("missing_table", advice));
+        };
+        let table = self.statements(topic, &info)?;
+        for addition in &additions {
+            let existing = info.columns.iter().find(|c| c.name == addition.name);
+            let statement = match (&addition.change, existing) {
+                (
+                    Change::Add {
+                        column_type,
+                        default,
+                    },
+                    None,
+                ) => table.add_column(&addition.name, column_type, default.as_deref()),
+                (Change::Widen { from, to }, Some(now))
+                    if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
+                {
+                    table.modify_column(&addition.name, to)
+                }
+                // Somebody else was quicker.
+                _ => continue,
+            };
+            crash_point!("before_alter");
+            self.execute(&label, &statement).await?;
+            crash_point!("after_alter");
+            tracing::info!(table = label, statement, "table altered");
+        }
+        let Some(info) = self.table_info(topic).await? else {
+            return Err(Halt::new("missing_table", format!("table {label} is gone")));
+        };
+        let first = FirstRecord {
+            fields: additions
+                .into_iter()
+                .map(|addition| addition.name)
+                .collect(),
+            ..FirstRecord::default()
+        };
+        self.take_over(topic, &info, &first).await
+    }
+
+    /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
+    /// behind its table, by whoever's change, is made anew.
+    pub(super) async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
+        let label = self.label(topic);
+        let table = self.statements(topic, info)?;
+        let database = &self.parts.pipeline.clickhouse.database;
+        let client = &self.parts.client;
+        let mut backoff = Backoff::new();
+        let (query, view) = loop {
+            let looked = async {
+                let query = client.view_query(database, &table.view()).await?;
+                let view = match query {
+                    Some(_) => client.table_info(database, &table.view()).await?,
+                    None => None,
+                };
+                Ok::<_, InsertError>((query, view))
+            };
+            match looked.await {
+                Ok(found) => break found,
+                Err(error) => self.wait(&label, &error, &mut backoff).await?,
+            }
+        };
+        let (Some(query), Some(view)) = (query, view) else {
+            // Who made the table may have died before it came to the view. Rows do without it, so a
+            // server that does not allow it stops nothing.
+            if self.parts.config.create_tables
+                && let Err(halt) = self.execute(&label, &table.create_view()).await
+            {
+                tracing::warn!(table = label, advice = halt.advice, "no view made");
+            }
+            return Ok(());
+        };
+        let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
+        if table.is_own_view(&query) && !is_current {
+            self.execute(&label, &table.replace_view()).await?;
+        }
+        Ok(())
+    }
+
+    /// What makes the statements that change a table that is there.
+    fn statements(&self, topic: &str, info: &TableInfo) -> Result<ReplicaTable, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        ReplicaTable::new(database, name, key_columns(info), &sorting_columns(info))
+            .map_err(|error| Halt::new("schema", error.to_string()))
+    }
+
+    /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
+    /// and what came later stays.
+    pub(in super::super) fn truncate(self: Arc<Self>, topic: &str, version: u64) -> Errand {
+        let topic = topic.to_owned();
+        Errand {
+            what: format!("truncation of table {}", self.label(&topic)),
+            after: After::Writes,
+            task: Box::pin(async move {
+                let Some(info) = self.table_info(&topic).await? else {
+                    return Ok(());
+                };
+                let names = sorting_columns(&info);
+                let names: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
+                let (key, table) = (names.join(", "), self.sql_name(&topic));
+                let statement = format!(
+                    "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
+                     FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
+                );
+                crash_point!("before_truncation");
+                self.execute(&self.label(&topic), &statement).await?;
+                crash_point!("after_truncation");
+                Ok(())
+            }),
+        }
+    }
+}
+
+fn key_columns(info: &TableInfo) -> Vec<(String, ColumnType)> {
+    let sorted = sorting_columns(info);
+    let of_key = info.columns.iter().filter(|c| sorted.contains(&c.name));
+    let read = of_key.filter_map(|c| Some((c.name.clone(), ColumnType::parse(&c.type_name).ok()?)));
+    read.collect()
+}

@@ -1,0 +1,207 @@
+//! What becomes of records that do not fit their table.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::super::replica::Replica;
+use super::super::replicas::{Addition, Replicas};
+use crate::config::Evolution;
+use crate::decode::debezium::{Row, Schema};
+use crate::decode::json::{Kind, Raw};
+use crate::decode::{Reason, Reject};
+use crate::halt::Halt;
+use crate::lane::NotAccepted;
+use crate::table::ColumnType;
+use crate::table::replica::{self, Fit};
+
+/// Schema blocks that are remembered to fit the table.
+const FITTING_MAX: usize = 64;
+/// Names that are logged once, so that a record of new names each time fills no memory.
+const NAMES_MAX: usize = 1_000;
+
+/// A record that is held against its table.
+pub(super) struct Evolving<'e> {
+    pub(super) replicas: &'e Arc<Replicas>,
+    pub(super) topic: &'e Arc<str>,
+    pub(super) policy: Evolution,
+    pub(super) replica: &'e Arc<Replica>,
+}
+
+impl Evolving<'_> {
+    pub(super) fn check(
+        &self,
+        row: &Row<'_, '_>,
+        fitting: &mut Vec<u64>,
+        ignored: &mut HashSet<String>,
+    ) -> Result<(), NotAccepted> {
+        let number = row.schema_number();
+        if let (Some(schema), Some(number)) = (row.schema(), number)
+            && !fitting.contains(&number)
+        {
+            self.check_schema(schema)?;
+            if fitting.len() >= FITTING_MAX {
+                fitting.clear();
+            }
+            fitting.push(number);
+        }
+        if row.has_others() {
+            self.check_others(row, ignored)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every column can take what the block declares.
+    fn check_schema(&self, schema: &Schema) -> Result<(), NotAccepted> {
+        let mut wider = vec![];
+        for field in schema.fields() {
+            let Some(column_type) = self.replica.column_type(&field.name) else {
+                continue;
+            };
+            let table = &self.replica.target.label;
+            let is_key = self.replica.is_key(&field.name);
+            match replica::fit(&field.field_type, column_type, is_key) {
+                Fit::Fits => {}
+                Fit::Widen(to) if self.policy == Evolution::AddColumns => {
+                    wider.push(Addition::widened(&field.name, column_type, &to));
+                }
+                Fit::Widen(to) if self.policy == Evolution::Strict => {
+                    return Err(schema_changed(format!(
+                        "table {table}: column {} {column_type} would have to be {to} to take what \
+                         the records have now: ALTER TABLE {table} MODIFY COLUMN `{}` {to}, then \
+                         start again, or set pipeline.evolution = \"add_columns\"",
+                        field.name, field.name
+                    )));
+                }
+                // What does not fit becomes dead letters, record by record.
+                Fit::Widen(_) => {}
+                Fit::Never(_) if self.policy == Evolution::Ignore => {}
+                Fit::Never(why) => {
+                    return Err(schema_changed(format!(
+                        "table {table}: column {} {column_type} cannot take what the records have \
+                         now: {why}: alter the column or write to another table \
+                         ([pipeline.tables.{:?}] table), then start again",
+                        field.name, self.topic
+                    )));
+                }
+            }
+        }
+        if wider.is_empty() {
+            return Ok(());
+        }
+        Err(self.alter(wider))
+    }
+
+    /// Fields that no column takes.
+    fn check_others(
+        &self,
+        row: &Row<'_, '_>,
+        ignored: &mut HashSet<String>,
+    ) -> Result<(), NotAccepted> {
+        let mut added = vec![];
+        for (name, value) in row.others() {
+            if self.replica.is_left_out(&name) {
+                added.push(Addition::filled(&name));
+                continue;
+            }
+            if self.replica.has(&name) {
+                continue;
+            }
+            if ignored.contains(&*name) {
+                self.replicas.note_ignored_field();
+                continue;
+            }
+            match self.policy {
+                Evolution::Ignore => {
+                    if ignored.len() < NAMES_MAX {
+                        tracing::warn!(
+                            topic = &**self.topic,
+                            field = &*name,
+                            table = self.replica.target.label,
+                            "the table has no column for this field, and pipeline.evolution = \
+                             \"ignore\" drops it"
+                        );
+                        ignored.insert(name.into_owned());
+                    }
+                    self.replicas.note_ignored_field();
+                }
+                Evolution::Strict => {
+                    let table = &self.replica.target.label;
+                    return Err(schema_changed(format!(
+                        "table {table}: the records have a field {name} that no column takes: add \
+                         the column, then start again, or set pipeline.evolution = \"add_columns\" \
+                         or \"ignore\""
+                    )));
+                }
+                Evolution::AddColumns => {
+                    added.extend(self.addition(row, &name, value)?);
+                }
+            }
+        }
+        if added.is_empty() {
+            return Ok(());
+        }
+        Err(self.alter(added))
+    }
+
+    /// The column for a field that has none.
+    fn addition(
+        &self,
+        row: &Row<'_, '_>,
+        name: &str,
+        value: Raw<'_>,
+    ) -> Result<Option<Addition>, NotAccepted> {
+        let fields = row.schema().map_or(&[][..], Schema::fields);
+        let Some(field) = fields.iter().rfind(|field| *field.name == *name) else {
+            // Null tells nothing about its type, and a column of nulls says the same as none.
+            let has_type = value.kind() != Kind::Null;
+            let column_type = || replica::column_type_of_value(value);
+            return Ok(has_type.then(|| Addition::new(name, &column_type(), None)));
+        };
+        let has_default = replica::default_expression(field).is_some();
+        let column_type = replica::added_column_type(&field.field_type, has_default);
+        let column_type = column_type.map_err(|why| {
+            schema_changed(format!(
+                "table {}: no column can be made for the field {name}: {why}",
+                self.replica.target.label
+            ))
+        })?;
+        Ok(Some(Addition::new(name, &column_type, Some(field))))
+    }
+
+    /// NULL in a column that has no NULL.
+    pub(super) fn of_null(
+        &self,
+        row: &Row<'_, '_>,
+        column: usize,
+        reject: &Reject,
+    ) -> Option<NotAccepted> {
+        let is_null =
+            reject.reason == Reason::MissingField && row.field(column).kind() == Kind::Null;
+        let (name, column_type) = self.replica.fields.iter().nth(column)?;
+        let may_widen = self.policy == Evolution::AddColumns && !self.replica.is_key(name);
+        if !is_null || !may_widen {
+            return None;
+        }
+        let nullable = nullable(column_type)?;
+        Some(self.alter(vec![Addition::widened(name, column_type, &nullable)]))
+    }
+
+    fn alter(&self, additions: Vec<Addition>) -> NotAccepted {
+        NotAccepted::Later(self.replicas.clone().alter(self.topic, additions))
+    }
+}
+
+fn schema_changed(advice: String) -> NotAccepted {
+    NotAccepted::Halted(Halt::new("schema", advice))
+}
+
+/// The type with NULL; an array has none.
+fn nullable(column_type: &ColumnType) -> Option<ColumnType> {
+    match column_type {
+        ColumnType::LowCardinality(inner) => {
+            Some(ColumnType::LowCardinality(Box::new(nullable(inner)?)))
+        }
+        ColumnType::Array(_) | ColumnType::Nullable(_) => None,
+        plain => Some(ColumnType::Nullable(Box::new(plain.clone()))),
+    }
+}

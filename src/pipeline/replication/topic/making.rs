@@ -1,0 +1,243 @@
+//! A row on its way into the chunk.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use super::super::replica::Replica;
+use super::evolving::Evolving;
+use super::notes::Notes;
+use super::{MadeRow, Rows, failed, refused};
+use crate::batch::{GapSource, Gaps, Moved};
+use crate::decode::debezium::{Delete, KeyReader, Outcome, Row};
+use crate::decode::json::Kind;
+use crate::decode::{Reason, Reject};
+use crate::lane::NotAccepted;
+use crate::sink::Stage;
+use crate::source::Record;
+
+/// Headers that name the other key of a change of the key.
+const NEW_KEY: &CStr = c"__debezium.newkey";
+const OLD_KEY: &CStr = c"__debezium.oldkey";
+/// A row, or two, on its way into the chunk.
+pub(super) struct Making<'m, 'c> {
+    pub(super) record: Record<'c>,
+    pub(super) version: u64,
+    pub(super) replica: &'m Arc<Replica>,
+    pub(super) keys: &'m mut KeyReader,
+    pub(super) notes: Option<&'m mut Notes>,
+    pub(super) key: &'m mut Vec<u8>,
+    pub(super) other_key: &'m mut Vec<u8>,
+    pub(super) out: &'m mut Rows,
+}
+
+impl Making<'_, '_> {
+    pub(super) fn row(
+        &mut self,
+        row: &Row<'_, '_>,
+        evolution: &Evolving<'_>,
+    ) -> Result<usize, NotAccepted> {
+        let start = self.out.bytes.len();
+        let made = self.row_and_before(row, evolution);
+        if made.is_err() {
+            self.out.bytes.truncate(start);
+            self.out.rows.retain(|made| made.end <= start);
+        }
+        made
+    }
+
+    fn row_and_before(
+        &mut self,
+        row: &Row<'_, '_>,
+        evolution: &Evolving<'_>,
+    ) -> Result<usize, NotAccepted> {
+        self.key.clear();
+        let is_keyed = self.record.key().is_some();
+        if is_keyed {
+            self.read_key()?;
+        } else {
+            for column in 0..self.replica.key_len() {
+                let outcome = row.encode(column, self.key);
+                written(outcome, self.replica, column)?;
+            }
+        }
+        let mut rows = 1;
+        if !is_keyed && row.before().kind() == Kind::Object {
+            rows += usize::from(self.left_key(row)?);
+        }
+        self.append_row(row, evolution)?;
+        Ok(rows)
+    }
+
+    /// Of a table without key an update may change what tells its rows apart: the row is gone where it
+    /// was. True when a row says so.
+    fn left_key(&mut self, row: &Row<'_, '_>) -> Result<bool, NotAccepted> {
+        self.other_key.clear();
+        for column in 0..self.replica.key_len() {
+            let outcome = row.encode_before(column, self.other_key);
+            written(outcome, self.replica, column)?;
+        }
+        if self.other_key == self.key {
+            return Ok(false);
+        }
+        std::mem::swap(self.key, self.other_key);
+        let appended = self.append_deleted(None);
+        std::mem::swap(self.key, self.other_key);
+        appended.map(|()| true)
+    }
+
+    fn append_row(
+        &mut self,
+        row: &Row<'_, '_>,
+        evolution: &Evolving<'_>,
+    ) -> Result<(), NotAccepted> {
+        let start = self.begin(false);
+        let mut gaps = vec![];
+        let key_len = self.replica.key_len();
+        let fields = self.replica.fields.iter().enumerate().skip(key_len);
+        for (column, (_, column_type)) in fields {
+            let outcome = row.encode(column, &mut self.out.bytes).map_err(|reject| {
+                evolution
+                    .of_null(row, column, &reject)
+                    .unwrap_or_else(|| refused(Stage::Encode, reject))
+            })?;
+            match outcome {
+                Outcome::Written => {}
+                Outcome::Absent => {
+                    let bytes = &mut self.out.bytes;
+                    self.replica.append_absent(column, column_type, bytes);
+                }
+                Outcome::Unavailable => {
+                    column_type.encode_null_or_zero(&mut self.out.bytes);
+                    gaps.push(number(column - key_len));
+                }
+            }
+        }
+        self.append_notes()?;
+        let gaps = (!gaps.is_empty()).then(|| self.gaps_of(row, gaps));
+        self.end(start, gaps);
+        Ok(())
+    }
+
+    /// Where the values are that a row left out.
+    fn gaps_of(&mut self, row: &Row<'_, '_>, columns: Vec<u16>) -> Gaps {
+        self.other_key.clear();
+        let old = self.record.header(OLD_KEY);
+        let has_moved = self.keys.encode_header(old, self.other_key);
+        let source = if has_moved && self.other_key != self.key {
+            GapSource::Moved(Moved {
+                old: self.other_key.as_slice().into(),
+                new: self.key.as_slice().into(),
+                lsn: row.provenance().lsn(),
+            })
+        } else {
+            GapSource::Key(self.key.as_slice().into())
+        };
+        Gaps {
+            columns,
+            source,
+            needed: true,
+            moved: None,
+        }
+    }
+
+    pub(super) fn delete(&mut self, delete: &Delete<'_, '_>) -> Result<usize, NotAccepted> {
+        self.key.clear();
+        if self.record.key().is_some() {
+            self.read_key()?;
+        } else {
+            for column in 0..self.replica.key_len() {
+                let outcome = delete.encode_before(column, self.key);
+                written(outcome, self.replica, column)?;
+            }
+        }
+        self.other_key.clear();
+        let new = self.record.header(NEW_KEY);
+        let moves = self.keys.encode_header(new, self.other_key);
+        let moved = (moves && self.other_key != self.key).then(|| Moved {
+            old: self.key.as_slice().into(),
+            new: self.other_key.as_slice().into(),
+            lsn: delete.provenance().lsn(),
+        });
+        self.append_deleted(moved)?;
+        Ok(1)
+    }
+
+    /// A deleted row has its key and nothing else, unless it lives on under another key: then that one's
+    /// row may need its values.
+    fn append_deleted(&mut self, moved: Option<Moved>) -> Result<(), NotAccepted> {
+        let start = self.begin(true);
+        let key_len = self.replica.key_len();
+        for (_, column_type) in self.replica.fields.iter().skip(key_len) {
+            column_type.encode_null_or_zero(&mut self.out.bytes);
+        }
+        self.append_notes()
+            .inspect_err(|_| self.out.bytes.truncate(start))?;
+        let columns = self.replica.fields.iter().len() - key_len;
+        let gaps = moved.map(|moved| Gaps {
+            columns: (0..number(columns)).collect(),
+            source: GapSource::Key(self.key.as_slice().into()),
+            needed: false,
+            moved: Some(moved),
+        });
+        self.end(start, gaps);
+        Ok(())
+    }
+
+    fn read_key(&mut self) -> Result<(), NotAccepted> {
+        let read = self.keys.encode(self.record.key(), self.key);
+        read.map_err(|failure| failed(failure, Stage::Decode))
+    }
+
+    fn begin(&mut self, is_deleted: bool) -> usize {
+        let start = self.out.bytes.len();
+        self.out.bytes.extend_from_slice(self.key);
+        self.out
+            .bytes
+            .extend_from_slice(&self.version.to_le_bytes());
+        self.out.bytes.push(u8::from(is_deleted));
+        start
+    }
+
+    fn end(&mut self, start: usize, gaps: Option<Gaps>) {
+        self.out.rows.push(MadeRow {
+            key_len: self.key.len(),
+            start,
+            end: self.out.bytes.len(),
+            replica: self.replica.clone(),
+            gaps: gaps.map(Box::new),
+        });
+    }
+
+    fn append_notes(&mut self) -> Result<(), NotAccepted> {
+        let Some(notes) = &mut self.notes else {
+            return Ok(());
+        };
+        let appended = notes.append(self.record.value(), self.replica, &mut self.out.bytes);
+        appended.map_err(|reject| refused(Stage::Encode, reject))
+    }
+}
+
+fn number(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+/// Key columns must be there.
+fn written(
+    outcome: Result<Outcome, Reject>,
+    replica: &Replica,
+    column: usize,
+) -> Result<(), NotAccepted> {
+    match outcome {
+        Ok(Outcome::Written) => Ok(()),
+        Ok(Outcome::Absent | Outcome::Unavailable) => {
+            let name = &replica.target.key[column].0;
+            let detail =
+                format!("{name}: part of the key, and neither the record's key nor its row has it");
+            Err(refused(
+                Stage::Decode,
+                Reject::new(Reason::MissingField, detail),
+            ))
+        }
+        Err(reject) => Err(refused(Stage::Decode, reject)),
+    }
+}

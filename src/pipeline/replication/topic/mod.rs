@@ -1,0 +1,229 @@
+//! One topic's records → the rows of its table.
+
+mod evolving;
+mod making;
+mod notes;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use self::evolving::Evolving;
+use self::making::Making;
+use self::notes::Notes;
+use super::replica::Replica;
+use super::replicas::{FirstRecord, Replicas, key_names};
+use crate::batch::Gaps;
+use crate::config::Cdc;
+use crate::crash::{Guarantee, is_broken};
+use crate::decode::Reject;
+use crate::decode::debezium::{Change, Columns, Failure, KeyReader, RowReader};
+use crate::halt::Halt;
+use crate::lane::{NotAccepted, Refusal};
+use crate::progress;
+use crate::sink::Stage;
+use crate::source::Record;
+
+/// What one lane keeps for a topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    name: Arc<str>,
+    replica: Option<Arc<Replica>>,
+    /// Of [`Replicas`] when the replica was taken from it.
+    generation: u64,
+    rows: RowReader,
+    keys: Option<KeyReader>,
+    notes: Option<Notes>,
+    /// Schema blocks that fit the table.
+    fitting: Vec<u64>,
+    /// Whether the names of a record's key were compared with those of the table's.
+    key_is_checked: bool,
+    ignored: HashSet<String>,
+    key: Vec<u8>,
+    other_key: Vec<u8>,
+}
+
+/// Rows of a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: Vec<MadeRow>,
+}
+
+/// Where a row of the chunk lies.
+#[derive(Debug)]
+pub(super) struct MadeRow {
+    pub(super) key_len: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) replica: Arc<Replica>,
+    /// Few rows have any, and they would make up most of what is kept here of a row.
+    pub(super) gaps: Option<Box<Gaps>>,
+}
+
+/// What a record becomes.
+#[derive(Debug)]
+pub(super) enum Made {
+    Rows(usize),
+    Dropped(&'static str),
+    /// All rows are gone.
+    Truncated,
+}
+
+impl Topic {
+    pub(super) fn new(name: &Arc<str>, config: &Cdc) -> Topic {
+        Topic {
+            name: name.clone(),
+            replica: None,
+            generation: 0,
+            rows: row_reader(Columns::new(), config),
+            keys: None,
+            notes: None,
+            fitting: vec![],
+            key_is_checked: false,
+            ignored: HashSet::new(),
+            key: vec![],
+            other_key: vec![],
+        }
+    }
+
+    /// Takes over what others have found out about the table.
+    fn refresh(&mut self, replicas: &Replicas, config: &Cdc) {
+        let generation = replicas.generation();
+        if self.generation == generation {
+            return;
+        }
+        self.generation = generation;
+        let newest = replicas.of(&self.name);
+        let is_same = match (&self.replica, &newest) {
+            (Some(own), Some(newest)) => Arc::ptr_eq(own, newest),
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
+            return;
+        }
+        self.fitting.clear();
+        self.key_is_checked = false;
+        let fields = newest.as_ref().map_or(Columns::new(), |r| r.fields.clone());
+        self.rows = row_reader(fields, config);
+        self.keys = newest
+            .as_ref()
+            .map(|r| KeyReader::new(r.key.clone(), config.modes));
+        self.notes = newest.as_ref().and_then(|r| Notes::new(r));
+        self.replica = newest;
+    }
+
+    /// Appends the rows of one record to `out`.
+    pub(super) fn read(
+        &mut self,
+        record: Record<'_>,
+        replicas: &Arc<Replicas>,
+        config: &Cdc,
+        out: &mut Rows,
+    ) -> Result<Made, NotAccepted> {
+        self.refresh(replicas, config);
+        let version = version(config, record);
+        let Topic {
+            name,
+            replica,
+            rows,
+            keys,
+            notes,
+            fitting,
+            key_is_checked,
+            ignored,
+            key,
+            other_key,
+            ..
+        } = self;
+        let change = rows
+            .read(name, record.key(), record.value())
+            .map_err(|failure| failed(failure, Stage::Decode))?;
+        let (change, replica, keys) = match (change, replica, keys) {
+            (Change::None(why), ..) => return Ok(Made::Dropped(why.as_str())),
+            (Change::Truncate(_), ..) => return Ok(Made::Truncated),
+            (change, Some(replica), Some(keys)) => (change, &*replica, keys),
+            (Change::Row(row), ..) => {
+                let first = FirstRecord {
+                    schema: row.schema().cloned(),
+                    key_names: key_names(record.key()),
+                    fields: row
+                        .after()
+                        .members()
+                        .map(|(name, _)| name.into_owned())
+                        .collect(),
+                    is_delete: false,
+                };
+                return Err(NotAccepted::Later(replicas.clone().open(name, first)));
+            }
+            (Change::Delete(_), ..) if replicas.is_missing(name) => {
+                return Ok(Made::Dropped("no_table"));
+            }
+            (Change::Delete(_), ..) => {
+                let first = FirstRecord {
+                    key_names: key_names(record.key()),
+                    is_delete: true,
+                    ..FirstRecord::default()
+                };
+                return Err(NotAccepted::Later(replicas.clone().open(name, first)));
+            }
+        };
+        if !*key_is_checked {
+            replicas.check_key(name, replica, record.key())?;
+            *key_is_checked = true;
+        }
+        let mut making = Making {
+            record,
+            version,
+            replica,
+            keys,
+            notes: notes.as_mut(),
+            key,
+            other_key,
+            out,
+        };
+        match change {
+            Change::Row(row) => {
+                let evolution = Evolving {
+                    replicas,
+                    topic: name,
+                    policy: config.evolution,
+                    replica,
+                };
+                evolution.check(&row, fitting, ignored)?;
+                making.row(&row, &evolution).map(Made::Rows)
+            }
+            Change::Delete(delete) => making.delete(&delete).map(Made::Rows),
+            Change::None(_) | Change::Truncate(_) => unreachable!("dealt with above"),
+        }
+    }
+
+    /// The version of a record.
+    pub(super) fn version_of(config: &Cdc, record: Record<'_>) -> u64 {
+        version(config, record)
+    }
+}
+
+fn version(config: &Cdc, record: Record<'_>) -> u64 {
+    if is_broken(Guarantee::Version) {
+        return 0;
+    }
+    progress::version(config.epoch_at(record.timestamp_ms()), record.offset())
+}
+
+fn row_reader(fields: Columns, config: &Cdc) -> RowReader {
+    RowReader::new(fields, config.modes).with_placeholder(&config.placeholder)
+}
+
+fn failed(failure: Failure, stage: Stage) -> NotAccepted {
+    match failure {
+        Failure::Rejected(reject) => refused(stage, reject),
+        Failure::UndeclaredModes => {
+            NotAccepted::Halted(Halt::new("undeclared_modes", failure.to_string()))
+        }
+    }
+}
+
+fn refused(stage: Stage, reject: Reject) -> NotAccepted {
+    NotAccepted::Refused(Refusal { stage, reject })
+}

@@ -1,0 +1,195 @@
+//! Complete rows on their way: what rows were that have left their keys goes first.
+
+use std::sync::Arc;
+
+use super::GappedRows;
+use super::known::Known;
+use crate::batch::{GappedRow, OpenBatch, SealedBatch};
+use crate::crash::crash_point;
+use crate::decode::Reason;
+use crate::halt::Halt;
+use crate::progress::insert::Round;
+use crate::sink::insert::{Failure, insert_settings};
+use crate::sink::moved::MovedRow;
+use crate::sink::write::{Delivery, Outcome};
+use crate::sink::{Backoff, DeadLetter, InsertError, Remedy, Stage, Target};
+use crate::source::fetch_record;
+
+/// Rows that are complete and not written yet.
+#[derive(Debug)]
+pub(super) struct Ready {
+    rows: Vec<GappedRow>,
+    /// What those of them were that have left their keys, for the table of moved rows.
+    moved: OpenBatch,
+    pub(super) bytes: usize,
+}
+
+impl Ready {
+    pub(super) fn new() -> Self {
+        Ready {
+            rows: vec![],
+            moved: OpenBatch::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl GappedRows<'_> {
+    /// A complete row. One that has left its key is wanted under its new one.
+    pub(super) fn is_ready(&mut self, target: &Arc<Target>, row: GappedRow, known: &Known<'_>) {
+        if let Some(moved) = &row.gaps.moved
+            && !known.has_told(&row, moved)
+        {
+            if let Some(table) = self.sink.moved_table.there() {
+                let bytes = self.sink.moved_table.row(target, &row, moved);
+                self.ready.bytes += bytes.len();
+                self.ready.moved.push(&table, row.offset, [&bytes]);
+            }
+            self.sink.moved.put(MovedRow {
+                target: target.clone(),
+                moved: moved.clone(),
+                version: row.version(),
+                values: row.others().into(),
+            });
+        }
+        self.ready.bytes += row.bytes.len();
+        self.ready.rows.push(row);
+    }
+
+    /// Writes what is complete; first what rows were that have left their keys, so that it is known
+    /// whenever their keys have rows that came later.
+    pub(super) async fn write_ready(&mut self, target: &Arc<Target>) -> Result<(), Outcome> {
+        let mut ready = std::mem::replace(&mut self.ready, Ready::new());
+        if ready.moved.row_count() > 0 {
+            self.insert_moved(target, &ready.moved.seal()).await?;
+            crash_point!("after_moved_rows");
+        }
+        self.insert(target, ready.rows).await
+    }
+
+    async fn insert_moved(&self, target: &Target, batch: &SealedBatch) -> Result<(), Outcome> {
+        let table = &self.sink.moved_table;
+        let settings = insert_settings(&Delivery::AtLeastOnce, Round::First, batch);
+        let mut backoff = Backoff::new();
+        loop {
+            let attempt = backoff.attempts();
+            let sent = match table.ready().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(place)) => self.send(&place, batch, &settings, attempt).await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(error) if table.is_given_up(&error) => {}
+                Err(error) => {
+                    let failure = Failure {
+                        target,
+                        place: &self.place,
+                        error: &error,
+                    };
+                    self.sink.wait_after(failure, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// Inserts complete rows, a refused one apart from the others.
+    async fn insert(&mut self, target: &Arc<Target>, rows: Vec<GappedRow>) -> Result<(), Outcome> {
+        let mut parts = vec![rows];
+        let mut backoff = Backoff::new();
+        while let Some(mut rows) = parts.pop() {
+            if rows.is_empty() {
+                continue;
+            }
+            let batch = batch_of(target, &rows);
+            let settings = insert_settings(&Delivery::AtLeastOnce, Round::First, &batch);
+            crash_point!("before_insert");
+            let attempt = backoff.attempts();
+            match self.send(target, &batch, &settings, attempt).await {
+                Ok(()) => {
+                    crash_point!("after_insert_acknowledged");
+                    let written = rows.len() as u64;
+                    self.sink.parts.metrics.rows_written.increment(written);
+                }
+                Err(error) if error.remedy == Remedy::Split => {
+                    if let Some(outcome) = self.sink.schema_drift(target).await {
+                        return Err(outcome);
+                    }
+                    if let [row] = &rows[..] {
+                        let offset = row.offset;
+                        self.set_aside(offset, Reason::Rejected, error.message)
+                            .await?;
+                    } else {
+                        let half = rows.split_off(rows.len() / 2);
+                        parts.extend([half, rows]);
+                    }
+                }
+                Err(error) => {
+                    let failure = Failure {
+                        target,
+                        place: &self.place,
+                        error: &error,
+                    };
+                    self.sink.wait_after(failure, &mut backoff).await?;
+                    parts.push(rows);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends rows in the pipeline's turn.
+    async fn send(
+        &self,
+        target: &Target,
+        batch: &SealedBatch,
+        settings: &[(&'static str, String)],
+        attempt: u32,
+    ) -> Result<(), InsertError> {
+        let Ok(_permit) = self.sink.inserts.acquire().await else {
+            unreachable!("the semaphore is never closed")
+        };
+        self.sink.insert(target, batch, settings, attempt).await
+    }
+
+    /// The record becomes a dead letter.
+    pub(super) async fn set_aside(
+        &mut self,
+        offset: i64,
+        reason: Reason,
+        detail: String,
+    ) -> Result<(), Outcome> {
+        let config = self.sink.parts.config.clone();
+        let partition = self.partition.clone();
+        let fetched =
+            tokio::task::spawn_blocking(move || fetch_record(&config, &partition, offset)).await;
+        let record = match fetched {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => return Err(Outcome::Halted(Halt::dead_letter(error.to_string()))),
+            Err(error) => return Err(Outcome::Halted(Halt::dead_letter(error.to_string()))),
+        };
+        let letter = DeadLetter {
+            partition: self.partition.clone(),
+            offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            stage: Stage::Write,
+            reason,
+            detail,
+        };
+        let sent = self.sink.send_letters(&[letter]).await;
+        sent.map_err(Outcome::Halted)?;
+        self.dead_letters += 1;
+        Ok(())
+    }
+}
+
+fn batch_of(target: &Arc<Target>, rows: &[GappedRow]) -> SealedBatch {
+    let mut batch = OpenBatch::new();
+    for row in rows {
+        batch.push(target, row.offset, [&row.bytes]);
+    }
+    batch.seal()
+}

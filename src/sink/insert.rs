@@ -1,0 +1,151 @@
+//! One insert: its settings, its token, its sending, and the wait after one that failed.
+
+use std::time::Instant;
+
+use super::errors::{InsertError, Remedy};
+use super::write::{Delivery, Outcome, Sink, SinkParts};
+use super::{Backoff, Target};
+use crate::batch::SealedBatch;
+use crate::crash::{Guarantee, is_broken};
+use crate::halt::Halt;
+use crate::progress::Range;
+use crate::progress::insert::Round;
+use crate::source::TopicPartition;
+
+/// A statement that did not succeed.
+pub(super) struct Failure<'f> {
+    pub(super) target: &'f Target,
+    /// Which records it is about.
+    pub(super) place: &'f str,
+    pub(super) error: &'f InsertError,
+}
+
+impl Sink {
+    /// Sends the rows of a batch and waits for the acknowledgement.
+    pub(super) async fn insert(
+        &self,
+        target: &Target,
+        batch: &SealedBatch,
+        settings: &[(&'static str, String)],
+        attempt: u32,
+    ) -> Result<(), InsertError> {
+        let SinkParts {
+            client,
+            metrics,
+            pipeline,
+            ..
+        } = &self.parts;
+        let started = Instant::now();
+        let body = [target.head.clone(), batch.frames().clone()];
+        let result = client
+            .insert(attempt, &target.insert_sql, settings, body)
+            .await;
+        let took = started.elapsed();
+        match &result {
+            Ok(()) => {
+                let bytes = batch.raw_bytes() as u64;
+                metrics.insert(&target.label, "ok", None);
+                metrics.insert_seconds.record(took.as_secs_f64());
+                metrics.batch_rows.record(batch.row_count() as f64);
+                metrics.batch_bytes.record(bytes as f64);
+                pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
+                self.board.answered();
+            }
+            Err(error) => {
+                metrics.insert(&target.label, "error", error.code);
+                // A server that refuses is a server that answers.
+                if error.code.is_some() {
+                    self.board.answered();
+                }
+            }
+        }
+        result
+    }
+
+    /// Waits before the next attempt; `Err` is how the job ends where there is none.
+    pub(super) async fn wait_after(
+        &self,
+        failure: Failure<'_>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Outcome> {
+        let SinkParts {
+            metrics, pipeline, ..
+        } = &self.parts;
+        let Failure {
+            target,
+            place,
+            error,
+        } = failure;
+        pipeline.error(&format!("{}: {place}: {error}", target.label));
+        match error.remedy {
+            Remedy::Halt(reason) => {
+                // Rows for a column that is gone can be made again without it.
+                if target.is_replica()
+                    && reason == "schema"
+                    && let Some(outcome) = self.schema_drift(target).await
+                {
+                    return Err(outcome);
+                }
+                return Err(Outcome::Halted(Halt::refused(reason, &target.label, error)));
+            }
+            Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
+            // Only an insert can refuse a row; a query that says so is tried again.
+            Remedy::Split => metrics.retry("clickhouse", "server"),
+        }
+        let wait = backoff.next_wait();
+        tracing::warn!(
+            table = target.label, range = place, wait_ms = wait.as_millis() as u64, %error,
+            "clickhouse did not take the batch, trying again"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// The deduplication token of one range.
+pub(crate) fn token(
+    epoch: crate::progress::Epoch,
+    table: &str,
+    partition: &TopicPartition,
+    range: Range,
+) -> String {
+    format!("{epoch}:{table}:{partition}:{range}")
+}
+
+/// Pinned so that a batch is one block, written once: `docs/adr/0002`.
+pub(super) fn insert_settings(
+    delivery: &Delivery,
+    round: Round,
+    batch: &SealedBatch,
+) -> Vec<(&'static str, String)> {
+    let rows = batch.row_count().max(1_048_576).to_string();
+    let bytes = (batch.raw_bytes() * 4).max(256 << 20).to_string();
+    let mut settings = vec![
+        ("async_insert", "0".to_owned()),
+        ("max_insert_block_size", rows.clone()),
+        ("min_insert_block_size_rows", rows),
+        ("min_insert_block_size_bytes", bytes),
+        ("input_format_parallel_parsing", "0".to_owned()),
+        ("max_partitions_per_insert_block", "0".to_owned()),
+    ];
+    match delivery {
+        Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
+            let suffix = if round == Round::Second { ":2" } else { "" };
+            settings.extend([
+                ("insert_deduplicate", "1".to_owned()),
+                (
+                    "deduplicate_blocks_in_dependent_materialized_views",
+                    "1".to_owned(),
+                ),
+                ("insert_deduplication_token", format!("{token}{suffix}")),
+            ]);
+        }
+        // Two batches may well hold the same rows; the server must not take them for one.
+        _ => settings.extend([
+            ("insert_deduplicate", "0".to_owned()),
+            // A row that has left its key stays beside its key's next one for who asks for its values.
+            ("optimize_on_insert", "0".to_owned()),
+        ]),
+    }
+    settings
+}
