@@ -95,7 +95,7 @@ impl SalesTopic {
 fn sale(number: u64) -> (String, u64, u64) {
     let mixed = mix(number);
     let arrives_ms = START_MS + number;
-    let is_late = mixed % LATE_ONE_IN == 0;
+    let is_late = mixed.is_multiple_of(LATE_ONE_IN);
     let late_ms = if is_late {
         (mixed >> 8) % LATE_MAX_MS
     } else {
