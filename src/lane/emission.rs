@@ -11,7 +11,7 @@ use super::operator::{Emit, Operator};
 use super::ownership::Ownership;
 use super::{Lane, Message};
 use crate::batch::{OpenBatch, PartitionPace};
-use crate::crash::crash_point;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Ledger, OwnershipId, Settlement};
 use crate::sink::{self, Delivery, InsertError, WriteJob};
@@ -121,6 +121,14 @@ impl<O: Operator> Lane<O> {
             batch,
             delivery: Delivery::AtLeastOnce,
         };
+        if is_broken(Guarantee::Acknowledgement) {
+            let settlement = Settlement {
+                ownership,
+                range: job.claim.range(),
+                durable: true,
+            };
+            let _ = self.settlements.0.send(settlement);
+        }
         let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
         let task = self.runtime.spawn(async move {
             let outcome = sink::write(job, sink).await;
@@ -186,6 +194,11 @@ impl<O: Operator> Lane<O> {
         for own in &mut self.owned {
             let settled = own.ledger.position();
             own.point = self.operator.commit_point(&own.state, settled);
+            if is_broken(Guarantee::CommitPoint)
+                && let Some(point) = &mut own.point
+            {
+                point.position = settled;
+            }
         }
     }
 
