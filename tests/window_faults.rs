@@ -47,6 +47,11 @@ fn inserts_that_arrive_after_the_takeover_change_nothing() {
 }
 
 #[test]
+fn rows_that_are_on_their_way_when_partitions_move_change_nothing() {
+    short("win-forced-move");
+}
+
+#[test]
 fn lost_held_late_doubled_and_refused_inserts_leave_windows_as_undisturbed() {
     short("win-replies");
 }

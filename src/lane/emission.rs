@@ -5,16 +5,18 @@
 //! ([`Operator::commit_point`]). Nothing names these batches: they are of tables in which the fuller row
 //! wins, and of topics in which the last one does.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::operator::{Emit, Operator};
 use super::ownership::Ownership;
 use super::{Lane, Message};
 use crate::batch::{OpenBatch, PartitionPace};
+use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Ledger, OwnershipId, Settlement};
-use crate::sink::{self, Delivery, InsertError, WriteJob};
+use crate::sink::{self, Delivery, InsertError, Membership, WriteJob, membership_lasts};
 use crate::source::TopicPartition;
 use tokio::task::AbortHandle;
 
@@ -24,6 +26,7 @@ pub(super) struct Emission {
     /// Counts batches where others count offsets.
     ledger: Ledger,
     task: Option<AbortHandle>,
+    membership: Arc<Membership>,
     /// When rows were last asked for.
     asked_at: Instant,
     pace: PartitionPace,
@@ -55,6 +58,7 @@ impl<O: Operator> Lane<O> {
         self.emission = Some(Emission {
             ledger: Ledger::new(id, 0, self.settlements.0.clone()),
             task: None,
+            membership: Arc::new(Membership::unproven(membership_lasts(&self.pipeline.kafka))),
             asked_at: now,
             pace: PartitionPace::new(self.shared.paces.of(&table)),
             is_complete: false,
@@ -119,7 +123,7 @@ impl<O: Operator> Lane<O> {
                 partition: i32::from(self.number),
             },
             batch,
-            delivery: Delivery::AtLeastOnce,
+            delivery: Delivery::AsMember(emission.membership.clone()),
         };
         if is_broken(Guarantee::Acknowledgement) {
             let settlement = Settlement {
@@ -200,6 +204,19 @@ impl<O: Operator> Lane<O> {
                 point.position = settled;
             }
         }
+    }
+
+    /// The broker has accepted a commit that was sent then.
+    pub(super) fn membership_proven(&self, sent_at: BootTime) {
+        if let Some(emission) = &self.emission {
+            emission.membership.proven(sent_at);
+        }
+    }
+
+    /// Whether rows wait for a commit, to know that the lane is still in its group.
+    pub(super) fn membership_is_awaited(&self) -> bool {
+        let emission = self.emission.as_ref();
+        emission.is_some_and(|emission| emission.membership.is_awaited())
     }
 
     /// Whether rows are on their way.

@@ -84,8 +84,9 @@ impl<O: Operator> Lane<O> {
         if !self.committer.is_idle() {
             return Ok(());
         }
+        let is_awaited = self.membership_is_awaited();
         let is_due = |o: &&Ownership<O::Partition>| {
-            o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
+            is_awaited || o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
         };
         let mut entries = vec![];
         for own in self.owned.iter().filter(is_due) {
@@ -148,6 +149,7 @@ impl<O: Operator> Lane<O> {
         if doubtful || !self.metadata_is_kept {
             self.read_back(&entries, now)?;
         }
+        self.membership_proven(sent_at);
         let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
         let group_id = self.pipeline.group_id.clone();
         for entry in entries {

@@ -8,6 +8,7 @@ mod clickhouse;
 mod dead_letter;
 mod errors;
 mod gaps;
+mod membership;
 mod output;
 mod write;
 
@@ -17,5 +18,6 @@ pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_compacted_topic, create_topic,
 };
 pub(crate) use errors::{InsertError, Remedy};
-pub(crate) use output::{OutputMessage, OutputProducer};
+pub(crate) use membership::Membership;
+pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Target, WriteJob, token, write};

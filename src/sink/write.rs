@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::clickhouse::{ClickHouseClient, ColumnInfo};
 use super::errors::{InsertError, Remedy};
 use super::gaps::{GappedRows, MovedRows};
-use super::{Backoff, DeadLetter, DeadLetterProducer, OutputProducer};
+use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
@@ -123,6 +123,8 @@ pub(crate) enum Delivery {
     },
     /// Sent until acknowledged.
     AtLeastOnce,
+    /// The same; and what goes to a topic, only while the lane is known to be in its group.
+    AsMember(Arc<Membership>),
 }
 
 /// How a job ended.
@@ -173,7 +175,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         };
     }
     match gapped.write_rest().await {
-        Ok(dead_letters) => match sink.send_messages(&job.batch).await {
+        Ok(dead_letters) => match sink.send_messages(&job).await {
             Ok(()) => sink.settle(job, dead_letters),
             Err(halt) => Outcome::Halted(halt),
         },
@@ -251,7 +253,8 @@ impl Sink {
 
 impl Sink {
     /// After the table: what a topic says can be looked up there.
-    async fn send_messages(&self, batch: &SealedBatch) -> Result<(), Halt> {
+    async fn send_messages(&self, job: &WriteJob) -> Result<(), Halt> {
+        let batch = &job.batch;
         let (Some(output), false) = (&self.parts.output, batch.messages().is_empty()) else {
             return Ok(());
         };
@@ -262,7 +265,10 @@ impl Sink {
             metrics.retry("output", "kafka");
             tracing::warn!(pipeline = pipeline.name(), %error, "row not acknowledged, trying again");
         };
-        let sent = output.send_all(batch.messages(), retried).await;
+        let Delivery::AsMember(membership) = &job.delivery else {
+            unreachable!("only rows that a lane emits go to a topic")
+        };
+        let sent = output.send_all(batch.messages(), membership, retried).await;
         sent.map_err(|error| Halt::new("output", error.to_string()))?;
         if batch.row_count() == 0 {
             metrics
@@ -492,14 +498,16 @@ impl WriteJob {
     fn step(&self) -> Step {
         match &self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts.next(),
-            Delivery::AtLeastOnce => Step::Send(Round::First),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => Step::Send(Round::First),
         }
     }
 
     fn attempts(&mut self) -> &mut Attempts {
         match &mut self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts,
-            Delivery::AtLeastOnce => unreachable!("only exactly-once looks and waits"),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => {
+                unreachable!("only exactly-once looks and waits")
+            }
         }
     }
 
@@ -512,7 +520,7 @@ impl WriteJob {
     fn lease_is_over(&self) -> bool {
         match &self.delivery {
             Delivery::ExactlyOnce { lease_until, .. } => BootTime::now() >= *lease_until,
-            Delivery::AtLeastOnce => false,
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => false,
         }
     }
 }

@@ -41,6 +41,13 @@ pub(super) fn trials() -> Vec<Trial> {
             1,
             late_inserts,
         ),
+        trial(
+            "win-forced-move",
+            "windows; a member joins while inserts are held for longer than revoke_timeout",
+            8,
+            1,
+            forced_move,
+        ),
     ]
 }
 
@@ -145,7 +152,7 @@ fn frozen(run: &mut Run) {
         let windows = run.windows(kind);
         let traffic = windows.traffic(SALES_PER_SECOND);
         for number in 0..times {
-            let failpoint = "before_emission=5*off->1*sleep(4000)->off";
+            let failpoint = "before_emission=20*off->1*sleep(10000)->off";
             let frozen = windows.start(&format!("frozen-{number}"), failpoint);
             frozen.wait_for_log("partition begins");
             let stands_still = || {
@@ -196,6 +203,36 @@ fn late_inserts(run: &mut Run) {
             wait_for_both(&windows, [&frozen, &heir]);
             windows.wait_for_progress(300, &heir);
             frozen.stop();
+            heir.stop();
+        }
+        let produced = traffic.finish();
+        windows.close();
+        run.prove_windows(&windows, produced);
+    }
+}
+
+/// Partitions move though rows of them are still on their way, which then arrive.
+fn forced_move(run: &mut Run) {
+    for (kind, times) in run.shares() {
+        let mut windows = run.windows(kind);
+        windows.job.set("pipeline.revoke_timeout", "1s");
+        let traffic = windows.traffic(SALES_PER_SECOND);
+        let direct = windows.job.clickhouse_url.clone();
+        for number in 0..times {
+            let proxy = Proxy::start(&direct).expect("a proxy");
+            windows.job.set("clickhouse.url", proxy.url());
+            let held_up = windows.start(&format!("held-up-{number}"), "");
+            windows.wait_for_progress(300, &held_up);
+            let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
+            held.wait_for_hits(1, PATIENCE).expect("an insert is held");
+            windows.job.set("clickhouse.url", direct.clone());
+            let heir = windows.start(&format!("heir-{number}"), "");
+            wait_for_both(&windows, [&held_up, &heir]);
+            std::thread::sleep(Duration::from_millis(run.random.random_range(0..2_000)));
+            held.release();
+            held.stop();
+            windows.wait_for_progress(500, &heir);
+            held_up.stop();
             heir.stop();
         }
         let produced = traffic.finish();
