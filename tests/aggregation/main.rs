@@ -4,3 +4,5 @@
 mod support;
 
 mod cases;
+mod runs;
+mod silence;

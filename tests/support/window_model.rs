@@ -127,6 +127,26 @@ fn half_even(dividend: i64, divisor: i64) -> i64 {
 }
 
 impl Rules {
+    /// The same with longer windows and delays.
+    #[must_use]
+    pub fn scaled(self, scale: i64) -> Rules {
+        let shape = match self.shape {
+            Shape::Aligned { size_ms, slide_ms } => Shape::Aligned {
+                size_ms: size_ms * scale,
+                slide_ms: slide_ms * scale,
+            },
+            Shape::Session { gap_ms } => Shape::Session {
+                gap_ms: gap_ms * scale,
+            },
+        };
+        Rules {
+            shape,
+            delay_ms: self.delay_ms * scale,
+            lateness_ms: self.lateness_ms * scale,
+            ..self
+        }
+    }
+
     /// What the records of each partition, in the order of their offsets, come to. A record that is a
     /// dead letter whatever the time is not among them.
     pub fn expected(&self, partitions: &BTreeMap<i32, Vec<(i64, Sale)>>) -> Expected {

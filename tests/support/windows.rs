@@ -20,6 +20,9 @@ use super::{Daemon, Job, PATIENCE};
 const SALE_HEADER: &str = "sale";
 /// Event time between two records of the topic.
 const STEP_MS: i64 = 20;
+const DAY_MS: i64 = 86_400_000;
+/// How much longer everything lasts where a day of event time is read.
+const DAY_SCALE: i64 = 60;
 const BURST: u64 = 10;
 /// Every so many records one can never count.
 const POISON_EVERY: u64 = 97;
@@ -78,8 +81,11 @@ impl Kind {
 pub struct Windows {
     pub job: Job,
     pub kind: Kind,
+    rules: Rules,
     partitions: i32,
     begun_ms: i64,
+    /// Event time between two records of the topic.
+    step_ms: i64,
     seed: u64,
     /// Number of the next record.
     next: std::sync::Arc<std::sync::atomic::AtomicU64>,
@@ -91,8 +97,19 @@ impl Windows {
     }
 
     /// The same with a job that was prepared otherwise.
-    pub fn of(mut job: Job, kind: Kind, partitions: i32, seed: u64) -> Windows {
-        set_rules(&mut job, kind);
+    pub fn of(job: Job, kind: Kind, partitions: i32, seed: u64) -> Windows {
+        Windows::scaled(job, kind, partitions, seed, 1)
+    }
+
+    /// Windows that are so much longer that a day of sales is soon made.
+    pub fn a_day_behind(name: &str, kind: Kind, partitions: i32, seed: u64) -> Windows {
+        let job = Job::aggregation(name, "sales");
+        Windows::scaled(job, kind, partitions, seed, DAY_SCALE)
+    }
+
+    fn scaled(mut job: Job, kind: Kind, partitions: i32, seed: u64, scale: i64) -> Windows {
+        let rules = kind.rules().scaled(scale);
+        set_rules(&mut job, rules);
         job.set("pipeline.batch.rows_max", 40);
         job.set("pipeline.batch.flush_interval", "100ms");
         job.set("pipeline.idle_timeout", "300ms");
@@ -105,9 +122,11 @@ impl Windows {
         Windows {
             job,
             kind,
+            rules,
             partitions,
             // A day ago: event time goes faster than the clock here.
-            begun_ms: now_ms - 86_400_000,
+            begun_ms: now_ms - DAY_MS,
+            step_ms: STEP_MS * scale,
             seed,
             next: std::sync::Arc::default(),
         }
@@ -142,6 +161,11 @@ impl Windows {
         topic::produce(self.job.bootstrap(), &self.job.topic, records).expect("records")
     }
 
+    /// Writes the sales of a day.
+    pub fn produce_a_day(&self) -> u64 {
+        self.produce((DAY_MS / self.step_ms).unsigned_abs())
+    }
+
     fn sales(&self) -> Sales {
         let begun = self.next.load(Ordering::Relaxed);
         Sales {
@@ -149,6 +173,7 @@ impl Windows {
             kind: self.kind,
             partitions: u64::try_from(self.partitions).expect("at least one"),
             begun_ms: self.begun_ms,
+            step_ms: self.step_ms,
         }
     }
 
@@ -234,7 +259,7 @@ impl Windows {
             let of_partition = sales.get_mut(&place.0).expect("a partition of the topic");
             of_partition.push((place.1, parse(&said)));
         }
-        let expected = self.kind.rules().expected(&sales);
+        let expected = self.rules.expected(&sales);
         let late = expected.late.iter();
         letters.extend(late.map(|place| (*place, "late".to_owned())));
         Ok((expected, letters, ends))
@@ -440,6 +465,7 @@ struct Sales {
     kind: Kind,
     partitions: u64,
     begun_ms: i64,
+    step_ms: i64,
 }
 
 impl Sales {
@@ -479,12 +505,13 @@ impl Sales {
 
     /// Mostly in order, often a little behind, now and then so far that windows have closed.
     fn time_ms(&mut self, number: u64) -> i64 {
-        let behind_ms = match self.random.random_range(0..100) {
-            0..=4 => self.random.random_range(0..20_000),
-            5..=24 => self.random.random_range(0..5_000),
-            _ => self.random.random_range(0..600),
+        let behind_steps_max = match self.random.random_range(0..100) {
+            0..=4 => 1_000,
+            5..=24 => 250,
+            _ => 30,
         };
-        self.begun_ms + i64::try_from(number).expect("fits") * STEP_MS - behind_ms
+        let behind_ms = self.random.random_range(0..behind_steps_max * self.step_ms);
+        self.begun_ms + i64::try_from(number).expect("fits") * self.step_ms - behind_ms
     }
 }
 
@@ -548,8 +575,7 @@ fn parse(said: &str) -> Sale {
     }
 }
 
-fn set_rules(job: &mut Job, kind: Kind) {
-    let rules = kind.rules();
+fn set_rules(job: &mut Job, rules: Rules) {
     let ms = |ms: i64| format!("{ms}ms");
     job.set("pipeline.watermark_delay", ms(rules.delay_ms));
     job.set("pipeline.allowed_lateness", ms(rules.lateness_ms));
