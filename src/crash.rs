@@ -84,6 +84,8 @@ pub(crate) enum Guarantee {
     Order,
     /// A commit stays before the records of open windows.
     CommitPoint,
+    /// What goes to a topic is sent by a member of the group alone.
+    Membership,
 }
 
 /// Whether the environment asks to do without; in a release build never.
@@ -97,6 +99,7 @@ pub(crate) fn is_broken(guarantee: Guarantee) -> bool {
             Guarantee::Version => "break_version",
             Guarantee::Order => "break_order",
             Guarantee::CommitPoint => "break_commit_point",
+            Guarantee::Membership => "break_membership",
         };
         fail::fail_point!(point, |_| true);
     }

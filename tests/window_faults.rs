@@ -77,6 +77,11 @@ fn a_commit_before_the_acknowledgement_is_noticed() {
 }
 
 #[test]
+fn rows_sent_to_the_topic_after_the_takeover_are_noticed() {
+    short("win-broken-membership");
+}
+
+#[test]
 fn an_altered_an_invented_and_a_lost_row_are_noticed() {
     short("win-broken-rows");
 }

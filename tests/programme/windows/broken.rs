@@ -2,8 +2,8 @@
 
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::{self, Record};
-use sandbox::wait;
 
+use super::members::after_late_inserts;
 use super::{Run, SALES_PER_SECOND, Trial};
 use crate::support::PATIENCE;
 use crate::support::windows::Kind;
@@ -23,6 +23,13 @@ pub(super) fn trials() -> Vec<Trial> {
             1,
             1,
             acknowledgement,
+        ),
+        Trial::new(
+            "win-broken-membership",
+            "rows go to the topic whoever has the partitions, and a frozen member wakes after the takeover",
+            3,
+            3,
+            membership,
         ),
         Trial::new(
             "win-broken-rows",
@@ -64,6 +71,12 @@ fn acknowledgement(run: &mut Run) {
     run.prove_windows_unequal(&windows, produced);
 }
 
+fn membership(run: &mut Run) {
+    let broken = "break_membership=return";
+    let (windows, produced) = after_late_inserts(run, Kind::Tumbling, run.times, broken);
+    run.prove_windows_unequal(&windows, produced);
+}
+
 /// Each way of spoiling a row, and the words that tell of it.
 const SPOILT: [(&str, &str); 3] = [
     (
@@ -82,28 +95,27 @@ const SPOILT: [(&str, &str); 3] = [
 ];
 
 fn rows(run: &mut Run) {
-    for (sql, words) in SPOILT {
-        let windows = run.windows(Kind::Tumbling);
-        let produced = windows.produce(2_000);
-        windows.close();
-        run.prove_windows(&windows, produced);
-        windows
-            .job
-            .query(&sql.replace("{t}", "{db}.sales_aggregates_1min"));
-        let noticed = windows.compare(produced).expect_err(words);
-        assert!(noticed.contains(words), "{words}: {noticed}");
-    }
     let windows = run.windows(Kind::Tumbling);
     let produced = windows.produce(2_000);
     windows.close();
+    run.prove_windows(&windows, produced);
+    let bootstrap = windows.job.bootstrap();
     let output = windows.job.text("pipeline.output.topic");
-    let messages = topic::read_all(windows.job.bootstrap(), output).expect("messages");
+    let messages = topic::read_all(bootstrap, output).expect("messages");
     let first = messages.into_iter().next().expect("a row");
     let deletes = Record::tombstone(first.key.expect("a key")).partition(first.partition);
-    topic::produce(windows.job.bootstrap(), output, [deletes]).expect("written");
-    let words = "row missing in the topic";
-    let is_there = || windows.compare(produced).err();
-    let noticed = wait::until(words, PATIENCE, is_there).expect(words);
-    assert!(noticed.contains(words), "{words}: {noticed}");
+    topic::produce(bootstrap, output, [deletes]).expect("written");
+    let must_notice = |words: &str| {
+        let noticed = windows.compare(produced).expect_err(words);
+        assert!(noticed.contains(words), "{words}: {noticed}");
+    };
+    must_notice("row missing in the topic");
+    // Each is told of before what was spoilt earlier.
+    for (sql, words) in SPOILT {
+        windows
+            .job
+            .query(&sql.replace("{t}", "{db}.sales_aggregates_1min"));
+        must_notice(words);
+    }
     run.result = format!("noticed: each of {}", SPOILT.len() + 1);
 }

@@ -176,39 +176,49 @@ fn frozen(run: &mut Run) {
     }
 }
 
-/// A member is frozen while its inserts are held on their way; another takes over; then the inserts
-/// arrive and the member wakes up.
 fn late_inserts(run: &mut Run) {
     for (kind, times) in run.shares() {
-        let mut windows = run.windows(kind);
-        let traffic = windows.traffic(SALES_PER_SECOND);
-        let direct = windows.job.clickhouse_url.clone();
-        for number in 0..times {
-            let proxy = Proxy::start(&direct).expect("a proxy");
-            windows.job.set("clickhouse.url", proxy.url());
-            let frozen = windows.start(&format!("frozen-{number}"), "");
-            windows.wait_for_progress(300, &frozen);
-            let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
-            held.wait_for_hits(1, PATIENCE).expect("an insert is held");
-            frozen.process.pause();
-            windows.job.set("clickhouse.url", direct.clone());
-            let heir = windows.start(&format!("heir-{number}"), "");
-            windows.wait_for_progress(1_000, &heir);
-            let hits = held.hits();
-            held.release();
-            held.stop();
-            held.wait_for_finished(hits, PATIENCE)
-                .expect("the late inserts are done");
-            frozen.process.resume();
-            wait_for_both(&windows, [&frozen, &heir]);
-            windows.wait_for_progress(300, &heir);
-            frozen.stop();
-            heir.stop();
-        }
-        let produced = traffic.finish();
-        windows.close();
+        let (windows, produced) = after_late_inserts(run, kind, times, "");
         run.prove_windows(&windows, produced);
     }
+}
+
+/// A member is frozen while its inserts are held on their way; another takes over; then the inserts
+/// arrive and the member wakes up.
+pub(super) fn after_late_inserts(
+    run: &mut Run,
+    kind: Kind,
+    times: u32,
+    failpoints: &str,
+) -> (Windows, u64) {
+    let mut windows = run.windows(kind);
+    let traffic = windows.traffic(SALES_PER_SECOND);
+    let direct = windows.job.clickhouse_url.clone();
+    for number in 0..times {
+        let proxy = Proxy::start(&direct).expect("a proxy");
+        windows.job.set("clickhouse.url", proxy.url());
+        let frozen = windows.start(&format!("frozen-{number}"), failpoints);
+        windows.wait_for_progress(300, &frozen);
+        let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
+        held.wait_for_hits(1, PATIENCE).expect("an insert is held");
+        frozen.process.pause();
+        windows.job.set("clickhouse.url", direct.clone());
+        let heir = windows.start(&format!("heir-{number}"), failpoints);
+        windows.wait_for_progress(1_000, &heir);
+        let hits = held.hits();
+        held.release();
+        held.stop();
+        held.wait_for_finished(hits, PATIENCE)
+            .expect("the late inserts are done");
+        frozen.process.resume();
+        wait_for_both(&windows, [&frozen, &heir]);
+        windows.wait_for_progress(300, &heir);
+        frozen.stop();
+        heir.stop();
+    }
+    let produced = traffic.finish();
+    windows.close();
+    (windows, produced)
 }
 
 /// Partitions move though rows of them are still on their way, which then arrive.
