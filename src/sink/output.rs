@@ -66,6 +66,8 @@ impl OutputProducer {
         let mut config = producer_config(&pipeline.kafka, &pipeline.name);
         // What is not acknowledged by then is asked for again, and only a member may.
         let timeout = membership_lasts(&pipeline.kafka).as_millis();
+        // Another name of the same property.
+        config.remove("delivery.timeout.ms");
         config.set("message.timeout.ms", timeout.to_string());
         Ok(OutputProducer {
             producer: config.create()?,
