@@ -45,6 +45,24 @@ pub const REPLICA_CRASH_POINTS: [&str; 9] = [
     "after_truncation",
 ];
 
+/// Crash points that the kind `aggregation` meets, in the same order: `before_emission` and
+/// `after_emission` are its alone.
+pub const WINDOW_CRASH_POINTS: [&str; 13] = [
+    "after_assign",
+    "after_poll",
+    "after_seal",
+    "before_emission",
+    "before_insert",
+    "during_insert",
+    "after_insert_acknowledged",
+    "after_emission",
+    "before_commit",
+    "after_commit",
+    "before_revoke",
+    "after_revoke",
+    "before_leave",
+];
+
 /// Reads `FAILPOINTS`; without this call no point is armed.
 pub(crate) fn arm() {
     // Its drop would disarm the points, and they are meant for the whole life of the process.
@@ -65,6 +83,10 @@ pub(crate) enum Guarantee {
     Version,
     /// Rows that need values of earlier ones wait until these are written.
     Order,
+    /// A commit stays before the records of open windows.
+    CommitPoint,
+    /// What goes to a topic is sent by a member of the group alone.
+    Membership,
 }
 
 /// Whether the environment asks to do without; in a release build never.
@@ -77,6 +99,8 @@ pub(crate) fn is_broken(guarantee: Guarantee) -> bool {
             Guarantee::Cut => "break_cut",
             Guarantee::Version => "break_version",
             Guarantee::Order => "break_order",
+            Guarantee::CommitPoint => "break_commit_point",
+            Guarantee::Membership => "break_membership",
         };
         fail::fail_point!(point, |_| true);
     }

@@ -5,16 +5,18 @@
 //! ([`Operator::commit_point`]). Nothing names these batches: they are of tables in which the fuller row
 //! wins, and of topics in which the last one does.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::operator::{Emit, Operator};
 use super::ownership::Ownership;
 use super::{Lane, Message};
 use crate::batch::{OpenBatch, PartitionPace};
-use crate::crash::crash_point;
+use crate::clock::BootTime;
+use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Ledger, OwnershipId, Settlement};
-use crate::sink::{self, Delivery, InsertError, WriteJob};
+use crate::sink::{self, Delivery, InsertError, Membership, WriteJob, membership_lasts};
 use crate::source::TopicPartition;
 use tokio::task::AbortHandle;
 
@@ -24,8 +26,7 @@ pub(super) struct Emission {
     /// Counts batches where others count offsets.
     ledger: Ledger,
     task: Option<AbortHandle>,
-    /// Its messages came too late to be sent without asking the broker.
-    to_renew: Option<Box<WriteJob>>,
+    membership: Arc<Membership>,
     /// When rows were last asked for.
     asked_at: Instant,
     pace: PartitionPace,
@@ -57,7 +58,7 @@ impl<O: Operator> Lane<O> {
         self.emission = Some(Emission {
             ledger: Ledger::new(id, 0, self.settlements.0.clone()),
             task: None,
-            to_renew: None,
+            membership: Arc::new(Membership::unproven(membership_lasts(&self.pipeline.kafka))),
             asked_at: now,
             pace: PartitionPace::new(self.shared.paces.of(&table)),
             is_complete: false,
@@ -67,10 +68,6 @@ impl<O: Operator> Lane<O> {
 
     /// Takes the rows that are due and sends them.
     pub(super) fn emit(&mut self, now: Instant) -> Result<(), Halt> {
-        let waits_for_lease = self.emission.as_ref().is_some_and(|e| e.to_renew.is_some());
-        if waits_for_lease && self.has_lease() {
-            self.send_again();
-        }
         let Some(emission) = &self.emission else {
             return Ok(());
         };
@@ -85,9 +82,6 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
-        if self.operator.sends_messages() && !self.has_lease() {
-            return Ok(());
-        }
         self.tell_silence(now);
         let limits = &self.pipeline.batch;
         let mut batch = OpenBatch::new();
@@ -119,9 +113,9 @@ impl<O: Operator> Lane<O> {
         };
         let number = emission.ledger.next();
         let claim = emission.ledger.cut(number + 1);
+        let ownership = emission.ledger.ownership();
         let mut batch = batch.seal();
         batch.count(&self.shared.memory);
-        let lease_until = self.owned.iter().map(|own| own.lease_until).min();
         let job = WriteJob {
             claim,
             partition: TopicPartition {
@@ -129,58 +123,22 @@ impl<O: Operator> Lane<O> {
                 partition: i32::from(self.number),
             },
             batch,
-            delivery: Delivery::AtLeastOnce,
-            messages_until: lease_until,
+            delivery: Delivery::AsMember(emission.membership.clone()),
         };
-        self.spawn(job);
-    }
-
-    fn spawn(&mut self, job: WriteJob) {
-        let Some(emission) = &mut self.emission else {
-            return;
-        };
-        let ownership = emission.ledger.ownership();
+        if is_broken(Guarantee::Acknowledgement) {
+            let settlement = Settlement {
+                ownership,
+                range: job.claim.range(),
+                durable: true,
+            };
+            let _ = self.settlements.0.send(settlement);
+        }
         let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
         let task = self.runtime.spawn(async move {
             let outcome = sink::write(job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
         emission.task = Some(task.abort_handle());
-    }
-
-    /// Whether we are the one who may send rows to a topic: a commit of each partition was acknowledged,
-    /// not long ago. If not, such a commit is on its way from here on.
-    fn has_lease(&mut self) -> bool {
-        let mut holds = true;
-        for own in &mut self.owned {
-            own.wants_lease = !own.lease_holds();
-            holds &= !own.wants_lease;
-        }
-        holds
-    }
-
-    fn send_again(&mut self) {
-        let lease_until = self.owned.iter().map(|own| own.lease_until).min();
-        let job = self.emission.as_mut().and_then(|e| e.to_renew.take());
-        if let Some(mut job) = job {
-            job.messages_until = lease_until;
-            self.spawn(*job);
-        }
-    }
-
-    /// Keeps a batch whose messages came too late, if it is one of these.
-    pub(super) fn emission_to_renew(
-        &mut self,
-        ownership: OwnershipId,
-        job: Box<WriteJob>,
-    ) -> Option<Box<WriteJob>> {
-        match &mut self.emission {
-            Some(emission) if emission.ledger.ownership() == ownership => {
-                emission.to_renew = Some(job);
-                None
-            }
-            _ => Some(job),
-        }
     }
 
     /// A batch of such rows is durable, or was given up; false when the settlement is of something else.
@@ -240,7 +198,25 @@ impl<O: Operator> Lane<O> {
         for own in &mut self.owned {
             let settled = own.ledger.position();
             own.point = self.operator.commit_point(&own.state, settled);
+            if is_broken(Guarantee::CommitPoint)
+                && let Some(point) = &mut own.point
+            {
+                point.position = settled;
+            }
         }
+    }
+
+    /// The broker has accepted a commit that was sent then.
+    pub(super) fn membership_proven(&self, sent_at: BootTime) {
+        if let Some(emission) = &self.emission {
+            emission.membership.proven(sent_at);
+        }
+    }
+
+    /// Whether rows wait for a commit, to know that the lane is still in its group.
+    pub(super) fn membership_is_awaited(&self) -> bool {
+        let emission = self.emission.as_ref();
+        emission.is_some_and(|emission| emission.membership.is_awaited())
     }
 
     /// Whether rows are on their way.

@@ -187,11 +187,6 @@ pub(crate) trait Operator: Send + 'static {
         false
     }
 
-    /// Whether such rows go to a topic, where the last one counts.
-    fn sends_messages(&self) -> bool {
-        false
-    }
-
     /// Whether its partitions begin and end together, because they make rows together.
     fn is_whole(&self) -> bool {
         false

@@ -81,8 +81,6 @@ pub(super) struct Ownership<S> {
     pub(super) point: Option<CommitPoint>,
     pub(super) committed_point: Option<CommitPoint>,
     pub(super) quiet: Quiet,
-    /// Something is to be sent that needs the lease.
-    pub(super) wants_lease: bool,
     /// Records below this that count nowhere were told of by whoever read them before.
     told_to: i64,
     writing: Vec<Writing>,
@@ -170,7 +168,6 @@ impl<S> Ownership<S> {
             point: None,
             committed_point: None,
             quiet: Quiet::default(),
-            wants_lease: false,
             told_to: start.frontier.map_or(0, |frontier| frontier.settled_to),
             writing: vec![],
             names_ranges: beginning.names_ranges,
@@ -254,7 +251,7 @@ impl<S> Ownership<S> {
         self.committed != Some(self.position())
             || self.committed_point != self.point
             || self.names_ranges && self.named_number < self.cut_number
-            || (self.wants_lease || !self.to_renew.is_empty()) && !self.lease_holds()
+            || !self.to_renew.is_empty() && !self.lease_holds()
     }
 
     /// Whether inserts of the named ranges may be sent: a commit that named every open range was
@@ -344,7 +341,6 @@ impl<S> Ownership<S> {
         self.named_number = self.named_number.max(cut_number);
         self.counter = counter;
         self.committed_at = now;
-        self.wants_lease = false;
     }
 
     /// Moves over offsets that left nothing to write, as soon as nothing is open before them.

@@ -216,6 +216,7 @@ impl<O: Operator> Lane<O> {
         let revoking = self.revoking.take().expect("just seen");
         self.unpark_all(&revoking.partitions);
         self.disown(|partition| revoking.partitions.contains(partition));
+        self.give_up_rows(now);
         self.restart_emission();
         let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
         self.committer.retain(|id| owned.contains(&id));
@@ -225,6 +226,19 @@ impl<O: Operator> Lane<O> {
         }
         crash_point!("after_revoke");
         Ok(())
+    }
+
+    /// Rows of partitions that are gone must not arrive once somebody else has them: nothing stays on its
+    /// way, and what stays of the partitions makes its rows again.
+    fn give_up_rows(&mut self, now: Instant) {
+        if !self.is_emitting() {
+            return;
+        }
+        let staying: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
+        for id in staying {
+            let why = "rows were still on their way when other partitions were given back";
+            self.rewind(id, why, now);
+        }
     }
 }
 

@@ -84,8 +84,9 @@ impl<O: Operator> Lane<O> {
         if !self.committer.is_idle() {
             return Ok(());
         }
+        let is_awaited = self.membership_is_awaited();
         let is_due = |o: &&Ownership<O::Partition>| {
-            o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
+            is_awaited || o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
         };
         let mut entries = vec![];
         for own in self.owned.iter().filter(is_due) {
@@ -148,6 +149,7 @@ impl<O: Operator> Lane<O> {
         if doubtful || !self.metadata_is_kept {
             self.read_back(&entries, now)?;
         }
+        self.membership_proven(sent_at);
         let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
         let group_id = self.pipeline.group_id.clone();
         for entry in entries {
@@ -261,7 +263,6 @@ impl<O: Operator> Lane<O> {
                     partition,
                     batch,
                     delivery,
-                    messages_until: None,
                 });
             }
             for job in jobs {
@@ -317,9 +318,7 @@ impl<O: Operator> Lane<O> {
             }
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {
-                if let Some(job) = self.emission_to_renew(ownership, job)
-                    && let Some(own) = self.owned_by(ownership)
-                {
+                if let Some(own) = self.owned_by(ownership) {
                     own.to_renew.push(*job);
                 }
             }

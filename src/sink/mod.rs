@@ -9,6 +9,7 @@ mod dead_letter;
 mod errors;
 mod gaps;
 mod insert;
+mod membership;
 mod moved;
 mod output;
 mod target;
@@ -21,6 +22,7 @@ pub(crate) use dead_letter::{
 };
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
-pub(crate) use output::{OutputMessage, OutputProducer};
+pub(crate) use membership::Membership;
+pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use target::Target;
 pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, WriteJob, write};

@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use super::Backoff;
-use crate::config::Pipeline;
+use super::{Backoff, Membership};
+use crate::config::{Kafka, Pipeline};
 use crate::source::producer_config;
 
 /// Messages on their way at once.
@@ -39,6 +39,12 @@ pub(crate) struct OutputError {
     error: RDKafkaErrorCode,
 }
 
+/// How long after a commit was sent that the broker accepts what is sent may still be under way, twice:
+/// once before it is handed to the client, and once by the client. Both end within a session.
+pub(crate) fn membership_lasts(kafka: &Kafka) -> Duration {
+    kafka.session_timeout() / 3
+}
+
 /// Produces to one topic.
 pub(crate) struct OutputProducer {
     producer: FutureProducer,
@@ -57,14 +63,20 @@ impl OutputProducer {
     /// # Errors
     /// A client configuration that librdkafka refuses.
     pub(crate) fn new(pipeline: &Pipeline, topic: &str) -> Result<Self, KafkaError> {
+        let mut config = producer_config(&pipeline.kafka, &pipeline.name);
+        // What is not acknowledged by then is asked for again, and only a member may.
+        let timeout = membership_lasts(&pipeline.kafka).as_millis();
+        // Another name of the same property.
+        config.remove("delivery.timeout.ms");
+        config.set("message.timeout.ms", timeout.to_string());
         Ok(OutputProducer {
-            producer: producer_config(&pipeline.kafka, &pipeline.name).create()?,
+            producer: config.create()?,
             topic: topic.to_owned(),
         })
     }
 
     /// Returns once every message is acknowledged, however long the cluster is away. No two of them may
-    /// have one key: they arrive in any order.
+    /// have one key: they arrive in any order. Nothing is sent that the membership does not cover.
     ///
     /// `retried` is told each time something had to be tried again.
     ///
@@ -73,10 +85,14 @@ impl OutputProducer {
     pub(crate) async fn send_all(
         &self,
         messages: &[OutputMessage],
+        membership: &Membership,
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), OutputError> {
         for group in messages.chunks(MESSAGES_AT_ONCE_MAX) {
-            try_join_all(group.iter().map(|message| self.send(message, &retried))).await?;
+            let sends = group
+                .iter()
+                .map(|message| self.send(message, membership, &retried));
+            try_join_all(sends).await?;
         }
         Ok(())
     }
@@ -84,10 +100,12 @@ impl OutputProducer {
     async fn send(
         &self,
         message: &OutputMessage,
+        membership: &Membership,
         retried: impl Fn(&RDKafkaErrorCode),
     ) -> Result<(), OutputError> {
         let mut backoff = Backoff::new();
         loop {
+            membership.confirmed().await;
             let mut record: FutureRecord<'_, [u8], [u8]> =
                 FutureRecord::to(&self.topic).key(&message.key);
             if let Some(value) = &message.value {

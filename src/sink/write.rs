@@ -11,7 +11,7 @@ use super::errors::{InsertError, Remedy};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
 use super::moved::{MovedRows, MovedTable};
-use super::{Backoff, DeadLetter, DeadLetterProducer, OutputProducer, Target};
+use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, Target};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
@@ -66,8 +66,6 @@ pub(crate) struct WriteJob {
     pub(crate) partition: TopicPartition,
     pub(crate) batch: SealedBatch,
     pub(crate) delivery: Delivery,
-    /// After this its messages may be sent only when a commit has shown that we are still the one.
-    pub(crate) messages_until: Option<BootTime>,
 }
 
 /// How often rows may arrive.
@@ -83,6 +81,8 @@ pub(crate) enum Delivery {
     },
     /// Sent until acknowledged.
     AtLeastOnce,
+    /// The same; and what goes to a topic, only while the lane is known to be in its group.
+    AsMember(Arc<Membership>),
 }
 
 /// How a job ended.
@@ -133,8 +133,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         };
     }
     match gapped.write_rest().await {
-        Ok(_) if job.messages_are_overdue() => Outcome::Renew(Box::new(job)),
-        Ok(dead_letters) => match sink.send_messages(&job.batch).await {
+        Ok(dead_letters) => match sink.send_messages(&job).await {
             Ok(()) => sink.settle(job, dead_letters),
             Err(halt) => Outcome::Halted(halt),
         },
@@ -227,7 +226,8 @@ impl Sink {
 
 impl Sink {
     /// After the table: what a topic says can be looked up there.
-    async fn send_messages(&self, batch: &SealedBatch) -> Result<(), Halt> {
+    async fn send_messages(&self, job: &WriteJob) -> Result<(), Halt> {
+        let batch = &job.batch;
         let (Some(output), false) = (&self.parts.output, batch.messages().is_empty()) else {
             return Ok(());
         };
@@ -238,7 +238,10 @@ impl Sink {
             metrics.retry("output", "kafka");
             tracing::warn!(pipeline = pipeline.name(), %error, "row not acknowledged, trying again");
         };
-        let sent = output.send_all(batch.messages(), retried).await;
+        let Delivery::AsMember(membership) = &job.delivery else {
+            unreachable!("only rows that a lane emits go to a topic")
+        };
+        let sent = output.send_all(batch.messages(), membership, retried).await;
         sent.map_err(|error| Halt::new("output", error.to_string()))?;
         if batch.row_count() == 0 {
             metrics
@@ -366,14 +369,16 @@ impl WriteJob {
     fn step(&self) -> Step {
         match &self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts.next(),
-            Delivery::AtLeastOnce => Step::Send(Round::First),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => Step::Send(Round::First),
         }
     }
 
     fn attempts(&mut self) -> &mut Attempts {
         match &mut self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts,
-            Delivery::AtLeastOnce => unreachable!("only exactly-once looks and waits"),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => {
+                unreachable!("only exactly-once looks and waits")
+            }
         }
     }
 
@@ -383,15 +388,10 @@ impl WriteJob {
         }
     }
 
-    fn messages_are_overdue(&self) -> bool {
-        let is_over = |until| BootTime::now() >= until;
-        !self.batch.messages().is_empty() && self.messages_until.is_some_and(is_over)
-    }
-
     fn lease_is_over(&self) -> bool {
         match &self.delivery {
             Delivery::ExactlyOnce { lease_until, .. } => BootTime::now() >= *lease_until,
-            Delivery::AtLeastOnce => false,
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => false,
         }
     }
 }

@@ -6,6 +6,7 @@ use sandbox::oracle::{self, Case};
 use sandbox::topic;
 use toml::Value;
 
+use crate::support::windows::sessions_ddl;
 use crate::support::{Job, PATIENCE, material};
 
 /// A job that computes what the case asks for.
@@ -120,23 +121,6 @@ fn sessions_grow_merge_and_end_as_expected() {
     check("sales-sessions", |job| {
         job.set("pipeline.clickhouse.ddl", Value::String(sessions_ddl(job)));
     });
-}
-
-/// The table of sales, for sessions: a row whose session begins earlier than it said is deleted.
-fn sessions_ddl(job: &Job) -> String {
-    let ddl = std::fs::read_to_string(job.text("pipeline.clickhouse.ddl")).expect("a file");
-    let ddl = ddl
-        .replace(
-            "ReplacingMergeTree(version)",
-            "ReplacingMergeTree(version, _deleted)",
-        )
-        .replace(
-            "    version UInt64,",
-            "    version UInt64,\n    _deleted UInt8,",
-        );
-    let path = job.directory.path().join("sessions.sql");
-    std::fs::write(&path, ddl).expect("written");
-    path.display().to_string()
 }
 
 #[test]

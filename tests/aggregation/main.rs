@@ -5,3 +5,5 @@ mod support;
 
 mod cases;
 mod memory;
+mod runs;
+mod silence;

@@ -19,6 +19,7 @@ mod offsets;
 mod replica;
 mod servers;
 mod transactions;
+mod windows;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -143,6 +144,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(transactions::trials());
     trials.extend(broken::trials());
     trials.extend(replica::trials());
+    trials.extend(windows::trials());
     trials
 }
 
@@ -164,4 +166,9 @@ pub fn every_crash_point_once() {
 /// The same for the kind `cdc`.
 pub fn every_crash_point_of_a_replica_once() {
     replica::every_point_once();
+}
+
+/// The same for the kind `aggregation`.
+pub fn every_crash_point_of_windows_once() {
+    windows::every_point_once();
 }

@@ -12,6 +12,8 @@ pub mod proof;
 pub mod replica;
 pub mod sessions;
 pub mod traffic;
+pub mod window_model;
+pub mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

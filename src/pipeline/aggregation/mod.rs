@@ -304,10 +304,6 @@ impl Operator for AggregationOperator {
         true
     }
 
-    fn sends_messages(&self) -> bool {
-        self.settings.has_topic
-    }
-
     fn is_whole(&self) -> bool {
         !self.settings.is_partitioned
     }
