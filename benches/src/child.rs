@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -30,7 +30,17 @@ pub(crate) struct Run {
 ///
 /// # Errors
 /// When it fails; with what it said.
-pub(crate) fn run(mut command: Command, output: &Path) -> Result<Run> {
+pub(crate) fn run(command: Command, output: &Path) -> Result<Run> {
+    let (run, status) = run_to_status(command, output)?;
+    ensure!(status.success(), "{status}: {}", tail(output));
+    Ok(run)
+}
+
+/// As [`run`], whatever its exit status is.
+///
+/// # Errors
+/// When it does not start, or does not end.
+pub(crate) fn run_to_status(mut command: Command, output: &Path) -> Result<(Run, ExitStatus)> {
     let file = File::create(output)?;
     command
         .stdin(Stdio::null())
@@ -50,14 +60,14 @@ pub(crate) fn run(mut command: Command, output: &Path) -> Result<Run> {
         std::thread::sleep(LOOK_INTERVAL);
     };
     let status = process.wait(RUN_TIMEOUT)?;
-    ensure!(status.success(), "{status}: {}", tail(output));
     let Usage { user, system, .. } = usage;
-    Ok(Run {
+    let run = Run {
         cpu: user + system,
         wall,
         rss_peak_bytes,
         engine_cpu: None,
-    })
+    };
+    Ok((run, status))
 }
 
 /// CPU time of a running process so far, in the kernel's ticks of 10 ms.

@@ -20,6 +20,9 @@ use crate::sink::{self, Delivery, InsertError, Membership, WriteJob, membership_
 use crate::source::TopicPartition;
 use tokio::task::AbortHandle;
 
+/// How often rows are asked for when memory is tight.
+const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
+
 /// What the lane knows of the rows on their way.
 #[derive(Debug)]
 pub(super) struct Emission {
@@ -77,7 +80,8 @@ impl<O: Operator> Lane<O> {
         }
         let is_last = self.stop.is_draining() || self.has_read_all();
         let is_due = now >= emission.asked_at + emission.pace.interval();
-        let is_tight = self.shared.memory.is_tight();
+        // Not every turn: windows may be many, and what fills the memory may be something else.
+        let is_tight = self.shared.memory.is_tight() && now >= emission.asked_at + TIGHT_INTERVAL;
         if emission.is_complete || !is_due && !is_last && !is_tight {
             return Ok(());
         }
@@ -186,16 +190,18 @@ impl<O: Operator> Lane<O> {
 
     /// Works out anew where partitions may be committed, when something may have changed it.
     pub(super) fn move_commit_points(&mut self, now: Instant) {
+        let must_be_exact =
+            self.stop.is_draining() || self.revoking.is_some() || self.has_read_all();
         let Some(emission) = &mut self.emission else {
             return;
         };
-        let must_be_exact =
-            self.stop.is_draining() || self.revoking.is_some() || self.shared.targets.is_some();
-        if now < emission.points_due && !must_be_exact {
-            return;
+        let is_due = now >= emission.points_due || must_be_exact;
+        if is_due {
+            emission.points_due = now + self.pipeline.batch.flush_interval;
         }
-        emission.points_due = now + self.pipeline.batch.flush_interval;
-        for own in &mut self.owned {
+        // One that has just begun has none yet, and must not be committed without.
+        let due = self.owned.iter_mut();
+        for own in due.filter(|own| is_due || own.point.is_none()) {
             let settled = own.ledger.position();
             own.point = self.operator.commit_point(&own.state, settled);
             if is_broken(Guarantee::CommitPoint)

@@ -44,6 +44,7 @@ pub(super) struct Job<'p> {
     pub(super) topic: String,
     group: String,
     database: String,
+    table: &'static str,
     config: Table,
     directory: TempDir,
 }
@@ -58,6 +59,22 @@ pub(super) struct Member {
 impl<'p> Job<'p> {
     /// Its database and table are made; `topic` exists.
     pub(super) fn new(parts: &'p Sandbox, topic: &str) -> Result<Self> {
+        let job = Self::of(parts, topic, "clickstream", "clickstream_events")?;
+        job.apply_schema()?;
+        Ok(job)
+    }
+
+    /// As [`Job::new`], of the shipped windows of sales, into the table alone.
+    pub(super) fn windows(parts: &'p Sandbox, topic: &str, memory_max: &str) -> Result<Self> {
+        let mut job = Self::of(parts, topic, "sales", "sales_aggregates_1min")?;
+        job.set("service.memory_max", memory_max);
+        let pipeline = job.config["pipeline"][0].as_table_mut();
+        pipeline.context("a pipeline")?.remove("output");
+        job.apply_schema()?;
+        Ok(job)
+    }
+
+    fn of(parts: &'p Sandbox, topic: &str, pipeline: &str, table: &'static str) -> Result<Self> {
         let name = unique("figures");
         let directory = tempfile::tempdir()?;
         let mut job = Self {
@@ -66,11 +83,12 @@ impl<'p> Job<'p> {
             topic: topic.to_owned(),
             group: format!("{name}-group"),
             database: name.clone(),
-            config: shipped(&project_root(), "clickstream")?,
+            table,
+            config: shipped(&project_root(), pipeline)?,
             directory,
         };
         let state_dir = job.directory.path().join("state").display().to_string();
-        let ddl = project_root().join("sql/clickstream_events.sql");
+        let ddl = project_root().join(format!("sql/{table}.sql"));
         job.set("service.state_dir", state_dir);
         let brokers = vec![Value::from(parts.kafka.bootstrap())];
         job.set("kafka.bootstrap_servers", brokers);
@@ -85,9 +103,21 @@ impl<'p> Job<'p> {
         for (key, value) in PROPERTIES.get().into_iter().flatten() {
             job.set(&format!("kafka.properties.{key}"), value.clone());
         }
-        let applied = job.command("schema", &["schema", "apply"])?;
-        child::run(applied.0, &job.directory.path().join("schema.log"))?;
         Ok(job)
+    }
+
+    fn apply_schema(&self) -> Result<()> {
+        let (command, _) = self.command("schema", &["schema", "apply"])?;
+        child::run(command, &self.directory.path().join("schema.log")).map(drop)
+    }
+
+    /// Reads what is in the topic, open windows included; its exit status and its log.
+    pub(super) fn read_to_status(&self, instance: &str) -> Result<(Run, Option<i32>, String)> {
+        let arguments = ["run", "--until", "latest", "--close"];
+        let (command, _) = self.command(instance, &arguments)?;
+        let log = self.directory.path().join(format!("{instance}.log"));
+        let (run, status) = child::run_to_status(command, &log)?;
+        Ok((run, status.code(), std::fs::read_to_string(log)?))
     }
 
     /// Sets one key, `pipeline.…` being the only pipeline.
@@ -156,7 +186,7 @@ impl<'p> Job<'p> {
 
     /// A query in which `{t}` is the table.
     pub(super) fn query(&self, sql: &str) -> Result<String> {
-        let table = format!("{}.clickstream_events", self.database);
+        let table = format!("{}.{}", self.database, self.table);
         self.parts.clickhouse.try_query(&sql.replace("{t}", &table))
     }
 

@@ -211,3 +211,16 @@ fn huge_event(number: u32, time_ms: i64, text: Text) -> Vec<u8> {
     event.push_str(end);
     event.into_bytes()
 }
+
+/// One row: the outcome, and the peak held against what was allowed.
+pub(super) fn line(allowed: (&str, u64), outcome: &str, run: &Run, bounds: &mut Bounds) {
+    let (name, bytes_max) = allowed;
+    let mib = |bytes: u64| (bytes >> 20) as f64;
+    let found = mib(run.rss_peak_bytes);
+    let what = format!("peak RSS in MiB with memory_max = {name}");
+    let judged = bounds.judge(what, found, mib(bytes_max));
+    println!(
+        "| {name} | {outcome} | {:.1} | {found:.0} | {judged} |",
+        run.wall.as_secs_f64()
+    );
+}

@@ -9,6 +9,7 @@ mod job;
 mod memory;
 mod scaling;
 mod takeover;
+mod windows;
 
 use std::fmt::Display;
 
@@ -33,6 +34,8 @@ enum Figure {
     Takeover,
     /// Two consumers, and two processes, against one
     Scaling,
+    /// Ten million distinct customers in one window
+    Windows,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +49,9 @@ pub(crate) struct FiguresArguments {
     /// How often what compares is measured
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Distinct customers in one window
+    #[arg(long, default_value_t = 10_000_000)]
+    customers: u32,
     /// Records of 1 MiB, of each kind
     #[arg(long, default_value_t = 600)]
     huge_records: u32,
@@ -101,6 +107,9 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     }
     if wants(Figure::Huge) {
         memory::measure_huge(&parts, arguments.huge_records, &mut bounds)?;
+    }
+    if wants(Figure::Windows) {
+        windows::measure(&parts, arguments.customers, &mut bounds)?;
     }
     if wants(Figure::Memory) || wants(Figure::Scaling) {
         let topic = EventTopic::fill(&parts, arguments.events)?;
