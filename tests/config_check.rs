@@ -1454,7 +1454,7 @@ fn with_second(name: &str, group: &str, topics: &str) -> String {
 #[test]
 fn two_pipelines_do_not_share_a_name() {
     let text = with_second("clickstream", "other", "\"x\"");
-    assert_problem(&text, "pipeline[5].name", &["must be unique"]);
+    assert_problem(&text, "pipeline[3].name", &["must be unique"]);
 }
 
 #[test]

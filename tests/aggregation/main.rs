@@ -5,5 +5,6 @@ mod support;
 
 mod cases;
 mod memory;
+mod retail;
 mod runs;
 mod silence;

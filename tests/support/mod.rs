@@ -115,8 +115,15 @@ impl Job {
     /// One of the shipped aggregations, pointed at the sandbox, and its table made; topics are not. Its
     /// input is `topic`, its output topic, if it has one, begins with the prefix.
     pub fn aggregation(name: &str, pipeline: &str) -> Job {
+        Job::aggregation_of("config.toml", name, pipeline)
+    }
+
+    /// The same of another file.
+    pub fn aggregation_of(file: &str, name: &str, pipeline: &str) -> Job {
         let mut job = Job::new(name);
-        let shipped = std::fs::read_to_string(project_root().join("config.toml"));
+        let file = project_root().join(file);
+        let directory = file.parent().expect("a directory").to_owned();
+        let shipped = std::fs::read_to_string(file);
         let mut shipped: Table = shipped.expect("a file").parse().expect("TOML");
         keep_pipeline(&mut shipped, pipeline);
         job.config
@@ -129,7 +136,7 @@ impl Job {
         job.set("pipeline.dead_letter.ratio_max", 1.0);
         job.set("pipeline.batch.flush_interval", "300ms");
         job.set("pipeline.batch.inserts_per_second_max", 1000);
-        let ddl = project_root().join(job.text("pipeline.clickhouse.ddl"));
+        let ddl = directory.join(job.text("pipeline.clickhouse.ddl"));
         job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
         if job.config["pipeline"][0].get("output").is_some() {
             let output = format!("{}{}", job.prefix, job.text("pipeline.output.topic"));
