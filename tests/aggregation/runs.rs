@@ -3,6 +3,7 @@
 use sandbox::topic::{self, Record};
 
 use crate::support::windows::{Kind, Windows};
+use crate::support::{Daemon, Job, PATIENCE};
 
 #[test]
 fn open_windows_are_left_to_a_later_run_which_completes_them() {
@@ -72,4 +73,64 @@ fn a_record_whose_key_is_not_its_group_halts() {
         let advice = ["partitioned_by", "category", place.as_str()];
         job.assert_halts("halts", "partitioned_by", &advice);
     }
+}
+
+/// The windows of a partition that comes from another member are asked before anything is committed.
+#[test]
+fn a_partition_that_comes_from_another_member_keeps_its_open_windows_uncommitted() {
+    let mut job = Job::aggregation("joined", "sales");
+    job.set("pipeline.partitioned_by", "category");
+    // Nothing is due for a long time.
+    job.set("pipeline.batch.flush_interval", "60s");
+    job.set("kafka.properties.session.timeout.ms", 2_000);
+    job.set("kafka.properties.heartbeat.interval.ms", 300);
+    job.unset("pipeline.output");
+    job.apply_schema();
+    job.create_topic(2);
+    let time = 1_763_719_200_000;
+    let record = |number: i64| {
+        let partition = i32::from(number % 2 == 1);
+        let category = ["a", "b"][usize::from(partition == 1)];
+        let value = format!(
+            r#"{{"category":"{category}","amount":1,"timestamp":{}}}"#,
+            time + number * 100
+        );
+        Record::new(value)
+            .key(category)
+            .partition(partition)
+            .timestamp_ms(time)
+    };
+    topic::produce(job.bootstrap(), &job.topic, (0..20).map(record)).expect("records");
+    let members = ["stays", "goes"].map(|name| job.start(name, &[], ""));
+    let [stays, goes] = &members;
+    wait_for_positions(stays, &[10]);
+    let moves = wait_for_positions(goes, &[10])[0];
+    goes.stop();
+    let left = job.committed();
+    wait_for_positions(stays, &[10, 10]);
+    let is_committed = || (job.committed()[&moves].metadata != left[&moves].metadata).then_some(());
+    sandbox::wait::until("its new owner has committed it", PATIENCE, is_committed)
+        .unwrap_or_else(|e| panic!("{e}: {}", stays.log()));
+    stays.process.kill();
+    let (code, log) = job.run_to_code("last", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    let rows = job.query(
+        "SELECT category, total_sales FROM {db}.sales_aggregates_1min FINAL ORDER BY category",
+    );
+    assert_eq!(rows, "a\t10\nb\t10");
+}
+
+/// Waits until a member has partitions that it has read so far; which those are.
+fn wait_for_positions(member: &Daemon, positions: &[i64]) -> Vec<i32> {
+    let found = || {
+        let (_, body) = member.get("/api/v1/streaming")?;
+        let state: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let partitions = state["pipelines"][0]["partitions"].as_array()?;
+        let read = partitions.iter().filter_map(|p| p["position"].as_i64());
+        let ids = partitions.iter().filter_map(|p| p["partition"].as_i64());
+        let ids = ids.filter_map(|id| i32::try_from(id).ok());
+        (read.collect::<Vec<_>>() == positions).then(|| ids.collect())
+    };
+    sandbox::wait::until("partitions are read", PATIENCE, found)
+        .unwrap_or_else(|e| panic!("{e}: {}", member.log()))
 }
