@@ -82,7 +82,8 @@ fn a_partition_that_comes_from_another_member_keeps_its_open_windows_uncommitted
     job.set("pipeline.partitioned_by", "category");
     // Nothing is due for a long time.
     job.set("pipeline.batch.flush_interval", "60s");
-    job.set("kafka.properties.session.timeout.ms", 2_000);
+    // Long enough to look at what the dead member left before the other one has it.
+    job.set("kafka.properties.session.timeout.ms", 6_000);
     job.set("kafka.properties.heartbeat.interval.ms", 300);
     job.unset("pipeline.output");
     job.apply_schema();
@@ -105,10 +106,11 @@ fn a_partition_that_comes_from_another_member_keeps_its_open_windows_uncommitted
     let [stays, goes] = &members;
     wait_for_positions(stays, &[10]);
     let moves = wait_for_positions(goes, &[10])[0];
-    goes.stop();
-    let left = job.committed();
+    goes.process.kill();
+    let left = Some(job.committed()[&moves].metadata.clone());
     wait_for_positions(stays, &[10, 10]);
-    let is_committed = || (job.committed()[&moves].metadata != left[&moves].metadata).then_some(());
+    let metadata = || Some(job.committed().get(&moves)?.metadata.clone());
+    let is_committed = || (metadata() != left).then_some(());
     sandbox::wait::until("its new owner has committed it", PATIENCE, is_committed)
         .unwrap_or_else(|e| panic!("{e}: {}", stays.log()));
     stays.process.kill();
