@@ -168,7 +168,7 @@ impl<S> Ownership<S> {
             point: None,
             committed_point: None,
             quiet: Quiet::default(),
-            told_to: start.frontier.map_or(0, |frontier| frontier.settled_to),
+            told_to: start.frontier.map_or(0, |frontier| frontier.settled_to()),
             writing: vec![],
             names_ranges: beginning.names_ranges,
             topic_id,

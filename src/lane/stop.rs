@@ -150,6 +150,6 @@ fn read_to(committed: &Offsets) -> Option<i64> {
     let metadata = Metadata::decode(&committed.metadata, position);
     let frontier = metadata.ok().flatten().and_then(|m| m.frontier);
     Some(frontier.map_or(position, |frontier| {
-        frontier.read_to.min(frontier.settled_to)
+        frontier.read_to().min(frontier.settled_to())
     }))
 }

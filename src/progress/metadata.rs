@@ -3,8 +3,9 @@
 //! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
 //! contiguous ranges that follow the committed offset (`-` when there is none). Where versions decide
-//! which row counts, `<partitions>@<version epoch>` follows; where records are needed together, as in
-//! windows, `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>` (`-` for none).
+//! which row counts, `<partitions>@<version epoch>` follows; where records are needed together, one word
+//! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
+//! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`.
 
 use std::fmt;
 
@@ -155,7 +156,7 @@ impl Metadata {
         };
         let (mut layout, mut frontier) = (None, None);
         for word in more {
-            if word.starts_with('w') && frontier.is_none() {
+            if Frontier::is_meant(word) && frontier.is_none() {
                 frontier = Some(Frontier::parse(word).ok_or_else(unknown)?);
             } else if layout.is_none() && frontier.is_none() {
                 layout = Some(Layout::parse(word).ok_or_else(unknown)?);
@@ -204,6 +205,7 @@ fn table_label(table: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::{JoinFrontier, WindowFrontier};
     use proptest::prelude::*;
 
     fn sample(cuts: Vec<i64>) -> Metadata {
@@ -218,17 +220,38 @@ mod tests {
         }
     }
 
+    fn frontier() -> impl Strategy<Value = Frontier> {
+        let fields = any::<(u32, Option<i64>, Option<(i64, i64)>, i64, i64, bool)>();
+        fields.prop_map(
+            |(rules, largest_ms, decided, read_to, settled_to, is_join)| {
+                if is_join {
+                    return Frontier::Join(JoinFrontier {
+                        rules,
+                        largest_ms,
+                        decided,
+                        read_to,
+                        settled_to,
+                    });
+                }
+                Frontier::Windows(WindowFrontier {
+                    rules,
+                    largest_ms,
+                    closed_through_ms: decided.map(|(time_ms, _)| time_ms),
+                    read_to,
+                    settled_to,
+                })
+            },
+        )
+    }
+
     proptest! {
         #[test]
         fn what_was_encoded_is_decoded(
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
             counter: u64, epoch: u64, layout: Option<(usize, u16)>,
-            frontier: Option<(u32, Option<i64>, Option<i64>, i64, i64)>,
+            frontier in prop::option::of(frontier()),
         ) {
-            let frontier = frontier.map(|(rules, largest_ms, closed_through_ms, read_to, settled_to)| Frontier {
-                rules, largest_ms, closed_through_ms, read_to, settled_to,
-            });
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
             let metadata = Metadata { counter, epoch: Epoch(epoch), layout, frontier, ..sample(cuts) };
@@ -261,6 +284,8 @@ mod tests {
         assert!(Metadata::decode("sw1 - 1 1 t 5+0", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - 4", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - 4@1 x", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - j1,-,4,-,5,6", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - j1,-,-,-,5,6 w1,-,-,5,6", 0).is_err());
     }
 
     #[test]

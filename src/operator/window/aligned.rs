@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::input::Input;
 use super::pane::{First, Pane, Row};
 use super::{Event, Rules, Silence, Verdict, distinct};
-use crate::progress::{CommitPoint, Frontier};
+use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +61,13 @@ impl Aligned {
     }
 
     /// A partition begins to be read at `position`, where this was known.
-    pub(super) fn begin(&mut self, input: usize, position: i64, before: Frontier, log_end: i64) {
+    pub(super) fn begin(
+        &mut self,
+        input: usize,
+        position: i64,
+        before: WindowFrontier,
+        log_end: i64,
+    ) {
         if self.inputs.len() <= input {
             self.inputs.resize_with(input + 1, || None);
             self.settled_read_to.resize(input + 1, 0);
@@ -286,12 +292,14 @@ impl Aligned {
 
     /// Where a partition may be committed whose records below `settled` are done with.
     pub(super) fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
-        let frontier = |largest_ms| Frontier {
-            rules: self.fingerprint,
-            largest_ms,
-            closed_through_ms: self.settled_through_ms,
-            read_to: self.settled_read_to[input],
-            settled_to: settled,
+        let frontier = |largest_ms| {
+            Frontier::Windows(WindowFrontier {
+                rules: self.fingerprint,
+                largest_ms,
+                closed_through_ms: self.settled_through_ms,
+                read_to: self.settled_read_to[input],
+                settled_to: settled,
+            })
         };
         let panes = self.panes.values().chain(&self.leaving);
         let firsts = panes.filter_map(|pane| (*pane.firsts.get(input)?)?.into());

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use super::Silence;
-use crate::progress::Frontier;
+use crate::progress::WindowFrontier;
 
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) largest_ms: Option<i64>,
     pub(super) silence: Silence,
     /// What was over before we came.
-    pub(super) before: Frontier,
+    pub(super) before: WindowFrontier,
     /// How far it has been read, whatever became of the records.
     pub(super) read_to: i64,
     /// Records below this may have been read by somebody before us, and their rows sent.
@@ -21,7 +21,7 @@ pub(super) struct Input {
 
 impl Input {
     /// `before`: what the commit at `position` said. `log_end`: where the log ended when we came.
-    pub(super) fn new(position: i64, before: Frontier, log_end: i64) -> Input {
+    pub(super) fn new(position: i64, before: WindowFrontier, log_end: i64) -> Input {
         Input {
             largest_ms: before.largest_ms,
             silence: Silence::None,

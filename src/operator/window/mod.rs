@@ -7,7 +7,7 @@
 //! A record counts by its own partition's watermark alone: what was read elsewhere, and when, decides
 //! how often a row is sent and never which records are in it. Nothing is stored: whoever comes after us
 //! reads the records of open windows again, from where [`Windows::commit_point`] says. What was over by
-//! then it knows by the [`crate::progress::Frontier`].
+//! then it knows by the [`crate::progress::WindowFrontier`].
 
 mod aligned;
 mod cell;
@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 
 use self::aligned::Aligned;
 use self::sessions::Sessions;
-use crate::progress::{CommitPoint, Frontier};
+use crate::progress::{CommitPoint, WindowFrontier};
 
 /// How windows lie and what is kept in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,10 +145,10 @@ impl Windows {
         &mut self,
         input: usize,
         position: i64,
-        before: Option<Frontier>,
+        before: Option<WindowFrontier>,
         log_end: i64,
     ) {
-        let before = before.unwrap_or(Frontier {
+        let before = before.unwrap_or(WindowFrontier {
             rules: self.fingerprint,
             largest_ms: None,
             closed_through_ms: None,

@@ -9,7 +9,7 @@ use super::cell::CellRules;
 use super::input::Input;
 use super::pane::{First, Group, Row};
 use super::{Event, Rules, Silence, Verdict, distinct};
-use crate::progress::{CommitPoint, Frontier};
+use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 
 /// Records of one group, none further from the next than the gap.
 #[derive(Debug)]
@@ -75,7 +75,13 @@ impl Sessions {
         }
     }
 
-    pub(super) fn begin(&mut self, input: usize, position: i64, before: Frontier, log_end: i64) {
+    pub(super) fn begin(
+        &mut self,
+        input: usize,
+        position: i64,
+        before: WindowFrontier,
+        log_end: i64,
+    ) {
         assert_eq!(input, 0, "sessions are of one partition");
         self.closed_through_ms = before.closed_through_ms;
         self.told_ms = before.closed_through_ms;
@@ -261,12 +267,14 @@ impl Sessions {
             self.leaving
                 .retain(|(closes_ms, _)| Some(*closes_ms) > closed_through_ms);
         }
-        let frontier = |largest_ms| Frontier {
-            rules: self.fingerprint,
-            largest_ms,
-            closed_through_ms: self.settled_through_ms,
-            read_to: self.settled_read_to,
-            settled_to: settled,
+        let frontier = |largest_ms| {
+            Frontier::Windows(WindowFrontier {
+                rules: self.fingerprint,
+                largest_ms,
+                closed_through_ms: self.settled_through_ms,
+                read_to: self.settled_read_to,
+                settled_to: settled,
+            })
         };
         let open = self.groups.values().flatten().map(|session| &session.first);
         let leaving = self.leaving.iter().map(|(_, first)| first);

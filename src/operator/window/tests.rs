@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::progress::{CommitPoint, Frontier};
+use crate::progress::CommitPoint;
 
 /// A record: its partition, event time in seconds and group. Its number is drawn from its place.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +124,7 @@ impl<'l> World<'l> {
         for partition in 0..PARTITIONS {
             let point = self.committed[partition];
             let position = point.map_or(0, |point| point.position);
-            let frontier: Option<Frontier> = point.map(|point| point.frontier);
+            let frontier = point.and_then(|point| point.frontier.windows());
             self.windows.begin(partition, position, frontier, 0);
             self.next[partition] = usize::try_from(position).unwrap();
         }
@@ -435,9 +435,10 @@ fn records_of_open_windows_hold_the_commit_back() {
     windows.settled();
     let point = windows.commit_point(0, 4);
     assert_eq!(point.position, 1);
-    assert_eq!(point.frontier.largest_ms, Some(0));
-    assert_eq!(point.frontier.closed_through_ms, Some(60_000));
-    assert_eq!(point.frontier.read_to, 4);
+    let frontier = point.frontier.windows().expect("of windows");
+    assert_eq!(frontier.largest_ms, Some(0));
+    assert_eq!(frontier.closed_through_ms, Some(60_000));
+    assert_eq!(frontier.read_to, 4);
 }
 
 #[test]
@@ -572,7 +573,7 @@ impl<'l> SessionWorld<'l> {
     fn start(&mut self) {
         self.windows = Windows::new(self.rules.clone(), 1);
         let position = self.committed.map_or(0, |point| point.position);
-        let frontier = self.committed.map(|point| point.frontier);
+        let frontier = self.committed.and_then(|point| point.frontier.windows());
         let log_end = i64::try_from(self.ever_read).unwrap();
         self.windows.begin(0, position, frontier, log_end);
         self.next = usize::try_from(position).unwrap();

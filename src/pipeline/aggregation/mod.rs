@@ -315,9 +315,8 @@ impl Operator for AggregationOperator {
         frontier: Option<Frontier>,
         log_end: i64,
     ) -> Result<(), Halt> {
-        if let Some(frontier) = frontier
-            && frontier.rules != self.plan.fingerprint
-        {
+        let before = frontier.and_then(Frontier::windows);
+        if frontier.is_some() && before.is_none_or(|before| before.rules != self.plan.fingerprint) {
             let advice = format!(
                 "partition {}: the group's last commit is of windows under other rules \
                  (pipeline.window, group, metrics, where, watermark_delay or allowed_lateness were \
@@ -332,7 +331,7 @@ impl Operator for AggregationOperator {
         state.next = position;
         let (partition, input) = (state.partition, self.input(state.partition));
         self.space(partition)
-            .begin(input, position, frontier, log_end);
+            .begin(input, position, before, log_end);
         Ok(())
     }
 
