@@ -80,6 +80,26 @@ fn windows_with(edits: &[(&str, &str)]) -> String {
     edited(WINDOWS, edits)
 }
 
+/// A pipeline of kind stream_join.
+const JOIN: &str = r#"
+    [[pipeline]]
+    name = "enriched"
+    kind = "stream_join"
+    group_id = "clickstream-enricher"
+    [pipeline.left]
+    topic = "clickstream-events"
+    [pipeline.right]
+    topic = "user-profile-updates"
+    [pipeline.right.fields]
+    user_email = "$.email"
+    [pipeline.output]
+    topic = "enriched-clickstream"
+"#;
+
+fn join_with(edits: &[(&str, &str)]) -> String {
+    edited(JOIN, edits)
+}
+
 /// `text` with some keys set, as [`shipped_with`] has it.
 fn edited(text: &str, edits: &[(&str, &str)]) -> String {
     let mut document: toml::Table = text.parse().expect("the file is TOML");
@@ -528,7 +548,8 @@ fn wrong_replica_values() -> Vec<(String, String, String)> {
 /// Whether the clickstream pipeline cannot have the table.
 fn is_of_another_kind(key: &str) -> bool {
     let tables = [
-        "debezium", "tables", "window", "group", "metrics", "where", "output",
+        "debezium", "tables", "window", "group", "metrics", "where", "output", "left", "right",
+        "join",
     ];
     let is_in = |table: &&str| {
         let rest = key.strip_prefix("pipeline.");
@@ -663,9 +684,80 @@ fn wrong_windows_values() -> Vec<(String, String, String)> {
     WRONG_WINDOWS_VALUES.iter().map(owned).collect()
 }
 
+/// Wrong values of keys that only the kind stream_join has, or has too.
+const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
+    ("pipeline.watermark_delay", "\"25h\"", "24h"),
+    ("pipeline.idle_timeout", "\"1ms\"", "100ms"),
+    ("pipeline.timestamp_ahead_max", "\"366days\"", "365days"),
+    ("pipeline.left", "7", "must be a table"),
+    ("pipeline.left.topic", "\"^click\"", "the name of a topic"),
+    ("pipeline.left.key_field", "\"$.id\"", "the name of a field"),
+    ("pipeline.left.time_field", "\"\"", "the name of a field"),
+    ("pipeline.right", "7", "must be a table"),
+    ("pipeline.right.topic", "[\"a\"]", "the name of a topic"),
+    ("pipeline.right.key_field", "1", "the name of a field"),
+    (
+        "pipeline.right.time_field",
+        "\"$.t\"",
+        "the name of a field",
+    ),
+    ("pipeline.right.fields", "7", "must be a table"),
+    (
+        "pipeline.right.fields.user_email",
+        "\"email\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.right.fields.$mail",
+        "\"$.m\"",
+        "the name of a member",
+    ),
+    ("pipeline.join", "7", "must be a table"),
+    (
+        "pipeline.join.type",
+        "\"outer\"",
+        "one of \"left\", \"inner\"",
+    ),
+    (
+        "pipeline.join.emit",
+        "\"late\"",
+        "one of \"on_watermark\", \"eager\"",
+    ),
+    (
+        "pipeline.join.before",
+        "\"8days\"",
+        "from 0s to 7days, such as \"5s\", or \"unlimited\"",
+    ),
+    ("pipeline.join.before", "300", "or \"unlimited\""),
+    ("pipeline.join.after", "\"unlimited\"", "to 7days"),
+    (
+        "pipeline.join.keys_placed_by",
+        "\"random\"",
+        "one of \"consistent\", \"murmur2\", \"key_modulo\"",
+    ),
+    ("pipeline.output", "7", "must be a table"),
+    ("pipeline.output.topic", "\"a b\"", "the name of a topic"),
+    (
+        "pipeline.output.partitioner",
+        "\"fnv1a\"",
+        "one of \"consistent\", \"murmur2\", \"key_modulo\"",
+    ),
+    (
+        "pipeline.output.right_time_field",
+        "\"\"",
+        "the name of a field",
+    ),
+    (
+        "pipeline.output.join_time_field",
+        "\"$.at\"",
+        "the name of a field",
+    ),
+    ("pipeline.batch.flush_interval", "\"5ms\"", "10ms"),
+];
+
 /// The key as [`known_keys`] lists it: a name the user chose is `*`.
 fn known_form(key: &str) -> String {
-    const NAMED: [&str; 14] = [
+    const NAMED: [&str; 15] = [
         "kafka.properties",
         "clickhouse.settings",
         "pipeline.kafka.properties",
@@ -680,6 +772,7 @@ fn known_form(key: &str) -> String {
         "pipeline.metrics",
         "pipeline.metrics.*.where",
         "pipeline.where",
+        "pipeline.right.fields",
     ];
     let mut known = String::new();
     for part in parts_of(key) {
@@ -710,6 +803,11 @@ fn a_wrong_value_of_any_key_is_named_with_what_is_allowed() {
         let text = windows_with(&[(&key, &value)]);
         assert_problem(&text, &path_in("sales", &key), &[&says]);
     }
+    assert!(parse(JOIN).is_ok());
+    for (key, value, says) in WRONG_JOIN_VALUES {
+        let text = join_with(&[(key, value)]);
+        assert_problem(&text, &path_in("enriched", key), &[says]);
+    }
     let sessions = [
         ("pipeline.window", "{ kind = \"session\" }"),
         ("pipeline.partitioned_by", "\"category\""),
@@ -736,6 +834,7 @@ fn every_key_the_reader_knows_has_a_wrong_value_here() {
         .chain(&wrong_windows_values())
         .map(|(key, ..)| known_form(key))
         .collect();
+    tried.extend(WRONG_JOIN_VALUES.iter().map(|(key, ..)| known_form(key)));
     tried.insert("pipeline.window.gap".to_owned());
     tried.extend(["pipeline".to_owned(), "pipeline.name".to_owned()]);
     let known = known_keys();
@@ -1329,6 +1428,144 @@ fn impossible_combinations_of_windows_are_named() {
     );
 }
 
+const JOIN_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
+    (
+        &[("pipeline.topics", "[\"clickstream-events\"]")],
+        "topics",
+        "must not be set for kind stream_join: set pipeline.left.topic and pipeline.right.topic",
+    ),
+    (
+        &[("pipeline.time_field", "\"at\"")],
+        "time_field",
+        "unknown key",
+    ),
+    (&[("pipeline.left.topic", "-")], "left.topic", "is required"),
+    (&[("pipeline.right", "-")], "right.topic", "is required"),
+    (&[("pipeline.output", "-")], "output.topic", "is required"),
+    (
+        &[("pipeline.right.topic", "\"clickstream-events\"")],
+        "right.topic",
+        "must differ from pipeline.left.topic",
+    ),
+    (
+        &[("pipeline.output.topic", "\"clickstream-events\"")],
+        "output.topic",
+        "neither pipeline.left.topic nor pipeline.right.topic",
+    ),
+    (
+        &[("pipeline.output.topic", "\"user-profile-updates\"")],
+        "output.topic",
+        "would feed itself",
+    ),
+    (
+        &[("pipeline.output.topic", "\"streamweir-dead-letters\"")],
+        "output.topic",
+        "must differ from pipeline.dead_letter.topic",
+    ),
+    (
+        &[("pipeline.dead_letter.topic", "\"user-profile-updates\"")],
+        "dead_letter.topic",
+        "must not be among the pipeline's own topics",
+    ),
+    (
+        &[("pipeline.output.right_time_field", "\"user_email\"")],
+        "output.right_time_field",
+        "must differ from pipeline.right.fields.user_email",
+    ),
+    (
+        &[("pipeline.right.fields.join_timestamp", "\"$.t\"")],
+        "output.join_time_field",
+        "must differ from pipeline.right.fields.join_timestamp",
+    ),
+    (
+        &[("pipeline.output.join_time_field", "\"profile_updated_at\"")],
+        "output.join_time_field",
+        "must differ from pipeline.output.right_time_field",
+    ),
+    (
+        &[("pipeline.delivery", "\"at_least_once\"")],
+        "delivery",
+        "must be \"exactly_once\" for kind stream_join",
+    ),
+    (
+        &[("pipeline.group_protocol", "\"consumer\"")],
+        "group_protocol",
+        "must be \"classic\" for kind stream_join",
+    ),
+    (
+        &[("pipeline.clickhouse.table", "\"joined\"")],
+        "clickhouse.table",
+        "must not be set for kind stream_join",
+    ),
+    (
+        &[("pipeline.clickhouse.ddl", "\"sql/replica.sql\"")],
+        "clickhouse.ddl",
+        "must not be set for kind stream_join",
+    ),
+    (
+        &[(
+            "pipeline.kafka.properties",
+            "{ \"partition.assignment.strategy\" = \"roundrobin\" }",
+        )],
+        "kafka.properties.partition.assignment.strategy",
+        "decides how partitions are assigned",
+    ),
+    (
+        &[(
+            "pipeline.kafka.properties",
+            "{ \"transactional.id\" = \"mine\" }",
+        )],
+        "kafka.properties.transactional.id",
+        "transactions are the daemon's own",
+    ),
+    (
+        &[(
+            "pipeline.kafka.properties",
+            "{ \"transaction.timeout.ms\" = 1000 }",
+        )],
+        "kafka.properties.transaction.timeout.ms",
+        "transactions are the daemon's own",
+    ),
+    (
+        &[("pipeline.right.fields.name", "\"$.names.*\"")],
+        "right.fields.name",
+        "an array step or a wildcard",
+    ),
+    (
+        &[("pipeline.left.topics", "1")],
+        "left.topics",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.right.field", "1")],
+        "right.field",
+        "unknown key",
+    ),
+    (
+        &[("pipeline.join.before_", "1")],
+        "join.before_",
+        "unknown key",
+    ),
+    (&[("pipeline.output.key", "1")], "output.key", "unknown key"),
+];
+
+#[test]
+fn impossible_combinations_of_a_join_are_named() {
+    for (edits, key, says) in JOIN_COMBINATIONS {
+        let key = format!("pipeline.enriched.{key}");
+        assert_problem(&join_with(edits), &key, &[says]);
+    }
+    let possible = [
+        ("pipeline.join.before", "\"unlimited\""),
+        ("pipeline.join.after", "\"0s\""),
+        ("pipeline.join.keys_placed_by", "\"key_modulo\""),
+        ("pipeline.consumers", "4"),
+        ("pipeline.right.fields", "{}"),
+        ("pipeline.batch.flush_interval", "\"10ms\""),
+    ];
+    assert!(parse(&join_with(&possible)).is_ok());
+}
+
 #[test]
 fn a_replica_without_declared_modes_draws_a_warning_that_names_them() {
     assert!(parse(REPLICA).expect("right").warnings.is_empty());
@@ -1367,9 +1604,9 @@ fn missing_keys_without_a_default_are_named() {
 }
 
 #[test]
-fn kinds_that_are_not_built_say_so() {
-    let text = shipped_with(&[("pipeline.kind", "\"stream_join\"")]);
-    let expected = "kind stream_join is not built yet; allowed: enrichment, cdc, aggregation";
+fn a_kind_that_does_not_exist_is_told_all_that_do() {
+    let text = shipped_with(&[("pipeline.kind", "\"join\"")]);
+    let expected = "unknown kind \"join\"; allowed: enrichment, cdc, aggregation, stream_join";
     assert_problem(&text, "pipeline.clickstream.kind", &[expected]);
 }
 
@@ -1454,7 +1691,7 @@ fn with_second(name: &str, group: &str, topics: &str) -> String {
 #[test]
 fn two_pipelines_do_not_share_a_name() {
     let text = with_second("clickstream", "other", "\"x\"");
-    assert_problem(&text, "pipeline[3].name", &["must be unique"]);
+    assert_problem(&text, "pipeline[4].name", &["must be unique"]);
 }
 
 #[test]

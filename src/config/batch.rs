@@ -18,13 +18,27 @@ pub struct Batch {
     pub inserts_per_second_max: f64,
 }
 
+/// How often batches are sealed by time, where nothing else is said.
+pub(super) struct Pace {
+    pub(super) flush_interval: Duration,
+    pub(super) inserts_per_second_max: f64,
+}
+
+impl Pace {
+    /// Of inserts, whose parts the server has to merge.
+    pub(super) const INSERTS: Pace = Pace {
+        flush_interval: Duration::from_secs(5),
+        inserts_per_second_max: 2.0,
+    };
+}
+
 const BYTES_MAX: Size = Size {
     min: 64 << 10,
     max: 1 << 30,
 };
 
 impl Batch {
-    pub(super) fn read(mut section: Section<'_>, memory_max_bytes: u64) -> Batch {
+    pub(super) fn read(mut section: Section<'_>, memory_max_bytes: u64, pace: Pace) -> Batch {
         let rows = Integer {
             min: 1,
             max: 10_000_000,
@@ -41,9 +55,13 @@ impl Batch {
             flush_interval: section.take_or(
                 "flush_interval",
                 Span::millis(10, 600_000),
-                Duration::from_secs(5),
+                pace.flush_interval,
             ),
-            inserts_per_second_max: section.take_or("inserts_per_second_max", rate, 2.0),
+            inserts_per_second_max: section.take_or(
+                "inserts_per_second_max",
+                rate,
+                pace.inserts_per_second_max,
+            ),
         };
         let half = memory_max_bytes / 2;
         if batch.bytes_max as u64 > half {

@@ -29,6 +29,7 @@ mod section;
 mod service;
 mod session;
 mod state;
+mod stream_join;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -57,6 +58,7 @@ pub use secret::redacted;
 pub use service::{LogFormat, Service};
 pub use session::Session;
 pub use state::{OnMissingState, State};
+pub use stream_join::{Emit, JoinOutput, JoinSide, JoinType, Partitioner, RightField, StreamJoin};
 pub use topics::TopicSelector;
 pub use version_epochs::VersionEpoch;
 
@@ -195,6 +197,10 @@ pub fn known_keys() -> BTreeSet<String> {
         kind = "aggregation"
         [pipeline.window]
         kind = "session"
+        [[pipeline]]
+        kind = "stream_join"
+        [pipeline.right.fields]
+        "*" = ""
     "#;
     let reader = Reader::new("", PathBuf::new(), Places::new());
     if let Ok((table, _)) = tree::parse(every_table) {

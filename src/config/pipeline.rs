@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::aggregation::Aggregation;
-use super::batch::Batch;
+use super::batch::{Batch, Pace};
 use super::cdc::Cdc;
 use super::clickhouse::{ClickHouse, TABLE};
 use super::dead_letter::DeadLetter;
@@ -15,6 +15,7 @@ use super::kafka::Kafka;
 use super::quantity::{Integer, Span, format_duration};
 use super::redis::Redis;
 use super::section::Section;
+use super::stream_join::StreamJoin;
 use super::topics::{self, TopicSelector};
 use super::tree::{Table, Value};
 use super::value::{Choice, Text};
@@ -46,8 +47,8 @@ pub struct Pipeline {
     pub redis: Redis,
     /// When a batch is sealed.
     pub batch: Batch,
-    /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each, and for an
-    /// aggregation that is written to a topic alone.
+    /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each, and for what
+    /// is written to a topic alone.
     pub table: String,
     /// `pipeline.clickhouse.ddl`, absolute: the file of statements that create what is missing.
     pub ddl: Option<PathBuf>,
@@ -71,6 +72,8 @@ pub enum Kind {
     Cdc(Cdc),
     /// Events, summed up by windows of event time.
     Aggregation(Box<Aggregation>),
+    /// Events of one topic, each with the record of another that belongs to it, into a third.
+    StreamJoin(Box<StreamJoin>),
 }
 
 impl Kind {
@@ -81,6 +84,7 @@ impl Kind {
             Kind::Enrichment(_) => "enrichment",
             Kind::Cdc(_) => "cdc",
             Kind::Aggregation(_) => "aggregation",
+            Kind::StreamJoin(_) => "stream_join",
         }
     }
 }
@@ -89,7 +93,7 @@ impl Kind {
 type ReadKind = fn(&mut Section<'_>) -> Kind;
 
 /// The kinds that are built. A new kind is a file with its keys and a line here.
-const KINDS: [(&str, ReadKind); 3] = [
+const KINDS: [(&str, ReadKind); 4] = [
     ("enrichment", |section| {
         Kind::Enrichment(Box::new(Enrichment::read(section)))
     }),
@@ -97,10 +101,10 @@ const KINDS: [(&str, ReadKind); 3] = [
     ("aggregation", |section| {
         Kind::Aggregation(Box::new(Aggregation::read(section)))
     }),
+    ("stream_join", |section| {
+        Kind::StreamJoin(Box::new(StreamJoin::read(section)))
+    }),
 ];
-
-/// The kinds that are promised but not built.
-const KINDS_TO_COME: [&str; 1] = ["stream_join"];
 
 /// Where the very first start begins, when the group has no offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,8 +183,11 @@ impl Pipeline {
             max: 64,
             unit: "consumers",
         };
-        let topics = topics::read(&mut section);
         let kind = read_kind(&mut section);
+        let topics = match &kind {
+            Some(Kind::StreamJoin(join)) => join.topics(&mut section),
+            _ => topics::read(&mut section),
+        };
         let mut target = section.section_over("clickhouse", &globals.clickhouse);
         let clickhouse = ClickHouse::read(&mut target);
         let (table, ddl) = read_target(target, kind.as_ref());
@@ -198,7 +205,11 @@ impl Pipeline {
                 Duration::from_secs(10),
             ),
             redis: Redis::read(section.section_over("redis", &globals.redis)),
-            batch: Batch::read(section.section("batch"), globals.memory_max_bytes),
+            batch: Batch::read(
+                section.section("batch"),
+                globals.memory_max_bytes,
+                pace(kind.as_ref()),
+            ),
             dead_letter: DeadLetter::read(section.section("dead_letter"), &topics),
             topics,
             kafka,
@@ -221,11 +232,18 @@ impl Pipeline {
         matches!(&self.kind, Kind::Aggregation(a) if a.partitioned_by.is_none())
     }
 
+    /// Whether what is written and the offsets it comes from are one Kafka transaction.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        matches!(&self.kind, Kind::StreamJoin(_))
+    }
+
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
         match &self.kind {
             Kind::Cdc(cdc) => cdc.check_topics(&self.topics, section),
             Kind::Aggregation(aggregation) => aggregation.check_topics(&self.topics, section),
+            Kind::StreamJoin(join) => join.check_pipeline(self, section),
             Kind::Enrichment(_) => {}
         }
         let poll = self.kafka.max_poll_interval();
@@ -266,6 +284,14 @@ impl Pipeline {
     }
 }
 
+/// How often batches are sealed by time, where nothing else is said.
+fn pace(kind: Option<&Kind>) -> Pace {
+    match kind {
+        Some(Kind::StreamJoin(_)) => StreamJoin::PACE,
+        _ => Pace::INSERTS,
+    }
+}
+
 fn read_kafka(mut section: Section<'_>) -> Kafka {
     let kafka = Kafka::read(&mut section);
     section.finish();
@@ -275,7 +301,17 @@ fn read_kafka(mut section: Section<'_>) -> Kafka {
 /// `table` and `ddl`, which stand among the keys of `[pipeline.clickhouse]`.
 fn read_target(mut section: Section<'_>, kind: Option<&Kind>) -> (String, Option<PathBuf>) {
     let table = match kind {
-        Some(Kind::Cdc(_)) => refuse_table(&mut section),
+        Some(Kind::Cdc(_)) => {
+            let why = "must not be set for kind cdc: every topic has a table of its own, which \
+                       [pipeline.tables.\"topic\"] names";
+            refuse(&mut section, "table", why)
+        }
+        Some(Kind::StreamJoin(_)) => {
+            let why = "must not be set for kind stream_join: joined records go to the topic of \
+                       [pipeline.output], which a pipeline of another kind can read into a table";
+            refuse(&mut section, "ddl", why);
+            refuse(&mut section, "table", why)
+        }
         // Rows may go to a topic alone.
         Some(Kind::Aggregation(aggregation)) if aggregation.output_topic.is_some() => {
             section.take("table", TABLE).unwrap_or_default()
@@ -295,13 +331,11 @@ fn read_target(mut section: Section<'_>, kind: Option<&Kind>) -> (String, Option
     (table, ddl)
 }
 
-/// A table for each topic: none is the pipeline's.
-fn refuse_table(section: &mut Section<'_>) -> String {
-    if section.has("table") {
-        section.take_node("table");
-        let message = "must not be set for kind cdc: every topic has a table of its own, which \
-                       [pipeline.tables.\"topic\"] names";
-        section.problem("table", message);
+/// A key that the kind has no use for, in place of its value.
+fn refuse(section: &mut Section<'_>, key: &str, why: &str) -> String {
+    if section.has(key) {
+        section.take_node(key);
+        section.problem(key, why);
     }
     String::new()
 }
@@ -317,11 +351,7 @@ fn read_kind(section: &mut Section<'_>) -> Option<Kind> {
                 section.record("kind", (*name).to_owned());
                 return Some(read(section));
             }
-            if KINDS_TO_COME.contains(&kind.as_str()) {
-                format!("kind {kind} is not built yet; allowed: {allowed}")
-            } else {
-                format!("unknown kind {kind:?}; allowed: {allowed}")
-            }
+            format!("unknown kind {kind:?}; allowed: {allowed}")
         }
         Some(other) => format!("must be a text, found {other}; allowed: {allowed}"),
     };

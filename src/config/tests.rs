@@ -201,6 +201,97 @@ fn the_defaults_of_a_replica_are_those_of_debezium_and_lose_nothing() {
     assert_eq!(undeclared.placeholder, "__debezium_unavailable_value");
 }
 
+/// A join with nothing but what has no default.
+const JOIN: &str = r#"
+    [[pipeline]]
+    name = "enriched"
+    kind = "stream_join"
+    group_id = "clickstream-enricher"
+    left.topic = "clickstream-events"
+    right.topic = "user-profile-updates"
+    output.topic = "enriched-clickstream"
+"#;
+
+fn stream_join(pipeline: &Pipeline) -> &StreamJoin {
+    match &pipeline.kind {
+        Kind::StreamJoin(join) => join,
+        other => panic!("not a join: {other:?}"),
+    }
+}
+
+#[test]
+fn the_defaults_of_a_join_are_those_of_the_shipped_one_and_read_both_topics() {
+    let short = pipeline(JOIN);
+    assert_eq!((short.table.as_str(), short.ddl.as_ref()), ("", None));
+    assert!(short.is_transactional() && !pipeline(MINIMAL).is_transactional());
+    let topics = ["clickstream-events", "user-profile-updates"];
+    assert_eq!(
+        short.topics,
+        topics.map(|topic| TopicSelector::Name(topic.to_owned()))
+    );
+    let common = pipeline(MINIMAL).effective;
+    let own: Vec<&str> = short
+        .effective
+        .lines()
+        .filter(|line| !common.lines().any(|other| other == *line))
+        .collect();
+    let expected = [
+        "batch.flush_interval = 100ms",
+        "batch.inserts_per_second_max = 1000.0",
+        "group_id = clickstream-enricher",
+        "idle_timeout = 10s",
+        "join.after = 5m",
+        "join.before = 5m",
+        "join.emit = on_watermark",
+        "join.type = left",
+        "kind = stream_join",
+        "left.key_field = user_id",
+        "left.time_field = timestamp",
+        "left.topic = clickstream-events",
+        "name = enriched",
+        "output.join_time_field = join_timestamp",
+        "output.partitioner = consistent",
+        "output.right_time_field = profile_updated_at",
+        "output.topic = enriched-clickstream",
+        "right.fields.user_country = $.country",
+        "right.fields.user_email = $.email",
+        "right.fields.user_name = $.name",
+        "right.fields.user_segment = $.segment",
+        "right.key_field = user_id",
+        "right.time_field = updated_at",
+        "right.topic = user-profile-updates",
+    ];
+    assert_eq!(own, expected);
+
+    let shipped = parse(SHIPPED).expect("right").config.pipelines;
+    let shipped = shipped
+        .iter()
+        .find(|p| p.name == "enriched")
+        .expect("shipped");
+    let mut defaults = stream_join(&short).clone();
+    defaults.watermark_delay = Duration::from_secs(10);
+    assert_eq!(*stream_join(shipped), defaults);
+    assert_eq!(shipped.batch, short.batch);
+}
+
+#[test]
+fn what_a_join_adds_stands_in_the_order_of_the_file() {
+    let text = format!(
+        "{JOIN}join.before = \"unlimited\"\njoin.keys_placed_by = \"murmur2\"\n\
+         [pipeline.right.fields]\nz = \"$.a.b\"\na = \"$.c\"\n"
+    );
+    let pipeline = pipeline(&text);
+    let join = stream_join(&pipeline);
+    assert_eq!(join.before, None);
+    assert_eq!(join.keys_placed_by, Some(Partitioner::Murmur2));
+    let added: Vec<_> = join
+        .added_members()
+        .map(|(_, name)| name.to_owned())
+        .collect();
+    assert_eq!(added, ["z", "a", "profile_updated_at", "join_timestamp"]);
+    assert!(pipeline.effective.contains("join.before = unlimited\n"));
+}
+
 #[test]
 fn a_topic_goes_to_its_own_table_or_to_one_called_as_its_last_part() {
     let text = format!(

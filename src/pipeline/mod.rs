@@ -73,6 +73,13 @@ pub(crate) fn run(environment: Environment) -> Ended {
         Kind::Enrichment(config) => enrichment(&environment, config),
         Kind::Cdc(config) => replication(&environment, config),
         Kind::Aggregation(config) => aggregation(&environment, config),
+        Kind::StreamJoin(_) => {
+            let (reason, why) = (
+                "not_built",
+                "the kind stream_join is read and checked, not run yet",
+            );
+            Err(NotStarted::Halted(Halt::new(reason, why)))
+        }
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,
