@@ -2,8 +2,11 @@
 
 mod aggregation;
 mod enrichment;
+mod event_time;
 mod replication;
 mod start;
+#[allow(dead_code, unused_imports, reason = "nothing runs it yet")]
+mod stream_join;
 mod until;
 
 use std::collections::HashMap;

@@ -74,6 +74,11 @@ impl<'a> Members<'a> {
             rest: Rest::new(object),
         }
     }
+
+    /// Where the next member begins in the object's text; behind the last, where the object ends.
+    pub(crate) fn position(&self) -> usize {
+        self.rest.at
+    }
 }
 
 impl<'a> Iterator for Members<'a> {

@@ -8,10 +8,11 @@ use super::plan::{AggregationPlan, Digits, MetricPlan};
 use crate::config::Function;
 use crate::decode::decimal::{decimal, power_of_ten};
 use crate::decode::json::{Fields, Kind, Raw, Scanner};
-use crate::decode::{Reason, Reject, text, time};
+use crate::decode::{Reason, Reject, text};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::operator::window::{Event, Place, Sample};
+use crate::pipeline::event_time::event_time_ms;
 use crate::sink::Stage;
 use crate::source::Record;
 use crate::table::{ColumnType, append_length};
@@ -148,16 +149,7 @@ fn event_time(
     timestamp_ahead_max_ms: i64,
 ) -> Result<i64, Reject> {
     let raw = fields.get(plan.time);
-    if raw.is_missing() {
-        return Err(Reject::new(Reason::MissingField, plan.time_field.clone()));
-    }
-    let time_ms = time::event_time_ms(raw).map_err(|reject| reject.about(&plan.time_field))?;
-    let written_ms = record.timestamp_ms();
-    if written_ms >= 0 && time_ms > written_ms.saturating_add(timestamp_ahead_max_ms) {
-        let ahead_ms = time_ms.saturating_sub(written_ms);
-        let detail = format!("event time is {ahead_ms} ms after the Kafka timestamp");
-        return Err(Reject::new(Reason::TooFarAhead, detail));
-    }
+    let time_ms = event_time_ms(raw, &plan.time_field, record, timestamp_ahead_max_ms)?;
     if !PLAIN_TIMES_MS.contains(&time_ms) {
         windows_fit(plan, time_ms)?;
     }
