@@ -125,7 +125,9 @@ mod tests {
 
     /// Keys and the partitions they were delivered to.
     #[derive(Default, Clone)]
-    struct Delivered(Arc<Mutex<Vec<(Vec<u8>, i32)>>>);
+    struct Delivered(Arc<Mutex<Vec<Keyed>>>);
+
+    type Keyed = (Vec<u8>, i32);
 
     impl ClientContext for Delivered {}
 
