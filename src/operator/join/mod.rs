@@ -1,0 +1,553 @@
+//! A join of two streams: which right record an event of the left goes with, and when that is certain.
+//!
+//! [`Join`] holds what belongs together: one partition of the left and the same of the right. Everything
+//! here is a function of the records, of who is silent and of when decisions are asked for. The rules
+//! are contract §6.4.
+//!
+//! Nothing is stored: whoever comes after us reads the records that are still needed again, from where
+//! [`Join::commit_point`] says. Which events were decided by then it knows by the
+//! [`crate::progress::JoinFrontier`]: those that were late, those before `decided` in the order of time
+//! and offset, and, in an eager join, those that have a match among the right records read by then. So
+//! an eager join that begins anew waits until both sides have been read as far as they were.
+
+mod gone;
+mod input;
+mod left;
+mod replay;
+mod right;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use foldhash::fast::{FixedState, RandomState};
+
+use self::input::Input;
+use self::left::{Event, Pending};
+use self::replay::Unapplied;
+use self::right::{Known, Version, Versions};
+use crate::progress::{CommitPoint, Frontier, JoinFrontier};
+
+/// One of the two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+impl Side {
+    pub(crate) fn other(self) -> Side {
+        match self {
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        }
+    }
+}
+
+/// What matches, and when it is decided. All in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// At the first match, instead of when the watermarks say that there is no better one.
+    pub(crate) is_eager: bool,
+    /// How much older than the event a right record may be; `None`: any.
+    pub(crate) before_ms: Option<i64>,
+    /// How much younger.
+    pub(crate) after_ms: i64,
+    pub(crate) watermark_delay_ms: i64,
+}
+
+impl Rules {
+    fn watermark(&self, largest_ms: Option<i64>) -> Option<i64> {
+        Some(largest_ms?.saturating_sub(self.watermark_delay_ms))
+    }
+
+    /// The oldest time that matches an event of this one.
+    fn from_ms(&self, event_ms: i64) -> i64 {
+        let from = |before_ms| event_ms.saturating_sub(before_ms);
+        self.before_ms.map_or(i64::MIN, from)
+    }
+
+    /// The youngest.
+    fn to_ms(&self, event_ms: i64) -> i64 {
+        event_ms.saturating_add(self.after_ms)
+    }
+}
+
+/// A record of the left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeftEvent<'r> {
+    pub(crate) offset: i64,
+    pub(crate) time_ms: i64,
+    pub(crate) key: Option<&'r [u8]>,
+    pub(crate) payload: &'r [u8],
+}
+
+/// A record of the right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RightRecord<'r> {
+    pub(crate) offset: i64,
+    pub(crate) time_ms: i64,
+    pub(crate) key: Option<&'r [u8]>,
+    /// None: the profile of the key ends at this time.
+    pub(crate) payload: Option<&'r [u8]>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Taken,
+    /// It is behind its own side's watermark: of the left it is handed out without match, of the right
+    /// it takes no part.
+    Late,
+    /// It was handed out before, by whoever had the partition then.
+    Decided,
+}
+
+/// What was found for an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Matched,
+    /// Its key has had no right record, as far as is remembered.
+    NoProfile,
+    /// Its key has, but at other times.
+    OutsideWindow,
+    /// It was behind its own side's watermark.
+    Late,
+}
+
+/// A decided event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Joined<'j> {
+    pub(crate) offset: i64,
+    pub(crate) left: &'j [u8],
+    pub(crate) right: Option<&'j [u8]>,
+    pub(crate) outcome: Outcome,
+}
+
+/// An event that was decided out of order.
+#[derive(Debug)]
+struct Decided {
+    event: Event,
+    right: Option<Arc<[u8]>>,
+    outcome: Outcome,
+}
+
+impl Decided {
+    fn joined(&self) -> Joined<'_> {
+        Joined {
+            offset: self.event.offset,
+            left: self.event.payload(),
+            right: self.right.as_deref(),
+            outcome: self.outcome,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Decided>() + self.event.held_bytes() + self.right.as_ref().map_or(0, |r| r.len())
+    }
+}
+
+/// What may be committed of one side, as of the last time all that was decided out of order was handed out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// No record before it is needed.
+    needed_from: i64,
+    read_to: i64,
+}
+
+/// One partition of the left and the same of the right.
+#[derive(Debug)]
+pub(crate) struct Join {
+    rules: Rules,
+    fingerprint: u32,
+    seed: u64,
+    inputs: [Option<Input>; 2],
+    pending: Pending,
+    versions: Versions,
+    /// Events that were decided out of order, until they are handed out.
+    outbox: VecDeque<Decided>,
+    outbox_bytes: usize,
+    /// Every left event before it in the order of time and offset has been handed out, of those read.
+    decided: Option<(i64, i64)>,
+    marks: [Mark; 2],
+    marked: Option<(i64, i64)>,
+    /// Events can be handed out: both sides have begun, and been read again where that is needed.
+    is_ready: bool,
+    /// Left events that cannot be judged yet, and right records that may not be known yet.
+    held: VecDeque<Event>,
+    unapplied: VecDeque<Unapplied>,
+    /// Of these two.
+    replay_bytes: usize,
+}
+
+impl Join {
+    /// `fingerprint`: of the rules and all that decides what goes together.
+    pub(crate) fn new(rules: Rules, fingerprint: u32) -> Join {
+        Join {
+            rules,
+            fingerprint,
+            seed: std::hash::BuildHasher::hash_one(&RandomState::default(), 0u64),
+            inputs: [None, None],
+            pending: Pending::default(),
+            versions: Versions::default(),
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            decided: None,
+            marks: [Mark::default(); 2],
+            marked: None,
+            is_ready: false,
+            held: VecDeque::new(),
+            unapplied: VecDeque::new(),
+            replay_bytes: 0,
+        }
+    }
+
+    /// A side begins to be read at `position`, where a commit said this. Once for each side.
+    pub(crate) fn begin(&mut self, side: Side, position: i64, before: Option<JoinFrontier>) {
+        let before = before.unwrap_or(JoinFrontier {
+            rules: self.fingerprint,
+            largest_ms: None,
+            decided: None,
+            read_to: position,
+            settled_to: position,
+        });
+        let input = Input::new(position, before);
+        self.marks[side as usize] = Mark {
+            needed_from: position,
+            read_to: input.before.read_to,
+        };
+        if side == Side::Left {
+            self.decided = before.decided;
+            self.marked = before.decided;
+        }
+        self.inputs[side as usize] = Some(input);
+        self.get_ready();
+    }
+
+    fn input(&self, side: Side) -> &Input {
+        let input = self.inputs[side as usize].as_ref();
+        input.expect("only a side that has begun is read")
+    }
+
+    fn input_mut(&mut self, side: Side) -> &mut Input {
+        let input = self.inputs[side as usize].as_mut();
+        input.expect("only a side that has begun is read")
+    }
+
+    fn hash(&self, key: Option<&[u8]>) -> u64 {
+        let mut hasher = FixedState::with_seed(self.seed).build_hasher();
+        hasher.write(key.unwrap_or_default());
+        hasher.finish()
+    }
+
+    /// Takes in an event of the left and moves the left watermark.
+    pub(crate) fn left(&mut self, event: LeftEvent<'_>) -> Verdict {
+        let LeftEvent {
+            offset,
+            time_ms,
+            key,
+            payload,
+        } = event;
+        let is_late = self.observe(Side::Left, offset, time_ms);
+        let before = &self.input(Side::Left).before;
+        if offset < before.read_to && (is_late || Some((time_ms, offset)) < before.decided) {
+            return Verdict::Decided;
+        }
+        let event = Event::new(offset, time_ms, key, self.hash(key), payload);
+        if is_late {
+            self.hand_over(event, None, Outcome::Late);
+            return Verdict::Late;
+        }
+        if self.can_judge() {
+            self.judge(event);
+        } else {
+            self.hold(event);
+        }
+        Verdict::Taken
+    }
+
+    /// Takes in a record of the right and moves the right watermark. One without key only does that.
+    pub(crate) fn right(&mut self, record: RightRecord<'_>) -> Verdict {
+        if self.observe(Side::Right, record.offset, record.time_ms) {
+            return Verdict::Late;
+        }
+        let Some(key) = record.key else {
+            return Verdict::Taken;
+        };
+        let hash = self.hash(Some(key));
+        let version = Version::new(record.offset, record.time_ms, record.payload);
+        let was_read = record.offset < self.input(Side::Right).before.read_to;
+        if self.rules.is_eager && !self.is_ready && !was_read {
+            self.hold_right(key, hash, version);
+        } else {
+            self.apply(key, hash, version);
+        }
+        Verdict::Taken
+    }
+
+    /// A record that takes no part and still tells what time it is.
+    pub(crate) fn pass(&mut self, side: Side, offset: i64, time_ms: i64) {
+        self.observe(side, offset, time_ms);
+    }
+
+    /// The records of a side below `next` have been taken in; no more is known of those behind.
+    pub(crate) fn note_read(&mut self, side: Side, next: i64) {
+        self.input_mut(side).note_read(next);
+        self.get_ready();
+    }
+
+    /// Whether a side has gone silent, and how far it has been read, gaps of the log included.
+    pub(crate) fn note_silence(&mut self, side: Side, is_idle: bool, seen_to: i64) {
+        self.input_mut(side).note_silence(is_idle, seen_to);
+        self.get_ready();
+    }
+
+    /// Moves a watermark. Whether the record was behind it.
+    fn observe(&mut self, side: Side, offset: i64, time_ms: i64) -> bool {
+        // What comes at or behind where the side had been read to is new: the replay is over before it.
+        if !self.is_ready {
+            let input = self.input_mut(side);
+            input.next = input.next.max(offset);
+            self.get_ready();
+        }
+        let is_late = Some(time_ms) < self.watermark_ms(side);
+        self.input_mut(side).observe(offset, time_ms);
+        is_late
+    }
+
+    /// Decides an event at once if that is to be, or lets it wait.
+    fn judge(&mut self, event: Event) {
+        let is_eager = self.rules.is_eager;
+        let is_below = Some(event.at()) < self.decided;
+        if !is_eager && !is_below {
+            return self.pending.push(event, false);
+        }
+        let known = self.versions.best(&event, &self.rules);
+        let was_read = event.offset < self.input(Side::Left).before.read_to;
+        match known {
+            Known::Nothing if !is_below => self.pending.push(event, true),
+            // It was handed out before we came.
+            _ if is_eager && was_read => {}
+            Known::Match { payload, .. } => {
+                self.hand_over(event, Some(payload), Outcome::Matched);
+            }
+            Known::Nothing | Known::Ended => {
+                let outcome = self.without_match(&event);
+                self.hand_over(event, None, outcome);
+            }
+        }
+    }
+
+    fn without_match(&self, event: &Event) -> Outcome {
+        if self.versions.has_seen(event) {
+            Outcome::OutsideWindow
+        } else {
+            Outcome::NoProfile
+        }
+    }
+
+    fn hand_over(&mut self, event: Event, right: Option<Arc<[u8]>>, outcome: Outcome) {
+        let decided = Decided {
+            event,
+            right,
+            outcome,
+        };
+        self.outbox_bytes += decided.bytes();
+        self.outbox.push_back(decided);
+    }
+
+    /// A version becomes known; in an eager join it decides events that wait.
+    fn apply(&mut self, key: &[u8], hash: u64, version: Version) {
+        if self.rules.is_eager && self.is_ready {
+            let rules = self.rules;
+            let (outbox, bytes) = (&mut self.outbox, &mut self.outbox_bytes);
+            let is_answered = |event: &Event| version.answers(&rules, event.time_ms);
+            self.pending.take_of_key(key, hash, is_answered, |event| {
+                let decided = Decided {
+                    event,
+                    right: version.payload.clone(),
+                    outcome: match version.payload {
+                        Some(_) => Outcome::Matched,
+                        None => Outcome::OutsideWindow,
+                    },
+                };
+                *bytes += decided.bytes();
+                outbox.push_back(decided);
+            });
+        }
+        self.versions.insert(key, hash, version, &self.rules);
+    }
+
+    /// Hands out decided events; `all`: as if both sides had gone silent. True when nothing decided is
+    /// left. An event that was handed out is gone, also when `take` breaks, which says that it is full;
+    /// those that were decided out of order are handed out nevertheless.
+    pub(crate) fn decide(
+        &mut self,
+        all: bool,
+        mut take: impl FnMut(Joined<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        if !self.is_ready {
+            return true;
+        }
+        let mut is_full = false;
+        while let Some(decided) = self.outbox.pop_front() {
+            is_full |= take(decided.joined()).is_break();
+        }
+        self.outbox_bytes = 0;
+        let (left_ms, right_ms) = (self.end_ms(Side::Left, all), self.end_ms(Side::Right, all));
+        let is_all = loop {
+            let Some((right, outcome)) = self.decide_first(left_ms, right_ms) else {
+                break true;
+            };
+            if is_full {
+                break false;
+            }
+            let event = self.pending.pop_first().expect("it was just decided");
+            let behind = (event.time_ms, event.offset + 1);
+            self.decided = self.decided.max(Some(behind));
+            let decided = Decided {
+                event,
+                right,
+                outcome,
+            };
+            is_full = take(decided.joined()).is_break();
+        };
+        self.mark();
+        is_all
+    }
+
+    /// The answer to the first of the events that wait, if it is certain where no records before these
+    /// times can come.
+    fn decide_first(
+        &mut self,
+        left_ms: Option<i64>,
+        right_ms: Option<i64>,
+    ) -> Option<(Option<Arc<[u8]>>, Outcome)> {
+        let event = self.pending.first()?;
+        let is_over = right_ms > Some(self.rules.to_ms(event.time_ms));
+        if self.rules.is_eager {
+            if !is_over {
+                return None;
+            }
+        } else {
+            if left_ms <= Some(event.time_ms) || right_ms <= Some(event.time_ms) {
+                return None;
+            }
+            if let Known::Match { time_ms, payload } = self.versions.best(event, &self.rules) {
+                let is_best = right_ms > Some(time_ms);
+                return is_best.then_some((Some(payload), Outcome::Matched));
+            }
+            if !is_over {
+                return None;
+            }
+        }
+        let outcome = if self.versions.has_seen(event) {
+            Outcome::OutsideWindow
+        } else {
+            Outcome::NoProfile
+        };
+        Some((None, outcome))
+    }
+
+    /// No record of a side comes before this time any more, or none is waited for.
+    fn end_ms(&self, side: Side, all: bool) -> Option<i64> {
+        let input = self.input(side);
+        if input.is_silent() || (all && input.is_replayed()) {
+            return Some(i64::MAX);
+        }
+        self.rules.watermark(input.largest_ms)
+    }
+
+    /// Notes what may be committed, and drops what is not needed any more.
+    fn mark(&mut self) {
+        let left_ms = self.watermark_ms(Side::Left);
+        let first = self.pending.first().map(Event::at);
+        let bound = match (first, left_ms) {
+            (Some(first), Some(left_ms)) => Some(first.min((left_ms, i64::MIN))),
+            (first, left_ms) => first.or(left_ms.map(|left_ms| (left_ms, i64::MIN))),
+        };
+        // Before the left has spoken, an event of any time may come.
+        if let (Some((bound_ms, _)), Some(_)) = (bound, left_ms) {
+            self.decided = self.decided.max(bound);
+            let right_ms = self.watermark_ms(Side::Right);
+            self.versions.prune(bound_ms, right_ms, &self.rules);
+        }
+        let needed = [self.pending.lowest_offset(), self.versions.lowest_offset()];
+        for ((mark, input), needed) in self.marks.iter_mut().zip(&self.inputs).zip(needed) {
+            let input = input.as_ref().expect("both have begun");
+            mark.needed_from = needed.map_or(input.next, |offset| offset.min(input.next));
+            mark.read_to = input.next.max(input.before.read_to);
+        }
+        self.marked = self.decided;
+    }
+
+    /// Where a side may be committed whose records below `settled` are done with, together with all that
+    /// [`Join::decide`] has handed out. What has been read since it was called last is not in it.
+    pub(crate) fn commit_point(&mut self, side: Side, settled: i64) -> CommitPoint {
+        let Mark {
+            needed_from,
+            read_to,
+        } = self.marks[side as usize];
+        let (rules, decided) = (self.fingerprint, self.marked);
+        let input = self.input_mut(side);
+        let (position, largest_ms) = input.checkpoint(settled.min(needed_from));
+        let settled_to = settled.min(read_to).max(input.before.settled_to);
+        CommitPoint {
+            position,
+            frontier: Frontier::Join(JoinFrontier {
+                rules,
+                largest_ms,
+                decided,
+                read_to,
+                settled_to,
+            }),
+        }
+    }
+
+    /// Records of a side before this time are late.
+    pub(crate) fn watermark_ms(&self, side: Side) -> Option<i64> {
+        let input = self.inputs[side as usize].as_ref()?;
+        self.rules.watermark(input.largest_ms)
+    }
+
+    /// The side that may wait for the other.
+    pub(crate) fn ahead(&self) -> Option<Side> {
+        let is_ahead = |side: &Side| {
+            let other = self.inputs[side.other() as usize].as_ref();
+            let is_heard = other.is_some_and(|other| !other.is_idle());
+            is_heard && self.watermark_ms(*side) > self.watermark_ms(side.other())
+        };
+        [Side::Left, Side::Right].into_iter().find(is_ahead)
+    }
+
+    /// What it takes of the process's memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let inputs = self.inputs.iter().flatten().map(Input::memory_bytes);
+        self.pending.memory_bytes()
+            + self.versions.memory_bytes()
+            + self.outbox_bytes
+            + self.replay_bytes
+            + inputs.sum::<usize>()
+    }
+
+    /// How many records of a side are kept.
+    pub(crate) fn buffered(&self, side: Side) -> usize {
+        match side {
+            Side::Left => self.pending.count() + self.held.len() + self.outbox.len(),
+            Side::Right => self.versions.count() + self.unapplied.len(),
+        }
+    }
+
+    /// Left events that wait for a decision.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.count() + self.held.len()
+    }
+
+    /// The earliest and the latest of their times, about.
+    pub(crate) fn pending_span_ms(&self) -> Option<(i64, i64)> {
+        self.pending.span_ms()
+    }
+}

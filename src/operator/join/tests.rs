@@ -1,0 +1,1 @@
+//! A join against a model that keeps every record and knows nothing of order, silence or crashes.
