@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::progress::JoinFrontier;
 
 /// Of these at most are kept; then every other one goes, and a commit comes to lie farther back.
-const CHECKPOINTS_MAX: usize = 8192;
+const CHECKPOINTS_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Input {
