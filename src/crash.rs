@@ -63,6 +63,21 @@ pub const WINDOW_CRASH_POINTS: [&str; 13] = [
     "before_leave",
 ];
 
+/// Crash points that the kind `stream_join` meets, in the same order; those with `transaction` in their
+/// name are its alone.
+pub const JOIN_CRASH_POINTS: [&str; 10] = [
+    "after_assign",
+    "after_poll",
+    "after_seal",
+    "before_transaction",
+    "in_transaction",
+    "before_transaction_commit",
+    "after_transaction_commit",
+    "before_revoke",
+    "after_revoke",
+    "before_leave",
+];
+
 /// Reads `FAILPOINTS`; without this call no point is armed.
 pub(crate) fn arm() {
     // Its drop would disarm the points, and they are meant for the whole life of the process.
@@ -87,6 +102,8 @@ pub(crate) enum Guarantee {
     CommitPoint,
     /// What goes to a topic is sent by a member of the group alone.
     Membership,
+    /// Messages become visible together with the offsets behind them.
+    Transaction,
 }
 
 /// Whether the environment asks to do without; in a release build never.
@@ -101,6 +118,7 @@ pub(crate) fn is_broken(guarantee: Guarantee) -> bool {
             Guarantee::Order => "break_order",
             Guarantee::CommitPoint => "break_commit_point",
             Guarantee::Membership => "break_membership",
+            Guarantee::Transaction => "break_transaction",
         };
         fail::fail_point!(point, |_| true);
     }

@@ -49,5 +49,5 @@ mod source;
 mod state;
 pub mod table;
 
-pub use crash::{CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
+pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;

@@ -2,6 +2,7 @@
 
 mod frame;
 mod keyed;
+mod messages;
 mod open;
 mod pace;
 mod row_binary;
@@ -9,6 +10,7 @@ mod sealed;
 
 pub(crate) use frame::compressed;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN};
+pub(crate) use messages::{Message, MessageSource, Messages};
 pub(crate) use open::OpenBatch;
 pub(crate) use pace::{Paces, PartitionPace};
 pub(crate) use row_binary::{Walker, is_default};

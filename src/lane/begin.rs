@@ -59,6 +59,11 @@ impl<O: Operator> Lane<O> {
         let Some(mut assigning) = self.assigning.take_if(|a| now >= a.not_before) else {
             return Ok(());
         };
+        // What it commits is where they begin.
+        if self.is_transacting() {
+            self.assigning = Some(assigning);
+            return Ok(());
+        }
         if !self.reads_whole(&mut assigning)? {
             return Ok(());
         }
@@ -73,6 +78,7 @@ impl<O: Operator> Lane<O> {
             .chain(&assigning.again)
             .cloned()
             .collect();
+        self.operator.check_assignment(&all)?;
         match self.ownerships(&all) {
             Ok(owned) => {
                 self.begin(owned, &assigning);
@@ -98,7 +104,8 @@ impl<O: Operator> Lane<O> {
     /// Where one member reads a whole topic, it is the one that was given the first partition: it takes
     /// them all, and the others none. False when there is nothing to begin, or not yet.
     fn reads_whole(&mut self, assigning: &mut Assigning) -> Result<bool, Halt> {
-        if !self.operator.is_whole() || assigning.partitions.is_empty() || assigning.is_whole {
+        if !self.operator.has_one_reader() || assigning.partitions.is_empty() || assigning.is_whole
+        {
             return Ok(true);
         }
         let Some(first) = assigning.partitions.iter().find(|p| p.partition == 0) else {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::ownership::Ownership;
 use crate::clock::BootTime;
 use crate::halt::Halt;
 use crate::progress::{CommitPoint, OwnershipId};
@@ -23,6 +24,26 @@ pub(super) struct Entry {
     pub(super) cut_number: u64,
     pub(super) counter: u64,
     pub(super) point: Option<CommitPoint>,
+}
+
+impl Entry {
+    /// What there is to say of a partition.
+    ///
+    /// # Errors
+    /// It does not fit a commit.
+    pub(super) fn of<S>(own: &Ownership<S>) -> Result<Self, Halt> {
+        let (commit, cut_number, counter) = own.commit().map_err(|error| {
+            let advice = format!("{}: {error}: raise pipeline.batch.rows_max", own.partition);
+            Halt::new("metadata", advice)
+        })?;
+        Ok(Entry {
+            ownership: own.ledger.ownership(),
+            commit,
+            cut_number,
+            counter,
+            point: own.point,
+        })
+    }
 }
 
 /// What came of a commit.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::operator::{Emit, Operator};
 use super::ownership::Ownership;
 use super::{Lane, Message};
-use crate::batch::{OpenBatch, PartitionPace};
+use crate::batch::{Messages, OpenBatch, PartitionPace};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
@@ -91,6 +91,7 @@ impl<O: Operator> Lane<O> {
         let mut batch = OpenBatch::new();
         let is_all = self.operator.emit(Emit {
             batch: &mut batch,
+            messages: &mut Messages::default(),
             all: asks_for_all,
             rows_max: limits.rows_max,
             bytes_max: limits.bytes_max,
@@ -238,7 +239,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Whether every partition is read to its `--until` target.
-    fn has_read_all(&self) -> bool {
+    pub(super) fn has_read_all(&self) -> bool {
         self.shared.targets.is_some()
             && self.held.is_empty()
             && self.assigning.is_none()
@@ -246,7 +247,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// How long each partition has been read to its end without a word.
-    fn tell_silence(&mut self, now: Instant) {
+    pub(super) fn tell_silence(&mut self, now: Instant) {
         let consumer = self.consumer.as_ref().expect("no chunk is judged here");
         for own in &mut self.owned {
             let end = consumer.known_end(&own.partition);

@@ -4,7 +4,8 @@
 //! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
 //! (what its last owner knew), `chunk` (records are judged and batched), `parking` (what a record has to
 //! wait for), `lookups`, `writes` (ranges
-//! are cut, named, written, settled, committed), `emission` (rows of many records), `refused` (the row that the server does not take),
+//! are cut, named, written, settled, committed), `emission` (rows of many records), `transaction` (the same, with their
+//! offsets in one Kafka transaction), `refused` (the row that the server does not take),
 //! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
 //! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
@@ -25,6 +26,7 @@ mod restore;
 mod shared;
 mod start;
 mod stop;
+mod transaction;
 mod writes;
 
 use std::sync::Arc;
@@ -44,13 +46,14 @@ pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};
 use self::report::Holds;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
+use self::transaction::Transacting;
 use crate::config::{Delivery, Pipeline};
 use crate::halt::Halt;
 use crate::observe::board::LaneBoard;
 use crate::observe::metrics::{PipelineMetrics, Stage};
 use crate::progress::{OwnershipId, Settlement};
-use crate::sink::{Outcome, Sink};
-use crate::source::{Consumer, TopicPartition};
+use crate::sink::{Outcome, Sink, TransactionNews};
+use crate::source::{Consumer, GroupMember, TopicPartition};
 
 /// Longest sleep in one turn: bounds how late a rebalance or a signal is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -72,6 +75,7 @@ enum Message {
     Original(Box<refused::Original>),
     Kept(keeping::Kept),
     Errand(parking::Done),
+    Transaction(TransactionNews),
 }
 
 /// See the module.
@@ -96,6 +100,10 @@ pub(crate) struct Lane<O: Operator> {
     held: Vec<HeldRun>,
     /// Where the operator makes rows of many records.
     emission: Option<Emission>,
+    /// The same, where offsets are committed by transactions.
+    transacting: Option<Transacting>,
+    /// As what the group knows us since the last assignment.
+    member: Option<Arc<GroupMember>>,
     committer: Committer,
     /// Whether a commit of ours was once read back as it was written.
     metadata_is_kept: bool,
@@ -112,7 +120,10 @@ pub(crate) struct Lane<O: Operator> {
 
 impl<O: Operator> Lane<O> {
     /// A lane that has not joined its group yet.
-    pub(crate) fn new(parts: LaneParts<O>) -> Self {
+    ///
+    /// # Errors
+    /// The machine has no room for its threads.
+    pub(crate) fn new(parts: LaneParts<O>) -> Result<Self, Halt> {
         let LaneParts {
             pipeline,
             shared,
@@ -142,6 +153,8 @@ impl<O: Operator> Lane<O> {
             revoking: None,
             held: vec![],
             emission: None,
+            transacting: None,
+            member: None,
             committer: Committer::default(),
             metadata_is_kept: false,
             settlements: channel(),
@@ -153,7 +166,8 @@ impl<O: Operator> Lane<O> {
             paused_since: None,
         };
         lane.restart_emission();
-        lane
+        lane.start_transactions(parts.transactions)?;
+        Ok(lane)
     }
 
     /// Runs until it is told to stop, has reached its `--until` targets, or must halt.
@@ -198,6 +212,7 @@ impl<O: Operator> Lane<O> {
         self.cut_by_time(now);
         self.emit(now)?;
         self.move_commit_points(now);
+        self.transact(now)?;
         self.commit(now)?;
         self.write_named();
         self.keep_state(now);
@@ -252,8 +267,9 @@ impl<O: Operator> Lane<O> {
         if !self.shared.memory.is_full_of_state() {
             return Ok(());
         }
-        let advice = "sessions, windows and profiles alone fill service.memory_max: raise it, or \
-                      shorten pipeline.session.timeout or pipeline.window, or spread the partitions \
+        let advice = "sessions, windows, records that wait to be joined and profiles alone fill \
+                      service.memory_max: raise it, or shorten pipeline.session.timeout, \
+                      pipeline.window or pipeline.join before and after, or spread the partitions \
                       over more processes";
         Err(Halt::new("state_too_large", advice))
     }
@@ -276,6 +292,7 @@ impl<O: Operator> Lane<O> {
             || self.assigning.is_some()
             || self.revoking.is_some()
             || self.is_emitting()
+            || self.is_transacting()
             || self.owned.iter().any(|o| o.ranges_open() > 0);
         if is_busy {
             return BUSY_WAIT;
@@ -284,7 +301,8 @@ impl<O: Operator> Lane<O> {
             .owned
             .iter()
             .filter(|o| !o.revoking && !o.is_replaying());
-        let due = cuttable.filter_map(Ownership::due_at).min();
+        let due = cuttable.filter_map(Ownership::due_at);
+        let due = due.chain(self.transaction_due()).min();
         let until_due = due.map(|at| at.saturating_duration_since(now));
         until_due.map_or(IDLE_WAIT, |until| {
             until.clamp(Duration::from_millis(1), IDLE_WAIT)

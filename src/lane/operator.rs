@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::batch::OpenBatch;
+use crate::batch::{Messages, OpenBatch};
 use crate::decode::Reject;
 use crate::halt::Halt;
 use crate::lookup::Found;
@@ -86,6 +86,8 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Emit<'b> {
     pub(crate) batch: &'b mut OpenBatch,
+    /// Where they go by transactions.
+    pub(crate) messages: &'b mut Messages,
     /// Those that are not due yet too: nothing more will come.
     pub(crate) all: bool,
     pub(crate) rows_max: usize,
@@ -190,6 +192,25 @@ pub(crate) trait Operator: Send + 'static {
     /// Whether its partitions begin and end together, because they make rows together.
     fn is_whole(&self) -> bool {
         false
+    }
+
+    /// Whether one member reads all partitions, and the others none.
+    fn has_one_reader(&self) -> bool {
+        false
+    }
+
+    /// Looks at the partitions that were assigned, before they begin.
+    ///
+    /// # Errors
+    /// They make no rows together.
+    fn check_assignment(&self, _partitions: &[TopicPartition]) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    /// Whether a partition may wait for another one, which is behind, when memory is tight; `lowest`: the
+    /// watermark of the slowest that has something to read.
+    fn may_wait(&self, state: &Self::Partition, lowest: Option<Option<i64>>) -> bool {
+        self.is_whole() && lowest.is_some_and(|lowest| self.watermark_ms(state) > lowest)
     }
 
     /// A partition begins to be read at `position`, where a commit said this; the log ends at `log_end`.

@@ -26,6 +26,9 @@ pub(super) const RANGES_MAX: usize = 8;
 /// Ranges that splitting may add: a refused batch of a million rows needs 20 to corner one.
 pub(super) const SPLIT_RANGES_MAX: usize = 48;
 
+/// Offsets of an idle group expire after a week by default.
+const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+
 /// A cut range that waits for the commit which names it.
 #[derive(Debug)]
 pub(super) struct Unnamed {
@@ -252,6 +255,11 @@ impl<S> Ownership<S> {
             || self.committed_point != self.point
             || self.names_ranges && self.named_number < self.cut_number
             || !self.to_renew.is_empty() && !self.lease_holds()
+    }
+
+    /// Whether it is so long ago that the broker might forget it.
+    pub(super) fn is_long_committed(&self, now: Instant) -> bool {
+        now.duration_since(self.committed_at) > COMMIT_AGAIN_AFTER
     }
 
     /// Whether inserts of the named ranges may be sent: a commit that named every open range was

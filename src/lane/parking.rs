@@ -109,7 +109,7 @@ impl<O: Operator> Lane<O> {
     /// When memory is tight, partitions that are ahead wait for the slowest of those that have something to
     /// read: its records close the windows that theirs only open.
     pub(super) fn hold_leaders(&mut self) {
-        if !self.operator.emits() || !self.operator.is_whole() {
+        if !self.operator.is_whole() {
             return;
         }
         let is_tight = self.shared.memory.is_tight();
@@ -127,8 +127,7 @@ impl<O: Operator> Lane<O> {
             .min();
         for index in 0..self.owned.len() {
             let own = &self.owned[index];
-            let watermark = self.operator.watermark_ms(&own.state);
-            let is_ahead = is_tight && lowest.is_some_and(|lowest| watermark > lowest);
+            let is_ahead = is_tight && self.operator.may_wait(&own.state, lowest);
             match &own.parked {
                 None if is_ahead => self.stop_reading(index, Parked::Ahead),
                 Some(Parked::Ahead) if !is_ahead => self.unpark(index),

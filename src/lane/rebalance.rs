@@ -1,5 +1,6 @@
 //! Partitions come and go. How one that came begins is `begin`'s.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Lane;
@@ -73,6 +74,7 @@ impl<O: Operator> Lane<O> {
             partitions = list(&partitions),
             "partitions assigned"
         );
+        self.member = self.consumer().member().map(Arc::new);
         self.assigning(now).partitions.extend(partitions);
     }
 
@@ -110,7 +112,7 @@ impl<O: Operator> Lane<O> {
         tracing::warn!(
             partition,
             why,
-            "reading all partitions again from their committed offsets, because windows are of all"
+            "reading all partitions again from their committed offsets, because they are needed together"
         );
         let mut again = vec![];
         for own in &self.owned {
@@ -142,6 +144,7 @@ impl<O: Operator> Lane<O> {
             partitions = list(&partitions),
             "partitions revoked"
         );
+        self.member = None;
         crash_point!("before_revoke");
         self.forget_unbegun(&partitions);
         for own in self
@@ -204,11 +207,15 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         let is_settled = |o: &Ownership<O::Partition>| {
-            o.ranges_open() == 0 && !o.has_news() && !self.leaves_state(o)
+            // What no transaction has committed yet is its next owner's.
+            let is_committed = self.transacting.is_some() || !o.has_news();
+            o.ranges_open() == 0 && is_committed && !self.leaves_state(o)
         };
         let waits = !revoking.lost
             && now < revoking.deadline
-            && (self.is_emitting() || self.owned.iter().any(|o| o.revoking && !is_settled(o)));
+            && (self.is_emitting()
+                || self.is_transacting()
+                || self.owned.iter().any(|o| o.revoking && !is_settled(o)));
         // An answer that is still to come must not meet the next generation.
         if waits || self.committer.is_in_flight() {
             return Ok(());

@@ -91,7 +91,7 @@ impl<O: Operator> Lane<O> {
         )
     }
 
-    fn count_memory(&mut self) {
+    pub(super) fn count_memory(&mut self) {
         let state = self
             .owned
             .iter()
@@ -121,6 +121,9 @@ impl<O: Operator> Lane<O> {
             return;
         }
         self.last_sink_check = Some(now);
+        if self.check_output_topic() {
+            return;
+        }
         let sink = self.sink.clone();
         self.runtime.spawn(async move { sink.check().await });
     }

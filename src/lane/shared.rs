@@ -14,7 +14,7 @@ use crate::config::{Pipeline, State};
 use crate::memory::MemoryBudget;
 use crate::observe::board::{LaneBoard, PipelineBoard};
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{ClickHouseClient, Sink};
+use crate::sink::{ClickHouseClient, Sink, TransactionSettings};
 use crate::source::{Consumer, TopicPartition};
 use crate::state::SnapshotStore;
 
@@ -30,6 +30,8 @@ pub(crate) struct LaneParts<O: Operator> {
     pub(crate) consumer: Consumer,
     pub(crate) operator: O,
     pub(crate) lookup: Option<LookupAccess>,
+    /// Where offsets are committed by transactions.
+    pub(crate) transactions: Option<TransactionSettings>,
 }
 
 /// What the lanes of one pipeline share.

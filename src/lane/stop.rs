@@ -39,6 +39,7 @@ impl<O: Operator> Lane<O> {
         let mine = is_idle
             && self.committer.is_idle()
             && self.has_emitted_all()
+            && self.has_transacted_all()
             && self.owned.iter().all(is_done);
         Ok(!(mine && self.group_is_done(now)))
     }
@@ -61,7 +62,10 @@ impl<O: Operator> Lane<O> {
                 && (o.batch.is_empty() || o.is_replaying())
                 && !self.leaves_state(o)
         };
-        self.owned.iter().all(is_done) && self.has_emitted_all() && !self.committer.is_in_flight()
+        self.owned.iter().all(is_done)
+            && self.has_emitted_all()
+            && self.has_transacted_all()
+            && !self.committer.is_in_flight()
     }
 
     /// Whether every partition of the pipeline is committed up to its target, by whichever member.
@@ -110,6 +114,7 @@ impl<O: Operator> Lane<O> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.end_transaction(deadline);
         // An assignment nobody has answered would hold the client up.
         if self.assigning.take().is_some() {
             let _ = self.consumer().assign(&[]);

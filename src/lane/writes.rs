@@ -1,6 +1,6 @@
 //! Ranges are cut, named by a commit, written, settled and committed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::commit::{Answer, Entry};
 use super::operator::Operator;
@@ -12,9 +12,6 @@ use crate::progress::insert::Attempts;
 use crate::progress::{Metadata, OwnershipId, Settlement};
 use crate::sink::{self, Delivery, Outcome, WriteJob};
 use crate::source::CommitResult;
-
-/// Offsets of an idle group expire after a week by default.
-const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 impl<O: Operator> Lane<O> {
     /// Cuts batches that are old, that must end now, or that memory has no room for.
@@ -69,6 +66,9 @@ impl<O: Operator> Lane<O> {
 
     /// Sends the next commit, if there is something to say and none is on its way.
     pub(super) fn commit(&mut self, now: Instant) -> Result<(), Halt> {
+        if self.transacting.is_some() {
+            return Ok(());
+        }
         if !self.committer.is_idle() {
             let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
             self.committer.retain(|id| owned.contains(&id));
@@ -85,24 +85,11 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let is_awaited = self.membership_is_awaited();
-        let is_due = |o: &&Ownership<O::Partition>| {
-            is_awaited || o.has_news() || now.duration_since(o.committed_at) > COMMIT_AGAIN_AFTER
-        };
+        let is_due =
+            |o: &&Ownership<O::Partition>| is_awaited || o.has_news() || o.is_long_committed(now);
         let mut entries = vec![];
         for own in self.owned.iter().filter(is_due) {
-            let (commit, cut_number, counter) = own.commit().map_err(|error| {
-                Halt::new(
-                    "metadata",
-                    format!("{}: {error}: raise pipeline.batch.rows_max", own.partition),
-                )
-            })?;
-            entries.push(Entry {
-                ownership: own.ledger.ownership(),
-                commit,
-                cut_number,
-                counter,
-                point: own.point,
-            });
+            entries.push(Entry::of(own)?);
         }
         if entries.is_empty() {
             return Ok(());
@@ -173,7 +160,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Compares what the broker keeps with what was committed.
-    fn read_back(&mut self, entries: &[Entry], now: Instant) -> Result<(), Halt> {
+    pub(super) fn read_back(&mut self, entries: &[Entry], now: Instant) -> Result<(), Halt> {
         let partitions: Vec<_> = entries.iter().map(|e| e.commit.partition.clone()).collect();
         let read = self
             .consumer()
@@ -201,7 +188,9 @@ impl<O: Operator> Lane<O> {
                     "another member has committed it meanwhile",
                     now,
                 );
-            } else if kept.metadata.is_empty() && self.names_ranges() {
+            } else if kept.metadata.is_empty()
+                && (self.names_ranges() || self.transacting.is_some())
+            {
                 let advice = format!(
                     "{place}: the broker does not keep commit metadata, which exactly_once needs: \
                      use Apache Kafka or a broker that keeps it, or delivery = \"at_least_once\""
@@ -304,6 +293,7 @@ impl<O: Operator> Lane<O> {
                 Message::Original(original) => self.refused_record_read(*original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
                 Message::Errand(done) => self.errand_done(done)?,
+                Message::Transaction(news) => self.transaction_news(news)?,
             }
         }
         self.split_waiting();
@@ -353,7 +343,12 @@ impl<O: Operator> Lane<O> {
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.
-fn write_marker(path: &std::path::Path, metadata: &str, group_id: &str, epoch: Option<u16>) {
+pub(super) fn write_marker(
+    path: &std::path::Path,
+    metadata: &str,
+    group_id: &str,
+    epoch: Option<u16>,
+) {
     let topic_id = metadata.split(' ').nth(1).unwrap_or("-");
     let epoch = epoch.map_or(String::new(), |epoch| format!(" @{epoch}"));
     if let Err(error) = std::fs::write(path, format!("{topic_id} {group_id}{epoch}")) {

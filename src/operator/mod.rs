@@ -1,6 +1,5 @@
 //! Decisions about records: pure values, fed by a pipeline, one file each.
 
-#[allow(dead_code, reason = "the pipeline that reads both sides is to come")]
 pub(crate) mod join;
 mod session;
 mod watermark;

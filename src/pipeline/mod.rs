@@ -5,7 +5,6 @@ mod enrichment;
 mod event_time;
 mod replication;
 mod start;
-#[allow(dead_code, unused_imports, reason = "nothing runs it yet")]
 mod stream_join;
 mod until;
 
@@ -33,7 +32,7 @@ use crate::observe::board::{PipelineBoard, PipelineState};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
     ClickHouseClient, DeadLetterProducer, OutputProducer, Sink, SinkParts, TableInfo, Target,
-    quote_name,
+    TransactionSettings, quote_name,
 };
 use crate::source::{ClientSettings, Consumer, TopicPartition, consumer_config};
 use crate::state::SnapshotStore;
@@ -76,13 +75,7 @@ pub(crate) fn run(environment: Environment) -> Ended {
         Kind::Enrichment(config) => enrichment(&environment, config),
         Kind::Cdc(config) => replication(&environment, config),
         Kind::Aggregation(config) => aggregation(&environment, config),
-        Kind::StreamJoin(_) => {
-            let (reason, why) = (
-                "not_built",
-                "the kind stream_join is read and checked, not run yet",
-            );
-            Err(NotStarted::Halted(Halt::new(reason, why)))
-        }
+        Kind::StreamJoin(config) => stream_join::run(&environment, config),
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,
@@ -116,6 +109,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         targets,
         metrics: metrics.clone(),
         output: None,
+        transactions: None,
         label: label(pipeline),
         moved_wait: Duration::ZERO,
         makes_tables: false,
@@ -137,7 +131,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
             metrics.clone(),
         )
     };
-    let lanes = common.lanes(environment, consumers, operator, lookup.as_ref());
+    let lanes = common.lanes(environment, consumers, operator, lookup.as_ref())?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }
 
@@ -171,6 +165,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         targets,
         metrics,
         output: None,
+        transactions: None,
         label: pipeline.clickhouse.database.clone(),
         moved_wait: config.toast_wait,
         makes_tables: config.create_tables,
@@ -178,7 +173,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
     };
     let common = Common::new(environment, parts)?;
     let operator = || ReplicationOperator::new(config.clone(), replicas.clone());
-    let lanes = common.lanes(environment, consumers, operator, None);
+    let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }
 
@@ -222,6 +217,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         targets,
         metrics: metrics.clone(),
         output,
+        transactions: None,
         label: label.clone(),
         moved_wait: Duration::ZERO,
         makes_tables: false,
@@ -252,7 +248,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
             metrics.clone(),
         )
     };
-    let lanes = common.lanes(environment, consumers, operator, None);
+    let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }
 
@@ -260,6 +256,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
 struct Common {
     shared: Arc<PipelineShared>,
     sink: Arc<Sink>,
+    transactions: Option<TransactionSettings>,
 }
 
 /// What a [`Common`] is made of besides the environment.
@@ -269,7 +266,9 @@ struct CommonParts {
     metrics: PipelineMetrics,
     /// Where rows go to a topic.
     output: Option<OutputProducer>,
-    /// What answers, for people: a table, or a database.
+    /// Where rows go to a topic together with the offsets behind them.
+    transactions: Option<TransactionSettings>,
+    /// What answers, for people: a table, a database, or a topic.
     label: String,
     /// How long a row waits for the row that it was before its key changed.
     moved_wait: Duration,
@@ -315,7 +314,11 @@ impl Common {
             snapshots: snapshots(environment, &parts.state)?,
             state: parts.state,
         });
-        Ok(Common { shared, sink })
+        Ok(Common {
+            shared,
+            sink,
+            transactions: parts.transactions,
+        })
     }
 
     /// A lane for each consumer. From here on the pipeline runs.
@@ -325,7 +328,7 @@ impl Common {
         consumers: Vec<Consumer>,
         operator: impl Fn() -> O,
         lookup: Option<&LookupAccess>,
-    ) -> Vec<Lane<O>> {
+    ) -> Result<Vec<Lane<O>>, Halt> {
         let Environment {
             pipeline, board, ..
         } = environment;
@@ -345,6 +348,7 @@ impl Common {
                 consumer,
                 operator: operator(),
                 lookup: lookup.cloned(),
+                transactions: self.transactions.as_ref().map(|t| t.of_lane(number)),
             })
         };
         consumers.into_iter().zip(0..).map(lane).collect()

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::{Environment, KAFKA_TIMEOUT, label};
-use crate::config::{Aggregation, OnUnavailable, Pipeline, TopicSelector, Window};
+use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelector, Window};
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
 use crate::sink::{
-    Backoff, ClickHouseClient, Remedy, TableInfo, create_compacted_topic, create_topic,
+    Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic,
 };
 use crate::source::{Consumer, TopicPartition, admin_client};
 
@@ -210,11 +210,20 @@ impl<'e> Starter<'e> {
 
     /// Makes the topic of rows where it is missing.
     pub(super) fn compacted_topic(&self, topic: &str, partitions: usize) -> Result<(), NotStarted> {
+        self.make_topic(topic, partitions, &[("cleanup.policy", "compact")])
+    }
+
+    fn make_topic(
+        &self,
+        topic: &str,
+        partitions: usize,
+        settings: &[(&str, &str)],
+    ) -> Result<(), NotStarted> {
         let pipeline = &self.environment.pipeline;
         let config = admin_client(&pipeline.kafka, &pipeline.name);
         let partitions = i32::try_from(partitions).unwrap_or(1).max(1);
         self.wait_for("kafka", || {
-            let created = create_compacted_topic(&config, topic, partitions);
+            let created = create_output_topic(&config, topic, partitions, settings);
             match self.environment.runtime.block_on(created) {
                 Ok(()) => Attempt::Done(()),
                 // It may be there all the same; without the right to create nobody can tell.
@@ -228,6 +237,32 @@ impl<'e> Starter<'e> {
                 Err(error) => Attempt::Later(format!("topic {topic}: {error}")),
             }
         })
+    }
+
+    /// How many partitions both topics of a join have, whose keys lie alike.
+    pub(super) fn co_partitioned(
+        &self,
+        config: &StreamJoin,
+        partitions: &[TopicPartition],
+    ) -> Result<usize, NotStarted> {
+        let count = |topic: &str| partitions.iter().filter(|p| *p.topic == *topic).count();
+        let (left, right) = (&config.left.topic, &config.right.topic);
+        let counts = (count(left), count(right));
+        if counts.0 != counts.1 {
+            let advice = format!(
+                "topic {left} has {} partitions and topic {right} has {}: equal keys must lie in equal \
+                 partitions; create the one with fewer anew with as many, since added partitions do not \
+                 move keys that are there",
+                counts.0, counts.1
+            );
+            return Err(Halt::new("co_partitioning", advice).into());
+        }
+        Ok(counts.0)
+    }
+
+    /// Makes the topic of joined records where it is missing.
+    pub(super) fn output_topic(&self, topic: &str, partitions: usize) -> Result<(), NotStarted> {
+        self.make_topic(topic, partitions, &[])
     }
 
     /// What `--until` means for each partition.

@@ -309,20 +309,23 @@ pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(
     }
 }
 
-/// Makes a topic that keeps the last message of each key; one that exists stays as it is.
+/// Makes a topic for rows with settings of its own; one that exists stays as it is.
 ///
 /// # Errors
 /// As [`create_topic`].
-pub(crate) async fn create_compacted_topic(
+pub(crate) async fn create_output_topic(
     config: &ClientConfig,
     topic: &str,
     partitions: i32,
+    settings: &[(&str, &str)],
 ) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> = config.create()?;
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-    let compacted = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))
-        .set("cleanup.policy", "compact");
-    create(&admin, &compacted, &options).await
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+    for (key, value) in settings {
+        new = new.set(key, value);
+    }
+    create(&admin, &new, &options).await
 }
 
 async fn create(

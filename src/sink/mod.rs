@@ -13,16 +13,20 @@ mod membership;
 mod moved;
 mod output;
 mod target;
+mod transaction;
 mod write;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
 pub(crate) use dead_letter::{
-    DeadLetter, DeadLetterProducer, Stage, create_compacted_topic, create_topic,
+    DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use target::Target;
+pub(crate) use transaction::{
+    Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
+};
 pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, WriteJob, write};

@@ -155,6 +155,11 @@ impl Sink {
         })
     }
 
+    /// What takes the rows has answered.
+    pub(crate) fn answered(&self) {
+        self.board.answered();
+    }
+
     /// Asks the server whether it is there, so that an idle pipeline knows too.
     pub(crate) async fn check(&self) {
         match self.parts.client.ping().await {

@@ -1,8 +1,13 @@
 //! The properties librdkafka is given: the operator's, and those that are ours.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
-use crate::config::{GroupProtocol, Kafka, Pipeline, Service};
+use crate::config::{GroupProtocol, Kafka, Partitioner, Pipeline, Service};
+
+/// How long the transaction of one who was killed holds readers of committed messages back.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is derived for one lane.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +67,8 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
         );
     match pipeline.group_protocol {
         // One member reads all of a topic: with the first partition everything changes hands.
-        GroupProtocol::Classic if pipeline.has_one_reader() => {
+        // Equal partitions of two topics are one member's.
+        GroupProtocol::Classic if pipeline.has_one_reader() || pipeline.is_transactional() => {
             config.set("partition.assignment.strategy", "range");
         }
         GroupProtocol::Classic => {
@@ -93,6 +99,39 @@ pub(crate) fn producer_config(kafka: &Kafka, pipeline: &str) -> ClientConfig {
         .set("message.max.bytes", "104857600")
         // A single record must fit; how many are queued at once is the caller's to bound.
         .set("queue.buffering.max.kbytes", "131072");
+    config
+}
+
+/// The producer of a join's lanes; each adds its number to `transactional.id`.
+pub(crate) fn transaction_config(
+    pipeline: &Pipeline,
+    service: &Service,
+    partitioner: Partitioner,
+) -> ClientConfig {
+    let mut config = producer_config(&pipeline.kafka, &pipeline.name);
+    // Whoever has no name of its own must not fence another of the same configuration.
+    let name = match &service.instance_id {
+        Some(instance_id) => instance_id.clone(),
+        None => format!("{:016x}", rand::random::<u64>()),
+    };
+    let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+    // Another name of the same property.
+    config.remove("delivery.timeout.ms");
+    config
+        .set("transactional.id", format!("{}-{name}", pipeline.group_id))
+        .set("transaction.timeout.ms", &timeout)
+        .set("message.timeout.ms", &timeout)
+        .set("delivery.report.only.error", "true")
+        // How many are on their way is bounded by who hands them over.
+        .set("queue.buffering.max.messages", "1000000")
+        .set(
+            "partitioner",
+            match partitioner {
+                Partitioner::Consistent => "consistent_random",
+                // Of keys that are no numbers.
+                Partitioner::Murmur2 | Partitioner::KeyModulo => "murmur2_random",
+            },
+        );
     config
 }
 

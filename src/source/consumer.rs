@@ -15,6 +15,7 @@ use rdkafka_sys as sys;
 
 use super::TopicPartition;
 use super::context::{Context, Event};
+use super::member::GroupMember;
 use super::record::Chunk;
 
 /// What the broker has committed for one partition.
@@ -229,6 +230,11 @@ impl Consumer {
         self.keep_positions(&[(partition.clone(), position)])
     }
 
+    /// As what the group knows us now; `None` while it does not.
+    pub(crate) fn member(&self) -> Option<GroupMember> {
+        GroupMember::of(&self.base)
+    }
+
     /// How many partitions the client believes it has.
     pub(crate) fn assigned_count(&self) -> usize {
         self.base.assignment().map_or(0, |list| list.count())
@@ -239,14 +245,7 @@ impl Consumer {
     /// # Errors
     /// When the request cannot even be queued.
     pub(crate) fn commit(&self, commits: &[PartitionCommit]) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(commits.len());
-        for commit in commits {
-            let TopicPartition { topic, partition } = &commit.partition;
-            let mut element = list.add_partition(topic, *partition);
-            element.set_offset(Offset::Offset(commit.position))?;
-            element.set_metadata(&commit.metadata);
-        }
-        set_leader_epochs(&list, commits);
+        let list = commit_list(commits)?;
         // Not the client's plain asynchronous commit: that one tells nobody how it ended.
         // SAFETY: client, list and queue are alive; the call copies the list, and the reference to
         // the queue is given back.
@@ -413,6 +412,22 @@ fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
         list.add_partition(&p.topic, p.partition);
     }
     list
+}
+
+/// Commits as the client takes them.
+///
+/// # Errors
+/// An offset below zero.
+pub(crate) fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for commit in commits {
+        let TopicPartition { topic, partition } = &commit.partition;
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(commit.position))?;
+        element.set_metadata(&commit.metadata);
+    }
+    set_leader_epochs(&list, commits);
+    Ok(list)
 }
 
 /// A commit that names the leader's epoch is refused when the log was truncated behind it.

@@ -8,15 +8,18 @@ mod client;
 mod consumer;
 pub(crate) mod context;
 mod fetch;
-#[allow(dead_code, reason = "first used by the check of joined topics")]
+mod member;
 pub(crate) mod placement;
 mod record;
 mod topics;
 
-pub(crate) use client::{ClientSettings, admin_client, consumer_config, producer_config};
-pub(crate) use consumer::{Consumer, Offsets, PartitionCommit};
+pub(crate) use client::{
+    ClientSettings, admin_client, consumer_config, producer_config, transaction_config,
+};
+pub(crate) use consumer::{Consumer, Offsets, PartitionCommit, commit_list};
 pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::{fetch_record, record_before};
+pub(crate) use member::GroupMember;
 pub(crate) use record::{Chunk, MadeRecord, Record};
 pub(crate) use topics::topic_id;
 

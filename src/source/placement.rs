@@ -3,6 +3,27 @@
 //! A partitioner of librdkafka or Kafka that ends in `_random`, and Java's default one, place a
 //! record without key anywhere; with a key they are the functions here.
 
+use crate::config::Partitioner;
+
+/// The partition of `partitions` that a record with this key belongs to; none where any will do:
+/// without key, and by CRC32 with an empty one too.
+pub(crate) fn partition_of(
+    partitioner: Partitioner,
+    key: Option<&[u8]>,
+    partitions: usize,
+) -> Option<i32> {
+    let key = key?;
+    let partitions = i32::try_from(partitions).ok().filter(|&count| count > 0)?;
+    match partitioner {
+        Partitioner::Consistent if key.is_empty() => None,
+        Partitioner::Consistent => Some(consistent(key, partitions)),
+        Partitioner::Murmur2 => Some(murmur2(key, partitions)),
+        Partitioner::KeyModulo => {
+            Some(key_modulo(key, partitions).unwrap_or_else(|| murmur2(key, partitions)))
+        }
+    }
+}
+
 /// `toPositive(murmur2(key)) % partitions`, as Java's producer does (`DefaultPartitioner`,
 /// `BuiltInPartitioner`), and librdkafka with `partitioner=murmur2` or `murmur2_random`.
 ///
@@ -14,14 +35,14 @@ pub(crate) fn murmur2(key: &[u8], partitions: i32) -> i32 {
     remainder(u64::from(positive), partitions)
 }
 
-/// `crc32(key) % partitions`, as librdkafka does with `partitioner=consistent` or
+/// `crc32fast::hash(key) % partitions`, as librdkafka does with `partitioner=consistent` or
 /// `consistent_random`, its default.
 ///
 /// # Panics
 /// When `partitions` is not positive.
 #[must_use]
 pub(crate) fn consistent(key: &[u8], partitions: i32) -> i32 {
-    remainder(u64::from(crc32(key)), partitions)
+    remainder(u64::from(crc32fast::hash(key)), partitions)
 }
 
 /// The key as a decimal number modulo `partitions`, as producers do that place by hand; `None` for a
@@ -68,34 +89,15 @@ fn murmur2_hash(key: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// CRC-32 as zlib has it (polynomial 0xedb88320, reflected).
-fn crc32(bytes: &[u8]) -> u32 {
-    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
-        let index = (crc ^ u32::from(*byte)) & 0xff;
-        (crc >> 8) ^ CRC32[index as usize]
-    });
-    !crc
-}
-
-const CRC32: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < table.len() {
-        let mut crc = index as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            let low = crc & 1;
-            crc = (crc >> 1) ^ (low * 0xedb8_8320);
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+    use rdkafka::{ClientConfig, ClientContext, Message};
+
     use super::*;
 
     #[test]
@@ -130,7 +132,7 @@ mod tests {
             ("a", 0xe8b7_be43),
             ("foobar", 0x9ef6_1f95),
         ] {
-            assert_eq!(crc32(key.as_bytes()), crc, "{key}");
+            assert_eq!(crc32fast::hash(key.as_bytes()), crc, "{key}");
             assert_eq!(i64::from(consistent(key.as_bytes(), 7)), i64::from(crc) % 7);
         }
     }
@@ -147,6 +149,80 @@ mod tests {
         });
         for key in ["", "-1", "1.0", "x", "1 "] {
             assert_eq!(key_modulo(key.as_bytes(), 4), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn decimal_keys_go_by_their_number_and_others_by_murmur2() {
+        let of = |key: &str| partition_of(Partitioner::KeyModulo, Some(key.as_bytes()), 6);
+        assert_eq!((of("42"), of("0043")), (Some(0), Some(1)));
+        for key in ["", "-42", "4 2", "4.2", "foobar"] {
+            let murmur = partition_of(Partitioner::Murmur2, Some(key.as_bytes()), 6);
+            assert!(of(key).is_some() && of(key) == murmur, "{key}");
+        }
+        assert_eq!(partition_of(Partitioner::Murmur2, None, 3), None);
+        assert_eq!(partition_of(Partitioner::Consistent, Some(b""), 3), None);
+    }
+
+    /// Keys and the partitions they were delivered to.
+    #[derive(Default, Clone)]
+    struct Delivered(Arc<Mutex<Vec<Keyed>>>);
+
+    type Keyed = (Vec<u8>, i32);
+
+    impl ClientContext for Delivered {}
+
+    impl ProducerContext for Delivered {
+        type DeliveryOpaque = ();
+
+        fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+            let message = result.as_ref().expect("the cluster takes everything");
+            let key = message.key().unwrap_or_default().to_vec();
+            self.0.lock().unwrap().push((key, message.partition()));
+        }
+    }
+
+    /// Keys of every length up to 40, and numbers.
+    fn keys() -> Vec<String> {
+        let text = "aé4-Zß{7.~ñ_qx0😀WdÖ9,kp:MéUb(!";
+        let chars: Vec<char> = text.chars().collect();
+        let beginnings = (1..=chars.len()).map(|end| chars[..end].iter().collect());
+        beginnings
+            .chain((0..200).map(|n| (n * 37).to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn keys_go_where_librdkafka_sends_them() {
+        const PARTITIONS: usize = 7;
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for (name, partitioner) in [
+            ("consistent_random", Partitioner::Consistent),
+            ("murmur2_random", Partitioner::Murmur2),
+        ] {
+            let topic = format!("keys-{name}");
+            let partitions = i32::try_from(PARTITIONS).unwrap();
+            cluster
+                .create_topic(&topic, partitions, 1)
+                .expect("a topic");
+            let delivered = Delivered::default();
+            let producer: BaseProducer<Delivered> = ClientConfig::new()
+                .set("bootstrap.servers", cluster.bootstrap_servers())
+                .set("partitioner", name)
+                .create_with_context(delivered.clone())
+                .expect("a producer");
+            for key in keys() {
+                let record = BaseRecord::to(&topic).key(&key).payload("");
+                producer.send(record).map_err(|(e, _)| e).expect("queued");
+            }
+            producer.flush(Duration::from_secs(60)).expect("delivered");
+            let delivered = delivered.0.lock().unwrap();
+            assert_eq!(delivered.len(), keys().len());
+            for (key, partition) in &*delivered {
+                let expected = partition_of(partitioner, Some(key), PARTITIONS);
+                let key = String::from_utf8_lossy(key);
+                assert_eq!(expected, Some(*partition), "{name} {key:?}");
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) const LOOKUP_SECONDS: &str = "streamweir_lookup_seconds";
 pub(super) const WATERMARK_TIMESTAMP_SECONDS: &str = "streamweir_watermark_timestamp_seconds";
 pub(super) const WINDOWS_OPEN: &str = "streamweir_windows_open";
 pub(super) const LATE_RECORDS_TOTAL: &str = "streamweir_late_records_total";
+pub(super) const JOIN_BUFFER_RECORDS: &str = "streamweir_join_buffer_records";
+pub(super) const JOIN_RESULTS_TOTAL: &str = "streamweir_join_results_total";
 pub(super) const STATE_BYTES: &str = "streamweir_state_bytes";
 pub(super) const RECORDS_REPLAYED_TOTAL: &str = "streamweir_records_replayed_total";
 pub(super) const CHECKPOINT_SECONDS: &str = "streamweir_checkpoint_seconds";
@@ -264,7 +266,19 @@ pub(super) const METRICS: &[Metric] = &[
         LATE_RECORDS_TOTAL,
         Kind::Counter,
         Unit::Count,
-        "Records that came after all their windows had closed",
+        "Records that came too late to count: after all their windows, or behind the watermark of a join",
+    ),
+    metric(
+        JOIN_BUFFER_RECORDS,
+        Kind::Gauge,
+        Unit::Count,
+        "Records of a join in memory: events that wait, and what they may match",
+    ),
+    metric(
+        JOIN_RESULTS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Events of a join, by what became of them",
     ),
     metric(
         STATE_BYTES,

@@ -92,7 +92,7 @@ pub struct PipelineMetrics {
     pub state_bytes: Gauge,
     /// Windows that still take records. Lanes share it: add and subtract, do not set.
     pub windows_open: Gauge,
-    /// Records that came after all their windows had closed.
+    /// Records that came too late to count.
     pub late_records: Counter,
     pipeline: SharedString,
     dead_letters: [Counter; DEAD_LETTER_REASONS.len()],
@@ -204,6 +204,17 @@ impl PipelineMetrics {
     /// Counts lookups by where their answers came from.
     pub fn lookup(&self, result: LookupResult, lookups: u64) {
         self.lookups[result as usize].increment(lookups);
+    }
+
+    /// Counts events of a join by what became of them.
+    pub fn join_results(&self, outcome: &'static str, events: u64) {
+        counter!(JOIN_RESULTS_TOTAL, "pipeline" => self.pipeline.clone(), "outcome" => outcome)
+            .increment(events);
+    }
+
+    /// Records of one side of a join that are in memory. Lanes share it: add and subtract, do not set.
+    pub fn join_buffer(&self, side: &'static str) -> Gauge {
+        gauge!(JOIN_BUFFER_RECORDS, "pipeline" => self.pipeline.clone(), "side" => side)
     }
 
     /// Adds time during which partitions were not read on purpose.

@@ -30,6 +30,8 @@ fn count_everything() {
     metrics.retry("clickhouse", "timeout");
     metrics.paused("memory", Duration::from_millis(1_500));
     metrics.memory("batches", 4_096);
+    metrics.join_results("matched", 1);
+    metrics.join_buffer("left").set(1.0);
     metrics.halted("offset_out_of_range");
     let partition = metrics.partition("user-events", 3);
     partition.lag_records.set(1);
@@ -89,6 +91,8 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "watermark_timestamp_seconds{pipeline,topic,partition}",
         "windows_open{pipeline}",
         "late_records_total{pipeline}",
+        "join_buffer_records{pipeline,side}",
+        "join_results_total{pipeline,outcome}",
         "state_bytes{pipeline}",
         "rebalances_total{pipeline}",
         "paused_seconds_total{pipeline,reason}",
@@ -185,6 +189,8 @@ fn counts_and_seconds_arrive_under_their_labels() {
         for stage in [Stage::Idle, Stage::WaitSink, Stage::Idle] {
             metrics.lane_time(stage, Duration::from_millis(250));
         }
+        metrics.join_results("matched", 1);
+        metrics.join_buffer("left").set(1.0);
         metrics.halted("offset_out_of_range");
         metrics.not_halted("offset_out_of_range");
         process_memory("resident", 1_024);

@@ -288,11 +288,6 @@ impl Join {
         Verdict::Taken
     }
 
-    /// A record that takes no part and still tells what time it is.
-    pub(crate) fn pass(&mut self, side: Side, offset: i64, time_ms: i64) {
-        self.observe(side, offset, time_ms);
-    }
-
     /// The records of a side below `next` have been taken in; no more is known of those behind.
     pub(crate) fn note_read(&mut self, side: Side, next: i64) {
         self.input_mut(side).note_read(next);

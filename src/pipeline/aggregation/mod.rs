@@ -308,6 +308,10 @@ impl Operator for AggregationOperator {
         !self.settings.is_partitioned
     }
 
+    fn has_one_reader(&self) -> bool {
+        self.is_whole()
+    }
+
     fn resume(
         &mut self,
         state: &mut PartitionState,
@@ -355,6 +359,7 @@ impl Operator for AggregationOperator {
     fn emit(&mut self, emit: Emit<'_>) -> bool {
         let Emit {
             batch,
+            messages: _,
             all,
             rows_max,
             bytes_max,

@@ -1,0 +1,129 @@
+//! Messages on their way to a topic, many in one piece of memory.
+
+use std::ops::Range;
+
+/// Keys and values one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    start: usize,
+    /// `None`: the message has no key.
+    key_len: Option<usize>,
+    end: usize,
+    source: MessageSource,
+}
+
+/// The record that a message was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageSource {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// When it was put into Kafka.
+    pub(crate) timestamp_ms: i64,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Message<'m> {
+    pub(crate) key: Option<&'m [u8]>,
+    pub(crate) value: &'m [u8],
+    pub(crate) source: MessageSource,
+}
+
+impl Messages {
+    /// Adds a message whose value `write` appends.
+    pub(crate) fn push(
+        &mut self,
+        source: MessageSource,
+        key: Option<&[u8]>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        write(&mut self.bytes);
+        self.entries.push(Entry {
+            start,
+            key_len: key.map(<[u8]>::len),
+            end: self.bytes.len(),
+            source,
+        });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What keys and values take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What it takes of the process's memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// The messages of a range of numbers, in the order in which they were added.
+    pub(crate) fn range(&self, numbers: Range<usize>) -> impl Iterator<Item = Message<'_>> {
+        self.entries[numbers].iter().map(|entry| {
+            let value_start = entry.start + entry.key_len.unwrap_or(0);
+            Message {
+                key: entry.key_len.map(|_| &self.bytes[entry.start..value_start]),
+                value: &self.bytes[value_start..entry.end],
+                source: entry.source,
+            }
+        })
+    }
+
+    /// The record that a message was made of.
+    pub(crate) fn source(&self, number: usize) -> Option<MessageSource> {
+        self.entries.get(number).map(|entry| entry.source)
+    }
+
+    /// Forgets the messages and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_as_they_went_in() {
+        let mut messages = Messages::default();
+        let source = |offset| MessageSource {
+            partition: 3,
+            offset,
+            timestamp_ms: 5,
+        };
+        let expected = [
+            (Some("a".as_bytes()), "one"),
+            (None, "two"),
+            (Some("".as_bytes()), ""),
+        ];
+        for (offset, (key, value)) in (7..).zip(expected) {
+            messages.push(source(offset), key, |out| {
+                out.extend_from_slice(value.as_bytes());
+            });
+        }
+        let found: Vec<_> = messages.range(1..3).collect();
+        assert_eq!((found[0].key, found[0].value), (None, "two".as_bytes()));
+        assert_eq!((found[1].key, found[1].value), (Some(&b""[..]), &b""[..]));
+        assert_eq!((messages.len(), messages.bytes()), (3, 7));
+        assert_eq!(messages.source(0), Some(source(7)));
+        messages.clear();
+        assert!(messages.is_empty() && messages.source(0).is_none());
+    }
+}

@@ -1,0 +1,545 @@
+//! What the lane asks of a join: records in, joined records and the offsets behind them out.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Gauge;
+use sha2::{Digest as _, Sha256};
+
+use super::plan::JoinPlan;
+use super::reading::{Left, LeftReader, Right, RightReader};
+use super::rendering::{kafka_key, left_payload};
+use crate::batch::{MessageSource, OpenBatch};
+use crate::clock::wall_ms;
+use crate::config::{Emit as EmitMode, JoinType, Partitioner, StreamJoin};
+use crate::halt::Halt;
+use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
+use crate::lookup::Found;
+use crate::observe::metrics::PipelineMetrics;
+use crate::operator::Unreadable;
+use crate::operator::join::{Join, LeftEvent, Outcome, RightRecord, Rules, Side, Verdict};
+use crate::progress::{CommitPoint, Frontier};
+use crate::sink::Target;
+use crate::source::placement::partition_of;
+use crate::source::{Record, TopicPartition};
+
+/// What an operator is given besides its plan.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    rules: Rules,
+    fingerprint: u32,
+    idle_timeout: Duration,
+    keeps_unmatched: bool,
+    left_topic: String,
+    right_topic: String,
+    /// What puts keys into partitions, and how many there are of either topic.
+    placement: Option<(Partitioner, usize)>,
+    /// For people and commits.
+    pub(super) label: String,
+}
+
+impl Settings {
+    pub(super) fn new(config: &StreamJoin, partitions: usize) -> Self {
+        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Settings {
+            rules: Rules {
+                is_eager: config.emit == EmitMode::Eager,
+                before_ms: config.before.map(ms),
+                after_ms: ms(config.after),
+                watermark_delay_ms: ms(config.watermark_delay),
+            },
+            fingerprint: fingerprint(config),
+            idle_timeout: config.idle_timeout,
+            keeps_unmatched: config.join_type == JoinType::Left,
+            left_topic: config.left.topic.clone(),
+            right_topic: config.right.topic.clone(),
+            placement: config.keys_placed_by.map(|by| (by, partitions)),
+            label: format!("topic:{}", config.output.topic),
+        }
+    }
+
+    /// A key elsewhere than where both topics have it finds no match.
+    fn check_place(&self, record: Record<'_>) -> Result<(), NotAccepted> {
+        let Some((partitioner, partitions)) = self.placement else {
+            return Ok(());
+        };
+        let place = partition_of(partitioner, record.key(), partitions);
+        let Some(place) = place.filter(|place| *place != record.partition()) else {
+            return Ok(());
+        };
+        let key = String::from_utf8_lossy(record.key().unwrap_or_default());
+        let key: String = key.chars().take(40).collect();
+        let advice = format!(
+            "key {key:?} belongs into partition {place} by pipeline.join.keys_placed_by, so it would not \
+             meet its match here: have the producer use that partitioner, or correct the setting"
+        );
+        Err(NotAccepted::Halted(Halt::new("co_partitioning", advice)))
+    }
+}
+
+/// Of everything that decides which events are matched, with what, and when.
+fn fingerprint(config: &StreamJoin) -> u32 {
+    let StreamJoin {
+        watermark_delay,
+        timestamp_ahead_max,
+        left,
+        right,
+        emit,
+        before,
+        after,
+        ..
+    } = config;
+    let rules = format!(
+        "{watermark_delay:?} {timestamp_ahead_max:?} {left:?} {right:?} {emit:?} {before:?} {after:?}"
+    );
+    let digest = Sha256::digest(rules);
+    u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// What one lane keeps.
+pub(crate) struct StreamJoinOperator {
+    plan: Arc<JoinPlan>,
+    settings: Settings,
+    left: LeftReader,
+    right: RightReader,
+    /// Of the event at hand.
+    payload: Vec<u8>,
+    /// Where rows would go that no table takes.
+    target: Arc<Target>,
+    /// Partitions of equal number, of both topics.
+    pairs: Vec<Pair>,
+    metrics: PipelineMetrics,
+    buffers: [Buffer; 2],
+    late_logged: bool,
+}
+
+struct Pair {
+    partition: i32,
+    join: Join,
+}
+
+/// Records of one side that are in memory, as the metric has it, which the lanes share.
+struct Buffer {
+    gauge: Gauge,
+    told: usize,
+}
+
+impl Buffer {
+    fn tell(&mut self, records: usize) {
+        self.gauge.increment(records as f64 - self.told as f64);
+        self.told = records;
+    }
+}
+
+/// Where a partition's records go.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    partition: i32,
+    side: Side,
+    /// Offset behind the last record that was read.
+    next: i64,
+    /// Records below this were counted by whoever read them before.
+    told_to: i64,
+}
+
+/// What was put before the payload of an event.
+fn timestamp_and_rest(payload: &[u8]) -> (i64, &[u8]) {
+    match payload.split_first_chunk() {
+        Some((timestamp, rest)) => (i64::from_le_bytes(*timestamp), rest),
+        None => (-1, payload),
+    }
+}
+
+/// An event time, for people.
+fn time_text(epoch_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(epoch_ms)
+        .map_or_else(|_| epoch_ms.to_string(), |time| format!("{time:.3}"))
+}
+
+/// Labels of [`Outcome`], in its order.
+const OUTCOMES: [&str; 4] = ["matched", "no_profile", "outside_window", "late"];
+
+impl StreamJoinOperator {
+    pub(super) fn new(plan: Arc<JoinPlan>, settings: Settings, metrics: PipelineMetrics) -> Self {
+        for outcome in OUTCOMES {
+            metrics.join_results(outcome, 0);
+        }
+        let buffer = |side| Buffer {
+            gauge: metrics.join_buffer(side),
+            told: 0,
+        };
+        StreamJoinOperator {
+            left: LeftReader::new(plan.clone()),
+            right: RightReader::new(plan.clone()),
+            payload: vec![],
+            settings,
+            target: Arc::new(Target::nowhere()),
+            pairs: vec![],
+            buffers: [buffer("left"), buffer("right")],
+            plan,
+            metrics,
+            late_logged: false,
+        }
+    }
+
+    fn side_of(&self, topic: &str) -> Side {
+        if topic == self.settings.left_topic {
+            Side::Left
+        } else {
+            Side::Right
+        }
+    }
+
+    fn pair(&self, partition: i32) -> Option<&Join> {
+        let pair = self.pairs.iter().find(|pair| pair.partition == partition)?;
+        Some(&pair.join)
+    }
+
+    fn join(&mut self, partition: i32) -> &mut Join {
+        let index = self.pairs.iter().position(|p| p.partition == partition);
+        let index = index.unwrap_or_else(|| {
+            let join = Join::new(self.settings.rules.clone(), self.settings.fingerprint);
+            self.pairs.push(Pair { partition, join });
+            self.pairs.len() - 1
+        });
+        &mut self.pairs[index].join
+    }
+
+    fn accept_left(
+        &mut self,
+        state: &PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let Left { time_ms, key, own } = self.left.read(record)?;
+        self.payload.clear();
+        self.payload
+            .extend_from_slice(&record.timestamp_ms().to_le_bytes());
+        left_payload(record.key(), own, &mut self.payload);
+        let pair = self
+            .pairs
+            .iter_mut()
+            .find(|p| p.partition == state.partition);
+        let join = &mut pair.expect("only what has begun is read").join;
+        let verdict = join.left(LeftEvent {
+            offset: record.offset(),
+            time_ms,
+            key,
+            payload: &self.payload,
+        });
+        if verdict == Verdict::Late {
+            self.note_late(state, record);
+        }
+        Ok(Accepted::Rows(0))
+    }
+
+    fn accept_right(
+        &mut self,
+        state: &PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let read = self.right.read(record)?;
+        let is_table = self.settings.rules.before_ms.is_none();
+        let pair = self
+            .pairs
+            .iter_mut()
+            .find(|p| p.partition == state.partition);
+        let join = &mut pair.expect("only what has begun is read").join;
+        let offset = record.offset();
+        let right = match read {
+            Right::Record {
+                time_ms,
+                key,
+                members,
+            } => RightRecord {
+                offset,
+                time_ms,
+                key,
+                payload: Some(members),
+            },
+            Right::Tombstone { time_ms, key } if is_table => RightRecord {
+                offset,
+                time_ms,
+                key,
+                payload: None,
+            },
+            // Without a place in event time it ends nothing.
+            Right::Tombstone { .. } => return Ok(Accepted::Dropped("tombstone")),
+        };
+        if join.right(right) == Verdict::Late {
+            self.note_late(state, record);
+            return Ok(Accepted::Dropped("late"));
+        }
+        Ok(Accepted::Rows(0))
+    }
+
+    fn note_late(&mut self, state: &PartitionState, record: Record<'_>) {
+        if record.offset() < state.told_to {
+            return;
+        }
+        self.metrics.late_records.increment(1);
+        if !self.late_logged {
+            self.late_logged = true;
+            tracing::info!(
+                topic = record.topic(),
+                partition = record.partition(),
+                offset = record.offset(),
+                "a record came behind its partition's watermark and is not joined; more are only \
+                 counted (streamweir_late_records_total)"
+            );
+        }
+    }
+
+    /// Lanes share the metric.
+    fn note_buffers(&mut self) {
+        for (side, buffer) in [Side::Left, Side::Right].into_iter().zip(&mut self.buffers) {
+            buffer.tell(self.pairs.iter().map(|p| p.join.buffered(side)).sum());
+        }
+    }
+}
+
+impl Operator for StreamJoinOperator {
+    type Partition = PartitionState;
+
+    fn appends(&self) -> bool {
+        false
+    }
+
+    fn table_of(&self, _topic: &str) -> String {
+        self.settings.label.clone()
+    }
+
+    fn traceable(&self) -> Option<Arc<Target>> {
+        None
+    }
+
+    fn version_epoch(&self) -> Option<u16> {
+        None
+    }
+
+    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
+        None
+    }
+
+    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
+
+    fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
+        PartitionState {
+            side: self.side_of(&partition.topic),
+            partition: partition.partition,
+            next: 0,
+            told_to: 0,
+        }
+    }
+
+    /// Records that may still be needed are read again.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
+        out
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        _saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        Ok(self.begin(partition))
+    }
+
+    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
+
+    fn accept(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        state.next = record.offset() + 1;
+        self.settings.check_place(record)?;
+        match state.side {
+            Side::Left => self.accept_left(state, record),
+            Side::Right => self.accept_right(state, record),
+        }
+    }
+
+    fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
+        let (side, next) = (state.side, state.next);
+        self.join(state.partition).note_read(side, next);
+        vec![]
+    }
+
+    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
+        vec![]
+    }
+
+    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
+
+    fn unavailable(&mut self) {}
+
+    fn target(&self, _row: usize) -> &Arc<Target> {
+        &self.target
+    }
+
+    fn push(&self, _row: usize, _offset: i64, _batch: &mut OpenBatch) {
+        unreachable!("no row is of one record")
+    }
+
+    fn altered(&mut self, _table: &str) {}
+
+    fn clear(&mut self, _now_ms: u64) {
+        self.right.log_unread();
+    }
+
+    fn tidy(&self, _state: &mut PartitionState) {}
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn check_assignment(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
+        let has = |side, number| {
+            let mut all = partitions.iter();
+            all.any(|p| p.partition == number && self.side_of(&p.topic) == side)
+        };
+        let (left, right) = (&self.settings.left_topic, &self.settings.right_topic);
+        let alone = partitions
+            .iter()
+            .find(|p| !has(Side::Left, p.partition) || !has(Side::Right, p.partition));
+        let Some(alone) = alone else { return Ok(()) };
+        let advice = format!(
+            "the group gave this member {alone} without the partition of that number of the other \
+             topic: {left} and {right} must have equally many partitions, and every member of the \
+             group must read both with partition.assignment.strategy range (another program with this \
+             group_id does not): compare them with `streamweir topics plan`, then start again"
+        );
+        Err(Halt::new("co_partitioning", advice))
+    }
+
+    /// The side that is ahead waits for the other.
+    fn may_wait(&self, state: &PartitionState, _lowest: Option<Option<i64>>) -> bool {
+        let ahead = self.pair(state.partition).and_then(Join::ahead);
+        ahead == Some(state.side)
+    }
+
+    fn resume(
+        &mut self,
+        state: &mut PartitionState,
+        position: i64,
+        frontier: Option<Frontier>,
+        _log_end: i64,
+    ) -> Result<(), Halt> {
+        let frontier = match frontier {
+            Some(Frontier::Join(frontier)) if frontier.rules == self.settings.fingerprint => {
+                Some(frontier)
+            }
+            // Nothing is undecided: other rules may begin here.
+            Some(Frontier::Join(frontier))
+                if frontier.read_to == position || state.side == Side::Right =>
+            {
+                None
+            }
+            Some(_) => {
+                let advice = format!(
+                    "partition {}: the group's last commit has undecided events of a join under other \
+                     rules (pipeline.join, left, right or watermark_delay were changed): decide them \
+                     with the old configuration first (`streamweir run --until latest --close`), then \
+                     start with the new one",
+                    state.partition
+                );
+                return Err(Halt::new("join_changed", advice));
+            }
+            None => None,
+        };
+        state.next = position;
+        state.told_to = frontier.as_ref().map_or(0, |frontier| frontier.settled_to);
+        let side = state.side;
+        self.join(state.partition).begin(side, position, frontier);
+        Ok(())
+    }
+
+    fn ended(&mut self, state: &mut PartitionState) {
+        self.pairs.retain(|pair| pair.partition != state.partition);
+        self.note_buffers();
+    }
+
+    fn note_silence(&mut self, state: &PartitionState, quiet_for: Option<Duration>, seen_to: i64) {
+        let is_idle = quiet_for.is_some_and(|quiet| quiet >= self.settings.idle_timeout);
+        self.join(state.partition)
+            .note_silence(state.side, is_idle, seen_to);
+    }
+
+    fn emit(&mut self, emit: Emit<'_>) -> bool {
+        let Emit {
+            messages,
+            all,
+            rows_max,
+            bytes_max,
+            ..
+        } = emit;
+        let now_ms = wall_ms();
+        let mut outcomes = [0; OUTCOMES.len()];
+        let (plan, keeps_unmatched) = (&self.plan, self.settings.keeps_unmatched);
+        let mut is_all = true;
+        for Pair { partition, join } in &mut self.pairs {
+            is_all &= join.decide(all, |joined| {
+                outcomes[joined.outcome as usize] += 1;
+                if joined.outcome == Outcome::Matched || keeps_unmatched {
+                    let (timestamp_ms, left) = timestamp_and_rest(joined.left);
+                    let source = MessageSource {
+                        partition: *partition,
+                        offset: joined.offset,
+                        timestamp_ms,
+                    };
+                    messages.push(source, kafka_key(left), |out| {
+                        plan.render(left, joined.right, now_ms, out);
+                    });
+                }
+                if messages.len() >= rows_max || messages.bytes() >= bytes_max {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        for (outcome, count) in OUTCOMES.into_iter().zip(outcomes) {
+            if count > 0 {
+                self.metrics.join_results(outcome, count);
+            }
+        }
+        self.note_buffers();
+        is_all
+    }
+
+    fn unfinished(&self) -> Option<String> {
+        let open: usize = self.pairs.iter().map(|p| p.join.pending_count()).sum();
+        let spans = self.pairs.iter().filter_map(|p| p.join.pending_span_ms());
+        let (first, last) = spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        Some(format!(
+            "{open} events from {} to {} are not decided yet; they stay uncommitted",
+            time_text(first),
+            time_text(last)
+        ))
+    }
+
+    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> Option<CommitPoint> {
+        let side = state.side;
+        Some(self.join(state.partition).commit_point(side, settled))
+    }
+
+    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
+        self.pair(state.partition)?.watermark_ms(state.side)
+    }
+
+    /// Both sides are counted with the left one.
+    fn state_bytes(&self, state: &PartitionState) -> usize {
+        if state.side == Side::Right {
+            return 0;
+        }
+        self.pair(state.partition).map_or(0, Join::memory_bytes)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.left.memory_bytes() + self.right.memory_bytes() + self.payload.capacity()
+    }
+}
