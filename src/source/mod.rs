@@ -8,6 +8,8 @@ mod client;
 mod consumer;
 pub(crate) mod context;
 mod fetch;
+#[allow(dead_code, reason = "first used by the check of joined topics")]
+pub(crate) mod placement;
 mod record;
 mod topics;
 
