@@ -48,6 +48,7 @@ mod sink;
 mod source;
 mod state;
 pub mod table;
+pub mod topics;
 
 pub use crash::{CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;
