@@ -52,3 +52,5 @@ pub mod topics;
 
 pub use crash::{CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;
+#[doc(hidden)]
+pub use source::joined_keys_advice;

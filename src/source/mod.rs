@@ -5,15 +5,21 @@
 //! and errors arrive on another and are handled by the lane between two chunks, never in a callback.
 
 mod client;
+mod co_partitioning;
 mod consumer;
 pub(crate) mod context;
 mod fetch;
-#[allow(dead_code, reason = "first used by the check of joined topics")]
 pub(crate) mod placement;
 mod record;
 mod topics;
 
 pub(crate) use client::{ClientSettings, admin_client, consumer_config, producer_config};
+pub use co_partitioning::joined_keys_advice;
+#[allow(
+    unused_imports,
+    reason = "for the start of pipelines that join two topics"
+)]
+pub(crate) use co_partitioning::{NotCoPartitioned, check_keys};
 pub(crate) use consumer::{Consumer, Offsets, PartitionCommit};
 pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::{fetch_record, record_before};
