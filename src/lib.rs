@@ -48,6 +48,9 @@ mod sink;
 mod source;
 mod state;
 pub mod table;
+pub mod topics;
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;
+#[doc(hidden)]
+pub use source::joined_keys_advice;

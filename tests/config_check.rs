@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
-use streamweir::config::{Config, Loaded, Problem, Problems, known_keys};
+use streamweir::config::{Config, DeclaredTopic, Loaded, Problem, Problems, known_keys};
 
 const SHIPPED: &str = include_str!("../config.toml");
 
@@ -491,13 +491,41 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The same for declared topics.
+const WRONG_TOPIC_VALUES: &[(&str, &str, &str)] = &[
+    ("topics.\"a.b\"", "7", "must be a table"),
+    ("topics.\"a.b\".partitions", "0", "from 1 to 10,000"),
+    ("topics.\"a.b\".partitions", "10_001", "from 1 to 10,000"),
+    ("topics.\"a.b\".replication", "16", "from 1 to 15"),
+    (
+        "topics.\"a.b\".retention",
+        "\"never\"",
+        "a duration from 1s to 36500days, such as \"5s\", or \"forever\"",
+    ),
+    ("topics.\"a.b\".retention", "86_400_000", "a duration"),
+    ("topics.\"a.b\".retention_bytes", "0", "a size"),
+    (
+        "topics.\"a.b\".cleanup",
+        "\"delete,compact\"",
+        "one of \"delete\", \"compact\", \"compact,delete\"",
+    ),
+    ("topics.\"a.b\".min_insync_replicas", "0", "from 1 to 15"),
+    ("topics.\"a.b\".config", "7", "must be a table"),
+    (
+        "topics.\"a.b\".config.\"segment.ms\"",
+        "[]",
+        "a text, a number or a boolean",
+    ),
+];
+
 /// The cases above, those of the overridable sections once more in the pipeline, and every table as
 /// something that is no table.
 fn wrong_values() -> Vec<(String, String, String)> {
     let owned = |(key, value, says): &(&str, &str, &str)| {
         ((*key).to_owned(), (*value).to_owned(), (*says).to_owned())
     };
-    let mut cases: Vec<_> = WRONG_VALUES.iter().map(owned).collect();
+    let values = WRONG_VALUES.iter().chain(WRONG_TOPIC_VALUES);
+    let mut cases: Vec<_> = values.map(owned).collect();
     for section in ["kafka.", "clickhouse.", "redis."] {
         for (key, value, says) in WRONG_VALUES
             .iter()
@@ -757,7 +785,9 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
 
 /// The key as [`known_keys`] lists it: a name the user chose is `*`.
 fn known_form(key: &str) -> String {
-    const NAMED: [&str; 15] = [
+    const NAMED: [&str; 17] = [
+        "topics",
+        "topics.*.config",
         "kafka.properties",
         "clickhouse.settings",
         "pipeline.kafka.properties",
@@ -858,6 +888,7 @@ fn every_key_of_the_shipped_file_is_known_and_every_table_refuses_others() {
         "kafka.",
         "clickhouse.",
         "redis.",
+        "topics.user-events.",
         "pipeline.",
         "pipeline.kafka.",
         "pipeline.clickhouse.",
@@ -1197,6 +1228,87 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "visible ASCII",
     ),
 ];
+
+#[test]
+fn what_cannot_be_declared_of_a_topic_is_named() {
+    let cases = [
+        (
+            "[topics.\"a b\"]\npartitions = 1",
+            "topics.a b",
+            "the name of a topic",
+        ),
+        ("[topics.t]", "topics.t.partitions", "is required"),
+        (
+            "[topics.t]\npartitions = 1\nreplication = 2\nmin_insync_replicas = 3",
+            "topics.t.min_insync_replicas",
+            "at most replication (2), is 3",
+        ),
+        (
+            "[topics.t]\npartitions = 1\nconfig = { \"retention.ms\" = 1 }",
+            "topics.t.config.retention.ms",
+            "retention sets it",
+        ),
+        (
+            "[topics.t]\npartitions = 1\nconfig.cleanup.policy = \"delete\"",
+            "topics.t.config.cleanup.policy",
+            "cleanup sets it",
+        ),
+        (
+            "[topics.t]\npartitions = 1\nconfig = { \"Segment ms\" = 1 }",
+            "topics.t.config.Segment ms",
+            "a property of a topic",
+        ),
+    ];
+    for (text, key, says) in cases {
+        assert_problem(text, key, &[says]);
+    }
+}
+
+#[test]
+fn declared_topics_become_the_properties_that_kafka_names() {
+    let text = r#"
+        [topics."b.c"]
+        partitions = 10_000
+        replication = 3
+        retention = "1h 30m"
+        retention_bytes = "1GiB"
+        cleanup = "compact,delete"
+        min_insync_replicas = 3
+        config = { "segment.ms" = 5, preallocate = true, compression.type = "zstd" }
+        [topics.a]
+        partitions = 1
+        retention = "forever"
+    "#;
+    let topics = parse(text).expect("valid").config.topics;
+    let [a, b] = &topics[..] else {
+        panic!("{topics:?}");
+    };
+    assert_eq!(
+        (a.name.as_str(), a.partitions, a.replication),
+        ("a", 1, None)
+    );
+    assert_eq!(
+        (b.name.as_str(), b.partitions, b.replication),
+        ("b.c", 10_000, Some(3))
+    );
+    let of = |topic: &DeclaredTopic| -> Vec<String> {
+        let properties = topic.properties.iter();
+        properties
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
+    };
+    assert_eq!(of(a), ["retention.ms=-1"]);
+    let expected = [
+        "cleanup.policy=compact,delete",
+        "compression.type=zstd",
+        "min.insync.replicas=3",
+        "preallocate=true",
+        "retention.bytes=1073741824",
+        "retention.ms=5400000",
+        "segment.ms=5",
+    ];
+    assert_eq!(of(b), expected);
+}
 
 #[test]
 fn impossible_combinations_are_named() {

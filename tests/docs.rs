@@ -180,11 +180,12 @@ fn pages_mention_only_commands_and_options_that_the_program_has() {
             let name = &found[1];
             assert!(all.contains(name), "{page}: {line:?}: no command {name}");
             mentioned.insert(name.to_owned());
-            let text = help(&[name]);
+            let mut text = help(&[name]);
             let inner = commands(&text);
             if let Some(second) = found.get(2).filter(|_| !inner.is_empty()) {
                 for word in second.as_str().split('|') {
                     assert!(inner.contains(word), "{page}: {line:?}: no {name} {word}");
+                    text.push_str(&help(&[name, word]));
                 }
             }
             for option in option.find_iter(&found[3]) {

@@ -3,6 +3,7 @@
 mod check;
 mod run;
 mod schema;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Command {
     Check(check::Check),
     /// The tables a configuration needs
     Schema(schema::Schema),
+    /// The topics a configuration declares
+    Topics(topics::Topics),
 }
 
 /// Does what the command line says; returns the exit code.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(run) => run.run(config),
         Command::Schema(schema) => schema.run(config),
+        Command::Topics(topics) => topics.run(config),
         Command::Check(_) => unreachable!("answered above"),
     }
 }

@@ -14,6 +14,7 @@ mod cdc;
 mod clickhouse;
 mod columns;
 mod dead_letter;
+mod declared_topics;
 mod dotted;
 mod enrichment;
 mod environment;
@@ -46,6 +47,7 @@ pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
 pub use columns::{ColumnMapping, RawMode};
 pub use dead_letter::DeadLetter;
+pub use declared_topics::DeclaredTopic;
 pub use enrichment::Enrichment;
 pub use environment::process_environment;
 pub use kafka::{Kafka, Property};
@@ -71,6 +73,10 @@ use tree::{Node, Places, Table, Value};
 pub struct Config {
     /// The process itself.
     pub service: Service,
+    /// `[kafka]`: the cluster of the declared topics, and of pipelines that name no other.
+    pub kafka: Kafka,
+    /// `[topics]`, sorted by name.
+    pub topics: Vec<DeclaredTopic>,
     /// In the order of the file; names are unique.
     pub pipelines: Vec<Pipeline>,
     /// Where the file lies, absolute. Paths in it are relative to this; those in the fields here
@@ -164,6 +170,8 @@ pub fn known_keys() -> BTreeSet<String> {
     let every_table = r#"
         [kafka.properties]
         "*" = ""
+        [topics."*".config]
+        "*" = ""
         [clickhouse.settings]
         "*" = ""
         [[pipeline]]
@@ -228,7 +236,8 @@ fn read(mut table: Table, reader: &Reader) -> Config {
     let mut root = Section::new(reader, table, "");
     let service = Service::read(root.section("service"));
     globals.memory_max_bytes = service.memory_max_bytes;
-    check_globals(&mut root);
+    let kafka = check_globals(&mut root);
+    let topics = declared_topics::read(root.section("topics"));
     let pipelines = read_pipelines(&mut root, &globals);
     check_names(&pipelines, reader);
     check_groups(&pipelines, reader);
@@ -239,20 +248,24 @@ fn read(mut table: Table, reader: &Reader) -> Config {
         .collect();
     Config {
         service,
+        kafka,
+        topics,
         pipelines,
         directory: reader.directory.clone(),
     }
 }
 
 /// The sections that pipelines override are judged by themselves too, whether one uses them or not.
-fn check_globals(root: &mut Section<'_>) {
-    let mut kafka = root.section("kafka");
-    Kafka::read(&mut kafka);
-    kafka.finish();
+/// That of Kafka is used by itself as well.
+fn check_globals(root: &mut Section<'_>) -> Kafka {
+    let mut section = root.section("kafka");
+    let kafka = Kafka::read(&mut section);
+    section.finish();
     let mut clickhouse = root.section("clickhouse");
     ClickHouse::read(&mut clickhouse);
     clickhouse.finish();
     Redis::read(root.section("redis"));
+    kafka
 }
 
 /// The pipelines with their key paths.

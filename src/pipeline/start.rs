@@ -12,7 +12,10 @@ use crate::lane::{End, LookupAccess};
 use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic,
 };
-use crate::source::{Consumer, TopicPartition, admin_client};
+use crate::source::{Consumer, NotCoPartitioned, TopicPartition, admin_client, check_keys};
+
+/// How long the newest keys of joined topics are looked at.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a pipeline does not run.
 #[derive(Debug)]
@@ -257,6 +260,14 @@ impl<'e> Starter<'e> {
             );
             return Err(Halt::new("co_partitioning", advice).into());
         }
+        let kafka = &self.environment.pipeline.kafka;
+        self.wait_for("kafka", || {
+            match check_keys(kafka, left, right, KEYS_TIMEOUT) {
+                Ok(()) => Attempt::Done(()),
+                Err(NotCoPartitioned::Halted(halt)) => Attempt::Never(halt),
+                Err(NotCoPartitioned::Later(why)) => Attempt::Later(why),
+            }
+        })?;
         Ok(counts.0)
     }
 

@@ -5,6 +5,7 @@
 //! and errors arrive on another and are handled by the lane between two chunks, never in a callback.
 
 mod client;
+mod co_partitioning;
 mod consumer;
 pub(crate) mod context;
 mod fetch;
@@ -16,6 +17,8 @@ mod topics;
 pub(crate) use client::{
     ClientSettings, admin_client, consumer_config, producer_config, transaction_config,
 };
+pub use co_partitioning::joined_keys_advice;
+pub(crate) use co_partitioning::{NotCoPartitioned, check_keys};
 pub(crate) use consumer::{Consumer, Offsets, PartitionCommit, commit_list};
 pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::{fetch_record, record_before};

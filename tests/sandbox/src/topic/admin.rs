@@ -1,8 +1,12 @@
 //! Creating, changing and deleting topics.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow, bail};
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -107,6 +111,21 @@ pub fn partition_count(bootstrap: &str, name: &str) -> Result<i32> {
             .count()
     });
     Ok(i32::try_from(ready)?)
+}
+
+/// The topic's settings that are its own, not the broker's.
+pub fn own_settings(bootstrap: &str, name: &str) -> Result<BTreeMap<String, String>> {
+    use rdkafka::admin::ConfigSource;
+    let topic = ResourceSpecifier::Topic(name);
+    let answers = block_on(admin(bootstrap)?.describe_configs([&topic], &options()))?;
+    let mut settings = BTreeMap::new();
+    for answer in answers {
+        let answer = answer.map_err(|code| anyhow!("cannot describe topic {name}: {code}"))?;
+        let own = answer.entries.into_iter();
+        let own = own.filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        settings.extend(own.filter_map(|entry| Some((entry.name, entry.value?))));
+    }
+    Ok(settings)
 }
 
 fn wait_for_partitions(bootstrap: &str, name: &str, partitions: i32) -> Result<()> {

@@ -5,7 +5,7 @@ mod produce;
 mod read;
 
 pub use admin::{
-    add_partitions, create, create_all, delete, delete_group, delete_records_before,
+    add_partitions, create, create_all, delete, delete_group, delete_records_before, own_settings,
     partition_count,
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
