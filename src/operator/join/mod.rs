@@ -65,13 +65,13 @@ impl Rules {
     }
 
     /// The oldest time that matches an event of this one.
-    fn from_ms(&self, event_ms: i64) -> i64 {
+    fn oldest_ms(&self, event_ms: i64) -> i64 {
         let from = |before_ms| event_ms.saturating_sub(before_ms);
         self.before_ms.map_or(i64::MIN, from)
     }
 
     /// The youngest.
-    fn to_ms(&self, event_ms: i64) -> i64 {
+    fn youngest_ms(&self, event_ms: i64) -> i64 {
         event_ms.saturating_add(self.after_ms)
     }
 }
@@ -189,7 +189,7 @@ impl Join {
         Join {
             rules,
             fingerprint,
-            seed: std::hash::BuildHasher::hash_one(&RandomState::default(), 0u64),
+            seed: RandomState::default().hash_one(0u64),
             inputs: [None, None],
             pending: Pending::default(),
             versions: Versions::default(),
@@ -330,17 +330,9 @@ impl Join {
                 self.hand_over(event, Some(payload), Outcome::Matched);
             }
             Known::Nothing | Known::Ended => {
-                let outcome = self.without_match(&event);
+                let outcome = self.versions.without_match(&event);
                 self.hand_over(event, None, outcome);
             }
-        }
-    }
-
-    fn without_match(&self, event: &Event) -> Outcome {
-        if self.versions.has_seen(event) {
-            Outcome::OutsideWindow
-        } else {
-            Outcome::NoProfile
         }
     }
 
@@ -422,7 +414,7 @@ impl Join {
         right_ms: Option<i64>,
     ) -> Option<(Option<Arc<[u8]>>, Outcome)> {
         let event = self.pending.first()?;
-        let is_over = right_ms > Some(self.rules.to_ms(event.time_ms));
+        let is_over = right_ms > Some(self.rules.youngest_ms(event.time_ms));
         if self.rules.is_eager {
             if !is_over {
                 return None;
@@ -439,12 +431,7 @@ impl Join {
                 return None;
             }
         }
-        let outcome = if self.versions.has_seen(event) {
-            Outcome::OutsideWindow
-        } else {
-            Outcome::NoProfile
-        };
-        Some((None, outcome))
+        Some((None, self.versions.without_match(event)))
     }
 
     /// No record of a side comes before this time any more, or none is waited for.
@@ -460,15 +447,13 @@ impl Join {
     fn mark(&mut self) {
         let left_ms = self.watermark_ms(Side::Left);
         let first = self.pending.first().map(Event::at);
-        let bound = match (first, left_ms) {
-            (Some(first), Some(left_ms)) => Some(first.min((left_ms, i64::MIN))),
-            (first, left_ms) => first.or(left_ms.map(|left_ms| (left_ms, i64::MIN))),
-        };
         // Before the left has spoken, an event of any time may come.
-        if let (Some((bound_ms, _)), Some(_)) = (bound, left_ms) {
-            self.decided = self.decided.max(bound);
+        if let Some(left_ms) = left_ms {
+            let open = (left_ms, i64::MIN);
+            let bound = first.map_or(open, |first| first.min(open));
+            self.decided = self.decided.max(Some(bound));
             let right_ms = self.watermark_ms(Side::Right);
-            self.versions.prune(bound_ms, right_ms, &self.rules);
+            self.versions.prune(bound.0, right_ms, &self.rules);
         }
         let needed = [self.pending.lowest_offset(), self.versions.lowest_offset()];
         for ((mark, input), needed) in self.marks.iter_mut().zip(&self.inputs).zip(needed) {

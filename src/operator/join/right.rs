@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::gone::GoneKeys;
 use super::left::{ALLOCATION_BYTES, Event};
-use super::{Rules, gone::GoneKeys};
+use super::{Outcome, Rules};
 
 /// What one right record says of its key from its time on.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ impl Version {
     /// Whether an event of this time that had no answer has one by this.
     pub(super) fn answers(&self, rules: &Rules, event_ms: i64) -> bool {
         if self.time_ms <= event_ms {
-            return self.time_ms >= rules.from_ms(event_ms);
+            return self.time_ms >= rules.oldest_ms(event_ms);
         }
-        self.payload.is_some() && self.time_ms <= rules.to_ms(event_ms)
+        self.payload.is_some() && self.time_ms <= rules.youngest_ms(event_ms)
     }
 
     fn at(&self) -> (i64, i64) {
@@ -159,11 +160,11 @@ impl Versions {
         };
         let younger = versions.partition_point(|v| v.time_ms <= event.time_ms);
         let before = younger.checked_sub(1).map(|index| &versions[index]);
-        let before = before.filter(|v| v.time_ms >= rules.from_ms(event.time_ms));
+        let before = before.filter(|v| v.time_ms >= rules.oldest_ms(event.time_ms));
         if let Some(found) = before.and_then(known) {
             return found;
         }
-        let to_ms = rules.to_ms(event.time_ms);
+        let to_ms = rules.youngest_ms(event.time_ms);
         let after = versions.range(younger..);
         let mut after = after
             .take_while(|v| v.time_ms <= to_ms)
@@ -183,15 +184,20 @@ impl Versions {
             .find(event.hash, |profile| *profile.key == *key)
     }
 
-    /// Whether the event's key has a version, or had one.
-    pub(super) fn has_seen(&self, event: &Event) -> bool {
-        event.key().is_some() && (self.profile(event).is_some() || self.gone.contains(event.hash))
+    /// Why an event has no match: whether its key has a version, or had one.
+    pub(super) fn without_match(&self, event: &Event) -> Outcome {
+        let has_key = event.key().is_some();
+        if has_key && (self.profile(event).is_some() || self.gone.contains(event.hash)) {
+            Outcome::OutsideWindow
+        } else {
+            Outcome::NoProfile
+        }
     }
 
     /// Drops what no event at or after `bound_ms` needs; no right record before `watermark_ms` takes part.
     pub(super) fn prune(&mut self, bound_ms: i64, watermark_ms: Option<i64>, rules: &Rules) {
         if rules.before_ms.is_some() {
-            return self.expire(rules.from_ms(bound_ms));
+            return self.expire(rules.oldest_ms(bound_ms));
         }
         // Right records that come out of order do so by less than the watermark's delay, so the first
         // entry holds the others back no longer than that.

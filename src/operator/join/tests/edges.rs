@@ -476,3 +476,56 @@ fn a_table_keeps_one_version_of_a_key_and_none_of_one_that_ended() {
     let end = small.next[1];
     assert_eq!(small.join.commit_point(Side::Right, end).position, end);
 }
+
+#[test]
+fn a_tombstone_stays_while_an_older_version_can_still_come() {
+    let mut small = Small::with(rules(false, None, 300, 30));
+    small.right(10);
+    small.left(1000);
+    small.tombstone(500);
+    assert_eq!(small.decided(), []);
+    assert_eq!(small.right(480), Verdict::Taken);
+    assert_eq!(small.rest(), [(0, Err(Outcome::OutsideWindow))]);
+}
+
+#[test]
+fn a_tombstone_stays_while_an_older_version_may_be_read_again_without_it() {
+    let rules = rules(false, None, 300, 30);
+    let mut small = Small::with(rules);
+    small.left(1000);
+    small.tombstone(500);
+    small.right_ms(500_000, Some(b"bob"), false);
+    small.right(480);
+    small.right_ms(600_000, Some(b"bob"), false);
+    small.right_ms(700_000, None, false);
+    assert_eq!(small.decided(), []);
+    assert_eq!(
+        small.join.buffered(Side::Right),
+        2,
+        "the older ones are superseded"
+    );
+    assert_eq!(small.join.commit_point(Side::Right, 5).position, 0);
+}
+
+#[test]
+fn a_side_that_is_read_again_is_not_taken_for_idle() {
+    let mut small = Small::new();
+    small.left(2000);
+    small.left(1990);
+    small.decided();
+    let point = small.join.commit_point(Side::Left, 2);
+    assert_eq!((point.position, frontier(point).read_to), (0, 2));
+    let mut new = Small::new();
+    new.join = Join::new(rules(false, Some(300_000), 300, 30), 1);
+    new.join.begin(Side::Left, 0, Some(frontier(point)));
+    new.join.begin(Side::Right, 0, None);
+    new.left(2000);
+    assert_eq!(
+        new.rest(),
+        [],
+        "what would be before it has been read already"
+    );
+    new.left(1990);
+    let none = Err(Outcome::NoProfile);
+    assert_eq!(new.rest(), [(1, none), (0, none)]);
+}
