@@ -6,7 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::plan::JoinPlan;
+use super::reading::{LeftReader, Right, RightReader};
+use super::rendering::{kafka_key, left_payload};
 use crate::config::{Config, Kind};
 use crate::decode::Reason;
 use crate::sink::Stage;

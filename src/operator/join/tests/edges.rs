@@ -242,9 +242,9 @@ fn a_record_that_takes_no_part_moves_the_watermark() {
     let mut small = Small::new();
     small.left(1000);
     small.right(990);
-    small.join.pass(Side::Left, 1, 2_000_000);
+    small.join.observe(Side::Left, 1, 2_000_000);
     assert_eq!(small.decided(), []);
-    small.join.pass(Side::Right, 1, 2_000_000);
+    small.join.observe(Side::Right, 1, 2_000_000);
     assert_eq!(small.decided(), [(0, Ok(0))]);
 }
 
