@@ -374,6 +374,11 @@ impl<O: Operator> Lane<O> {
         let Some(position) = offsets.position.filter(|p| *p < low) else {
             return Ok(false);
         };
+        if self.operator.may_forget(&partition.topic) {
+            let metadata = Metadata::decode(&offsets.metadata, position).ok().flatten();
+            let frontier = metadata.and_then(|metadata| metadata.frontier);
+            return Ok(frontier.is_some_and(|frontier| frontier.read_to() >= low));
+        }
         let Some(target) = self.operator.traceable() else {
             return Ok(false);
         };

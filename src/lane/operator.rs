@@ -199,6 +199,12 @@ pub(crate) trait Operator: Send + 'static {
         false
     }
 
+    /// Whether records of a topic that were read before may be gone from its log when they are read again:
+    /// what the topic has forgotten is forgotten.
+    fn may_forget(&self, _topic: &str) -> bool {
+        false
+    }
+
     /// Looks at the partitions that were assigned, before they begin.
     ///
     /// # Errors

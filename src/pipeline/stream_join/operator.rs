@@ -398,6 +398,11 @@ impl Operator for StreamJoinOperator {
         true
     }
 
+    /// A table has the profiles that its topic has.
+    fn may_forget(&self, topic: &str) -> bool {
+        self.settings.rules.before_ms.is_none() && self.side_of(topic) == Side::Right
+    }
+
     fn check_assignment(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
         let has = |side, number| {
             let mut all = partitions.iter();
