@@ -199,7 +199,7 @@ impl StreamJoinOperator {
     fn join(&mut self, partition: i32) -> &mut Join {
         let index = self.pairs.iter().position(|p| p.partition == partition);
         let index = index.unwrap_or_else(|| {
-            let join = Join::new(self.settings.rules.clone(), self.settings.fingerprint);
+            let join = Join::new(self.settings.rules, self.settings.fingerprint);
             self.pairs.push(Pair { partition, join });
             self.pairs.len() - 1
         });
