@@ -88,12 +88,13 @@ fn every_fault_of_the_programme_has_a_short_run() {
         include_str!("faults.rs"),
         include_str!("replica_faults.rs"),
         include_str!("window_faults.rs"),
+        include_str!("join_faults.rs"),
     ]
     .concat();
     for trial in programme::all() {
         let is_run = tests.contains(&format!("short(\"{}\")", trial.name));
         // One test runs all crash points of a kind.
-        let is_point = ["crash-", "cdc-crash-", "win-crash-"]
+        let is_point = ["crash-", "cdc-crash-", "win-crash-", "join-crash-"]
             .iter()
             .any(|prefix| trial.name.starts_with(prefix));
         assert!(is_run || is_point, "{}", trial.name);

@@ -52,18 +52,8 @@ fn noise() -> String {
     (0..RECORD_BYTES).map(letter).collect()
 }
 
-/// The largest the daemon ever was, in MiB.
-fn peak_mib(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid()));
-    let status = status.expect("the daemon runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    let kib: u64 = kib.and_then(|n| n.parse().ok()).expect("a number of kB");
-    kib / 1024
-}
-
 fn assert_memory_was_kept(daemon: &Daemon) {
-    let peak = peak_mib(daemon);
+    let peak = daemon.peak_mib();
     let (_, metrics) = daemon.get("/metrics").expect("metrics");
     let held = metrics
         .lines()

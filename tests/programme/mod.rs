@@ -11,6 +11,7 @@ mod broken;
 mod clock;
 mod crash_points;
 mod disk;
+mod joins;
 mod kills;
 mod members;
 mod months;
@@ -47,6 +48,8 @@ pub struct Run {
     pub times: u32,
     pub random: StdRng,
     pub counts: Counts,
+    /// Records that transactions had written and that nobody sees.
+    pub aborted: u64,
     pub result: String,
 }
 
@@ -73,6 +76,7 @@ impl Trial {
             times,
             random: StdRng::seed_from_u64(hasher.finish()),
             counts: Counts::default(),
+            aborted: 0,
             result: "exactly once".to_owned(),
         };
         (self.act)(&mut run);
@@ -145,6 +149,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(broken::trials());
     trials.extend(replica::trials());
     trials.extend(windows::trials());
+    trials.extend(joins::trials());
     trials
 }
 
@@ -171,4 +176,9 @@ pub fn every_crash_point_of_a_replica_once() {
 /// The same for the kind `aggregation`.
 pub fn every_crash_point_of_windows_once() {
     windows::every_point_once();
+}
+
+/// The same for the kind `stream_join`.
+pub fn every_crash_point_of_a_join_once() {
+    joins::every_point_once();
 }

@@ -7,10 +7,14 @@
 )]
 
 pub mod changes;
+pub mod join_model;
+pub mod join_records;
+pub mod joins;
 pub mod live;
 pub mod proof;
 pub mod replica;
 pub mod sessions;
+pub mod skewed;
 pub mod traffic;
 pub mod window_model;
 pub mod windows;
@@ -411,6 +415,16 @@ impl Daemon {
         // SAFETY: the call reads a constant of the system.
         let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         (ticks(11) + ticks(12)) / per_second as f64
+    }
+
+    /// The largest it ever was.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()));
+        let status = status.expect("the daemon runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        let kib: u64 = kib.and_then(|n| n.parse().ok()).expect("a number of kB");
+        kib / 1024
     }
 
     /// SIGTERM, and a clean exit.

@@ -9,13 +9,14 @@
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
 //! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
 //!   [`compare`]; what to look at where it does not: [`evidence`].
-//! - Records in and out: [`topic`], [`oracle`] (recorded cases), [`generate`] (endless ones).
+//! - Records in and out: [`topic`], [`console`] (Apache Kafka's own clients), [`oracle`] (recorded cases), [`generate`] (endless ones).
 //! - All of it together: [`demo`].
 
 pub mod clickhouse;
 pub mod clickhouse_front;
 pub mod compare;
 pub mod connect;
+pub mod console;
 pub mod demo;
 pub mod evidence;
 pub mod fault;

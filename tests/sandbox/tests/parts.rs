@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sandbox::kafka::{Kafka, KafkaOptions};
 use sandbox::redis::Redis;
 use sandbox::topic::{self, Committed, Record};
-use sandbox::{shared, unique, wait};
+use sandbox::{console, shared, unique, wait};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -181,4 +181,29 @@ fn parts_end_with_the_process_that_started_them() {
             .then_some(())
     })
     .unwrap();
+}
+
+#[test]
+fn apache_kafkas_own_clients_write_by_key_and_read_what_is_committed() {
+    let name = unique("console");
+    topic::create(bootstrap(), &name, 3, &[]).unwrap();
+    let pair = |n: u32| (format!("key-{n}"), format!("{{\"value\":\"{n}\u{fc}\"}}"));
+    let pairs: Vec<(String, String)> = (0..20).map(pair).collect();
+    console::produce(bootstrap(), &name, &pairs).unwrap();
+    topic::produce_transaction(bootstrap(), &name, [Record::new("lost")], false).unwrap();
+    let tombstone = Record::tombstone("gone").partition(1);
+    topic::produce_transaction(bootstrap(), &name, [tombstone], true).unwrap();
+    let read = console::read_committed(bootstrap(), &name, PATIENCE / 6).unwrap();
+    let ours = topic::read_all(bootstrap(), &name).unwrap();
+    let plain = |records: Vec<topic::Received>| {
+        let fields = records
+            .into_iter()
+            .map(|r| (r.partition, r.offset, r.key, r.value));
+        fields.collect::<Vec<_>>()
+    };
+    assert_eq!(read.len(), 21);
+    assert_eq!(plain(read), plain(ours));
+    let all = topic::read_uncommitted(bootstrap(), &name).unwrap();
+    assert_eq!(all.len(), 22);
+    assert!(topic::is_stable(bootstrap(), &name).unwrap());
 }

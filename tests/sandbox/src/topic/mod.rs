@@ -10,7 +10,10 @@ pub use admin::{
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
 pub use produce::{produce, produce_to_many, produce_transaction};
-pub use read::{Committed, Received, commit, committed, end_offsets, read_all, read_each};
+pub use read::{
+    Committed, Received, commit, committed, end_offsets, is_stable, read_all, read_each,
+    read_uncommitted,
+};
 
 use std::time::Duration;
 

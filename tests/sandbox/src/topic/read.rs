@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{REQUEST_TIMEOUT, client, partition_count};
 
@@ -75,9 +75,12 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
     Ok(ends)
 }
 
-/// What the group has committed for the topic; partitions without a commit are left out.
+/// What the group has committed for the topic; partitions without a commit are left out, and so is what a
+/// transaction that is open will commit.
 pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>> {
-    let consumer = reader(bootstrap, group)?;
+    let mut config = reader_config(bootstrap, group);
+    // A reader of committed records would wait for the end of the transaction.
+    let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create()?;
     let asked = all_partitions(bootstrap, topic)?;
     let answer = consumer.committed_offsets(asked, REQUEST_TIMEOUT)?;
     let mut found = BTreeMap::new();
@@ -125,9 +128,44 @@ pub fn read_each(
     bootstrap: &str,
     topic: &str,
     from: &BTreeMap<i32, i64>,
+    take: impl FnMut(Received),
+) -> Result<()> {
+    let consumer: BaseConsumer = reader_config(bootstrap, "sandbox-reader").create()?;
+    read_each_with(&consumer, bootstrap, topic, from, take)
+}
+
+/// Every record of the log, those of aborted and of open transactions among them, in order of partition
+/// and offset.
+pub fn read_uncommitted(bootstrap: &str, topic: &str) -> Result<Vec<Received>> {
+    let mut config = reader_config(bootstrap, "sandbox-reader");
+    let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create()?;
+    let mut records = Vec::new();
+    let take = |record| records.push(record);
+    read_each_with(&consumer, bootstrap, topic, &BTreeMap::new(), take)?;
+    records.sort_by_key(|record| (record.partition, record.offset));
+    Ok(records)
+}
+
+/// Whether no transaction is open on any partition: all that was written is committed or aborted.
+pub fn is_stable(bootstrap: &str, topic: &str) -> Result<bool> {
+    let ends = |isolation: &str| -> Result<Vec<i64>> {
+        let mut config = reader_config(bootstrap, "sandbox-reader");
+        let consumer: BaseConsumer = config.set("isolation.level", isolation).create()?;
+        let end = |partition| consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
+        let partitions = 0..partition_count(bootstrap, topic)?;
+        let ends = partitions.map(|partition| Ok(end(partition)?.1));
+        ends.collect()
+    };
+    Ok(ends("read_committed")? == ends("read_uncommitted")?)
+}
+
+fn read_each_with(
+    consumer: &BaseConsumer,
+    bootstrap: &str,
+    topic: &str,
+    from: &BTreeMap<i32, i64>,
     mut take: impl FnMut(Received),
 ) -> Result<()> {
-    let consumer = reader(bootstrap, "sandbox-reader")?;
     let mut partitions = all_partitions(bootstrap, topic)?;
     partitions.set_all_offsets(Offset::Beginning)?;
     for (partition, offset) in from {
@@ -159,6 +197,10 @@ pub fn read_each(
 }
 
 fn reader(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
+    Ok(reader_config(bootstrap, group).create()?)
+}
+
+fn reader_config(bootstrap: &str, group: &str) -> ClientConfig {
     let mut config = client(bootstrap);
     config
         .set("group.id", group)
@@ -167,7 +209,7 @@ fn reader(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
         .set("isolation.level", "read_committed")
         .set("fetch.wait.max.ms", "50")
         .set("auto.offset.reset", "error");
-    Ok(config.create()?)
+    config
 }
 
 fn all_partitions(bootstrap: &str, topic: &str) -> Result<TopicPartitionList> {

@@ -1,0 +1,48 @@
+//! A broker that dies or restarts.
+
+use sandbox::kafka::{Kafka, KafkaOptions};
+
+use super::{PARTITIONS, RECORDS_PER_SECOND, Run, Trial, any_kind, wait_until_it_stands_still};
+use crate::support::Job;
+use crate::support::joins::Joins;
+use rand::Rng as _;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![Trial::new(
+        "join-broker-restarted",
+        "join; the Kafka broker killed or stopped in turn in the middle of a transaction, and started again",
+        10,
+        2,
+        broker_restarted,
+    )]
+}
+
+fn broker_restarted(run: &mut Run) {
+    let kafka = Kafka::start(KafkaOptions::default()).expect("a broker");
+    let mut job = Job::join(&run.name);
+    job.bootstrap = kafka.bootstrap().to_owned();
+    job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    let joins = Joins::of(job, any_kind(run), PARTITIONS, run.random.random());
+    let traffic = joins.traffic(RECORDS_PER_SECOND);
+    for number in 0..run.times {
+        let point = if run.random.random_ratio(1, 2) {
+            "in_transaction"
+        } else {
+            "before_transaction_commit"
+        };
+        let failpoint = format!("{point}=20*off->1*sleep(4000)->off");
+        let daemon = joins.start(&format!("life-{number}"), &failpoint);
+        wait_until_it_stands_still(&joins, &daemon);
+        if number % 2 == 0 {
+            kafka.kill();
+        } else {
+            kafka.stop();
+        }
+        kafka.restart().expect("the broker comes back");
+        joins.wait_for_progress(300, &daemon);
+        daemon.stop();
+    }
+    let produced = traffic.finish();
+    joins.close();
+    run.prove_joins(&joins, produced);
+}

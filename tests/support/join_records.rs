@@ -1,0 +1,147 @@
+//! Events and profiles of users, in random order, some of them late and some that can never be joined.
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sandbox::topic::Record;
+
+use super::join_model::Spoken;
+use super::traffic::POISON_HEADER;
+
+/// What a record says, for the model.
+pub const SPOKEN_HEADER: &str = "spoken";
+/// Event time between two records of either topic.
+const STEP_MS: i64 = 20;
+const USERS: u64 = 60;
+/// Every so many records one is not like the others.
+const ODD_EVERY: u64 = 97;
+
+/// The records of one producer, of both sides.
+pub struct Records {
+    random: StdRng,
+    /// Left and right.
+    topics: [String; 2],
+    partitions: u64,
+    begun_ms: i64,
+    /// Whether tombstones on the right are made, which end a profile that holds for ever.
+    has_tombstones: bool,
+}
+
+impl Records {
+    pub fn new(
+        seed: u64,
+        topics: [String; 2],
+        partitions: i32,
+        begun_ms: i64,
+        has_tombstones: bool,
+    ) -> Records {
+        Records {
+            random: StdRng::seed_from_u64(seed),
+            topics,
+            partitions: u64::try_from(partitions).expect("at least one"),
+            begun_ms,
+            has_tombstones,
+        }
+    }
+
+    /// Record `number` and the topic it belongs to.
+    pub fn record(&mut self, number: u64) -> (String, Record) {
+        let is_left = self.random.random_ratio(3, 5);
+        let user = self.random.random_range(0..USERS);
+        let time_ms = self.time_ms(number);
+        let is_odd = number % ODD_EVERY == ODD_EVERY - 1;
+        let record = if is_odd && (is_left || self.has_tombstones) {
+            odd(is_left, number, user, time_ms)
+        } else if is_left {
+            event(number, Some(user), time_ms)
+        } else {
+            profile(number, user, time_ms)
+        };
+        let key = user.to_string();
+        let record = match record.key {
+            // It was made without on purpose.
+            Some(key) if key.is_empty() => Record {
+                key: None,
+                ..record
+            },
+            _ => record.key(key),
+        };
+        let partition = i32::try_from(user % self.partitions).expect("few");
+        let record = record.partition(partition).timestamp_ms(time_ms);
+        (self.topics[usize::from(!is_left)].clone(), record)
+    }
+
+    /// Mostly in order, often a little behind, now and then so far that it is late; always even.
+    fn time_ms(&mut self, number: u64) -> i64 {
+        let behind_steps_max = match self.random.random_range(0..100) {
+            0..=3 => 400,
+            4..=23 => 60,
+            _ => 20,
+        };
+        let behind_ms = self.random.random_range(0..behind_steps_max * STEP_MS / 2) * 2;
+        self.begun_ms + i64::try_from(number).expect("fits") * STEP_MS - behind_ms
+    }
+}
+
+/// An event whose id is its number.
+pub fn event(number: u64, user: Option<u64>, time_ms: i64) -> Record {
+    let who = match user {
+        None => String::new(),
+        // As a number and as a text: the key is the same.
+        Some(user) if number.is_multiple_of(2) => format!(r#""user_id":{user},"#),
+        Some(user) => format!(r#""user_id":"{user}","#),
+    };
+    let text = format!(
+        r#"{{"event_id":"e{number}",{who}"timestamp":{time_ms},"page_url":"/{}"}}"#,
+        number % 7
+    );
+    Record::new(text).header(SPOKEN_HEADER, said(time_ms, user))
+}
+
+/// A profile that no other is like.
+pub fn profile(number: u64, user: u64, time_ms: i64) -> Record {
+    let name = match number % 3 {
+        0 => format!(r#""name":"N{number}","#),
+        1 => r#""name":null,"#.to_owned(),
+        _ => String::new(),
+    };
+    let text = format!(
+        r#"{{"user_id":{user},"email":"u{user}.{number}@example.com",{name}"segment":"s{}","country":"DE","updated_at":{time_ms}}}"#,
+        number % 5
+    );
+    Record::new(text).header(SPOKEN_HEADER, said(time_ms, Some(user)))
+}
+
+fn said(time_ms: i64, user: Option<u64>) -> String {
+    let user = user.map_or("-".to_owned(), |user| user.to_string());
+    format!("{time_ms},{user}")
+}
+
+pub fn parse(said: &str) -> Spoken {
+    let (time_ms, user) = said.split_once(',').expect("a time and a user");
+    Spoken {
+        time_ms: time_ms.parse().expect("a time"),
+        user: user.parse().ok(),
+    }
+}
+
+/// What can never be joined, and events of nobody.
+fn odd(is_left: bool, number: u64, user: u64, time_ms: i64) -> Record {
+    let text = |rest: &str| format!(r#"{{"event_id":"odd{number}","user_id":{user}{rest}}}"#);
+    let poisoned = |text: String, reason: &str| Record::new(text).header(POISON_HEADER, reason);
+    match number / ODD_EVERY % 5 {
+        0 => poisoned("not JSON".to_owned(), "invalid_json"),
+        1 => poisoned(text(""), "missing_field"),
+        2 => {
+            let times = r#","timestamp":"soon","updated_at":"soon""#;
+            poisoned(text(times), "invalid_value")
+        }
+        3 if is_left => event(number, None, time_ms).key(""),
+        3 => {
+            let year_2099 = r#","timestamp":4070908800000,"updated_at":4070908800000"#;
+            poisoned(text(year_2099), "too_far_ahead")
+        }
+        // A tombstone: nothing to join on the left, one profile less on the right.
+        _ if is_left => Record::tombstone("k").header(POISON_HEADER, "null_value"),
+        _ => Record::tombstone("k"),
+    }
+}
