@@ -9,4 +9,5 @@ mod partitions;
 mod restarts;
 mod runs;
 mod silence;
+mod table;
 mod truth;
