@@ -171,6 +171,13 @@ fn topic_changed(facts: &Facts<'_>, how: &str) -> String {
             u32::from(layout.epoch) + 1
         );
     }
+    if table.starts_with("topic:") {
+        return format!(
+            "{partition}: the topic was deleted and created again ({how}), so the offsets of group \
+             {group_id} are not its own: look at what was written of the old one, then reset the offsets \
+             of group_id {group_id} for this topic"
+        );
+    }
     format!(
         "{partition}: the topic was deleted and created again ({how}), so the offsets of group \
          {group_id} and those in table {table} are not its own: write to another table, or set the \

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
 use super::{Backoff, Membership};
 use crate::config::{Kafka, Pipeline};
@@ -14,6 +14,9 @@ use crate::source::producer_config;
 const MESSAGES_AT_ONCE_MAX: usize = 1_000;
 /// How long the client tries by itself before it is asked again.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the topic may take to answer.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One message. In a compacted topic the last one of a key stays; without value it deletes the key.
 #[derive(Debug, Clone)]
@@ -73,6 +76,19 @@ impl OutputProducer {
             producer: config.create()?,
             topic: topic.to_owned(),
         })
+    }
+
+    /// Asks whether the topic is there.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(crate) async fn is_there(&self) -> Result<(), KafkaError> {
+        let (producer, topic) = (self.producer.clone(), self.topic.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let client = producer.client();
+            client.fetch_metadata(Some(&topic), QUESTION_TIMEOUT)
+        });
+        asked.await.expect("asking does not panic").map(drop)
     }
 
     /// Returns once every message is acknowledged, however long the cluster is away. No two of them may

@@ -162,10 +162,23 @@ impl Sink {
 
     /// Asks the server whether it is there, so that an idle pipeline knows too.
     pub(crate) async fn check(&self) {
+        if let Some(output) = self.only_output() {
+            match output.is_there().await {
+                Ok(()) => self.board.answered(),
+                Err(error) => tracing::debug!(%error, "kafka does not answer"),
+            }
+            return;
+        }
         match self.parts.client.ping().await {
             Ok(()) => self.board.answered(),
             Err(error) => tracing::debug!(%error, "clickhouse does not answer"),
         }
+    }
+
+    /// Where rows go, if to no table.
+    fn only_output(&self) -> Option<&OutputProducer> {
+        let output = self.parts.output.as_ref()?;
+        self.parts.config.table.is_empty().then_some(output)
     }
 
     /// A table that was altered refuses every row: that is no fault of the rows.

@@ -115,3 +115,16 @@ fn a_day_of_lag_is_caught_up_at_full_speed() {
         assert!(counts.rows > 2_000, "{counts:?}");
     }
 }
+
+#[test]
+fn rows_for_a_topic_alone_need_no_clickhouse_to_be_ready() {
+    let mut job = Job::aggregation("no-table", "sales");
+    job.unset("pipeline.clickhouse");
+    job.set("clickhouse.url", "http://127.0.0.1:9");
+    job.create_topic(1);
+    let daemon = job.start("daemon", &[], "");
+    let is_ready = || (daemon.get("/readyz")?.0 == 200).then_some(());
+    wait::until("it is ready", PATIENCE, is_ready)
+        .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    daemon.stop();
+}

@@ -1,8 +1,9 @@
 //! Sides that say nothing, and tables whose profiles end.
 
 use sandbox::topic::{self, Record};
+use sandbox::wait;
 
-use crate::support::{EVENT_TIME_MS, Job};
+use crate::support::{EVENT_TIME_MS, Job, PATIENCE};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -102,4 +103,16 @@ fn a_table_keeps_its_profiles_for_ever_and_a_tombstone_ends_one() {
     job.close_join();
     let expected = ["first", "second", "third", "third", "", "", "back"];
     assert_eq!(mails(&job), expected);
+}
+
+#[test]
+fn a_join_needs_no_clickhouse_to_be_ready() {
+    let mut job = Job::join("no-table");
+    job.set("clickhouse.url", "http://127.0.0.1:9");
+    job.create_join_topics(1);
+    let daemon = job.start("daemon", &[], "");
+    let is_ready = || (daemon.get("/readyz")?.0 == 200).then_some(());
+    wait::until("it is ready", PATIENCE, is_ready)
+        .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    daemon.stop();
 }

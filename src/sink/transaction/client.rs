@@ -1,0 +1,280 @@
+//! The client of one lane's transactions, and how its calls fail.
+
+use std::ffi::CString;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka_sys as sys;
+
+use super::{CALL_TIMEOUT, TransactionSettings};
+use crate::batch::{Message, Messages};
+use crate::config::Partitioner;
+use crate::sink::Backoff;
+use crate::source::placement::partition_of;
+
+/// Messages that are handed to the client in one call.
+const AT_ONCE: usize = 1_000;
+/// Messages that the client holds and the broker has not acknowledged, about.
+const BYTES_ON_THEIR_WAY_MAX: usize = 16 << 20;
+
+/// A client whose transactions are initialised.
+pub(super) struct Client {
+    topic: Topic,
+    partitions: Option<usize>,
+    pub(super) producer: Arc<BaseProducer<Deliveries>>,
+}
+
+/// A handle of librdkafka's, so that a message does not name its topic.
+struct Topic {
+    handle: NonNull<sys::rd_kafka_topic_t>,
+    _client: Arc<BaseProducer<Deliveries>>,
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_topic_new, destroyed once, before the client it holds.
+        unsafe { sys::rd_kafka_topic_destroy(self.handle.as_ptr()) }
+    }
+}
+
+// SAFETY: librdkafka's handles may be used from any thread.
+unsafe impl Send for Topic {}
+
+/// The first message that was not delivered, by its number, and why.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries(Mutex<Option<(usize, RDKafkaErrorCode)>>);
+
+impl Deliveries {
+    pub(super) fn take(&self) -> Option<(usize, RDKafkaErrorCode)> {
+        self.0.lock().expect("no holder of this lock panics").take()
+    }
+
+    fn note(&self, number: usize, code: RDKafkaErrorCode) {
+        let mut first = self.0.lock().expect("no holder of this lock panics");
+        first.get_or_insert((number, code));
+    }
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let Err((error, _)) = result else { return };
+        let code = error.rdkafka_error_code();
+        self.note(number, code.unwrap_or(RDKafkaErrorCode::Unknown));
+    }
+}
+
+fn partitions(producer: &BaseProducer<Deliveries>, topic: &str) -> Result<usize, Failed> {
+    let metadata = producer.client().fetch_metadata(Some(topic), CALL_TIMEOUT);
+    let metadata = metadata.map_err(failed("the topic's partitions"))?;
+    let found = metadata.topics().iter().find(|t| t.name() == topic);
+    Ok(found.map_or(0, |topic| topic.partitions().len()).max(1))
+}
+
+fn open_topic(producer: &Arc<BaseProducer<Deliveries>>, topic: &str) -> Topic {
+    let name = CString::new(topic).expect("Kafka's topic names hold no NUL");
+    // SAFETY: the client is alive and the name a C string; without a configuration of its own the
+    // topic takes the client's.
+    let handle = unsafe {
+        sys::rd_kafka_topic_new(
+            producer.client().native_ptr(),
+            name.as_ptr(),
+            std::ptr::null_mut(),
+        )
+    };
+    Topic {
+        handle: NonNull::new(handle).expect("a topic of a live client is not null"),
+        _client: producer.clone(),
+    }
+}
+
+impl Client {
+    /// Makes the client and initialises its transactions, however long the cluster is away. This also ends
+    /// what a predecessor of its name has left open.
+    pub(super) fn open(
+        settings: &TransactionSettings,
+        is_given_up: &AtomicBool,
+    ) -> Result<Client, Failed> {
+        let TransactionSettings {
+            config,
+            topic,
+            partitioner,
+        } = settings;
+        let producer = BaseProducer::from_config_and_context(config, Deliveries::default());
+        let producer = Arc::new(producer.map_err(failed("kafka.properties"))?);
+        until_done(is_given_up, "transactions cannot begin", || {
+            producer.init_transactions(CALL_TIMEOUT)
+        })?;
+        let partitions = match partitioner {
+            Partitioner::KeyModulo => Some(partitions(&producer, topic)?),
+            Partitioner::Consistent | Partitioner::Murmur2 => None,
+        };
+        Ok(Client {
+            topic: open_topic(&producer, topic),
+            partitions,
+            producer,
+        })
+    }
+
+    /// Hands all messages to the client, so many at once that they stay in order: its own queue, once
+    /// full, refuses single ones.
+    pub(super) fn produce(
+        &self,
+        messages: &Messages,
+        partitioner: Partitioner,
+        is_given_up: &AtomicBool,
+    ) -> Result<(), Failed> {
+        let what = "a message is not taken";
+        let mean_bytes = messages.bytes() / messages.len().max(1);
+        let on_their_way_max = (BYTES_ON_THEIR_WAY_MAX / mean_bytes.max(1)).clamp(1, 50_000);
+        let mut sent = 0;
+        while sent < messages.len() {
+            let to = (sent + on_their_way_max.min(AT_ONCE)).min(messages.len());
+            if let Err((number, code)) = self.produce_some(messages, partitioner, sent..to) {
+                self.producer.context().note(number, code);
+                let error = KafkaError::MessageProduction(code);
+                return Err(Failed { what, error });
+            }
+            sent = to;
+            while usize::try_from(self.producer.in_flight_count()).unwrap_or(0) > on_their_way_max {
+                if is_given_up.load(Ordering::Acquire) {
+                    let error = KafkaError::Canceled;
+                    return Err(Failed { what, error });
+                }
+                self.producer.poll(Duration::from_millis(2));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the first message that the client did not take, and why.
+    fn produce_some(
+        &self,
+        messages: &Messages,
+        partitioner: Partitioner,
+        numbers: std::ops::Range<usize>,
+    ) -> Result<(), (usize, RDKafkaErrorCode)> {
+        let first = numbers.start;
+        let raw = |(number, message): (usize, Message<'_>)| {
+            let placed = |count| partition_of(partitioner, message.key, count);
+            let partition = self.partitions.and_then(placed);
+            // SAFETY: all zeros is a message of librdkafka's without anything.
+            let mut raw: sys::rd_kafka_message_t = unsafe { std::mem::zeroed() };
+            raw.partition = partition.unwrap_or(-1);
+            raw.payload = message.value.as_ptr().cast_mut().cast();
+            raw.len = message.value.len();
+            if let Some(key) = message.key {
+                raw.key = key.as_ptr().cast_mut().cast();
+                raw.key_len = key.len();
+            }
+            raw._private = (first + number) as *mut std::ffi::c_void;
+            raw
+        };
+        let mut raw: Vec<_> = messages.range(numbers).enumerate().map(raw).collect();
+        let flags = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_PARTITION;
+        // SAFETY: topic and client are alive; keys and values live as long as `messages`, and the call
+        // copies them. `raw` holds as many messages as it is told.
+        unsafe {
+            sys::rd_kafka_produce_batch(
+                self.topic.handle.as_ptr(),
+                -1,
+                flags,
+                raw.as_mut_ptr(),
+                i32::try_from(raw.len()).expect("a thousand at most"),
+            );
+        }
+        let refused = raw.iter().position(|message| {
+            message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        });
+        match refused {
+            None => Ok(()),
+            Some(at) => Err((first + at, raw[at].err.into())),
+        }
+    }
+}
+
+/// What would be without transactions: `make soak` shows that it is noticed.
+pub(super) fn produce_without(
+    settings: &TransactionSettings,
+    messages: &Messages,
+) -> Result<(), Failed> {
+    let mut config = settings.config.clone();
+    config.remove("transactional.id");
+    config.remove("transaction.timeout.ms");
+    let producer = BaseProducer::from_config_and_context(&config, Deliveries::default());
+    let producer = Arc::new(producer.map_err(failed("kafka.properties"))?);
+    let client = Client {
+        topic: open_topic(&producer, &settings.topic),
+        partitions: None,
+        producer: producer.clone(),
+    };
+    client.produce(messages, Partitioner::Consistent, &AtomicBool::new(false))?;
+    producer
+        .flush(CALL_TIMEOUT)
+        .map_err(failed("messages are on their way"))
+}
+
+/// Why a transaction did not come about.
+#[derive(Debug)]
+pub(super) struct Failed {
+    what: &'static str,
+    error: KafkaError,
+}
+
+impl Failed {
+    pub(super) fn code(&self) -> RDKafkaErrorCode {
+        let code = self.error.rdkafka_error_code();
+        code.unwrap_or(RDKafkaErrorCode::Unknown)
+    }
+
+    /// Whether the client can go on once the transaction is aborted.
+    pub(super) fn wants_abort(&self) -> bool {
+        matches!(&self.error, KafkaError::Transaction(e) if e.txn_requires_abort())
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.error {
+            KafkaError::Transaction(error) => write!(f, "{}: {}", self.what, error.string()),
+            error => write!(f, "{}: {error}", self.what),
+        }
+    }
+}
+
+pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> Failed {
+    move |error| Failed { what, error }
+}
+
+/// Repeats a call that may be repeated until it has an answer.
+pub(super) fn until_done(
+    is_given_up: &AtomicBool,
+    what: &'static str,
+    call: impl Fn() -> Result<(), KafkaError>,
+) -> Result<(), Failed> {
+    let mut backoff = Backoff::new();
+    loop {
+        let Err(error) = call() else { return Ok(()) };
+        let is_retriable = match &error {
+            KafkaError::Transaction(error) => error.is_retriable(),
+            // Messages that are still on their way.
+            KafkaError::Flush(_) => true,
+            _ => false,
+        };
+        if !is_retriable || is_given_up.load(Ordering::Acquire) {
+            return Err(Failed { what, error });
+        }
+        tracing::debug!(%error, what, "trying again");
+        std::thread::sleep(backoff.next_wait());
+    }
+}
