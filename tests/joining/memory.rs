@@ -31,6 +31,7 @@ fn profiles_that_do_not_fit_halt_and_say_so() {
     let users = (0..MANY * 2).map(|number| Spoken {
         time_ms: EVENT_TIME_MS + number / 4,
         user: Some(number.unsigned_abs()),
+        ends_profile: false,
     });
     skewed.update(users);
     skewed.happen(spread(10, USERS));
