@@ -37,6 +37,8 @@ fn profiles_that_do_not_fit_halt_and_say_so() {
     skewed.happen(spread(10, USERS));
     for before in ["unlimited", "300s"] {
         skewed.job.set("pipeline.join.before", before);
+        let group = format!("{}-{before}", skewed.job.group);
+        skewed.job.set("pipeline.group_id", group);
         let advice = ["memory_max", "pipeline.join"];
         skewed.job.assert_halts(before, "state_too_large", &advice);
     }

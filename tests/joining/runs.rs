@@ -101,3 +101,25 @@ fn closing_twice_sends_nothing_twice() {
         joins.assert_equal(produced);
     }
 }
+
+#[test]
+fn joins_of_other_rules_than_the_last_commit_halt() {
+    for (key, value) in [
+        ("pipeline.join.before", "2s"),
+        ("pipeline.join.after", "3s"),
+        ("pipeline.watermark_delay", "2s"),
+        ("pipeline.join.emit", "eager"),
+    ] {
+        let mut joins = Joins::new("changed", Kind::Left, 2, 24);
+        let produced = joins.produce(500);
+        // What is undecided was read by the rules of then.
+        joins.job.run_to_end();
+        let rules = joins.job.config["pipeline"].clone();
+        joins.job.set(key, value);
+        let advice = ["--close", "other rules"];
+        joins.job.assert_halts("changed", "join_changed", &advice);
+        joins.job.config["pipeline"] = rules;
+        joins.close();
+        joins.assert_equal(produced);
+    }
+}
