@@ -1,5 +1,7 @@
 //! What is there when a join begins, and what it refuses to begin with.
 
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use sandbox::topic::{self, Record};
 
 use crate::support::joins::{Joins, Kind};
@@ -64,11 +66,12 @@ fn a_joined_record_larger_than_the_output_takes_halts_and_goes_on_as_advised() {
     topic::create(job.bootstrap(), job.right_topic(), 1, &settings).expect("a topic");
     let settings = [("retention.ms", "-1"), ("max.message.bytes", "2000")];
     topic::create(job.bootstrap(), job.output_topic(), 1, &settings).expect("a topic");
-    // Of letters in which no compression finds anything.
-    let letter =
-        |n: u64| char::from(b'a' + u8::try_from((n * n * 31 + n / 7) % 26).expect("small"));
-    let event = |number: u64, length: u64| {
-        let text: String = (0..length).map(|n| letter(n * 7 + number)).collect();
+    let event = |number: u64, length: usize| {
+        // Letters in which no compression finds much.
+        let mut random = StdRng::seed_from_u64(number);
+        let text: String = (0..length)
+            .map(|_| random.random_range('a'..='z'))
+            .collect();
         let value = format!(
             r#"{{"event_id":"e{number}","timestamp":{EVENT_TIME_MS},"page_url":"{text}"}}"#
         );
