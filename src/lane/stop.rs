@@ -35,13 +35,21 @@ impl<O: Operator> Lane<O> {
         let is_idle = self.board.has_joined()
             && self.held.is_empty()
             && self.assigning.is_none()
-            && self.revoking.is_none();
+            && self.revoking.is_none()
+            && !self.awaits_assignment();
         let mine = is_idle
             && self.committer.is_idle()
             && self.has_emitted_all()
             && self.has_transacted_all()
             && self.owned.iter().all(is_done);
         Ok(!(mine && self.group_is_done(now)))
+    }
+
+    /// Partitions that are needed together were given back, and the group will give us others, or the same:
+    /// what was not yet emitted of them is then somebody's again. Commits tell how far everything was read,
+    /// not whether it was emitted.
+    fn awaits_assignment(&self) -> bool {
+        self.operator.is_whole() && self.member.is_none()
     }
 
     /// The records after the target are left to a later run.

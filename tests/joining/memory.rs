@@ -31,11 +31,14 @@ fn profiles_that_do_not_fit_halt_and_say_so() {
     let users = (0..MANY * 2).map(|number| Spoken {
         time_ms: EVENT_TIME_MS + number / 4,
         user: Some(number.unsigned_abs()),
+        ends_profile: false,
     });
     skewed.update(users);
     skewed.happen(spread(10, USERS));
     for before in ["unlimited", "300s"] {
         skewed.job.set("pipeline.join.before", before);
+        let group = format!("{}-{before}", skewed.job.group);
+        skewed.job.set("pipeline.group_id", group);
         let advice = ["memory_max", "pipeline.join"];
         skewed.job.assert_halts(before, "state_too_large", &advice);
     }

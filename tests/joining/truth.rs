@@ -47,7 +47,7 @@ impl Truth {
 fn random_case(directory: &Path, rules: &Rules) -> (Case, Side, Side) {
     const LEFT: &str = "left";
     let topics = [LEFT, "right"].map(str::to_owned);
-    let mut source = Records::new(31, topics, 3, EVENT_TIME_MS, true);
+    let mut source = Records::new(31, topics, 3, EVENT_TIME_MS, false);
     let mut sides = [Side::new(), Side::new()];
     let mut ends: BTreeMap<(String, i32), i64> = BTreeMap::new();
     let mut lines = String::new();

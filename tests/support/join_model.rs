@@ -22,6 +22,8 @@ pub struct Rules {
 pub struct Spoken {
     pub time_ms: i64,
     pub user: Option<u64>,
+    /// From its time on the user has no profile.
+    pub ends_profile: bool,
 }
 
 /// Partition and offset of a record.
@@ -71,10 +73,11 @@ impl Outcome {
 struct Profile {
     time_ms: i64,
     place: Place,
+    is_end: bool,
 }
 
-/// Offset, time, user, and whether it is late.
-type Judged = (i64, i64, Option<u64>, bool);
+/// Offset, record, and whether it is late.
+type Judged<'s> = (i64, &'s Spoken, bool);
 
 impl Rules {
     /// What becomes of each left record.
@@ -83,9 +86,9 @@ impl Rules {
         for (partition, events) in left {
             let none = vec![];
             let profiles = self.profiles(*partition, right.get(partition).unwrap_or(&none));
-            for (offset, time_ms, user, is_late) in self.judged(events) {
-                let known = user.and_then(|user| profiles.get(&user));
-                let answer = self.answer(time_ms, is_late, known);
+            for (offset, event, is_late) in self.judged(events) {
+                let known = event.user.and_then(|user| profiles.get(&user));
+                let answer = self.answer(event.time_ms, is_late, known);
                 answers.insert((*partition, offset), answer);
             }
         }
@@ -101,27 +104,28 @@ impl Rules {
         side.values().map(late).sum::<usize>() as u64
     }
 
-    fn judged(&self, records: &[(i64, Spoken)]) -> Vec<Judged> {
+    fn judged<'s>(&self, records: &'s [(i64, Spoken)]) -> Vec<Judged<'s>> {
         let mut watermark = i64::MIN;
-        let judge = |(offset, spoken): &(i64, Spoken)| {
+        let judge = |(offset, spoken): &'s (i64, Spoken)| {
             let is_late = spoken.time_ms < watermark;
             watermark = watermark.max(spoken.time_ms - self.delay_ms);
-            (*offset, spoken.time_ms, spoken.user, is_late)
+            (*offset, spoken, is_late)
         };
         records.iter().map(judge).collect()
     }
 
     fn profiles(&self, partition: i32, records: &[(i64, Spoken)]) -> BTreeMap<u64, Vec<Profile>> {
         let mut profiles: BTreeMap<u64, Vec<Profile>> = BTreeMap::new();
-        for (offset, time_ms, user, is_late) in self.judged(records) {
-            let Some(user) = user.filter(|_| !is_late) else {
+        for (offset, said, is_late) in self.judged(records) {
+            let Some(user) = said.user.filter(|_| !is_late) else {
                 continue;
             };
-            let place = (partition, offset);
-            profiles
-                .entry(user)
-                .or_default()
-                .push(Profile { time_ms, place });
+            let profile = Profile {
+                time_ms: said.time_ms,
+                place: (partition, offset),
+                is_end: said.ends_profile,
+            };
+            profiles.entry(user).or_default().push(profile);
         }
         profiles
     }
@@ -133,11 +137,11 @@ impl Rules {
         let near: Vec<&Profile> = known.iter().filter(near).collect();
         let earlier = near.iter().filter(|p| p.time_ms <= time_ms);
         let newest = earlier.max_by_key(|p| (p.time_ms, p.place));
-        let oldest = || {
-            near.iter()
-                .min_by_key(|p| (p.time_ms, std::cmp::Reverse(p.place)))
-        };
-        let profile = newest.or_else(oldest).map(|p| p.place);
+        let later = near
+            .iter()
+            .filter(|p| p.time_ms > time_ms && !p.is_end)
+            .min_by_key(|p| (p.time_ms, std::cmp::Reverse(p.place)));
+        let profile = newest.filter(|p| !p.is_end).or(later).map(|p| p.place);
         let outcome = match (is_late, profile, known.is_empty()) {
             (true, ..) => Outcome::Late,
             (_, Some(_), _) => Outcome::Matched,
@@ -148,7 +152,7 @@ impl Rules {
             time_ms,
             outcome,
             profile,
-            candidates: near.iter().map(|p| p.place).collect(),
+            candidates: near.iter().filter(|p| !p.is_end).map(|p| p.place).collect(),
         }
     }
 }

@@ -22,8 +22,8 @@ pub struct Records {
     topics: [String; 2],
     partitions: u64,
     begun_ms: i64,
-    /// Whether tombstones on the right are made, which end a profile that holds for ever.
-    has_tombstones: bool,
+    /// Whether a tombstone on the right ends a profile, or nothing.
+    is_table: bool,
 }
 
 impl Records {
@@ -32,14 +32,14 @@ impl Records {
         topics: [String; 2],
         partitions: i32,
         begun_ms: i64,
-        has_tombstones: bool,
+        is_table: bool,
     ) -> Records {
         Records {
             random: StdRng::seed_from_u64(seed),
             topics,
             partitions: u64::try_from(partitions).expect("at least one"),
             begun_ms,
-            has_tombstones,
+            is_table,
         }
     }
 
@@ -48,9 +48,12 @@ impl Records {
         let is_left = self.random.random_ratio(3, 5);
         let user = self.random.random_range(0..USERS);
         let time_ms = self.time_ms(number);
-        let is_odd = number % ODD_EVERY == ODD_EVERY - 1;
-        let record = if is_odd && (is_left || self.has_tombstones) {
-            odd(is_left, number, user, time_ms)
+        let is_end = self.is_table && !is_left && number.is_multiple_of(5);
+        let record = if is_end {
+            let said = format!("{},end", said(time_ms, Some(user)));
+            Record::tombstone("k").header(SPOKEN_HEADER, said)
+        } else if number % ODD_EVERY == ODD_EVERY - 1 {
+            odd(is_left, self.is_table, number, user, time_ms)
         } else if is_left {
             event(number, Some(user), time_ms)
         } else {
@@ -117,15 +120,16 @@ fn said(time_ms: i64, user: Option<u64>) -> String {
 }
 
 pub fn parse(said: &str) -> Spoken {
-    let (time_ms, user) = said.split_once(',').expect("a time and a user");
+    let fields: Vec<&str> = said.split(',').collect();
     Spoken {
-        time_ms: time_ms.parse().expect("a time"),
-        user: user.parse().ok(),
+        time_ms: fields[0].parse().expect("a time"),
+        user: fields[1].parse().ok(),
+        ends_profile: fields.len() == 3,
     }
 }
 
 /// What can never be joined, and events of nobody.
-fn odd(is_left: bool, number: u64, user: u64, time_ms: i64) -> Record {
+fn odd(is_left: bool, is_table: bool, number: u64, user: u64, time_ms: i64) -> Record {
     let text = |rest: &str| format!(r#"{{"event_id":"odd{number}","user_id":{user}{rest}}}"#);
     let poisoned = |text: String, reason: &str| Record::new(text).header(POISON_HEADER, reason);
     match number / ODD_EVERY % 5 {
@@ -140,8 +144,9 @@ fn odd(is_left: bool, number: u64, user: u64, time_ms: i64) -> Record {
             let year_2099 = r#","timestamp":4070908800000,"updated_at":4070908800000"#;
             poisoned(text(year_2099), "too_far_ahead")
         }
-        // A tombstone: nothing to join on the left, one profile less on the right.
+        // A tombstone: nothing to join on the left, nothing at all on the right where profiles end anyway.
         _ if is_left => Record::tombstone("k").header(POISON_HEADER, "null_value"),
+        _ if is_table => profile(number, user, time_ms),
         _ => Record::tombstone("k"),
     }
 }

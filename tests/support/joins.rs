@@ -210,11 +210,27 @@ impl Joins {
         topic::produce_to_many(self.job.bootstrap(), records).expect("records")
     }
 
+    /// Writes so many records, in a transaction of each topic; how many of them are there in the end.
+    pub fn produce_transaction(&self, count: u64, is_kept: bool) -> u64 {
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        let mut source = self.records();
+        let records = (first..first + count).map(|number| source.record(number));
+        let (left, right): (Vec<_>, Vec<_>) =
+            records.partition(|(topic, _)| *topic == self.job.topic);
+        for side in [left, right] {
+            let topic = side[0].0.clone();
+            let records = side.into_iter().map(|(_, record)| record);
+            topic::produce_transaction(self.job.bootstrap(), &topic, records, is_kept)
+                .expect("the transaction ends");
+        }
+        if is_kept { count } else { 0 }
+    }
+
     fn records(&self) -> Records {
         let seed = self.seed ^ self.next.load(Ordering::Relaxed);
         let topics = [self.job.topic.clone(), self.job.right_topic().to_owned()];
-        let has_tombstones = self.kind != Kind::Table;
-        Records::new(seed, topics, self.partitions, self.begun_ms, has_tombstones)
+        let is_table = self.kind == Kind::Table;
+        Records::new(seed, topics, self.partitions, self.begun_ms, is_table)
     }
 
     pub fn start(&self, instance: &str, failpoints: &str) -> Daemon {

@@ -130,5 +130,6 @@ pub fn spread(count: i64, users: u64) -> impl Iterator<Item = Spoken> {
     (0..count).map(move |number| Spoken {
         time_ms: EVENT_TIME_MS + number * HOURS_10_MS / count,
         user: Some(number.unsigned_abs() * 7 % users),
+        ends_profile: false,
     })
 }

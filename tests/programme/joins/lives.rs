@@ -31,6 +31,7 @@ fn kills(run: &mut Run) {
         let job = &mut joins.job;
         job.set("kafka.properties.session.timeout.ms", 1_000);
         job.set("kafka.properties.heartbeat.interval.ms", 200);
+        job.set("pipeline.consumers", run.random.random_range(1..=2));
         let traffic = joins.traffic(RECORDS_PER_SECOND);
         for life in 0..times {
             let instance = format!("life-{life}");

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow, bail};
 use futures_executor::block_on;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -32,6 +33,19 @@ pub fn create(
     let results = block_on(admin(bootstrap)?.create_topics([&topic], &options()))?;
     only(results).with_context(|| format!("cannot create topic {name}"))?;
     wait_for_partitions(bootstrap, name, partitions)
+}
+
+/// Changes settings of a topic; those that are not named fall back to the broker's.
+pub fn set(bootstrap: &str, name: &str, settings: &[(&str, &str)]) -> Result<()> {
+    let altered = AlterConfig::new(ResourceSpecifier::Topic(name));
+    let altered = settings
+        .iter()
+        .fold(altered, |altered, (key, value)| altered.set(key, value));
+    let results = block_on(admin(bootstrap)?.alter_configs([&altered], &options()))?;
+    for result in results {
+        result.map_err(|(_, code)| anyhow!("cannot change topic {name}: {code}"))?;
+    }
+    Ok(())
 }
 
 /// Creates many topics at once, each with so many partitions and without a limit in time, and waits until

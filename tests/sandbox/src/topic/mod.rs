@@ -6,7 +6,7 @@ mod read;
 
 pub use admin::{
     add_partitions, create, create_all, delete, delete_group, delete_records_before, own_settings,
-    partition_count,
+    partition_count, set,
 };
 pub(crate) use produce::{Deliveries, producer_config, send_patiently};
 pub use produce::{produce, produce_to_many, produce_transaction};
