@@ -1,4 +1,4 @@
-//! What an event and a change record cost: the daemon beside bare drains of the same topic by the same
+//! What events, change records and sales cost: the daemon beside bare drains of the same topics by the same
 //! client library.
 //!
 //! `make bench` builds and runs it. Every kind is a child process of its own, so that its CPU is

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use sandbox::generate::{join_event_json, join_update_json};
 use sandbox::topic::{self, Record};
 use sandbox::{Sandbox, wait};
 
 use super::job::{Job, PATIENCE};
-use crate::joins::{
-    PARTITIONS, Sides, create_output, ensure_no_dead_letters, event_json, numbers, output_of,
-    update_json,
-};
+use crate::joins::{PARTITIONS, Sides, create_output, ensure_no_dead_letters, numbers, output_of};
 
 const EVENTS_PER_SECOND: u64 = 1_000;
 /// One update behind so many events.
@@ -101,7 +99,7 @@ fn ages_seconds(parts: &Sandbox, case: Case, seconds: u64) -> Result<Vec<f64>> {
 
 fn profile(user: u64) -> Record {
     let now_ms = now_ms();
-    Record::new(update_json(0, user, &now_ms.to_string()))
+    Record::new(join_update_json(0, user, &now_ms.to_string()))
         .key(user.to_string())
         .timestamp_ms(now_ms)
 }
@@ -118,7 +116,7 @@ fn produce(bootstrap: &str, sides: &Sides, case: Case, seconds: u64) -> Result<V
         let now_ms = now_ms();
         sent.push(now_ms);
         let user = 1 + number * 7_919 % USERS;
-        let event = Record::new(event_json(number, user, &now_ms.to_string()))
+        let event = Record::new(join_event_json(number, user, &now_ms.to_string()))
             .key(user.to_string())
             .timestamp_ms(now_ms);
         let is_due = case.has_updates && number.is_multiple_of(EVENTS_PER_UPDATE);

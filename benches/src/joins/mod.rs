@@ -4,23 +4,23 @@
 //! both topics, and a bare copy: the same drain that produces as many messages of the size of joined
 //! records, in transactions.
 
-mod records;
+mod expected;
 mod topics;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use sandbox::generate::{JOIN_LATE_MAX_MS, JOIN_LATE_ONE_IN, JOIN_USERS};
 use sandbox::workdir::executable;
 use sandbox::{Sandbox, topic, unique};
 
-use self::records::{LATE_MAX_MS, LATE_ONE_IN, USERS};
 use self::topics::{JoinRuns, JoinTopics};
 use crate::child::Run;
 use crate::readers::{self, ReaderKind, Source};
 use crate::report::{Kind, Report};
 
-pub(crate) use self::records::{event_json, numbers, update_json};
+pub(crate) use self::expected::numbers;
 pub(crate) use self::topics::{
     PARTITIONS, Sides, create_output, ensure_no_dead_letters, output_of,
 };
@@ -69,11 +69,11 @@ pub(crate) struct Amounts {
 pub(crate) fn measure(parts: &Sandbox, amounts: &Amounts) -> Result<()> {
     let topics = JoinTopics::fill(parts.kafka.bootstrap(), amounts.events)?;
     println!(
-        "\njoins: {} events of {} bytes on average, one in {LATE_ONE_IN} up to {} s late, and {} updates of \
-         {} bytes, of {USERS} users, in {PARTITIONS} partitions each\n",
+        "\njoins: {} events of {} bytes on average, one in {JOIN_LATE_ONE_IN} up to {} s late, and {} updates of \
+         {} bytes, of {JOIN_USERS} users, in {PARTITIONS} partitions each\n",
         topics.events,
         topics.event_bytes / topics.events,
-        LATE_MAX_MS / 1000,
+        JOIN_LATE_MAX_MS / 1000,
         topics.updates,
         topics.update_bytes / topics.updates,
     );

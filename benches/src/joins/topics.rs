@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use sandbox::generate::{JOIN_EVENTS_MAX, JOIN_UPDATE_EVERY, Joinable, join_event, join_update};
 use sandbox::workdir::{free_port, project_root};
 use sandbox::{Sandbox, topic, unique};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
 use super::Form;
-use super::records::{EVENTS_MAX, Expected, Made, UPDATE_EVERY_MS, event, update};
+use super::expected::Expected;
 use crate::child::{self, Run};
 use crate::daemon::{section, shipped};
 
@@ -95,13 +96,13 @@ impl JoinTopics {
     /// So many events, and updates over the same time. Java's default partitioner places both.
     pub(super) fn fill(bootstrap: &str, events: u64) -> Result<Self> {
         ensure!(
-            (1..=EVENTS_MAX).contains(&events),
-            "1 to {EVENTS_MAX} events can be joined"
+            (1..=JOIN_EVENTS_MAX).contains(&events),
+            "1 to {JOIN_EVENTS_MAX} events can be joined"
         );
         let sides = Sides::create(bootstrap, "bench")?;
-        let updates = events.div_ceil(UPDATE_EVERY_MS);
-        let event_bytes = fill(bootstrap, &sides.left, (0..events).map(event))?;
-        let update_bytes = fill(bootstrap, &sides.right, (0..updates).map(update))?;
+        let updates = events.div_ceil(JOIN_UPDATE_EVERY);
+        let event_bytes = fill(bootstrap, &sides.left, (0..events).map(join_event))?;
+        let update_bytes = fill(bootstrap, &sides.right, (0..updates).map(join_update))?;
         Ok(JoinTopics {
             sides,
             events,
@@ -120,7 +121,7 @@ impl JoinTopics {
     }
 }
 
-fn fill(bootstrap: &str, name: &str, records: impl Iterator<Item = Made>) -> Result<u64> {
+fn fill(bootstrap: &str, name: &str, records: impl Iterator<Item = Joinable>) -> Result<u64> {
     let mut bytes = 0;
     let records = records.map(|made| {
         bytes += made.value.len() as u64;
