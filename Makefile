@@ -54,7 +54,7 @@ bench: deps ## Measure CPU per event, change, sale and join (EVENTS=, CHANGES=, 
 	@$(TARGET_DIR)/release/throughput $(if $(ONLY),--only $(ONLY)) $(if $(EVENTS),--events $(EVENTS)) $(if $(SALES),--sales $(SALES)) \
 		$(if $(JOINS),--joins $(JOINS)) $(if $(CHANGES),--changes $(CHANGES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-figures: deps ## Measure memory, rest, freshness, latency, takeover and scaling (about 18 minutes)
+figures: deps ## Measure memory, rest, freshness, latency, takeover and scaling (about 16 minutes)
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput figures $(if $(ONLY),--only $(ONLY))
 
