@@ -52,12 +52,12 @@ soak: deps ## Run the fault programme at length and print its table (SOAK= passe
 	$(CARGO) test --workspace --features failpoints --no-run
 	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 
-bench: deps ## Measure CPU per event, change and sale (EVENTS=, CHANGES=, SALES=, ROUNDS=, ONLY=changes)
+bench: deps ## Measure CPU per event, change, sale and join (EVENTS=, CHANGES=, SALES=, JOINS=, ROUNDS=, ONLY=joins)
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput $(if $(ONLY),--only $(ONLY)) $(if $(EVENTS),--events $(EVENTS)) $(if $(SALES),--sales $(SALES)) \
-		$(if $(CHANGES),--changes $(CHANGES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+		$(if $(JOINS),--joins $(JOINS)) $(if $(CHANGES),--changes $(CHANGES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-figures: deps ## Measure memory, rest, freshness, takeover and scaling (about 8 minutes)
+figures: deps ## Measure memory, rest, freshness, latency, takeover and scaling (about 16 minutes)
 	$(CARGO) build --release --workspace
 	@$(TARGET_DIR)/release/throughput figures $(if $(ONLY),--only $(ONLY))
 

@@ -1,4 +1,4 @@
-//! What an event and a change record cost: the daemon beside bare drains of the same topic by the same
+//! What events, change records and sales cost: the daemon beside bare drains of the same topics by the same
 //! client library.
 //!
 //! `make bench` builds and runs it. Every kind is a child process of its own, so that its CPU is
@@ -7,8 +7,10 @@
 
 mod changes;
 mod child;
+mod copier;
 mod daemon;
 mod figures;
+mod joins;
 mod machine;
 mod prototype;
 mod readers;
@@ -46,6 +48,12 @@ struct Arguments {
     /// Sales in the topic
     #[arg(long, default_value_t = 2_000_000)]
     sales: u64,
+    /// Events that are joined with a tenth as many updates
+    #[arg(long, default_value_t = 2_000_000)]
+    joins: u64,
+    /// Only these forms of joins
+    #[arg(long, value_delimiter = ',')]
+    join_forms: Vec<joins::Form>,
     /// Only these forms of change records
     #[arg(long, value_delimiter = ',')]
     forms: Vec<changes::Form>,
@@ -53,7 +61,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only these kinds, such as `abd`
-    #[arg(long, default_value = "abcdep")]
+    #[arg(long, default_value = "abcdept")]
     kinds: String,
     /// Another daemon to measure in the place of (p), such as the one before a change
     #[arg(long)]
@@ -68,6 +76,8 @@ enum Part {
     Changes,
     /// Sales into windows
     Sales,
+    /// Events joined with profiles
+    Joins,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,6 +121,16 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     if wants(Part::Sales) {
         sales::measure(&parts, arguments.sales, arguments.rounds, &arguments.kinds)?;
+    }
+    if wants(Part::Joins) {
+        let amounts = joins::Amounts {
+            events: arguments.joins,
+            rounds: arguments.rounds,
+            forms: arguments.join_forms.clone(),
+            kinds: arguments.kinds.clone(),
+            against: arguments.against.clone(),
+        };
+        joins::measure(&parts, &amounts)?;
     }
     println!("{}", machine::load()?);
     Ok(())

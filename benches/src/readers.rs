@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 use sandbox::Sandbox;
@@ -15,6 +16,7 @@ use streamweir::decode::json::{Plan, Scanner};
 use streamweir::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 use crate::child::{self, Run};
+use crate::copier::Copier;
 use crate::topic::PARTITIONS;
 
 /// Messages of one call, as the daemon takes them.
@@ -30,23 +32,63 @@ pub(crate) enum ReaderKind {
     Poll,
     /// As `batch`, then the daemon's scanner and encoder
     Decode,
+    /// As `poll`, and a message for each of the first topic's in transactions
+    Copy,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ReadArguments {
     kind: ReaderKind,
     bootstrap: String,
-    topic: String,
+    /// Topics of equally many partitions
+    #[arg(value_delimiter = ',')]
+    topics: Vec<String>,
+    #[arg(long)]
+    partitions: i32,
+    /// In all of them
+    #[arg(long)]
     events: u64,
+    /// Where a copy goes
+    #[arg(long)]
+    output: Option<String>,
+}
+
+/// What is drained.
+pub(crate) struct Source<'t> {
+    pub(crate) topics: &'t [&'t str],
+    /// Of each topic.
+    pub(crate) partitions: i32,
+    /// In all of them.
+    pub(crate) records: u64,
+}
+
+/// Starts this executable again as a reader of one topic.
+pub(crate) fn run(kind: ReaderKind, parts: &Sandbox, topic: &str, records: u64) -> Result<Run> {
+    let source = Source {
+        topics: &[topic],
+        partitions: PARTITIONS,
+        records,
+    };
+    run_over(kind, parts, &source, None)
 }
 
 /// Starts this executable again as a reader.
-pub(crate) fn run(kind: ReaderKind, parts: &Sandbox, topic: &str, records: u64) -> Result<Run> {
+pub(crate) fn run_over(
+    kind: ReaderKind,
+    parts: &Sandbox,
+    source: &Source<'_>,
+    copy_to: Option<&str>,
+) -> Result<Run> {
     let output = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     let kind = kind.to_possible_value().context("every kind has a name")?;
-    command.args(["read", kind.get_name(), parts.kafka.bootstrap(), topic]);
-    command.arg(records.to_string());
+    command.args(["read", kind.get_name(), parts.kafka.bootstrap()]);
+    command.arg(source.topics.join(","));
+    command.args(["--partitions", &source.partitions.to_string()]);
+    command.args(["--events", &source.records.to_string()]);
+    if let Some(topic) = copy_to {
+        command.args(["--output", topic]);
+    }
     let run = child::run(command, output.path())?;
     let micros: u64 = std::fs::read_to_string(output.path())?.trim().parse()?;
     Ok(Run {
@@ -74,11 +116,33 @@ pub(crate) fn read(arguments: &ReadArguments) -> Result<()> {
         .set("queued.max.messages.kbytes", "8192")
         .create()?;
     let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition_offset(&arguments.topic, partition, Offset::Beginning)?;
+    for topic in &arguments.topics {
+        for partition in 0..arguments.partitions {
+            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
     }
     let (seen, wall) = match arguments.kind {
-        ReaderKind::Poll => poll(&consumer, &list, arguments.events)?,
+        ReaderKind::Poll => {
+            let mut bytes = 0;
+            let all = poll(&consumer, &list, arguments.events, |message| {
+                bytes += message.payload().map_or(0, <[u8]>::len);
+                Ok(())
+            })?;
+            std::hint::black_box(bytes);
+            all
+        }
+        ReaderKind::Copy => {
+            let output = arguments.output.as_deref().context("--output")?;
+            let left = arguments.topics.first().context("a topic")?;
+            let mut copy = Copier::start(&arguments.bootstrap, output)?;
+            let (seen, _) = poll(&consumer, &list, arguments.events, |message| {
+                if message.topic() == left {
+                    copy.take(message)?;
+                }
+                Ok(())
+            })?;
+            (seen, copy.finish()?)
+        }
         ReaderKind::Batch => {
             let mut bytes = 0;
             batches(&consumer, &list, arguments, |value| {
@@ -102,21 +166,21 @@ fn poll(
     consumer: &BaseConsumer,
     list: &TopicPartitionList,
     events: u64,
+    mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
 ) -> Result<(u64, Duration)> {
     let started = Instant::now();
     consumer.assign(list)?;
-    let (mut seen, mut bytes, mut silent_since) = (0, 0, Instant::now());
+    let (mut seen, mut silent_since) = (0, Instant::now());
     while seen < events && silent_since.elapsed() < SILENCE_MAX {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             continue;
         };
-        bytes += message?.payload().map_or(0, <[u8]>::len);
+        each(&message?)?;
         seen += 1;
         if seen % 1_000 == 0 {
             silent_since = Instant::now();
         }
     }
-    std::hint::black_box(bytes);
     Ok((seen, started.elapsed()))
 }
 
@@ -127,15 +191,19 @@ fn batches(
     mut each: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(u64, Duration)> {
     let client = consumer.client().native_ptr();
-    let topic = CString::new(arguments.topic.as_str())?;
+    let topics = arguments.topics.iter().map(|t| CString::new(t.as_str()));
+    let topics = topics.collect::<Result<Vec<_>, _>>()?;
     // SAFETY: the client is alive; the reference to each partition's queue is given back. Our own
     // queue lives until the process ends.
     let queue = unsafe {
         let queue = sys::rd_kafka_queue_new(client);
-        for partition in 0..PARTITIONS {
-            let of_partition = sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
-            sys::rd_kafka_queue_forward(of_partition, queue);
-            sys::rd_kafka_queue_destroy(of_partition);
+        for topic in &topics {
+            for partition in 0..arguments.partitions {
+                let of_partition =
+                    sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition);
+                sys::rd_kafka_queue_forward(of_partition, queue);
+                sys::rd_kafka_queue_destroy(of_partition);
+            }
         }
         queue
     };

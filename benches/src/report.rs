@@ -21,10 +21,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 8] = [
+    const ALL: [Kind; 9] = [
         Kind::Reader(ReaderKind::Batch),
         Kind::Reader(ReaderKind::Poll),
         Kind::Reader(ReaderKind::Decode),
+        Kind::Reader(ReaderKind::Copy),
         Kind::Daemon,
         Kind::DaemonIdle,
         Kind::OtherDaemon,
@@ -37,6 +38,7 @@ impl Kind {
             Kind::Reader(ReaderKind::Batch) => "(a) drain, batches",
             Kind::Reader(ReaderKind::Poll) => "(b) drain, poll by poll",
             Kind::Reader(ReaderKind::Decode) => "(c) batches and decoding",
+            Kind::Reader(ReaderKind::Copy) => "(t) as (b), and transactions",
             Kind::Daemon => "(d) daemon, rows discarded",
             Kind::DaemonIdle => "(0) daemon, nothing to read",
             Kind::OtherDaemon => "(o) the other daemon, as (d)",
@@ -57,6 +59,7 @@ impl Kind {
 pub(crate) struct Report {
     /// What a record is called here.
     noun: &'static str,
+    daemon: &'static str,
     events: f64,
     runs: BTreeMap<usize, Vec<Run>>,
 }
@@ -65,16 +68,29 @@ impl Report {
     pub(crate) fn new(noun: &'static str, events: u64) -> Self {
         Self {
             noun,
+            daemon: Kind::Daemon.label(),
             events: events as f64,
             runs: BTreeMap::new(),
         }
+    }
+
+    /// The same with another name for (d).
+    pub(crate) fn daemon_is(self, daemon: &'static str) -> Self {
+        Self { daemon, ..self }
+    }
+
+    fn label(&self, kind: Kind) -> &'static str {
+        if kind == Kind::Daemon {
+            return self.daemon;
+        }
+        kind.label()
     }
 
     /// Keeps one run, and prints it at once.
     pub(crate) fn add(&mut self, round: usize, kind: Kind, run: Run) {
         println!(
             "round {round}  {:<29} {:6.3} CPU µs/{noun}  {:7.0} {noun}s/s  {:5.2} s  peak {} MiB",
-            kind.label(),
+            self.label(kind),
             self.cpu_us(&run),
             self.rate(&run),
             run.wall.as_secs_f64(),
@@ -84,26 +100,37 @@ impl Report {
         self.runs.entry(kind.index()).or_default().push(run);
     }
 
-    /// Runs the daemon and, where there is one, another into the server that forgets. Whoever is second
-    /// finds the processor's caches and the clock as the first left them, so they swap places every round.
+    /// Runs the daemon and, where there is one, another into the server that forgets.
     pub(crate) fn add_daemons(
         &mut self,
         round: usize,
         own: &DaemonRuns<'_>,
         other: Option<&DaemonRuns<'_>>,
     ) -> Result<()> {
-        let mut runs = [(Some(own), true), (other, false)];
+        let other = other.map(|other| || other.read_into_nowhere());
+        self.add_in_turns(round, || own.read_into_nowhere(), other)
+    }
+
+    /// Runs the daemon and, where there is one, another; each run comes with one that had nothing to do.
+    /// Whoever is second finds the processor's caches and the clock as the first left them, so they swap
+    /// places every round.
+    pub(crate) fn add_in_turns(
+        &mut self,
+        round: usize,
+        own: impl Fn() -> Result<(Run, Run)>,
+        other: Option<impl Fn() -> Result<(Run, Run)>>,
+    ) -> Result<()> {
+        let mut are_ours = [true, false];
         if round.is_multiple_of(2) {
-            runs.reverse();
+            are_ours.reverse();
         }
-        for (runs, is_ours) in runs {
-            let Some(runs) = runs else { continue };
-            let (run, idle) = runs.read_into_nowhere()?;
+        for is_ours in are_ours {
             if is_ours {
+                let (run, idle) = own()?;
                 self.add(round, Kind::Daemon, run);
                 self.add(round, Kind::DaemonIdle, idle);
-            } else {
-                self.add(round, Kind::OtherDaemon, run);
+            } else if let Some(other) = &other {
+                self.add(round, Kind::OtherDaemon, other()?.0);
             }
         }
         Ok(())
@@ -147,7 +174,7 @@ impl Report {
         writeln!(
             f,
             "| {:<28} | {:6.3} | {} | {:>5} | {:>5} | {:5.0} | {} | {:4} |",
-            kind.label(),
+            self.label(kind),
             median(cpu.clone()),
             list(&cpu, 2),
             against(Kind::Reader(ReaderKind::Poll)),

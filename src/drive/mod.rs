@@ -2,10 +2,12 @@
 //! a record costs (`benches/src/instructions`). The parts are the daemon's own, in the lane's order.
 
 mod changes;
+mod joins;
 
 use std::sync::Arc;
 
 pub use changes::ChangePath;
+pub use joins::{JoinPath, JoinTopic};
 
 use crate::batch::{OpenBatch, SealedBatch};
 use crate::config::{Config, Kind, Pipeline};

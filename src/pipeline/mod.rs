@@ -17,6 +17,7 @@ use self::aggregation::{AggregationOperator, AggregationPlan};
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
+pub(crate) use self::stream_join::{StreamJoinOperator, join_operator};
 pub use self::until::Until;
 use crate::batch::Paces;
 use crate::config::{

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 
 use crate::child::{self, Run};
 use crate::daemon::shipped;
+use crate::joins::Sides;
 
 /// Longer than anything here takes; what does not come by then does not come.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,6 +75,25 @@ impl<'p> Job<'p> {
         Ok(job)
     }
 
+    /// The shipped join of these topics. Its output topic is still to be made.
+    pub(super) fn joins(parts: &'p Sandbox, sides: &Sides) -> Result<Self> {
+        let name = unique("figures");
+        let mut job = Self {
+            parts,
+            program: executable("streamweir", "STREAMWEIR_BIN")?,
+            topic: sides.left.clone(),
+            group: format!("{name}-group"),
+            config: sides.config(parts, &name)?,
+            database: name,
+            table: "",
+            directory: tempfile::tempdir()?,
+        };
+        let state_dir = job.directory.path().join("state").display().to_string();
+        job.set("service.state_dir", state_dir);
+        job.set_properties();
+        Ok(job)
+    }
+
     fn of(parts: &'p Sandbox, topic: &str, pipeline: &str, table: &'static str) -> Result<Self> {
         let name = unique("figures");
         let directory = tempfile::tempdir()?;
@@ -100,10 +120,19 @@ impl<'p> Job<'p> {
         let letters = format!("{name}-dead-letters");
         job.set("pipeline.dead_letter.topic", letters);
         job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
-        for (key, value) in PROPERTIES.get().into_iter().flatten() {
-            job.set(&format!("kafka.properties.{key}"), value.clone());
-        }
+        job.set_properties();
         Ok(job)
+    }
+
+    fn set_properties(&mut self) {
+        for (key, value) in PROPERTIES.get().into_iter().flatten() {
+            self.set(&format!("kafka.properties.{key}"), value.clone());
+        }
+    }
+
+    /// What its group, its database and the like begin with.
+    pub(super) fn name(&self) -> &str {
+        &self.database
     }
 
     fn apply_schema(&self) -> Result<()> {

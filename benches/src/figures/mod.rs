@@ -6,6 +6,7 @@
 mod freshness;
 mod idle;
 mod job;
+mod joins;
 mod memory;
 mod scaling;
 mod takeover;
@@ -36,6 +37,8 @@ enum Figure {
     Scaling,
     /// Ten million distinct customers in one window
     Windows,
+    /// From an event's timestamp to its joined record, at 1,000 events a second
+    Joins,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +70,9 @@ pub(crate) struct FiguresArguments {
     /// How long events come at 1,000 a second
     #[arg(long, default_value_t = 60)]
     freshness_seconds: u64,
+    /// How long joined events are counted, in each of four cases
+    #[arg(long, default_value_t = 60)]
+    joins_seconds: u64,
 }
 
 /// Bounds that were promised and what was found beyond them.
@@ -101,6 +107,9 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     }
     if wants(Figure::Freshness) {
         freshness::measure(&parts, arguments.freshness_seconds, &mut bounds)?;
+    }
+    if wants(Figure::Joins) {
+        joins::measure(&parts, arguments.joins_seconds)?;
     }
     if wants(Figure::Takeover) {
         takeover::measure(&parts)?;

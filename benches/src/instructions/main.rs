@@ -1,4 +1,5 @@
-//! How many instructions an event and a change record cost between Kafka and ClickHouse, stage by stage.
+//! How many instructions an event, a change record and a joined event cost between Kafka and where they go,
+//! stage by stage.
 //!
 //! Times on a shared machine vary by a third; instructions do not vary at all. `make instructions`
 //! counts those of the record path as the daemon runs it, without the network, and compares them
@@ -7,6 +8,7 @@
 mod callgrind;
 mod changes;
 mod events;
+mod joins;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -57,6 +59,8 @@ enum Workload {
     Change,
     /// The same behind a schema block
     ChangeInBlock,
+    /// Events joined with profiles
+    Join,
 }
 
 /// What became of the records.
@@ -90,6 +94,10 @@ impl Workload {
             }
             Workload::Change => changes(ChangeForm::Envelope),
             Workload::ChangeInBlock => changes(ChangeForm::EnvelopeInBlock),
+            Workload::Join => {
+                let joins = joins::Joins::new(records);
+                Box::new(move || joins.run())
+            }
         }
     }
 }

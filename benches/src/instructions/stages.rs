@@ -12,6 +12,10 @@ pub(crate) fn toggles(workload: Workload) -> &'static [&'static str] {
             "*drive::changes::ChangePath::chunk*",
             "*drive::changes::ChangePath::seal*",
         ],
+        Workload::Join => &[
+            "*drive::joins::JoinPath::chunk*",
+            "*drive::joins::JoinPath::close*",
+        ],
     }
 }
 
@@ -19,6 +23,7 @@ pub(crate) fn of(workload: Workload) -> &'static [Stage] {
     match workload {
         Workload::Event => &EVENT,
         Workload::Change | Workload::ChangeInBlock => &CHANGE,
+        Workload::Join => &JOIN,
     }
 }
 
@@ -57,4 +62,12 @@ const CHANGE: [Stage; 5] = [
         &["ReplicationOperator as streamweir::lane::operator::Operator>::push"],
     ),
     ("seal: compress, checksum", &["frame::compress"]),
+];
+
+const JOIN: [Stage; 2] = [
+    (
+        "decode: validate the JSON, find the values",
+        &["Scanner::scan"],
+    ),
+    ("join: decide, and the joined record", &["JoinPath::emit"]),
 ];

@@ -14,15 +14,31 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::operator::{Settings, StreamJoinOperator};
+use self::operator::Settings;
+pub(crate) use self::operator::StreamJoinOperator;
 use self::plan::JoinPlan;
 use super::start::{NotStarted, Starter};
 use super::{Common, CommonParts, Environment, clickhouse_client, consumers, run_lanes};
 use crate::config::{State, StreamJoin};
+use crate::decode::PathError;
 use crate::halt::Halt;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::TransactionSettings;
 use crate::source::transaction_config;
+
+/// What one lane joins with, outside of a running pipeline.
+///
+/// # Errors
+/// A path that is none; the configuration has none of those.
+pub(crate) fn join_operator(
+    config: &StreamJoin,
+    partitions: usize,
+    metrics: PipelineMetrics,
+) -> Result<StreamJoinOperator, PathError> {
+    let plan = Arc::new(JoinPlan::new(config)?);
+    let settings = Settings::new(config, partitions);
+    Ok(StreamJoinOperator::new(plan, settings, metrics))
+}
 
 /// Runs a join to its end.
 pub(super) fn run(environment: &Environment, config: &StreamJoin) -> Result<(), NotStarted> {

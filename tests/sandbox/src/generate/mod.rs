@@ -1,14 +1,19 @@
 //! Traffic that is the same for the same seed: clickstream events into a topic and profiles into Redis,
-//! change records of a table.
+//! change records of a table, events and what they are joined with.
 
 mod change_json;
 mod changes;
 mod event;
+mod join;
 mod profile;
 mod run;
 
 pub use changes::{ChangeForm, Changes, ORDERS, Written, write_changes};
 pub use event::{Events, Poison};
+pub use join::{
+    JOIN_EVENTS_MAX, JOIN_LATE_MAX_MS, JOIN_LATE_ONE_IN, JOIN_UPDATE_EVERY, JOIN_USERS, Joinable,
+    join_event, join_event_json, join_update, join_update_json, joined_numbers,
+};
 pub use profile::{ProfileEncoding, load_profiles, profile_json};
 pub use run::{Progress, Start, Traffic, Volume, run};
 
