@@ -9,8 +9,8 @@ use anyhow::{Result, anyhow};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::Parts;
 use super::parts::{CHANGES, LEFT, RIGHT, SALES};
+use super::{PARTITIONS, Parts};
 use crate::generate::{ChangeForm, Changes, Events, Progress};
 use crate::topic::{self, Record};
 
@@ -126,14 +126,18 @@ fn send_changes(bootstrap: &str, name: &str, pace: Pace) -> Result<String> {
 
 fn send_sales(bootstrap: &str, name: &str, pace: Pace) -> Result<()> {
     let mut random = StdRng::seed_from_u64(42);
-    let records = pace.map(|(_, time_ms)| {
+    let records = pace.map(|(number, time_ms)| {
         let category = CATEGORIES[random.random_range(0..CATEGORIES.len())];
         let (customer, product) = (random.random_range(1..500), random.random_range(1..90));
         let (whole, cents) = (random.random_range(1..200), random.random_range(0..100));
         let sale = format!(
             r#"{{"timestamp":{time_ms},"category":"{category}","customer_id":{customer},"product_id":"p{product}","amount":{whole}.{cents:02}}}"#
         );
-        Record::new(sale).key(category)
+        // A partition that stays empty would keep windows open.
+        let partition = number % u64::from(PARTITIONS.unsigned_abs());
+        Record::new(sale)
+            .key(category)
+            .partition(i32::try_from(partition).unwrap_or_default())
     });
     topic::produce(bootstrap, name, records).map(|_| ())
 }
