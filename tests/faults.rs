@@ -84,6 +84,7 @@ fn an_insert_into_many_table_partitions_is_written_once() {
 #[test]
 fn every_fault_of_the_programme_has_a_short_run() {
     let tests = [
+        include_str!("four_pipelines.rs"),
         include_str!("crash.rs"),
         include_str!("faults.rs"),
         include_str!("replica_faults.rs"),

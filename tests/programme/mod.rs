@@ -7,6 +7,7 @@
     reason = "each test executable uses its own part"
 )]
 
+mod all_four;
 mod broken;
 mod clock;
 mod crash_points;
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(replica::trials());
     trials.extend(windows::trials());
     trials.extend(joins::trials());
+    trials.extend(all_four::trials());
     trials
 }
 

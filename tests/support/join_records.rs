@@ -12,6 +12,9 @@ pub const SPOKEN_HEADER: &str = "spoken";
 /// Event time between two records of either topic.
 const STEP_MS: i64 = 20;
 const USERS: u64 = 60;
+/// The same where the join looks five minutes back and forth, as the shipped one does.
+const SHIPPED_STEP_MS: i64 = 200;
+const SHIPPED_USERS: u64 = 1_500;
 /// Every so many records one is not like the others.
 const ODD_EVERY: u64 = 97;
 
@@ -22,6 +25,8 @@ pub struct Records {
     topics: [String; 2],
     partitions: u64,
     begun_ms: i64,
+    step_ms: i64,
+    users: u64,
     /// Whether a tombstone on the right ends a profile, or nothing.
     is_table: bool,
 }
@@ -39,14 +44,25 @@ impl Records {
             topics,
             partitions: u64::try_from(partitions).expect("at least one"),
             begun_ms,
+            step_ms: STEP_MS,
+            users: USERS,
             is_table,
+        }
+    }
+
+    /// More users and more time, for the shipped join.
+    pub fn slower(self) -> Records {
+        Records {
+            step_ms: SHIPPED_STEP_MS,
+            users: SHIPPED_USERS,
+            ..self
         }
     }
 
     /// Record `number` and the topic it belongs to.
     pub fn record(&mut self, number: u64) -> (String, Record) {
         let is_left = self.random.random_ratio(3, 5);
-        let user = self.random.random_range(0..USERS);
+        let user = self.random.random_range(0..self.users);
         let time_ms = self.time_ms(number);
         let is_end = self.is_table && !is_left && number.is_multiple_of(5);
         let record = if is_end {
@@ -80,8 +96,9 @@ impl Records {
             4..=23 => 60,
             _ => 20,
         };
-        let behind_ms = self.random.random_range(0..behind_steps_max * STEP_MS / 2) * 2;
-        self.begun_ms + i64::try_from(number).expect("fits") * STEP_MS - behind_ms
+        let step_ms = self.step_ms;
+        let behind_ms = self.random.random_range(0..behind_steps_max * step_ms / 2) * 2;
+        self.begun_ms + i64::try_from(number).expect("fits") * step_ms - behind_ms
     }
 }
 

@@ -147,6 +147,8 @@ pub struct Joins {
     pub rules: Rules,
     partitions: i32,
     begun_ms: i64,
+    /// Its rules are those of the shipped configuration.
+    is_shipped: bool,
     seed: u64,
     /// Number of the next record, of whichever side.
     next: Arc<AtomicU64>,
@@ -166,6 +168,24 @@ impl Joins {
         job.set("pipeline.idle_timeout", "10m");
         job.set("kafka.properties.session.timeout.ms", 2_000);
         job.set("kafka.properties.heartbeat.interval.ms", 300);
+        Joins::ready(job, kind, rules, partitions, seed)
+    }
+
+    /// A job whose configuration is left as it is.
+    pub fn shipped(job: Job, partitions: i32, seed: u64) -> Joins {
+        let rules = Rules {
+            keeps_unmatched: job.text("pipeline.join.type") == "left",
+            before_ms: Some(job.milliseconds("pipeline.join.before")),
+            after_ms: job.milliseconds("pipeline.join.after"),
+            delay_ms: job.milliseconds("pipeline.watermark_delay"),
+        };
+        Joins {
+            is_shipped: true,
+            ..Joins::ready(job, Kind::Left, rules, partitions, seed)
+        }
+    }
+
+    fn ready(job: Job, kind: Kind, rules: Rules, partitions: i32, seed: u64) -> Joins {
         job.create_join_topics(partitions);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = i64::try_from(now.expect("after 1970").as_millis()).expect("fits");
@@ -176,6 +196,7 @@ impl Joins {
             partitions,
             // A day ago: event time goes faster than the clock here.
             begun_ms: (now_ms - DAY_MS) & !1,
+            is_shipped: false,
             seed,
             next: Arc::default(),
         }
@@ -230,7 +251,12 @@ impl Joins {
         let seed = self.seed ^ self.next.load(Ordering::Relaxed);
         let topics = [self.job.topic.clone(), self.job.right_topic().to_owned()];
         let is_table = self.kind == Kind::Table;
-        Records::new(seed, topics, self.partitions, self.begun_ms, is_table)
+        let records = Records::new(seed, topics, self.partitions, self.begun_ms, is_table);
+        if self.is_shipped {
+            records.slower()
+        } else {
+            records
+        }
     }
 
     pub fn start(&self, instance: &str, failpoints: &str) -> Daemon {
@@ -406,9 +432,8 @@ impl Joins {
         expected: &BTreeMap<(String, i32, i64), String>,
     ) -> Result<(), String> {
         let job = &self.job;
-        let read = topic::read_all(job.bootstrap(), &job.dead_letter_topic);
         let mut letters = BTreeMap::new();
-        for letter in read.map_err(|e| e.to_string())? {
+        for letter in job.dead_letters().map_err(|e| e.to_string())? {
             let header = |name: &str| {
                 letter
                     .header(&format!("streamweir-{name}"))

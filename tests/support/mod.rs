@@ -7,6 +7,7 @@
 )]
 
 pub mod changes;
+pub mod four;
 pub mod join_model;
 pub mod join_records;
 pub mod joins;
@@ -349,6 +350,20 @@ impl Job {
         topic::committed(self.bootstrap(), &self.group, &self.topic).expect("the group answers")
     }
 
+    /// What its pipeline keeps as dead letters, in a topic that may be that of others too.
+    pub fn dead_letters(&self) -> anyhow::Result<Vec<topic::Received>> {
+        let mut letters = topic::read_all(self.bootstrap(), &self.dead_letter_topic)?;
+        let name = Some(self.text("pipeline.name"));
+        letters.retain(|letter| letter.header("streamweir-pipeline").as_deref() == name);
+        Ok(letters)
+    }
+
+    /// A duration that is set, in milliseconds.
+    pub fn milliseconds(&self, path: &str) -> i64 {
+        let span = humantime::parse_duration(self.text(path)).expect("a duration");
+        i64::try_from(span.as_millis()).expect("not that long")
+    }
+
     /// Every partition is committed up to its end.
     pub fn assert_committed_to_end(&self) {
         let ends = topic::end_offsets(self.bootstrap(), &self.topic).expect("the topic answers");
@@ -419,12 +434,18 @@ impl Daemon {
 
     /// The largest it ever was.
     pub fn peak_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()));
-        let status = status.expect("the daemon runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next());
-        let kib: u64 = kib.and_then(|n| n.parse().ok()).expect("a number of kB");
-        kib / 1024
+        self.peak_mib_if_alive().expect("the daemon runs")
+    }
+
+    /// The same; `None` of one that has ended.
+    pub fn peak_mib_if_alive(&self) -> Option<u64> {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1024)
     }
 
     /// SIGTERM, and a clean exit.

@@ -256,7 +256,7 @@ fn rows(job: &Job) -> (BTreeMap<Place, Row>, BTreeSet<Place>) {
 
 /// By the place of the original: a dead letter may come twice.
 fn dead_letters(job: &Job) -> BTreeMap<Place, Letter> {
-    let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters");
+    let letters = job.dead_letters().expect("dead letters");
     letters
         .into_iter()
         .map(|letter| {

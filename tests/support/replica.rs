@@ -66,22 +66,43 @@ impl Replica {
         replica
     }
 
-    /// A table more and its topic; nothing happens to it until it is begun.
-    pub fn create(&mut self, name: &str, shape: Shape) {
-        let job = &mut self.job;
-        let topic = format!("{}shop.public.{name}", job.prefix);
+    /// A job whose configuration is left as it is: two tables, which it makes of the schema blocks.
+    pub fn shipped(job: Job, partitions: i32, seed: u64) -> Replica {
+        let source = Arc::new(Mutex::new(Database::new(seed)));
+        let replica = Replica {
+            job,
+            source,
+            partitions,
+        };
+        for (name, has_region) in [("orders", false), ("order_items", true)] {
+            let shape = Shape {
+                has_blocks: true,
+                has_region,
+                is_truncated: false,
+            };
+            let topic = replica.create_topic(name, shape);
+            replica.source().create(name, topic, shape);
+            replica.source().begin(name);
+        }
+        replica
+    }
+
+    fn create_topic(&self, name: &str, shape: Shape) -> String {
+        let topic = format!("{}shop.public.{name}", self.job.prefix);
         let partitions = if shape.is_truncated {
             1
         } else {
             self.partitions
         };
-        topic::create(
-            job.bootstrap(),
-            &topic,
-            partitions,
-            &[("retention.ms", "-1")],
-        )
-        .expect("a topic");
+        let settings = [("retention.ms", "-1")];
+        topic::create(self.job.bootstrap(), &topic, partitions, &settings).expect("a topic");
+        topic
+    }
+
+    /// A table more and its topic; nothing happens to it until it is begun.
+    pub fn create(&mut self, name: &str, shape: Shape) {
+        let topic = self.create_topic(name, shape);
+        let job = &mut self.job;
         let topics = job.config["pipeline"][0]["topics"].as_array_mut();
         topics.expect("a list").push(topic.clone().into());
         if !shape.has_blocks {
@@ -188,8 +209,7 @@ impl Replica {
 
     /// See [`Replica::assert_equal`]; the error tells what is wrong with rows and dead letters.
     pub fn compare(&self, produced: u64) -> Result<Counts, String> {
-        let letters = topic::read_all(self.job.bootstrap(), &self.job.dead_letter_topic)
-            .map_err(|e| e.to_string())?;
+        let letters = self.job.dead_letters().map_err(|e| e.to_string())?;
         if let Some(letter) = letters.first() {
             let header = |name: &str| letter.header(&format!("streamweir-{name}"));
             let [reason, topic, partition, offset, detail] =

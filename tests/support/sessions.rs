@@ -1,10 +1,9 @@
 //! What the session columns of an undisturbed run are: contract §6.1, written as plainly as it can
 //! be, without a look at the daemon's own.
 
+use super::Job;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-
-use super::Job;
 
 /// The session columns of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +38,10 @@ struct Session {
 impl SessionRules {
     /// Those of the job's configuration.
     pub fn of(job: &Job) -> SessionRules {
-        let ms = |key: &str| {
-            let span = humantime::parse_duration(job.text(key)).expect("a duration");
-            i64::try_from(span.as_millis()).expect("not that long")
-        };
         SessionRules {
-            timeout_ms: ms("pipeline.session.timeout"),
-            duration_max_ms: ms("pipeline.session.duration_max"),
-            watermark_delay_ms: ms("pipeline.watermark_delay"),
+            timeout_ms: job.milliseconds("pipeline.session.timeout"),
+            duration_max_ms: job.milliseconds("pipeline.session.duration_max"),
+            watermark_delay_ms: job.milliseconds("pipeline.watermark_delay"),
         }
     }
 }

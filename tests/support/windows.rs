@@ -23,6 +23,8 @@ const STEP_MS: i64 = 20;
 const DAY_MS: i64 = 86_400_000;
 /// How much longer everything lasts where a day of event time is read.
 const DAY_SCALE: i64 = 60;
+/// The same where windows are the shipped ones, of a minute.
+const SHIPPED_SCALE: i64 = 15;
 const BURST: u64 = 10;
 /// Every so many records one can never count.
 const POISON_EVERY: u64 = 97;
@@ -115,6 +117,32 @@ impl Windows {
         job.set("pipeline.idle_timeout", "300ms");
         job.set("kafka.properties.session.timeout.ms", 2_000);
         job.set("kafka.properties.heartbeat.interval.ms", 300);
+        Windows::ready(job, kind, rules, partitions, seed, scale)
+    }
+
+    /// Tumbling windows of a job whose configuration is left as it is.
+    pub fn shipped(job: Job, partitions: i32, seed: u64) -> Windows {
+        let size_ms = job.milliseconds("pipeline.window.size");
+        let rules = Rules {
+            shape: Shape::Aligned {
+                size_ms,
+                slide_ms: size_ms,
+            },
+            delay_ms: job.milliseconds("pipeline.watermark_delay"),
+            lateness_ms: job.milliseconds("pipeline.allowed_lateness"),
+            is_partitioned: false,
+        };
+        Windows::ready(job, Kind::Tumbling, rules, partitions, seed, SHIPPED_SCALE)
+    }
+
+    fn ready(
+        job: Job,
+        kind: Kind,
+        rules: Rules,
+        partitions: i32,
+        seed: u64,
+        scale: i64,
+    ) -> Windows {
         job.apply_schema();
         job.create_topic(partitions);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -318,9 +346,8 @@ impl Windows {
 
     fn compare_letters(&self, expected: &BTreeMap<Place, String>) -> Result<(), String> {
         let job = &self.job;
-        let read = topic::read_all(job.bootstrap(), &job.dead_letter_topic);
         let mut letters = BTreeMap::new();
-        for letter in read.map_err(|e| e.to_string())? {
+        for letter in job.dead_letters().map_err(|e| e.to_string())? {
             let header = |name: &str| {
                 letter
                     .header(&format!("streamweir-{name}"))

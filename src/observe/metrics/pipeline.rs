@@ -112,6 +112,12 @@ impl PipelineMetrics {
         for result in ["ok", "error"] {
             counter!(COMMITS_TOTAL, "pipeline" => p(), "result" => result).increment(0);
         }
+        // Of every kind, so that the name is there before anything went wrong.
+        counter!(RETRIES_TOTAL, "pipeline" => p(), "target" => "dead_letters", "reason" => "kafka")
+            .increment(0);
+        for reason in ["sink", "memory", "lookup"] {
+            gauge!(PAUSED_SECONDS_TOTAL, "pipeline" => p(), "reason" => reason).increment(0.0);
+        }
         gauge!(PIPELINE_HALTED, "pipeline" => p(), "reason" => "none").set(0.0);
         Self {
             records_consumed: counter!(RECORDS_CONSUMED_TOTAL, "pipeline" => p()),

@@ -1,4 +1,4 @@
-//! A real Redis server that keeps nothing.
+//! A real Redis server that keeps nothing, but for what it is told to.
 
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use crate::workdir::{ScratchDir, free_port, log_tail};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running server, killed when dropped. A restart begins empty.
+/// A running server, killed when dropped. A restart begins empty, or with what was saved.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
@@ -51,6 +51,11 @@ impl Redis {
     /// SIGKILL: connections break.
     pub fn kill(&self) {
         *self.process() = None;
+    }
+
+    /// From now on a restart begins with what is there now.
+    pub fn save(&self) -> Result<()> {
+        Ok(redis::cmd("SAVE").query(&mut self.connection()?)?)
     }
 
     /// The same as [`Redis::kill`]: there is nothing to save.

@@ -14,11 +14,11 @@ use crate::workdir::{free_port, project_root};
 pub(super) struct Written {
     pub(super) path: PathBuf,
     pub(super) http_listen: String,
-    /// `database.table`
+    /// `database.table` of the events.
     pub(super) table: String,
 }
 
-/// Writes `config.toml` into `dir`: the enrichment pipeline of the shipped file alone.
+/// Writes `config.toml` into `dir`: all pipelines of the shipped file.
 pub(super) fn write(parts: &Parts, dir: &Path) -> Result<Written> {
     let root = project_root();
     let shipped = root.join("config.toml");
@@ -41,11 +41,19 @@ pub(super) fn write(parts: &Parts, dir: &Path) -> Result<Written> {
 
     let pipelines = config.get_mut("pipeline").and_then(Value::as_array_mut);
     let pipelines = pipelines.context("the shipped configuration has no [[pipeline]]")?;
-    pipelines.retain(|pipeline| pipeline.get("kind").and_then(Value::as_str) == Some("enrichment"));
-    pipelines.truncate(1);
-    let pipeline = pipelines.first_mut().and_then(Value::as_table_mut);
-    let pipeline = pipeline.context("the shipped configuration has no enrichment pipeline")?;
-    let table = adapt(pipeline, parts, &root)?;
+    let mut table = None;
+    for pipeline in pipelines {
+        let pipeline = pipeline.as_table_mut().context("[[pipeline]] is a table")?;
+        rename(pipeline, parts, &root)?;
+        if text_at(pipeline, "", "kind").as_deref() == Some("enrichment") {
+            table = text_at(pipeline, "clickhouse", "table");
+            // A line every other second should show rows that move: each partition is written every second.
+            let batch = section(pipeline, "batch")?;
+            set(batch, "flush_interval", "1s");
+            set(batch, "inserts_per_second_max", i64::from(PARTITIONS));
+        }
+    }
+    let table = table.context("the shipped configuration has no enrichment into a table")?;
 
     let path = dir.join("config.toml");
     fs::write(&path, config.to_string())?;
@@ -56,36 +64,56 @@ pub(super) fn write(parts: &Parts, dir: &Path) -> Result<Written> {
     })
 }
 
-/// Gives the pipeline the demo's names; returns its table.
-fn adapt(pipeline: &mut Table, parts: &Parts, root: &Path) -> Result<String> {
-    set(pipeline, "topics", vec![Value::from(parts.topic())]);
-    set(pipeline, "group_id", parts.group());
-    // A line every other second should show rows that move: each partition is written every second.
-    let batch = section(pipeline, "batch")?;
-    set(batch, "flush_interval", "1s");
-    set(batch, "inserts_per_second_max", i64::from(PARTITIONS));
-    set(
-        section(pipeline, "lookup")?,
-        "key_prefix",
-        parts.key_prefix(),
-    );
-    set(
-        section(pipeline, "dead_letter")?,
-        "topic",
-        parts.dead_letter_topic(),
-    );
-    let clickhouse = section(pipeline, "clickhouse")?;
-    if let Some(ddl) = clickhouse.get("ddl").and_then(Value::as_str) {
-        let ddl = root.join(ddl).to_string_lossy().into_owned();
-        set(clickhouse, "ddl", ddl);
+/// Gives a pipeline the demo's names.
+fn rename(pipeline: &mut Table, parts: &Parts, root: &Path) -> Result<()> {
+    for (name, key) in [
+        ("", "group_id"),
+        ("lookup", "key_prefix"),
+        ("clickhouse", "database"),
+        ("left", "topic"),
+        ("right", "topic"),
+        ("output", "topic"),
+    ] {
+        if let Some(shipped) = text_at(pipeline, name, key) {
+            set(section(pipeline, name)?, key, parts.named(&shipped));
+        }
     }
-    let table = clickhouse.get("table").and_then(Value::as_str);
-    Ok(table
-        .context("the shipped enrichment pipeline names no table")?
-        .to_owned())
+    let letters = section(pipeline, "dead_letter")?;
+    set(letters, "topic", parts.dead_letter_topic());
+    if let Some(ddl) = text_at(pipeline, "clickhouse", "ddl") {
+        let ddl = root.join(ddl).to_string_lossy().into_owned();
+        set(section(pipeline, "clickhouse")?, "ddl", ddl);
+    }
+    if let Some(topics) = pipeline.get_mut("topics").and_then(Value::as_array_mut) {
+        for topic in topics {
+            let name = topic.as_str().context("a topic is a text")?;
+            *topic = match name.strip_prefix('^') {
+                Some(pattern) => Value::from(format!("^{}", parts.named(pattern))),
+                None => Value::from(parts.named(name)),
+            };
+        }
+    }
+    if let Some(tables) = pipeline.get_mut("tables").and_then(Value::as_table_mut) {
+        let shipped = std::mem::take(tables).into_iter();
+        *tables = shipped.map(|(t, v)| (parts.named(&t), v)).collect();
+    }
+    Ok(())
 }
 
+/// The text of a key, in the table itself where the section has no name.
+fn text_at(table: &Table, section: &str, key: &str) -> Option<String> {
+    let value = match section {
+        "" => table.get(key)?,
+        section => table.get(section)?.get(key)?,
+    };
+    value.as_str().map(str::to_owned)
+}
+
+/// A table in the table, or itself where it has no name.
 pub(super) fn section<'t>(table: &'t mut Table, name: &str) -> Result<&'t mut Table> {
+    if name.is_empty() {
+        return Ok(table);
+    }
     let section = table
         .entry(name)
         .or_insert_with(|| Value::Table(Table::new()));

@@ -47,6 +47,12 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Runs one to the end of every topic, which writes what is open too.
+    pub(super) fn close(config: &Path, dir: &Path) -> Result<ExitStatus> {
+        let arguments = ["run", "--until", "latest", "--close"];
+        spawn(&arguments, config, &dir.join("streamweir.log"))?.wait(DRAIN_TIMEOUT)
+    }
+
     /// Fails with the end of the log if it has ended.
     pub(super) fn check_alive(&self) -> Result<()> {
         match self.process.try_wait() {

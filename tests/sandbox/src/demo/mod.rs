@@ -1,5 +1,5 @@
-//! The demo: live traffic through the daemon, with a verdict at the end. [`cdc`] is the one of
-//! change data capture.
+//! The demo: live traffic through the daemon, which runs all pipelines of the shipped configuration, with
+//! a verdict on each at the end. [`cdc`] is the one of change data capture from a real database.
 //!
 //! Parts named by `KAFKA_BROKERS`, `CLICKHOUSE_URL` or `REDIS_URL` are used as they are, under
 //! names with a random prefix that are removed afterwards; the others are started.
@@ -7,11 +7,14 @@
 pub mod cdc;
 mod config;
 mod daemon;
+mod others;
 mod parts;
+mod proofs;
 mod verdict;
 mod watch;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -24,6 +27,7 @@ use crate::generate::{self, ProfileEncoding, Progress, Start, Traffic, Volume};
 use crate::topic;
 use crate::workdir::sandbox_dir;
 use daemon::Daemon;
+use others::{CHANGES_PER_SECOND, JOINED_PER_SECOND, Others, SALES_PER_SECOND};
 use parts::Parts;
 use verdict::Tally;
 use watch::Watch;
@@ -36,7 +40,7 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs the demo at `rate` events a second, for `duration` or until Ctrl-C. Returns whether every
-/// event arrived exactly once.
+/// event arrived exactly once, and every other pipeline's result is right.
 ///
 /// # Errors
 /// When a part or the daemon does not start, or fails on the way.
@@ -69,35 +73,30 @@ pub fn run(rate: u64, duration: Option<Duration>) -> Result<bool> {
         start: Start::Now,
         poison_every: POISON_EVERY,
     };
+    let others = Others::start(&parts, &progress);
     let generator = {
         let progress = Arc::clone(&progress);
         thread::spawn(move || generate::run(&traffic, &progress))
     };
-    let watched = watch(
-        &parts,
-        &config.table,
-        &daemon,
-        &progress,
-        &generator,
-        &interrupted,
-    );
+    let watched = watch(&parts, &config.table, &daemon, &generator, &interrupted);
     progress.stop.store(true, Ordering::Relaxed);
     let produced = generator
         .join()
         .map_err(|_| anyhow!("the generator panicked"))?;
+    let totals = others.join();
     watched?;
-    let good = conclude(&parts, &config.table, daemon, produced?, &progress)?;
+    let clean = conclude(&parts, daemon, &config, &dir)?;
+    let right = judge(&parts, &config.table, produced?, &progress, &totals?)?;
     println!("configuration and log: {}", dir.display());
-    Ok(good)
+    Ok(clean && right)
 }
 
-/// Prints a line every other second until the generator ends; true to its word, an open-ended run
+/// Prints lines every other second until the generator ends; true to its word, an open-ended run
 /// gives a first verdict on the way.
 fn watch(
     parts: &Parts,
     table: &str,
     daemon: &Daemon,
-    progress: &Progress,
     generator: &JoinHandle<Result<u64>>,
     interrupted: &AtomicBool,
 ) -> Result<()> {
@@ -108,7 +107,7 @@ fn watch(
         watch.pause(LINE_EVERY, || {
             interrupted.load(Ordering::Relaxed) || generator.is_finished()
         });
-        println!("{}", watch.line(progress)?);
+        println!("{}", watch.lines()?);
         if !verdict_given && watch.elapsed() >= FIRST_VERDICT_AFTER {
             verdict_given = true;
             let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;
@@ -119,27 +118,34 @@ fn watch(
     Ok(())
 }
 
-/// Lets the daemon catch up and drain, then counts.
-fn conclude(
-    parts: &Parts,
-    table: &str,
-    daemon: Daemon,
-    produced: u64,
-    progress: &Progress,
-) -> Result<bool> {
-    println!("the generator has stopped; waiting for the rest, then draining the daemon …");
+/// Lets the daemon catch up and drain. What is open then, a window or an event that waits for its profile,
+/// is closed by a run to the end.
+fn conclude(parts: &Parts, daemon: Daemon, config: &config::Written, dir: &Path) -> Result<bool> {
+    println!("the producers have stopped; waiting for the rest, then draining the daemon …");
     let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;
     verdict::wait_until_done(parts, &ends, CATCH_UP_TIMEOUT, || daemon.check_alive())?;
     let asked = Instant::now();
-    let clean = daemon.drain()?;
-    println!("drained in {:.1} s, {clean}", asked.elapsed().as_secs_f64());
+    let drained = daemon.drain()?;
+    println!(
+        "drained in {:.1} s, {drained}",
+        asked.elapsed().as_secs_f64()
+    );
+    let closed = Daemon::close(&config.path, dir)?;
+    println!("streamweir run --until latest --close: {closed}");
+    Ok(drained.success() && closed.success())
+}
 
+/// Holds the results against what was produced.
+fn judge(
+    parts: &Parts,
+    table: &str,
+    produced: u64,
+    progress: &Progress,
+    totals: &str,
+) -> Result<bool> {
+    let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;
     let tally = Tally::take(parts, table, &ends)?;
     let poisoned = progress.poisoned.load(Ordering::Relaxed);
-    let good = clean.success()
-        && tally.is_exact()
-        && tally.produced == produced
-        && tally.dead_letters == poisoned;
     println!("{tally}");
     if tally.dead_letters != poisoned {
         println!(
@@ -152,6 +158,15 @@ fn conclude(
             "BAD: {produced} events were acknowledged, the log holds {}",
             tally.produced
         );
+    }
+    let mut good = tally.is_exact() && tally.produced == produced && tally.dead_letters == poisoned;
+    for verdict in [
+        proofs::shop(parts, totals)?,
+        proofs::sales(parts)?,
+        proofs::enriched(parts)?,
+    ] {
+        println!("{verdict}");
+        good &= verdict.is_good;
     }
     Ok(good)
 }
@@ -170,6 +185,11 @@ fn print_where_to_look(parts: &Parts, config: &config::Written, rate: u64) {
     );
     println!();
     println!("  {rate} events a second, one in {POISON_EVERY} of them spoiled; Ctrl-C ends it");
+    println!(
+        "  and {CHANGES_PER_SECOND} changes of a table, {SALES_PER_SECOND} sales, {JOINED_PER_SECOND} events and \
+         profiles to join; of these two a minute"
+    );
+    println!("  of event time goes by every second");
     println!();
 }
 

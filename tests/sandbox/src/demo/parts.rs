@@ -7,6 +7,24 @@ use crate::kafka::{self, Kafka, KafkaOptions};
 use crate::redis::{self, Redis};
 use crate::topic;
 
+/// What the shipped configuration calls its topics and groups.
+pub(super) const EVENTS: &str = "user-events";
+pub(super) const CHANGES: &str = "shop.public.orders";
+pub(super) const SALES: &str = "sales-events";
+pub(super) const SALES_ROWS: &str = "sales-aggregates-1min";
+pub(super) const LEFT: &str = "clickstream-events";
+pub(super) const RIGHT: &str = "user-profile-updates";
+pub(super) const JOINED: &str = "enriched-clickstream";
+const DEAD_LETTERS: &str = "streamweir-dead-letters";
+const READ: [&str; 5] = [EVENTS, CHANGES, SALES, LEFT, RIGHT];
+/// In the order of the shipped pipelines.
+pub(super) const GROUPS: [&str; 4] = [
+    "clickstream-processor",
+    "shop-replica",
+    "sales-aggregator",
+    "clickstream-enricher",
+];
+
 /// The three parts and the names used in them. Dropped, it removes what was made in parts that
 /// are not ours, and ends those that are.
 #[derive(Debug)]
@@ -100,40 +118,52 @@ impl Parts {
         &self.redis.place
     }
 
+    /// What the demo calls what the shipped configuration calls so.
+    pub(super) fn named(&self, shipped: &str) -> String {
+        format!("{}{shipped}", self.prefix)
+    }
+
     pub(super) fn topic(&self) -> String {
-        format!("{}user-events", self.prefix)
+        self.named(EVENTS)
     }
 
     pub(super) fn dead_letter_topic(&self) -> String {
-        format!("{}streamweir-dead-letters", self.prefix)
+        self.named(DEAD_LETTERS)
     }
 
     pub(super) fn group(&self) -> String {
-        format!("{}clickstream-processor", self.prefix)
+        self.named(GROUPS[0])
     }
 
     pub(super) fn database(&self) -> String {
-        format!("{}analytics", self.prefix)
+        self.named("analytics")
     }
 
     pub(super) fn key_prefix(&self) -> String {
-        format!("{}user:profile:", self.prefix)
+        self.named("user:profile:")
     }
 
     pub(super) fn create_topics(&self, partitions: i32) -> Result<()> {
-        topic::create(self.bootstrap(), &self.topic(), partitions, &[])?;
+        for name in READ.into_iter().chain([JOINED]) {
+            topic::create(self.bootstrap(), &self.named(name), partitions, &[])?;
+        }
         topic::create(self.bootstrap(), &self.dead_letter_topic(), 1, &[])
     }
 
     fn remove_from_theirs(&self) -> Result<()> {
         if !self.kafka.is_ours() {
-            topic::delete(self.bootstrap(), &self.topic())?;
-            topic::delete(self.bootstrap(), &self.dead_letter_topic())?;
-            topic::delete_group(self.bootstrap(), &self.group())?;
+            for name in READ.into_iter().chain([SALES_ROWS, JOINED, DEAD_LETTERS]) {
+                topic::delete(self.bootstrap(), &self.named(name))?;
+            }
+            for group in GROUPS {
+                topic::delete_group(self.bootstrap(), &self.named(group))?;
+            }
         }
         if !self.clickhouse.is_ours() {
-            let statement = format!("DROP DATABASE IF EXISTS {}", self.database());
-            clickhouse::query(self.clickhouse_url(), &statement)?;
+            for database in ["analytics", "replica"] {
+                let statement = format!("DROP DATABASE IF EXISTS {}", self.named(database));
+                clickhouse::query(self.clickhouse_url(), &statement)?;
+            }
         }
         if !self.redis.is_ours() {
             redis::delete_keys(self.redis_url(), &self.key_prefix())

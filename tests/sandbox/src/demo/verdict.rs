@@ -59,9 +59,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.is_exact() {
-            "OK: every event exactly once"
+            "OK: clickstream: every event exactly once"
         } else {
-            "BAD"
+            "BAD: clickstream"
         };
         write!(
             f,

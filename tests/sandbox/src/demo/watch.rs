@@ -1,13 +1,13 @@
-//! The line that the demo prints every other second.
+//! The lines that the demo prints every other second, one for each pipeline.
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::Parts;
-use super::verdict::{count, lag};
-use crate::generate::Progress;
+use super::parts::{CHANGES, EVENTS, GROUPS, JOINED, LEFT, RIGHT, SALES};
+use super::verdict::{count, uncommitted};
 use crate::topic;
 use crate::wait;
 
@@ -16,19 +16,19 @@ pub(super) struct Watch<'p> {
     parts: &'p Parts,
     table: &'p str,
     begun: Instant,
-    rows_before: u64,
-    asked_before: Instant,
+    /// Joined records that were seen, and where the next ones are.
+    joined: u64,
+    joined_to: BTreeMap<i32, i64>,
 }
 
 impl<'p> Watch<'p> {
     pub(super) fn begin(parts: &'p Parts, table: &'p str) -> Self {
-        let now = Instant::now();
         Self {
             parts,
             table,
-            begun: now,
-            rows_before: 0,
-            asked_before: now,
+            begun: Instant::now(),
+            joined: 0,
+            joined_to: BTreeMap::new(),
         }
     }
 
@@ -39,28 +39,58 @@ impl<'p> Watch<'p> {
     /// Waits for a time, less when `early` says so.
     pub(super) fn pause(&self, time: Duration, early: impl Fn() -> bool) {
         // Running out of time is the usual way here.
-        let _ = wait::until("the next line is due", time, || early().then_some(()));
+        let _ = wait::until("the next lines are due", time, || early().then_some(()));
     }
 
-    pub(super) fn line(&mut self, progress: &Progress) -> Result<String> {
-        let url = self.parts.clickhouse_url();
-        let rows = count(url, &format!("SELECT count() FROM {}", self.table))?;
-        let seconds = self.asked_before.elapsed().as_secs_f64();
-        let rate = rows.saturating_sub(self.rows_before) as f64 / seconds.max(0.001);
-        (self.rows_before, self.asked_before) = (rows, Instant::now());
+    /// What went in, what came out and what is not committed, of each pipeline.
+    pub(super) fn lines(&mut self) -> Result<String> {
+        let parts = self.parts;
+        let rows_of = |from: &str| {
+            count(
+                parts.clickhouse_url(),
+                &format!("SELECT count() FROM {from}"),
+            )
+        };
+        let orders = format!("{}.orders_current", parts.named("replica"));
+        let minutes = format!("{}.sales_aggregates_1min FINAL", parts.database());
+        self.see_joined()?;
+        let pipelines: [(&str, &[&str], &str, u64); 4] = [
+            ("clickstream", &[EVENTS], "rows", rows_of(self.table)?),
+            ("shop", &[CHANGES], "rows", rows_of(&orders)?),
+            ("sales", &[SALES], "rows", rows_of(&minutes)?),
+            ("enriched", &[LEFT, RIGHT], "joined", self.joined),
+        ];
+        let mut lines = format!("{:>4} s", self.elapsed().as_secs());
+        for (number, (name, topics, what, rows)) in pipelines.into_iter().enumerate() {
+            let (mut records, mut lag) = (0, 0);
+            for topic in topics {
+                let (topic, group) = (parts.named(topic), parts.named(GROUPS[number]));
+                let ends = topic::end_offsets(parts.bootstrap(), &topic)?;
+                records += ends.values().sum::<i64>().unsigned_abs();
+                lag += uncommitted(parts.bootstrap(), &group, &topic, &ends)?;
+            }
+            let indent = if number == 0 { "" } else { "      " };
+            lines += &format!(
+                "{indent}   {name:12} records {:>9}   {what:>6} {:>9}   not committed {:>7}\n",
+                grouped(records),
+                grouped(rows),
+                grouped(lag),
+            );
+        }
+        Ok(lines.trim_end().to_owned())
+    }
 
-        let bootstrap = self.parts.bootstrap();
-        let ends = topic::end_offsets(bootstrap, &self.parts.topic())?;
-        let dead_letters = topic::end_offsets(bootstrap, &self.parts.dead_letter_topic())?;
-        Ok(format!(
-            "{:>4} s   produced {:>10}   rows {:>10}   {:>8}/s   lag {:>8}   dead letters {:>5}",
-            self.elapsed().as_secs(),
-            grouped(progress.produced.load(Ordering::Relaxed)),
-            grouped(rows),
-            grouped(rate as u64),
-            grouped(lag(self.parts, &ends)?),
-            grouped(dead_letters.values().sum::<i64>().unsigned_abs()),
-        ))
+    /// Counts what a reader of committed records finds since the last time.
+    fn see_joined(&mut self) -> Result<()> {
+        let Self {
+            joined, joined_to, ..
+        } = self;
+        let from = joined_to.clone();
+        let name = self.parts.named(JOINED);
+        topic::read_each(self.parts.bootstrap(), &name, &from, |record| {
+            *joined += 1;
+            joined_to.insert(record.partition, record.offset + 1);
+        })
     }
 }
 
