@@ -47,18 +47,34 @@ impl Drop for Topic {
 // SAFETY: librdkafka's handles may be used from any thread.
 unsafe impl Send for Topic {}
 
-/// The first message that was not delivered, by its number, and why.
+/// Of the messages that were not delivered the largest one, by its number, and why the first was not: the
+/// broker refuses the small ones beside a large one too.
 #[derive(Debug, Default)]
-pub(super) struct Deliveries(Mutex<Option<(usize, RDKafkaErrorCode)>>);
+pub(super) struct Deliveries(Mutex<Option<Undelivered>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Undelivered {
+    number: usize,
+    code: RDKafkaErrorCode,
+    bytes: usize,
+}
 
 impl Deliveries {
     pub(super) fn take(&self) -> Option<(usize, RDKafkaErrorCode)> {
-        self.0.lock().expect("no holder of this lock panics").take()
+        let taken = self.0.lock().expect("no holder of this lock panics").take();
+        taken.map(|undelivered| (undelivered.number, undelivered.code))
     }
 
-    fn note(&self, number: usize, code: RDKafkaErrorCode) {
-        let mut first = self.0.lock().expect("no holder of this lock panics");
-        first.get_or_insert((number, code));
+    fn note(&self, number: usize, code: RDKafkaErrorCode, bytes: usize) {
+        let mut noted = self.0.lock().expect("no holder of this lock panics");
+        let is_it = noted.is_none_or(|other| other.code == code && other.bytes < bytes);
+        if is_it {
+            *noted = Some(Undelivered {
+                number,
+                code,
+                bytes,
+            });
+        }
     }
 }
 
@@ -68,9 +84,12 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let Err((error, _)) = result else { return };
+        let Err((error, message)) = result else {
+            return;
+        };
         let code = error.rdkafka_error_code();
-        self.note(number, code.unwrap_or(RDKafkaErrorCode::Unknown));
+        let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
+        self.note(number, code, message.payload_len());
     }
 }
 
@@ -141,7 +160,7 @@ impl Client {
         while sent < messages.len() {
             let to = (sent + on_their_way_max.min(AT_ONCE)).min(messages.len());
             if let Err((number, code)) = self.produce_some(messages, partitioner, sent..to) {
-                self.producer.context().note(number, code);
+                self.producer.context().note(number, code, usize::MAX);
                 let error = KafkaError::MessageProduction(code);
                 return Err(Failed { what, error });
             }

@@ -259,8 +259,9 @@ impl Worker {
                 )
             });
             let advice = format!(
-                "the joined record of the event{place} is larger than topic {topic} takes: raise its \
-                 max.message.bytes, then start again"
+                "the joined record of the event{place}, or the batch in which it is the largest, is \
+                 larger than topic {topic} takes: raise its max.message.bytes above batch.size of \
+                 kafka.properties (1000000 by default), then start again"
             );
             return Some(Halt::new("output", advice));
         }
