@@ -107,7 +107,12 @@ fn watch(
         watch.pause(LINE_EVERY, || {
             interrupted.load(Ordering::Relaxed) || generator.is_finished()
         });
-        println!("{}", watch.lines()?);
+        // A server that answers late is no verdict.
+        let lines = watch.lines();
+        println!(
+            "{}",
+            lines.unwrap_or_else(|error| format!("cannot ask now: {error:#}"))
+        );
         if !verdict_given && watch.elapsed() >= FIRST_VERDICT_AFTER {
             verdict_given = true;
             let ends = topic::end_offsets(parts.bootstrap(), &parts.topic())?;

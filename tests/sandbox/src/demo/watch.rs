@@ -1,9 +1,10 @@
 //! The lines that the demo prints every other second, one for each pipeline.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Parts;
 use super::parts::{CHANGES, EVENTS, GROUPS, JOINED, LEFT, RIGHT, SALES};
@@ -60,15 +61,22 @@ impl<'p> Watch<'p> {
             ("sales", &[SALES], "rows", rows_of(&minutes)?),
             ("enriched", &[LEFT, RIGHT], "joined", self.joined),
         ];
+        let all = pipelines.map(|(_, topics, ..)| topics);
+        let figures = thread::scope(|scope| {
+            // Every question opens a connection: all at once, for the lines to come in time.
+            let asked =
+                [0, 1, 2, 3].map(|n| scope.spawn(move || figures(parts, all[n], GROUPS[n])));
+            asked.map(|asked| {
+                asked
+                    .join()
+                    .unwrap_or_else(|_| bail!("a question panicked"))
+            })
+        });
         let mut lines = format!("{:>4} s", self.elapsed().as_secs());
-        for (number, (name, topics, what, rows)) in pipelines.into_iter().enumerate() {
-            let (mut records, mut lag) = (0, 0);
-            for topic in topics {
-                let (topic, group) = (parts.named(topic), parts.named(GROUPS[number]));
-                let ends = topic::end_offsets(parts.bootstrap(), &topic)?;
-                records += ends.values().sum::<i64>().unsigned_abs();
-                lag += uncommitted(parts.bootstrap(), &group, &topic, &ends)?;
-            }
+        for (number, ((name, _, what, rows), figures)) in
+            pipelines.into_iter().zip(figures).enumerate()
+        {
+            let (records, lag) = figures?;
             let indent = if number == 0 { "" } else { "      " };
             lines += &format!(
                 "{indent}   {name:12} records {:>9}   {what:>6} {:>9}   not committed {:>7}\n",
@@ -92,6 +100,18 @@ impl<'p> Watch<'p> {
             joined_to.insert(record.partition, record.offset + 1);
         })
     }
+}
+
+/// How many records the topics have, and how many of them the group has not committed.
+fn figures(parts: &Parts, topics: &[&str], group: &str) -> Result<(u64, u64)> {
+    let (mut records, mut lag) = (0, 0);
+    for topic in topics {
+        let (topic, group) = (parts.named(topic), parts.named(group));
+        let ends = topic::end_offsets(parts.bootstrap(), &topic)?;
+        records += ends.values().sum::<i64>().unsigned_abs();
+        lag += uncommitted(parts.bootstrap(), &group, &topic, &ends)?;
+    }
+    Ok((records, lag))
 }
 
 /// `1234567` as `1,234,567`.
