@@ -24,6 +24,8 @@ use crate::sink::{
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often one is begun although it is not due, to have memory back.
 const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes of one transaction, about. The client holds as much again while they are on their way.
+const BYTES_MAX: usize = 8 << 20;
 /// One message of so many tells how fresh they are.
 const FRESHNESS_EVERY: usize = 32;
 
@@ -39,6 +41,8 @@ pub(super) struct Transacting {
     sent_at: Instant,
     not_before: Instant,
     backoff: Backoff,
+    /// There was no room for all rows that were due.
+    has_more: bool,
     /// Everything that can be sent was, and nothing will be added: the lane ends.
     is_complete: bool,
 }
@@ -72,6 +76,7 @@ impl<O: Operator> Lane<O> {
             sent_at: now,
             not_before: now,
             backoff: Backoff::new(),
+            has_more: false,
             is_complete: false,
         });
         Ok(())
@@ -91,7 +96,8 @@ impl<O: Operator> Lane<O> {
         };
         let is_last = self.stop.is_draining() || self.has_read_all();
         let transacting = self.transacting.as_mut().expect("just seen");
-        let is_due = now >= transacting.asked_at + self.pipeline.batch.flush_interval;
+        let is_due = transacting.has_more
+            || now >= transacting.asked_at + self.pipeline.batch.flush_interval;
         let is_tight =
             self.shared.memory.is_tight() && now >= transacting.asked_at + TIGHT_INTERVAL;
         let may = !self.owned.is_empty() && self.revoking.is_none();
@@ -102,6 +108,7 @@ impl<O: Operator> Lane<O> {
         let mut messages = std::mem::take(&mut transacting.spare);
         let had_all = self.take_rows(now, is_last, &mut messages)?;
         let transacting = self.transacting.as_mut().expect("just seen");
+        transacting.has_more = !had_all;
         let is_worth_it = is_last || now >= transacting.sent_at + OFFSETS_INTERVAL;
         let entries = if messages.is_empty() && !is_worth_it {
             vec![]
@@ -146,7 +153,7 @@ impl<O: Operator> Lane<O> {
             messages,
             all: asks_for_all,
             rows_max: limits.rows_max,
-            bytes_max: limits.bytes_max,
+            bytes_max: limits.bytes_max.min(BYTES_MAX),
         });
         self.operator.failed().map_or(Ok(is_all), Err)
     }
@@ -197,7 +204,7 @@ impl<O: Operator> Lane<O> {
         let mut messages = transaction.messages;
         messages.clear();
         if let Some(transacting) = &mut self.transacting
-            && messages.memory_bytes() <= self.pipeline.batch.bytes_max
+            && messages.memory_bytes() <= 2 * BYTES_MAX
         {
             transacting.spare = messages;
         }

@@ -22,7 +22,7 @@ use crate::source::placement::partition_of;
 /// Messages that are handed to the client in one call.
 const AT_ONCE: usize = 1_000;
 /// Messages that the client holds and the broker has not acknowledged, about.
-const BYTES_ON_THEIR_WAY_MAX: usize = 16 << 20;
+const BYTES_ON_THEIR_WAY_MAX: usize = 8 << 20;
 
 /// A client whose transactions are initialised.
 pub(super) struct Client {
@@ -155,7 +155,7 @@ impl Client {
     ) -> Result<(), Failed> {
         let what = "a message is not taken";
         let mean_bytes = messages.bytes() / messages.len().max(1);
-        let on_their_way_max = (BYTES_ON_THEIR_WAY_MAX / mean_bytes.max(1)).clamp(1, 50_000);
+        let on_their_way_max = (BYTES_ON_THEIR_WAY_MAX / mean_bytes.max(1)).clamp(1, 20_000);
         let mut sent = 0;
         while sent < messages.len() {
             let to = (sent + on_their_way_max.min(AT_ONCE)).min(messages.len());
