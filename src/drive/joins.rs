@@ -109,14 +109,14 @@ impl JoinPath {
     /// Decides what waits too, as the lane does when it closes.
     #[inline(never)]
     pub fn close(&mut self) {
-        self.emit(true);
+        while !self.emit(true) {}
     }
 
-    /// Takes out what is decided, as the lane does for every transaction.
+    /// Takes out what is decided, as the lane does for every transaction; true when that was all.
     #[inline(never)]
-    fn emit(&mut self, all: bool) {
+    fn emit(&mut self, all: bool) -> bool {
         let limits = &self.pipeline.batch;
-        self.operator.emit(Emit {
+        let is_all = self.operator.emit(Emit {
             batch: &mut OpenBatch::new(),
             messages: &mut self.messages,
             all,
@@ -129,6 +129,7 @@ impl JoinPath {
         for own in self.left.iter().chain(&self.right) {
             self.operator.commit_point(&own.state, own.next_offset);
         }
+        is_all
     }
 }
 
