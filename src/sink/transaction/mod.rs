@@ -25,6 +25,9 @@ use crate::source::{GroupMember, PartitionCommit, commit_list};
 /// How long one call may take before whether to go on is asked again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same of one attempt to abort, between which delivery reports are served.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Where a lane's transactions go, and under which name.
 #[derive(Debug, Clone)]
 pub(crate) struct TransactionSettings {
@@ -231,7 +234,9 @@ impl Worker {
             return false;
         };
         until_done(&self.is_given_up, "the transaction is not aborted", || {
-            client.producer.abort_transaction(CALL_TIMEOUT)
+            // The call waits until the reports of what it takes back are served, and serves none itself.
+            client.producer.poll(Duration::ZERO);
+            client.producer.abort_transaction(ABORT_TIMEOUT)
         })
         .inspect_err(|error| tracing::debug!(%error, "not aborted"))
         .is_ok()
