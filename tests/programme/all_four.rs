@@ -57,7 +57,7 @@ pub(super) fn trials() -> Vec<Trial> {
         "the shipped pipelines in one process for 10 s each, killed at random; a second process comes and goes, \
          ClickHouse and Redis restart",
         60,
-        4,
+        3,
         all_four,
     )]
 }
@@ -115,7 +115,7 @@ fn all_four(run: &mut Run) {
 /// What happens when: kills at random moments, everything else at least once.
 fn schedule(run: &mut Run, length: Duration) -> Vec<(Duration, Fault)> {
     let mut faults = vec![Fault::ClickHouse, Fault::Redis];
-    faults.extend(vec![Fault::Kill; (run.times / 2) as usize]);
+    faults.extend(vec![Fault::Kill; (run.times.div_ceil(2)) as usize]);
     let mut moment = |from: f64, to: f64| length.mul_f64(run.random.random_range(from..to));
     let mut schedule: Vec<_> = faults.into_iter().map(|f| (moment(0.1, 1.0), f)).collect();
     let visits = (run.times / 10).max(1);
