@@ -213,10 +213,10 @@ pub(crate) trait Operator: Send + 'static {
         Ok(())
     }
 
-    /// Whether a partition may wait for another one, which is behind, when memory is tight; `lowest`: the
-    /// watermark of the slowest that has something to read.
-    fn may_wait(&self, state: &Self::Partition, lowest: Option<Option<i64>>) -> bool {
-        self.is_whole() && lowest.is_some_and(|lowest| self.watermark_ms(state) > lowest)
+    /// Whether a partition is to wait for another one, which is behind. `None`: when memory is tight, those
+    /// wait that are ahead of the slowest that has something to read. `is_held`: it waits already.
+    fn waits(&self, _state: &Self::Partition, _is_held: bool, _is_tight: bool) -> Option<bool> {
+        None
     }
 
     /// A partition begins to be read at `position`, where a commit said this; the log ends at `log_end`.

@@ -106,34 +106,45 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// When memory is tight, partitions that are ahead wait for the slowest of those that have something to
-    /// read: its records close the windows that theirs only open.
+    /// Partitions that are ahead wait for those that are behind, where records of all are needed together.
     pub(super) fn hold_leaders(&mut self) {
         if !self.operator.is_whole() {
             return;
         }
         let is_tight = self.shared.memory.is_tight();
-        let is_held = |own: &Ownership<_>| matches!(own.parked, Some(Parked::Ahead));
-        if !is_tight && !self.owned.iter().any(is_held) {
-            return;
+        let mut slowest = None;
+        for index in 0..self.owned.len() {
+            let own = &self.owned[index];
+            let is_held = matches!(own.parked, Some(Parked::Ahead));
+            if own.parked.is_some() && !is_held {
+                continue;
+            }
+            let state = &own.state;
+            let waits = self.operator.waits(state, is_held, is_tight);
+            let waits = waits.unwrap_or_else(|| {
+                let mut slowest = || *slowest.get_or_insert_with(|| self.slowest_watermark_ms());
+                let is_ahead = |slowest| self.operator.watermark_ms(state) > slowest;
+                is_tight && slowest().is_some_and(is_ahead)
+            });
+            match (is_held, waits) {
+                (false, true) => self.stop_reading(index, Parked::Ahead),
+                (true, false) => self.unpark(index),
+                _ => {}
+            }
         }
+    }
+
+    /// Of the partitions that have something to read: their records close the windows that those of others
+    /// only open.
+    fn slowest_watermark_ms(&self) -> Option<Option<i64>> {
         let has_more = |own: &&Ownership<O::Partition>| {
             let end = self.consumer().known_end(&own.partition);
             !own.fetch_stopped && end.is_none_or(|end| own.seen_to < end)
         };
         let behind = self.owned.iter().filter(has_more);
-        let lowest = behind
+        behind
             .map(|own| self.operator.watermark_ms(&own.state))
-            .min();
-        for index in 0..self.owned.len() {
-            let own = &self.owned[index];
-            let is_ahead = is_tight && self.operator.may_wait(&own.state, lowest);
-            match &own.parked {
-                None if is_ahead => self.stop_reading(index, Parked::Ahead),
-                Some(Parked::Ahead) if !is_ahead => self.unpark(index),
-                _ => {}
-            }
-        }
+            .min()
     }
 
     fn start_errand(&mut self, index: usize) {

@@ -74,7 +74,15 @@ impl Rules {
     fn youngest_ms(&self, event_ms: i64) -> i64 {
         event_ms.saturating_add(self.after_ms)
     }
+
+    /// How far one side may be ahead of what the other needs: more than records of a side are apart, and so
+    /// much that they take turns seldom.
+    fn slack_ms(&self) -> i64 {
+        self.watermark_delay_ms.saturating_mul(3).max(SLACK_MS_MIN)
+    }
 }
+
+const SLACK_MS_MIN: i64 = 10_000;
 
 /// A record of the left.
 #[derive(Debug, Clone, Copy)]
@@ -501,6 +509,31 @@ impl Join {
             is_heard && self.watermark_ms(*side) > self.watermark_ms(side.other())
         };
         [Side::Left, Side::Right].into_iter().find(is_ahead)
+    }
+
+    /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
+    /// waits already.
+    pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
+        let other = self.inputs[side.other() as usize].as_ref();
+        let is_idle = other.is_some_and(Input::is_idle);
+        let (Some(own_ms), Some(other_ms)) =
+            (self.watermark_ms(side), self.watermark_ms(side.other()))
+        else {
+            return is_tight && self.ahead() == Some(side);
+        };
+        let slack_ms = self.rules.slack_ms();
+        let slack_ms = if is_held { slack_ms / 2 } else { slack_ms };
+        match side {
+            // Events behind the right watermark wait for it. An eager join looks them up at once.
+            Side::Left if is_idle => false,
+            Side::Left if is_tight => own_ms > other_ms,
+            Side::Left => !self.rules.is_eager && own_ms > other_ms.saturating_add(slack_ms),
+            // Those at the left watermark are decided once it is past this.
+            Side::Right => {
+                let enough_ms = self.rules.youngest_ms(other_ms).saturating_add(slack_ms);
+                own_ms > enough_ms && (!is_idle || is_tight)
+            }
+        }
     }
 
     /// What it takes of the process's memory.

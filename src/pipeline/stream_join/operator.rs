@@ -422,10 +422,10 @@ impl Operator for StreamJoinOperator {
         Err(Halt::new("co_partitioning", advice))
     }
 
-    /// The side that is ahead waits for the other.
-    fn may_wait(&self, state: &PartitionState, _lowest: Option<Option<i64>>) -> bool {
-        let ahead = self.pair(state.partition).and_then(Join::ahead);
-        ahead == Some(state.side)
+    /// The side that is far ahead waits for the other.
+    fn waits(&self, state: &PartitionState, is_held: bool, is_tight: bool) -> Option<bool> {
+        let pair = self.pair(state.partition);
+        Some(pair.is_some_and(|join| join.is_far_ahead(state.side, is_held, is_tight)))
     }
 
     fn resume(

@@ -278,6 +278,58 @@ fn the_side_with_the_larger_watermark_is_ahead_unless_the_other_is_idle() {
     assert_eq!(small.join.watermark_ms(Side::Right), Some(971_000));
 }
 
+/// Whether a side waits: as it is, while it waits already, and when memory is tight.
+fn waits(small: &Small, side: Side) -> [bool; 3] {
+    [(false, false), (true, false), (false, true)]
+        .map(|(is_held, is_tight)| small.join.is_far_ahead(side, is_held, is_tight))
+}
+
+#[test]
+fn events_that_are_far_ahead_wait_unless_the_right_is_idle() {
+    // The slack is three times the delay of 30 s, half of it for one that waits already.
+    for (right_s, expected) in [
+        (909, [true, true, true]),
+        (910, [false, true, true]),
+        (955, [false, false, true]),
+        (1000, [false, false, false]),
+    ] {
+        let mut small = Small::new();
+        small.left(1000);
+        small.right(right_s);
+        assert_eq!(waits(&small, Side::Left), expected, "{right_s}");
+        assert_eq!(waits(&small, Side::Right), [false; 3], "{right_s}");
+        small.join.note_silence(Side::Right, true, 1);
+        assert_eq!(waits(&small, Side::Left), [false; 3], "{right_s}");
+        let mut eager = Small::eager();
+        eager.left(1000);
+        eager.right(right_s);
+        let only_tight = [false, false, expected[2]];
+        assert_eq!(waits(&eager, Side::Left), only_tight, "{right_s}");
+    }
+}
+
+#[test]
+fn profiles_wait_that_lie_behind_what_any_event_known_could_match() {
+    // 300 s after the event, and the slack.
+    for (right_s, expected) in [
+        (1391, [true, true, true]),
+        (1390, [false, true, false]),
+        (1345, [false, false, false]),
+    ] {
+        let mut small = Small::new();
+        small.left(1000);
+        small.right(right_s);
+        assert_eq!(waits(&small, Side::Right), expected, "{right_s}");
+        small.join.note_silence(Side::Left, true, 1);
+        let is_far = right_s == 1391;
+        assert_eq!(waits(&small, Side::Right), [false, false, is_far]);
+    }
+    let mut small = Small::new();
+    small.right(1391);
+    let of_first_record = [false, false, true];
+    assert_eq!(waits(&small, Side::Right), of_first_record);
+}
+
 #[test]
 fn all_hands_out_what_still_waits() {
     let mut small = Small::new();
