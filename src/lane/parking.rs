@@ -121,6 +121,8 @@ impl<O: Operator> Lane<O> {
             }
             let state = &own.state;
             let waits = self.operator.waits(state, is_held, is_tight);
+            // Nothing more is read of one that has reached its target.
+            let waits = waits.map(|waits| waits && !self.is_over_beside(own));
             let waits = waits.unwrap_or_else(|| {
                 let mut slowest = || *slowest.get_or_insert_with(|| self.slowest_watermark_ms());
                 let is_ahead = |slowest| self.operator.watermark_ms(state) > slowest;
@@ -132,6 +134,18 @@ impl<O: Operator> Lane<O> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the partition of this number of another topic has been read to its `--until` target.
+    fn is_over_beside(&self, own: &Ownership<O::Partition>) -> bool {
+        let is_beside = |other: &&Ownership<O::Partition>| {
+            other.partition.partition == own.partition.partition
+                && other.partition.topic != own.partition.topic
+        };
+        self.owned
+            .iter()
+            .filter(is_beside)
+            .any(|other| other.has_reached_target())
     }
 
     /// Of the partitions that have something to read: their records close the windows that those of others
