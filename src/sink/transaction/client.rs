@@ -176,6 +176,21 @@ impl Client {
         Ok(())
     }
 
+    /// Returns once every message is delivered or has failed, which a commit waits for too, but by looking
+    /// again every 100 ms: delivered messages are not reported.
+    pub(super) fn flush(&self, is_given_up: &AtomicBool) {
+        const WAIT_MS: i32 = 100;
+        while !is_given_up.load(Ordering::Acquire) {
+            // SAFETY: the client is alive.
+            let code = unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), WAIT_MS) };
+            if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
+            }
+            // Those that failed are reported, and are there until the report is served.
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
     /// The number of the first message that the client did not take, and why.
     fn produce_some(
         &self,

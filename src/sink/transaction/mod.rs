@@ -213,6 +213,7 @@ impl Worker {
             producer.send_offsets_to_transaction(&offsets, member, CALL_TIMEOUT)
         })?;
         crash_point!("before_transaction_commit");
+        client.flush(&is_given_up);
         until_done(&is_given_up, "the transaction is not committed", || {
             producer.commit_transaction(CALL_TIMEOUT)
         })?;

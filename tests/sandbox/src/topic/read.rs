@@ -75,6 +75,23 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
     Ok(ends)
 }
 
+/// How long a group's coordinator may take to be there.
+const COORDINATOR_PATIENCE: Duration = Duration::from_secs(60);
+
+fn is_transient(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+        )
+    )
+}
+
 /// What the group has committed for the topic; partitions without a commit are left out, and so is what a
 /// transaction that is open will commit.
 pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<BTreeMap<i32, Committed>> {
@@ -82,7 +99,17 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<BTreeMap<i
     // A reader of committed records would wait for the end of the transaction.
     let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create()?;
     let asked = all_partitions(bootstrap, topic)?;
-    let answer = consumer.committed_offsets(asked, REQUEST_TIMEOUT)?;
+    let deadline = Instant::now() + COORDINATOR_PATIENCE;
+    let answer = loop {
+        match consumer.committed_offsets(asked.clone(), REQUEST_TIMEOUT) {
+            Ok(answer) => break answer,
+            // A broker that has just begun makes the group's coordinator with the first question.
+            Err(error) if is_transient(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
     let mut found = BTreeMap::new();
     for element in answer.elements() {
         element.error()?;
