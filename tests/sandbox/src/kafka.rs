@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rdkafka::ClientConfig;
@@ -15,6 +15,9 @@ use crate::wait;
 use crate::workdir::{ScratchDir, free_port, installed, log_tail, sandbox_dir};
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often a broker is started again, and for how long it must run to be there.
+const RESTARTS_MAX: usize = 3;
+const STEADY_AFTER: Duration = Duration::from_secs(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What may differ from broker to broker.
@@ -100,9 +103,27 @@ impl Kafka {
     }
 
     /// Starts it again on the same ports and data, after a kill if it runs.
+    ///
+    /// A port of it may have been taken for a moment while it was away: then it answers and ends.
     pub fn restart(&self) -> Result<()> {
+        for _ in 1..RESTARTS_MAX {
+            self.kill();
+            self.start_process()?;
+            let begun = Instant::now();
+            while self.is_running() && begun.elapsed() < STEADY_AFTER {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            if self.is_running() {
+                return Ok(());
+            }
+        }
         self.kill();
         self.start_process()
+    }
+
+    fn is_running(&self) -> bool {
+        let process = self.process();
+        process.as_ref().is_some_and(|p| p.try_wait().is_none())
     }
 
     fn start_process(&self) -> Result<()> {
