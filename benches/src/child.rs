@@ -53,14 +53,14 @@ pub(crate) fn run_to_status(mut command: Command, output: &Path) -> Result<(Run,
         if let Some(usage) = process.usage_at_end() {
             break (usage, started.elapsed());
         }
-        rss_peak_bytes = rss_peak_bytes.max(peak_bytes(process.pid()));
+        rss_peak_bytes = rss_peak_bytes.max(process.peak_resident_bytes().unwrap_or(0));
         if started.elapsed() > RUN_TIMEOUT {
             bail!("still running after {RUN_TIMEOUT:?}: {}", tail(output));
         }
         std::thread::sleep(LOOK_INTERVAL);
     };
     let status = process.wait(RUN_TIMEOUT)?;
-    let Usage { user, system, .. } = usage;
+    let Usage { user, system } = usage;
     let run = Run {
         cpu: user + system,
         wall,
@@ -78,13 +78,6 @@ pub(crate) fn cpu_so_far(pid: u32) -> Result<Duration> {
     let ticks = after_name.split_whitespace().skip(11).take(2);
     let ticks: u64 = ticks.map(|t| t.parse::<u64>().unwrap_or(0)).sum();
     Ok(Duration::from_millis(ticks * 10))
-}
-
-fn peak_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 fn tail(path: &Path) -> String {

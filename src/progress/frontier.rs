@@ -77,7 +77,7 @@ impl Frontier {
     }
 
     /// Of a join, unless it is of something else.
-    #[allow(dead_code, reason = "the pipeline of joins is to come")]
+    #[cfg(test)]
     pub(crate) fn join(self) -> Option<JoinFrontier> {
         match self {
             Frontier::Join(join) => Some(join),

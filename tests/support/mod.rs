@@ -439,13 +439,7 @@ impl Daemon {
 
     /// The same; `None` of one that has ended.
     pub fn peak_mib_if_alive(&self) -> Option<u64> {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-        Some(kib / 1024)
+        Some(self.process.peak_resident_bytes()? >> 20)
     }
 
     /// SIGTERM, and a clean exit.

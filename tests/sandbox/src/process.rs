@@ -26,8 +26,6 @@ pub struct Usage {
     pub user: Duration,
     /// In the kernel on its behalf.
     pub system: Duration,
-    /// The largest it ever was.
-    pub peak_resident_bytes: u64,
 }
 
 /// A child process: killed by its id when dropped, and by the kernel when this process ends in
@@ -141,8 +139,19 @@ impl Process {
         ended.then(|| Usage {
             user: duration(usage.ru_utime),
             system: duration(usage.ru_stime),
-            peak_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         })
+    }
+
+    /// The largest it has been (`VmHWM`); `None` once it has ended.
+    ///
+    /// A child's `ru_maxrss` will not do: the kernel counts in it what the process that forked
+    /// the child held at that moment.
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let mut lines = status.lines();
+        let size = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = size.split_whitespace().next()?.parse().ok()?;
+        Some(kib * 1024)
     }
 
     fn signal(&self, signal: libc::c_int) {
