@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Memory grows to twice what it was, but by no more than this at once.
+const GROWTH_BYTES_MAX: usize = 2 << 20;
+
 /// Keys and values one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
@@ -43,6 +46,7 @@ impl Messages {
         key: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
+        self.make_room();
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.unwrap_or_default());
         write(&mut self.bytes);
@@ -52,6 +56,16 @@ impl Messages {
             end: self.bytes.len(),
             source,
         });
+    }
+
+    /// Doubled room is twice what is allowed to be in it, soon.
+    fn make_room(&mut self) {
+        const ROOM: usize = 16 << 10;
+        let len = self.bytes.len();
+        if self.bytes.capacity() - len < ROOM {
+            self.bytes
+                .reserve_exact(len.clamp(4 * ROOM, GROWTH_BYTES_MAX));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -247,13 +247,19 @@ impl<O: Operator> Lane<O> {
             .any(|o| self.operator.appends() && o.ranges_open() >= ownership::RANGES_MAX)
         {
             Some("sink")
-        } else if self.shared.memory.is_full() && self.will_shrink() {
+        } else if self.waits_for_memory() {
             Some("memory")
         } else {
             None
         };
         self.note_pause(reason);
         reason.is_none()
+    }
+
+    fn waits_for_memory(&self) -> bool {
+        let memory = &self.shared.memory;
+        let may_shrink = || memory.is_full_of_state() && self.may_give_state_back();
+        memory.is_full() && (self.will_shrink() || may_shrink())
     }
 
     /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
@@ -264,7 +270,7 @@ impl<O: Operator> Lane<O> {
 
     /// Caches shrink and batches drain; operator state does neither.
     fn check_state_fits(&self) -> Result<(), Halt> {
-        if !self.shared.memory.is_full_of_state() {
+        if !self.shared.memory.is_full_of_state() || self.may_give_state_back() {
             return Ok(());
         }
         let advice = "sessions, windows, records that wait to be joined and profiles alone fill \

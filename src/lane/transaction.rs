@@ -24,6 +24,10 @@ use crate::sink::{
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often one is begun although it is not due, to have memory back.
 const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the state must have filled the memory since the last transaction before it is too large.
+const FULL_FOR: Duration = Duration::from_secs(1);
+/// The same while others have something on its way.
+const OTHERS_FULL_FOR: Duration = Duration::from_secs(30);
 /// Bytes of one transaction, about. The client holds as much again while they are on their way.
 const BYTES_MAX: usize = 8 << 20;
 /// One message of so many tells how fresh they are.
@@ -43,6 +47,8 @@ pub(super) struct Transacting {
     backoff: Backoff,
     /// There was no room for all rows that were due.
     has_more: bool,
+    /// Since when the operator's state alone fills the memory.
+    full_since: Option<Instant>,
     /// Everything that can be sent was, and nothing will be added: the lane ends.
     is_complete: bool,
 }
@@ -77,6 +83,7 @@ impl<O: Operator> Lane<O> {
             not_before: now,
             backoff: Backoff::new(),
             has_more: false,
+            full_since: None,
             is_complete: false,
         });
         Ok(())
@@ -89,7 +96,9 @@ impl<O: Operator> Lane<O> {
         }
         // What waits to be joined grows with every chunk.
         self.count_memory();
-        let transacting = self.transacting.as_ref().expect("just seen");
+        let is_full = self.shared.memory.is_full_of_state();
+        let transacting = self.transacting.as_mut().expect("just seen");
+        transacting.full_since = is_full.then(|| transacting.full_since.unwrap_or(now));
         let is_ready = transacting.in_flight.is_none() && now >= transacting.not_before;
         let Some(member) = self.member.clone().filter(|_| is_ready) else {
             return Ok(());
@@ -98,8 +107,8 @@ impl<O: Operator> Lane<O> {
         let transacting = self.transacting.as_mut().expect("just seen");
         let is_due = transacting.has_more
             || now >= transacting.asked_at + self.pipeline.batch.flush_interval;
-        let is_tight =
-            self.shared.memory.is_tight() && now >= transacting.asked_at + TIGHT_INTERVAL;
+        let is_tight = self.shared.memory.is_tight()
+            && (is_full || now >= transacting.asked_at + TIGHT_INTERVAL);
         let may = !self.owned.is_empty() && self.revoking.is_none();
         if !may || !is_due && !is_last && !is_tight {
             return Ok(());
@@ -185,6 +194,7 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         let entries = transacting.in_flight.take().map(|flight| flight.entries);
+        transacting.full_since = None;
         match end {
             TransactionEnd::Committed => {
                 transacting.backoff = Backoff::new();
@@ -265,6 +275,23 @@ impl<O: Operator> Lane<O> {
     pub(super) fn has_transacted_all(&self) -> bool {
         let is_complete = |t: &Transacting| t.is_complete && t.in_flight.is_none();
         self.owned.is_empty() || self.transacting.as_ref().is_none_or(is_complete)
+    }
+
+    /// Whether what fills the memory may be decided soon, by this lane or another: what is decided is
+    /// let go when the transaction before it has ended and it is asked for.
+    pub(super) fn may_give_state_back(&self) -> bool {
+        let Some(transacting) = &self.transacting else {
+            return false;
+        };
+        let patience = if self.shared.memory.has_in_flight() {
+            OTHERS_FULL_FOR
+        } else {
+            FULL_FOR
+        };
+        let is_full_for = transacting.full_since.map(|since| since.elapsed());
+        transacting.has_more
+            || transacting.in_flight.is_some()
+            || is_full_for.is_none_or(|it| it < patience)
     }
 
     /// When rows are asked for next; `None` where nobody will.

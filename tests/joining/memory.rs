@@ -1,8 +1,8 @@
 //! Sides that are far apart: right as long as there is room, a clear halt when there is none.
 
-use crate::support::EVENT_TIME_MS;
 use crate::support::join_model::Spoken;
 use crate::support::skewed::{Skewed, spread};
+use crate::support::{EVENT_TIME_MS, PATIENCE};
 
 /// What lies on the side that is ahead, or behind.
 const MANY: i64 = 300_000;
@@ -25,9 +25,9 @@ fn events_that_lie_far_ahead_of_their_profiles_wait_outside_the_memory() {
     skewed.assert_joined_within_memory();
 }
 
-#[test]
-fn a_table_that_does_not_fit_halts_and_says_so_and_a_limited_time_fits() {
-    let mut skewed = Skewed::new("too-large");
+/// More updates than fit, of which no event needs any.
+fn many_updates_and_later_events(name: &str) -> Skewed {
+    let mut skewed = Skewed::new(name);
     let users = (0..MANY * 2).map(|number| Spoken {
         time_ms: EVENT_TIME_MS + number / 4,
         user: Some(number.unsigned_abs()),
@@ -35,6 +35,23 @@ fn a_table_that_does_not_fit_halts_and_says_so_and_a_limited_time_fits() {
     });
     skewed.update(users);
     skewed.happen(spread(10, USERS));
+    skewed
+}
+
+#[test]
+fn what_a_slow_transaction_keeps_from_being_let_go_is_not_too_much() {
+    let skewed = many_updates_and_later_events("slow");
+    let args = ["--until", "latest", "--close"];
+    let slow = "in_transaction=4*sleep(3000)->off";
+    let daemon = skewed.job.start("slow", &args, slow);
+    let status = daemon.process.wait(PATIENCE).expect("it ends");
+    assert!(status.success(), "{status}: {}", daemon.log());
+    assert!(skewed.job.joined().len() == 10);
+}
+
+#[test]
+fn a_table_that_does_not_fit_halts_and_says_so_and_a_limited_time_fits() {
+    let mut skewed = many_updates_and_later_events("too-large");
     skewed.job.set("pipeline.join.before", "unlimited");
     let advice = ["memory_max", "pipeline.join"];
     skewed

@@ -70,7 +70,7 @@ impl<'a> Fields<'_, 'a> {
     /// The record itself.
     #[must_use]
     pub fn whole(&self) -> Raw<'a> {
-        let object = self.text.trim_matches([' ', '\t', '\n', '\r']);
+        let object = self.text.trim_ascii();
         Raw::new(Kind::Object, false, object, object.len())
     }
 

@@ -10,6 +10,8 @@ const CHECKPOINTS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) largest_ms: Option<i64>,
+    /// Where it began to be read, in event time.
+    first_ms: Option<i64>,
     is_idle: bool,
     /// Every record below it has come.
     pub(super) next: i64,
@@ -36,6 +38,7 @@ impl Input {
         };
         Input {
             largest_ms: before.largest_ms,
+            first_ms: before.largest_ms,
             is_idle: false,
             next: position,
             before: JoinFrontier {
@@ -60,8 +63,15 @@ impl Input {
         self.is_idle
     }
 
+    /// How much event time has been read.
+    pub(super) fn span_ms(&self) -> i64 {
+        let span = |(first, largest): (i64, i64)| largest.saturating_sub(first);
+        self.first_ms.zip(self.largest_ms).map_or(0, span)
+    }
+
     pub(super) fn observe(&mut self, offset: i64, time_ms: i64) {
         self.largest_ms = self.largest_ms.max(Some(time_ms));
+        self.first_ms = self.first_ms.or(Some(time_ms));
         self.next = self.next.max(offset + 1);
         self.is_idle = false;
     }

@@ -10,9 +10,11 @@
 //! and offset, and, in an eager join, those that have a match among the right records read by then. So
 //! an eager join that begins anew waits until both sides have been read as far as they were.
 
+mod blocks;
 mod gone;
 mod input;
 mod left;
+mod queue;
 mod replay;
 mod right;
 #[cfg(test)]
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use foldhash::fast::{FixedState, RandomState};
 
 use self::input::Input;
-use self::left::{Event, Pending};
+use self::left::Pending;
+use self::queue::{Event, EventQueue};
 use self::replay::Unapplied;
 use self::right::{Known, Version, Versions};
 use crate::progress::{CommitPoint, Frontier, JoinFrontier};
@@ -138,7 +141,8 @@ pub(crate) struct Joined<'j> {
 /// An event that was decided out of order.
 #[derive(Debug)]
 struct Decided {
-    event: Event,
+    offset: i64,
+    left: Box<[u8]>,
     right: Option<Arc<[u8]>>,
     outcome: Outcome,
 }
@@ -146,15 +150,15 @@ struct Decided {
 impl Decided {
     fn joined(&self) -> Joined<'_> {
         Joined {
-            offset: self.event.offset,
-            left: self.event.payload(),
+            offset: self.offset,
+            left: &self.left,
             right: self.right.as_deref(),
             outcome: self.outcome,
         }
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Decided>() + self.event.held_bytes() + self.right.as_ref().map_or(0, |r| r.len())
+        size_of::<Decided>() + self.left.len() + self.right.as_ref().map_or(0, |r| r.len())
     }
 }
 
@@ -185,10 +189,9 @@ pub(crate) struct Join {
     /// Events can be handed out: both sides have begun, and been read again where that is needed.
     is_ready: bool,
     /// Left events that cannot be judged yet, and right records that may not be known yet.
-    held: VecDeque<Event>,
+    held: EventQueue,
     unapplied: VecDeque<Unapplied>,
-    /// Of these two.
-    replay_bytes: usize,
+    unapplied_bytes: usize,
 }
 
 impl Join {
@@ -207,9 +210,9 @@ impl Join {
             marks: [Mark::default(); 2],
             marked: None,
             is_ready: false,
-            held: VecDeque::new(),
+            held: EventQueue::default(),
             unapplied: VecDeque::new(),
-            replay_bytes: 0,
+            unapplied_bytes: 0,
         }
     }
 
@@ -264,7 +267,13 @@ impl Join {
         if offset < before.read_to && (is_late || Some((time_ms, offset)) < before.decided) {
             return Verdict::Decided;
         }
-        let event = Event::new(offset, time_ms, key, self.hash(key), payload);
+        let event = Event {
+            offset,
+            time_ms,
+            hash: self.hash(key),
+            key,
+            payload,
+        };
         if is_late {
             self.hand_over(event, None, Outcome::Late);
             return Verdict::Late;
@@ -322,7 +331,7 @@ impl Join {
     }
 
     /// Decides an event at once if that is to be, or lets it wait.
-    fn judge(&mut self, event: Event) {
+    fn judge(&mut self, event: Event<'_>) {
         let is_eager = self.rules.is_eager;
         let is_below = Some(event.at()) < self.decided;
         if !is_eager && !is_below {
@@ -335,6 +344,7 @@ impl Join {
             // It was handed out before we came.
             _ if is_eager && was_read => {}
             Known::Match { payload, .. } => {
+                let payload = payload.clone();
                 self.hand_over(event, Some(payload), Outcome::Matched);
             }
             Known::Nothing | Known::Ended => {
@@ -344,9 +354,10 @@ impl Join {
         }
     }
 
-    fn hand_over(&mut self, event: Event, right: Option<Arc<[u8]>>, outcome: Outcome) {
+    fn hand_over(&mut self, event: Event<'_>, right: Option<Arc<[u8]>>, outcome: Outcome) {
         let decided = Decided {
-            event,
+            offset: event.offset,
+            left: event.payload.into(),
             right,
             outcome,
         };
@@ -359,10 +370,11 @@ impl Join {
         if self.rules.is_eager && self.is_ready {
             let rules = self.rules;
             let (outbox, bytes) = (&mut self.outbox, &mut self.outbox_bytes);
-            let is_answered = |event: &Event| version.answers(&rules, event.time_ms);
+            let is_answered = |event: &Event<'_>| version.answers(&rules, event.time_ms);
             self.pending.take_of_key(key, hash, is_answered, |event| {
                 let decided = Decided {
-                    event,
+                    offset: event.offset,
+                    left: event.payload.into(),
                     right: version.payload.clone(),
                     outcome: match version.payload {
                         Some(_) => Outcome::Matched,
@@ -393,53 +405,29 @@ impl Join {
         }
         self.outbox_bytes = 0;
         let (left_ms, right_ms) = (self.end_ms(Side::Left, all), self.end_ms(Side::Right, all));
+        let (rules, versions) = (&self.rules, &self.versions);
         let is_all = loop {
-            let Some((right, outcome)) = self.decide_first(left_ms, right_ms) else {
+            let Some(event) = self.pending.first() else {
+                break true;
+            };
+            let Some((right, outcome)) = answer(rules, versions, &event, left_ms, right_ms) else {
                 break true;
             };
             if is_full {
                 break false;
             }
-            let event = self.pending.pop_first().expect("it was just decided");
-            let behind = (event.time_ms, event.offset + 1);
-            self.decided = self.decided.max(Some(behind));
-            let decided = Decided {
-                event,
-                right,
+            is_full = take(Joined {
+                offset: event.offset,
+                left: event.payload,
+                right: right.map(|right| &**right),
                 outcome,
-            };
-            is_full = take(decided.joined()).is_break();
+            })
+            .is_break();
+            self.decided = self.decided.max(Some((event.time_ms, event.offset + 1)));
+            self.pending.pass_first();
         };
         self.mark();
         is_all
-    }
-
-    /// The answer to the first of the events that wait, if it is certain where no records before these
-    /// times can come.
-    fn decide_first(
-        &mut self,
-        left_ms: Option<i64>,
-        right_ms: Option<i64>,
-    ) -> Option<(Option<Arc<[u8]>>, Outcome)> {
-        let event = self.pending.first()?;
-        let is_over = right_ms > Some(self.rules.youngest_ms(event.time_ms));
-        if self.rules.is_eager {
-            if !is_over {
-                return None;
-            }
-        } else {
-            if left_ms <= Some(event.time_ms) || right_ms <= Some(event.time_ms) {
-                return None;
-            }
-            if let Known::Match { time_ms, payload } = self.versions.best(event, &self.rules) {
-                let is_best = right_ms > Some(time_ms);
-                return is_best.then_some((Some(payload), Outcome::Matched));
-            }
-            if !is_over {
-                return None;
-            }
-        }
-        Some((None, self.versions.without_match(event)))
     }
 
     /// No record of a side comes before this time any more, or none is waited for.
@@ -454,7 +442,8 @@ impl Join {
     /// Notes what may be committed, and drops what is not needed any more.
     fn mark(&mut self) {
         let left_ms = self.watermark_ms(Side::Left);
-        let first = self.pending.first().map(Event::at);
+        self.pending.tidy();
+        let first = self.pending.first().map(|event| event.at());
         // Before the left has spoken, an event of any time may come.
         if let Some(left_ms) = left_ms {
             let open = (left_ms, i64::MIN);
@@ -501,33 +490,29 @@ impl Join {
         self.rules.watermark(input.largest_ms)
     }
 
-    /// The side that may wait for the other.
-    pub(crate) fn ahead(&self) -> Option<Side> {
-        let is_ahead = |side: &Side| {
-            let other = self.inputs[side.other() as usize].as_ref();
-            let is_heard = other.is_some_and(|other| !other.is_idle());
-            is_heard && self.watermark_ms(*side) > self.watermark_ms(side.other())
-        };
-        [Side::Left, Side::Right].into_iter().find(is_ahead)
-    }
-
     /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
     /// waits already.
     pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
-        let other = self.inputs[side.other() as usize].as_ref();
-        let is_idle = other.is_some_and(Input::is_idle);
-        let (Some(own_ms), Some(other_ms)) =
-            (self.watermark_ms(side), self.watermark_ms(side.other()))
-        else {
-            return is_tight && self.ahead() == Some(side);
+        let [Some(_), Some(_)] = &self.inputs else {
+            return false;
+        };
+        let is_idle = self.input(side.other()).is_idle();
+        let Some(own_ms) = self.watermark_ms(side) else {
+            return false;
         };
         let slack_ms = self.rules.slack_ms();
         let slack_ms = if is_held { slack_ms / 2 } else { slack_ms };
+        let Some(other_ms) = self.watermark_ms(side.other()) else {
+            // Where the other begins is not known yet, unless it says nothing at all.
+            let is_far = self.input(side).span_ms() > slack_ms && !self.is_answered_at_once(side);
+            return !is_idle && (is_far || is_tight);
+        };
         match side {
-            // Events behind the right watermark wait for it. An eager join looks them up at once.
+            // Events behind the right watermark wait for it.
             Side::Left if is_idle => false,
             Side::Left if is_tight => own_ms > other_ms,
-            Side::Left => !self.rules.is_eager && own_ms > other_ms.saturating_add(slack_ms),
+            Side::Left if self.is_answered_at_once(side) => false,
+            Side::Left => own_ms > other_ms.saturating_add(slack_ms),
             // Those at the left watermark are decided once it is past this.
             Side::Right => {
                 let enough_ms = self.rules.youngest_ms(other_ms).saturating_add(slack_ms);
@@ -536,31 +521,65 @@ impl Join {
         }
     }
 
+    /// An eager join looks events up when they come.
+    fn is_answered_at_once(&self, side: Side) -> bool {
+        self.rules.is_eager && side == Side::Left
+    }
+
     /// What it takes of the process's memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         let inputs = self.inputs.iter().flatten().map(Input::memory_bytes);
         self.pending.memory_bytes()
             + self.versions.memory_bytes()
             + self.outbox_bytes
-            + self.replay_bytes
+            + self.held.memory_bytes()
+            + self.unapplied_bytes
             + inputs.sum::<usize>()
     }
 
     /// How many records of a side are kept.
     pub(crate) fn buffered(&self, side: Side) -> usize {
         match side {
-            Side::Left => self.pending.count() + self.held.len() + self.outbox.len(),
+            Side::Left => self.pending.count() + self.held.count() + self.outbox.len(),
             Side::Right => self.versions.count() + self.unapplied.len(),
         }
     }
 
     /// Left events that wait for a decision.
     pub(crate) fn pending_count(&self) -> usize {
-        self.pending.count() + self.held.len()
+        self.pending.count() + self.held.count()
     }
 
     /// The earliest and the latest of their times, about.
     pub(crate) fn pending_span_ms(&self) -> Option<(i64, i64)> {
         self.pending.span_ms()
     }
+}
+
+/// The answer to an event that waits, if it is certain where no records before these times can come.
+fn answer<'v>(
+    rules: &Rules,
+    versions: &'v Versions,
+    event: &Event<'_>,
+    left_ms: Option<i64>,
+    right_ms: Option<i64>,
+) -> Option<(Option<&'v Arc<[u8]>>, Outcome)> {
+    let is_over = right_ms > Some(rules.youngest_ms(event.time_ms));
+    if rules.is_eager {
+        if !is_over {
+            return None;
+        }
+    } else {
+        if left_ms <= Some(event.time_ms) || right_ms <= Some(event.time_ms) {
+            return None;
+        }
+        if let Known::Match { time_ms, payload } = versions.best(event, rules) {
+            let is_best = right_ms > Some(time_ms);
+            return is_best.then_some((Some(payload), Outcome::Matched));
+        }
+        if !is_over {
+            return None;
+        }
+    }
+    Some((None, versions.without_match(event)))
 }

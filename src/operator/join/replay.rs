@@ -1,6 +1,6 @@
 //! Records that were read before us, and what has to wait until they have been read again.
 
-use super::left::Event;
+use super::queue::Event;
 use super::right::Version;
 use super::{Join, Side};
 
@@ -18,10 +18,6 @@ impl Unapplied {
     }
 }
 
-fn held_bytes(event: &Event) -> usize {
-    size_of::<Event>() + event.held_bytes()
-}
-
 impl Join {
     /// Whether an event can be told to be new or not: both sides have begun, and an eager join knows all
     /// that was known when the commit was made.
@@ -32,9 +28,8 @@ impl Join {
         !self.rules.is_eager || right.is_replayed()
     }
 
-    pub(super) fn hold(&mut self, event: Event) {
-        self.replay_bytes += held_bytes(&event);
-        self.held.push_back(event);
+    pub(super) fn hold(&mut self, event: Event<'_>) {
+        self.held.push(event);
     }
 
     pub(super) fn hold_right(&mut self, key: &[u8], hash: u64, version: Version) {
@@ -43,7 +38,7 @@ impl Join {
             hash,
             version,
         };
-        self.replay_bytes += unapplied.bytes();
+        self.unapplied_bytes += unapplied.bytes();
         self.unapplied.push_back(unapplied);
     }
 
@@ -53,16 +48,17 @@ impl Join {
         if self.is_ready || !self.can_judge() {
             return;
         }
-        while let Some(event) = self.held.pop_front() {
-            self.replay_bytes -= held_bytes(&event);
+        let mut held = std::mem::take(&mut self.held);
+        while let Some((number, event)) = held.first() {
             self.judge(event);
+            held.remove(number);
         }
         if self.rules.is_eager && !self.input(Side::Left).is_replayed() {
             return;
         }
         self.is_ready = true;
         while let Some(unapplied) = self.unapplied.pop_front() {
-            self.replay_bytes -= unapplied.bytes();
+            self.unapplied_bytes -= unapplied.bytes();
             let Unapplied { key, hash, version } = unapplied;
             self.apply(&key, hash, version);
         }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::gone::GoneKeys;
-use super::left::{ALLOCATION_BYTES, Event};
+use super::queue::Event;
 use super::{Outcome, Rules};
+
+/// What an allocation takes beside its content, about.
+const ALLOCATION_BYTES: usize = 16;
 
 /// What one right record says of its key from its time on.
 #[derive(Debug)]
@@ -22,11 +25,11 @@ pub(super) struct Version {
 
 /// What is known of an event's match.
 #[derive(Debug)]
-pub(super) enum Known {
+pub(super) enum Known<'v> {
     /// The best so far.
     Match {
         time_ms: i64,
-        payload: Arc<[u8]>,
+        payload: &'v Arc<[u8]>,
     },
     /// The key had a profile, which ended before the event.
     Ended,
@@ -49,6 +52,14 @@ impl Version {
             return self.time_ms >= rules.oldest_ms(event_ms);
         }
         self.payload.is_some() && self.time_ms <= rules.youngest_ms(event_ms)
+    }
+
+    /// Of an event that it lies around; `None`: its profile ended.
+    fn as_match(&self) -> Option<Known<'_>> {
+        Some(Known::Match {
+            time_ms: self.time_ms,
+            payload: self.payload.as_ref()?,
+        })
     }
 
     fn at(&self) -> (i64, i64) {
@@ -146,22 +157,15 @@ impl Versions {
     }
 
     /// The best match of an event by what is known.
-    pub(super) fn best(&self, event: &Event, rules: &Rules) -> Known {
+    pub(super) fn best(&self, event: &Event<'_>, rules: &Rules) -> Known<'_> {
         let Some(profile) = self.profile(event) else {
             return Known::Nothing;
         };
         let versions = &profile.versions;
-        let known = |version: &Version| {
-            let payload = version.payload.clone()?;
-            Some(Known::Match {
-                time_ms: version.time_ms,
-                payload,
-            })
-        };
         let younger = versions.partition_point(|v| v.time_ms <= event.time_ms);
         let before = younger.checked_sub(1).map(|index| &versions[index]);
         let before = before.filter(|v| v.time_ms >= rules.oldest_ms(event.time_ms));
-        if let Some(found) = before.and_then(known) {
+        if let Some(found) = before.and_then(Version::as_match) {
             return found;
         }
         let to_ms = rules.youngest_ms(event.time_ms);
@@ -171,22 +175,23 @@ impl Versions {
             .filter(|v| v.payload.is_some());
         if let Some(oldest) = after.next() {
             let same_time = after.take_while(|v| v.time_ms == oldest.time_ms);
-            if let Some(found) = known(same_time.last().unwrap_or(oldest)) {
+            let newest = same_time.last().unwrap_or(oldest);
+            if let Some(found) = newest.as_match() {
                 return found;
             }
         }
         before.map_or(Known::Nothing, |_| Known::Ended)
     }
 
-    fn profile(&self, event: &Event) -> Option<&Profile> {
-        let key = event.key()?;
+    fn profile(&self, event: &Event<'_>) -> Option<&Profile> {
+        let key = event.key?;
         self.profiles
             .find(event.hash, |profile| *profile.key == *key)
     }
 
     /// Why an event has no match: whether its key has a version, or had one.
-    pub(super) fn without_match(&self, event: &Event) -> Outcome {
-        let has_key = event.key().is_some();
+    pub(super) fn without_match(&self, event: &Event<'_>) -> Outcome {
+        let has_key = event.key.is_some();
         if has_key && (self.profile(event).is_some() || self.gone.contains(event.hash)) {
             Outcome::OutsideWindow
         } else {

@@ -483,7 +483,7 @@ impl Operator for StreamJoinOperator {
             bytes_max,
             ..
         } = emit;
-        let now_ms = wall_ms();
+        let ending = self.plan.ending(wall_ms());
         let mut outcomes = [0; OUTCOMES.len()];
         let (plan, keeps_unmatched) = (&self.plan, self.settings.keeps_unmatched);
         let mut is_all = true;
@@ -498,7 +498,7 @@ impl Operator for StreamJoinOperator {
                         timestamp_ms,
                     };
                     messages.push(source, kafka_key(left), |out| {
-                        plan.render(left, joined.right, now_ms, out);
+                        plan.render(left, joined.right, &ending, out);
                     });
                 }
                 if messages.len() >= rows_max || messages.bytes() >= bytes_max {

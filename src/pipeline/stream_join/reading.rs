@@ -196,7 +196,7 @@ const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 /// What stands between the braces of an object.
 fn inner(object: &str) -> &str {
     let inner = object.strip_prefix('{').and_then(|o| o.strip_suffix('}'));
-    inner.unwrap_or_default().trim_matches(SPACE)
+    inner.unwrap_or_default().trim_ascii()
 }
 
 /// Appends the members of an object that have none of these names, each as received.

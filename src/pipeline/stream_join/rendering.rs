@@ -37,12 +37,12 @@ fn parts(payload: &[u8]) -> (Option<&[u8]>, &[u8]) {
 
 impl JoinPlan {
     /// Appends the joined record of an event and what [`super::RightReader`] made of a right record;
-    /// without one its members are null.
+    /// without one its members are null. `ending` is that of [`JoinPlan::ending`].
     pub(crate) fn render(
         &self,
         left_payload: &[u8],
         right_members: Option<&[u8]>,
-        now_ms: i64,
+        ending: &[u8],
         out: &mut Vec<u8>,
     ) {
         let (_, own) = parts(left_payload);
@@ -52,10 +52,16 @@ impl JoinPlan {
             out.push(b',');
         }
         out.extend_from_slice(right_members.unwrap_or(&self.unmatched));
-        out.push(b',');
-        out.extend_from_slice(&self.join_time.json);
-        append_time(now_ms, out);
-        out.push(b'}');
+        out.extend_from_slice(ending);
+    }
+
+    /// How every record that is joined now ends.
+    pub(crate) fn ending(&self, now_ms: i64) -> Vec<u8> {
+        let mut ending = vec![b','];
+        ending.extend_from_slice(&self.join_time.json);
+        append_time(now_ms, &mut ending);
+        ending.push(b'}');
+        ending
     }
 }
 

@@ -246,7 +246,12 @@ fn rendered(plan: &JoinPlan, key: Option<&[u8]>, own: &str, right: Option<&str>)
     let (mut payload, mut out) = (vec![], vec![]);
     left_payload(key, own.as_bytes(), &mut payload);
     assert_eq!(kafka_key(&payload), key);
-    plan.render(&payload, right.map(str::as_bytes), T, &mut out);
+    plan.render(
+        &payload,
+        right.map(str::as_bytes),
+        &plan.ending(T),
+        &mut out,
+    );
     text(&out)
 }
 
@@ -420,7 +425,7 @@ proptest! {
         let (mut payload, mut out) = (vec![], b"before".to_vec());
         left_payload(key.as_deref(), event.own, &mut payload);
         prop_assert_eq!(kafka_key(&payload), key.as_deref());
-        plan.render(&payload, is_matched.then_some(&members), T, &mut out);
+        plan.render(&payload, is_matched.then_some(&members), &plan.ending(T), &mut out);
 
         let joined: Map<String, Value> = serde_json::from_slice(&out[6..]).expect("JSON");
         let mut expected = left;

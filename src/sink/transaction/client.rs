@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -13,7 +13,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka_sys as sys;
 
-use super::{CALL_TIMEOUT, TransactionSettings};
+use super::{CALL_TIMEOUT, OPEN_PATIENCE, PATIENCE, TransactionSettings};
 use crate::batch::{Message, Messages};
 use crate::config::Partitioner;
 use crate::sink::Backoff;
@@ -118,8 +118,8 @@ fn open_topic(producer: &Arc<BaseProducer<Deliveries>>, topic: &str) -> Topic {
 }
 
 impl Client {
-    /// Makes the client and initialises its transactions, however long the cluster is away. This also ends
-    /// what a predecessor of its name has left open.
+    /// Makes the client and initialises its transactions. This also ends what a predecessor of its name has
+    /// left open.
     pub(super) fn open(
         settings: &TransactionSettings,
         is_given_up: &AtomicBool,
@@ -131,9 +131,12 @@ impl Client {
         } = settings;
         let producer = BaseProducer::from_config_and_context(config, Deliveries::default());
         let producer = Arc::new(producer.map_err(failed("kafka.properties"))?);
-        until_done(is_given_up, "transactions cannot begin", || {
-            producer.init_transactions(CALL_TIMEOUT)
-        })?;
+        until_done(
+            is_given_up,
+            OPEN_PATIENCE,
+            "transactions cannot begin",
+            || producer.init_transactions(CALL_TIMEOUT),
+        )?;
         let partitions = match partitioner {
             Partitioner::KeyModulo => Some(partitions(&producer, topic)?),
             Partitioner::Consistent | Partitioner::Murmur2 => None,
@@ -178,16 +181,21 @@ impl Client {
 
     /// Returns once every message is delivered or has failed, which a commit waits for too, but by looking
     /// again every 100 ms: delivered messages are not reported.
-    pub(super) fn flush(&self, is_given_up: &AtomicBool) {
+    pub(super) fn flush(&self, is_given_up: &AtomicBool) -> Result<(), Failed> {
         const WAIT_MS: i32 = 100;
-        while !is_given_up.load(Ordering::Acquire) {
+        let begun = Instant::now();
+        loop {
             // SAFETY: the client is alive.
             let code = unsafe { sys::rd_kafka_flush(self.producer.client().native_ptr(), WAIT_MS) };
             if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return;
+                return Ok(());
             }
             // Those that failed are reported, and are there until the report is served.
             self.producer.poll(Duration::ZERO);
+            if is_given_up.load(Ordering::Acquire) || begun.elapsed() >= PATIENCE {
+                let error = KafkaError::Flush(code.into());
+                return Err(failed("messages are on their way")(error));
+            }
         }
     }
 
@@ -215,9 +223,11 @@ impl Client {
             raw
         };
         let mut raw: Vec<_> = messages.range(numbers).enumerate().map(raw).collect();
-        let flags = sys::RD_KAFKA_MSG_F_COPY | sys::RD_KAFKA_MSG_F_PARTITION;
-        // SAFETY: topic and client are alive; keys and values live as long as `messages`, and the call
-        // copies them. `raw` holds as many messages as it is told.
+        let flags = sys::RD_KAFKA_MSG_F_PARTITION;
+        // SAFETY: topic and client are alive. The call copies keys, and refers to values until it has
+        // reported them: `messages` is given back only after a flush that has seen all delivered, after
+        // an abort that has seen all reported, or after the client is destroyed. `raw` holds as many
+        // messages as it is told.
         unsafe {
             sys::rd_kafka_produce_batch(
                 self.topic.handle.as_ptr(),
@@ -271,6 +281,11 @@ impl Failed {
         code.unwrap_or(RDKafkaErrorCode::Unknown)
     }
 
+    /// Whether another client may do better: this one has waited in vain.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(&self.error, KafkaError::Transaction(e) if e.is_retriable())
+    }
+
     /// Whether the client can go on once the transaction is aborted.
     pub(super) fn wants_abort(&self) -> bool {
         matches!(&self.error, KafkaError::Transaction(e) if e.txn_requires_abort())
@@ -290,12 +305,15 @@ pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> Failed {
     move |error| Failed { what, error }
 }
 
-/// Repeats a call that may be repeated until it has an answer.
+/// Repeats a call that may be repeated until it has an answer, but not for longer than this: a client has
+/// been seen to wait for ever for a coordinator that was long back. A new one does not.
 pub(super) fn until_done(
     is_given_up: &AtomicBool,
+    patience: Duration,
     what: &'static str,
     call: impl Fn() -> Result<(), KafkaError>,
 ) -> Result<(), Failed> {
+    let begun = Instant::now();
     let mut backoff = Backoff::new();
     loop {
         let Err(error) = call() else { return Ok(()) };
@@ -305,7 +323,8 @@ pub(super) fn until_done(
             KafkaError::Flush(_) => true,
             _ => false,
         };
-        if !is_retriable || is_given_up.load(Ordering::Acquire) {
+        let is_over = is_given_up.load(Ordering::Acquire) || begun.elapsed() >= patience;
+        if !is_retriable || is_over {
             return Err(Failed { what, error });
         }
         tracing::debug!(%error, what, "trying again");

@@ -24,6 +24,10 @@ use crate::source::{GroupMember, PartitionCommit, commit_list};
 
 /// How long one call may take before whether to go on is asked again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long transactions may take to begin before another client tries,
+const OPEN_PATIENCE: Duration = Duration::from_secs(20);
+/// and each step of one, before it is given up: about as long as the broker waits for its end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same of one attempt to abort, between which delivery reports are served.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
@@ -209,22 +213,31 @@ impl Worker {
         crash_point!("in_transaction");
         let offsets = commit_list(&transaction.offsets).map_err(failed("the offsets"))?;
         let member = transaction.member.metadata();
-        until_done(&is_given_up, "the offsets are not taken", || {
+        until_done(&is_given_up, PATIENCE, "the offsets are not taken", || {
             producer.send_offsets_to_transaction(&offsets, member, CALL_TIMEOUT)
         })?;
         crash_point!("before_transaction_commit");
-        client.flush(&is_given_up);
-        until_done(&is_given_up, "the transaction is not committed", || {
-            producer.commit_transaction(CALL_TIMEOUT)
-        })?;
+        client.flush(&is_given_up)?;
+        until_done(
+            &is_given_up,
+            PATIENCE,
+            "the transaction is not committed",
+            || producer.commit_transaction(CALL_TIMEOUT),
+        )?;
         crash_point!("after_transaction_commit");
         Ok(())
     }
 
-    /// The client, made and initialised if it is not there.
+    /// The client, made and initialised if it is not there, however long the cluster is away.
     fn client(&mut self) -> Result<&mut Client, Failed> {
-        if self.client.is_none() {
-            self.client = Some(Client::open(&self.settings, &self.is_given_up)?);
+        while self.client.is_none() {
+            match Client::open(&self.settings, &self.is_given_up) {
+                Ok(client) => self.client = Some(client),
+                Err(failed) if failed.is_late() && !self.is_given_up.load(Ordering::Acquire) => {
+                    tracing::warn!(%failed, "another client tries");
+                }
+                Err(failed) => return Err(failed),
+            }
         }
         Ok(self.client.as_mut().expect("just made"))
     }
@@ -234,11 +247,16 @@ impl Worker {
         let Some(client) = &self.client else {
             return false;
         };
-        until_done(&self.is_given_up, "the transaction is not aborted", || {
-            // The call waits until the reports of what it takes back are served, and serves none itself.
-            client.producer.poll(Duration::ZERO);
-            client.producer.abort_transaction(ABORT_TIMEOUT)
-        })
+        until_done(
+            &self.is_given_up,
+            PATIENCE,
+            "the transaction is not aborted",
+            || {
+                // The call waits until the reports of what it takes back are served, and serves none itself.
+                client.producer.poll(Duration::ZERO);
+                client.producer.abort_transaction(ABORT_TIMEOUT)
+            },
+        )
         .inspect_err(|error| tracing::debug!(%error, "not aborted"))
         .is_ok()
     }

@@ -1,5 +1,7 @@
 //! A broker that dies or restarts.
 
+use std::time::Duration;
+
 use sandbox::kafka::{Kafka, KafkaOptions};
 
 use super::{PARTITIONS, RECORDS_PER_SECOND, Run, Trial, any_kind, wait_until_it_stands_still};
@@ -8,21 +10,57 @@ use crate::support::joins::Joins;
 use rand::Rng as _;
 
 pub(super) fn trials() -> Vec<Trial> {
-    vec![Trial::new(
-        "join-broker-restarted",
-        "join; the Kafka broker killed or stopped in turn in the middle of a transaction, and started again",
-        10,
-        2,
-        broker_restarted,
-    )]
+    vec![
+        Trial::new(
+            "join-broker-restarted",
+            "join; the Kafka broker killed or stopped in turn in the middle of a transaction, and started \
+             again",
+            10,
+            2,
+            broker_restarted,
+        ),
+        Trial::new(
+            "join-broker-restarted-twice",
+            "join; the Kafka broker killed, and once more while the first transaction is to begin",
+            10,
+            2,
+            broker_restarted_twice,
+        ),
+    ]
 }
 
-fn broker_restarted(run: &mut Run) {
+fn joins_of_broker(run: &mut Run) -> (Kafka, Joins) {
     let kafka = Kafka::start(KafkaOptions::default()).expect("a broker");
     let mut job = Job::join(&run.name);
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
     let joins = Joins::of(job, any_kind(run), PARTITIONS, run.random.random());
+    (kafka, joins)
+}
+
+fn broker_restarted_twice(run: &mut Run) {
+    let (kafka, joins) = joins_of_broker(run);
+    let traffic = joins.traffic(RECORDS_PER_SECOND);
+    for number in 0..run.times {
+        let daemon = joins.start(&format!("life-{number}"), "");
+        joins.wait_for_progress(300, &daemon);
+        daemon.stop();
+        kafka.kill();
+        kafka.restart().expect("the broker comes back");
+        let daemon = joins.start(&format!("life-{number}-again"), "");
+        std::thread::sleep(Duration::from_millis(run.random.random_range(200..2_000)));
+        kafka.kill();
+        kafka.restart().expect("the broker comes back");
+        joins.wait_for_progress(300, &daemon);
+        daemon.stop();
+    }
+    let produced = traffic.finish();
+    joins.close();
+    run.prove_joins(&joins, produced);
+}
+
+fn broker_restarted(run: &mut Run) {
+    let (kafka, joins) = joins_of_broker(run);
     let traffic = joins.traffic(RECORDS_PER_SECOND);
     for number in 0..run.times {
         let point = if run.random.random_ratio(1, 2) {

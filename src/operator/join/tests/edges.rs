@@ -265,23 +265,29 @@ fn a_silent_side_is_not_waited_for_and_what_comes_then_is_decided_at_once() {
     );
 }
 
-#[test]
-fn the_side_with_the_larger_watermark_is_ahead_unless_the_other_is_idle() {
-    let mut small = Small::new();
-    assert_eq!(small.join.ahead(), None);
-    small.left(1000);
-    assert_eq!(small.join.ahead(), Some(Side::Left));
-    small.join.note_silence(Side::Right, true, 0);
-    assert_eq!(small.join.ahead(), None);
-    small.right(1001);
-    assert_eq!(small.join.ahead(), Some(Side::Right));
-    assert_eq!(small.join.watermark_ms(Side::Right), Some(971_000));
-}
-
 /// Whether a side waits: as it is, while it waits already, and when memory is tight.
 fn waits(small: &Small, side: Side) -> [bool; 3] {
     [(false, false), (true, false), (false, true)]
         .map(|(is_held, is_tight)| small.join.is_far_ahead(side, is_held, is_tight))
+}
+
+#[test]
+fn a_side_waits_to_hear_where_the_other_begins() {
+    let mut small = Small::new();
+    assert_eq!(waits(&small, Side::Left), [false; 3]);
+    small.left(1000);
+    assert_eq!(waits(&small, Side::Left), [false, false, true]);
+    assert_eq!(waits(&small, Side::Right), [false; 3]);
+    small.left(1046);
+    assert_eq!(waits(&small, Side::Left), [false, true, true]);
+    small.left(1091);
+    assert_eq!(waits(&small, Side::Left), [true; 3]);
+    small.join.note_silence(Side::Right, true, 0);
+    assert_eq!(waits(&small, Side::Left), [false; 3]);
+    let mut small = Small::new();
+    small.right(1000);
+    small.right(1091);
+    assert_eq!(waits(&small, Side::Right), [true; 3]);
 }
 
 #[test]
