@@ -10,7 +10,9 @@
 //! and offset, and, in an eager join, those that have a match among the right records read by then. So
 //! an eager join that begins anew waits until both sides have been read as far as they were.
 
+mod ahead;
 mod blocks;
+mod decisions;
 mod gone;
 mod input;
 mod left;
@@ -22,7 +24,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
@@ -32,7 +33,7 @@ use self::left::Pending;
 use self::queue::{Event, EventQueue};
 use self::replay::Unapplied;
 use self::right::{Known, Version, Versions};
-use crate::progress::{CommitPoint, Frontier, JoinFrontier};
+use crate::progress::JoinFrontier;
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +78,7 @@ impl Rules {
     fn youngest_ms(&self, event_ms: i64) -> i64 {
         event_ms.saturating_add(self.after_ms)
     }
-
-    /// How far one side may be ahead of what the other needs: more than records of a side are apart, and so
-    /// much that they take turns seldom.
-    fn slack_ms(&self) -> i64 {
-        self.watermark_delay_ms.saturating_mul(3).max(SLACK_MS_MIN)
-    }
 }
-
-const SLACK_MS_MIN: i64 = 10_000;
 
 /// A record of the left.
 #[derive(Debug, Clone, Copy)]
@@ -388,142 +381,10 @@ impl Join {
         self.versions.insert(key, hash, version, &self.rules);
     }
 
-    /// Hands out decided events; `all`: as if both sides had gone silent. True when nothing decided is
-    /// left. An event that was handed out is gone, also when `take` breaks, which says that it is full;
-    /// those that were decided out of order are handed out nevertheless.
-    pub(crate) fn decide(
-        &mut self,
-        all: bool,
-        mut take: impl FnMut(Joined<'_>) -> ControlFlow<()>,
-    ) -> bool {
-        if !self.is_ready {
-            return true;
-        }
-        let mut is_full = false;
-        while let Some(decided) = self.outbox.pop_front() {
-            is_full |= take(decided.joined()).is_break();
-        }
-        self.outbox_bytes = 0;
-        let (left_ms, right_ms) = (self.end_ms(Side::Left, all), self.end_ms(Side::Right, all));
-        let (rules, versions) = (&self.rules, &self.versions);
-        let is_all = loop {
-            let Some(event) = self.pending.first() else {
-                break true;
-            };
-            let Some((right, outcome)) = answer(rules, versions, &event, left_ms, right_ms) else {
-                break true;
-            };
-            if is_full {
-                break false;
-            }
-            is_full = take(Joined {
-                offset: event.offset,
-                left: event.payload,
-                right: right.map(|right| &**right),
-                outcome,
-            })
-            .is_break();
-            self.decided = self.decided.max(Some((event.time_ms, event.offset + 1)));
-            self.pending.pass_first();
-        };
-        self.mark();
-        is_all
-    }
-
-    /// No record of a side comes before this time any more, or none is waited for.
-    fn end_ms(&self, side: Side, all: bool) -> Option<i64> {
-        let input = self.input(side);
-        if input.is_silent() || (all && input.is_replayed()) {
-            return Some(i64::MAX);
-        }
-        self.rules.watermark(input.largest_ms)
-    }
-
-    /// Notes what may be committed, and drops what is not needed any more.
-    fn mark(&mut self) {
-        let left_ms = self.watermark_ms(Side::Left);
-        self.pending.tidy();
-        let first = self.pending.first().map(|event| event.at());
-        // Before the left has spoken, an event of any time may come.
-        if let Some(left_ms) = left_ms {
-            let open = (left_ms, i64::MIN);
-            let bound = first.map_or(open, |first| first.min(open));
-            self.decided = self.decided.max(Some(bound));
-            let right_ms = self.watermark_ms(Side::Right);
-            self.versions.prune(bound.0, right_ms, &self.rules);
-        }
-        let needed = [self.pending.lowest_offset(), self.versions.lowest_offset()];
-        for ((mark, input), needed) in self.marks.iter_mut().zip(&self.inputs).zip(needed) {
-            let input = input.as_ref().expect("both have begun");
-            mark.needed_from = needed.map_or(input.next, |offset| offset.min(input.next));
-            mark.read_to = input.next.max(input.before.read_to);
-        }
-        self.marked = self.decided;
-    }
-
-    /// Where a side may be committed whose records below `settled` are done with, together with all that
-    /// [`Join::decide`] has handed out. What has been read since it was called last is not in it.
-    pub(crate) fn commit_point(&mut self, side: Side, settled: i64) -> CommitPoint {
-        let Mark {
-            needed_from,
-            read_to,
-        } = self.marks[side as usize];
-        let (rules, decided) = (self.fingerprint, self.marked);
-        let input = self.input_mut(side);
-        let (position, largest_ms) = input.checkpoint(settled.min(needed_from));
-        let settled_to = settled.min(read_to).max(input.before.settled_to);
-        CommitPoint {
-            position,
-            frontier: Frontier::Join(JoinFrontier {
-                rules,
-                largest_ms,
-                decided,
-                read_to,
-                settled_to,
-            }),
-        }
-    }
-
     /// Records of a side before this time are late.
     pub(crate) fn watermark_ms(&self, side: Side) -> Option<i64> {
         let input = self.inputs[side as usize].as_ref()?;
         self.rules.watermark(input.largest_ms)
-    }
-
-    /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
-    /// waits already.
-    pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
-        let [Some(_), Some(_)] = &self.inputs else {
-            return false;
-        };
-        let is_idle = self.input(side.other()).is_idle();
-        let Some(own_ms) = self.watermark_ms(side) else {
-            return false;
-        };
-        let slack_ms = self.rules.slack_ms();
-        let slack_ms = if is_held { slack_ms / 2 } else { slack_ms };
-        let Some(other_ms) = self.watermark_ms(side.other()) else {
-            // Where the other begins is not known yet, unless it says nothing at all.
-            let is_far = self.input(side).span_ms() > slack_ms && !self.is_answered_at_once(side);
-            return !is_idle && (is_far || is_tight);
-        };
-        match side {
-            // Events behind the right watermark wait for it.
-            Side::Left if is_idle => false,
-            Side::Left if is_tight => own_ms > other_ms,
-            Side::Left if self.is_answered_at_once(side) => false,
-            Side::Left => own_ms > other_ms.saturating_add(slack_ms),
-            // Those at the left watermark are decided once it is past this.
-            Side::Right => {
-                let enough_ms = self.rules.youngest_ms(other_ms).saturating_add(slack_ms);
-                own_ms > enough_ms && (!is_idle || is_tight)
-            }
-        }
-    }
-
-    /// An eager join looks events up when they come.
-    fn is_answered_at_once(&self, side: Side) -> bool {
-        self.rules.is_eager && side == Side::Left
     }
 
     /// What it takes of the process's memory.
@@ -554,32 +415,4 @@ impl Join {
     pub(crate) fn pending_span_ms(&self) -> Option<(i64, i64)> {
         self.pending.span_ms()
     }
-}
-
-/// The answer to an event that waits, if it is certain where no records before these times can come.
-fn answer<'v>(
-    rules: &Rules,
-    versions: &'v Versions,
-    event: &Event<'_>,
-    left_ms: Option<i64>,
-    right_ms: Option<i64>,
-) -> Option<(Option<&'v Arc<[u8]>>, Outcome)> {
-    let is_over = right_ms > Some(rules.youngest_ms(event.time_ms));
-    if rules.is_eager {
-        if !is_over {
-            return None;
-        }
-    } else {
-        if left_ms <= Some(event.time_ms) || right_ms <= Some(event.time_ms) {
-            return None;
-        }
-        if let Known::Match { time_ms, payload } = versions.best(event, rules) {
-            let is_best = right_ms > Some(time_ms);
-            return is_best.then_some((Some(payload), Outcome::Matched));
-        }
-        if !is_over {
-            return None;
-        }
-    }
-    Some((None, versions.without_match(event)))
 }

@@ -8,15 +8,16 @@ mod operator;
 mod plan;
 mod reading;
 mod rendering;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::operator::Settings;
 pub(crate) use self::operator::StreamJoinOperator;
 use self::plan::JoinPlan;
+use self::settings::Settings;
 use super::start::{NotStarted, Starter};
 use super::{Common, CommonParts, Environment, clickhouse_client, consumers, run_lanes};
 use crate::config::{State, StreamJoin};

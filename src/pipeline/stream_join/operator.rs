@@ -5,97 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Gauge;
-use sha2::{Digest as _, Sha256};
 
 use super::plan::JoinPlan;
 use super::reading::{Left, LeftReader, Right, RightReader};
 use super::rendering::{kafka_key, left_payload};
+use super::settings::Settings;
 use crate::batch::{MessageSource, OpenBatch};
 use crate::clock::wall_ms;
-use crate::config::{Emit as EmitMode, JoinType, Partitioner, StreamJoin};
 use crate::halt::Halt;
 use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::Unreadable;
-use crate::operator::join::{Join, LeftEvent, Outcome, RightRecord, Rules, Side, Verdict};
+use crate::operator::join::{Join, LeftEvent, Outcome, RightRecord, Side, Verdict};
 use crate::progress::{CommitPoint, Frontier};
 use crate::sink::Target;
-use crate::source::placement::partition_of;
 use crate::source::{Record, TopicPartition};
-
-/// What an operator is given besides its plan.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    rules: Rules,
-    fingerprint: u32,
-    idle_timeout: Duration,
-    keeps_unmatched: bool,
-    left_topic: String,
-    right_topic: String,
-    /// What puts keys into partitions, and how many there are of either topic.
-    placement: Option<(Partitioner, usize)>,
-    /// For people and commits.
-    pub(super) label: String,
-}
-
-impl Settings {
-    pub(super) fn new(config: &StreamJoin, partitions: usize) -> Self {
-        let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        Settings {
-            rules: Rules {
-                is_eager: config.emit == EmitMode::Eager,
-                before_ms: config.before.map(ms),
-                after_ms: ms(config.after),
-                watermark_delay_ms: ms(config.watermark_delay),
-            },
-            fingerprint: fingerprint(config),
-            idle_timeout: config.idle_timeout,
-            keeps_unmatched: config.join_type == JoinType::Left,
-            left_topic: config.left.topic.clone(),
-            right_topic: config.right.topic.clone(),
-            placement: config.keys_placed_by.map(|by| (by, partitions)),
-            label: format!("topic:{}", config.output.topic),
-        }
-    }
-
-    /// A key elsewhere than where both topics have it finds no match.
-    fn check_place(&self, record: Record<'_>) -> Result<(), NotAccepted> {
-        let Some((partitioner, partitions)) = self.placement else {
-            return Ok(());
-        };
-        let place = partition_of(partitioner, record.key(), partitions);
-        let Some(place) = place.filter(|place| *place != record.partition()) else {
-            return Ok(());
-        };
-        let key = String::from_utf8_lossy(record.key().unwrap_or_default());
-        let key: String = key.chars().take(40).collect();
-        let advice = format!(
-            "key {key:?} belongs into partition {place} by pipeline.join.keys_placed_by, so it would not \
-             meet its match here: have the producer use that partitioner, or correct the setting"
-        );
-        Err(NotAccepted::Halted(Halt::new("co_partitioning", advice)))
-    }
-}
-
-/// Of everything that decides which events are matched, with what, and when.
-fn fingerprint(config: &StreamJoin) -> u32 {
-    let StreamJoin {
-        watermark_delay,
-        timestamp_ahead_max,
-        left,
-        right,
-        emit,
-        before,
-        after,
-        ..
-    } = config;
-    let rules = format!(
-        "{watermark_delay:?} {timestamp_ahead_max:?} {left:?} {right:?} {emit:?} {before:?} {after:?}"
-    );
-    let digest = Sha256::digest(rules);
-    u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
-}
 
 /// What one lane keeps.
 pub(crate) struct StreamJoinOperator {

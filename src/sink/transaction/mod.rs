@@ -26,8 +26,8 @@ use crate::source::{GroupMember, PartitionCommit, commit_list};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long transactions may take to begin before another client tries,
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
-/// and each step of one, before it is given up: about as long as the broker waits for its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// and each step of one, before it is given up. The broker waits ten for its end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The same of one attempt to abort, between which delivery reports are served.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
