@@ -169,6 +169,23 @@ fn a_single_record_arrives_without_further_traffic() {
 }
 
 #[test]
+fn a_client_that_never_hears_of_its_group_again_is_replaced() {
+    let mut job = ready("unheard", 1);
+    job.set("kafka.properties.session.timeout.ms", 6_000);
+    job.set("kafka.properties.max.poll.interval.ms", 9_000);
+    job.set("pipeline.revoke_timeout", "2s");
+    job.set("clickhouse.insert_timeout", "5s");
+    let daemon = job.start("a", &[], "unheard_assignment=1*return->off");
+    job.produce_events(0, 0..10);
+    job.wait_for_rows(10);
+    let log = daemon.log();
+    assert!(log.contains("another client tries"), "{log}");
+    daemon.stop();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (10, 10));
+}
+
+#[test]
 fn a_topic_that_comes_later_is_waited_for_and_new_partitions_are_taken_up() {
     let mut job = Job::new("later");
     job.apply_schema();

@@ -21,6 +21,7 @@ mod parking;
 mod ratio;
 mod rebalance;
 mod refused;
+mod renewal;
 mod report;
 mod restore;
 mod shared;
@@ -104,6 +105,8 @@ pub(crate) struct Lane<O: Operator> {
     transacting: Option<Transacting>,
     /// As what the group knows us since the last assignment.
     member: Option<Arc<GroupMember>>,
+    /// Since when the group owes us an assignment.
+    joining_since: Option<Instant>,
     committer: Committer,
     /// Whether a commit of ours was once read back as it was written.
     metadata_is_kept: bool,
@@ -155,6 +158,7 @@ impl<O: Operator> Lane<O> {
             emission: None,
             transacting: None,
             member: None,
+            joining_since: None,
             committer: Committer::default(),
             metadata_is_kept: false,
             settlements: channel(),
@@ -175,9 +179,8 @@ impl<O: Operator> Lane<O> {
     /// # Errors
     /// What only an operator can mend. The group has been left either way.
     pub(crate) fn run(mut self) -> Result<(), Halt> {
-        let pipeline = self.pipeline.clone();
-        let topics: Vec<&str> = pipeline.topics.iter().map(|topic| topic.as_str()).collect();
-        if let Err(error) = self.consumer().subscribe(&topics) {
+        self.await_assignment(Instant::now());
+        if let Err(error) = self.consumer().subscribe(&self.topics()) {
             return Err(Halt::new(
                 "subscription",
                 format!("kafka refuses the topics: {error}"),
@@ -219,6 +222,7 @@ impl<O: Operator> Lane<O> {
         self.run_errands();
         self.hold_leaders();
         self.try_let_go(now)?;
+        self.renew_client(now);
         self.report(now);
         self.is_still_wanted(now)
     }

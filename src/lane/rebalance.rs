@@ -37,6 +37,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn handle_events(&mut self, now: Instant) -> Result<(), Halt> {
         for event in self.consumer().events() {
             match event {
+                Event::Assigned(_) if is_unheard() => {}
                 Event::Assigned(partitions) => self.assigned(partitions, now),
                 Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
                 Event::Committed(result) => self.commit_answered(&result, now)?,
@@ -67,6 +68,7 @@ impl<O: Operator> Lane<O> {
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>, now: Instant) {
         self.metrics.rebalances.increment(1);
+        self.joining_since = None;
         self.board.set_joined(true);
         tracing::info!(
             pipeline = self.pipeline.name,
@@ -231,6 +233,7 @@ impl<O: Operator> Lane<O> {
         if let Err(error) = self.consumer().unassign(&revoking.partitions) {
             tracing::warn!(pipeline = self.pipeline.name, %error, "unassignment refused");
         }
+        self.await_assignment(now);
         crash_point!("after_revoke");
         Ok(())
     }
@@ -247,6 +250,12 @@ impl<O: Operator> Lane<O> {
             self.rewind(id, why, now);
         }
     }
+}
+
+/// For tests: an assignment that never arrives.
+fn is_unheard() -> bool {
+    fail::fail_point!("unheard_assignment", |_| true);
+    false
 }
 
 fn list(partitions: &[TopicPartition]) -> String {

@@ -55,6 +55,7 @@ const CHUNK_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Consumer {
     /// The assignor gives and takes everything at once.
     is_eager: bool,
+    config: ClientConfig,
     queue: LaneQueue,
     base: BaseConsumer<Context>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
@@ -78,11 +79,31 @@ impl Consumer {
         let queue = LaneQueue(NonNull::new(queue).expect("a queue of a live client is not null"));
         Ok(Consumer {
             is_eager,
+            config: config.clone(),
             queue,
             base,
             messages: vec![],
             record_bytes: 0,
         })
+    }
+
+    /// Another client of the same configuration, subscribed to these topics.
+    ///
+    /// # Errors
+    /// As of [`Consumer::new`] and [`Consumer::subscribe`].
+    pub(crate) fn renewed(&self, topics: &[&str]) -> KafkaResult<Self> {
+        let renewed = Consumer::new(&self.config)?;
+        renewed.subscribe(topics)?;
+        Ok(renewed)
+    }
+
+    /// How long the group may take to give an assignment, waiting for slow members and for dead ones.
+    pub(crate) fn rebalance_max(&self) -> Duration {
+        let ms = |name, default| {
+            let value = self.config.get(name).and_then(|value| value.parse().ok());
+            Duration::from_millis(value.unwrap_or(default))
+        };
+        ms("max.poll.interval.ms", 300_000) + ms("session.timeout.ms", 45_000)
     }
 
     pub(crate) fn client(&self) -> &Client<Context> {

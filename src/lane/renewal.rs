@@ -1,0 +1,59 @@
+//! A client that was to rejoin its group and never hears of it again is replaced.
+//!
+//! librdkafka 2.12 has been seen to stand still after its only broker had died twice within seconds,
+//! connected and without ever joining. Whoever runs a daemon would see nothing but lag.
+
+use std::time::Instant;
+
+use super::Lane;
+use super::operator::Operator;
+
+impl<O: Operator> Lane<O> {
+    /// The group owes us an assignment from now on.
+    pub(super) fn await_assignment(&mut self, now: Instant) {
+        self.joining_since = Some(now);
+    }
+
+    /// Replaces the client when the group has owed us an assignment for longer than a rebalance can take.
+    pub(super) fn renew_client(&mut self, now: Instant) {
+        let since = self.joining_since.filter(|_| self.owned.is_empty());
+        let patience = self.consumer().rebalance_max();
+        if self.stop.is_draining() || since.is_none_or(|since| now < since + patience) {
+            return;
+        }
+        // What it still holds is nobody's.
+        self.joining_since = Some(now);
+        let renewed = self.consumer().renewed(&self.topics());
+        let renewed = match renewed {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                tracing::warn!(pipeline = self.pipeline.name, %error, "no other client either");
+                return;
+            }
+        };
+        tracing::warn!(
+            pipeline = self.pipeline.name,
+            lane = self.number,
+            waited_ms = patience.as_millis() as u64,
+            "the group has not given this member an assignment; another client tries"
+        );
+        self.shared
+            .board
+            .error("kafka: no assignment from the group");
+        let old = self.consumer.replace(renewed);
+        self.assigning = None;
+        self.revoking = None;
+        self.member = None;
+        self.committer.retain(|_| false);
+        // It may never come to an end, and nobody waits for it.
+        let leaving = std::thread::Builder::new().name("leaving".to_owned());
+        if let Err(error) = leaving.spawn(move || drop(old)) {
+            tracing::warn!(%error, "no thread for the client that leaves");
+        }
+    }
+
+    pub(super) fn topics(&self) -> Vec<&str> {
+        let topics = self.pipeline.topics.iter();
+        topics.map(|topic| topic.as_str()).collect()
+    }
+}
