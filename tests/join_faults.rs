@@ -47,6 +47,11 @@ fn a_broker_that_restarts_in_a_transaction_joins_each_event_once() {
 }
 
 #[test]
+fn a_broker_that_dies_twice_joins_each_event_once() {
+    short("join-broker-restarted-twice");
+}
+
+#[test]
 fn a_user_of_very_many_events_is_joined_within_the_memory() {
     short("join-hot-user");
 }

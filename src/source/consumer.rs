@@ -51,6 +51,9 @@ impl Drop for LaneQueue {
 /// Bytes of one chunk, about. Its rows are encoded beside it, so this much is held twice.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 
+/// Of the client's news, lines of its log among them, that are taken in one turn.
+const EVENTS_MAX: usize = 1_000;
+
 /// See the module. Field order is drop order: the queue goes before the client.
 pub(crate) struct Consumer {
     /// The assignor gives and takes everything at once.
@@ -122,9 +125,22 @@ impl Consumer {
 
     /// Takes what happened since the last call. Must be called well within `max.poll.interval.ms`.
     pub(crate) fn events(&self) -> Vec<Event> {
-        // Rebalances and commits end up in the context; a message here can only be an error.
-        while let Some(message) = self.base.poll(Duration::ZERO) {
-            drop(message);
+        // Rebalances and commits end up in the context; a message here can only be an error. One call ends
+        // with the first line of the client's log: what lies behind must not wait for the next turn each.
+        for _ in 0..EVENTS_MAX {
+            while let Some(message) = self.base.poll(Duration::ZERO) {
+                drop(message);
+            }
+            // SAFETY: the client is alive, and the reference to its queue is given back.
+            let waiting = unsafe {
+                let queue = sys::rd_kafka_queue_get_consumer(self.base.client().native_ptr());
+                let waiting = sys::rd_kafka_queue_length(queue);
+                sys::rd_kafka_queue_destroy(queue);
+                waiting
+            };
+            if waiting == 0 {
+                break;
+            }
         }
         self.base.context().take()
     }

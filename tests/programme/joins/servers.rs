@@ -34,6 +34,8 @@ fn joins_of_broker(run: &mut Run) -> (Kafka, Joins) {
     let mut job = Job::join(&run.name);
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    // A client that does not join its group any more is replaced after this and the session's timeout.
+    job.set("kafka.properties.max.poll.interval.ms", 40_000);
     let joins = Joins::of(job, any_kind(run), PARTITIONS, run.random.random());
     (kafka, joins)
 }
