@@ -16,9 +16,11 @@ impl<O: Operator> Lane<O> {
 
     /// Replaces the client when the group has owed us an assignment for longer than a rebalance can take.
     pub(super) fn renew_client(&mut self, now: Instant) {
-        let since = self.joining_since.filter(|_| self.owned.is_empty());
+        let Some(since) = self.joining_since.filter(|_| self.owned.is_empty()) else {
+            return;
+        };
         let patience = self.consumer().rebalance_max();
-        if self.stop.is_draining() || since.is_none_or(|since| now < since + patience) {
+        if self.stop.is_draining() || now < since + patience {
             return;
         }
         // What it still holds is nobody's.

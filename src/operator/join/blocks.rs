@@ -96,7 +96,9 @@ impl Blocks {
         }
         // The last one is where the next record goes.
         while self.blocks.len() > 1 && self.blocks[0].live == 0 {
-            self.blocks.pop_front();
+            let gone = self.blocks.pop_front();
+            // One that was emptied as the last one still has its room.
+            self.allocated -= gone.map_or(0, |block| block.bytes.capacity());
             self.base = self.base.wrapping_add(1);
         }
     }

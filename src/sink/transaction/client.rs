@@ -305,8 +305,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> Failed {
     move |error| Failed { what, error }
 }
 
-/// Repeats a call that may be repeated until it has an answer, but not for longer than this: a client has
-/// been seen to wait for ever for a coordinator that was long back. A new one does not.
+/// Repeats a call that may be repeated until it has an answer, but not for longer than this.
 pub(super) fn until_done(
     is_given_up: &AtomicBool,
     patience: Duration,
