@@ -1,6 +1,6 @@
 //! Why a pipeline stops to protect data, and what its operator can do.
 
-use crate::sink::InsertError;
+use crate::sink::{InsertError, VIEW_FAILED};
 
 /// A decision that only an operator can undo. The pipeline leaves its group; the others run on.
 #[derive(Debug, Clone)]
@@ -32,6 +32,10 @@ impl Halt {
             "missing_table" => {
                 "create it with `streamweir schema apply`, or correct pipeline.clickhouse.table \
                  and clickhouse.database"
+            }
+            VIEW_FAILED => {
+                "mend the view and start again, and the same insert is repeated, which gives the view \
+                 what it lacks if its target remembers deduplication tokens; or drop the view"
             }
             "authentication" => {
                 "check clickhouse.user, clickhouse.password_file and that the user may INSERT \

@@ -15,6 +15,7 @@ use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, is_broken};
 use crate::observe::metrics::PartitionMetrics;
+use crate::progress::insert::History;
 use crate::progress::{
     Claim, CommitPoint, Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipId, Settlement,
 };
@@ -34,8 +35,7 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 pub(super) struct Unnamed {
     pub(super) claim: Claim,
     pub(super) batch: SealedBatch,
-    /// Somebody may have written it before.
-    pub(super) tried_before: bool,
+    pub(super) history: History,
     /// Which cut of the ownership made it.
     pub(super) cut_number: u64,
 }
@@ -93,6 +93,7 @@ pub(super) struct Ownership<S> {
     table: String,
     layout: Option<Layout>,
     replay: VecDeque<i64>,
+    /// Rows of offsets below this may be in the table under tokens of other epochs.
     look_below: i64,
     counter: u64,
     cut_number: u64,
@@ -202,10 +203,18 @@ impl<S> Ownership<S> {
             self.replay.pop_front();
         }
         let claim = self.ledger.cut(to);
-        let tried_before = replayed || claim.range().from < self.look_below;
+        let history = if claim.range().from < self.look_below {
+            // A successor meets these rows too, as long as the range is open.
+            self.look_below = self.look_below.max(to);
+            History::MaybeWritten
+        } else if replayed {
+            History::MaybeSent
+        } else {
+            History::Unsent
+        };
         let batch = self.batch.seal();
         // A predecessor's name is repeated in a commit of ours: its lease was not ours.
-        self.push_unnamed(claim, batch, tried_before);
+        self.push_unnamed(claim, batch, history);
     }
 
     /// Replaces a refused range by two that meet at `at`; both must be named before they are sent.
@@ -214,17 +223,25 @@ impl<S> Ownership<S> {
         let (first, second) = self.ledger.split(claim.range(), at);
         // The whole's claim is void now: the ledger no longer knows its range.
         drop(claim);
-        self.push_unnamed(first, batch.filtered(|offset| offset < at), true);
-        self.push_unnamed(second, batch.filtered(|offset| offset >= at), true);
+        self.push_unnamed(
+            first,
+            batch.filtered(|offset| offset < at),
+            History::MaybeWritten,
+        );
+        self.push_unnamed(
+            second,
+            batch.filtered(|offset| offset >= at),
+            History::MaybeWritten,
+        );
     }
 
-    fn push_unnamed(&mut self, claim: Claim, batch: SealedBatch, tried_before: bool) {
+    fn push_unnamed(&mut self, claim: Claim, batch: SealedBatch, history: History) {
         self.cut_number += 1;
         let cut_number = self.cut_number;
         self.unnamed.push_back(Unnamed {
             claim,
             batch,
-            tried_before,
+            history,
             cut_number,
         });
     }
@@ -328,6 +345,7 @@ impl<S> Ownership<S> {
         let metadata = Metadata {
             topic_id: self.topic_id.clone(),
             epoch: self.epoch,
+            is_set_back: self.names_ranges && position < self.look_below,
             counter,
             table: self.table.clone(),
             cuts,

@@ -58,7 +58,7 @@ pub(super) struct Start {
     pub(super) counter: u64,
     /// End offsets of the ranges the predecessor named, which are replayed as they are.
     pub(super) cuts: Vec<i64>,
-    /// Ranges that begin below this are looked up before they are written.
+    /// Rows of offsets below this may be in the table under tokens of other epochs.
     pub(super) look_below: i64,
     /// What the commit says of records that are needed together.
     pub(super) frontier: Option<Frontier>,
@@ -129,7 +129,7 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
         epoch: same_table.then_some(metadata.epoch),
         counter: metadata.counter,
         cuts,
-        look_below: if same_table {
+        look_below: if metadata.is_set_back || is_broken(Guarantee::Cut) {
             named_end.max(written_end)
         } else {
             written_end
@@ -338,6 +338,7 @@ mod tests {
         let metadata = Metadata {
             topic_id: "idA".into(),
             epoch: Epoch(5),
+            is_set_back: false,
             counter: 9,
             table: "db.t".into(),
             cuts,
@@ -403,7 +404,7 @@ mod tests {
             epoch: Some(Epoch(5)),
             counter: 9,
             cuts: vec![60, 80],
-            look_below: 80,
+            look_below: 0,
             frontier: None,
         };
         assert_eq!(decide(&facts).unwrap(), expected);
@@ -434,6 +435,15 @@ mod tests {
         };
         let start = decide(&again).unwrap();
         assert_eq!((start.cuts, start.look_below), (vec![60, 80], 96));
+        // The last rows of old are within the named ranges, and only the commit knows.
+        let set_back = named.replacen(" 000", " +000", 1);
+        let again = Facts {
+            metadata: &set_back,
+            highest_written: None,
+            ..again
+        };
+        let start = decide(&again).unwrap();
+        assert_eq!((start.cuts, start.look_below), (vec![60, 80], 80));
     }
 
     #[test]

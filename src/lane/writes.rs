@@ -225,7 +225,7 @@ impl<O: Operator> Lane<O> {
             while let Some(Unnamed {
                 claim,
                 mut batch,
-                tried_before,
+                history,
                 ..
             }) = own.take_named()
             {
@@ -234,14 +234,9 @@ impl<O: Operator> Lane<O> {
                 let partition = own.partition.clone();
                 let delivery = if exactly_once {
                     let token = sink::token(own.epoch, own.table(), &partition, range);
-                    let attempts = if tried_before {
-                        Attempts::tried_before()
-                    } else {
-                        Attempts::fresh()
-                    };
                     Delivery::ExactlyOnce {
                         token,
-                        attempts,
+                        attempts: Attempts::new(history),
                         lease_until,
                     }
                 } else {

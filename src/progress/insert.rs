@@ -1,20 +1,79 @@
 //! The order in which one range is looked up, sent and settled, as a pure state machine.
 //!
-//! The sink drives it: it asks [`Attempts::next`] what to do, does it, and tells the outcome.
-//! A first attempt is sent at once. After anything that left the outcome open (a lost answer, an
-//! error, a range listed by a predecessor) the table is asked first which rows it has, and only the
-//! others are sent, under the same token. An acknowledgement of such a second attempt is not
-//! believed until the rows are seen: a server killed between token and part keeps the one without
-//! the other; then, once no earlier insert can still be running, the missing rows go out under a
-//! token that ends in `:2`.
+//! The sink drives it: it asks [`Attempts::next`] what to do, does it, and tells the outcome. The
+//! same value travels with the range wherever it goes: to the lane for a new lease and back.
+//!
+//! Only an acknowledged insert settles. One token always carries the same rows, and after anything
+//! that left the outcome open (a lost answer, an error, a range named by a predecessor) the same
+//! rows are sent under the same token until they are acknowledged: what is stored is recognised,
+//! what a server stored without being able to finish is written, a view behind the table gets what
+//! it lacks. The acknowledgement of a repetition is not enough: a server killed between token and
+//! part keeps the one without the other. The table must have the rows too; if it has not, then once
+//! no earlier insert can still be running the missing rows go out under a token of the next round.
+//!
+//! Where rows of the range may be in the table under other tokens (the group was set back), no token
+//! recognises them: a look decides first which rows are sent at all.
 
-/// Which deduplication token an insert carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Round {
-    /// `epoch:table:topic:partition:from-to`.
-    First,
-    /// The same and `:2`.
-    Second,
+use super::Range;
+
+/// Which deduplication token an insert carries: `epoch:table:topic:partition:from-to`, and from the
+/// second round on `:2`, `:3`, … behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Round(u8);
+
+impl Round {
+    pub(crate) const FIRST: Round = Round(1);
+
+    /// What the token ends in.
+    pub(crate) fn suffix(self) -> String {
+        match self.0 {
+            1 => String::new(),
+            round => format!(":{round}"),
+        }
+    }
+}
+
+/// Offsets of a range whose rows a look did not find.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Missing {
+    /// Ascending and apart.
+    runs: Vec<Range>,
+}
+
+impl Missing {
+    /// `offsets` ascend; an offset may come more than once.
+    pub(crate) fn of(offsets: impl IntoIterator<Item = i64>) -> Self {
+        let mut runs: Vec<Range> = vec![];
+        for from in offsets {
+            let to = from + 1;
+            match runs.last_mut() {
+                Some(last) if last.to >= from => last.to = last.to.max(to),
+                _ => runs.push(Range { from, to }),
+            }
+        }
+        Missing { runs }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    pub(crate) fn contains(&self, offset: i64) -> bool {
+        let behind = self.runs.partition_point(|run| run.from <= offset);
+        behind > 0 && offset < self.runs[behind - 1].to
+    }
+}
+
+/// What may have happened to a range before this lane writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum History {
+    /// Nobody has sent it: cut and named by this lane just now.
+    Unsent,
+    /// A predecessor named it and may have sent it, under the same token.
+    MaybeSent,
+    /// Rows of it may be in the table under other tokens: the group was set back, or the range is
+    /// a part of one that was refused.
+    MaybeWritten,
 }
 
 /// What the sink must do next.
@@ -25,10 +84,10 @@ pub(crate) enum Step {
     /// Wait until no insert of the range that was sent earlier can still be running, then
     /// call [`Attempts::waited`].
     Wait,
-    /// Insert what is missing under the round's token, then call one of `acknowledged`,
+    /// Insert the rows that [`Attempts::sends`] under the round's token, then call one of `acknowledged`,
     /// `unknown`.
     Send(Round),
-    /// Every row is in the table.
+    /// Every row is acknowledged and in the table.
     Settled,
 }
 
@@ -38,41 +97,37 @@ pub(crate) struct Attempts {
     state: State,
     round: Round,
     /// An earlier insert of this range may have left a token, a part, or both.
-    tried_before: bool,
+    sent_before: bool,
+    /// What goes out under the token of this round; `None`: the whole range.
+    rows: Option<Missing>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
+    /// Which rows are there under other tokens?
     Look,
     Send,
     /// Acknowledged, but after an earlier attempt: are the rows there?
     Verify,
     /// The token is there and the rows are not: wait out whatever may still be running.
     Wait,
-    /// The look after the wait, which decides about the second round.
+    /// The look after the wait, which decides about the next round.
     LookAgain,
     Settled,
 }
 
 impl Attempts {
-    /// A range that nobody has tried to write: cut and named by this lane just now.
     #[must_use]
-    pub(crate) fn fresh() -> Self {
+    pub(crate) fn new(history: History) -> Self {
+        let state = match history {
+            History::Unsent | History::MaybeSent => State::Send,
+            History::MaybeWritten => State::Look,
+        };
         Attempts {
-            state: State::Send,
-            round: Round::First,
-            tried_before: false,
-        }
-    }
-
-    /// A range that may have been written before: listed by a predecessor, or below rows that the
-    /// table already has.
-    #[must_use]
-    pub(crate) fn tried_before() -> Self {
-        Attempts {
-            state: State::Look,
-            round: Round::First,
-            tried_before: true,
+            state,
+            round: Round::FIRST,
+            sent_before: history != History::Unsent,
+            rows: None,
         }
     }
 
@@ -87,14 +142,26 @@ impl Attempts {
         }
     }
 
-    /// The table was asked; `missing` rows of the range are not in it.
-    pub(crate) fn looked(&mut self, missing: usize) {
-        self.state = match (self.state, missing) {
-            (State::Look | State::Verify | State::LookAgain, 0) => State::Settled,
-            (State::Look, _) => State::Send,
-            (State::Verify, _) => State::Wait,
-            (State::LookAgain, _) => {
-                self.round = Round::Second;
+    /// Whether the row of this offset goes out under the token of this round.
+    #[must_use]
+    pub(crate) fn sends(&self, offset: i64) -> bool {
+        self.rows.as_ref().is_none_or(|rows| rows.contains(offset))
+    }
+
+    /// The table was asked, and does not have the rows of these offsets.
+    pub(crate) fn looked(&mut self, missing: Missing) {
+        self.state = match (self.state, missing.is_empty()) {
+            // Nothing is left to send: what is there was acknowledged under other tokens.
+            (State::Look, true) => State::Settled,
+            (State::Verify | State::LookAgain, true) => State::Settled,
+            (State::Look, false) => {
+                self.rows = Some(missing);
+                State::Send
+            }
+            (State::Verify, false) => State::Wait,
+            (State::LookAgain, false) => {
+                self.rows = Some(missing);
+                self.round = Round(self.round.0.saturating_add(1));
                 State::Send
             }
             (other, _) => other,
@@ -110,17 +177,17 @@ impl Attempts {
 
     /// The server acknowledged the insert.
     pub(crate) fn acknowledged(&mut self) {
-        self.state = if self.tried_before {
+        self.state = if self.sent_before {
             State::Verify
         } else {
             State::Settled
         };
     }
 
-    /// The insert failed or its answer was lost: it may be written or not, or still be running.
+    /// The insert failed or its answer was lost: it may be written or not, in part, or still be
+    /// running. Only its token tells.
     pub(crate) fn unknown(&mut self) {
-        self.tried_before = true;
-        self.state = State::Look;
+        self.sent_before = true;
     }
 }
 
@@ -128,51 +195,100 @@ impl Attempts {
 mod tests {
     use super::*;
 
+    fn sent(attempts: &Attempts) -> Vec<i64> {
+        (0..12).filter(|offset| attempts.sends(*offset)).collect()
+    }
+
     #[test]
     fn a_fresh_range_is_sent_once_and_believed() {
-        let mut attempts = Attempts::fresh();
-        assert_eq!(attempts.next(), Step::Send(Round::First));
+        let mut attempts = Attempts::new(History::Unsent);
+        assert_eq!(attempts.next(), Step::Send(Round::FIRST));
         attempts.acknowledged();
         assert_eq!(attempts.next(), Step::Settled);
     }
 
     #[test]
-    fn a_lost_answer_is_looked_up_before_anything_is_sent_again() {
-        let mut attempts = Attempts::fresh();
-        attempts.unknown();
-        assert_eq!(attempts.next(), Step::Look);
-        attempts.looked(0);
-        assert_eq!(attempts.next(), Step::Settled);
+    fn the_same_rows_are_sent_until_they_are_acknowledged_and_seen() {
+        for history in [History::Unsent, History::MaybeSent] {
+            let mut attempts = Attempts::new(history);
+            for _ in 0..3 {
+                assert_eq!(attempts.next(), Step::Send(Round::FIRST));
+                assert!(attempts.sends(7));
+                attempts.unknown();
+            }
+            attempts.acknowledged();
+            assert_eq!(attempts.next(), Step::Look);
+            attempts.looked(Missing::default());
+            assert_eq!(attempts.next(), Step::Settled);
+        }
     }
 
     #[test]
-    fn a_token_without_its_part_is_waited_out_and_written_in_a_second_round() {
-        let mut attempts = Attempts::tried_before();
-        assert_eq!(attempts.next(), Step::Look);
-        attempts.looked(5);
-        assert_eq!(attempts.next(), Step::Send(Round::First));
+    fn a_token_without_its_part_is_waited_out_and_its_rows_are_written_in_further_rounds() {
+        let mut attempts = Attempts::new(History::MaybeSent);
         attempts.acknowledged();
-        assert_eq!(attempts.next(), Step::Look);
-        attempts.looked(5);
-        assert_eq!(attempts.next(), Step::Wait);
-        attempts.waited();
-        assert_eq!(attempts.next(), Step::Look);
-        attempts.looked(5);
-        assert_eq!(attempts.next(), Step::Send(Round::Second));
-        attempts.acknowledged();
-        assert_eq!(attempts.next(), Step::Look);
-        attempts.looked(0);
+        for round in 2..=3 {
+            attempts.looked(Missing::of(3..8));
+            assert_eq!(attempts.next(), Step::Wait);
+            attempts.waited();
+            assert_eq!(attempts.next(), Step::Look);
+            attempts.looked(Missing::of(5..8));
+            assert_eq!(attempts.next(), Step::Send(Round(round)));
+            assert_eq!(sent(&attempts), [5, 6, 7]);
+            attempts.unknown();
+            assert_eq!(attempts.next(), Step::Send(Round(round)));
+            assert_eq!(sent(&attempts), [5, 6, 7]);
+            attempts.acknowledged();
+        }
+        attempts.looked(Missing::default());
         assert_eq!(attempts.next(), Step::Settled);
     }
 
     #[test]
     fn rows_that_appear_during_the_wait_are_not_sent_again() {
-        let mut attempts = Attempts::tried_before();
-        attempts.looked(5);
+        let mut attempts = Attempts::new(History::MaybeSent);
         attempts.acknowledged();
-        attempts.looked(5);
+        attempts.looked(Missing::of([5]));
         attempts.waited();
-        attempts.looked(0);
+        attempts.looked(Missing::default());
         assert_eq!(attempts.next(), Step::Settled);
+    }
+
+    #[test]
+    fn rows_under_other_tokens_are_left_out_and_what_is_left_out_does_not_change() {
+        let mut attempts = Attempts::new(History::MaybeWritten);
+        assert_eq!(attempts.next(), Step::Look);
+        attempts.looked(Missing::of([7, 9]));
+        for _ in 0..2 {
+            assert_eq!(attempts.next(), Step::Send(Round::FIRST));
+            assert_eq!(sent(&attempts), [7, 9]);
+            attempts.unknown();
+        }
+        attempts.acknowledged();
+        attempts.looked(Missing::of([9]));
+        attempts.waited();
+        attempts.looked(Missing::of([9]));
+        assert_eq!(
+            (attempts.next(), sent(&attempts)),
+            (Step::Send(Round(2)), vec![9])
+        );
+        let mut all_there = Attempts::new(History::MaybeWritten);
+        all_there.looked(Missing::default());
+        assert_eq!(all_there.next(), Step::Settled);
+    }
+
+    #[test]
+    fn missing_offsets_are_kept_as_runs() {
+        let missing = Missing::of([1, 2, 2, 3, 7, 9, 10]);
+        assert_eq!(missing.runs.len(), 3);
+        let kept: Vec<i64> = (0..12).filter(|offset| missing.contains(*offset)).collect();
+        assert_eq!(kept, [1, 2, 3, 7, 9, 10]);
+        assert!(!missing.is_empty() && Missing::of([]).is_empty());
+    }
+
+    #[test]
+    fn only_later_rounds_show_in_the_token() {
+        assert_eq!(Round::FIRST.suffix(), "");
+        assert_eq!(Round(2).suffix(), ":2");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
-//! contiguous ranges that follow the committed offset (`-` when there is none). Where versions decide
+//! contiguous ranges that follow the committed offset (`-` when there is none). A `+` before the epoch:
+//! rows of these ranges may be in the table under tokens of other epochs. Where versions decide
 //! which row counts, `<partitions>@<version epoch>` follows; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
 //! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`.
@@ -73,6 +74,8 @@ pub(crate) struct Metadata {
     pub(crate) topic_id: String,
     /// See [`Epoch`].
     pub(crate) epoch: Epoch,
+    /// Rows of the ranges may be in the table under tokens of other epochs: the group was set back.
+    pub(crate) is_set_back: bool,
     /// Rises with every commit of the partition, whoever owns it.
     pub(crate) counter: u64,
     /// The table the ranges go to, `database.table`; longer names are cut and hashed.
@@ -106,6 +109,7 @@ impl Metadata {
         let Metadata {
             topic_id,
             epoch,
+            is_set_back,
             counter,
             table,
             cuts,
@@ -113,7 +117,8 @@ impl Metadata {
             frontier,
         } = self;
         let mut text = format!(
-            "{FORMAT} {topic_id} {epoch} {counter} {} ",
+            "{FORMAT} {topic_id} {}{epoch} {counter} {} ",
+            if *is_set_back { "+" } else { "" },
             table_label(table)
         );
         let mut from = position;
@@ -173,7 +178,9 @@ impl Metadata {
         }
         Ok(Some(Metadata {
             topic_id: topic_id.to_owned(),
+            // `from_str_radix` takes the sign, in earlier versions of this too.
             epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| unknown())?),
+            is_set_back: epoch.starts_with('+'),
             counter: counter.parse().map_err(|_| unknown())?,
             table: table.to_owned(),
             cuts,
@@ -212,6 +219,7 @@ mod tests {
         Metadata {
             topic_id: "Zm9vYmFyYmF6cXV4MTIzNA".into(),
             epoch: Epoch(7),
+            is_set_back: false,
             counter: 3,
             table: "analytics.clickstream_events".into(),
             cuts,
@@ -249,12 +257,12 @@ mod tests {
         fn what_was_encoded_is_decoded(
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
-            counter: u64, epoch: u64, layout: Option<(usize, u16)>,
+            counter: u64, epoch: u64, is_set_back: bool, layout: Option<(usize, u16)>,
             frontier in prop::option::of(frontier()),
         ) {
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
-            let metadata = Metadata { counter, epoch: Epoch(epoch), layout, frontier, ..sample(cuts) };
+            let metadata = Metadata { counter, epoch: Epoch(epoch), is_set_back, layout, frontier, ..sample(cuts) };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
             prop_assert_eq!(Metadata::decode(&text, position).unwrap(), Some(metadata));
@@ -273,6 +281,14 @@ mod tests {
         assert_eq!(
             text,
             "sw1 Zm9vYmFyYmF6cXV4MTIzNA 0000000000000007 3 analytics.clickstream_events 50+20"
+        );
+        let set_back = Metadata {
+            is_set_back: true,
+            ..sample(vec![150])
+        };
+        assert_eq!(
+            set_back.encode(100).unwrap(),
+            "sw1 Zm9vYmFyYmF6cXV4MTIzNA +0000000000000007 3 analytics.clickstream_events 50"
         );
     }
 

@@ -4,6 +4,9 @@
 
 use clickhouse::error::Error;
 
+/// The reason to halt when something behind the table fails for the rows that it was given.
+pub(crate) const VIEW_FAILED: &str = "view_failed";
+
 /// What to do about a failed insert or query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
@@ -33,15 +36,51 @@ impl std::fmt::Display for InsertError {
 
 const MESSAGE_CHARS_MAX: usize = 600;
 
+impl InsertError {
+    /// The rows were refused, and so many of them are in the table: what refuses them is behind it.
+    pub(crate) fn although_written(self, rows: usize) -> Self {
+        let message = format!(
+            "{rows} of the rows are in the table although they are refused: what stands behind it, as a \
+             view, fails and lacks them: {}",
+            self.message
+        );
+        InsertError {
+            remedy: Remedy::Halt(VIEW_FAILED),
+            message,
+            ..self
+        }
+    }
+}
+
+/// The view that an insert was pushing rows to when it failed. The table before it may have them.
+fn failed_view(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("while pushing to view ")?;
+    let ends = [". ", ": ", " ("].iter().filter_map(|end| rest.find(end));
+    Some(rest[..ends.min().unwrap_or(rest.len())].trim_end_matches('.'))
+}
+
 impl From<Error> for InsertError {
     fn from(error: Error) -> Self {
         let message = full_text(&error);
         let code = code_of(&message);
+        let view = failed_view(&message);
         let remedy = match (&error, code) {
-            (_, Some(code)) => remedy_of(code, &message),
+            (_, Some(code)) => match remedy_of(code, &message) {
+                Remedy::Retry(reason) if view.is_none() || reason != "server" => {
+                    Remedy::Retry(reason)
+                }
+                _ if view.is_some() => Remedy::Halt(VIEW_FAILED),
+                remedy => remedy,
+            },
             (Error::TimedOut, _) => Remedy::Retry("timeout"),
             (Error::BadResponse(_), None) => Remedy::Retry("bad_response"),
             _ => Remedy::Retry("network"),
+        };
+        let message = match view {
+            Some(view) => format!(
+                "view {view} fails behind the table and lacks rows that the table may have: {message}"
+            ),
+            None => message,
         };
         InsertError {
             code,
@@ -130,6 +169,22 @@ mod tests {
                 Remedy::Halt("authentication"),
             ),
             (
+                "Code: 6. DB::Exception: Cannot parse string 'x' as UInt32: while pushing to view d.v.",
+                Remedy::Halt(VIEW_FAILED),
+            ),
+            (
+                "Code: 4711. DB::Exception: of tomorrow: while pushing to view d.v (0ce5)",
+                Remedy::Halt(VIEW_FAILED),
+            ),
+            (
+                "Code: 241. DB::Exception: Memory limit: while pushing to view d.v.",
+                Remedy::Retry("memory"),
+            ),
+            (
+                "Code: 319. DB::Exception: Unknown status of part all_4_4_0",
+                Remedy::Retry("replication"),
+            ),
+            (
                 "Code: 4711. DB::Exception: of tomorrow",
                 Remedy::Retry("server"),
             ),
@@ -145,6 +200,31 @@ mod tests {
             InsertError::from(Error::TimedOut).remedy,
             Remedy::Retry("timeout")
         );
+    }
+
+    #[test]
+    fn a_view_that_fails_is_named_however_long_the_message_is() {
+        let text = format!(
+            "Code: 6. DB::Exception: {}: while pushing to view analytics.per_minute. (CANNOT_PARSE_TEXT)",
+            "x".repeat(2_000)
+        );
+        let error = InsertError::from(Error::BadResponse(text));
+        assert!(
+            error
+                .message
+                .starts_with("view analytics.per_minute fails behind"),
+            "{error}"
+        );
+        let older = "while pushing to view analytics.`per minute` (6f1c-…)";
+        assert_eq!(failed_view(older), Some("analytics.`per minute`"));
+        for text in [
+            "pushing to view v: more",
+            "pushing to view v.",
+            "pushing to view v",
+        ] {
+            assert_eq!(failed_view(&format!("while {text}")), Some("v"), "{text}");
+        }
+        assert_eq!(failed_view("Code: 6. DB::Exception: no number"), None);
     }
 
     #[test]

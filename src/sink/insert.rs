@@ -130,14 +130,16 @@ pub(super) fn insert_settings(
     ];
     match delivery {
         Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
-            let suffix = if round == Round::Second { ":2" } else { "" };
             settings.extend([
                 ("insert_deduplicate", "1".to_owned()),
                 (
                     "deduplicate_blocks_in_dependent_materialized_views",
                     "1".to_owned(),
                 ),
-                ("insert_deduplication_token", format!("{token}{suffix}")),
+                (
+                    "insert_deduplication_token",
+                    format!("{token}{}", round.suffix()),
+                ),
             ]);
         }
         // Two batches may well hold the same rows; the server must not take them for one.

@@ -21,7 +21,7 @@ pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name}
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
-pub(crate) use errors::{InsertError, Remedy};
+pub(crate) use errors::{InsertError, Remedy, VIEW_FAILED};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};

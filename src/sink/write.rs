@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::clickhouse::ClickHouseClient;
-use super::errors::{InsertError, Remedy};
+use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
 use super::moved::{MovedRows, MovedTable};
@@ -19,12 +19,16 @@ use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
-use crate::progress::insert::{Attempts, Round, Step};
+use crate::progress::insert::{Attempts, Missing, Round, Step};
 use crate::progress::{Claim, Receipt};
 use crate::source::TopicPartition;
 
 /// Inserts of one pipeline that run at the same time. More would only queue on the server.
 const INSERTS_AT_ONCE: usize = 4;
+
+/// How often a range that fails behind its table is sent under its token: the view may just be being
+/// replaced.
+const VIEW_ATTEMPTS_MAX: u32 = 4;
 
 /// Everything the writes of one pipeline share.
 #[derive(Debug)]
@@ -121,7 +125,8 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
             sink: &sink,
             target: target.clone(),
             backoff: Backoff::new(),
-            missing: None,
+            thinned: None,
+            view_failures: 0,
         };
         job = match writer.run(job).await {
             Ok(job) => job,
@@ -274,8 +279,10 @@ struct Writer<'s> {
     sink: &'s Sink,
     target: Arc<Target>,
     backoff: Backoff,
-    /// The rows that a look found missing; `None`: all of them.
-    missing: Option<SealedBatch>,
+    /// The rows that [`Attempts::sends`], where these are not all.
+    thinned: Option<SealedBatch>,
+    /// How often the rows were refused behind the table.
+    view_failures: u32,
 }
 
 impl Writer<'_> {
@@ -301,10 +308,11 @@ impl Writer<'_> {
                     job.attempts().waited();
                 }
                 Step::Look => match self.look(&job).await {
-                    Ok(missing) => job.attempts().looked(missing),
-                    Err(error) => {
-                        self.after_failure(&job, &error).await?;
+                    Ok(missing) => {
+                        self.thinned = None;
+                        job.attempts().looked(missing);
                     }
+                    Err(error) => self.after_failure(&job, error).await?,
                 },
                 Step::Send(round) => {
                     if job.lease_is_over() {
@@ -320,14 +328,19 @@ impl Writer<'_> {
                             attempts.acknowledged();
                         }
                         Err(error) if error.remedy == Remedy::Split => {
-                            return Err(match self.sink.schema_drift(&self.target).await {
-                                Some(outcome) => outcome,
-                                None => Outcome::Refused(Box::new(job), error),
-                            });
+                            if let Some(outcome) = self.sink.schema_drift(&self.target).await {
+                                return Err(outcome);
+                            }
+                            let error = self.behind_the_table(&job, error).await;
+                            if error.remedy == Remedy::Split {
+                                return Err(Outcome::Refused(Box::new(job), error));
+                            }
+                            job.unknown();
+                            self.after_failure(&job, error).await?;
                         }
                         Err(error) => {
                             job.unknown();
-                            self.after_failure(&job, &error).await?;
+                            self.after_failure(&job, error).await?;
                         }
                     }
                 }
@@ -335,8 +348,8 @@ impl Writer<'_> {
         }
     }
 
-    /// How many rows of the job are not in the table.
-    async fn look(&mut self, job: &WriteJob) -> Result<usize, InsertError> {
+    /// Which rows of the job are not in the table.
+    async fn look(&self, job: &WriteJob) -> Result<Missing, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
         let attempt = self.backoff.attempts();
         if target.replicated {
@@ -348,22 +361,42 @@ impl Writer<'_> {
             .await?;
         self.sink.board.answered();
         let found: HashSet<i64> = found.into_iter().collect();
-        let missing = job
-            .batch
-            .offsets()
-            .filter(|offset| !found.contains(offset))
-            .count();
+        let is_missing = |offset: &i64| !found.contains(offset);
         tracing::info!(
-            partition = %job.partition, %range, rows = job.batch.row_count(), missing,
-            "looked before writing again"
+            partition = %job.partition, %range, rows = job.batch.row_count(),
+            missing = job.batch.offsets().filter(is_missing).count(),
+            "looked for the rows in the table"
         );
-        self.missing = (missing < job.batch.row_count())
-            .then(|| job.batch.filtered(|offset| !found.contains(&offset)));
-        Ok(missing)
+        Ok(Missing::of(job.batch.offsets().filter(is_missing)))
+    }
+
+    /// What a refusal is when the table has rows that were refused: they are no fault of theirs, and must
+    /// not be written under another token.
+    async fn behind_the_table(&self, job: &WriteJob, error: InsertError) -> InsertError {
+        let Some(attempts) = job.tokens() else {
+            return error;
+        };
+        match self.look(job).await {
+            Ok(missing) => {
+                let is_there = |offset: &i64| attempts.sends(*offset) && !missing.contains(*offset);
+                let there = job.batch.offsets().filter(is_there).count();
+                if there == 0 {
+                    error
+                } else {
+                    error.although_written(there)
+                }
+            }
+            Err(error) => error,
+        }
     }
 
     async fn send(&mut self, job: &WriteJob, round: Round) -> Result<(), InsertError> {
-        let batch = self.missing.as_ref().unwrap_or(&job.batch);
+        if let (Some(attempts), None) = (job.tokens(), &self.thinned)
+            && !job.batch.offsets().all(|offset| attempts.sends(offset))
+        {
+            self.thinned = Some(job.batch.filtered(|offset| attempts.sends(offset)));
+        }
+        let batch = self.thinned.as_ref().unwrap_or(&job.batch);
         let settings = insert_settings(&job.delivery, round, batch);
         let attempt = self.backoff.attempts();
         self.sink
@@ -372,12 +405,19 @@ impl Writer<'_> {
     }
 
     /// Waits before the next attempt; `Err` is how the job ends where there is none.
-    async fn after_failure(&mut self, job: &WriteJob, error: &InsertError) -> Result<(), Outcome> {
+    async fn after_failure(&mut self, job: &WriteJob, error: InsertError) -> Result<(), Outcome> {
+        let mut error = error;
+        if error.remedy == Remedy::Halt(VIEW_FAILED) && job.tokens().is_some() {
+            self.view_failures += 1;
+            if self.view_failures < VIEW_ATTEMPTS_MAX {
+                error.remedy = Remedy::Retry("view");
+            }
+        }
         let place = format!("{} {}", job.partition, job.claim.range());
         let failure = Failure {
             target: &self.target,
             place: &place,
-            error,
+            error: &error,
         };
         self.sink.wait_after(failure, &mut self.backoff).await
     }
@@ -387,7 +427,7 @@ impl WriteJob {
     fn step(&self) -> Step {
         match &self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts.next(),
-            Delivery::AtLeastOnce | Delivery::AsMember(_) => Step::Send(Round::First),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => Step::Send(Round::FIRST),
         }
     }
 
@@ -397,6 +437,14 @@ impl WriteJob {
             Delivery::AtLeastOnce | Delivery::AsMember(_) => {
                 unreachable!("only exactly-once looks and waits")
             }
+        }
+    }
+
+    /// Which rows go out under which token, if there is one.
+    fn tokens(&self) -> Option<&Attempts> {
+        match &self.delivery {
+            Delivery::ExactlyOnce { attempts, .. } => Some(attempts),
+            Delivery::AtLeastOnce | Delivery::AsMember(_) => None,
         }
     }
 

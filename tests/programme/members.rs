@@ -178,7 +178,7 @@ fn frozen(run: &mut Run) {
         frozen.process.pause();
         job.set("pipeline.batch.rows_max", ROWS_OF_THE_HEIR);
         let heir = job.start(&format!("heir-{number}"), &[], "");
-        heir.wait_for_log("looked before writing again");
+        heir.wait_for_log("looked for the rows in the table");
         job.wait_for_more_rows(1_000);
         frozen.process.resume();
         wait_for_share(&heir);
@@ -236,7 +236,7 @@ pub(super) fn let_an_insert_come_late(job: &mut Job, number: u32, failpoints: &s
     job.set("clickhouse.url", direct);
     job.set("pipeline.batch.rows_max", ROWS_OF_THE_HEIR);
     let heir = job.start(&format!("heir-{number}"), &[], failpoints);
-    heir.wait_for_log("looked before writing again");
+    heir.wait_for_log("looked for the rows in the table");
     job.wait_for_more_rows(1_000);
     let hits = held.hits();
     held.release();

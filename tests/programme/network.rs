@@ -97,7 +97,9 @@ impl Faulty {
 fn lost(run: &mut Run) {
     let faulty = Faulty::start(run, "");
     faulty.meet(Fault::FailAfterWrite, run.times);
-    faulty.daemon.wait_for_log("looked before writing again");
+    faulty
+        .daemon
+        .wait_for_log("looked for the rows in the table");
     faulty.prove(run);
 }
 

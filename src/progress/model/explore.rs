@@ -60,7 +60,7 @@ pub(super) fn explore(server: Server, broken: Broken, bounds: Bounds) -> Found {
         let Some(state) = queue.pop_front() else {
             break;
         };
-        if state.is_broken() {
+        if model.is_broken(&state) {
             let trail = Some(trail(&model, first, &reached, at));
             return Found {
                 states: reached.len(),
@@ -89,11 +89,17 @@ fn start(bounds: Bounds) -> State {
         crashes,
         takeovers,
         kills,
+        failures,
+        is_set_back,
     } = bounds;
+    let written = u8::from(is_set_back);
     State {
         crashes,
         takeovers,
         kills,
+        failures,
+        table: [written, 0],
+        look_below: i64::from(written),
         ..State::default()
     }
 }

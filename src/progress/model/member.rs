@@ -1,8 +1,8 @@
 //! What a member does: every step the code's own [`Attempts`] allow, and those the group deals out.
 
 use super::super::Range;
-use super::super::insert::{Attempts, Round, Step};
-use super::{Broken, CUTS, END, Insert, Job, Member, Model, Server, State, Token, bits, present};
+use super::super::insert::{Attempts, History, Missing, Round, Step};
+use super::{Broken, CUTS, END, Insert, Job, Member, Model, Server, State, Token, bits, visible};
 
 impl Model {
     /// Every state that can come next.
@@ -32,10 +32,20 @@ impl Model {
                 to: END,
             }];
         }
+        let look_below = if s.position < s.look_below {
+            listed.last().map_or(0, |r| r.to).max(s.look_below)
+        } else {
+            0
+        };
         next.members[i] = Member {
             incarnation: s.members[i].incarnation,
             generation: next.generation,
             position: s.position,
+            look_below: if self.broken == Broken::SetBackForgotten && !is_first {
+                0
+            } else {
+                look_below
+            },
             todo: listed.iter().map(|r| (*r, true)).collect(),
             listed,
             ..Member::default()
@@ -79,11 +89,15 @@ impl Model {
             let mut next = s.with(i, |m| {
                 m.listed.push(range);
                 m.todo.push_back((range, false));
+                if from < m.look_below {
+                    m.look_below = m.look_below.max(to);
+                }
             });
             if self.broken == Broken::NoNaming {
                 out.push(next);
             } else if is_current {
                 next.listed.push(range);
+                next.look_below = next.look_below.max(next.members[i].look_below);
                 out.push(next);
             }
         }
@@ -93,17 +107,19 @@ impl Model {
         let Some((range, tried)) = s.members[i].todo.front().copied() else {
             return;
         };
-        let attempts = if tried && self.broken != Broken::NoLook {
-            Attempts::tried_before()
+        let history = if range.from < s.members[i].look_below {
+            History::MaybeWritten
+        } else if tried {
+            History::MaybeSent
         } else {
-            Attempts::fresh()
+            History::Unsent
         };
         out.push(s.with(i, |m| {
             m.todo.pop_front();
             m.job = Some(Job {
                 range,
-                attempts,
-                missing: bits(range),
+                attempts: Attempts::new(history),
+                is_repeated: tried,
                 sent: None,
             });
         }));
@@ -128,6 +144,7 @@ impl Model {
             {
                 out.push(update(&|j| {
                     j.attempts.unknown();
+                    j.is_repeated = true;
                     j.sent = None;
                 }));
             }
@@ -140,31 +157,22 @@ impl Model {
             })),
             Step::Look => {
                 let missing = if self.broken == Broken::NoLook {
-                    bits(job.range)
+                    0
                 } else {
-                    bits(job.range) & !present(s)
+                    bits(job.range) & !visible(s)
                 };
-                let next = update(&|j| {
-                    j.attempts.looked(missing.count_ones() as usize);
-                    j.missing = missing;
-                });
-                let looked = next.members[i].job.clone().expect("a job is under way");
-                match looked.attempts.next() {
-                    // With parts that outlive their tokens a kill between look and send is the
-                    // double fault that stays: docs/adr/0002. Here the two are one step.
-                    Step::Send(round) if self.server == Server::PartFirst => {
-                        if self.may_send(is_current) {
-                            out.push(self.send(&next, i, &looked, round));
-                        }
-                    }
-                    _ => out.push(next),
-                }
+                let missing = Missing::of((0..END).filter(|o| missing >> o & 1 == 1));
+                out.push(update(&|j| j.attempts.looked(missing.clone())));
             }
             Step::Wait => {
                 if self.broken == Broken::NoWait || !s.is_running(job.range) {
                     out.push(update(&|j| j.attempts.waited()));
                 }
             }
+            Step::Send(_) if self.looks_settled(s, job) => out.push(s.with(i, |m| {
+                m.job = None;
+                m.settled.insert(job.range);
+            })),
             Step::Send(round) => {
                 if self.may_send(is_current) {
                     out.push(self.send(s, i, job, round));
@@ -173,20 +181,34 @@ impl Model {
         }
     }
 
-    /// The lease: a zombie does not send. Only parts that outlive their tokens need it.
-    fn may_send(&self, is_current: bool) -> bool {
-        is_current || self.broken == Broken::LateZombie || self.server != Server::PartFirst
+    /// What the code did once: a look that found every row was taken for proof.
+    fn looks_settled(&self, s: &State, job: &Job) -> bool {
+        let is_there = bits(job.range) & !visible(s) == 0;
+        self.broken == Broken::LookSettles && job.is_repeated && is_there
     }
 
+    /// The lease: a zombie does not send. Only tokens that are forgotten need it.
+    fn may_send(&self, is_current: bool) -> bool {
+        is_current || self.broken == Broken::LateZombie || self.server != Server::Forgetful
+    }
+
+    /// A job may have been to the lane and back for a new lease before; nothing about it changes there.
     fn send(&self, s: &State, i: usize, job: &Job, round: Round) -> State {
         let m = &s.members[i];
         let drawn =
             (self.broken == Broken::RandomToken).then_some((i, m.incarnation, m.generation));
         let token = (self.broken != Broken::NoToken).then_some(Token {
             range: job.range,
-            is_second: round == Round::Second,
+            round,
             drawn,
         });
+        let sends = |o: &i64| job.attempts.sends(*o);
+        let chosen: u8 = (0..END).filter(sends).map(|o| 1 << o).sum();
+        let rows = match self.broken {
+            Broken::LookForgotten => bits(job.range),
+            Broken::OnlyMissing if job.is_repeated => bits(job.range) & chosen & !visible(s),
+            _ => bits(job.range) & chosen,
+        };
         let sender = (i, m.incarnation);
         let mut next = s.with(i, |m| {
             m.job.as_mut().expect("a job is under way").sent = Some(token);
@@ -194,9 +216,10 @@ impl Model {
         next.flying.insert(Insert {
             token,
             range: job.range,
-            rows: job.missing,
+            rows,
+            done: 0,
             sender,
-            has_token: false,
+            is_stored: false,
         });
         next
     }

@@ -69,7 +69,7 @@ impl GappedRows<'_> {
 
     async fn insert_moved(&self, target: &Target, batch: &SealedBatch) -> Result<(), Outcome> {
         let table = &self.sink.moved_table;
-        let settings = insert_settings(&Delivery::AtLeastOnce, Round::First, batch);
+        let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, batch);
         let mut backoff = Backoff::new();
         loop {
             let attempt = backoff.attempts();
@@ -102,7 +102,7 @@ impl GappedRows<'_> {
                 continue;
             }
             let batch = batch_of(target, &rows);
-            let settings = insert_settings(&Delivery::AtLeastOnce, Round::First, &batch);
+            let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, &batch);
             crash_point!("before_insert");
             let attempt = backoff.attempts();
             match self.send(target, &batch, &settings, attempt).await {
