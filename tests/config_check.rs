@@ -256,6 +256,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"$.timestamp\"",
         "the name of a field",
     ),
+    (
+        "pipeline.time_unit",
+        "\"seconds\"",
+        "one of \"s\", \"ms\", \"us\", \"ns\"",
+    ),
     ("pipeline.watermark_delay", "\"25h\"", "from 0s to 24h"),
     (
         "pipeline.timestamp_ahead_max",
@@ -281,7 +286,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     (
         "pipeline.columns.page_url",
         "5",
-        "or a table { path, default, required, raw }, found 5",
+        "or a table { path, default, required, raw, unit }, found 5",
     ),
     (
         "pipeline.columns.page_url.path",
@@ -302,6 +307,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "pipeline.columns.page_url.raw",
         "true",
         "one of \"object\", \"any\"",
+    ),
+    (
+        "pipeline.columns.timestamp.unit",
+        "\"m\"",
+        "one of \"s\", \"ms\", \"us\", \"ns\"",
     ),
     ("pipeline.lookup.kind", "\"mysql\"", "one of \"redis\""),
     ("pipeline.lookup.key_prefix", "1", "at most 512 bytes"),
@@ -721,6 +731,8 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.left.topic", "\"^click\"", "the name of a topic"),
     ("pipeline.left.key_field", "\"$.id\"", "the name of a field"),
     ("pipeline.left.time_field", "\"\"", "the name of a field"),
+    ("pipeline.left.time_unit", "\"\"", "one of \"s\", \"ms\""),
+    ("pipeline.right.time_unit", "1", "one of \"s\", \"ms\""),
     ("pipeline.right", "7", "must be a table"),
     ("pipeline.right.topic", "[\"a\"]", "the name of a topic"),
     ("pipeline.right.key_field", "1", "the name of a field"),

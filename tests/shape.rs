@@ -304,6 +304,64 @@ fn sessions_go_by_the_configured_key_and_count_what_every_condition_holds_for() 
 }
 
 #[test]
+fn numbers_that_stand_for_times_are_read_in_the_declared_unit_and_never_land_in_1970() {
+    let mut job = Job::new("clocks");
+    let ddl = job.directory.path().join("clocks.sql");
+    let statement = "CREATE TABLE clocks (at DateTime64(3, 'UTC'), sold Nullable(DateTime('UTC')), \
+        loaded DateTime64(6, 'UTC'), seen DateTime('UTC'), flag UInt8, \
+        _topic LowCardinality(String), _partition UInt32, _offset UInt64) \
+        ENGINE = MergeTree ORDER BY at SETTINGS non_replicated_deduplication_window = 100";
+    std::fs::write(&ddl, statement).expect("written");
+    job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
+    job.set("pipeline.clickhouse.table", "clocks");
+    for section in ["columns", "lookup", "session"] {
+        job.unset(&format!("pipeline.{section}"));
+    }
+    job.set("pipeline.time_field", "at");
+    job.apply_schema();
+    job.create_topic(1);
+    let seconds = r#"{"at":1763719200.25,"sold":1763719200,"loaded":1763719200123456,"seen":1763719200,"flag":true}"#;
+    let millis =
+        r#"{"at":1763719200250,"sold":null,"loaded":"2025-11-21T10:00:00Z","seen":1763719200999}"#;
+    let other = r#"{"at":1763719200250,"loaded":1763719200}"#;
+    produce(&job, &[seconds, millis, other]);
+    job.run_to_end();
+    let rows = "SELECT at, sold, loaded, seen, flag FROM {db}.clocks ORDER BY _offset";
+    let second = "2025-11-21 10:00:00.250\t\\N\t2025-11-21 10:00:00.000000\t2025-11-21 10:00:00\t0";
+    assert_eq!(job.query(rows).lines().collect::<Vec<_>>(), [second]);
+    let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters");
+    let seen: Vec<_> = letters.iter().map(offset_reason_column).collect();
+    let implausible =
+        |offset, column: &str| (offset, "implausible_time".to_owned(), column.to_owned());
+    assert_eq!(seen, [implausible(0, "at"), implausible(2, "loaded")]);
+    for letter in &letters {
+        let detail = letter.header("streamweir-detail").expect("a detail");
+        assert!(
+            detail.ends_with("looks like seconds: set time_unit"),
+            "{detail}"
+        );
+    }
+
+    job.set("pipeline.time_unit", "s");
+    job.set("pipeline.columns", table(r#"loaded = { unit = "us" }"#));
+    job.set("pipeline.group_id", format!("{}seconds", job.prefix));
+    job.query("TRUNCATE TABLE {db}.clocks");
+    produce(
+        &job,
+        &[r#"{"at":1763719201,"loaded":1763719200123456.5,"seen":60}"#],
+    );
+    job.run_to_end();
+    let rows = job.query(rows);
+    assert_eq!(
+        rows.lines().collect::<Vec<_>>(),
+        [
+            "2025-11-21 10:00:00.250\t2025-11-21 10:00:00\t2025-11-21 10:00:00.123456\t2025-11-21 10:00:00\t1",
+            "2025-11-21 10:00:01.000\t\\N\t2025-11-21 10:00:00.123456\t1970-01-01 00:01:00\t0"
+        ]
+    );
+}
+
+#[test]
 fn a_table_without_profiles_and_sessions_takes_events_whose_time_is_no_column() {
     let mut job = Job::new("readings");
     let ddl = job.directory.path().join("readings.sql");

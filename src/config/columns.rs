@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::clickhouse::is_identifier;
 use super::section::Section;
+use super::time_unit::TIME_UNITS;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
+use crate::decode::time::TimeUnit;
 
 /// One entry of `[pipeline.columns]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +20,8 @@ pub struct ColumnMapping {
     pub required: bool,
     /// Whether the field's JSON text is kept as received.
     pub raw: RawMode,
+    /// What a number in a column of times is; none: as the pipeline's `time_unit` says.
+    pub unit: Option<TimeUnit>,
 }
 
 /// Which fields a column takes as JSON text.
@@ -104,7 +108,7 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
             let allowed = PATH.allowed;
             section.take_node(column);
             let message = format!(
-                "must be {allowed}, or a table {{ path, default, required, raw }}, found {found}"
+                "must be {allowed}, or a table {{ path, default, required, raw, unit }}, found {found}"
             );
             section.problem(column, message);
             return ColumnMapping::default();
@@ -119,6 +123,7 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
         default: entry.take("default", Scalar),
         required: entry.take_or("required", Boolean, false),
         raw: entry.take("raw", raw_modes).unwrap_or(RawMode::No),
+        unit: entry.take("unit", TIME_UNITS),
     };
     if mapping.required && mapping.default.is_some() {
         entry.problem(

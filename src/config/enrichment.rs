@@ -9,13 +9,17 @@ use super::quantity::Span;
 use super::section::Section;
 use super::session::Session;
 use super::state::State;
+use super::time_unit::TIME_UNITS;
 use super::tree::join;
+use crate::decode::time::TimeUnit;
 
 /// The keys of an enrichment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrichment {
     /// The field that holds the event time.
     pub time_field: String,
+    /// What numbers that stand for times are; none: milliseconds, and what looks like seconds is refused.
+    pub time_unit: Option<TimeUnit>,
     /// How far the watermark stays behind the largest event time, up to 24 h.
     pub watermark_delay: Duration,
     /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
@@ -36,6 +40,7 @@ impl Enrichment {
         let hour = Duration::from_secs(3600);
         let enrichment = Enrichment {
             time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            time_unit: section.take("time_unit", TIME_UNITS),
             watermark_delay: section.take_or("watermark_delay", Span::secs(0, 86_400), delay),
             timestamp_ahead_max: section.take_or(
                 "timestamp_ahead_max",

@@ -33,6 +33,7 @@ mod state;
 mod stream_join;
 #[cfg(test)]
 mod tests;
+mod time_unit;
 mod topics;
 mod tree;
 mod value;

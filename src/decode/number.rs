@@ -1,7 +1,7 @@
 //! Integers, floats and booleans.
 //!
 //! An integer is a JSON integer token (no fraction, no exponent) or a string of ASCII digits with an
-//! optional minus; leading zeros are fine in strings, a minus before a zero is not.
+//! optional minus; leading zeros are fine in strings, a minus before a zero is not. `true` is 1, `false` 0.
 
 use super::digits::eight_digits;
 use super::json::{Kind, Raw, is_number};
@@ -18,6 +18,13 @@ pub(crate) struct Integer {
 }
 
 impl Integer {
+    fn small(magnitude: u64) -> Self {
+        Integer {
+            negative: false,
+            magnitude: Some(magnitude),
+        }
+    }
+
     /// The value, if it is in `0..=max`.
     pub(crate) fn unsigned(self, max: u64) -> Option<u64> {
         let magnitude = self.magnitude.filter(|&magnitude| magnitude <= max)?;
@@ -36,7 +43,7 @@ impl Integer {
     }
 }
 
-/// Reads an integer from a number or a string.
+/// Reads an integer from a number, a string or a boolean.
 ///
 /// # Errors
 /// `invalid_value` for every other form.
@@ -45,6 +52,8 @@ pub(crate) fn integer(raw: Raw<'_>) -> Result<Integer, Reject> {
     match raw.kind() {
         Kind::Number => integer_token(raw.as_received()),
         Kind::String => integer_text(&text::to_text(raw)?),
+        Kind::True => Some(Integer::small(1)),
+        Kind::False => Some(Integer::small(0)),
         _ => None,
     }
     .ok_or_else(not_an_integer)
@@ -234,6 +243,8 @@ mod tests {
     fn integers_are_tokens_or_strings_of_digits() {
         let accepted = [
             ("0", 0),
+            ("true", 1),
+            ("false", 0),
             ("-0", 0),
             ("7", 7),
             ("\"7\"", 7),
@@ -290,7 +301,7 @@ mod tests {
             "\"-\"",
             "\"-0\"",
             "\"-07\"",
-            "true",
+            "\"true\"",
             "{}",
             "[]",
             "null",

@@ -21,6 +21,8 @@ pub enum Reason {
     InvalidValue,
     /// The right form, but the column cannot hold it.
     OutOfRange,
+    /// A time without declared unit that would lie in 1970 and looks like seconds.
+    ImplausibleTime,
     /// Event time further ahead of the Kafka timestamp than allowed.
     TooFarAhead,
     /// Aggregation: every window of the record had closed.
@@ -39,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::NullValue,
         Reason::InvalidJson,
         Reason::TooDeep,
@@ -48,6 +50,7 @@ impl Reason {
         Reason::MissingField,
         Reason::InvalidValue,
         Reason::OutOfRange,
+        Reason::ImplausibleTime,
         Reason::TooFarAhead,
         Reason::Late,
         Reason::Rejected,
@@ -69,6 +72,7 @@ impl Reason {
             Reason::MissingField => "missing_field",
             Reason::InvalidValue => "invalid_value",
             Reason::OutOfRange => "out_of_range",
+            Reason::ImplausibleTime => "implausible_time",
             Reason::TooFarAhead => "too_far_ahead",
             Reason::Late => "late",
             Reason::Rejected => "rejected",

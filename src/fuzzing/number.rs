@@ -10,7 +10,11 @@ pub(super) fn integer(json: &str, min: i128, max: i128) -> Result<i128, Reason> 
     let digits = match string(json)? {
         Some(text) if text.starts_with("-0") => return Err(Reason::InvalidValue),
         Some(text) => text,
-        None => json.to_owned(),
+        None => match json {
+            "true" => "1".to_owned(),
+            "false" => "0".to_owned(),
+            number => number.to_owned(),
+        },
     };
     let unsigned = digits.strip_prefix('-').unwrap_or(&digits);
     if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
@@ -101,6 +105,26 @@ pub(super) fn decimal(json: &str, precision: u8, scale: u8) -> Result<I256, Reas
     let sign = if text.starts_with('-') { "-" } else { "" };
     let unscaled = format!("{sign}{digits}{}", "0".repeat(power as usize));
     Ok(unscaled.parse().expect("at most 76 digits"))
+}
+
+/// A number that is not negative, times 10^`places`, rounded down; `None` for one of 40 digits and more.
+pub(super) fn decimal_cut(json: &str, places: i64) -> Option<i128> {
+    let (coefficient, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
+    let (whole, fraction) = coefficient.split_once('.').unwrap_or((coefficient, ""));
+    if whole.starts_with('-') {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let dropped = power(exponent) - fraction.len() as i64 + places;
+    let text = match usize::try_from(-dropped) {
+        Ok(cut) => digits
+            .get(..digits.len().checked_sub(cut).unwrap_or(0))?
+            .to_owned(),
+        Err(_) if dropped > 40 => return None,
+        Err(_) => format!("{digits}{}", "0".repeat(dropped as usize)),
+    };
+    format!("0{text}").parse().ok().filter(|_| text.len() < 38)
 }
 
 /// An exponent; what no 12 digits hold is as good as a million million.

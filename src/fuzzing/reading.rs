@@ -60,9 +60,13 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
         }
         ColumnType::Date => time::day(json, "1970-01-01", "2149-06-06").map(Cell::integer),
         ColumnType::Date32 => time::day(json, "1900-01-01", "2299-12-31").map(Cell::integer),
-        ColumnType::DateTime { .. } => Ok(Cell::integer(time::moment(json)?.datetime()?)),
+        ColumnType::DateTime { .. } => {
+            let moment = time::moment(json, time::Undeclared::SecondsIfLikely)?;
+            Ok(Cell::integer(moment.datetime()?))
+        }
         ColumnType::DateTime64 { precision, .. } => {
-            Ok(Cell::integer(time::moment(json)?.ticks(*precision)?))
+            let moment = time::moment(json, time::Undeclared::Milliseconds)?;
+            Ok(Cell::integer(moment.ticks(*precision)?))
         }
         ColumnType::Time => time::of_day(json, 0).map(Cell::integer),
         ColumnType::Time64 { precision } => time::of_day(json, *precision).map(Cell::integer),

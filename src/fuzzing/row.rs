@@ -41,6 +41,7 @@ impl Table {
         }
         reasons.extend(self.time_reason(object, timestamp_ms));
         reasons.extend(self.session_reason(object));
+        reasons.extend(self.lookup_reason(object));
         if !reasons.is_empty() {
             return Err(reasons);
         }
@@ -92,7 +93,16 @@ impl Table {
         let Some(value) = object.find(&self.path(&self.config.time_field)) else {
             return Some(Reason::MissingField);
         };
-        let event_ms = match time::moment(value).and_then(|moment| moment.ticks(3)) {
+        let column = self.columns.iter();
+        let column = column
+            .filter(|column| column.name == self.config.time_field)
+            .next();
+        let unit = match column.map(|column| &column.column_type) {
+            Some(ColumnType::DateTime { .. }) => time::Undeclared::SecondsIfLikely,
+            _ => time::Undeclared::Milliseconds,
+        };
+        let moment = time::moment(value, unit);
+        let event_ms = match moment.and_then(|moment| moment.ticks(3)) {
             Ok(event_ms) => event_ms,
             Err(reason) => return Some(reason),
         };
@@ -107,6 +117,15 @@ impl Table {
         let is_column = self.columns.iter().any(|column| column.name == *key_field);
         let value = object.find(&self.path(key_field)).filter(|_| !is_column)?;
         reading::text(value).err()
+    }
+
+    /// A profile's key that is a number is no boolean.
+    fn lookup_reason(&self, object: &json::Object<'_>) -> Option<Reason> {
+        let field = &self.config.lookup.as_ref()?.key_field;
+        let value = object.find(&self.path(field))?;
+        let column = self.columns.iter().find(|column| column.name == *field)?;
+        let is_number = column.column_type == ColumnType::UInt64;
+        (is_number && ["true", "false"].contains(&value)).then_some(Reason::InvalidValue)
     }
 
     fn lookup_key(&self, object: &json::Object<'_>) -> Option<Vec<u8>> {

@@ -58,11 +58,36 @@ pub(super) fn of_day(json: &str, precision: u8) -> Result<i64, Reason> {
     Ok(if part(1) == "-" { -size } else { size })
 }
 
-pub(super) fn moment(json: &str) -> Result<Moment, Reason> {
+/// What a number is whose unit nobody declared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Undeclared {
+    Milliseconds,
+    SecondsIfLikely,
+}
+
+/// A number of seconds from 1,000,000,000 up to 10,000,000,000 as whole ones and nanoseconds.
+fn likely_seconds(json: &str) -> Option<Moment> {
+    let scaled = super::number::decimal_cut(json, 9)?;
+    let (seconds, nanos) = (scaled / 1_000_000_000, scaled % 1_000_000_000);
+    (1_000_000_000..10_000_000_000)
+        .contains(&seconds)
+        .then_some(Moment {
+            seconds: seconds as i64,
+            nanos: nanos as u32,
+        })
+}
+
+pub(super) fn moment(json: &str, unit: Undeclared) -> Result<Moment, Reason> {
     let Some(text) = string(json)? else {
         let is_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if !is_number {
             return Err(Reason::InvalidValue);
+        }
+        if let Some(moment) = likely_seconds(json) {
+            return match unit {
+                Undeclared::SecondsIfLikely => Ok(moment),
+                Undeclared::Milliseconds => Err(Reason::ImplausibleTime),
+            };
         }
         let ms = integer(json, i64::MIN.into(), i64::MAX.into())?;
         let nanos = (ms.rem_euclid(1000) * 1_000_000) as u32;

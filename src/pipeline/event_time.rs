@@ -1,24 +1,27 @@
 //! The event time of a record, judged by the record's Kafka timestamp.
 
 use crate::decode::json::Raw;
+use crate::decode::time::TimeUnit;
 use crate::decode::{Reason, Reject, time};
 use crate::source::Record;
 
 /// The event time in epoch milliseconds, which is that of the field `name` and must be there.
 ///
 /// # Errors
-/// `missing_field`, `invalid_value`, `out_of_range` outside DateTime64(3), `too_far_ahead`.
+/// `missing_field`, `invalid_value`, `implausible_time`, `out_of_range` outside DateTime64(3),
+/// `too_far_ahead`.
 #[inline]
 pub(super) fn event_time_ms(
     raw: Raw<'_>,
     name: &str,
+    unit: Option<TimeUnit>,
     record: Record<'_>,
     ahead_max_ms: i64,
 ) -> Result<i64, Reject> {
     if raw.is_missing() {
         return Err(Reject::new(Reason::MissingField, name.to_owned()));
     }
-    let time_ms = time::event_time_ms(raw).map_err(|reject| reject.about(name))?;
+    let time_ms = time::event_time_ms(raw, unit).map_err(|reject| reject.about(name))?;
     let written_ms = record.timestamp_ms();
     if written_ms >= 0 && time_ms > written_ms.saturating_add(ahead_max_ms) {
         let ahead_ms = time_ms.saturating_sub(written_ms);

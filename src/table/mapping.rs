@@ -3,6 +3,7 @@
 use super::encode::{append_length, insert_length};
 use super::{Column, DefaultKind};
 use crate::decode::json::{Fields, Kind, Raw};
+use crate::decode::time::TimeUnit;
 use crate::decode::{Reason, Reject, text};
 
 /// Flags of FORMAT RowBinaryWithDefaults.
@@ -29,6 +30,8 @@ pub struct ColumnSource {
     /// Pre-encoded.
     default: Option<Vec<u8>>,
     raw: RawMode,
+    /// Declared, of a column of times.
+    unit: Option<TimeUnit>,
     column: Column,
 }
 
@@ -54,6 +57,14 @@ pub enum MappingError {
         default: String,
         /// What the conversion said.
         why: String,
+    },
+    /// A unit of times on a column that has none.
+    #[error("column {column}: unit needs a DateTime or DateTime64 column, not {column_type}")]
+    UnitNeedsTime {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: String,
     },
     /// A column the server does not let us insert.
     #[error("column {column} is computed by the server and cannot be filled")]
@@ -105,14 +116,42 @@ impl ColumnSource {
             required,
             default,
             raw,
+            unit: None,
             column,
         })
+    }
+
+    /// The same, with the unit of numbers that stand for times: that of the column, or else that of the
+    /// pipeline, which says nothing of columns without times.
+    ///
+    /// # Errors
+    /// The column has no times and a unit of its own.
+    pub fn with_unit(
+        mut self,
+        own: Option<TimeUnit>,
+        of_pipeline: Option<TimeUnit>,
+    ) -> Result<Self, MappingError> {
+        let has_times = self.raw == RawMode::Off && self.column.column_type.has_times();
+        if own.is_some() && !has_times {
+            return Err(MappingError::UnitNeedsTime {
+                column_type: self.column.column_type.to_string(),
+                column: self.column.name,
+            });
+        }
+        self.unit = own.or(of_pipeline).filter(|_| has_times);
+        Ok(self)
     }
 
     /// The column.
     #[must_use]
     pub fn column(&self) -> &Column {
         &self.column
+    }
+
+    /// The declared unit of numbers in a column of times.
+    #[must_use]
+    pub fn unit(&self) -> Option<TimeUnit> {
+        self.unit
     }
 
     /// The slot of the scanner's plan that holds its value.
@@ -161,7 +200,10 @@ impl ColumnSource {
             out.push(VALUE_FOLLOWS);
         }
         let encoded = match self.raw {
-            RawMode::Off => self.column.column_type.encode(value, out),
+            RawMode::Off => match self.unit {
+                None => self.column.column_type.encode(value, out),
+                Some(unit) => self.column.column_type.encode_times(value, unit, out),
+            },
             RawMode::Object if value.kind() != Kind::Object => {
                 Err(Reject::invalid_value("not an object"))
             }
@@ -327,6 +369,65 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_times_in_the_unit_of_the_column_or_else_of_the_pipeline() {
+        let source = |type_name, own, of_pipeline| {
+            source(type_name, false, None, RawMode::Off)
+                .with_unit(own, of_pipeline)
+                .unwrap()
+        };
+        let (s, ms) = (Some(TimeUnit::Seconds), Some(TimeUnit::Milliseconds));
+        let datetime = |time: u32| Ok(time.to_le_bytes().to_vec());
+        let datetime64 = |time: i64| Ok(time.to_le_bytes().to_vec());
+        let (seconds, fraction, millis) = ("1763719200", "1763719200.25", "1763719200250");
+        for (own, of_pipeline) in [(s, None), (None, s), (s, ms)] {
+            let of_ms = source("DateTime64(3)", own, of_pipeline);
+            assert_eq!(
+                encode(&of_ms, seconds, false),
+                datetime64(1_763_719_200_000)
+            );
+            assert_eq!(
+                encode(&of_ms, fraction, false),
+                datetime64(1_763_719_200_250)
+            );
+            let of_seconds = source("DateTime", own, of_pipeline);
+            assert_eq!(
+                encode(&of_seconds, fraction, false),
+                datetime(1_763_719_200)
+            );
+            assert_eq!(encode(&of_seconds, "60", false), datetime(60));
+        }
+        let declared = source("DateTime", ms, s);
+        assert_eq!(encode(&declared, seconds, false), datetime(1_763_719));
+        let undeclared = source("DateTime64(3)", None, None);
+        assert_eq!(
+            encode(&undeclared, millis, false),
+            datetime64(1_763_719_200_250)
+        );
+        for json in [seconds, fraction] {
+            assert_eq!(
+                encode(&undeclared, json, false),
+                Err("implausible_time: c: looks like seconds: set time_unit".to_owned())
+            );
+            assert_eq!(
+                encode(&source("DateTime", None, None), json, false),
+                datetime(1_763_719_200)
+            );
+        }
+        let list = source("Array(Nullable(DateTime))", s, None);
+        assert_eq!(
+            encode(&list, "[60,null]", false).unwrap(),
+            b"\x02\0\x3c\0\0\0\x01"
+        );
+        let text = source("DateTime64(3)", s, None);
+        assert_eq!(
+            encode(&text, "\"1970-01-01T00:00:01Z\"", false),
+            datetime64(1000)
+        );
+        // Other columns are what they were.
+        assert_eq!(encode(&source("UInt32", None, s), "7", false), datetime(7));
+    }
+
+    #[test]
     fn impossible_mappings_are_refused_with_the_columns_name() {
         let new = |column, default, raw| {
             ColumnSource::new(column, 0, false, default, raw)
@@ -347,5 +448,11 @@ mod tests {
             RawMode::Off,
         );
         assert!(computed.starts_with("column c is computed"), "{computed}");
+        let no_time = source("Date", false, None, RawMode::Off);
+        let unit = no_time.with_unit(Some(TimeUnit::Seconds), None);
+        assert_eq!(
+            unit.unwrap_err().to_string(),
+            "column c: unit needs a DateTime or DateTime64 column, not Date"
+        );
     }
 }

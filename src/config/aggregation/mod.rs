@@ -13,15 +13,19 @@ pub use self::window::Window;
 use super::columns::{COLUMN, FIELD, PATH};
 use super::quantity::{Span, format_duration};
 use super::section::Section;
+use super::time_unit::TIME_UNITS;
 use super::topics::{TOPIC, TopicSelector};
 use super::tree::Value;
 use super::value::{Choice, Scalar};
+use crate::decode::time::TimeUnit;
 
 /// The keys of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregation {
     /// The field that holds the event time.
     pub time_field: String,
+    /// What a number as event time is; none: milliseconds, and what looks like seconds is refused.
+    pub time_unit: Option<TimeUnit>,
     /// How far the watermark stays behind the largest event time, up to 24 h.
     pub watermark_delay: Duration,
     /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
@@ -91,6 +95,7 @@ impl Aggregation {
         let (half_minute, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
         let aggregation = Aggregation {
             time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            time_unit: section.take("time_unit", TIME_UNITS),
             watermark_delay: section.take_or("watermark_delay", Span::secs(0, day), half_minute),
             timestamp_ahead_max: section.take_or(
                 "timestamp_ahead_max",

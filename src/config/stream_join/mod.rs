@@ -12,6 +12,7 @@ use super::batch::Pace;
 use super::pipeline::{Delivery, GroupProtocol, Pipeline};
 use super::quantity::{Span, format_duration};
 use super::section::Section;
+use super::time_unit::TIME_UNITS;
 use super::topics::TopicSelector;
 use super::tree::{Value, join};
 use super::value::{Choice, Kind, text_of};
@@ -109,8 +110,9 @@ impl StreamJoin {
             Span::secs(0, 365 * day),
             seconds(3600),
         );
-        let left = JoinSide::read_left(section.section("left"));
-        let (right, right_fields) = JoinSide::read_right(section.section("right"));
+        let time_unit = section.take("time_unit", TIME_UNITS);
+        let left = JoinSide::read_left(section.section("left"), time_unit);
+        let (right, right_fields) = JoinSide::read_right(section.section("right"), time_unit);
         let mut rules = section.section("join");
         let types = Choice(&[("left", JoinType::Left), ("inner", JoinType::Inner)]);
         let emits = Choice(&[("on_watermark", Emit::OnWatermark), ("eager", Emit::Eager)]);

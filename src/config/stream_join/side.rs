@@ -2,8 +2,10 @@
 
 use crate::config::columns::{FIELD, PATH};
 use crate::config::section::Section;
+use crate::config::time_unit::TIME_UNITS;
 use crate::config::topics::TOPIC;
 use crate::decode::Path;
+use crate::decode::time::TimeUnit;
 
 /// One side of a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,9 @@ pub struct JoinSide {
     pub key_field: String,
     /// The field that holds the event time.
     pub time_field: String,
+    /// What a number as event time is, by this side or else by the pipeline; none: milliseconds, and what
+    /// looks like seconds is refused.
+    pub time_unit: Option<TimeUnit>,
 }
 
 /// One entry of `[pipeline.right.fields]`.
@@ -34,24 +39,28 @@ const DEFAULT_FIELDS: [(&str, &str); 4] = [
 ];
 
 impl JoinSide {
-    pub(super) fn read_left(mut section: Section<'_>) -> JoinSide {
-        let side = JoinSide::read(&mut section, "timestamp");
+    pub(super) fn read_left(mut section: Section<'_>, unit: Option<TimeUnit>) -> JoinSide {
+        let side = JoinSide::read(&mut section, "timestamp", unit);
         section.finish();
         side
     }
 
-    pub(super) fn read_right(mut section: Section<'_>) -> (JoinSide, Vec<RightField>) {
-        let side = JoinSide::read(&mut section, "updated_at");
+    pub(super) fn read_right(
+        mut section: Section<'_>,
+        unit: Option<TimeUnit>,
+    ) -> (JoinSide, Vec<RightField>) {
+        let side = JoinSide::read(&mut section, "updated_at", unit);
         let fields = read_fields(&mut section);
         section.finish();
         (side, fields)
     }
 
-    fn read(section: &mut Section<'_>, time_field: &str) -> JoinSide {
+    fn read(section: &mut Section<'_>, time_field: &str, unit: Option<TimeUnit>) -> JoinSide {
         JoinSide {
             topic: section.take_required("topic", TOPIC),
             key_field: section.take_or("key_field", FIELD, "user_id".to_owned()),
             time_field: section.take_or("time_field", FIELD, time_field.to_owned()),
+            time_unit: section.take("time_unit", TIME_UNITS).or(unit),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Points in time and days.
 //!
 //! A time is `YYYY-MM-DD`, then `T`, `t` or one space, `hh:mm:ss`, optionally a point and 1–9 digits,
-//! then nothing (UTC), `Z`, `z`, `±hh:mm`, `±hhmm` or `±hh`; or a JSON integer, epoch milliseconds.
+//! then nothing (UTC), `Z`, `z`, `±hh:mm`, `±hhmm` or `±hh`; or a JSON number, counted from the epoch in
+//! the unit that is declared, milliseconds without one ([`NumberUnit`]).
 //! `:60` stands only where UTC is 23:59:60 and is the next midnight. Digits beyond a precision are
 //! dropped, also before 1970, so that text and time agree in the digits kept.
 
+mod epoch;
+
+pub use self::epoch::{NumberUnit, TimeUnit};
 use super::json::{Kind, Raw};
-use super::number::integer_token;
 use super::{Reason, Reject, text};
 
 /// 1900-01-01 00:00:00 UTC in epoch seconds: where DateTime64 and Date32 begin.
@@ -66,23 +69,23 @@ impl Instant {
 /// The event time of a record in epoch milliseconds, whatever precision its column has.
 ///
 /// # Errors
-/// `missing_field` when absent or null, `invalid_value` for other forms, `out_of_range` outside
-/// DateTime64(3).
+/// `missing_field` when absent or null, `invalid_value` for other forms, `implausible_time` for numbers
+/// that are seconds where none are declared, `out_of_range` outside DateTime64(3).
 #[inline]
-pub fn event_time_ms(raw: Raw<'_>) -> Result<i64, Reject> {
+pub fn event_time_ms(raw: Raw<'_>, unit: Option<TimeUnit>) -> Result<i64, Reject> {
     if raw.is_missing() {
         return Err(Reject::new(Reason::MissingField, "event time"));
     }
-    instant(raw)?.ticks(3)
+    instant(raw, NumberUnit::of_event_time(unit))?.ticks(3)
 }
 
 /// Reads a time in any of the accepted forms.
 ///
 /// # Errors
-/// `invalid_value` for other forms and for days or times of day that do not exist, `out_of_range` for
-/// integers far outside every column.
+/// `invalid_value` for other forms and for days or times of day that do not exist, `implausible_time` for
+/// numbers that are seconds where none are declared, `out_of_range` for numbers far outside every column.
 #[inline]
-pub fn instant(raw: Raw<'_>) -> Result<Instant, Reject> {
+pub fn instant(raw: Raw<'_>, unit: NumberUnit) -> Result<Instant, Reject> {
     match raw.kind() {
         Kind::String => {
             if let Some(instant) = utc_milliseconds(raw.as_received().as_bytes()) {
@@ -90,17 +93,9 @@ pub fn instant(raw: Raw<'_>) -> Result<Instant, Reject> {
             }
             time_text(text::to_text(raw)?.as_bytes())
         }
-        Kind::Number => epoch_milliseconds(raw.as_received()),
+        Kind::Number => epoch::number(raw.as_received(), unit),
         _ => Err(not_a_time()),
     }
-}
-
-fn epoch_milliseconds(token: &str) -> Result<Instant, Reject> {
-    let integer = integer_token(token).ok_or_else(not_a_time)?;
-    let epoch_ms = integer.signed(i64::MIN, i64::MAX);
-    epoch_ms
-        .map(Instant::from_epoch_ms)
-        .ok_or_else(|| Reject::out_of_range("epoch milliseconds"))
 }
 
 #[cold]

@@ -5,7 +5,7 @@ use crate::decode::Reason::{InvalidValue, OutOfRange};
 use proptest::prelude::*;
 
 fn ms(json: &str) -> Result<i64, Reason> {
-    event_time_ms(Raw::parse(json).unwrap()).map_err(|reject| reject.reason)
+    event_time_ms(Raw::parse(json).unwrap(), None).map_err(|reject| reject.reason)
 }
 
 const TEN: i64 = 1_763_719_200_000; // 2025-11-21T10:00:00Z
@@ -113,7 +113,7 @@ fn everything_else_is_no_time() {
 
 #[test]
 fn precisions_drop_digits_and_end_where_64_bits_do() {
-    let at = |text| instant(Raw::string(text)).unwrap();
+    let at = |text| instant(Raw::string(text), NumberUnit::Milliseconds).unwrap();
     let time = at("2025-11-21T10:00:00.123456789Z");
     let ticks = [
         1_763_719_200,
@@ -207,7 +207,7 @@ proptest! {
 
     #[test]
     fn no_text_panics(text in "[-+:.TZ0-9 ]{0,36}") {
-        let _ = instant(Raw::string(&text));
+        let _ = instant(Raw::string(&text), NumberUnit::Milliseconds);
         let _ = date(Raw::string(&text));
     }
 }

@@ -42,7 +42,7 @@ pub(super) const BUILD_INFO: &str = "streamweir_build_info";
 
 /// The reasons of dead letters that any pipeline may count; they stand in `/metrics` as 0 from the
 /// start. Reasons of a single kind of pipeline appear with their first record.
-pub const DEAD_LETTER_REASONS: [&str; 10] = [
+pub const DEAD_LETTER_REASONS: [&str; 11] = [
     "null_value",
     "invalid_json",
     "too_deep",
@@ -51,6 +51,7 @@ pub const DEAD_LETTER_REASONS: [&str; 10] = [
     "missing_field",
     "invalid_value",
     "out_of_range",
+    "implausible_time",
     "too_far_ahead",
     "rejected",
 ];

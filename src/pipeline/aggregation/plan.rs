@@ -8,6 +8,7 @@ use super::condition::Check;
 use crate::config::{Aggregation, Function, Input, WINDOW_COLUMNS, Window};
 use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
+use crate::decode::time::TimeUnit;
 use crate::operator::window::{CellRules, Rules, Shape};
 use crate::sink::{ColumnInfo, quote_name};
 use crate::table::{ColumnType, DefaultKind};
@@ -23,6 +24,7 @@ pub(crate) struct AggregationPlan {
     /// Slot of the event time.
     pub(super) time: usize,
     pub(super) time_field: String,
+    pub(super) time_unit: Option<TimeUnit>,
     pub(super) group: Vec<GroupPlan>,
     pub(super) metrics: Vec<MetricPlan>,
     pub(super) checks: Vec<Check>,
@@ -145,6 +147,7 @@ impl AggregationPlan {
             paths: Arc::new(Paths::new(&slots.paths)),
             time,
             time_field: config.time_field.clone(),
+            time_unit: config.time_unit,
             rules: rules(config, cells),
             fingerprint: fingerprint(config, &metrics),
             names: sources.iter().map(|(name, _, _)| name.clone()).collect(),
@@ -238,6 +241,7 @@ fn fingerprint(config: &Aggregation, metrics: &[MetricPlan]) -> u32 {
         .collect();
     let Aggregation {
         time_field,
+        time_unit,
         watermark_delay,
         timestamp_ahead_max,
         allowed_lateness,
@@ -248,9 +252,11 @@ fn fingerprint(config: &Aggregation, metrics: &[MetricPlan]) -> u32 {
         conditions,
         ..
     } = config;
+    // What older versions did not know is left out where it is not declared.
+    let time_unit = time_unit.map_or(String::new(), |unit| format!(" {unit:?}"));
     let decisive = format!(
         "{time_field:?} {watermark_delay:?} {timestamp_ahead_max:?} {allowed_lateness:?} \
-         {partitioned_by:?} {window:?} {group:?} {metrics:?} {conditions:?} {digits:?}"
+         {partitioned_by:?} {window:?} {group:?} {metrics:?} {conditions:?} {digits:?}{time_unit}"
     );
     let digest = Sha256::digest(decisive);
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])

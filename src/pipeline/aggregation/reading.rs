@@ -149,7 +149,13 @@ fn event_time(
     timestamp_ahead_max_ms: i64,
 ) -> Result<i64, Reject> {
     let raw = fields.get(plan.time);
-    let time_ms = event_time_ms(raw, &plan.time_field, record, timestamp_ahead_max_ms)?;
+    let time_ms = event_time_ms(
+        raw,
+        &plan.time_field,
+        plan.time_unit,
+        record,
+        timestamp_ahead_max_ms,
+    )?;
     if !PLAIN_TIMES_MS.contains(&time_ms) {
         windows_fit(plan, time_ms)?;
     }

@@ -38,6 +38,9 @@ pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
     {
         field(&format!("where {value:?}"), name, planned);
     }
+    if let Some(unit) = config.time_unit {
+        writeln!(rules, "time_unit {unit:?}").expect("memory takes every text");
+    }
     let horizon = session.duration_max
         + session.timeout
         + config.watermark_delay

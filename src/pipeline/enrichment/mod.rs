@@ -478,7 +478,7 @@ impl EnrichmentOperator {
             None => SessionEvent::default(),
         };
         row.provenance_columns(state, record);
-        let has_key = row.lookup_key();
+        let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
         let event = Unjudged {
             time_ms,
             session,

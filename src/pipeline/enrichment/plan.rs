@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::profile::ProfilePlan;
 use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
 use crate::decode::json::Plan;
+use crate::decode::time::TimeUnit;
 use crate::decode::{Path, Reject};
 use crate::operator::{SessionRow, SessionRules};
 use crate::sink::{ColumnInfo, quote_name};
@@ -22,6 +23,8 @@ pub(crate) struct RowPlan {
     pub(super) event_columns: Vec<ColumnSource>,
     pub(super) with_default_flag: bool,
     pub(super) time: Field,
+    /// Of numbers in the event time's field, where its column does not read it.
+    pub(super) time_unit: Option<TimeUnit>,
     pub(super) session: Option<SessionPlan>,
     pub(super) provenance: Vec<(Provenance, ColumnType)>,
     pub(super) lookup_key: Option<Field>,
@@ -162,6 +165,7 @@ impl RowPlan {
             event_columns: builder.event_columns,
             with_default_flag,
             time,
+            time_unit: config.time_unit,
             session,
             provenance: provenance
                 .into_iter()
@@ -241,7 +245,9 @@ impl Builder<'_> {
             None => (false, None, RawMode::Off),
         };
         let slot = self.slot(path);
+        let unit = mapping.and_then(|mapping| mapping.unit);
         let source = ColumnSource::new(column, slot, required, default, raw)
+            .and_then(|source| source.with_unit(unit, self.config.time_unit))
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
         self.event_columns.push(source);
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::plan::{Field, Provenance, RowPlan, SessionPlan};
 use super::{PartitionState, Settings};
-use crate::decode::json::{Fields, Raw};
+use crate::decode::json::{Fields, Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
 use crate::operator::{SessionKey, Sessions};
 use crate::source::Record;
@@ -52,9 +52,9 @@ impl<'a> Row<'_, '_, 'a> {
         let time_ms = match &self.plan.time {
             Field::Column(index) => match self.encoded_time_ms(*index) {
                 Some(time_ms) => time_ms,
-                None => time::event_time_ms(raw)?,
+                None => time::event_time_ms(raw, self.plan.time_unit)?,
             },
-            Field::Slot(_) => time::event_time_ms(raw)?,
+            Field::Slot(_) => time::event_time_ms(raw, self.plan.time_unit)?,
         };
         let written_ms = record.timestamp_ms();
         if written_ms >= 0 && time_ms > written_ms.saturating_add(settings.timestamp_ahead_max_ms) {
@@ -101,18 +101,25 @@ impl<'a> Row<'_, '_, 'a> {
     }
 
     /// Leaves the key to look up in `scratch`; false without one.
-    pub(super) fn lookup_key(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// A number's column has `true` or `false`, which are nobody's number.
+    pub(super) fn lookup_key(&mut self) -> Result<bool, Reject> {
         let Some(field) = &self.plan.lookup_key else {
-            return false;
+            return Ok(false);
         };
         let raw = self.raw(field);
         if raw.is_missing() {
-            return false;
+            return Ok(false);
         }
         self.scratch.clear();
         if let Field::Column(index) = field
             && let Some(number) = self.encoded_integer(*index)
         {
+            if matches!(raw.kind(), Kind::True | Kind::False) {
+                let name = &self.plan.event_columns[*index].column().name;
+                return Err(Reject::invalid_value("not an integer").about(name));
+            }
             let mut digits = itoa::Buffer::new();
             // Wide arithmetic costs several times as much, and few keys need it.
             let digits = match u64::try_from(number) {
@@ -120,9 +127,9 @@ impl<'a> Row<'_, '_, 'a> {
                 Err(_) => digits.format(number),
             };
             self.scratch.extend_from_slice(digits.as_bytes());
-            return true;
+            return Ok(true);
         }
-        text::append_text(raw, self.scratch).is_ok()
+        Ok(text::append_text(raw, self.scratch).is_ok())
     }
 
     fn counts_distinct(&mut self, plan: &SessionPlan) -> Result<bool, Reject> {
@@ -159,7 +166,12 @@ impl<'a> Row<'_, '_, 'a> {
     /// The time as the column has it: what its precision drops counts for nothing.
     fn encoded_time_ms(&self, index: usize) -> Option<i64> {
         let value = value_bytes(self.plan, self.starts, self.out, index);
-        match &self.plan.event_columns[index].column().column_type {
+        let column_type = &self.plan.event_columns[index].column().column_type;
+        let (plain, value) = match column_type {
+            ColumnType::Nullable(inner) => (&**inner, value.get(1..)?),
+            plain => (plain, value),
+        };
+        match plain {
             ColumnType::DateTime64 { precision, .. } => {
                 let ticks = i64::from_le_bytes(value.try_into().ok()?);
                 let precision = u32::from(*precision);

@@ -179,6 +179,7 @@ fn note(column: Column, mapping: &ColumnMapping, slot: usize) -> Result<Note, St
         config::RawMode::Any => RawMode::Any,
     };
     let column = ColumnSource::new(column, slot, mapping.required, default, raw)
+        .and_then(|column| column.with_unit(mapping.unit, None))
         .map_err(|error| wrong(error.to_string()))?;
     Ok(Note { path, column })
 }

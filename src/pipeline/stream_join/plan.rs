@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{JoinSide, StreamJoin};
 use crate::decode::json::Plan as Paths;
+use crate::decode::time::TimeUnit;
 use crate::decode::{Path, PathError};
 
 /// See the module. Shared by the lanes.
@@ -28,6 +29,7 @@ pub(super) struct SidePlan {
     pub(super) paths: Arc<Paths>,
     pub(super) key_field: String,
     pub(super) time_field: String,
+    pub(super) time_unit: Option<TimeUnit>,
 }
 
 /// A member that is added.
@@ -57,6 +59,7 @@ impl SidePlan {
             paths: Arc::new(Paths::new(&paths)),
             key_field: side.key_field.clone(),
             time_field: side.time_field.clone(),
+            time_unit: side.time_unit,
         }
     }
 }

@@ -174,7 +174,8 @@ fn time(
     plan: &JoinPlan,
 ) -> Result<i64, Refusal> {
     let raw = fields.get(SidePlan::TIME);
-    event_time_ms(raw, &side.time_field, record, plan.timestamp_ahead_max_ms).map_err(operate)
+    let (name, unit) = (&side.time_field, side.time_unit);
+    event_time_ms(raw, name, unit, record, plan.timestamp_ahead_max_ms).map_err(operate)
 }
 
 /// The text of the key, in `scratch` where it has escapes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Emit as EmitMode, JoinType, Partitioner, StreamJoin};
+use crate::config::{Emit as EmitMode, JoinSide, JoinType, Partitioner, StreamJoin};
 use crate::halt::Halt;
 use crate::lane::NotAccepted;
 use crate::operator::join::Rules;
@@ -65,6 +65,20 @@ impl Settings {
     }
 }
 
+/// A side as commits have known it since before it had a unit, which is left out where none is declared.
+fn side(side: &JoinSide) -> String {
+    let JoinSide {
+        topic,
+        key_field,
+        time_field,
+        time_unit,
+    } = side;
+    let unit = time_unit.map_or(String::new(), |unit| format!(", time_unit: {unit:?}"));
+    format!(
+        "JoinSide {{ topic: {topic:?}, key_field: {key_field:?}, time_field: {time_field:?}{unit} }}"
+    )
+}
+
 /// Of everything that decides which events are matched, with what, and when.
 fn fingerprint(config: &StreamJoin) -> u32 {
     let StreamJoin {
@@ -77,8 +91,9 @@ fn fingerprint(config: &StreamJoin) -> u32 {
         after,
         ..
     } = config;
+    let (left, right) = (side(left), side(right));
     let rules = format!(
-        "{watermark_delay:?} {timestamp_ahead_max:?} {left:?} {right:?} {emit:?} {before:?} {after:?}"
+        "{watermark_delay:?} {timestamp_ahead_max:?} {left} {right} {emit:?} {before:?} {after:?}"
     );
     let digest = Sha256::digest(rules);
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])

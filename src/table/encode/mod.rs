@@ -3,7 +3,7 @@
 use super::{ColumnType, EnumValues};
 use crate::decode::decimal::{Decimal, decimal};
 use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
-use crate::decode::time::Instant;
+use crate::decode::time::{Instant, NumberUnit, TimeUnit};
 use crate::decode::time_of_day::{TimeOfDay, time_of_day};
 use crate::decode::{Reject, address, number, text, time, uuid};
 use ethnum::I256;
@@ -42,8 +42,8 @@ impl ColumnType {
                 Ok(())
             }
             ColumnType::DateTime64 { precision, .. } => {
-                let ticks = time::instant(raw)?.ticks(*precision)?;
-                out.extend_from_slice(&ticks.to_le_bytes());
+                let time = time::instant(raw, NumberUnit::Milliseconds)?;
+                out.extend_from_slice(&time.ticks(*precision)?.to_le_bytes());
                 Ok(())
             }
             ColumnType::LowCardinality(inner) if matches!(**inner, ColumnType::String) => {
@@ -74,7 +74,10 @@ impl ColumnType {
             ColumnType::Decimal { .. } => return self.encode_decimal(decimal(raw)?, out),
             ColumnType::Date => out.extend_from_slice(&time::date(raw)?.to_le_bytes()),
             ColumnType::Date32 => out.extend_from_slice(&time::date32(raw)?.to_le_bytes()),
-            ColumnType::DateTime { .. } => return self.encode_instant(time::instant(raw)?, out),
+            ColumnType::DateTime { .. } => {
+                let time = time::instant(raw, NumberUnit::SecondsIfLikely)?;
+                return self.encode_instant(time, out);
+            }
             ColumnType::Time | ColumnType::Time64 { .. } => {
                 return self.encode_time_of_day(time_of_day(raw)?, out);
             }
@@ -92,9 +95,49 @@ impl ColumnType {
                 out.push(NOT_NULL);
                 return inner.encode(raw, out);
             }
-            ColumnType::Array(inner) => return array(raw, inner, out),
+            ColumnType::Array(inner) => {
+                return array(raw, inner, out, |element, out| inner.encode(element, out));
+            }
         }
         Ok(())
+    }
+
+    /// Whether numbers in the column stand for times.
+    pub(crate) fn has_times(&self) -> bool {
+        match self {
+            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => true,
+            ColumnType::LowCardinality(inner)
+            | ColumnType::Nullable(inner)
+            | ColumnType::Array(inner) => inner.has_times(),
+            _ => false,
+        }
+    }
+
+    /// As [`ColumnType::encode`], numbers that stand for times in this unit.
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`].
+    pub(crate) fn encode_times(
+        &self,
+        raw: Raw<'_>,
+        unit: TimeUnit,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        match self {
+            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => {
+                let time = time::instant(raw, NumberUnit::Declared(unit))?;
+                self.encode_instant(time, out)
+            }
+            ColumnType::LowCardinality(inner) => inner.encode_times(raw, unit, out),
+            ColumnType::Nullable(inner) => {
+                out.push(NOT_NULL);
+                inner.encode_times(raw, unit, out)
+            }
+            ColumnType::Array(inner) => array(raw, inner, out, |element, out| {
+                inner.encode_times(element, unit, out)
+            }),
+            other => other.encode(raw, out),
+        }
     }
 
     /// Appends NULL where the type has it, else what the server would store for a missing value: zero,
@@ -374,7 +417,12 @@ fn enum_value(raw: Raw<'_>, values: &EnumValues) -> Result<i16, Reject> {
     }
 }
 
-fn array(raw: Raw<'_>, inner: &ColumnType, out: &mut Vec<u8>) -> Result<(), Reject> {
+fn array(
+    raw: Raw<'_>,
+    inner: &ColumnType,
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(Raw<'_>, &mut Vec<u8>) -> Result<(), Reject>,
+) -> Result<(), Reject> {
     if raw.kind() != Kind::Array {
         return Err(Reject::invalid_value("not an array"));
     }
@@ -382,7 +430,7 @@ fn array(raw: Raw<'_>, inner: &ColumnType, out: &mut Vec<u8>) -> Result<(), Reje
     for element in raw.elements() {
         len += 1;
         if !element.is_missing() {
-            inner.encode(element, out)?;
+            encode(element, out)?;
         } else if inner.is_nullable() {
             inner.encode_null_or_zero(out);
         } else {

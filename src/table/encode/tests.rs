@@ -32,7 +32,7 @@ fn default(type_name: &str, text: &str) -> Result<Vec<u8>, Reason> {
 
 #[test]
 fn every_type_has_its_bytes() {
-    let cases: [(&str, &str, &[u8]); 50] = [
+    let cases: [(&str, &str, &[u8]); 55] = [
         ("String", r#""ab""#, b"\x02ab"),
         ("String", r#""""#, b"\0"),
         ("String", r#""a\u0000\n""#, b"\x03a\0\n"),
@@ -47,6 +47,11 @@ fn every_type_has_its_bytes() {
         ("UInt16", "\"258\"", b"\x02\x01"),
         ("UInt32", "67305985", b"\x01\x02\x03\x04"),
         ("UInt64", "18446744073709551615", &[0xff; 8]),
+        ("UInt8", "true", b"\x01"),
+        ("Nullable(Int64)", "false", b"\0\0\0\0\0\0\0\0\0"),
+        ("Array(Int16)", "[true,false]", b"\x02\x01\0\0\0"),
+        ("DateTime", "1763719200", b"\x20\x38\x20\x69"),
+        ("DateTime", "1763719200999", b"\x20\x38\x20\x69"),
         ("Int8", "-1", b"\xff"),
         ("Int16", "-2", b"\xfe\xff"),
         ("Int32", "-128", b"\x80\xff\xff\xff"),
