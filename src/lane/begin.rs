@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Lane;
 use super::chunk::cut_replayed;
+use super::first_start::{read_marker, without_starts};
 use super::operator::Operator;
 use super::ownership::{Beginning, Ownership};
 use super::rebalance::Assigning;
@@ -18,7 +19,7 @@ use crate::sink::{InsertError, Remedy, Target};
 use crate::source::{Offsets, TopicPartition, topic_id};
 
 /// Why a partition cannot begin yet.
-enum NotYet {
+pub(super) enum NotYet {
     /// Something does not answer.
     Later(String),
     Never(Halt),
@@ -180,7 +181,8 @@ impl<O: Operator> Lane<O> {
             return Ok(vec![]);
         }
         let timeout = self.shared.kafka_timeout;
-        let committed = self.consumer().committed(partitions, timeout)?;
+        self.open_group(partitions)?;
+        let committed = without_starts(self.consumer().committed(partitions, timeout)?);
         let mut topics = std::collections::HashMap::new();
         let is_first_start = |topic: &str| {
             let mut offsets = partitions.iter().zip(&committed);
@@ -230,7 +232,13 @@ impl<O: Operator> Lane<O> {
             partition,
             group_id: &self.pipeline.group_id,
             table: &table,
-            start_offset: self.pipeline.start_offset,
+            start_offset: self.start_offset(),
+            first_position: offsets
+                .start
+                .clone()
+                .filter(|(_, id)| *id == topic_id)
+                .map(|s| s.0),
+            is_traceable: self.operator.traceable().is_some(),
             committed: offsets.position,
             metadata: &offsets.metadata,
             topic_id: &topic_id,
@@ -402,12 +410,8 @@ impl<O: Operator> Lane<O> {
     /// What the marker of an earlier run says: the topic's id and the group that committed.
     fn seen_before(&self, partition: &TopicPartition, topic_id: &str) -> SeenBefore {
         let marker = std::fs::read_to_string(self.marker(partition)).unwrap_or_default();
-        let Some((id, rest)) = marker.split_once(' ') else {
+        let Some((id, group, epoch)) = read_marker(&marker) else {
             return SeenBefore::Never;
-        };
-        let (group, epoch) = match rest.rsplit_once(" @") {
-            Some((group, epoch)) => (group, epoch.parse().unwrap_or(0)),
-            None => (rest, 0),
         };
         if id == topic_id && group == self.pipeline.group_id {
             SeenBefore::ThisTopic

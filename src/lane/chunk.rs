@@ -140,11 +140,12 @@ impl<O: Operator> Lane<O> {
         };
         let stop_at = own.stop_at.unwrap_or(i64::MAX);
         let (mut records, mut bytes, mut replayed) = (0u64, 0u64, 0u64);
-        let mut is_out_of_range = false;
+        let (mut is_out_of_range, mut is_odd) = (false, false);
         for at in start..end {
             let record = chunk.get(at);
             if let Some(code) = record.error() {
                 is_out_of_range |= code == RDKafkaErrorCode::AutoOffsetReset;
+                is_odd |= code != RDKafkaErrorCode::PartitionEOF;
                 note_error(
                     &run.partition,
                     code,
@@ -219,6 +220,9 @@ impl<O: Operator> Lane<O> {
         self.metrics.records_replayed.increment(replayed);
         own.seen_to = run.next;
         let ownership = run.ownership;
+        if is_odd {
+            self.topic_watch.doubt(&run.partition.topic, now);
+        }
         self.held.push(run);
         if let Some(errand) = errand {
             self.park(index, errand);

@@ -75,7 +75,8 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         let is_under_way = emission.ledger.open_count() > 0;
-        if is_under_way || self.owned.is_empty() || self.revoking.is_some() {
+        let may = self.revoking.is_none() && !self.topic_watch.may_have_changed();
+        if is_under_way || self.owned.is_empty() || !may {
             return Ok(());
         }
         let is_last = self.stop.is_draining() || self.has_read_all();

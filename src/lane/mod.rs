@@ -1,18 +1,19 @@
 //! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
-//! `rebalance` (partitions come and go), `begin` and `start` (where one is read from), `restore`
+//! `rebalance` (partitions come and go), `begin`, `first_start` and `start` (where one is read from), `restore`
 //! (what its last owner knew), `chunk` (records are judged and batched), `parking` (what a record has to
 //! wait for), `lookups`, `writes` (ranges
 //! are cut, named, written, settled, committed), `emission` (rows of many records), `transaction` (the same, with their
 //! offsets in one Kafka transaction), `refused` (the row that the server does not take),
-//! `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
+//! `topic_watch` (a topic that is created again), `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
 //! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
 mod begin;
 mod chunk;
 mod commit;
 mod emission;
+mod first_start;
 mod keeping;
 mod lookups;
 mod operator;
@@ -27,6 +28,7 @@ mod restore;
 mod shared;
 mod start;
 mod stop;
+mod topic_watch;
 mod transaction;
 mod writes;
 
@@ -47,6 +49,7 @@ pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::{Assigning, Revoking};
 use self::report::Holds;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
+use self::topic_watch::TopicWatch;
 use self::transaction::Transacting;
 use crate::config::{Delivery, Pipeline};
 use crate::halt::Halt;
@@ -108,6 +111,9 @@ pub(crate) struct Lane<O: Operator> {
     /// Since when the group owes us an assignment.
     joining_since: Option<Instant>,
     committer: Committer,
+    topic_watch: TopicWatch,
+    /// Whether somebody has begun to read, so that `start_offset` has been said.
+    group_has_begun: bool,
     /// Whether a commit of ours was once read back as it was written.
     metadata_is_kept: bool,
 
@@ -160,6 +166,8 @@ impl<O: Operator> Lane<O> {
             member: None,
             joining_since: None,
             committer: Committer::default(),
+            topic_watch: TopicWatch::default(),
+            group_has_begun: false,
             metadata_is_kept: false,
             settlements: channel(),
             messages: channel(),
@@ -202,6 +210,7 @@ impl<O: Operator> Lane<O> {
         self.board.turned();
         let now = Instant::now();
         self.handle_events(now)?;
+        self.watch_topics(now)?;
         self.try_begin_assigned(now)?;
         self.handle_messages()?;
         self.apply_settlements()?;
@@ -217,7 +226,7 @@ impl<O: Operator> Lane<O> {
         self.move_commit_points(now);
         self.transact(now)?;
         self.commit(now)?;
-        self.write_named();
+        self.write_named(now);
         self.keep_state(now);
         self.run_errands();
         self.hold_leaders();

@@ -98,6 +98,8 @@ pub(super) struct Ownership<S> {
     counter: u64,
     cut_number: u64,
     named_number: u64,
+    /// When the newest range was closed: its records were read before.
+    cut_at: Instant,
 }
 
 /// A range that a task is writing.
@@ -188,6 +190,7 @@ impl<S> Ownership<S> {
             counter: start.counter,
             cut_number: 0,
             named_number: 0,
+            cut_at: Instant::now(),
         }
     }
 
@@ -203,6 +206,7 @@ impl<S> Ownership<S> {
             self.replay.pop_front();
         }
         let claim = self.ledger.cut(to);
+        self.cut_at = Instant::now();
         let history = if claim.range().from < self.look_below {
             // A successor meets these rows too, as long as the range is open.
             self.look_below = self.look_below.max(to);
@@ -316,6 +320,17 @@ impl<S> Ownership<S> {
 
     pub(super) fn topic_id(&self) -> &str {
         &self.topic_id
+    }
+
+    pub(super) fn layout(&self) -> Option<Layout> {
+        self.layout
+    }
+
+    /// When the records of the newest range that waits to be named or written had been read; `None`
+    /// where none waits.
+    pub(super) fn unnamed_read_at(&self) -> Option<Instant> {
+        let waits = !self.unnamed.is_empty();
+        waits.then_some(self.cut_at)
     }
 
     /// Whether the `--until` target is reached by reading.

@@ -47,6 +47,7 @@ impl<O: Operator> Lane<O> {
         self.revoking = None;
         self.member = None;
         self.committer.retain(|_| false);
+        self.topic_watch.restart();
         // It may never come to an end, and nobody waits for it.
         let leaving = std::thread::Builder::new().name("leaving".to_owned());
         if let Err(error) = leaving.spawn(move || drop(old)) {

@@ -1,5 +1,6 @@
 //! Where to begin reading a partition that was just given to us: a pure decision.
 
+use super::ownership::Ownership;
 use crate::config::StartOffset;
 use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
@@ -14,6 +15,11 @@ pub(super) struct Facts<'a> {
     /// `database.table`.
     pub(super) table: &'a str,
     pub(super) start_offset: StartOffset,
+    /// Where the very first start of the pipeline was to begin, if somebody has committed that and
+    /// nobody has begun.
+    pub(super) first_position: Option<i64>,
+    /// Whether rows of the table tell which record each came from.
+    pub(super) is_traceable: bool,
     /// The group's committed offset, if any, and the text beside it.
     pub(super) committed: Option<i64>,
     pub(super) metadata: &'a str,
@@ -153,16 +159,33 @@ fn no_rows_of_another(facts: &Facts<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Offsets of the old topic and of the new one look alike, in the group and in the table.
+/// The topic of a partition that is being read has another id than when it began.
+pub(super) fn changed_while_read<S>(own: &Ownership<S>, group_id: &str, id: &str) -> Halt {
+    let how = format!("its id {} is now {id}", own.topic_id());
+    let advice = changed_advice(&own.partition, group_id, own.table(), own.layout(), &how);
+    Halt::new("topic_changed", advice)
+}
+
 fn topic_changed(facts: &Facts<'_>, how: &str) -> String {
-    let Facts {
-        partition,
-        group_id,
-        table,
-        ..
-    } = facts;
+    changed_advice(
+        facts.partition,
+        facts.group_id,
+        facts.table,
+        facts.layout,
+        how,
+    )
+}
+
+/// Offsets of the old topic and of the new one look alike, in the group and in the table.
+fn changed_advice(
+    partition: &TopicPartition,
+    group_id: &str,
+    table: &str,
+    layout: Option<Layout>,
+    how: &str,
+) -> String {
     let topic = &partition.topic;
-    if let Some(layout) = facts.layout {
+    if let Some(layout) = layout {
         return format!(
             "{partition}: the topic was deleted and created again ({how}), so its offsets begin anew, \
              and the rows of the old one in table {table} would hide the new ones: add \
@@ -246,6 +269,11 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
 
 fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
     no_rows_of_another(facts)?;
+    let is_unknown = facts.layout.is_none() && !facts.is_traceable;
+    if is_unknown && matches!(facts.seen_before, SeenBefore::AnotherTopic { .. }) {
+        let advice = topic_changed(facts, "its id is another");
+        return Err(Halt::new("topic_changed", advice));
+    }
     if let (Some(version), Some(layout)) = (facts.newer_version, facts.layout) {
         let (epoch, offset) = Layout::epoch_and_offset(version);
         let how = format!(
@@ -283,10 +311,11 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         return Err(Halt::new("offsets_vanished", advice));
     }
     let (low, high) = facts.log;
-    let position = match facts.start_offset {
-        StartOffset::Earliest => low,
-        StartOffset::Latest => high,
-        StartOffset::Fail => {
+    let position = match (facts.first_position, facts.start_offset) {
+        (Some(position), _) => position,
+        (None, StartOffset::Earliest) => low,
+        (None, StartOffset::Latest) => high,
+        (None, StartOffset::Fail) => {
             let advice = format!(
                 "{partition}: group {group_id} has no committed offset and start_offset = \
                  \"fail\": commit one, or choose earliest or latest"
@@ -294,7 +323,7 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
             return Err(Halt::new("no_offset", advice));
         }
     };
-    Ok(Start {
+    let start = Start {
         position,
         read_from: position,
         epoch: None,
@@ -302,7 +331,8 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         cuts: vec![],
         look_below: 0,
         frontier: None,
-    })
+    };
+    within_log(facts, start)
 }
 
 #[cfg(test)]
@@ -322,6 +352,8 @@ mod tests {
             group_id: "g",
             table: "db.t",
             start_offset: StartOffset::Earliest,
+            first_position: None,
+            is_traceable: true,
             committed: None,
             metadata: "",
             topic_id: "idA",
@@ -368,6 +400,40 @@ mod tests {
             }),
             "no_offset"
         );
+    }
+
+    #[test]
+    fn a_start_that_was_committed_is_kept_whatever_has_arrived_since() {
+        let p = partition();
+        let started = |position| Facts {
+            first_position: Some(position),
+            ..facts(&p)
+        };
+        assert_eq!(decide(&started(40)).unwrap().position, 40);
+        assert_eq!(decide(&started(40)).unwrap().epoch, None);
+        // Retention was faster.
+        assert_eq!(reason(&started(4)), "out_of_range");
+        let expired = Facts {
+            highest_written: Some(30),
+            ..started(40)
+        };
+        assert_eq!(reason(&expired), "offsets_vanished");
+    }
+
+    #[test]
+    fn where_no_row_tells_of_its_record_another_topic_halts_until_offsets_are_set() {
+        let p = partition();
+        let another = Facts {
+            is_traceable: false,
+            seen_before: SeenBefore::AnotherTopic { epoch: 0 },
+            ..facts(&p)
+        };
+        assert_eq!(reason(&another), "topic_changed");
+        let set = Facts {
+            committed: Some(20),
+            ..another
+        };
+        assert_eq!(decide(&set).unwrap().position, 20);
     }
 
     #[test]

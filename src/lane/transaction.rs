@@ -109,7 +109,9 @@ impl<O: Operator> Lane<O> {
             || now >= transacting.asked_at + self.pipeline.batch.flush_interval;
         let is_tight = self.shared.memory.is_tight()
             && (is_full || now >= transacting.asked_at + TIGHT_INTERVAL);
-        let may = !self.owned.is_empty() && self.revoking.is_none();
+        let may = !self.owned.is_empty()
+            && self.revoking.is_none()
+            && !self.topic_watch.may_have_changed();
         if !may || !is_due && !is_last && !is_tight {
             return Ok(());
         }

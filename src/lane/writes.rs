@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::commit::{Answer, Entry};
 use super::operator::Operator;
 use super::ownership::{Ownership, Unnamed};
+use super::topic_watch::TopicWatch;
 use super::{Lane, Message};
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
@@ -85,10 +86,13 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let is_awaited = self.membership_is_awaited();
-        let is_due =
-            |o: &&Ownership<O::Partition>| is_awaited || o.has_news() || o.is_long_committed(now);
+        let watch = &mut self.topic_watch;
+        let mut is_due = |o: &&Ownership<O::Partition>| {
+            let is_due = is_awaited || o.has_news() || o.is_long_committed(now);
+            is_due && is_of_its_topic(o, watch, now)
+        };
         let mut entries = vec![];
-        for own in self.owned.iter().filter(is_due) {
+        for own in self.owned.iter().filter(|o| is_due(o)) {
             entries.push(Entry::of(own)?);
         }
         if entries.is_empty() {
@@ -204,10 +208,14 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Sends every range whose name is safe.
-    pub(super) fn write_named(&mut self) {
+    pub(super) fn write_named(&mut self, now: Instant) {
         let exactly_once = self.names_ranges();
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
+            // Ranges that need no name wait here for what else is asked before a name is given.
+            if !exactly_once && !is_of_its_topic(own, &mut self.topic_watch, now) {
+                continue;
+            }
             let lease_until = own.lease_until;
             let mut jobs = if own.lease_holds() {
                 std::mem::take(&mut own.to_renew)
@@ -335,6 +343,14 @@ impl<O: Operator> Lane<O> {
         }
         Ok(())
     }
+}
+
+/// Whether the records of the ranges that wait to be named are known to be of the topic that the
+/// partition began with.
+fn is_of_its_topic<S>(own: &Ownership<S>, watch: &mut TopicWatch, now: Instant) -> bool {
+    let topic = &own.partition.topic;
+    own.unnamed_read_at()
+        .is_none_or(|read_at| watch.covers(topic, read_at, now))
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.

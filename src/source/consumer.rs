@@ -17,6 +17,7 @@ use super::TopicPartition;
 use super::context::{Context, Event};
 use super::member::GroupMember;
 use super::record::Chunk;
+use super::topics::{TopicAnswers, TopicQuestion};
 
 /// What the broker has committed for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,9 @@ pub(crate) struct Offsets {
     /// `None`: nothing was ever committed, or it expired.
     pub(crate) position: Option<i64>,
     pub(crate) metadata: String,
+    /// Where the very first start is to begin, and the id of the topic then, if nothing else was
+    /// committed.
+    pub(crate) start: Option<(i64, String)>,
 }
 
 /// A commit of one partition.
@@ -54,11 +58,12 @@ const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// Of the client's news, lines of its log among them, that are taken in one turn.
 const EVENTS_MAX: usize = 1_000;
 
-/// See the module. Field order is drop order: the queue goes before the client.
+/// See the module. Field order is drop order: the queues go before the client.
 pub(crate) struct Consumer {
     /// The assignor gives and takes everything at once.
     is_eager: bool,
     config: ClientConfig,
+    topics: TopicQuestion,
     queue: LaneQueue,
     base: BaseConsumer<Context>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
@@ -83,6 +88,7 @@ impl Consumer {
         Ok(Consumer {
             is_eager,
             config: config.clone(),
+            topics: TopicQuestion::new(base.client()),
             queue,
             base,
             messages: vec![],
@@ -301,6 +307,45 @@ impl Consumer {
         }
     }
 
+    /// Commits and waits for the answer, `timeout` at most. What the group gave to others may be
+    /// among it.
+    ///
+    /// # Errors
+    /// No answer in time, after which the commit may stand all the same, or a refusal.
+    pub(crate) fn commit_and_wait(
+        &self,
+        commits: &[PartitionCommit],
+        timeout: Duration,
+    ) -> KafkaResult<()> {
+        let list = commit_list(commits)?;
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: client and list are alive, the call copies the list; the queue is made and destroyed
+        // here, and the event's list is read only while the event lives.
+        let code = unsafe {
+            let client = self.base.client().native_ptr();
+            let queue = sys::rd_kafka_queue_new(client);
+            let sent =
+                sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
+            let mut code = sent;
+            if !sent.is_error() {
+                let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
+                code = if event.is_null() {
+                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT
+                } else {
+                    first_error(event)
+                };
+                sys::rd_kafka_event_destroy(event);
+            }
+            sys::rd_kafka_queue_destroy(queue);
+            code
+        };
+        if code.is_error() {
+            Err(KafkaError::ConsumerCommit(code.into()))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Reads the group's committed offsets from the broker.
     ///
     /// # Errors
@@ -323,6 +368,7 @@ impl Consumer {
             Ok(Offsets {
                 position,
                 metadata: element.metadata().to_owned(),
+                start: None,
             })
         };
         partitions.iter().map(read).collect()
@@ -402,6 +448,23 @@ impl Consumer {
             }))
     }
 
+    /// Asks for the ids of topics without waiting: see [`Consumer::topic_answers`].
+    ///
+    /// # Errors
+    /// A name that is no topic's.
+    pub(crate) fn ask_about_topics(
+        &self,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<(), String> {
+        self.topics.ask(self.base.client(), topics, timeout)
+    }
+
+    /// What came of the oldest question about topics, as soon as that is known.
+    pub(crate) fn topic_answers(&self) -> Option<TopicAnswers> {
+        self.topics.answer(Duration::ZERO)
+    }
+
     /// Every topic of the cluster.
     pub(crate) fn topic_names(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
         let metadata = self.base.fetch_metadata(None, timeout)?;
@@ -440,6 +503,27 @@ impl Drop for Consumer {
 impl std::fmt::Debug for Consumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consumer").finish_non_exhaustive()
+    }
+}
+
+/// What went wrong with a commit or one of its partitions.
+///
+/// # Safety
+/// `event` must be a live event of an offset commit.
+unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: per the contract of this function.
+    unsafe {
+        let whole = sys::rd_kafka_event_error(event);
+        let list = sys::rd_kafka_event_topic_partition_list(event);
+        if whole.is_error() || list.is_null() {
+            return whole;
+        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let code = |index| (*(*list).elems.add(index)).err;
+        (0..count)
+            .map(code)
+            .find(|code| code.is_error())
+            .unwrap_or(whole)
     }
 }
 

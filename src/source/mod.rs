@@ -24,7 +24,7 @@ pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::{fetch_record, record_before};
 pub(crate) use member::GroupMember;
 pub(crate) use record::{Chunk, MadeRecord, Record};
-pub(crate) use topics::topic_id;
+pub(crate) use topics::{TopicAnswer, TopicAnswers, topic_id};
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Kafka's ids of topics: a topic that was deleted and made again has another.
 
 use std::ffi::{CStr, CString};
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
@@ -9,7 +10,17 @@ use rdkafka_sys as sys;
 /// The id as base64 text, or `-` where the broker tells none.
 pub(crate) type TopicId = String;
 
-/// Asks the cluster for the id of `topic`.
+/// What the cluster says of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TopicAnswer {
+    Id(TopicId),
+    /// No topic has this name.
+    Missing,
+    /// The broker cannot tell now.
+    Unknown(String),
+}
+
+/// Asks the cluster for the id of `topic`, and waits for the answer.
 ///
 /// # Errors
 /// A text that says what the broker or the client answered.
@@ -18,47 +29,103 @@ pub(crate) fn topic_id<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<TopicId, String> {
-    let name = CString::new(topic).map_err(|_| format!("{topic:?} is no topic name"))?;
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the calls follow the order of librdkafka's admin API: every object made here is
-    // destroyed here, results are read only while the event that owns them lives, and the client
-    // outlives the queue.
-    unsafe {
-        let rk = client.native_ptr();
-        let queue = sys::rd_kafka_queue_new(rk);
-        let mut names = [name.as_ptr()];
-        let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-        let options = sys::rd_kafka_AdminOptions_new(
-            rk,
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        let mut unused = [0; 128];
-        sys::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            timeout_ms,
-            unused.as_mut_ptr(),
-            unused.len(),
-        );
-        sys::rd_kafka_DescribeTopics(rk, topics, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1000));
-        let answer = if event.is_null() {
-            Err("no answer in time".to_owned())
-        } else {
-            read_id(event)
-        };
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
+    let failed = |why: &str| format!("topic {topic}: its id could not be read: {why}");
+    let question = TopicQuestion::new(client);
+    question
+        .ask(client, &[topic], timeout)
+        .map_err(|why| failed(&why))?;
+    let answer = question
+        .answer(timeout + Duration::from_secs(1))
+        .unwrap_or_else(|| Err("no answer in time".to_owned()));
+    match answer.map_err(|why| failed(&why))?.pop() {
+        Some((_, TopicAnswer::Id(id))) => Ok(id),
+        Some((_, TopicAnswer::Missing)) => Err(failed("the topic does not exist")),
+        Some((_, TopicAnswer::Unknown(why))) => Err(failed(&why)),
+        None => Err(failed("an empty answer")),
+    }
+}
+
+/// Where the answers to questions about topics arrive. To be dropped before its client.
+pub(super) struct TopicQuestion(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for TopicQuestion {}
+
+impl Drop for TopicQuestion {
+    fn drop(&mut self) {
+        // SAFETY: made by rd_kafka_queue_new and destroyed once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Topics and what the cluster says of each, or why it says nothing.
+pub(crate) type TopicAnswers = Result<Vec<(String, TopicAnswer)>, String>;
+
+impl TopicQuestion {
+    pub(super) fn new<C: ClientContext>(client: &Client<C>) -> Self {
+        // SAFETY: the client is alive.
+        let queue = unsafe { sys::rd_kafka_queue_new(client.native_ptr()) };
+        TopicQuestion(NonNull::new(queue).expect("a queue of a live client is not null"))
+    }
+
+    /// Sends a question; its answer, or that there is none within `timeout`, arrives later.
+    ///
+    /// # Errors
+    /// A name that is no topic's.
+    pub(super) fn ask<C: ClientContext>(
+        &self,
+        client: &Client<C>,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<(), String> {
+        let name =
+            |topic: &&str| CString::new(*topic).map_err(|_| format!("{topic:?} is no topic name"));
+        let names: Vec<CString> = topics.iter().map(name).collect::<Result<_, _>>()?;
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the calls follow the order of librdkafka's admin API: every object made here is
+        // destroyed here, the request copies names and options, and client and queue are alive.
+        unsafe {
+            let rk = client.native_ptr();
+            let topics =
+                sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            let options = sys::rd_kafka_AdminOptions_new(
+                rk,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            );
+            let mut unused = [0; 128];
+            sys::rd_kafka_AdminOptions_set_request_timeout(
+                options,
+                timeout_ms,
+                unused.as_mut_ptr(),
+                unused.len(),
+            );
+            sys::rd_kafka_DescribeTopics(rk, topics, options, self.0.as_ptr());
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_TopicCollection_destroy(topics);
         }
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_TopicCollection_destroy(topics);
-        sys::rd_kafka_queue_destroy(queue);
-        answer.map_err(|e| format!("topic {topic}: its id could not be read: {e}"))
+        Ok(())
+    }
+
+    /// The next answer, if one arrives within `wait`.
+    pub(super) fn answer(&self, wait: Duration) -> Option<TopicAnswers> {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive, and results are read only while the event that owns them lives.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(self.0.as_ptr(), wait_ms);
+            if event.is_null() {
+                return None;
+            }
+            let answers = read_answers(event);
+            sys::rd_kafka_event_destroy(event);
+            Some(answers)
+        }
     }
 }
 
 /// # Safety
 /// `event` must be a live DescribeTopics result event.
-unsafe fn read_id(event: *mut sys::rd_kafka_event_t) -> Result<TopicId, String> {
+unsafe fn read_answers(event: *mut sys::rd_kafka_event_t) -> TopicAnswers {
     // SAFETY: per the contract of this function; every pointer read below is owned by the event.
     unsafe {
         if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
@@ -68,24 +135,37 @@ unsafe fn read_id(event: *mut sys::rd_kafka_event_t) -> Result<TopicId, String> 
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         let mut count = 0;
         let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        if count == 0 {
-            return Err("an empty answer".to_owned());
-        }
-        let description = *descriptions;
+        let read = |index| {
+            let description = *descriptions.add(index);
+            let name = text(sys::rd_kafka_TopicDescription_name(description));
+            (name, read_answer(description))
+        };
+        Ok((0..count).map(read).collect())
+    }
+}
+
+/// # Safety
+/// `description` must be one of a live result.
+unsafe fn read_answer(description: *const sys::rd_kafka_TopicDescription_t) -> TopicAnswer {
+    use sys::rd_kafka_resp_err_t as Code;
+    // SAFETY: per the contract of this function.
+    unsafe {
         let error = sys::rd_kafka_TopicDescription_error(description);
-        if !error.is_null()
-            && sys::rd_kafka_error_code(error)
-                != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return Err(text(sys::rd_kafka_error_string(error)));
+        if !error.is_null() {
+            match sys::rd_kafka_error_code(error) {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+                Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID => return TopicAnswer::Missing,
+                _ => return TopicAnswer::Unknown(text(sys::rd_kafka_error_string(error))),
+            }
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         if id.is_null() {
-            return Ok("-".to_owned());
+            return TopicAnswer::Id("-".to_owned());
         }
         let id = text(sys::rd_kafka_Uuid_base64str(id));
         let is_none = id.is_empty() || id.chars().all(|c| c == 'A');
-        Ok(if is_none { "-".to_owned() } else { id })
+        TopicAnswer::Id(if is_none { "-".to_owned() } else { id })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sandbox::topic::{self, Committed};
 
-use crate::support::Job;
+use crate::support::{Job, PATIENCE};
 
 /// Five events written and committed.
 fn started(name: &str) -> Job {
@@ -59,6 +59,85 @@ fn latest_is_kept_over_a_restart_although_nothing_arrived() {
         job.query("SELECT min(_offset), count() FROM {db}.clickstream_events"),
         "5\t2"
     );
+}
+
+#[test]
+fn latest_is_for_the_very_first_start_and_what_appears_later_is_read_from_its_beginning() {
+    let mut job = Job::new("later");
+    job.apply_schema();
+    job.create_topic(2);
+    job.produce_events(0, 0..5);
+    job.produce_events(1, 0..5);
+    job.set("pipeline.start_offset", "latest");
+    job.set("pipeline.topics", vec![format!("^{}.*", job.topic)]);
+    // New partitions and topics are seen soon.
+    let properties = toml::toml! { "topic.metadata.refresh.interval.ms" = 300 };
+    job.set("kafka.properties", properties);
+    // Members that start at the same moment agree on where the pipeline begins.
+    let members = [job.start("a", &[], ""), job.start("b", &[], "")];
+    for member in &members {
+        member.wait_for_log("partition begins");
+    }
+    job.produce_events(0, 5..8);
+    job.produce_events(1, 5..9);
+    job.wait_for_rows(7);
+    topic::add_partitions(job.bootstrap(), &job.topic, 3).expect("a partition more");
+    job.produce_events(2, 0..20);
+    let first = job.topic.clone();
+    job.topic = format!("{first}-more");
+    job.create_topic(1);
+    job.produce_events(0, 0..30);
+    job.wait_for_rows(57);
+    for member in members {
+        member.stop();
+    }
+    let seen = job.query(
+        "SELECT _partition, min(_offset), count() FROM {db}.clickstream_events \
+         GROUP BY _topic, _partition ORDER BY _topic, _partition FORMAT TSV",
+    );
+    assert_eq!(seen, "0\t5\t3\n1\t5\t4\n2\t0\t20\n0\t0\t30");
+    // A topic that the configuration names later.
+    let other = format!("{}other", job.prefix);
+    job.topic = other.clone();
+    job.create_topic(1);
+    job.produce_events(0, 0..4);
+    job.set("pipeline.topics", vec![first, other]);
+    job.run_to_end();
+    assert_eq!(job.rows_and_offsets(), (61, 61));
+}
+
+#[test]
+fn a_topic_that_is_created_again_while_it_is_read_halts_and_nothing_of_the_new_one_is_written() {
+    // Longer than the old one was, with another number of partitions, at once or after a while.
+    for (name, waits, partitions) in [("at-once", false, 2), ("later", true, 1)] {
+        let job = Job::new(name);
+        job.apply_schema();
+        job.create_topic(1);
+        job.produce_events(0, 0..10);
+        let daemon = job.start("a", &[], "");
+        job.wait_for_rows(10);
+        topic::delete(job.bootstrap(), &job.topic).expect("deleted");
+        if waits {
+            let says = format!("waits for topic {}, which does not exist", job.topic);
+            let is_said = || {
+                let (status, body) = daemon.get("/readyz")?;
+                (status == 503 && body.contains(&says)).then_some(())
+            };
+            sandbox::wait::until("it says so", PATIENCE, is_said)
+                .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+        }
+        job.create_topic(partitions);
+        job.produce_events(0, 0..15);
+        let status = daemon.process.wait(PATIENCE);
+        let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+        let log = daemon.log();
+        assert_eq!(status.code(), Some(4), "{log}");
+        let advice = ["reason=\"topic_changed\"", &job.topic, &job.group, "_topic"];
+        for words in advice {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+        assert_eq!(job.rows_and_offsets(), (10, 10));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Alive and ready, judged from the board.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::status::PipelineState;
@@ -76,7 +77,8 @@ impl PipelineBoard {
                 None => format!("is {state}"),
             }],
             PipelineState::Running | PipelineState::Paused => {
-                self.unjoined().chain(self.silent_sinks(now_ms)).collect()
+                let sinks = self.silent_sinks(now_ms);
+                self.unjoined().chain(self.missing()).chain(sinks).collect()
             }
         }
     }
@@ -89,6 +91,16 @@ impl PipelineBoard {
             .filter(|lane| !lane.has_joined())
             .map(|lane| format!("lane {} has not joined its consumer group", lane.lane()));
         none.into_iter().chain(waiting)
+    }
+
+    fn missing(&self) -> impl Iterator<Item = String> {
+        let lanes = self.lanes();
+        let topics: BTreeSet<_> = lanes
+            .iter()
+            .flat_map(|lane| lane.missing_topics())
+            .collect();
+        let complain = |topic| format!("waits for topic {topic}, which does not exist");
+        topics.into_iter().map(complain)
     }
 
     fn silent_sinks(&self, now_ms: u64) -> impl Iterator<Item = String> {

@@ -110,6 +110,7 @@ impl PipelineBoard {
             turned_ms: AtomicU64::new(self.clock.monotonic_ms()),
             joined: AtomicBool::new(false),
             partitions: Mutex::default(),
+            missing_topics: Mutex::default(),
         });
         let mut lanes = lock(&self.lanes);
         lanes.retain(|known| known.lane != lane);
@@ -243,6 +244,7 @@ pub struct LaneBoard {
     turned_ms: AtomicU64,
     joined: AtomicBool,
     partitions: Mutex<Vec<PartitionStatus>>,
+    missing_topics: Mutex<Vec<String>>,
 }
 
 impl LaneBoard {
@@ -261,6 +263,15 @@ impl LaneBoard {
     /// Replaces the lane's partitions. About once a second and after a rebalance.
     pub fn set_partitions(&self, partitions: Vec<PartitionStatus>) {
         *lock(&self.partitions) = partitions;
+    }
+
+    /// Replaces the names of topics that the lane is to read and that do not exist.
+    pub fn set_missing_topics(&self, topics: Vec<String>) {
+        *lock(&self.missing_topics) = topics;
+    }
+
+    pub(super) fn missing_topics(&self) -> Vec<String> {
+        lock(&self.missing_topics).clone()
     }
 
     fn status(&self, now_ms: u64) -> LaneStatus {

@@ -1,0 +1,247 @@
+//! The very first start of a pipeline: `start_offset` is for it alone.
+//!
+//! Whatever appears once the group has begun, a partition or a topic, is read from its beginning. So with
+//! `latest` the ends of all partitions are committed in one request before anybody reads: by the member
+//! that has the first partition of all, and the others wait for that. A commit of that kind is known by
+//! its counter, 0, which no commit of an owner has.
+
+use std::path::Path;
+
+use super::Lane;
+use super::begin::NotYet;
+use super::operator::Operator;
+use crate::config::{StartOffset, TopicSelector};
+use crate::progress::{Epoch, Layout, Metadata};
+use crate::source::{Offsets, PartitionCommit, TopicPartition, topic_id};
+
+/// What is to be done before partitions begin that nobody has committed.
+#[derive(Debug, PartialEq, Eq)]
+enum Opening {
+    /// The group has begun before: what is new is read from its beginning.
+    HasBegun,
+    /// Nothing: each partition is decided about by itself.
+    Nothing,
+    /// The ends of all partitions are to be committed, by us.
+    CommitEnds,
+    /// The same by whoever has this partition.
+    WaitFor(TopicPartition),
+}
+
+/// `all`: the partitions of every topic of the pipeline. `ours`: those that this member was given.
+fn opening(
+    start_offset: StartOffset,
+    has_begun: bool,
+    all: &[TopicPartition],
+    ours: &[TopicPartition],
+) -> Opening {
+    match (start_offset, all.iter().min()) {
+        _ if has_begun => Opening::HasBegun,
+        (StartOffset::Latest, Some(first)) if ours.contains(first) => Opening::CommitEnds,
+        (StartOffset::Latest, Some(first)) => Opening::WaitFor(first.clone()),
+        _ => Opening::Nothing,
+    }
+}
+
+/// What the file of a partition says that was committed once: topic id, group, version epoch.
+pub(super) fn read_marker(text: &str) -> Option<(&str, &str, u16)> {
+    let (id, rest) = text.split_once(' ')?;
+    Some(match rest.rsplit_once(" @") {
+        Some((group, epoch)) => (id, group, epoch.parse().unwrap_or(0)),
+        None => (id, rest, 0),
+    })
+}
+
+/// Whether a file of this directory tells of a partition that the group has committed.
+fn has_marker(directory: &Path, group_id: &str) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_marker = |path: &Path| path.extension().is_some_and(|end| end == "started");
+    files.map(|file| file.path()).any(|path| {
+        let text = is_marker(&path).then(|| std::fs::read_to_string(&path).ok());
+        let text = text.flatten().unwrap_or_default();
+        read_marker(&text).is_some_and(|(_, group, _)| group == group_id)
+    })
+}
+
+/// The offset where the very first start begins, if that is all that was ever committed of a partition,
+/// and the id of the topic then.
+fn start_of(offsets: &Offsets) -> Option<(i64, String)> {
+    let position = offsets.position?;
+    let metadata = Metadata::decode(&offsets.metadata, position).ok()??;
+    (metadata.counter == 0).then_some((position, metadata.topic_id))
+}
+
+/// Commits that no owner has made are none, and say where the partition is to begin.
+pub(super) fn without_starts(committed: Vec<Offsets>) -> Vec<Offsets> {
+    let none = |start| Offsets {
+        position: None,
+        metadata: String::new(),
+        start: Some(start),
+    };
+    let of = |offsets: Offsets| start_of(&offsets).map_or(offsets, none);
+    committed.into_iter().map(of).collect()
+}
+
+impl<O: Operator> Lane<O> {
+    /// Finds out whether this is the very first start, and with `latest` has its ends committed.
+    pub(super) fn open_group(&mut self, assigned: &[TopicPartition]) -> Result<(), NotYet> {
+        if self.group_has_begun || self.pipeline.start_offset == StartOffset::Earliest {
+            return Ok(());
+        }
+        let timeout = self.shared.kafka_timeout;
+        let all = self.all_partitions()?;
+        let committed = self.consumer().committed(&all, timeout)?;
+        let has_begun = committed.iter().any(|offsets| offsets.position.is_some())
+            || has_marker(&self.shared.state_dir, &self.pipeline.group_id);
+        let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
+        let owned = self.owned.iter().map(|own| &own.partition);
+        let ours = assigned.iter().chain(assigning).chain(owned);
+        let ours: Vec<_> = ours.cloned().collect();
+        match opening(self.pipeline.start_offset, has_begun, &all, &ours) {
+            Opening::Nothing => return Ok(()),
+            Opening::HasBegun => {}
+            Opening::CommitEnds => self.commit_ends(&all)?,
+            Opening::WaitFor(first) => {
+                return Err(NotYet::Later(format!(
+                    "start_offset = \"latest\": the member that has {first} has not committed yet \
+                     where the pipeline begins"
+                )));
+            }
+        }
+        self.group_has_begun = true;
+        Ok(())
+    }
+
+    /// Where a partition begins that nobody has committed.
+    pub(super) fn start_offset(&self) -> StartOffset {
+        if self.group_has_begun {
+            StartOffset::Earliest
+        } else {
+            self.pipeline.start_offset
+        }
+    }
+
+    /// The partitions of every topic of the pipeline, of whichever member.
+    fn all_partitions(&self) -> Result<Vec<TopicPartition>, NotYet> {
+        let timeout = self.shared.kafka_timeout;
+        let mut names = vec![];
+        for selector in &self.pipeline.topics {
+            match selector {
+                TopicSelector::Name(name) => names.push(name.clone()),
+                TopicSelector::Pattern(_) => {
+                    let topics = self.consumer().topic_names(timeout)?;
+                    names.extend(topics.into_iter().filter(|name| selector.matches(name)));
+                }
+            }
+        }
+        names.sort();
+        names.dedup();
+        let mut all = vec![];
+        for name in names {
+            let partitions = self.consumer().partitions_of(&name, timeout)?;
+            all.extend(partitions.unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    fn commit_ends(&self, all: &[TopicPartition]) -> Result<(), NotYet> {
+        let timeout = self.shared.kafka_timeout;
+        let count = |topic: &str| all.iter().filter(|p| *p.topic == *topic).count();
+        let mut commits: Vec<PartitionCommit> = vec![];
+        let mut topic = (String::new(), String::new());
+        for partition in all {
+            if topic.0 != *partition.topic {
+                let id = topic_id(self.consumer().client(), &partition.topic, timeout);
+                topic = (partition.topic.to_string(), id.map_err(NotYet::Later)?);
+            }
+            let (_, end) = self.consumer().watermarks(partition, timeout)?;
+            let layout = self.operator.version_epoch().map(|epoch| Layout {
+                partitions: count(&partition.topic),
+                epoch,
+            });
+            let metadata = Metadata {
+                topic_id: topic.1.clone(),
+                epoch: Epoch(rand::random()),
+                counter: 0,
+                table: self.operator.table_of(&partition.topic),
+                cuts: vec![],
+                layout,
+                frontier: None,
+                is_set_back: false,
+            };
+            let metadata = metadata.encode(end).expect("without ranges it is short");
+            commits.push(PartitionCommit {
+                partition: partition.clone(),
+                position: end,
+                leader_epoch: -1,
+                metadata,
+            });
+        }
+        self.consumer().commit_and_wait(&commits, timeout)?;
+        tracing::info!(
+            pipeline = self.pipeline.name,
+            partitions = commits.len(),
+            "the very first start: the ends of all partitions are committed (start_offset = \"latest\")"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(topic: &str, partition: i32) -> TopicPartition {
+        TopicPartition {
+            topic: topic.into(),
+            partition,
+        }
+    }
+
+    #[test]
+    fn only_the_member_with_the_first_partition_says_where_the_pipeline_begins() {
+        use StartOffset::{Earliest, Fail, Latest};
+        let all = [place("b", 0), place("a", 1), place("a", 0), place("b", 1)];
+        let of =
+            |offset, has_begun, ours: &[TopicPartition]| opening(offset, has_begun, &all, ours);
+        assert_eq!(of(Latest, false, &all[2..]), Opening::CommitEnds);
+        let first = place("a", 0);
+        assert_eq!(of(Latest, false, &all[..2]), Opening::WaitFor(first));
+        assert_eq!(of(Latest, true, &all), Opening::HasBegun);
+        assert_eq!(of(Fail, false, &all), Opening::Nothing);
+        assert_eq!(of(Fail, true, &all[..1]), Opening::HasBegun);
+        assert_eq!(of(Earliest, false, &all[..1]), Opening::Nothing);
+        assert_eq!(opening(Latest, false, &[], &[]), Opening::Nothing);
+    }
+
+    #[test]
+    fn a_start_that_was_committed_is_no_commit_of_an_owner() {
+        let text = |counter| format!("sw1 idA 0000000000000005 {counter} db.t -");
+        let offsets = |metadata: String| Offsets {
+            position: Some(70),
+            metadata,
+            start: None,
+        };
+        for kept in [String::new(), "other".into(), text(1), "sw9 x".into()] {
+            let kept = offsets(kept);
+            assert_eq!(without_starts(vec![kept.clone()]), [kept]);
+        }
+        let start = &without_starts(vec![offsets(text(0))])[0];
+        assert_eq!((start.position, &*start.metadata), (None, ""));
+        assert_eq!(start.start, Some((70, "idA".to_owned())));
+    }
+
+    #[test]
+    fn markers_tell_of_their_own_group() {
+        assert_eq!(read_marker("idA my group @7"), Some(("idA", "my group", 7)));
+        assert_eq!(read_marker("- g"), Some(("-", "g", 0)));
+        assert_eq!(read_marker(""), None);
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name, text| std::fs::write(directory.path().join(name), text).unwrap();
+        write("t-0.started", "idA other");
+        write("t-1.snapshot", "idA g");
+        assert!(!has_marker(directory.path(), "g"));
+        write("t-2.started", "idA g @3");
+        assert!(has_marker(directory.path(), "g") && has_marker(directory.path(), "other"));
+        assert!(!has_marker(&directory.path().join("nowhere"), "g"));
+    }
+}
