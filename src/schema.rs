@@ -190,7 +190,9 @@ pub fn apply(config: &Config, mut report: impl FnMut(&str)) -> Result<(), ApplyE
 
 fn refused(pipeline: &Pipeline, statement: &str, error: InsertError) -> ApplyError {
     match error.remedy {
-        Remedy::Retry(_) if error.code.is_none() => ApplyError::Unreachable(error.message),
+        Remedy::Retry(_) | Remedy::Unclassified if error.code.is_none() => {
+            ApplyError::Unreachable(error.message)
+        }
         _ => ApplyError::Refused {
             pipeline: pipeline.name.clone(),
             statement: beginning(statement),

@@ -197,7 +197,7 @@ impl SealedBatch {
         let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
         (first < last).then(|| {
             // A record may have made two rows; they are not parted.
-            let middle = self.rows[self.rows.len() / 2].offset;
+            let middle = self.rows[self.rows.len().div_ceil(2)].offset;
             if middle > first {
                 return middle;
             }

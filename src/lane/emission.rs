@@ -130,6 +130,7 @@ impl<O: Operator> Lane<O> {
             },
             batch,
             delivery: Delivery::AsMember(emission.membership.clone()),
+            is_half: false,
         };
         if is_broken(Guarantee::Acknowledgement) {
             let settlement = Settlement {

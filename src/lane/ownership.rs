@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 use super::emission::Quiet;
 use super::keeping::Keeping;
 use super::parking::Parked;
+use super::refused::Suspects;
 use super::restore::Restored;
 use super::start::Start;
 use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
@@ -72,6 +73,8 @@ pub(super) struct Ownership<S> {
     pub(super) to_renew: Vec<WriteJob>,
     /// Refused ranges that wait until fewer are open.
     pub(super) to_split: Vec<WriteJob>,
+    /// Ranges that were refused with an answer that nobody classified.
+    pub(super) suspects: Suspects,
     /// Until when inserts of the named ranges may be sent.
     pub(super) lease_until: BootTime,
     pub(super) metrics: PartitionMetrics,
@@ -165,6 +168,7 @@ impl<S> Ownership<S> {
             unnamed: VecDeque::new(),
             to_renew: vec![],
             to_split: vec![],
+            suspects: Suspects::default(),
             lease_until: BootTime::now(),
             metrics: beginning.metrics,
             last_timestamp_ms: -1,

@@ -1,12 +1,14 @@
 //! A row that the server refuses is cornered by splitting its range, and becomes a dead letter.
 
+use std::time::Instant;
+
 use super::operator::Operator;
 use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX};
 use super::{Lane, Message};
 use crate::decode::Reason;
 use crate::halt::Halt;
-use crate::progress::OwnershipId;
-use crate::sink::{DeadLetter, InsertError, Stage, WriteJob};
+use crate::progress::{OwnershipId, Range};
+use crate::sink::{DeadLetter, InsertError, Remedy, Stage, WriteJob};
 use crate::source::fetch_record;
 
 /// A refused row's record, read again.
@@ -17,8 +19,35 @@ pub(super) struct Original {
     letter: Result<DeadLetter, Halt>,
 }
 
+/// Ranges that were refused whole, with an answer that nobody classified, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Vec<(Range, Instant)>);
+
+impl Suspects {
+    /// Since when rows are refused of the range that this one was split off.
+    pub(super) fn since(&self, range: Range) -> Option<Instant> {
+        let holds = |whole: &Range| whole.from <= range.from && range.to <= whole.to;
+        let found = self.0.iter().find(|(whole, _)| holds(whole));
+        found.map(|(_, since)| *since)
+    }
+
+    /// The range, or part of it, was refused. Forgets ranges before `position`.
+    fn note(&mut self, range: Range, position: i64, now: Instant) -> Instant {
+        self.0.retain(|(whole, _)| whole.to > position);
+        self.since(range).unwrap_or_else(|| {
+            self.0.push((range, now));
+            now
+        })
+    }
+}
+
 impl<O: Operator> Lane<O> {
-    pub(super) fn refused(&mut self, ownership: OwnershipId, job: WriteJob, error: &InsertError) {
+    pub(super) fn refused(
+        &mut self,
+        ownership: OwnershipId,
+        job: WriteJob,
+        error: &InsertError,
+    ) -> Result<(), Halt> {
         let table = job.batch.table().to_owned();
         let place = format!("{} {}", job.partition, job.claim.range());
         self.shared
@@ -28,11 +57,23 @@ impl<O: Operator> Lane<O> {
             table, range = place, rows = job.batch.row_count(), %error,
             "clickhouse refuses a row of the batch, looking for it"
         );
+        let Some(own) = self.owned_by(ownership) else {
+            return Ok(());
+        };
+        let since = if error.remedy == Remedy::Split {
+            Instant::now()
+        } else {
+            let position = own.ledger.position();
+            own.suspects
+                .note(job.claim.range(), position, Instant::now())
+        };
         if let Some(offset) = job.batch.single_offset() {
+            self.sink.judge_refused(&table, error, since)?;
             self.read_original(ownership, job, offset, error.message.clone());
-        } else if let Some(own) = self.owned_by(ownership) {
+        } else {
             own.to_split.push(job);
         }
+        Ok(())
     }
 
     /// Splits refused ranges. The first range of a partition always may be: everything behind it
@@ -114,4 +155,31 @@ impl<O: Operator> Lane<O> {
 /// Which of the jobs has the lowest range.
 fn lowest(jobs: &[WriteJob]) -> Option<usize> {
     (0..jobs.len()).min_by_key(|&index| jobs[index].claim.range().from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn halves_of_a_refused_range_are_suspect_since_the_whole_was() {
+        let range = |from, to| Range { from, to };
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut suspects = Suspects::default();
+        assert_eq!(suspects.since(range(0, 100)), None);
+        assert_eq!(suspects.note(range(0, 100), 0, start), start);
+        assert_eq!(suspects.note(range(100, 200), 0, later), later);
+        assert_eq!(suspects.note(range(50, 100), 0, later), start);
+        assert_eq!(suspects.since(range(50, 75)), Some(start));
+        assert_eq!(suspects.since(range(150, 151)), Some(later));
+        assert_eq!(suspects.since(range(99, 101)), None);
+        assert_eq!(suspects.since(range(200, 300)), None);
+        // What lies before the position is settled.
+        suspects.note(range(300, 400), 100, later);
+        assert_eq!(suspects.since(range(50, 75)), None);
+        assert_eq!(suspects.since(range(100, 150)), Some(later));
+    }
 }

@@ -255,6 +255,7 @@ impl<O: Operator> Lane<O> {
                     partition,
                     batch,
                     delivery,
+                    is_half: own.suspects.since(range).is_some(),
                 });
             }
             for job in jobs {
@@ -317,7 +318,7 @@ impl<O: Operator> Lane<O> {
             }
             Outcome::Refused(job, error) => {
                 self.emission_refused(ownership, &job, &error)?;
-                self.refused(ownership, *job, &error);
+                self.refused(ownership, *job, &error)?;
             }
             Outcome::Altered(table) => {
                 let why = format!("table {table} was altered while rows were written");

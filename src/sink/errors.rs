@@ -14,6 +14,11 @@ pub(crate) enum Remedy {
     Retry(&'static str),
     /// One of the rows cannot be written: split until it stands alone, then dead-letter it.
     Split,
+    /// Something between us and the server takes no request as large: split. See [`super::refusals`].
+    TooLarge,
+    /// An answer that this table does not know. It is tried again a few times; if the server answers
+    /// otherwise meanwhile, the rows are split. See [`super::refusals`].
+    Unclassified,
     /// Only an operator can mend it: leave the group, say what to do, touch nothing.
     Halt(&'static str),
 }
@@ -66,14 +71,12 @@ impl From<Error> for InsertError {
         let view = failed_view(&message);
         let remedy = match (&error, code) {
             (_, Some(code)) => match remedy_of(code, &message) {
-                Remedy::Retry(reason) if view.is_none() || reason != "server" => {
-                    Remedy::Retry(reason)
-                }
+                Remedy::Retry(reason) => Remedy::Retry(reason),
                 _ if view.is_some() => Remedy::Halt(VIEW_FAILED),
                 remedy => remedy,
             },
             (Error::TimedOut, _) => Remedy::Retry("timeout"),
-            (Error::BadResponse(_), None) => Remedy::Retry("bad_response"),
+            (Error::BadResponse(text), None) => remedy_without_code(text),
             _ => Remedy::Retry("network"),
         };
         let message = match view {
@@ -110,26 +113,97 @@ fn full_text(error: &Error) -> String {
     text
 }
 
+/// Some other program answered: a proxy, a load balancer, a firewall.
+fn remedy_without_code(text: &str) -> Remedy {
+    let text = text.to_ascii_lowercase();
+    let has_number = |number: &str| {
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| word == number)
+    };
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    let size = [
+        "entity too large",
+        "payload too large",
+        "content too large",
+        "body too large",
+        "uri too long",
+        "uri too large",
+        "header fields too large",
+        "header too large",
+    ];
+    let gateway = [
+        "bad gateway",
+        "timeout",
+        "timed out",
+        "unavailable",
+        "too many requests",
+    ];
+    if ["413", "414", "431"].into_iter().any(has_number) || has(&size) {
+        Remedy::TooLarge
+    } else if ["429", "502", "503", "504"].into_iter().any(has_number) || has(&gateway) {
+        Remedy::Retry("bad_response")
+    } else {
+        Remedy::Unclassified
+    }
+}
+
 fn remedy_of(code: u32, message: &str) -> Remedy {
     match code {
         // TOO_MANY_PARTS is about the table, unless it is about this one insert.
         252 if message.contains("single INSERT block") => Remedy::Split,
-        252 => Remedy::Retry("too_many_parts"),
-        159 | 160 | 209 => Remedy::Retry("timeout"),
-        210 | 279 | 32 => Remedy::Retry("network"),
-        202 => Remedy::Retry("too_many_queries"),
-        241 => Remedy::Retry("memory"),
-        242 | 164 => Remedy::Retry("read_only"),
-        243 => Remedy::Retry("disk_full"),
-        225 | 285 | 286 | 319 | 999 => Remedy::Retry("replication"),
-        // A value that the column, a constraint or a view does not take.
-        6 | 26 | 27 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 128 | 131 | 153 | 321 | 349
-        | 395 | 407 | 469 | 691 => Remedy::Split,
-        60 | 81 => Remedy::Halt("missing_table"),
-        10 | 16 | 20 | 44 | 47 | 50 | 62 | 73 | 115 | 452 => Remedy::Halt("schema"),
-        192 | 193 | 194 | 195 | 291 | 497 | 516 => Remedy::Halt("authentication"),
-        // Retrying what we do not know never loses a row, and the log says that it happens.
-        _ => Remedy::Retry("server"),
+        252 | 692 => Remedy::Retry("too_many_parts"),
+        159 | 160 | 209 | 718 => Remedy::Retry("timeout"),
+        // The server's own connections: sockets, names, other servers. 1000: of the library below it.
+        86 | 95 | 96 | 198 | 210 | 279 | 410 | 519 | 1000 => Remedy::Retry("network"),
+        202 | 203 | 216 | 364 | 373 | 439 | 700 | 745 => Remedy::Retry("too_many_queries"),
+        201 => Remedy::Retry("quota"),
+        173 | 241 => Remedy::Retry("memory"),
+        164 | 242 => Remedy::Retry("read_only"),
+        74 | 75 | 76 | 204 | 214 | 243 | 425 | 499 | 533 | 534 | 693 | 707 => {
+            Remedy::Retry("disk_full")
+        }
+        225 | 244 | 254 | 265 | 285 | 286 | 289 | 319 | 369 | 416 | 529 | 659 | 999 => {
+            Remedy::Retry("replication")
+        }
+        // The server stops, starts, or does something else to the table at this moment.
+        236 | 335 | 341 | 384 | 394 | 473 | 517 | 677 | 696 | 733 | 734 | 735 | 738 => {
+            Remedy::Retry("interrupted")
+        }
+        156 | 281 | 510 => Remedy::Retry("dictionary"),
+        // Limits of the user's profile on one statement.
+        158 | 307 | 396 => Remedy::TooLarge,
+        // The end of a text inside an expression; else of the request itself.
+        32 if is_about_a_value(message) => Remedy::Split,
+        // A value that the column, a constraint, an expression or a view does not take: CANNOT_PARSE_…,
+        // …_OUT_OF_BOUND, sizes that do not match, overflows, throwIf.
+        6 | 11 | 12 | 13 | 19 | 25 | 26 | 27 | 33 | 38 | 41 | 53 | 69 | 70 | 72 | 117 | 120
+        | 125 | 127 | 128 | 130 | 131 | 135 | 153 | 169 | 170 | 190 | 248 | 321 | 346 | 349
+        | 366 | 376 | 395 | 407 | 427 | 441 | 467 | 469 | 490 | 621 | 632 | 645 | 675 | 676
+        | 691 | 728 => Remedy::Split,
+        60 | 81 | 218 => Remedy::Halt("missing_table"),
+        10 | 16 | 20 | 44 | 46 | 47 | 50 | 62 | 73 | 115 | 452 => Remedy::Halt("schema"),
+        192 | 193 | 194 | 195 | 291 | 497 | 516 | 720 => Remedy::Halt("authentication"),
+        _ => Remedy::Unclassified,
+    }
+}
+
+/// Whether the text names an expression that was being computed, or a text that was being read.
+fn is_about_a_value(message: &str) -> bool {
+    let signs = [
+        "while converting",
+        "while executing",
+        "while parsing",
+        "cannot parse",
+    ];
+    let message = message.to_ascii_lowercase();
+    signs.iter().any(|sign| message.contains(sign))
+}
+
+impl InsertError {
+    /// Whether fewer rows in one statement may succeed where these cannot: a limit of its own memory.
+    pub(super) fn is_of_one_statement(&self) -> bool {
+        self.code == Some(241)
+            && (self.message.contains("(for query)") || self.message.contains("Query memory"))
     }
 }
 
@@ -186,8 +260,66 @@ mod tests {
             ),
             (
                 "Code: 4711. DB::Exception: of tomorrow",
-                Remedy::Retry("server"),
+                Remedy::Unclassified,
             ),
+            (
+                "Code: 49. DB::Exception: Logical error",
+                Remedy::Unclassified,
+            ),
+            (
+                "Code: 190. DB::Exception: Elements 'items.sku' and 'items.qty' of Nested have different sizes",
+                Remedy::Split,
+            ),
+            (
+                "Code: 32. DB::Exception: Attempt to read after eof: while converting '' to UInt16: while executing 'FUNCTION toUInt16(port_text)'",
+                Remedy::Split,
+            ),
+            (
+                "Code: 32. DB::Exception: Attempt to read after eof",
+                Remedy::Unclassified,
+            ),
+            (
+                "Code: 376. DB::Exception: Cannot parse uuid x",
+                Remedy::Split,
+            ),
+            (
+                "Code: 675. DB::Exception: Invalid IPv4 value",
+                Remedy::Split,
+            ),
+            (
+                "Code: 676. DB::Exception: Invalid IPv6 value",
+                Remedy::Split,
+            ),
+            (
+                "Code: 201. DB::Exception: Quota for user has been exceeded",
+                Remedy::Retry("quota"),
+            ),
+            (
+                "Code: 745. DB::Exception: Server is overloaded",
+                Remedy::Retry("too_many_queries"),
+            ),
+            (
+                "Code: 307. DB::Exception: Limit for bytes exceeded",
+                Remedy::TooLarge,
+            ),
+            ("<html><title>413</title></html>", Remedy::TooLarge),
+            ("413 Payload Too Large", Remedy::TooLarge),
+            (
+                "<html><h1>414 Request-URI Too Large</h1></html>",
+                Remedy::TooLarge,
+            ),
+            ("431 Request Header Fields Too Large", Remedy::TooLarge),
+            ("Request Entity Too Large", Remedy::TooLarge),
+            (
+                "<html>upstream request timeout 4130</html>",
+                Remedy::Retry("bad_response"),
+            ),
+            ("503 Service Unavailable", Remedy::Retry("bad_response")),
+            (
+                "no healthy upstream: unavailable",
+                Remedy::Retry("bad_response"),
+            ),
+            ("403 Forbidden", Remedy::Unclassified),
             (
                 "<html>502 Bad Gateway</html>",
                 Remedy::Retry("bad_response"),
@@ -225,6 +357,22 @@ mod tests {
             assert_eq!(failed_view(&format!("while {text}")), Some("v"), "{text}");
         }
         assert_eq!(failed_view("Code: 6. DB::Exception: no number"), None);
+    }
+
+    #[test]
+    fn a_limit_of_one_statement_is_told_from_one_of_the_server() {
+        let of_one = |text: &str| {
+            InsertError::from(Error::BadResponse(text.to_owned())).is_of_one_statement()
+        };
+        assert!(of_one(
+            "Code: 241. DB::Exception: Memory limit (for query) exceeded"
+        ));
+        assert!(of_one(
+            "Code: 241. DB::Exception: Query memory limit exceeded"
+        ));
+        assert!(!of_one(
+            "Code: 241. DB::Exception: Memory limit (total) exceeded"
+        ));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Sink {
                 metrics.batch_bytes.record(bytes as f64);
                 pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
                 self.board.answered();
+                self.refusals.taken(&target.label, Instant::now());
             }
             Err(error) => {
                 metrics.insert(&target.label, "error", error.code);
@@ -90,7 +91,9 @@ impl Sink {
             }
             Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
             // Only an insert can refuse a row; a query that says so is tried again.
-            Remedy::Split => metrics.retry("clickhouse", "server"),
+            Remedy::Split | Remedy::TooLarge | Remedy::Unclassified => {
+                metrics.retry("clickhouse", "server")
+            }
         }
         let wait = backoff.next_wait();
         tracing::warn!(

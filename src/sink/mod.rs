@@ -1,7 +1,8 @@
 //! Where rows and dead letters become durable. Receipts are minted here and nowhere else.
 //!
 //! [`write`] takes one range through dead letters, look, insert and acknowledgement; [`errors`] is
-//! the one table that says which answer is retried, which refuses a record and which halts.
+//! the one table that says which answer is retried, which refuses a record and which halts;
+//! [`refusals`] judges answers that the table does not know.
 
 mod backoff;
 mod clickhouse;
@@ -12,6 +13,7 @@ mod insert;
 mod membership;
 mod moved;
 mod output;
+mod refusals;
 mod target;
 mod transaction;
 mod write;

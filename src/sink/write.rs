@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -11,6 +11,7 @@ use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
 use super::moved::{MovedRows, MovedTable};
+use super::refusals::{Judgement, Refusals, Rows, Suspicion};
 use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, Target};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
@@ -36,6 +37,7 @@ pub(crate) struct Sink {
     pub(super) parts: SinkParts,
     pub(super) inserts: Semaphore,
     pub(super) board: Arc<SinkBoard>,
+    pub(super) refusals: Refusals,
     pub(super) moved: MovedRows,
     pub(super) moved_table: MovedTable,
 }
@@ -70,6 +72,8 @@ pub(crate) struct WriteJob {
     pub(crate) partition: TopicPartition,
     pub(crate) batch: SealedBatch,
     pub(crate) delivery: Delivery,
+    /// Part of a range that was refused with an answer that nobody classified.
+    pub(crate) is_half: bool,
 }
 
 /// How often rows may arrive.
@@ -127,6 +131,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
             backoff: Backoff::new(),
             thinned: None,
             view_failures: 0,
+            suspicion: Suspicion::default(),
         };
         job = match writer.run(job).await {
             Ok(job) => job,
@@ -156,6 +161,7 @@ impl Sink {
             moved_table,
             inserts: Semaphore::new(INSERTS_AT_ONCE),
             moved: MovedRows::default(),
+            refusals: Refusals::default(),
             board,
         })
     }
@@ -184,6 +190,33 @@ impl Sink {
     fn only_output(&self) -> Option<&OutputProducer> {
         let output = self.parts.output.as_ref()?;
         self.parts.config.table.is_empty().then_some(output)
+    }
+
+    /// Whether the server refuses these rows and nothing else.
+    pub(super) async fn is_refused(
+        &self,
+        suspicion: &mut Suspicion,
+        error: &InsertError,
+        rows: Rows,
+    ) -> bool {
+        match suspicion.judge(error, rows, Instant::now()) {
+            Judgement::Again => false,
+            Judgement::Refused => true,
+            Judgement::RefusedIfThere => self.parts.client.ping().await.is_ok(),
+        }
+    }
+
+    /// Whether a row that was refused alone is at fault. `since`: when rows beside it were first refused.
+    ///
+    /// # Errors
+    /// The table takes no rows at all.
+    pub(crate) fn judge_refused(
+        &self,
+        table: &str,
+        error: &InsertError,
+        since: Instant,
+    ) -> Result<(), Halt> {
+        self.refusals.judge(table, error, since)
     }
 
     /// A table that was altered refuses every row: that is no fault of the rows.
@@ -283,6 +316,7 @@ struct Writer<'s> {
     thinned: Option<SealedBatch>,
     /// How often the rows were refused behind the table.
     view_failures: u32,
+    suspicion: Suspicion,
 }
 
 impl Writer<'_> {
@@ -327,14 +361,14 @@ impl Writer<'_> {
                             };
                             attempts.acknowledged();
                         }
-                        Err(error) if error.remedy == Remedy::Split => {
+                        Err(error) if self.is_refused(&job, &error).await => {
                             if let Some(outcome) = self.sink.schema_drift(&self.target).await {
                                 return Err(outcome);
                             }
-                            let error = self.behind_the_table(&job, error).await;
-                            if error.remedy == Remedy::Split {
-                                return Err(Outcome::Refused(Box::new(job), error));
-                            }
+                            let error = match self.behind_the_table(&job, error).await {
+                                Ok(error) => return Err(Outcome::Refused(Box::new(job), error)),
+                                Err(error) => error,
+                            };
                             job.unknown();
                             self.after_failure(&job, error).await?;
                         }
@@ -370,23 +404,24 @@ impl Writer<'_> {
         Ok(Missing::of(job.batch.offsets().filter(is_missing)))
     }
 
-    /// What a refusal is when the table has rows that were refused: they are no fault of theirs, and must
-    /// not be written under another token.
-    async fn behind_the_table(&self, job: &WriteJob, error: InsertError) -> InsertError {
+    /// A refusal, if the table has none of the rows: those it has are no fault of theirs, and must not be
+    /// written under another token.
+    ///
+    /// # Errors
+    /// What it is otherwise.
+    async fn behind_the_table(
+        &self,
+        job: &WriteJob,
+        error: InsertError,
+    ) -> Result<InsertError, InsertError> {
         let Some(attempts) = job.tokens() else {
-            return error;
+            return Ok(error);
         };
-        match self.look(job).await {
-            Ok(missing) => {
-                let is_there = |offset: &i64| attempts.sends(*offset) && !missing.contains(*offset);
-                let there = job.batch.offsets().filter(is_there).count();
-                if there == 0 {
-                    error
-                } else {
-                    error.although_written(there)
-                }
-            }
-            Err(error) => error,
+        let missing = self.look(job).await?;
+        let is_there = |offset: &i64| attempts.sends(*offset) && !missing.contains(*offset);
+        match job.batch.offsets().filter(is_there).count() {
+            0 => Ok(error),
+            there => Err(error.although_written(there)),
         }
     }
 
@@ -401,6 +436,12 @@ impl Writer<'_> {
         let attempt = self.backoff.attempts();
         self.sink
             .insert(&self.target, batch, &settings, attempt)
+            .await
+    }
+
+    async fn is_refused(&mut self, job: &WriteJob, error: &InsertError) -> bool {
+        let sink = self.sink;
+        sink.is_refused(&mut self.suspicion, error, job.rows())
             .await
     }
 
@@ -424,6 +465,15 @@ impl Writer<'_> {
 }
 
 impl WriteJob {
+    fn rows(&self) -> Rows {
+        match self.delivery {
+            Delivery::AsMember(_) => Rows::Unsplit,
+            _ if self.batch.single_offset().is_some() => Rows::One,
+            _ if self.is_half => Rows::Half,
+            _ => Rows::Many,
+        }
+    }
+
     fn step(&self) -> Step {
         match &self.delivery {
             Delivery::ExactlyOnce { attempts, .. } => attempts.next(),

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod offsets;
+mod repeated;
 mod rows;
 mod start;
 #[path = "../support/mod.rs"]

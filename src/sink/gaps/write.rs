@@ -1,6 +1,7 @@
 //! Complete rows on their way: what rows were that have left their keys goes first.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::GappedRows;
 use super::known::Known;
@@ -11,8 +12,9 @@ use crate::halt::Halt;
 use crate::progress::insert::Round;
 use crate::sink::insert::{Failure, insert_settings};
 use crate::sink::moved::MovedRow;
+use crate::sink::refusals::{Rows, Suspicion};
 use crate::sink::write::{Delivery, Outcome};
-use crate::sink::{Backoff, DeadLetter, InsertError, Remedy, Stage, Target};
+use crate::sink::{Backoff, DeadLetter, InsertError, Stage, Target};
 use crate::source::fetch_record;
 
 /// Rows that are complete and not written yet.
@@ -96,7 +98,8 @@ impl GappedRows<'_> {
     /// Inserts complete rows, a refused one apart from the others.
     async fn insert(&mut self, target: &Arc<Target>, rows: Vec<GappedRow>) -> Result<(), Outcome> {
         let mut parts = vec![rows];
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut suspicion) = (Backoff::new(), Suspicion::default());
+        let mut refused_since = None;
         while let Some(mut rows) = parts.pop() {
             if rows.is_empty() {
                 continue;
@@ -107,16 +110,27 @@ impl GappedRows<'_> {
             let attempt = backoff.attempts();
             match self.send(target, &batch, &settings, attempt).await {
                 Ok(()) => {
+                    suspicion = Suspicion::default();
                     crash_point!("after_insert_acknowledged");
                     let written = rows.len() as u64;
                     self.sink.parts.metrics.rows_written.increment(written);
                 }
-                Err(error) if error.remedy == Remedy::Split => {
+                Err(error)
+                    if {
+                        let kind = kind_of(&rows, refused_since.is_some());
+                        let sink = self.sink;
+                        sink.is_refused(&mut suspicion, &error, kind).await
+                    } =>
+                {
+                    suspicion = Suspicion::default();
+                    let since = *refused_since.get_or_insert_with(Instant::now);
                     if let Some(outcome) = self.sink.schema_drift(target).await {
                         return Err(outcome);
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
+                        let judged = self.sink.judge_refused(&target.label, &error, since);
+                        judged.map_err(Outcome::Halted)?;
                         self.set_aside(offset, Reason::Rejected, error.message)
                             .await?;
                     } else {
@@ -183,6 +197,14 @@ impl GappedRows<'_> {
         sent.map_err(Outcome::Halted)?;
         self.dead_letters += 1;
         Ok(())
+    }
+}
+
+fn kind_of(rows: &[GappedRow], was_refused: bool) -> Rows {
+    match rows.len() {
+        1 => Rows::One,
+        _ if was_refused => Rows::Half,
+        _ => Rows::Many,
     }
 }
 

@@ -92,7 +92,7 @@ impl MovedTable {
         if let Err(error) = self.client.execute_anywhere(&statement).await {
             // What the server answers here it will answer again.
             let remedy = match error.remedy {
-                Remedy::Retry("server") => Remedy::Halt("refused_statement"),
+                Remedy::Unclassified => Remedy::Halt("refused_statement"),
                 remedy => remedy,
             };
             return Err(InsertError { remedy, ..error });
@@ -218,7 +218,8 @@ impl MovedTable {
 
 /// A server that answers, and will answer the same again.
 fn is_refusal(error: &InsertError) -> bool {
-    error.code.is_some() && !matches!(error.remedy, Remedy::Retry(_))
+    let may_pass = matches!(error.remedy, Remedy::Retry(_) | Remedy::Unclassified);
+    error.code.is_some() && !may_pass
 }
 
 fn has_its_columns(info: &TableInfo) -> bool {

@@ -413,7 +413,7 @@ impl Replicas {
 
 /// Of what a server that is ill may recover.
 fn is_temporary(error: &InsertError) -> bool {
-    matches!(error.remedy, Remedy::Retry(reason) if reason != "server")
+    matches!(error.remedy, Remedy::Retry(_))
 }
 
 /// The columns a table is sorted by.

@@ -39,6 +39,13 @@ impl SeenRequest {
         }
     }
 
+    /// The offsets at the end of the deduplication token, `…:from-to`.
+    pub fn token_range(&self) -> Option<std::ops::Range<i64>> {
+        let token = self.token.as_deref()?;
+        let (from, to) = token.rsplit(':').find_map(|part| part.split_once('-'))?;
+        Some(from.parse().ok()?..to.parse().ok()?)
+    }
+
     /// Whether it is an INSERT.
     pub fn is_insert(&self) -> bool {
         let start = self.query.trim_start().as_bytes();
@@ -54,6 +61,7 @@ pub struct Matcher {
     inserts_only: bool,
     query_contains: Option<String>,
     token_contains: Option<String>,
+    predicate: Option<fn(&SeenRequest) -> bool>,
     skip: usize,
 }
 
@@ -87,6 +95,14 @@ impl Matcher {
         }
     }
 
+    /// Only requests of which this holds.
+    pub fn only(self, predicate: fn(&SeenRequest) -> bool) -> Self {
+        Self {
+            predicate: Some(predicate),
+            ..self
+        }
+    }
+
     /// Lets the first `count` matching requests pass.
     pub fn after(self, count: usize) -> Self {
         Self {
@@ -105,7 +121,8 @@ impl Matcher {
             && contains(
                 &self.token_contains,
                 request.token.as_deref().unwrap_or_default(),
-            );
+            )
+            && self.predicate.is_none_or(|holds| holds(request));
         if matches && self.skip > 0 {
             self.skip -= 1;
             return false;
