@@ -13,6 +13,7 @@ mod insert;
 mod membership;
 mod moved;
 mod output;
+mod permits;
 mod refusals;
 mod target;
 mod transaction;

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::clickhouse::ClickHouseClient;
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
 use super::moved::{MovedRows, MovedTable};
+use super::permits::Permits;
 use super::refusals::{Judgement, Refusals, Rows, Suspicion};
 use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, Target};
 use crate::batch::SealedBatch;
@@ -24,9 +23,6 @@ use crate::progress::insert::{Attempts, Missing, Round, Step};
 use crate::progress::{Claim, Receipt};
 use crate::source::TopicPartition;
 
-/// Inserts of one pipeline that run at the same time. More would only queue on the server.
-const INSERTS_AT_ONCE: usize = 4;
-
 /// How often a range that fails behind its table is sent under its token: the view may just be being
 /// replaced.
 const VIEW_ATTEMPTS_MAX: u32 = 4;
@@ -35,7 +31,7 @@ const VIEW_ATTEMPTS_MAX: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Sink {
     pub(super) parts: SinkParts,
-    pub(super) inserts: Semaphore,
+    pub(super) permits: Permits,
     pub(super) board: Arc<SinkBoard>,
     pub(super) refusals: Refusals,
     pub(super) moved: MovedRows,
@@ -159,7 +155,7 @@ impl Sink {
         Arc::new(Sink {
             parts,
             moved_table,
-            inserts: Semaphore::new(INSERTS_AT_ONCE),
+            permits: Permits::new(),
             moved: MovedRows::default(),
             refusals: Refusals::default(),
             board,
@@ -322,9 +318,6 @@ struct Writer<'s> {
 impl Writer<'_> {
     /// The job when its rows are acknowledged; else how it ends.
     async fn run(mut self, mut job: WriteJob) -> Result<WriteJob, Outcome> {
-        let Ok(_permit) = self.sink.inserts.acquire().await else {
-            unreachable!("the semaphore is never closed")
-        };
         loop {
             match job.step() {
                 Step::Settled => return Ok(job),
@@ -349,11 +342,15 @@ impl Writer<'_> {
                     Err(error) => self.after_failure(&job, error).await?,
                 },
                 Step::Send(round) => {
+                    // Before the lease is looked at: the turn may be long in coming.
+                    let permit = self.sink.permits.take(&self.target.label).await;
                     if job.lease_is_over() {
                         return Err(Outcome::Renew(Box::new(job)));
                     }
                     crash_point!("before_insert");
-                    match self.send(&job, round).await {
+                    let sent = self.send(&job, round).await;
+                    drop(permit);
+                    match sent {
                         Ok(()) => {
                             crash_point!("after_insert_acknowledged");
                             let Delivery::ExactlyOnce { attempts, .. } = &mut job.delivery else {
@@ -385,6 +382,7 @@ impl Writer<'_> {
     /// Which rows of the job are not in the table.
     async fn look(&self, job: &WriteJob) -> Result<Missing, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
+        let _permit = self.sink.permits.take(&target.label).await;
         let attempt = self.backoff.attempts();
         if target.replicated {
             client.sync_replica(attempt, &target.sql).await?;

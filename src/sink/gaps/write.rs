@@ -160,9 +160,7 @@ impl GappedRows<'_> {
         settings: &[(&'static str, String)],
         attempt: u32,
     ) -> Result<(), InsertError> {
-        let Ok(_permit) = self.sink.inserts.acquire().await else {
-            unreachable!("the semaphore is never closed")
-        };
+        let _permit = self.sink.permits.take(&target.label).await;
         self.sink.insert(target, batch, settings, attempt).await
     }
 
