@@ -20,6 +20,7 @@ mod enrichment;
 mod environment;
 mod kafka;
 mod lookup;
+mod outputs;
 mod pipeline;
 mod problem;
 mod quantity;
@@ -39,10 +40,10 @@ mod tree;
 mod value;
 mod version_epochs;
 
-pub(crate) use aggregation::WINDOW_COLUMNS;
 pub use aggregation::{
     Aggregation, Condition, Function, GroupField, Input, LateRecords, Metric, Operand, Test, Window,
 };
+pub(crate) use aggregation::{GROUP_BYTES_MAX, WINDOW_COLUMNS};
 pub use batch::Batch;
 pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
@@ -242,6 +243,7 @@ fn read(mut table: Table, reader: &Reader) -> Config {
     let pipelines = read_pipelines(&mut root, &globals);
     check_names(&pipelines, reader);
     check_groups(&pipelines, reader);
+    outputs::check(&pipelines, reader);
     root.finish();
     let pipelines = pipelines
         .into_iter()

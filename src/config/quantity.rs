@@ -109,6 +109,20 @@ impl Kind for Number {
     }
 }
 
+/// `5s`, `1h 30m`; none for months and years, whose length the calendar decides.
+fn fixed_duration(text: &str) -> Option<Duration> {
+    if has_calendar_unit(text) {
+        return None;
+    }
+    humantime::parse_duration(text.trim()).ok()
+}
+
+fn has_calendar_unit(text: &str) -> bool {
+    const CALENDAR_UNITS: [&str; 8] = ["months", "month", "M", "years", "year", "yrs", "yr", "y"];
+    let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
+    units.any(|unit| CALENDAR_UNITS.contains(&unit))
+}
+
 /// A length of time in a closed range, as `"5s"` or `"1h 30m"`.
 pub(super) struct Span {
     pub(super) min: Duration,
@@ -140,7 +154,7 @@ impl Kind for Span {
     }
 
     fn read(&self, value: &Value) -> Option<Duration> {
-        let duration = humantime::parse_duration(text_of(value)?.trim()).ok()?;
+        let duration = fixed_duration(text_of(value)?)?;
         (self.min..=self.max)
             .contains(&duration)
             .then_some(duration)
@@ -148,6 +162,15 @@ impl Kind for Span {
 
     fn canonical(&self, out: &Duration) -> String {
         format_duration(*out)
+    }
+
+    fn found(&self, value: &Value) -> String {
+        if text_of(value).is_some_and(has_calendar_unit) {
+            return format!(
+                "{value}: months (M) and years have no fixed length, so write days; minutes are \"m\""
+            );
+        }
+        value.to_string()
     }
 }
 
@@ -164,9 +187,7 @@ impl Kind for SpanOrZero {
     fn read(&self, value: &Value) -> Option<Option<Duration>> {
         let zero = match value {
             Value::Integer(integer) => *integer == 0,
-            value => humantime::parse_duration(text_of(value)?.trim())
-                .ok()?
-                .is_zero(),
+            value => fixed_duration(text_of(value)?)?.is_zero(),
         };
         if zero {
             Some(None)
@@ -177,6 +198,10 @@ impl Kind for SpanOrZero {
 
     fn canonical(&self, out: &Option<Duration>) -> String {
         out.map_or("0".to_owned(), format_duration)
+    }
+
+    fn found(&self, value: &Value) -> String {
+        self.0.found(value)
     }
 }
 

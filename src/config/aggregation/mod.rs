@@ -11,8 +11,9 @@ pub use self::condition::{Condition, Operand, Test};
 pub use self::metric::{Function, Input, Metric};
 pub use self::window::Window;
 use super::columns::{COLUMN, FIELD, PATH};
-use super::quantity::{Span, format_duration};
+use super::quantity::{Size, Span, format_duration, format_size};
 use super::section::Section;
+use super::stream_join::{PARTITIONERS, Partitioner};
 use super::time_unit::TIME_UNITS;
 use super::topics::{TOPIC, TopicSelector};
 use super::tree::Value;
@@ -41,6 +42,10 @@ pub struct Aggregation {
     /// The group field that is the records' key, so that each partition has windows of its own; none:
     /// one lane reads the whole topic.
     pub partitioned_by: Option<String>,
+    /// What put the records into their partitions by their keys; each is held against it.
+    pub keys_placed_by: Option<Partitioner>,
+    /// The most bytes that one value of the group may have, 1 B to 256 KiB.
+    pub group_bytes_max: usize,
     /// How time is divided.
     pub window: Window,
     /// The fields that tell rows of one window apart, in the order of the file.
@@ -72,6 +77,9 @@ pub struct GroupField {
     /// Its text where it is absent or null; none: such a record is a dead letter.
     pub default: Option<String>,
 }
+
+/// A row's message has each value of the group twice, and brokers take 1 MB.
+pub(crate) const GROUP_BYTES_MAX: u64 = 16 << 10;
 
 /// Columns that the daemon fills besides those of the group and the metrics.
 pub(crate) const WINDOW_COLUMNS: [&str; 8] = [
@@ -115,6 +123,8 @@ impl Aggregation {
             idle_retention: section.take_or("idle_retention", Span::secs(0, 30 * day), hour),
             late_records: section.take_or("late_records", late, LateRecords::DeadLetter),
             partitioned_by: section.take("partitioned_by", COLUMN),
+            keys_placed_by: section.take("keys_placed_by", PARTITIONERS),
+            group_bytes_max: read_group_bytes_max(section),
             window: Window::read(section.section("window")),
             group: read_group(section.section("group")),
             metrics: metric::read(section.section("metrics")),
@@ -146,6 +156,19 @@ impl Aggregation {
                     "must differ from the fields of [pipeline.group]: both fill it",
                 );
             }
+        }
+        for field in &self.group {
+            let default = field.default.as_deref().unwrap_or_default();
+            if default.len() > self.group_bytes_max {
+                let max = format_size(self.group_bytes_max as u64);
+                let message = format!("must be at most pipeline.group_bytes_max ({max}) long");
+                section.problem(&format!("group.{}.default", field.name), message);
+            }
+        }
+        if self.keys_placed_by.is_some() && self.partitioned_by.is_none() {
+            let message = "needs pipeline.partitioned_by: without it a group may lie anywhere, and one \
+                           lane reads the whole topic";
+            section.problem("keys_placed_by", message);
         }
         match &self.partitioned_by {
             Some(field) if !self.group.iter().any(|group| group.name == *field) => {
@@ -186,6 +209,15 @@ impl Aggregation {
             section.problem("topics", message);
         }
     }
+}
+
+fn read_group_bytes_max(section: &mut Section<'_>) -> usize {
+    let size = Size {
+        min: 1,
+        max: 256 << 10,
+    };
+    let bytes = section.take_or("group_bytes_max", size, GROUP_BYTES_MAX);
+    usize::try_from(bytes).expect("at most 256 KiB")
 }
 
 fn read_group(mut section: Section<'_>) -> Vec<GroupField> {

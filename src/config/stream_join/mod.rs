@@ -6,6 +6,7 @@ mod side;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use self::output::PARTITIONERS;
 pub use self::output::{JoinOutput, Partitioner};
 pub use self::side::{JoinSide, RightField};
 use super::batch::Pace;
@@ -71,6 +72,10 @@ const UNLIMITED: &str = "unlimited";
 
 impl Kind for Reach {
     type Out = Option<Duration>;
+
+    fn found(&self, value: &Value) -> String {
+        reach().found(value)
+    }
 
     fn allowed(&self) -> String {
         format!("{}, or {UNLIMITED:?}", reach().allowed())

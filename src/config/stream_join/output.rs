@@ -29,7 +29,7 @@ pub enum Partitioner {
     KeyModulo,
 }
 
-pub(super) const PARTITIONERS: Choice<Partitioner> = Choice(&[
+pub(in crate::config) const PARTITIONERS: Choice<Partitioner> = Choice(&[
     ("consistent", Partitioner::Consistent),
     ("murmur2", Partitioner::Murmur2),
     ("key_modulo", Partitioner::KeyModulo),
