@@ -146,7 +146,24 @@ fn write_partitions(out: &mut String, partitions: &[PartitionStatus]) -> fmt::Re
             Known(partition.lag),
         )?;
     }
-    writeln!(out, "</tbody></table>")
+    writeln!(out, "</tbody></table>")?;
+    partitions
+        .iter()
+        .try_for_each(|partition| write_watermark_ahead(out, partition))
+}
+
+fn write_watermark_ahead(out: &mut String, partition: &PartitionStatus) -> fmt::Result {
+    let Some(seconds) = partition.watermark_ahead_seconds else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "<p class=\"error\">The watermark of {}:{} is {} ahead of the wall clock: records of now are \
+         late.</p>",
+        Escaped(&partition.topic),
+        partition.partition,
+        Elapsed(seconds),
+    )
 }
 
 fn write_batches(out: &mut String, batches: &[BatchStatus]) -> fmt::Result {

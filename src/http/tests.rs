@@ -331,6 +331,27 @@ async fn nothing_that_a_user_or_server_wrote_becomes_markup() {
 }
 
 #[tokio::test]
+async fn a_watermark_that_is_ahead_of_the_clock_is_shown() {
+    let served = Served::start().await;
+    let pipeline = served.board.add_pipeline("sales", "aggregation");
+    let lane = pipeline.add_lane(0, Duration::from_secs(1));
+    let partition = |ahead| PartitionStatus::new("sales", 3, 1, 1, 1).with_watermark_ahead(ahead);
+    for (ahead, is_shown) in [(None, false), (Some(7_200), true)] {
+        lane.set_partitions(vec![partition(ahead)]);
+        let page = served.get("/").await.body;
+        let said = "The watermark of sales:3 is 2 h 0 min ahead of the wall clock";
+        assert_eq!(page.contains("ahead of the wall clock"), is_shown);
+        assert_eq!(page.contains(said), is_shown, "{page}");
+        let state = served.get("/api/v1/streaming/sales").await.body;
+        assert_eq!(
+            state.contains("\"watermark_ahead_seconds\":7200"),
+            is_shown,
+            "{state}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn hostile_requests_are_answered_and_the_server_lives_on() {
     let served = Served::start().await;
     let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));

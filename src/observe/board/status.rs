@@ -63,6 +63,10 @@ pub struct PartitionStatus {
     pub end: Option<i64>,
     /// `end - position`, at least 0.
     pub lag: Option<i64>,
+    /// How far its watermark is ahead of the wall clock, where that is more than an hour: records that
+    /// come after one with such a time are late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark_ahead_seconds: Option<u64>,
 }
 
 impl PartitionStatus {
@@ -79,6 +83,15 @@ impl PartitionStatus {
             lag: position
                 .zip(end)
                 .map(|(position, end)| (end - position).max(0)),
+            watermark_ahead_seconds: None,
+        }
+    }
+
+    /// With how far its watermark is ahead, where that is to be shown.
+    pub fn with_watermark_ahead(self, watermark_ahead_seconds: Option<u64>) -> Self {
+        Self {
+            watermark_ahead_seconds,
+            ..self
         }
     }
 }

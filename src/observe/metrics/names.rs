@@ -26,6 +26,7 @@ pub(super) const FLUSH_INTERVAL_EFFECTIVE_SECONDS: &str =
 pub(super) const LOOKUPS_TOTAL: &str = "streamweir_lookups_total";
 pub(super) const LOOKUP_SECONDS: &str = "streamweir_lookup_seconds";
 pub(super) const WATERMARK_TIMESTAMP_SECONDS: &str = "streamweir_watermark_timestamp_seconds";
+pub(super) const WATERMARK_AHEAD_SECONDS: &str = "streamweir_watermark_ahead_seconds";
 pub(super) const WINDOWS_OPEN: &str = "streamweir_windows_open";
 pub(super) const LATE_RECORDS_TOTAL: &str = "streamweir_late_records_total";
 pub(super) const JOIN_BUFFER_RECORDS: &str = "streamweir_join_buffer_records";
@@ -256,6 +257,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Seconds,
         "Event time up to which a partition is believed complete, as a Unix time",
+    ),
+    metric(
+        WATERMARK_AHEAD_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        "How far the watermark of a partition is ahead of the wall clock; 0 where it is behind",
     ),
     metric(
         WINDOWS_OPEN,

@@ -265,6 +265,7 @@ impl PipelineMetrics {
             commit_lag_records: gauge_of(COMMIT_LAG_RECORDS),
             lag_seconds: gauge_of(CONSUMER_LAG_SECONDS),
             watermark: gauge_of(WATERMARK_TIMESTAMP_SECONDS),
+            watermark_ahead: gauge_of(WATERMARK_AHEAD_SECONDS),
         };
         metrics.forget();
         metrics
@@ -290,6 +291,8 @@ pub struct PartitionMetrics {
     pub lag_seconds: Gauge,
     /// The watermark as a Unix time in seconds.
     pub watermark: Gauge,
+    /// How many seconds it is ahead of the wall clock, at least 0.
+    pub watermark_ahead: Gauge,
 }
 
 impl PartitionMetrics {
@@ -301,6 +304,7 @@ impl PartitionMetrics {
             &self.commit_lag_records,
             &self.lag_seconds,
             &self.watermark,
+            &self.watermark_ahead,
         ] {
             gauge.set(f64::NAN);
         }

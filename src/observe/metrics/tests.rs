@@ -38,6 +38,7 @@ fn count_everything() {
     partition.commit_lag_records.set(2);
     partition.lag_seconds.set(0.5);
     partition.watermark.set(1_795_219_200.0);
+    partition.watermark_ahead.set(0.0);
 }
 
 /// `name{label,label}` of every sample, the buckets' `le` left out.
@@ -89,6 +90,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "flush_interval_effective_seconds{pipeline}",
         "lookups_total{pipeline,result}",
         "watermark_timestamp_seconds{pipeline,topic,partition}",
+        "watermark_ahead_seconds{pipeline,topic,partition}",
         "windows_open{pipeline}",
         "late_records_total{pipeline}",
         "join_buffer_records{pipeline,side}",
