@@ -124,6 +124,10 @@ pub(crate) struct Lane<O: Operator> {
     last_report: Instant,
     last_group_check: Option<Instant>,
     last_sink_check: Option<Instant>,
+    /// When the partitions of a topic were last counted, where their number matters.
+    partitions_counted_at: Instant,
+    /// When it was last said that a watermark is ahead of the wall clock.
+    ahead_said_at: Option<Instant>,
     paused_since: Option<(Instant, &'static str)>,
 }
 
@@ -175,6 +179,8 @@ impl<O: Operator> Lane<O> {
             last_report: Instant::now(),
             last_group_check: None,
             last_sink_check: None,
+            partitions_counted_at: Instant::now(),
+            ahead_said_at: None,
             paused_since: None,
         };
         lane.restart_emission();

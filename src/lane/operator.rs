@@ -41,6 +41,12 @@ pub(crate) enum NotAccepted {
     Halted(Halt),
 }
 
+impl From<Halt> for NotAccepted {
+    fn from(halt: Halt) -> Self {
+        NotAccepted::Halted(halt)
+    }
+}
+
 impl From<Refusal> for NotAccepted {
     fn from(refusal: Refusal) -> Self {
         NotAccepted::Refused(refusal)
@@ -118,6 +124,12 @@ pub(crate) trait Operator: Send + 'static {
 
     /// How many partitions a topic has, told before one of them begins.
     fn note_partitions(&mut self, topic: &str, count: usize);
+
+    /// The topic whose number of partitions is asked for now and then, and told by
+    /// [`Operator::note_partitions`].
+    fn counts_partitions_of(&self) -> Option<&str> {
+        None
+    }
 
     /// The state of a partition that was just given to us.
     fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;

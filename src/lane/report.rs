@@ -1,7 +1,7 @@
 //! What the lane tells of itself, about once a second.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::operator::Operator;
 use super::ownership::Ownership;
@@ -9,6 +9,20 @@ use super::{Lane, REPORT_INTERVAL};
 use crate::clock::wall_ms;
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::observe::board::PartitionStatus;
+
+/// A watermark further ahead of the wall clock than this is said.
+const AHEAD_SECONDS_MAX: u64 = 3600;
+
+/// How often partitions are counted, and how long the lane waits for the answer.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
+const PARTITIONS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often at most it is said in the log.
+const AHEAD_SAID_INTERVAL: Duration = Duration::from_secs(60);
+
+fn ahead_seconds(watermark_ms: i64, wall_ms: i64) -> u64 {
+    u64::try_from(watermark_ms.saturating_sub(wall_ms)).unwrap_or(0) / 1000
+}
 
 /// The lane's own share of the process's memory.
 #[derive(Debug)]
@@ -44,15 +58,17 @@ impl<O: Operator> Lane<O> {
             self.operator.tidy(&mut own.state);
         }
         self.count_memory();
+        self.count_partitions(now);
         let (interval, _) = self.shared.paces.slowest();
         self.metrics
             .flush_interval_effective
             .set(interval.as_secs_f64());
-        let statuses = self
+        let statuses: Vec<_> = self
             .owned
             .iter()
             .map(|own| self.report_partition(own))
             .collect();
+        self.say_ahead(&statuses, now);
         self.board.set_partitions(statuses);
         if self.number == 0 {
             self.shared.note_stretch();
@@ -79,8 +95,11 @@ impl<O: Operator> Lane<O> {
             timestamp_ms => (wall_ms() - timestamp_ms).max(0),
         };
         own.metrics.lag_seconds.set(behind_ms as f64 / 1000.0);
-        if let Some(watermark_ms) = self.operator.watermark_ms(&own.state) {
+        let watermark_ms = self.operator.watermark_ms(&own.state);
+        let ahead_seconds = watermark_ms.map(|watermark_ms| ahead_seconds(watermark_ms, wall_ms()));
+        if let Some((watermark_ms, ahead_seconds)) = watermark_ms.zip(ahead_seconds) {
             own.metrics.watermark.set(watermark_ms as f64 / 1000.0);
+            own.metrics.watermark_ahead.set(ahead_seconds as f64);
         }
         PartitionStatus::new(
             &partition.topic,
@@ -89,6 +108,47 @@ impl<O: Operator> Lane<O> {
             committed,
             end,
         )
+        .with_watermark_ahead(ahead_seconds.filter(|seconds| *seconds > AHEAD_SECONDS_MAX))
+    }
+
+    /// Asks how many partitions a topic has, where windows would be split by more of them.
+    fn count_partitions(&mut self, now: Instant) {
+        let Some(topic) = self.operator.counts_partitions_of() else {
+            return;
+        };
+        if self.owned.is_empty() || now < self.partitions_counted_at + PARTITIONS_INTERVAL {
+            return;
+        }
+        self.partitions_counted_at = now;
+        let topic = topic.to_owned();
+        // What does not answer is asked the next time.
+        let counted = self.consumer().partitions_of(&topic, PARTITIONS_TIMEOUT);
+        if let Ok(Some(partitions)) = counted {
+            self.operator.note_partitions(&topic, partitions.len());
+        }
+    }
+
+    /// Says which watermark is furthest ahead of the wall clock.
+    fn say_ahead(&mut self, statuses: &[PartitionStatus], now: Instant) {
+        let is_silent = self
+            .ahead_said_at
+            .is_some_and(|at| now < at + AHEAD_SAID_INTERVAL);
+        let furthest = statuses.iter().max_by_key(|s| s.watermark_ahead_seconds);
+        let Some(partition) =
+            furthest.filter(|s| !is_silent && s.watermark_ahead_seconds.is_some())
+        else {
+            return;
+        };
+        self.ahead_said_at = Some(now);
+        tracing::warn!(
+            pipeline = self.pipeline.name,
+            topic = partition.topic,
+            partition = partition.partition,
+            ahead_seconds = partition.watermark_ahead_seconds,
+            "the watermark is ahead of the wall clock by more than an hour, so records of now are late: \
+             look for a producer whose clock is wrong, or a time_field in another unit; to undo it name \
+             its record in pipeline.dead_letter.skip and read the partition again"
+        );
     }
 
     pub(super) fn count_memory(&mut self) {
@@ -126,5 +186,17 @@ impl<O: Operator> Lane<O> {
         }
         let sink = self.sink.clone();
         self.runtime.spawn(async move { sink.check().await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ahead_seconds;
+
+    #[test]
+    fn a_watermark_is_ahead_by_whole_seconds_and_never_behind() {
+        assert_eq!(ahead_seconds(3_601_999, 1_000), 3_600);
+        assert_eq!(ahead_seconds(1_000, 3_601_999), 0);
+        assert_eq!(ahead_seconds(i64::MAX, i64::MIN), i64::MAX as u64 / 1000);
     }
 }

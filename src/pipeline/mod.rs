@@ -207,6 +207,9 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         None => None,
     };
     let targets = starter.targets(&consumers[0], &partitions)?;
+    if has_table {
+        starter.old_rows(&client, &consumers[0], &partitions)?;
+    }
 
     let metrics = PipelineMetrics::new(&pipeline.name);
     let label = match (&config.output_topic, has_table) {
@@ -240,7 +243,8 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         None => Target::nowhere(),
     };
     let target = Arc::new(target);
-    let settings = aggregation::Settings::new(config, label, has_table);
+    let places = Arc::new(aggregation::Places::new(partitions.len()));
+    let settings = aggregation::Settings::new(config, pipeline, label, has_table, places);
     let operator = || {
         AggregationOperator::new(
             plan.clone(),

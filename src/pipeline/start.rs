@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{Environment, KAFKA_TIMEOUT, label};
+use super::{Environment, KAFKA_TIMEOUT, label, table_sql};
 use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelector, Window};
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
@@ -207,6 +207,49 @@ impl<'e> Starter<'e> {
                 info.partition_key
             );
             return Err(Halt::new("partition_key", advice).into());
+        }
+        Ok(())
+    }
+
+    /// Says so when a group begins to read a topic whose table has rows: they are somebody else's.
+    pub(super) fn old_rows(
+        &self,
+        client: &ClickHouseClient,
+        consumer: &Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        let is_first_start = self.wait_for("kafka", || {
+            match consumer.committed(partitions, KAFKA_TIMEOUT) {
+                // Offsets that were set by hand come without a word of ours.
+                Ok(committed) => {
+                    Attempt::Done(committed.iter().all(|offsets| offsets.metadata.is_empty()))
+                }
+                Err(error) => kafka_attempt(&error),
+            }
+        })?;
+        if !is_first_start {
+            return Ok(());
+        }
+        let (sql, table) = (table_sql(pipeline), label(pipeline));
+        let has_rows = self.wait_for("clickhouse", || {
+            match self.environment.runtime.block_on(client.has_rows(&sql)) {
+                Ok(has_rows) => Attempt::Done(has_rows),
+                Err(error) => match error.remedy {
+                    Remedy::Halt(reason) => Attempt::Never(Halt::refused(reason, &table, &error)),
+                    _ => Attempt::Later(format!("{error} (clickhouse.url)")),
+                },
+            }
+        })?;
+        if has_rows {
+            tracing::warn!(
+                pipeline = pipeline.name,
+                table,
+                group_id = pipeline.group_id,
+                "the group has written nothing yet and its table has rows: old rows of the table win over \
+                 new ones that have fewer records, and stand beside those of other windows; empty the \
+                 table unless it was filled from the same topic under the same rules"
+            );
         }
         Ok(())
     }

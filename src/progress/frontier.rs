@@ -23,6 +23,19 @@ pub(crate) struct WindowFrontier {
     pub(crate) read_to: i64,
     /// Records before this that count nowhere are dead letters, or were counted, already.
     pub(crate) settled_to: i64,
+    /// How many partitions the topic had, where each has windows of its own.
+    pub(crate) partitions: Option<usize>,
+    /// Of a partition whose log was not read from its beginning.
+    pub(crate) first_read: Option<FirstRead>,
+}
+
+/// Where reading began in the middle of a log. Windows that had begun before then lack records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FirstRead {
+    /// No record has come yet.
+    Awaited,
+    /// The event time of the first record.
+    At(i64),
 }
 
 /// What a join has decided, and how far it had read one side's partition by then.
@@ -115,18 +128,34 @@ impl WindowFrontier {
             closed_through_ms,
             read_to,
             settled_to,
+            partitions,
+            first_read,
         } = self;
-        format!(
+        let word = format!(
             "w{rules:08x},{},{},{read_to},{settled_to}",
             or_dash(*largest_ms),
             or_dash(*closed_through_ms)
-        )
+        );
+        if partitions.is_none() && first_read.is_none() {
+            return word;
+        }
+        let partitions = partitions.map_or("-".to_owned(), |n| n.to_string());
+        let first_read = match first_read {
+            None => "-".to_owned(),
+            Some(FirstRead::Awaited) => "?".to_owned(),
+            Some(FirstRead::At(time_ms)) => time_ms.to_string(),
+        };
+        format!("{word},{partitions},{first_read}")
     }
 
     fn parse(text: &str) -> Option<WindowFrontier> {
         let fields: Vec<&str> = text.split(',').collect();
-        let [rules, largest_ms, closed_through_ms, read_to, settled_to] = fields[..] else {
-            return None;
+        let (head, more) = fields.split_first_chunk()?;
+        let [rules, largest_ms, closed_through_ms, read_to, settled_to] = *head;
+        let [partitions, first_read] = match *more {
+            [] => ["-", "-"],
+            [partitions, first_read] => [partitions, first_read],
+            _ => return None,
         };
         Some(WindowFrontier {
             rules: u32::from_str_radix(rules, 16).ok()?,
@@ -134,6 +163,14 @@ impl WindowFrontier {
             closed_through_ms: number(closed_through_ms)?,
             read_to: read_to.parse().ok()?,
             settled_to: settled_to.parse().ok()?,
+            partitions: match partitions {
+                "-" => None,
+                count => Some(count.parse().ok()?),
+            },
+            first_read: match first_read {
+                "?" => Some(FirstRead::Awaited),
+                time_ms => number(time_ms)?.map(FirstRead::At),
+            },
         })
     }
 }

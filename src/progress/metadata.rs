@@ -212,7 +212,7 @@ fn table_label(table: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{JoinFrontier, WindowFrontier};
+    use crate::progress::{FirstRead, JoinFrontier, WindowFrontier};
     use proptest::prelude::*;
 
     fn sample(cuts: Vec<i64>) -> Metadata {
@@ -247,6 +247,14 @@ mod tests {
                     closed_through_ms: decided.map(|(time_ms, _)| time_ms),
                     read_to,
                     settled_to,
+                    partitions: usize::try_from(read_to)
+                        .ok()
+                        .filter(|_| settled_to % 2 == 0),
+                    first_read: match settled_to % 3 {
+                        0 => None,
+                        1 => Some(FirstRead::Awaited),
+                        _ => Some(FirstRead::At(settled_to)),
+                    },
                 })
             },
         )
@@ -302,6 +310,9 @@ mod tests {
         assert!(Metadata::decode("sw1 - 1 1 t - 4@1 x", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - j1,-,4,-,5,6", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - j1,-,-,-,5,6 w1,-,-,5,6", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6", 0).is_ok());
+        assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6,4", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6,x,?", 0).is_err());
     }
 
     #[test]

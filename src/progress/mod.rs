@@ -14,7 +14,7 @@ mod metadata;
 mod model;
 
 pub(crate) use claim::{Claim, OwnershipId, Receipt, Settlement};
-pub(crate) use frontier::{CommitPoint, Frontier, JoinFrontier, WindowFrontier};
+pub(crate) use frontier::{CommitPoint, FirstRead, Frontier, JoinFrontier, WindowFrontier};
 pub(crate) use ledger::Ledger;
 pub(crate) use metadata::{Epoch, Layout, Metadata, MetadataError, version};
 

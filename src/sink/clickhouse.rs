@@ -271,6 +271,17 @@ impl ClickHouseClient {
         Ok(newest.parse().ok().filter(|_| count != "0"))
     }
 
+    /// Whether a table, quoted as in SQL, has a row.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn has_rows(&self, table: &str) -> Result<bool, InsertError> {
+        let text = self
+            .select_text(&format!("SELECT 1 FROM {table} LIMIT 1"))
+            .await?;
+        Ok(!text.trim().is_empty())
+    }
+
     /// Waits until this replica has what the others acknowledged. A no-op without replication.
     ///
     /// # Errors

@@ -6,5 +6,6 @@ mod support;
 mod cases;
 mod memory;
 mod retail;
+mod rules;
 mod runs;
 mod silence;

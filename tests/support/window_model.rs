@@ -233,9 +233,14 @@ impl Rules {
                         && sale.time_ms >= session.first_ms - gap_ms
                         && sale.time_ms <= session.last_ms + gap_ms
                 };
+                let is_reached = |session: &Window| {
+                    is_over(session.last_ms) && sale.time_ms <= session.last_ms + gap_ms
+                };
+                let is_too_near = sessions.iter().any(is_reached);
                 let (near, others): (Vec<_>, Vec<_>) = sessions.drain(..).partition(is_near);
                 *sessions = others;
-                if near.is_empty() && is_over(sale.time_ms) {
+                if is_too_near || near.is_empty() && is_over(sale.time_ms) {
+                    sessions.extend(near);
                     expected.late.insert((partition, *offset));
                 } else {
                     let mut session = Window {
@@ -250,11 +255,21 @@ impl Rules {
                 }
                 largest = largest.max(Some(sale.time_ms));
             }
+            let mark = marks[&partition];
+            let is_passed = |ms: i64| mark.is_some_and(|mark| mark >= ms);
+            let is_closed = |s: &Window| is_passed(s.last_ms + gap_ms + self.lateness_ms);
             for (category, sessions) in groups {
+                let open = sessions.iter().filter(|session| !is_closed(session));
+                let open: Vec<i64> = open.map(|session| session.first_ms).collect();
                 for session in sessions {
                     let end_ms = session.last_ms + gap_ms;
-                    let mark = marks[&partition];
-                    let is_final = mark.is_some_and(|mark| mark >= end_ms + self.lateness_ms);
+                    let is_final = is_closed(&session);
+                    // Read again as long as a record may come near it.
+                    let reach_ms = end_ms + gap_ms;
+                    let meets = |first: &i64| *first > session.last_ms && *first <= reach_ms;
+                    if !is_passed(reach_ms + self.lateness_ms) || open.iter().any(meets) {
+                        expected.need(&session);
+                    }
                     let key = (session.first_ms, category.to_owned());
                     expected.take(key, &session, end_ms, is_final);
                 }
@@ -264,12 +279,17 @@ impl Rules {
 }
 
 impl Expected {
+    /// The window's records are not committed.
+    fn need(&mut self, window: &Window) {
+        for (&partition, &offset) in &window.firsts {
+            let needed = self.needed.entry(partition).or_insert(offset);
+            *needed = (*needed).min(offset);
+        }
+    }
+
     fn take(&mut self, key: Key, window: &Window, end_ms: i64, is_final: bool) {
         if !is_final {
-            for (&partition, &offset) in &window.firsts {
-                let needed = self.needed.entry(partition).or_insert(offset);
-                *needed = (*needed).min(offset);
-            }
+            self.need(window);
         }
         let before = self.rows.insert(key, window.row(end_ms, is_final));
         assert_eq!(

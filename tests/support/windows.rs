@@ -404,7 +404,7 @@ impl Windows {
 fn settled_to(metadata: &str) -> Option<i64> {
     let mut words = metadata.split(' ').filter(|word| word.starts_with('w'));
     let fields: Vec<&str> = words
-        .find(|word| word.matches(',').count() == 4)?
+        .find(|word| [4, 6].contains(&word.matches(',').count()))?
         .split(',')
         .collect();
     fields[4].parse().ok()

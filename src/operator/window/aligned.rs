@@ -36,6 +36,8 @@ pub(super) struct Aligned {
     starts: Vec<i64>,
     /// The groups of these.
     found: Vec<(i64, usize)>,
+    /// See [`super::Windows::opened_to_ms`].
+    opened_to_ms: Option<i64>,
 }
 
 impl Aligned {
@@ -57,6 +59,7 @@ impl Aligned {
             bytes: 0,
             starts: vec![],
             found: vec![],
+            opened_to_ms: None,
         }
     }
 
@@ -119,9 +122,7 @@ impl Aligned {
             }
             return Verdict::Late;
         }
-        if let Some(metric) = self.find_groups(event) {
-            return Verdict::Overflow(metric);
-        }
+        self.find_groups(event);
         self.count(event, watermark_ms);
         self.observe(event);
         Verdict::Counted
@@ -134,9 +135,10 @@ impl Aligned {
         (0..size_ms / slide_ms).map(move |number| latest - number * slide_ms)
     }
 
-    /// The groups of an event in its windows; the first metric that would overflow in one.
-    fn find_groups(&mut self, event: &Event<'_>) -> Option<usize> {
+    /// The groups of an event in its windows.
+    fn find_groups(&mut self, event: &Event<'_>) {
         self.found.clear();
+        self.opened_to_ms = None;
         let inputs = self.inputs.len();
         for &start_ms in &self.starts {
             let end_ms = start_ms.saturating_add(self.size_ms);
@@ -145,14 +147,13 @@ impl Aligned {
                 .entry(start_ms)
                 .or_insert_with(|| Pane::new(end_ms, inputs));
             let (id, grown) = pane.group(event, &self.rules.cells, self.seed);
+            if grown > 0 {
+                let closes_ms = self.rules.closes(end_ms);
+                self.opened_to_ms = self.opened_to_ms.max(Some(closes_ms));
+            }
             self.bytes += grown;
             self.found.push((start_ms, id));
-            let overflow = pane.groups[id].overflow(&self.rules.cells, event.samples);
-            if overflow.is_some() {
-                return overflow;
-            }
         }
-        None
     }
 
     fn count(&mut self, event: &Event<'_>, watermark_ms: Option<i64>) {
@@ -178,6 +179,23 @@ impl Aligned {
 
     fn observe(&mut self, event: &Event<'_>) {
         self.input_mut(event.input).observe(event.place.time_ms);
+    }
+
+    pub(super) fn opened_to_ms(&self) -> Option<i64> {
+        self.opened_to_ms
+    }
+
+    pub(super) fn closed_through_ms(&self) -> Option<i64> {
+        self.closed_through_ms
+    }
+
+    /// Windows that begin earlier lack records of before we began to read, and are never final.
+    fn complete_from_ms(&self) -> Option<i64> {
+        self.inputs
+            .iter()
+            .flatten()
+            .filter_map(Input::first_ms)
+            .max()
     }
 
     /// A record that counts nowhere and still tells what time it is.
@@ -220,6 +238,7 @@ impl Aligned {
             *read_to = input.as_ref().map_or(0, |input| input.read_to);
         }
         self.sent_read_to = Some(read_to);
+        let complete_from_ms = self.complete_from_ms();
         let mut is_all = true;
         for (&start_ms, pane) in &mut self.panes {
             if !pane.is_closed && closes_to_ms >= Some(self.rules.closes(pane.end_ms)) {
@@ -232,10 +251,11 @@ impl Aligned {
                 pane.is_due = true;
                 pane.note_all_pending();
             }
+            let is_final = pane.is_closed && complete_from_ms <= Some(start_ms);
             while let Some(id) = pane.pending.pop() {
                 let group = &mut pane.groups[id as usize];
                 group.is_pending = false;
-                let version = group.version(pane.is_closed);
+                let version = group.version(is_final);
                 if group.revision == 0 || group.sent_version == version {
                     continue;
                 }
@@ -244,7 +264,7 @@ impl Aligned {
                     start_ms,
                     end_ms: pane.end_ms,
                     group,
-                    is_final: pane.is_closed,
+                    is_final,
                     is_deleted: false,
                     version,
                 };
@@ -292,6 +312,7 @@ impl Aligned {
 
     /// Where a partition may be committed whose records below `settled` are done with.
     pub(super) fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
+        let first_read = self.input(input).first_read;
         let frontier = |largest_ms| {
             Frontier::Windows(WindowFrontier {
                 rules: self.fingerprint,
@@ -299,6 +320,8 @@ impl Aligned {
                 closed_through_ms: self.settled_through_ms,
                 read_to: self.settled_read_to[input],
                 settled_to: settled,
+                partitions: None,
+                first_read,
             })
         };
         let panes = self.panes.values().chain(&self.leaving);

@@ -1,5 +1,7 @@
 //! What is kept of the records of one group in one window, for one metric.
 
+use ethnum::I256;
+
 use super::Event;
 use super::distinct::Distinct;
 
@@ -7,10 +9,7 @@ use super::distinct::Distinct;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CellRules {
     Count,
-    /// The sum may not exceed this, above and below zero.
-    Sum {
-        limit: i128,
-    },
+    Sum,
     Min,
     Max,
     CountDistinct,
@@ -44,9 +43,10 @@ pub(crate) enum Sample {
 #[derive(Debug, Clone)]
 pub(crate) enum Cell {
     Count(u64),
-    /// Sum and count: averages need both.
+    /// Sum and count: averages need both. No count of numbers makes the sum leave 256 bits, so it does
+    /// not matter in which order they are read; whether a column holds it is asked when a row is made.
     Sum {
-        sum: i128,
+        sum: I256,
         count: u64,
     },
     /// The smallest or the largest so far.
@@ -59,20 +59,13 @@ impl Cell {
     pub(super) fn new(rules: CellRules) -> Cell {
         match rules {
             CellRules::Count => Cell::Count(0),
-            CellRules::Sum { .. } => Cell::Sum { sum: 0, count: 0 },
+            CellRules::Sum => Cell::Sum {
+                sum: I256::ZERO,
+                count: 0,
+            },
             CellRules::Min | CellRules::Max => Cell::Extreme(None),
             CellRules::CountDistinct => Cell::Distinct(Box::default()),
             CellRules::Last => Cell::Last(None),
-        }
-    }
-
-    /// Whether the sample can be taken in.
-    pub(super) fn takes(&self, rules: CellRules, sample: Sample) -> bool {
-        match (self, rules, sample) {
-            (Cell::Sum { sum, .. }, CellRules::Sum { limit }, Sample::Number(number)) => sum
-                .checked_add(number)
-                .is_some_and(|sum| sum.unsigned_abs() <= limit.unsigned_abs()),
-            _ => true,
         }
     }
 
@@ -108,14 +101,6 @@ impl Cell {
         }
     }
 
-    /// The sum, where it is one.
-    pub(super) fn sum(&self) -> i128 {
-        match self {
-            Cell::Sum { sum, .. } => *sum,
-            _ => 0,
-        }
-    }
-
     /// Takes it in. Returns how many bytes the cell has grown.
     pub(super) fn add(
         &mut self,
@@ -131,7 +116,7 @@ impl Cell {
                 0
             }
             (Cell::Sum { sum, count }, Sample::Number(number)) => {
-                *sum += number;
+                *sum += I256::from(number);
                 *count += 1;
                 0
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Silence;
-use crate::progress::WindowFrontier;
+use crate::progress::{FirstRead, WindowFrontier};
 
 #[derive(Debug)]
 pub(super) struct Input {
@@ -15,6 +15,8 @@ pub(super) struct Input {
     pub(super) read_to: i64,
     /// Records below this may have been read by somebody before us, and their rows sent.
     pub(super) perhaps_read_to: i64,
+    /// Where reading began in the middle of the log.
+    pub(super) first_read: Option<FirstRead>,
     /// Offsets, and the largest event time of the records before each.
     marks: VecDeque<(i64, Option<i64>)>,
 }
@@ -28,6 +30,7 @@ impl Input {
             // What was over when it had been read to there still is.
             read_to: before.read_to.max(position),
             perhaps_read_to: log_end,
+            first_read: before.first_read,
             marks: VecDeque::from([(position, before.largest_ms)]),
             before,
         }
@@ -35,6 +38,17 @@ impl Input {
 
     pub(super) fn observe(&mut self, time_ms: i64) {
         self.largest_ms = Some(self.largest_ms.map_or(time_ms, |t| t.max(time_ms)));
+        if self.first_read == Some(FirstRead::Awaited) {
+            self.first_read = Some(FirstRead::At(time_ms));
+        }
+    }
+
+    /// The event time of the first record, where there are records before it that nobody counted.
+    pub(super) fn first_ms(&self) -> Option<i64> {
+        match self.first_read? {
+            FirstRead::Awaited => None,
+            FirstRead::At(time_ms) => Some(time_ms),
+        }
     }
 
     pub(super) fn note_read(&mut self, next: i64) {

@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 
 use self::aligned::Aligned;
 use self::sessions::Sessions;
-use crate::progress::{CommitPoint, WindowFrontier};
+use crate::progress::{CommitPoint, FirstRead, WindowFrontier};
 
 /// How windows lie and what is kept in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +86,6 @@ pub(crate) enum Verdict {
     Decided,
     /// Every window of it is over.
     Late,
-    /// Nothing has changed: a sum would leave the range of its column. The number of the metric.
-    Overflow(usize),
 }
 
 /// A record as windows see it.
@@ -140,13 +138,15 @@ impl Windows {
     }
 
     /// A partition begins to be read at `position`, where a commit said this, and the log ends at
-    /// `log_end`. Sessions are of one partition, number 0.
+    /// `log_end`. `is_cut`: no commit did, and records before it are left out. Sessions are of one
+    /// partition, number 0.
     pub(crate) fn begin(
         &mut self,
         input: usize,
         position: i64,
         before: Option<WindowFrontier>,
         log_end: i64,
+        is_cut: bool,
     ) {
         let before = before.unwrap_or(WindowFrontier {
             rules: self.fingerprint,
@@ -154,6 +154,8 @@ impl Windows {
             closed_through_ms: None,
             read_to: position,
             settled_to: position,
+            partitions: None,
+            first_read: is_cut.then_some(FirstRead::Awaited),
         });
         each!(&mut self.kind, windows => windows.begin(input, position, before, log_end));
     }
@@ -161,6 +163,17 @@ impl Windows {
     /// Puts a record into its windows and moves its partition's watermark.
     pub(crate) fn add(&mut self, event: &Event<'_>) -> Verdict {
         each!(&mut self.kind, windows => windows.add(event))
+    }
+
+    /// When the last window is over that the record added last was the first of its group in, or has made
+    /// longer; none where it did neither.
+    pub(crate) fn opened_to_ms(&self) -> Option<i64> {
+        each!(&self.kind, windows => windows.opened_to_ms())
+    }
+
+    /// Windows that were over by this are closed.
+    pub(crate) fn closed_through_ms(&self) -> Option<i64> {
+        each!(&self.kind, windows => windows.closed_through_ms())
     }
 
     /// A record that counts nowhere and still tells what time it is.

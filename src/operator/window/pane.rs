@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::cell::{Cell, Sample};
+use super::cell::Cell;
 use super::{CellRules, Event};
 
 /// The records of one group in one window.
@@ -85,12 +85,6 @@ impl Group {
         let grown: usize = grown.sum();
         self.grown += grown;
         grown
-    }
-
-    /// The first metric that cannot take its sample.
-    pub(super) fn overflow(&self, rules: &[CellRules], samples: &[Sample]) -> Option<usize> {
-        let mut cells = self.cells.iter().zip(rules).zip(samples);
-        cells.position(|((cell, rules), sample)| !cell.takes(*rules, *sample))
     }
 
     /// Returns how many bytes it has grown.

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use foldhash::fast::RandomState;
 
-use super::cell::CellRules;
 use super::input::Input;
 use super::pane::{First, Group, Row};
 use super::{Event, Rules, Silence, Verdict, distinct};
@@ -28,6 +27,17 @@ struct Session {
     is_closed: bool,
 }
 
+/// A closed session whose last row is sent. A record that comes near it is late, so that no two final rows
+/// are nearer than the gap; whoever comes next must know of it as long as one can come.
+#[derive(Debug)]
+struct Gone {
+    first_ms: i64,
+    last_ms: i64,
+    closes_ms: i64,
+    /// The first record in the log.
+    first: First,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -38,10 +48,10 @@ pub(super) struct Sessions {
     input: Option<Input>,
     /// Those of a group in the order of time.
     groups: HashMap<Box<[u8]>, Vec<Session>, RandomState>,
-    /// When closed sessions closed whose last rows are sent, and their first records: kept until it is
-    /// told that all of that time are closed, or whoever comes next would take what is left of one for
-    /// another session.
-    leaving: Vec<(i64, First)>,
+    /// Closed ones whose last rows are sent, by group: kept until it is told that all of that time are
+    /// closed, or whoever comes next would take what is left of one for another session, and until no
+    /// record can come near.
+    gone: HashMap<Box<[u8]>, Vec<Gone>, RandomState>,
     closed_through_ms: Option<i64>,
     /// The last that was to be told.
     told_ms: Option<i64>,
@@ -53,6 +63,8 @@ pub(super) struct Sessions {
     /// whoever comes next tell that a late record was told.
     durable: VecDeque<(Option<i64>, i64)>,
     bytes: usize,
+    /// See [`super::Windows::opened_to_ms`].
+    opened_to_ms: Option<i64>,
 }
 
 impl Sessions {
@@ -64,7 +76,7 @@ impl Sessions {
             seed: distinct::random_seed(),
             input: None,
             groups: HashMap::default(),
-            leaving: vec![],
+            gone: HashMap::default(),
             closed_through_ms: None,
             told_ms: None,
             settled_through_ms: None,
@@ -72,6 +84,7 @@ impl Sessions {
             sent: None,
             durable: VecDeque::new(),
             bytes: 0,
+            opened_to_ms: None,
         }
     }
 
@@ -128,18 +141,20 @@ impl Sessions {
         let was_closed = self
             .closed_through_ms
             .is_some_and(|closed| closed >= closes_ms);
-        if is_over(last_ms) && is_past {
+        let is_closed = |session: &&Session| session.is_closed || is_over(session.last_ms);
+        let mut closed = sessions.iter().filter(is_closed).map(|s| s.last_ms);
+        let mut gone = self.gone.get(event.group).into_iter().flatten();
+        let reaches = |last_ms: i64| time_ms <= last_ms.saturating_add(gap_ms);
+        let is_too_near = closed.any(reaches) || gone.any(|gone| reaches(gone.last_ms));
+        if (is_over(last_ms) || is_too_near) && is_past {
             // Late, which was told, or of a session that was closed and is not all here.
             self.input_mut().observe(time_ms);
             return Verdict::Decided;
         }
-        if is_over(last_ms) || is_alone && was_closed && !is_past {
+        if is_over(last_ms) || is_too_near || is_alone && was_closed && !is_past {
             return Verdict::Late;
         }
-        let sums = near.map(|session| &session.group);
-        if let Some(metric) = overflow(&self.rules.cells, event, sums) {
-            return Verdict::Overflow(metric);
-        }
+        let is_longer = near.clone().all(|session| session.last_ms < last_ms);
         let is_behind =
             watermark_ms.is_some_and(|watermark| watermark >= last_ms.saturating_add(gap_ms));
         let mut session = Session {
@@ -180,6 +195,7 @@ impl Sessions {
         session.group.add(&self.rules.cells, event, self.seed);
         session.last_offset = event.place.offset;
         self.bytes += session.bytes();
+        self.opened_to_ms = is_longer.then_some(closes_ms);
         let place = place.unwrap_or_else(|| {
             let is_before = |other: &Session| other.first_ms < session.first_ms;
             sessions.partition_point(is_before)
@@ -187,6 +203,14 @@ impl Sessions {
         sessions.insert(place, session);
         self.input_mut().observe(time_ms);
         Verdict::Counted
+    }
+
+    pub(super) fn opened_to_ms(&self) -> Option<i64> {
+        self.opened_to_ms
+    }
+
+    pub(super) fn closed_through_ms(&self) -> Option<i64> {
+        self.closed_through_ms
     }
 
     pub(super) fn pass(&mut self, event: &Event<'_>) {
@@ -214,9 +238,11 @@ impl Sessions {
             Silence::Idle => (true, false),
             Silence::Retired => (true, true),
         };
+        let first_ms = input.first_ms();
+        let gap_ms = self.gap_ms;
         let mut closed_through_ms = self.closed_through_ms;
         let mut is_all = true;
-        for sessions in self.groups.values_mut() {
+        for (key, sessions) in &mut self.groups {
             let mut index = 0;
             while index < sessions.len() && is_all {
                 let session = &mut sessions[index];
@@ -227,14 +253,27 @@ impl Sessions {
                 let is_decided = session.last_offset < before.read_to
                     && before.closed_through_ms >= Some(closes_ms);
                 let is_due = all || is_idle || watermark_ms >= Some(end_ms) || session.is_closed;
+                // One that may have begun before the first record lacks some, and is never final.
+                let is_whole =
+                    first_ms.is_none_or(|ms| session.first_ms > ms.saturating_add(gap_ms));
+                let is_final = session.is_closed && is_whole;
                 if !is_decided {
-                    is_all = session.send(end_ms, is_due, &mut take).is_continue();
+                    is_all = session
+                        .send(end_ms, is_due, is_final, &mut take)
+                        .is_continue();
                 }
                 if session.is_closed && is_all {
                     closed_through_ms = closed_through_ms.max(Some(closes_ms));
                     let session = sessions.remove(index);
                     self.bytes = self.bytes.saturating_sub(session.bytes());
-                    self.leaving.push((closes_ms, session.first));
+                    let gone = self.gone.entry(key.clone()).or_default();
+                    gone.push(Gone {
+                        first_ms: session.first_ms,
+                        last_ms: session.last_ms,
+                        closes_ms,
+                        first: session.first,
+                    });
+                    self.bytes += gone_bytes(key);
                 } else {
                     index += 1;
                 }
@@ -242,9 +281,10 @@ impl Sessions {
         }
         self.groups.retain(|_, sessions| !sessions.is_empty());
         self.closed_through_ms = closed_through_ms;
-        // Sessions do not close in the order of their ends: until all are sent, nothing is told.
+        // Sessions do not close in the order of their ends: until all are sent, nothing is told. Then all
+        // are closed that the watermark has passed, those included that nobody opened.
         let told_ms = if is_all {
-            closed_through_ms
+            closed_through_ms.max(watermark_ms)
         } else {
             self.told_ms
         };
@@ -264,9 +304,9 @@ impl Sessions {
         {
             self.settled_through_ms = closed_through_ms;
             self.settled_read_to = read_to;
-            self.leaving
-                .retain(|(closes_ms, _)| Some(*closes_ms) > closed_through_ms);
         }
+        self.forget_gone();
+        let first_read = self.input().first_read;
         let frontier = |largest_ms| {
             Frontier::Windows(WindowFrontier {
                 rules: self.fingerprint,
@@ -274,14 +314,13 @@ impl Sessions {
                 closed_through_ms: self.settled_through_ms,
                 read_to: self.settled_read_to,
                 settled_to: settled,
+                partitions: None,
+                first_read,
             })
         };
         let open = self.groups.values().flatten().map(|session| &session.first);
-        let leaving = self.leaving.iter().map(|(_, first)| first);
-        let first = open
-            .chain(leaving)
-            .min_by_key(|first| first.offset)
-            .copied();
+        let gone = self.gone.values().flatten().map(|gone| &gone.first);
+        let first = open.chain(gone).min_by_key(|first| first.offset).copied();
         let input = self.input.as_mut();
         let input = input.expect("only a partition that has begun is committed");
         let (by_mark, largest_ms) = input.mark(settled);
@@ -295,6 +334,29 @@ impl Sessions {
                 frontier: frontier(largest_ms),
             },
         }
+    }
+
+    /// Lets go of closed sessions that no record can come near any more, neither one that is still to come
+    /// nor one that is read again together with a session whose row is not durable yet.
+    fn forget_gone(&mut self) {
+        let through_ms = self.settled_through_ms;
+        let gap_ms = self.gap_ms;
+        let mut forgotten = 0;
+        self.gone.retain(|key, gone| {
+            let open = self.groups.get(key).into_iter().flatten();
+            let firsts = open.map(|session| session.first_ms);
+            let unsettled = gone.iter().filter(|g| Some(g.closes_ms) > through_ms);
+            let firsts: Vec<i64> = firsts.chain(unsettled.map(|g| g.first_ms)).collect();
+            let held = gone.len();
+            gone.retain(|gone| {
+                let reach_ms = gone.last_ms.saturating_add(gap_ms.saturating_mul(2));
+                let meets = |first_ms: &i64| *first_ms > gone.last_ms && *first_ms <= reach_ms;
+                Some(gone.closes_ms.saturating_add(gap_ms)) > through_ms || firsts.iter().any(meets)
+            });
+            forgotten += (held - gone.len()) * gone_bytes(key);
+            !gone.is_empty()
+        });
+        self.bytes = self.bytes.saturating_sub(forgotten);
     }
 
     pub(super) fn open_count(&self) -> usize {
@@ -314,6 +376,11 @@ impl Sessions {
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// What a closed session takes of the memory.
+fn gone_bytes(key: &[u8]) -> usize {
+    size_of::<Gone>() * 2 + key.len() + 64
 }
 
 impl Session {
@@ -370,6 +437,7 @@ impl Session {
         &mut self,
         end_ms: i64,
         is_due: bool,
+        is_final: bool,
         take: &mut impl FnMut(Row<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let revision = self.group.revision;
@@ -381,12 +449,12 @@ impl Session {
                 start_ms,
                 end_ms,
                 group: &self.group,
-                is_final: self.is_closed,
+                is_final,
                 is_deleted: true,
                 version: revision * 2,
             })?;
         }
-        let version = self.group.version(self.is_closed);
+        let version = self.group.version(is_final);
         if !is_due || self.group.sent_version == version {
             return ControlFlow::Continue(());
         }
@@ -395,28 +463,9 @@ impl Session {
             start_ms: self.first_ms,
             end_ms,
             group: &self.group,
-            is_final: self.is_closed,
+            is_final,
             is_deleted: false,
             version,
         })
     }
-}
-
-/// The first metric whose sum over all these groups and the record leaves its column.
-fn overflow<'g>(
-    rules: &[CellRules],
-    event: &Event<'_>,
-    groups: impl Iterator<Item = &'g Group> + Clone,
-) -> Option<usize> {
-    let fits = |metric: usize| {
-        let (CellRules::Sum { limit }, super::Sample::Number(number)) =
-            (rules[metric], event.samples[metric])
-        else {
-            return true;
-        };
-        let mut sums = groups.clone().map(|group| group.cells[metric].sum());
-        let sum = sums.try_fold(number, |sum, more| sum.checked_add(more));
-        sum.is_some_and(|sum| sum.unsigned_abs() <= limit.unsigned_abs())
-    };
-    (0..rules.len()).find(|metric| !fits(*metric))
 }

@@ -6,7 +6,11 @@
 //! against this one in `tests/`.
 
 mod condition;
+mod fingerprint;
+mod halts;
+mod places;
 mod plan;
+mod presence;
 mod reading;
 mod row;
 
@@ -14,12 +18,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::places::Places;
 pub(super) use self::plan::AggregationPlan;
 use self::plan::ms;
 use self::reading::{Read, Reader};
 use self::row::RowMaker;
 use crate::batch::OpenBatch;
-use crate::config::{Aggregation, LateRecords};
+use crate::config::{Aggregation, LateRecords, Partitioner, Pipeline, StartOffset, TopicSelector};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
@@ -45,6 +50,8 @@ pub(crate) struct AggregationOperator {
     late_logged: bool,
     /// As the metric has it.
     open_count: usize,
+    /// How many partitions the topic has, as far as the windows here know.
+    partitions: usize,
     halt: Option<Halt>,
 }
 
@@ -67,11 +74,27 @@ pub(super) struct Settings {
     has_table: bool,
     /// For people.
     table: String,
+    topic: String,
+    group_id: String,
+    /// Reading begins at the end of the log, the very first time.
+    begins_at_end: bool,
+    /// What put keys into partitions.
+    keys_placed_by: Option<Partitioner>,
+    /// Shared by the lanes, of which there are so many.
+    places: Arc<Places>,
+    lanes: usize,
 }
 
 impl Settings {
     /// `table`: what the rows go to, for people and commits; `has_table`: whether it is one.
-    pub(super) fn new(config: &Aggregation, table: String, has_table: bool) -> Self {
+    pub(super) fn new(
+        config: &Aggregation,
+        pipeline: &Pipeline,
+        table: String,
+        has_table: bool,
+        places: Arc<Places>,
+    ) -> Self {
+        let topic = pipeline.topics.first().map(TopicSelector::as_str);
         Settings {
             is_partitioned: config.partitioned_by.is_some(),
             late_records: config.late_records,
@@ -81,6 +104,12 @@ impl Settings {
             has_topic: config.output_topic.is_some(),
             has_table,
             table,
+            topic: topic.unwrap_or_default().to_owned(),
+            group_id: pipeline.group_id.clone(),
+            begins_at_end: pipeline.start_offset == StartOffset::Latest,
+            keys_placed_by: config.keys_placed_by,
+            places,
+            lanes: usize::from(pipeline.consumers),
         }
     }
 }
@@ -104,6 +133,7 @@ impl AggregationOperator {
             reader: Reader::new(plan.clone()),
             rows: RowMaker::new(plan.clone()),
             plan,
+            partitions: settings.places.partitions(),
             settings,
             target,
             spaces: vec![],
@@ -167,18 +197,44 @@ impl AggregationOperator {
         }
     }
 
+    /// Where the key of a record lies that has opened a window, or made one longer.
+    fn note_place(&self, record: Record<'_>, opened_to_ms: Option<i64>) -> Result<(), Halt> {
+        let Some(closes_ms) = opened_to_ms.filter(|_| self.settings.is_partitioned) else {
+            return Ok(());
+        };
+        let key = record.key().unwrap_or_default();
+        let (partition, offset) = (record.partition(), record.offset());
+        let elsewhere = self.settings.places.note(key, partition, offset, closes_ms);
+        match elsewhere {
+            Some(elsewhere) => Err(halts::in_two_partitions(&self.settings, record, elsewhere)),
+            None => Ok(()),
+        }
+    }
+
+    fn has_open_windows(&self) -> bool {
+        self.spaces.iter().any(|s| s.windows.open_count() > 0)
+    }
+
+    /// Partitions that are added take keys of those that were there.
+    fn adopt_partitions(&mut self) -> Result<(), Halt> {
+        let now = self.settings.places.partitions();
+        if self.settings.is_partitioned && now > self.partitions && self.has_open_windows() {
+            return Err(halts::partitions_changed(
+                &self.settings,
+                self.partitions,
+                now,
+            ));
+        }
+        self.partitions = self.partitions.max(now);
+        Ok(())
+    }
+
     /// Lanes share the metric.
     fn note_open(&mut self) {
         let open = self.spaces.iter().map(|s| s.windows.open_count()).sum();
         let grown = open as f64 - self.open_count as f64;
         self.metrics.windows_open.increment(grown);
         self.open_count = open;
-    }
-
-    fn overflow(&self, metric: usize) -> NotAccepted {
-        let name = &self.plan.metrics[metric].name;
-        let detail = format!("{name}: the sum of the window would leave the range of its column");
-        refusal(Reject::out_of_range(detail))
     }
 }
 
@@ -212,7 +268,15 @@ impl Operator for AggregationOperator {
         None
     }
 
-    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
+    fn note_partitions(&mut self, _topic: &str, count: usize) {
+        self.settings.places.note_partitions(count);
+    }
+
+    fn counts_partitions_of(&self) -> Option<&str> {
+        self.settings
+            .is_partitioned
+            .then_some(self.settings.topic.as_str())
+    }
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         PartitionState {
@@ -261,10 +325,17 @@ impl Operator for AggregationOperator {
             windows.pass(&event);
             return Ok(Accepted::Dropped("where"));
         }
+        if self.settings.is_partitioned {
+            halts::misplaced(&self.settings, record, self.partitions)?;
+        }
         match windows.add(&event) {
-            Verdict::Counted | Verdict::Decided => Ok(Accepted::Rows(0)),
+            Verdict::Counted => {
+                let opened_to_ms = windows.opened_to_ms();
+                self.note_place(record, opened_to_ms)?;
+                Ok(Accepted::Rows(0))
+            }
+            Verdict::Decided => Ok(Accepted::Rows(0)),
             Verdict::Late => self.late(record),
-            Verdict::Overflow(metric) => Err(self.overflow(metric)),
         }
     }
 
@@ -320,26 +391,30 @@ impl Operator for AggregationOperator {
         log_end: i64,
     ) -> Result<(), Halt> {
         let before = frontier.and_then(Frontier::windows);
-        if frontier.is_some() && before.is_none_or(|before| before.rules != self.plan.fingerprint) {
-            let advice = format!(
-                "partition {}: the group's last commit is of windows under other rules \
-                 (pipeline.window, group, metrics, where, watermark_delay or allowed_lateness were \
-                 changed), and what it kept of open windows is no use to these: start with another \
-                 group_id, which reads the topic anew, or set the group's offsets to where the new \
-                 windows are to begin; write to another table, or empty this one, where old rows would \
-                 stand beside the new",
-                state.partition
-            );
-            return Err(Halt::new("windows_changed", advice));
+        let known = [self.plan.fingerprint, self.plan.fingerprint_of_digits];
+        if frontier.is_some() && before.is_none_or(|before| !known.contains(&before.rules)) {
+            return Err(halts::windows_changed(&self.settings, state.partition));
+        }
+        let number = usize::try_from(state.partition).unwrap_or_default();
+        self.settings.places.note_partitions(number + 1);
+        let now = self.settings.places.partitions();
+        if self.settings.is_partitioned
+            && let Some(before) = before
+            && let Some(then) = before.partitions.filter(|then| *then < now)
+            && position < before.settled_to
+        {
+            return Err(halts::partitions_changed(&self.settings, then, now));
         }
         state.next = position;
+        let is_cut = self.settings.begins_at_end && position > 0 && position >= log_end;
         let (partition, input) = (state.partition, self.input(state.partition));
         self.space(partition)
-            .begin(input, position, before, log_end);
+            .begin(input, position, before, log_end, is_cut);
         Ok(())
     }
 
     fn ended(&mut self, state: &mut PartitionState) {
+        self.settings.places.forget(state.partition);
         let wanted = self.space_of(state.partition);
         self.spaces.retain(|space| space.partition != wanted);
         self.note_open();
@@ -370,11 +445,16 @@ impl Operator for AggregationOperator {
             ..
         } = self.settings;
         let mut is_all = true;
+        if let Err(halt) = self.adopt_partitions() {
+            self.halt = Some(halt);
+            return false;
+        }
         for space in &mut self.spaces {
             is_all &= space.windows.collect(all, |row| {
-                let made = self.rows.make(&row);
-                if let Err(reject) = made {
-                    self.halt.get_or_insert_with(|| unwritable(&reject));
+                if let Err(why) = self.rows.make(&row) {
+                    let table = &self.settings.table;
+                    self.halt
+                        .get_or_insert_with(|| halts::unwritable(table, &why));
                     return ControlFlow::Break(());
                 }
                 if has_table {
@@ -396,6 +476,10 @@ impl Operator for AggregationOperator {
     fn emitted(&mut self) {
         for space in &mut self.spaces {
             space.windows.settled();
+            let closed_through_ms = space.windows.closed_through_ms();
+            if let Some((partition, through_ms)) = space.partition.zip(closed_through_ms) {
+                self.settings.places.note_closed(partition, through_ms);
+            }
         }
         self.note_open();
     }
@@ -417,7 +501,11 @@ impl Operator for AggregationOperator {
 
     fn commit_point(&mut self, state: &PartitionState, settled: i64) -> Option<CommitPoint> {
         let input = self.input(state.partition);
-        Some(self.space(state.partition).commit_point(input, settled))
+        let mut point = self.space(state.partition).commit_point(input, settled);
+        if let Frontier::Windows(frontier) = &mut point.frontier {
+            frontier.partitions = self.settings.is_partitioned.then_some(self.partitions);
+        }
+        Some(point)
     }
 
     fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
@@ -434,18 +522,9 @@ impl Operator for AggregationOperator {
             .map_or(0, Windows::memory_bytes)
     }
 
+    /// What the lanes share is counted with each in equal parts.
     fn memory_bytes(&self) -> usize {
         self.reader.memory_bytes()
+            + self.settings.places.memory_bytes() / self.settings.lanes.max(1)
     }
-}
-
-/// A row that its table cannot hold.
-fn unwritable(reject: &Reject) -> Halt {
-    Halt::new(
-        "out_of_range",
-        format!(
-            "a row of a window does not fit its table: {reject}: give the column a larger type \
-             (ALTER TABLE … MODIFY COLUMN), then start again"
-        ),
-    )
 }

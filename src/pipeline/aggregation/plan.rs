@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::condition::Check;
+use super::{fingerprint, presence};
 use crate::config::{Aggregation, Function, Input, WINDOW_COLUMNS, Window};
 use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
@@ -30,9 +31,13 @@ pub(crate) struct AggregationPlan {
     pub(super) checks: Vec<Check>,
     /// Of the field of the group that is the records' key.
     pub(super) key_field: Option<usize>,
+    /// The most bytes that one value of the group may have.
+    pub(super) group_bytes_max: usize,
     pub(super) rules: Rules,
     /// Of everything that decides what a window holds.
     pub(super) fingerprint: u32,
+    /// As earlier versions made it: a wider column was another rule to them.
+    pub(super) fingerprint_of_digits: u32,
     /// The columns of the table, in the order of the insert.
     pub(super) columns: Vec<(Source, ColumnType)>,
     names: Vec<String>,
@@ -77,7 +82,7 @@ pub(super) struct MetricPlan {
     pub(super) inputs: Vec<(usize, String)>,
     pub(super) checks: Vec<Check>,
     pub(super) digits: Digits,
-    /// Of `last`: what the column must be able to hold.
+    /// What its column holds; none where rows go to a topic alone.
     pub(super) column: Option<ColumnType>,
 }
 
@@ -91,7 +96,7 @@ pub(super) struct Digits {
 /// The table cannot be filled as configured. The text names the column.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct PlanError(String);
+pub(crate) struct PlanError(pub(super) String);
 
 impl AggregationPlan {
     /// Maps the columns of the table; `None`: rows go to a topic alone.
@@ -139,6 +144,7 @@ impl AggregationPlan {
                 column,
             });
         }
+        presence::check(config, &metrics)?;
         let cells = metrics.iter().map(MetricPlan::cell).collect();
         let sources = sources(config, typed.unwrap_or_default())?;
         let key_field = config.partitioned_by.as_ref();
@@ -149,14 +155,21 @@ impl AggregationPlan {
             time_field: config.time_field.clone(),
             time_unit: config.time_unit,
             rules: rules(config, cells),
-            fingerprint: fingerprint(config, &metrics),
+            fingerprint: fingerprint::of(config, &metrics),
+            fingerprint_of_digits: fingerprint::of_digits(config, &metrics),
             names: sources.iter().map(|(name, _, _)| name.clone()).collect(),
             columns: sources.into_iter().map(|(_, s, t)| (s, t)).collect(),
             group,
             metrics,
             checks,
             key_field,
+            group_bytes_max: config.group_bytes_max,
         })
+    }
+
+    /// The name of a column, by its number in the insert.
+    pub(super) fn column_name(&self, index: usize) -> &str {
+        &self.names[index]
     }
 
     /// `INSERT INTO table (columns) FORMAT RowBinary`.
@@ -173,9 +186,7 @@ impl MetricPlan {
     fn cell(&self) -> CellRules {
         match self.function {
             Function::Count => CellRules::Count,
-            Function::Sum | Function::Avg { .. } => CellRules::Sum {
-                limit: 10i128.pow(u32::from(self.digits.precision)) - 1,
-            },
+            Function::Sum | Function::Avg { .. } => CellRules::Sum,
             Function::Min => CellRules::Min,
             Function::Max => CellRules::Max,
             Function::CountDistinct => CellRules::CountDistinct,
@@ -230,36 +241,6 @@ fn rules(config: &Aggregation, cells: Vec<CellRules>) -> Rules {
 
 pub(super) fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Windows of other rules hold other things, so records of open ones are of no use to them.
-fn fingerprint(config: &Aggregation, metrics: &[MetricPlan]) -> u32 {
-    use sha2::{Digest as _, Sha256};
-    let digits: Vec<_> = metrics
-        .iter()
-        .map(|m| (m.digits.precision, m.digits.scale))
-        .collect();
-    let Aggregation {
-        time_field,
-        time_unit,
-        watermark_delay,
-        timestamp_ahead_max,
-        allowed_lateness,
-        partitioned_by,
-        window,
-        group,
-        metrics,
-        conditions,
-        ..
-    } = config;
-    // What older versions did not know is left out where it is not declared.
-    let time_unit = time_unit.map_or(String::new(), |unit| format!(" {unit:?}"));
-    let decisive = format!(
-        "{time_field:?} {watermark_delay:?} {timestamp_ahead_max:?} {allowed_lateness:?} \
-         {partitioned_by:?} {window:?} {group:?} {metrics:?} {conditions:?} {digits:?}{time_unit}"
-    );
-    let digest = Sha256::digest(decisive);
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
 /// What numbers may look like, by the column they end in.

@@ -103,6 +103,10 @@ impl Reader {
                 (_, false) => text::text(raw, &mut self.scratch)
                     .map_err(|reject| at(Stage::Operate)(reject.about(&field.name)))?,
             };
+            if value.len() > plan.group_bytes_max {
+                let reject = too_large(&field.name, value.len(), plan.group_bytes_max);
+                return Err(at(Stage::Operate)(reject).into());
+            }
             if plan.key_field == Some(index) && record.key() != Some(value.as_bytes()) {
                 return Err(NotAccepted::Halted(other_key(plan, index, value, record)));
             }
@@ -180,6 +184,14 @@ fn windows_fit(plan: &AggregationPlan, time_ms: i64) -> Result<(), Reject> {
         }
     }
     Ok(())
+}
+
+/// It would be in a row's message twice, and brokers refuse messages above 1 MB.
+#[cold]
+fn too_large(name: &str, bytes: usize, bytes_max: usize) -> Reject {
+    let detail =
+        format!("group.{name}: {bytes} bytes are more than pipeline.group_bytes_max, {bytes_max}");
+    Reject::new(Reason::TooLarge, detail)
 }
 
 #[cold]

@@ -51,8 +51,8 @@ impl RowMaker {
     /// Encodes a row.
     ///
     /// # Errors
-    /// A column cannot hold its value.
-    pub(super) fn make(&mut self, row: &Row<'_>) -> Result<(), Reject> {
+    /// A column cannot hold its value: which window, group and column.
+    pub(super) fn make(&mut self, row: &Row<'_>) -> Result<(), String> {
         self.encoded.clear();
         self.values.clear();
         let cells = row.group.cells.iter().zip(&self.plan.metrics);
@@ -65,10 +65,10 @@ impl RowMaker {
             .iter()
             .filter_map(|_| groups.next())
             .collect();
-        for (source, column) in &self.plan.columns {
+        for (index, (source, column)) in self.plan.columns.iter().enumerate() {
             let out = &mut self.encoded;
             let integer = |number: u64| i128::from(number);
-            match source {
+            let encoded = match source {
                 Source::Start => column.encode_time_ms(row.start_ms, out),
                 Source::End => column.encode_time_ms(row.end_ms, out),
                 Source::Group(index) => column.encode_text(groups[*index], out),
@@ -85,9 +85,27 @@ impl RowMaker {
                     out.push(row.is_deleted.into());
                     Ok(())
                 }
-            }?;
+            };
+            encoded.map_err(|reject| {
+                let name = self.plan.column_name(index);
+                format!(
+                    "the row of the window {} to {}, group {}, does not fit the column {name} {column}: \
+                     {}",
+                    time_text(row.start_ms),
+                    time_text(row.end_ms),
+                    self.group_text(&groups),
+                    reject.detail
+                )
+            })?;
         }
         Ok(())
+    }
+
+    /// For people.
+    fn group_text(&self, values: &[&str]) -> String {
+        let fields = self.plan.group.iter().zip(values);
+        let fields = fields.map(|(field, value)| format!("{} {}", field.name, shortened(value)));
+        fields.collect::<Vec<_>>().join(", ")
     }
 
     /// The row made last, for a compacted topic.
@@ -126,6 +144,15 @@ impl RowMaker {
             key: key.into_bytes(),
             value: Some(value.into_bytes()),
         }
+    }
+}
+
+/// A value of a group in quotes, its beginning where it is long.
+pub(super) fn shortened(value: &str) -> String {
+    const CHARACTERS_MAX: usize = 100;
+    match value.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+        None => format!("{value:?}"),
     }
 }
 
@@ -181,7 +208,7 @@ fn value(cell: &Cell, metric: &MetricPlan) -> Value {
         (Cell::Sum { sum, count }, Function::Avg { places }) => {
             Value::Decimal(decimal_text(average(*sum, *count, scale, places), places))
         }
-        (Cell::Sum { sum, .. }, _) => Value::Decimal(decimal_text((*sum).into(), scale)),
+        (Cell::Sum { sum, .. }, _) => Value::Decimal(decimal_text(*sum, scale)),
         (Cell::Extreme(Some(number)), _) => Value::Decimal(decimal_text((*number).into(), scale)),
         (Cell::Last(None), _) => Value::None,
         (Cell::Last(Some(last)), _) => {
@@ -191,10 +218,10 @@ fn value(cell: &Cell, metric: &MetricPlan) -> Value {
 }
 
 /// `sum / 10^scale / count`, rounded half to even to `places` digits: in units of the last of them.
-fn average(sum: i128, count: u64, scale: u8, places: u8) -> I256 {
+fn average(sum: I256, count: u64, scale: u8, places: u8) -> I256 {
     let power = |exponent| power_of_ten(exponent).expect("places and scales are small");
-    // Sums have 38 digits and places are 18 at most: no step has more than 76.
-    let dividend = I256::from(sum) * power(places);
+    // A sum of less than 2^64 numbers of 38 digits, and at most 18 places: no step has more than 76.
+    let dividend = sum * power(places);
     let divisor = I256::from(count) * power(scale);
     let (quotient, rest) = (dividend / divisor, dividend % divisor);
     let twice = rest.abs() * I256::new(2);
@@ -249,7 +276,7 @@ mod tests {
     use super::*;
 
     fn averaged(sum: i128, count: u64, scale: u8, places: u8) -> String {
-        decimal_text(average(sum, count, scale, places), places)
+        decimal_text(average(sum.into(), count, scale, places), places)
     }
 
     #[test]

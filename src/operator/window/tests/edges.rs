@@ -1,0 +1,114 @@
+//! Single cases: what begins in the middle of a log, and sessions that come near closed ones.
+
+use super::*;
+use crate::progress::FirstRead;
+
+/// Rows as they are handed out: start in seconds, records, whether final.
+type Sent = Vec<(i64, u64, bool)>;
+
+fn collected(windows: &mut Windows) -> Sent {
+    let mut rows = vec![];
+    windows.collect(false, |row| {
+        rows.push((row.start_ms / 1000, row.group.revision, row.is_final));
+        ControlFlow::Continue(())
+    });
+    windows.settled();
+    rows
+}
+
+fn frontier(windows: &mut Windows, settled: i64) -> (i64, WindowFrontier) {
+    let point = windows.commit_point(0, settled);
+    (
+        point.position,
+        point.frontier.windows().expect("of windows"),
+    )
+}
+
+#[test]
+fn a_window_that_had_begun_before_the_first_record_is_never_final() {
+    let mut rules = rules(60, 60, 10, 0);
+    rules.cells = vec![CellRules::Sum];
+    let mut windows = Windows::new(rules.clone(), 1);
+    windows.begin(0, 7, None, 7, true);
+    let (position, before) = frontier(&mut windows, 7);
+    assert_eq!((position, before.first_read), (7, Some(FirstRead::Awaited)));
+    add(&mut windows, 7, 65, 1);
+    windows.note_read(0, 8);
+    // Somebody else goes on: it is known to both.
+    let (position, before) = frontier(&mut windows, 8);
+    assert_eq!(before.first_read, Some(FirstRead::At(65_000)));
+    let mut next = Windows::new(rules, 1);
+    next.begin(0, position, Some(before), 8, false);
+    assert_eq!(position, 7, "it is read again");
+    add(&mut next, 7, 65, 1);
+    for windows in [&mut windows, &mut next] {
+        add(windows, 8, 50, 1);
+        add(windows, 9, 130, 1);
+        add(windows, 10, 200, 1);
+        let rows = [(0, 1, false), (60, 1, false), (120, 1, true)];
+        assert_eq!(collected(windows), rows);
+        assert_eq!(windows.open_count(), 1, "they are closed all the same");
+    }
+}
+
+/// Sessions with a gap of ten seconds, no delay and no lateness.
+fn sessions() -> Windows {
+    let rules = Rules {
+        shape: Shape::Session { gap_ms: 10_000 },
+        cells: vec![CellRules::Sum],
+        ..rules(1, 1, 0, 0)
+    };
+    let mut windows = Windows::new(rules, 1);
+    windows.begin(0, 0, None, 0, false);
+    windows
+}
+
+#[test]
+fn a_record_that_would_bring_two_final_sessions_nearer_than_the_gap_is_late() {
+    for is_collected in [false, true] {
+        let mut windows = sessions();
+        add(&mut windows, 0, 0, 1);
+        add(&mut windows, 1, 15, 1);
+        if is_collected {
+            assert_eq!(collected(&mut windows), [(0, 1, true)]);
+        }
+        // By its own end not late, but within the gap of what is closed: alone, and joined to another.
+        assert_eq!(add(&mut windows, 2, 6, 1), Verdict::Late);
+        assert_eq!(add(&mut windows, 3, 10, 1), Verdict::Late);
+        assert_eq!(add(&mut windows, 4, 11, 1), Verdict::Counted);
+        add(&mut windows, 5, 40, 1);
+        let rows = collected(&mut windows);
+        assert!(rows.ends_with(&[(11, 2, true)]), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_closed_session_is_read_again_as_long_as_a_record_may_come_near_it() {
+    let mut windows = sessions();
+    let position = |windows: &mut Windows, next: i64| {
+        windows.note_read(0, next);
+        collected(windows);
+        frontier(windows, next).0
+    };
+    add(&mut windows, 0, 0, 1);
+    windows.note_read(0, 1);
+    for (offset, time_s, expected) in [(1, 15, 0), (2, 19, 0), (3, 35, 1)] {
+        add(&mut windows, offset, time_s, 1);
+        assert_eq!(position(&mut windows, offset + 1), expected, "{time_s}");
+    }
+}
+
+#[test]
+fn what_opens_a_window_says_until_when_it_takes_records() {
+    let mut windows = small(5);
+    add(&mut windows, 0, 0, 1);
+    assert_eq!(windows.opened_to_ms(), Some(65_000));
+    add(&mut windows, 1, 1, 1);
+    assert_eq!(windows.opened_to_ms(), None, "the group is there");
+    let mut windows = sessions();
+    for (offset, time_s, opened_to) in [(0, 5, Some(15)), (1, 3, None), (2, 8, Some(18))] {
+        add(&mut windows, offset, time_s, 1);
+        let expected = opened_to.map(|seconds: i64| seconds * 1000);
+        assert_eq!(windows.opened_to_ms(), expected, "{time_s}");
+    }
+}
