@@ -7,16 +7,17 @@ CREATE TABLE IF NOT EXISTS orders
 (
     order_id Int64,
     user_id Int64,
-    -- PostgreSQL's timestamp has microseconds; of one declared timestamp(3) it is DateTime64(3).
-    order_date DateTime64(6),
+    -- PostgreSQL's timestamp has microseconds; of one declared timestamp(3) it is DateTime64(3, 'UTC').
+    -- With a zone in its type it shows the source's clock, whatever zone the server is in.
+    order_date DateTime64(6, 'UTC'),
     status String,
     total_amount Decimal(10, 2),
     -- NULL at the source is NULL here, never a default.
     currency Nullable(String),
     payment_method Nullable(String),
     shipping_address Nullable(String),
-    created_at DateTime64(6),
-    updated_at DateTime64(6),
+    created_at DateTime64(6, 'UTC'),
+    updated_at DateTime64(6, 'UTC'),
 
     -- The order of the changes of a row: an epoch in the upper 16 bits, below it the record's offset in
     -- its partition. No field of the source orders changes as well.
@@ -37,8 +38,8 @@ CREATE TABLE IF NOT EXISTS order_items
     quantity Int32,
     unit_price Decimal(10, 2),
     discount Nullable(Decimal(10, 2)),
-    created_at DateTime64(6),
-    updated_at DateTime64(6),
+    created_at DateTime64(6, 'UTC'),
+    updated_at DateTime64(6, 'UTC'),
 
     _version UInt64,
     _deleted UInt8

@@ -470,6 +470,11 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
         "\"bytes\", \"base64\", \"base64-url-safe\", \"hex\"",
     ),
     (
+        "pipeline.debezium.bigint_unsigned_mode",
+        "\"string\"",
+        "one of \"long\", \"precise\"",
+    ),
+    (
         "pipeline.debezium.unavailable_value_placeholder",
         "\"\"",
         "1 to 1,024 bytes",

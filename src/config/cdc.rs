@@ -10,7 +10,9 @@ use super::section::Section;
 use super::topics::TopicSelector;
 use super::value::{Boolean, Choice, Text};
 use super::version_epochs::{Epochs, VersionEpoch};
-use crate::decode::debezium::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE};
+use crate::decode::debezium::{
+    BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE, UnsignedMode,
+};
 
 /// The keys of change data capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,12 +165,17 @@ fn read_connector(section: &mut Section<'_>) -> (Option<Modes>, String) {
         ("nanoseconds", TimeMode::Nanoseconds),
         ("connect", TimeMode::Connect),
         ("isostring", TimeMode::IsoString),
+        ("structured", TimeMode::Structured),
     ]);
     let binaries = Choice(&[
         ("bytes", BinaryMode::Bytes),
         ("base64", BinaryMode::Base64),
         ("base64-url-safe", BinaryMode::Base64UrlSafe),
         ("hex", BinaryMode::Hex),
+    ]);
+    let unsigned = Choice(&[
+        ("long", UnsignedMode::Long),
+        ("precise", UnsignedMode::Precise),
     ]);
     let Some(mut connector) = section.section_if_present("debezium") else {
         let message = "is not there, so a record without a schema block halts the pipeline: declare \
@@ -183,6 +190,7 @@ fn read_connector(section: &mut Section<'_>) -> (Option<Modes>, String) {
         decimal: connector.take_or("decimal_mode", decimals, DecimalMode::Precise),
         time: connector.take_or("time_mode", times, TimeMode::Adaptive),
         binary: connector.take_or("binary_mode", binaries, BinaryMode::Bytes),
+        unsigned: connector.take("bigint_unsigned_mode", unsigned),
     };
     let placeholder = connector.take_or(
         "unavailable_value_placeholder",

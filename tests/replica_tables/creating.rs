@@ -73,22 +73,22 @@ const EVERY_TYPE: &[(&str, &str, &str)] = &[
     (
         "ts_ms",
         r#""type":"int64","name":"io.debezium.time.Timestamp""#,
-        "DateTime64(3)",
+        "DateTime64(3, 'UTC')",
     ),
     (
         "connect_ts",
         r#""type":"int64","name":"org.apache.kafka.connect.data.Timestamp""#,
-        "DateTime64(3)",
+        "DateTime64(3, 'UTC')",
     ),
     (
         "ts_us",
         r#""type":"int64","name":"io.debezium.time.MicroTimestamp""#,
-        "DateTime64(6)",
+        "DateTime64(6, 'UTC')",
     ),
     (
         "ts_ns",
         r#""type":"int64","name":"io.debezium.time.NanoTimestamp""#,
-        "DateTime64(9)",
+        "DateTime64(9, 'UTC')",
     ),
     (
         "iso_ts",
@@ -256,7 +256,7 @@ fn a_table_of_every_type_is_created_as_the_schema_block_says_and_is_a_replica() 
         .collect();
     assert_eq!(read, replica.columns());
     for field in every_field() {
-        let column = column_type_for(&field.field_type, false).expect("a type");
+        let column = column_type_for(&field.field_type, false);
         assert_eq!(
             fit(&field.field_type, &column, false),
             Fit::Fits,
@@ -311,17 +311,10 @@ fn what_makes_no_table_is_said_with_the_table() {
         ))
     };
     let plain = r#""type":"int32","optional":true"#;
-    let unknown = r#""type":"string","name":"com.example.Secret""#;
     for (fields, key, declared, says) in [
         (
-            block("a", unknown),
-            &["id"][..],
-            None,
-            "unknown_type: a: unknown type com.example.Secret",
-        ),
-        (
             block("_deleted", plain),
-            &["id"],
+            &["id"][..],
             None,
             "its source has a column _deleted",
         ),
@@ -407,12 +400,12 @@ fn the_shipped_tables_are_replicas_with_the_columns_of_their_source() {
         (
             "orders",
             "order_id",
-            "order_id Int64, user_id Int64, order_date DateTime64(6), status String, total_amount Decimal(10, 2), currency Nullable(String), payment_method Nullable(String), shipping_address Nullable(String), created_at DateTime64(6), updated_at DateTime64(6)",
+            "order_id Int64, user_id Int64, order_date DateTime64(6, 'UTC'), status String, total_amount Decimal(10, 2), currency Nullable(String), payment_method Nullable(String), shipping_address Nullable(String), created_at DateTime64(6, 'UTC'), updated_at DateTime64(6, 'UTC')",
         ),
         (
             "order_items",
             "item_id",
-            "item_id Int64, order_id Int64, product_id Int64, quantity Int32, unit_price Decimal(10, 2), discount Nullable(Decimal(10, 2)), created_at DateTime64(6), updated_at DateTime64(6)",
+            "item_id Int64, order_id Int64, product_id Int64, quantity Int32, unit_price Decimal(10, 2), discount Nullable(Decimal(10, 2)), created_at DateTime64(6, 'UTC'), updated_at DateTime64(6, 'UTC')",
         ),
     ] {
         let replica = Found::new(&database, table)

@@ -21,10 +21,10 @@ fn a_change_that_would_lose_or_guess_is_never_made() {
         (DECIMAL_14_4, "Int64", false, "(14, 4)"),
         (DECIMAL_14_4, "Float64", false, "Decimal"),
         (
-            r#""type":"string","name":"com.example.New""#,
-            "String",
+            r#""type":"struct","name":"com.example.New""#,
+            "Int64",
             false,
-            "unknown type com.example.New",
+            "com.example.New cannot be read into Int64",
         ),
         (
             r#""type":"int64","name":"io.debezium.time.NanoTimestamp""#,

@@ -52,23 +52,6 @@ fn a_missing_table_that_nobody_may_or_can_make() {
 }
 
 #[test]
-fn a_type_that_is_not_known() {
-    let shop = Shop::new("unknown-type", &[], 1);
-    let fields = [
-        field("id", "int64", false),
-        field("v", "string", true).named("com.example.Secret"),
-    ];
-    shop.write([in_block(row(1), &fields, 1)]);
-    let advice = [
-        "cannot be created",
-        "unknown_type",
-        "com.example.Secret",
-        "v",
-    ];
-    shop.job.assert_halts("unknown", "schema", &advice);
-}
-
-#[test]
 fn a_table_that_cannot_be_a_replica() {
     let shop = Shop::new("unfit", &COLUMNS, 1);
     shop.job.query("CREATE DATABASE IF NOT EXISTS {db}");

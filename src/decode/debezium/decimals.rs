@@ -74,6 +74,46 @@ pub(super) fn append_unscaled_text(
     })
 }
 
+/// Appends the digits of a JSON number plainly, with at least `scale` of them behind the point: converters
+/// that write decimals as numbers (`decimal.format=NUMERIC`) write zero at scale 10 as `0E-10`.
+pub(super) fn append_number_text(
+    raw: Raw<'_>,
+    scale: i32,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let token = raw.as_received();
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let exponent: Option<i32> = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok();
+    let (negative, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, mantissa),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let behind = exponent.and_then(|e| i32::try_from(fraction.len()).ok()?.checked_sub(e));
+    let behind = behind.filter(|behind| (-SCALE_MAX..=SCALE_MAX).contains(behind));
+    let behind = behind.ok_or_else(|| Reject::out_of_range("a decimal with such an exponent"))?;
+    let mut digits = [whole, fraction].concat();
+    let zeros = scale.clamp(0, SCALE_MAX) - behind;
+    // Zeros at the end say no more than the scale does.
+    let spare = digits.len() - digits.trim_end_matches('0').len();
+    let cut = usize::try_from(-zeros).unwrap_or(0).min(spare);
+    digits.truncate(digits.len() - cut);
+    digits.push_str(&"0".repeat(usize::try_from(zeros).unwrap_or(0)));
+    let point = behind + zeros.max(0) - i32::try_from(cut).unwrap_or(0);
+    let digits = digits.trim_start_matches('0');
+    let start = out.len();
+    out.extend_from_slice(if digits.is_empty() {
+        b"0"
+    } else {
+        digits.as_bytes()
+    });
+    place_point(point, start, out);
+    if negative && !digits.is_empty() {
+        out.insert(start, b'-');
+    }
+    Ok(())
+}
+
 /// The parts of an object `{"scale":…,"value":…}`: none where it is another object.
 pub(super) fn variable_scale<'a>(raw: Raw<'a>) -> Option<(i32, Raw<'a>)> {
     let (scale, value) = (member(raw, "scale"), member(raw, "value"));

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::columns::Columns;
-use super::modes::Modes;
+use super::modes::{Modes, UnsignedMode};
 use super::placeholder::Placeholder;
 use super::reading::Reading;
 use super::row::{Change, Delete, Deletion, Operation, Provenance, Row, Types};
@@ -126,7 +126,10 @@ impl RowReader {
             &fields,
             has_known_block,
         )?;
-        let provenance = shape::provenance(&fields);
+        let mut provenance = shape::provenance(&fields);
+        if let Some(mode) = self.modes.and_then(|modes| modes.unsigned) {
+            provenance.writes_unsigned_as_signed = mode == UnsignedMode::Long;
+        }
         let before = record.before();
         let is_flat = shape.is_flat();
         Ok(match (operation, deleted) {

@@ -6,6 +6,9 @@ use crate::decode::{Reason, Reject, text};
 /// Arrays of arrays: more than any table has, and it bounds the recursion.
 const NESTING_MAX: usize = 8;
 
+/// The parameter in which the source's own type is passed on.
+const SOURCE_TYPE: &str = "__debezium.source.column.type";
+
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "Connect's own names")]
@@ -70,8 +73,30 @@ pub enum Meaning {
     Point,
     /// Another object or array: geometry, vectors.
     Composite,
-    /// A name that is not known here.
-    Unknown,
+}
+
+impl Meaning {
+    /// Whether values of this form can have the meaning. A converter may give a name of Debezium's to
+    /// something else.
+    fn is_of(self, form: Form) -> bool {
+        let is_integer = matches!(form, Form::Int8 | Form::Int16 | Form::Int32 | Form::Int64);
+        match self {
+            Meaning::Plain => true,
+            Meaning::Date
+            | Meaning::Time(_)
+            | Meaning::Timestamp(_)
+            | Meaning::Year
+            | Meaning::Duration => is_integer || form == Form::String,
+            Meaning::IsoDate
+            | Meaning::IsoTime
+            | Meaning::ZonedTime
+            | Meaning::ZonedTimestamp
+            | Meaning::Text => form == Form::String,
+            Meaning::Decimal | Meaning::Bits => form == Form::Bytes,
+            Meaning::VariableScaleDecimal | Meaning::Point => form == Form::Struct,
+            Meaning::Composite => matches!(form, Form::Struct | Form::Map | Form::Array),
+        }
+    }
 }
 
 /// The type of a field or of an array's elements.
@@ -95,6 +120,9 @@ pub struct FieldType {
     pub allowed: Option<Box<str>>,
     /// The elements' type of an array.
     pub items: Option<Box<FieldType>>,
+    /// Whether the source's column has integers of 64 bits without a sign, where the connector passes the
+    /// type on (`column.propagate.source.type`): they may be written as if they had one.
+    pub unsigned: bool,
 }
 
 /// One field of a row.
@@ -114,7 +142,7 @@ impl FieldType {
     pub fn declared(form: Form, name: Option<&str>) -> FieldType {
         FieldType {
             form,
-            meaning: name.map_or(Meaning::Plain, meaning),
+            meaning: meaning_in(name, form),
             name: name.map(Box::from),
             optional: true,
             scale: None,
@@ -122,6 +150,7 @@ impl FieldType {
             length: None,
             allowed: None,
             items: None,
+            unsigned: false,
         }
     }
 
@@ -134,13 +163,13 @@ impl FieldType {
         }
         if let Some((name, scale)) = name.strip_suffix(')').and_then(|name| name.split_once('(')) {
             let scale = scale.parse().ok();
-            let is_decimal = meaning(name) == Meaning::Decimal && scale.is_some();
+            let is_decimal = meaning(name) == Some(Meaning::Decimal) && scale.is_some();
             return is_decimal.then(|| FieldType {
                 scale,
                 ..FieldType::declared(Form::Bytes, Some(name))
             });
         }
-        let (form, items) = match meaning(name) {
+        let (form, items) = match meaning(name)? {
             Meaning::Date | Meaning::Time(Unit::Milliseconds) | Meaning::Year => {
                 (Form::Int32, None)
             }
@@ -162,7 +191,7 @@ impl FieldType {
             Meaning::VariableScaleDecimal | Meaning::Point | Meaning::Composite => {
                 (Form::Struct, None)
             }
-            Meaning::Decimal | Meaning::Plain | Meaning::Unknown => return None,
+            Meaning::Decimal | Meaning::Plain => return None,
         };
         let items = items.map(|form| Box::new(FieldType::declared(form, None)));
         Some(FieldType {
@@ -184,6 +213,11 @@ impl FieldType {
         field_type.precision = number_member(parameters, "connect.decimal.precision")?;
         field_type.length = number_member(parameters, "length")?;
         field_type.allowed = text_member(parameters, "allowed")?.map(Box::from);
+        let source_type = text_member(parameters, SOURCE_TYPE)?.unwrap_or_default();
+        field_type.unsigned = is_unsigned_64(&source_type.to_ascii_uppercase());
+        if field_type.meaning == Meaning::Decimal && field_type.scale.is_none() {
+            field_type.meaning = Meaning::Plain;
+        }
         if field_type.form == Form::Array {
             let items = FieldType::parse(member(raw, "items"), nesting + 1)?;
             field_type.items = Some(Box::new(items));
@@ -256,18 +290,32 @@ fn parse_form(name: &str) -> Result<Form, Reject> {
     })
 }
 
-fn meaning(name: &str) -> Meaning {
+/// MySQL's `BIGINT UNSIGNED`, also with `ZEROFILL`, and what Vitess calls the same.
+fn is_unsigned_64(source_type: &str) -> bool {
+    source_type.starts_with("BIGINT") && source_type.contains("UNSIGNED") || source_type == "UINT64"
+}
+
+/// What a type means by its name and form. A name that is not known says nothing: Debezium and converters
+/// get new ones, and a value can always be read as its form alone.
+fn meaning_in(name: Option<&str>, form: Form) -> Meaning {
+    let known = name.and_then(meaning);
+    known
+        .filter(|meaning| meaning.is_of(form))
+        .unwrap_or(Meaning::Plain)
+}
+
+fn meaning(name: &str) -> Option<Meaning> {
     use Unit::{Microseconds, Milliseconds, Nanoseconds};
     if let Some(name) = name.strip_prefix("org.apache.kafka.connect.data.") {
-        return match name {
+        return Some(match name {
             "Date" => Meaning::Date,
             "Time" => Meaning::Time(Milliseconds),
             "Timestamp" => Meaning::Timestamp(Milliseconds),
             "Decimal" => Meaning::Decimal,
-            _ => Meaning::Unknown,
-        };
+            _ => return None,
+        });
     }
-    match name.strip_prefix("io.debezium.").unwrap_or_default() {
+    Some(match name.strip_prefix("io.debezium.")? {
         "time.Date" => Meaning::Date,
         "time.IsoDate" => Meaning::IsoDate,
         "time.Time" => Meaning::Time(Milliseconds),
@@ -284,13 +332,14 @@ fn meaning(name: &str) -> Meaning {
         "data.VariableScaleDecimal" => Meaning::VariableScaleDecimal,
         "data.Bits" => Meaning::Bits,
         "data.Json" | "data.Xml" | "data.Uuid" | "data.Enum" | "data.EnumSet" | "data.Ltree"
-        | "data.TsVector" => Meaning::Text,
+        | "data.Tsvector" | "data.TsVector" => Meaning::Text,
         "data.geometry.Point" => Meaning::Point,
         "data.geometry.Geometry"
         | "data.geometry.Geography"
+        | "data.geometry.Circle"
         | "data.DoubleVector"
         | "data.FloatVector"
         | "data.SparseDoubleVector" => Meaning::Composite,
-        _ => Meaning::Unknown,
-    }
+        _ => return None,
+    })
 }

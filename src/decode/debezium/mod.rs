@@ -30,7 +30,7 @@ pub use columns::Columns;
 pub use envelope::RowReader;
 pub use field::{Field, FieldType, Form, Meaning, Unit};
 pub use key::{KeyReader, NEW_KEY_HEADER, OLD_KEY_HEADER};
-pub use modes::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE};
+pub use modes::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE, UnsignedMode};
 pub(crate) use reading::{obstacle, text_of};
 pub use row::{Change, Delete, Deletion, Operation, Provenance, Row};
 pub use schema::Schema;

@@ -28,6 +28,8 @@ pub enum TimeMode {
     Connect,
     /// Strings in the form of ISO 8601.
     IsoString,
+    /// Objects of year, month, day and so on, for columns of text.
+    Structured,
 }
 
 /// `binary.handling.mode` of the connector.
@@ -42,6 +44,15 @@ pub enum BinaryMode {
     Base64UrlSafe,
     /// Hex digits.
     Hex,
+}
+
+/// `bigint.unsigned.handling.mode` of the connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnsignedMode {
+    /// As if they had a sign: from 2^63 on they are negative.
+    Long,
+    /// The number's bytes in base64.
+    Precise,
 }
 
 impl DecimalMode {
@@ -68,6 +79,7 @@ impl TimeMode {
             "nanoseconds" => TimeMode::Nanoseconds,
             "connect" => TimeMode::Connect,
             "isostring" => TimeMode::IsoString,
+            "structured" => TimeMode::Structured,
             _ => return None,
         })
     }
@@ -99,4 +111,7 @@ pub struct Modes {
     pub time: TimeMode,
     /// How bytes are written.
     pub binary: BinaryMode,
+    /// How integers of 64 bits without a sign are written; none: with one by the connectors of MySQL and
+    /// MariaDB.
+    pub unsigned: Option<UnsignedMode>,
 }

@@ -1,7 +1,7 @@
 //! How the values of one field become those of one column: decided once for a schema block.
 
 use super::field::{FieldType, Form, Meaning, Unit};
-use super::modes::{DecimalMode, Modes, TimeMode};
+use super::modes::{DecimalMode, Modes, TimeMode, UnsignedMode};
 use super::texts::is_text;
 use crate::decode::json::Raw;
 use crate::table::ColumnType;
@@ -23,8 +23,11 @@ pub(super) enum Way {
     Untyped,
     /// May be NaN or infinite.
     Float,
-    /// 64 bits without sign, which MySQL's connector writes with one.
-    Unsigned64,
+    /// 64 bits without sign, which may be written with one: where the block or the configuration says so,
+    /// else where the connector does.
+    Unsigned64 {
+        is_known: bool,
+    },
     Day,
     TimeOfDay(Option<Unit>),
     Instant(Option<Unit>),
@@ -41,7 +44,7 @@ pub(super) enum Way {
     Array(Box<Reading>),
     /// An array into a text column: how its elements become texts.
     ArrayText(Box<Reading>),
-    /// The type has a name that is not known.
+    /// The schema block does not say what the field is.
     UnknownType(Box<str>),
     /// The type and the column have nothing in common.
     Mismatch(Box<str>),
@@ -128,7 +131,7 @@ fn typed_way(field: &FieldType, target: &ColumnType) -> Way {
         Meaning::Timestamp(unit) => instant_way(field, target, Some(unit)),
         Meaning::ZonedTimestamp => instant_way(field, target, None),
         Meaning::Decimal => match (field.scale, target) {
-            (None, _) => Way::UnknownType("a decimal without scale".into()),
+            (None, _) => plain_way(field, target),
             (_, ColumnType::Float32 | ColumnType::Float64) => mismatch(field),
             (Some(scale), _) => Way::Unscaled(scale),
         },
@@ -141,7 +144,6 @@ fn typed_way(field: &FieldType, target: &ColumnType) -> Way {
         Meaning::Composite if field.form == Form::Array => plain_way(field, target),
         Meaning::Composite if is_text(target) => Way::Composite,
         Meaning::Point | Meaning::Composite => mismatch(field),
-        Meaning::Unknown => Way::UnknownType(field.name.clone().unwrap_or_default()),
     }
 }
 
@@ -162,11 +164,12 @@ fn plain_way(field: &FieldType, target: &ColumnType) -> Way {
         (Form::Bytes, target) if is_text(target) => Way::Bytes,
         (Form::Map | Form::Struct | Form::Bytes, _) => mismatch(field),
         (Form::String, _) => untyped_way(target, TEXT_MODES),
+        (Form::Int64, _) if field.unsigned => Way::Unsigned64 { is_known: true },
         (Form::Double | Form::Int32 | Form::Int64, ColumnType::Float32)
         | (Form::Int64, ColumnType::Float64) => mismatch(field),
         (_, ColumnType::Float32 | ColumnType::Float64) => Way::Float,
         (_, ColumnType::Decimal { .. }) => Way::Digits,
-        (_, ColumnType::UInt64) => Way::Unsigned64,
+        (_, ColumnType::UInt64) => Way::Unsigned64 { is_known: false },
         // A number alone says nothing of its unit.
         (_, _) if is_time => mismatch(field),
         _ => Way::Plain,
@@ -178,6 +181,7 @@ const TEXT_MODES: Modes = Modes {
     decimal: DecimalMode::String,
     time: TimeMode::IsoString,
     binary: super::modes::BinaryMode::Bytes,
+    unsigned: None,
 };
 
 fn array_way(field: &FieldType, target: &ColumnType) -> Way {
@@ -225,7 +229,12 @@ fn mismatch(field: &FieldType) -> Way {
 fn untyped_way(target: &ColumnType, modes: Modes) -> Way {
     match target {
         target if is_text(target) => Way::Untyped,
-        ColumnType::UInt64 => Way::Unsigned64,
+        ColumnType::UInt64 => match modes.unsigned {
+            Some(UnsignedMode::Precise) => Way::Unscaled(0),
+            mode => Way::Unsigned64 {
+                is_known: mode == Some(UnsignedMode::Long),
+            },
+        },
         ColumnType::Float32 | ColumnType::Float64 => Way::Float,
         ColumnType::Date | ColumnType::Date32 => Way::Day,
         ColumnType::DateTime { .. } => Way::Instant(instant_unit(0, modes.time)),
@@ -248,7 +257,7 @@ fn instant_unit(precision: u8, mode: TimeMode) -> Option<Unit> {
         TimeMode::Connect => Some(Unit::Milliseconds),
         TimeMode::Microseconds => Some(Unit::Microseconds),
         TimeMode::Nanoseconds => Some(Unit::Nanoseconds),
-        TimeMode::IsoString => None,
+        TimeMode::IsoString | TimeMode::Structured => None,
         TimeMode::Adaptive | TimeMode::AdaptiveTimeMicroseconds => Some(if precision <= 3 {
             Unit::Milliseconds
         } else {

@@ -18,6 +18,7 @@ const BLOCKS_MAX: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     fields: Vec<Field>,
+    connector: Option<Box<str>>,
 }
 
 impl Schema {
@@ -27,12 +28,14 @@ impl Schema {
     /// `unknown_type` for types Connect does not have and for what is no struct of fields.
     pub fn parse(block: Raw<'_>) -> Result<Schema, Reject> {
         let (mut after, mut is_envelope) = (Raw::ABSENT, false);
+        let mut connector = None;
         let fields = member(block, "fields");
         for field in fields.elements() {
             let name = member(field, "field");
             match name.as_received() {
                 "after" => after = field,
                 "op" => is_envelope = true,
+                "source" => connector = connector_of(member(field, "name").as_received()),
                 _ => {}
             }
         }
@@ -50,7 +53,7 @@ impl Schema {
             .elements()
             .map(Field::parse)
             .collect::<Result<_, _>>()?;
-        Ok(Schema { fields })
+        Ok(Schema { fields, connector })
     }
 
     /// The fields, in the order of the source.
@@ -59,12 +62,24 @@ impl Schema {
         &self.fields
     }
 
+    /// The connector's name, such as `postgresql` or `sqlserver`; none where the block is a flattened row's.
+    #[must_use]
+    pub fn connector(&self) -> Option<&str> {
+        self.connector.as_deref()
+    }
+
     /// The type of a field.
     #[must_use]
     pub fn field_type(&self, name: &str) -> Option<&FieldType> {
         let field = self.fields.iter().rfind(|field| *field.name == *name);
         field.map(|field| &field.field_type)
     }
+}
+
+/// The connector in the name of its source's block.
+fn connector_of(name: &str) -> Option<Box<str>> {
+    let name = name.strip_prefix("io.debezium.connector.")?;
+    name.strip_suffix(".Source").map(Box::from)
 }
 
 /// Blocks that were parsed, with what somebody made of each: `T`.

@@ -90,7 +90,9 @@ impl Reading {
             Way::Array(element) => encode_array(raw, element, around, out),
             _ if is_text(target) => encode_text(target, out, |out| self.append_text(raw, out)),
             Way::Float => decimals::encode_float(raw, target, out),
-            Way::Unsigned64 => encode_unsigned(raw, target, around.unsigned_as_signed, out),
+            Way::Unsigned64 { is_known } => {
+                encode_unsigned(raw, target, *is_known || around.unsigned_as_signed, out)
+            }
             Way::Day => moment::encode_day(raw, target, out),
             Way::TimeOfDay(unit) => moment::encode_time_of_day(raw, *unit, target, out),
             Way::Instant(unit) => moment::encode_instant(raw, *unit, target, out),
@@ -112,9 +114,19 @@ impl Reading {
             Way::Day => moment::append_day_text(raw, out),
             Way::TimeOfDay(unit) => moment::append_time_of_day_text(raw, *unit, out),
             Way::Instant(unit) => moment::append_instant_text(raw, *unit, out),
-            Way::Unscaled(_) | Way::VariableScale if raw.kind() == Kind::Number => {
-                text::append_text(raw, out)
+            Way::Unscaled(scale) if raw.kind() == Kind::Number => {
+                decimals::append_number_text(raw, *scale, out)
             }
+            Way::VariableScale if raw.kind() == Kind::Number => {
+                decimals::append_number_text(raw, 0, out)
+            }
+            Way::Unsigned64 { is_known: true } => match wrapped(raw) {
+                Some(unsigned) => {
+                    append(out, format_args!("{unsigned}"));
+                    Ok(())
+                }
+                None => text::append_text(raw, out),
+            },
             Way::Unscaled(scale) => decimals::append_unscaled_text(raw, *scale, out),
             Way::VariableScale => match decimals::variable_scale(raw) {
                 Some((scale, value)) => decimals::append_unscaled_text(value, scale, out),
@@ -219,14 +231,17 @@ fn encode_unsigned(
     unsigned_as_signed: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Reject> {
-    if unsigned_as_signed && raw.kind() == Kind::Number {
-        let signed = integer_token(raw.as_received()).and_then(|n| n.signed(i64::MIN, -1));
-        if let Some(signed) = signed {
-            out.extend_from_slice(&signed.to_le_bytes());
-            return Ok(());
-        }
+    match wrapped(raw).filter(|_| unsigned_as_signed) {
+        Some(unsigned) => target.encode_text(&unsigned.to_string(), out),
+        None => target.encode(raw, out),
     }
-    target.encode(raw, out)
+}
+
+/// The number without a sign that a negative one stands for.
+fn wrapped(raw: Raw<'_>) -> Option<u64> {
+    let is_number = raw.kind() == Kind::Number;
+    let token = integer_token(raw.as_received()).filter(|_| is_number)?;
+    Some(token.signed(i64::MIN, -1)?.cast_unsigned())
 }
 
 fn encode_bits(raw: Raw<'_>, target: &ColumnType, out: &mut Vec<u8>) -> Result<(), Reject> {

@@ -63,7 +63,7 @@ impl ReplicaTable {
     /// says of a column, and columns that it has besides are added.
     ///
     /// # Errors
-    /// As [`ReplicaTable::new`]; `unknown_type` for a field.
+    /// As [`ReplicaTable::new`].
     pub fn of_fields(
         database: &str,
         table: &str,
@@ -77,9 +77,7 @@ impl ReplicaTable {
             let found = declared.iter().find(|(name, _)| **name == *field.name);
             let column_type = match found {
                 Some((_, column_type)) => column_type.clone(),
-                None => column_type_for(&field.field_type, is_key).map_err(|reject| {
-                    not_creatable(database, table, reject.about(&field.name).to_string())
-                })?,
+                None => column_type_for(&field.field_type, is_key),
             };
             columns.push((field.name.to_string(), column_type));
         }

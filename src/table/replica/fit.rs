@@ -4,7 +4,7 @@
 //! anything to Nullable. Types that [`super::column_type_for`] never gives are somebody's choice: they
 //! stay, as long as values can be read into them, and a value that does not fit is refused by itself.
 
-use super::types::{DECIMAL_DIGITS_MAX, decimal, decimal_digits, digits};
+use super::types::{DECIMAL_DIGITS_MAX, decimal, decimal_digits, digits, is_unsigned_64};
 use crate::decode::debezium::{self, FieldType, Form, Meaning};
 use crate::table::ColumnType;
 
@@ -64,6 +64,12 @@ fn values(field: &FieldType, target: &ColumnType) -> Values {
     let has_name = |name: &str| field.name.as_deref() == Some(name);
     match field.meaning {
         _ if is_text(target) => Values::Taken,
+        // What looks negative there is a number beyond 2^63 - 1, which the server turns back into it.
+        _ if is_unsigned_64(field) => match target {
+            ColumnType::UInt64 => Values::Taken,
+            ColumnType::Int64 => Values::Wider(ColumnType::UInt64),
+            target => more_digits(20, 0, target),
+        },
         Meaning::Plain => by_form(field, target),
         Meaning::Year => by_form(field, target),
         Meaning::Decimal => decimals(field, target),
@@ -81,7 +87,7 @@ fn values(field: &FieldType, target: &ColumnType) -> Values {
             _ => false,
         }),
         Meaning::Composite if field.form == Form::Array => by_form(field, target),
-        Meaning::Point | Meaning::Composite | Meaning::Unknown => Values::Refused,
+        Meaning::Point | Meaning::Composite => Values::Refused,
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::decode::debezium::{FieldType, Form, Meaning, Unit};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::number::integer_token;
-use crate::decode::{Reason, Reject};
 use crate::table::ColumnType;
 
 /// The most digits a Decimal has.
@@ -14,30 +13,24 @@ const DECIMAL_DIGITS_UNDECLARED: i64 = 38;
 const BITS_MAX: u32 = 64;
 
 /// The column of a new table for this field: Nullable where the source has NULL, but for a key.
-///
-/// # Errors
-/// `unknown_type`, without the column's name: no table can be made before the connector is told to
-/// leave the column out or to convert it.
-pub fn column_type_for(field: &FieldType, is_key: bool) -> Result<ColumnType, Reject> {
-    let plain = plain_type(field)?;
-    Ok(if field.optional && !is_key {
+#[must_use]
+pub fn column_type_for(field: &FieldType, is_key: bool) -> ColumnType {
+    let plain = plain_type(field);
+    if field.optional && !is_key {
         ColumnType::Nullable(Box::new(plain))
     } else {
         plain
-    })
+    }
 }
 
 /// The column of a field that a table with rows gets: Nullable even where the source has no NULL,
 /// unless the source says what the rows of before have in it.
-///
-/// # Errors
-/// As [`column_type_for`].
-pub fn added_column_type(field: &FieldType, has_default: bool) -> Result<ColumnType, Reject> {
-    let column_type = column_type_for(field, false)?;
-    Ok(match column_type {
+#[must_use]
+pub fn added_column_type(field: &FieldType, has_default: bool) -> ColumnType {
+    match column_type_for(field, false) {
         plain if !has_default && !plain.is_nullable() => ColumnType::Nullable(Box::new(plain)),
         other => other,
-    })
+    }
 }
 
 /// The new column of a field that no schema block describes, by the first value seen in it.
@@ -55,20 +48,23 @@ pub fn column_type_of_value(value: Raw<'_>) -> ColumnType {
     ColumnType::Nullable(Box::new(plain))
 }
 
-fn plain_type(field: &FieldType) -> Result<ColumnType, Reject> {
-    Ok(match field.meaning {
-        Meaning::Plain => return form_type(field),
+fn plain_type(field: &FieldType) -> ColumnType {
+    match field.meaning {
+        Meaning::Plain => form_type(field),
         Meaning::Year => integer_type(field.form).unwrap_or(ColumnType::String),
         Meaning::Date | Meaning::IsoDate => ColumnType::Date32,
         Meaning::Time(unit) => time64(digits(unit)),
         Meaning::IsoTime => time64(6),
-        Meaning::Timestamp(unit) => datetime64(digits(unit), None),
-        // Its text has a zone, and says nothing of its precision: that of the databases.
-        Meaning::ZonedTimestamp => datetime64(6, Some("UTC".into())),
-        Meaning::Decimal => decimal_type(field)?,
+        // A time without zone is the source's wall clock, whatever zone the server is in.
+        Meaning::Timestamp(unit) => datetime64(digits(unit)),
+        // Its text has a zone, and says nothing of its precision: that of most databases. More digits widen
+        // the column when they come.
+        Meaning::ZonedTimestamp => datetime64(6),
+        Meaning::Decimal if is_unsigned_64(field) => ColumnType::UInt64,
+        Meaning::Decimal => decimal_type(field),
         Meaning::Bits if field.length.is_some_and(|bits| bits <= BITS_MAX) => ColumnType::UInt64,
         Meaning::Text if field.name.as_deref() == Some("io.debezium.data.Uuid") => ColumnType::Uuid,
-        Meaning::Composite if field.form == Form::Array => return form_type(field),
+        Meaning::Composite if field.form == Form::Array => form_type(field),
         Meaning::Bits
         | Meaning::Text
         | Meaning::ZonedTime
@@ -76,26 +72,25 @@ fn plain_type(field: &FieldType) -> Result<ColumnType, Reject> {
         | Meaning::VariableScaleDecimal
         | Meaning::Point
         | Meaning::Composite => ColumnType::String,
-        Meaning::Unknown => return Err(unknown(field.name.as_deref().unwrap_or("without a name"))),
-    })
+    }
 }
 
-/// Types without a name.
-fn form_type(field: &FieldType) -> Result<ColumnType, Reject> {
-    Ok(match field.form {
+/// Types without a name, or with one that is not known.
+fn form_type(field: &FieldType) -> ColumnType {
+    match field.form {
+        Form::Int64 if field.unsigned => ColumnType::UInt64,
         Form::Float => ColumnType::Float32,
         Form::Double => ColumnType::Float64,
         Form::Boolean => ColumnType::Bool,
-        Form::Array => {
-            let Some(items) = &field.items else {
-                return Err(unknown("array without a type of its elements"));
-            };
-            plain_type(items)?;
-            ColumnType::String
-        }
-        Form::String | Form::Bytes | Form::Map | Form::Struct => ColumnType::String,
         form => integer_type(form).unwrap_or(ColumnType::String),
-    })
+    }
+}
+
+/// `BIGINT UNSIGNED`, whichever way it is written.
+pub(super) fn is_unsigned_64(field: &FieldType) -> bool {
+    let is_whole = field.meaning == Meaning::Decimal && field.scale == Some(0);
+    let is_integer = field.meaning == Meaning::Plain && field.form == Form::Int64;
+    field.unsigned && (is_integer || is_whole)
 }
 
 fn integer_type(form: Form) -> Option<ColumnType> {
@@ -108,20 +103,20 @@ fn integer_type(form: Form) -> Option<ColumnType> {
     })
 }
 
-fn decimal_type(field: &FieldType) -> Result<ColumnType, Reject> {
-    let scale = field
-        .scale
-        .ok_or_else(|| unknown("decimal without scale"))?;
+fn decimal_type(field: &FieldType) -> ColumnType {
+    let Some(scale) = field.scale else {
+        return ColumnType::String;
+    };
     let Some((whole, fraction)) = decimal_digits(field) else {
         // More behind the point than such a number has digits.
         if i64::from(scale) > DECIMAL_DIGITS_UNDECLARED {
-            return Ok(ColumnType::String);
+            return ColumnType::String;
         }
         let fraction = i64::from(scale).max(0);
         let whole = DECIMAL_DIGITS_UNDECLARED - i64::from(scale);
-        return Ok(decimal(whole, fraction).unwrap_or(ColumnType::String));
+        return decimal(whole, fraction).unwrap_or(ColumnType::String);
     };
-    Ok(decimal(whole, fraction).unwrap_or(ColumnType::String))
+    decimal(whole, fraction).unwrap_or(ColumnType::String)
 }
 
 /// Digits before and behind the point of a decimal with declared precision. PostgreSQL has scales
@@ -152,16 +147,9 @@ fn time64(precision: u8) -> ColumnType {
     ColumnType::Time64 { precision }
 }
 
-fn datetime64(precision: u8, time_zone: Option<Box<str>>) -> ColumnType {
+fn datetime64(precision: u8) -> ColumnType {
     ColumnType::DateTime64 {
         precision,
-        time_zone,
+        time_zone: Some("UTC".into()),
     }
-}
-
-fn unknown(what: &str) -> Reject {
-    let detail = format!(
-        "unknown type {what}: have the connector leave the column out (column.exclude.list) or convert it"
-    );
-    Reject::new(Reason::UnknownType, detail)
 }

@@ -5,6 +5,7 @@ mod properties;
 mod records;
 mod times;
 mod typed;
+mod types;
 mod untyped;
 
 use super::*;

@@ -159,12 +159,6 @@ impl Evolving<'_> {
         };
         let has_default = replica::default_expression(field).is_some();
         let column_type = replica::added_column_type(&field.field_type, has_default);
-        let column_type = column_type.map_err(|why| {
-            schema_changed(format!(
-                "table {}: no column can be made for the field {name}: {why}",
-                self.replica.target.label
-            ))
-        })?;
         Ok(Some(Addition::new(name, &column_type, Some(field))))
     }
 
