@@ -303,6 +303,7 @@ mod tests {
             bytes: vec![],
             key_len: 0,
             gaps: crate::batch::Gaps {
+                kept: vec![],
                 columns: vec![0],
                 source: crate::batch::GapSource::None,
                 needed: true,

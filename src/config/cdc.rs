@@ -11,7 +11,7 @@ use super::topics::TopicSelector;
 use super::value::{Boolean, Choice, Text};
 use super::version_epochs::{Epochs, VersionEpoch};
 use crate::decode::debezium::{
-    BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE, UnsignedMode,
+    BinaryMode, DecimalMode, Modes, OutOfRange, TimeMode, UNAVAILABLE_VALUE, UnsignedMode,
 };
 
 /// The keys of change data capture.
@@ -107,6 +107,29 @@ impl Cdc {
         let configured = self.tables.get(topic).and_then(|t| t.table.as_deref());
         let last_part = || topic.rsplit('.').find(|part| !part.is_empty());
         configured.or_else(last_part).unwrap_or(topic)
+    }
+
+    /// How a column is filled from the record around the row; none: from the row.
+    #[must_use]
+    pub fn note(&self, column: &str) -> Option<&ColumnMapping> {
+        let mapping = self.columns.get(column)?;
+        let only_says_range = ColumnMapping {
+            on_out_of_range: mapping.on_out_of_range,
+            ..ColumnMapping::default()
+        };
+        let is_note = mapping.on_out_of_range.is_none() || *mapping != only_says_range;
+        is_note.then_some(mapping)
+    }
+
+    /// What becomes of values that a column of a topic's table does not hold.
+    #[must_use]
+    pub fn out_of_range(&self, topic: &str, column: &str) -> OutOfRange {
+        let of_table = self
+            .tables
+            .get(topic)
+            .and_then(|t| t.out_of_range.get(column));
+        let of_all = self.columns.get(column).and_then(|c| c.on_out_of_range);
+        of_table.copied().or(of_all).unwrap_or_default()
     }
 
     /// The epoch of a record with this Kafka timestamp, epoch milliseconds; 0 before the first.

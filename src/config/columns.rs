@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::clickhouse::is_identifier;
+use super::replica_tables::OUT_OF_RANGE;
 use super::section::Section;
 use super::time_unit::TIME_UNITS;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
 use crate::decode::time::TimeUnit;
+use crate::decode::debezium::OutOfRange;
 
 /// One entry of `[pipeline.columns]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +24,8 @@ pub struct ColumnMapping {
     pub raw: RawMode,
     /// What a number in a column of times is; none: as the pipeline's `time_unit` says.
     pub unit: Option<TimeUnit>,
+    /// Of replicas: what becomes of a value that the column does not hold.
+    pub on_out_of_range: Option<OutOfRange>,
 }
 
 /// Which fields a column takes as JSON text.
@@ -124,6 +128,7 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
         required: entry.take_or("required", Boolean, false),
         raw: entry.take("raw", raw_modes).unwrap_or(RawMode::No),
         unit: entry.take("unit", TIME_UNITS),
+        on_out_of_range: entry.take("on_out_of_range", OUT_OF_RANGE),
     };
     if mapping.required && mapping.default.is_some() {
         entry.problem(

@@ -59,6 +59,15 @@ impl Enrichment {
 
     /// Every column has one source.
     fn check_columns(&self, section: &Section<'_>) {
+        for (column, mapping) in &self.columns {
+            if mapping.on_out_of_range.is_some() {
+                let key = format!("columns.{column}.on_out_of_range");
+                section.problem(
+                    &key,
+                    "must not be set: only replicas (kind = \"cdc\") read it",
+                );
+            }
+        }
         for column in self.lookup_columns() {
             if self.columns.contains_key(column) {
                 let message =

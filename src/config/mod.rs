@@ -57,7 +57,7 @@ pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
 pub use problem::{Problem, Problems};
 pub use redis::Redis;
-pub use replica_tables::TableMapping;
+pub use replica_tables::{Absent, TableMapping};
 pub use secret::redacted;
 pub use service::{LogFormat, Service};
 pub use session::Session;

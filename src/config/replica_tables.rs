@@ -7,8 +7,8 @@ use super::clickhouse::{TABLE, is_identifier};
 use super::columns::COLUMN;
 use super::section::Section;
 use super::tree::Value;
-use super::value::{Kind, List, text_of};
-use crate::decode::debezium::FieldType;
+use super::value::{Choice, Kind, List, text_of};
+use crate::decode::debezium::{FieldType, OutOfRange};
 use crate::table::ColumnType;
 
 /// What differs from a table called as the topic's last part, whose key is that of the records.
@@ -23,7 +23,34 @@ pub struct TableMapping {
     pub columns: Vec<(String, ColumnType)>,
     /// Types that the source's columns have where no schema block says so.
     pub source_types: BTreeMap<String, FieldType>,
+    /// What a row has in a column that its record has no field for; none: as the evolution says.
+    pub absent: Option<Absent>,
+    /// What becomes of values that their columns do not hold, by column.
+    pub out_of_range: BTreeMap<String, OutOfRange>,
 }
+
+/// What a row has in a column that its record has no field for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// NULL.
+    Null,
+    /// What the row before it has.
+    Keep,
+    /// Nothing: the pipeline halts.
+    Halt,
+}
+
+pub(super) const OUT_OF_RANGE: Choice<OutOfRange> = Choice(&[
+    ("dead_letter", OutOfRange::DeadLetter),
+    ("null", OutOfRange::Null),
+    ("clamp", OutOfRange::Clamp),
+]);
+
+const ABSENT: Choice<Absent> = Choice(&[
+    ("null", Absent::Null),
+    ("keep", Absent::Keep),
+    ("halt", Absent::Halt),
+]);
 
 /// A type of the server's that the daemon writes.
 struct TypeOfColumn;
@@ -91,8 +118,10 @@ impl TableMapping {
             key: section.take_or("key", key, vec![]),
             columns: vec![],
             source_types: read_source_types(section.section("source_types")),
+            absent: section.take("absent", ABSENT),
+            out_of_range: BTreeMap::new(),
         };
-        mapping.columns = read_columns(section.section("columns"));
+        (mapping.columns, mapping.out_of_range) = read_columns(section.section("columns"));
         mapping.check(&section);
         let key = &mapping.key;
         let place = |column: &str| key.iter().position(|name| name == column);
@@ -127,15 +156,30 @@ impl TableMapping {
     }
 }
 
-fn read_columns(mut section: Section<'_>) -> Vec<(String, ColumnType)> {
-    let mut columns = Vec::new();
+type OfColumns = (Vec<(String, ColumnType)>, BTreeMap<String, OutOfRange>);
+
+/// A type, or a table with the type or without it.
+fn read_columns(mut section: Section<'_>) -> OfColumns {
+    let (mut columns, mut out_of_range) = OfColumns::default();
     for column in section.keys() {
-        let column_type = section.take(&column, TypeOfColumn);
+        let column_type = match section.peek(&column) {
+            Some(Value::Table(_)) => {
+                let Some(mut entry) = section.section_if_present(&column) else {
+                    continue;
+                };
+                let column_type = entry.take("type", TypeOfColumn);
+                let chosen = entry.take("on_out_of_range", OUT_OF_RANGE);
+                out_of_range.extend(chosen.map(|chosen| (column.clone(), chosen)));
+                entry.finish();
+                column_type
+            }
+            _ => section.take(&column, TypeOfColumn),
+        };
         check_name(&column, &section);
         columns.extend(column_type.map(|column_type| (column, column_type)));
     }
     section.finish();
-    columns
+    (columns, out_of_range)
 }
 
 fn read_source_types(mut section: Section<'_>) -> BTreeMap<String, FieldType> {

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod clickhouse;
+mod column_comments;
 mod dead_letter;
 mod errors;
 mod gaps;

@@ -9,6 +9,9 @@ use crate::table::ColumnType;
 pub(crate) struct Gaps {
     /// The columns, by their number behind `_deleted`, ascending. They hold their types' defaults so far.
     pub(crate) columns: Vec<u16>,
+    /// Those of them whose fields the record does not have: they take whatever a living row before has, also
+    /// the type's default, and do without where there is none.
+    pub(crate) kept: Vec<u16>,
     /// Whose row has them.
     pub(crate) source: GapSource,
     /// Whether the row means nothing without them. A deleted row can do without.
@@ -22,6 +25,7 @@ impl Gaps {
     pub(super) fn none() -> Gaps {
         Gaps {
             columns: vec![],
+            kept: vec![],
             source: GapSource::None,
             needed: false,
             moved: None,

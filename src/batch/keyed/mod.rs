@@ -54,7 +54,7 @@ impl Slot {
     fn may_fail_where_succeeds(&self, before: &Slot) -> bool {
         let needs = |slot: &Slot| {
             let gaps = slot.gaps.as_ref()?;
-            (gaps.needed && !gaps.columns.is_empty()).then(|| gaps.source.clone())
+            (gaps.needed && gaps.columns.len() > gaps.kept.len()).then(|| gaps.source.clone())
         };
         let needed = needs(self);
         needed.is_some() && needed != needs(before)
@@ -191,6 +191,7 @@ impl KeyedRows {
         let head_len = row.key_len + VERSION_LEN;
         let known = self.bytes[start + key_len + VERSION_LEN..*end].to_vec();
         let unknown = before.as_ref().map_or(&[][..], |gaps| &gaps.columns);
+        let is_gone = self.bytes[start + key_len + VERSION_LEN - 1] != 0;
         let mut columns = vec![];
         let mut is_anywhere = true;
         self.bytes.extend_from_slice(&row.bytes[..head_len]);
@@ -204,7 +205,12 @@ impl KeyedRows {
                     return false;
                 }
                 let is_gap = unknown.contains(&index);
-                let is_nothing = !is_gap && is_default(value, &others[usize::from(index)]);
+                let is_kept = gaps.kept.contains(&index);
+                if is_kept && is_gone && !is_gap {
+                    return false;
+                }
+                let is_nothing =
+                    !is_gap && !is_kept && is_default(value, &others[usize::from(index)]);
                 if is_gap || is_nothing && gaps.needed {
                     columns.push(index);
                     is_anywhere &= is_gap;
@@ -227,8 +233,11 @@ impl KeyedRows {
             let lsn = moved.lsn.or(same.and_then(|(_, lsn)| lsn));
             Moved { lsn, ..moved }
         });
+        let kept = gaps.kept.iter().copied();
+        let kept = kept.filter(|column| columns.contains(column)).collect();
         (!columns.is_empty() || moved.is_some()).then_some(Gaps {
             columns,
+            kept,
             source,
             needed: gaps.needed,
             moved,

@@ -38,6 +38,7 @@ fn push(rows: &mut KeyedRows, row: &[u8], gaps: Option<&Gaps>) {
 
 fn own(key: u8, columns: Vec<u16>) -> Gaps {
     Gaps {
+        kept: vec![],
         columns,
         source: GapSource::Key([key].into()),
         needed: true,
@@ -197,6 +198,7 @@ fn a_row_that_may_become_a_dead_letter_leaves_the_one_before_it_in_place() {
 /// Row 1 leaves for 2 in the change of `lsn`; its tombstone names none.
 fn leave(rows: &mut KeyedRows, version: u64, lsn: Option<u64>) {
     let leaves = |lsn| Gaps {
+        kept: vec![],
         needed: false,
         moved: Some(Moved { lsn, ..moved(1, 2) }),
         ..own(1, vec![0, 1])
@@ -209,6 +211,7 @@ fn leave(rows: &mut KeyedRows, version: u64, lsn: Option<u64>) {
 /// Row 2, which was row 1.
 fn come(rows: &mut KeyedRows, version: u64, lsn: Option<u64>) -> Gaps {
     let comes = Gaps {
+        kept: vec![],
         source: GapSource::Moved(Moved { lsn, ..moved(1, 2) }),
         ..own(1, vec![0])
     };

@@ -2,6 +2,7 @@
 
 use super::field::FieldType;
 use super::modes::Modes;
+use super::out_of_range::OutOfRange;
 use super::reading::{Reading, Way};
 use super::schema::Schema;
 use crate::table::ColumnType;
@@ -18,6 +19,7 @@ struct Column {
     column_type: ColumnType,
     /// The source's type, for records without a schema block.
     declared: Option<FieldType>,
+    out_of_range: OutOfRange,
 }
 
 impl Columns {
@@ -34,6 +36,7 @@ impl Columns {
             name: name.into(),
             column_type,
             declared: None,
+            out_of_range: OutOfRange::DeadLetter,
         });
         self
     }
@@ -50,8 +53,24 @@ impl Columns {
             name: name.into(),
             column_type,
             declared: Some(field_type),
+            out_of_range: OutOfRange::DeadLetter,
         });
         self
+    }
+
+    /// The same, where values of the last column that it does not hold become something else.
+    #[must_use]
+    pub fn with_out_of_range(mut self, out_of_range: OutOfRange) -> Columns {
+        if let Some(column) = self.columns.last_mut() {
+            column.out_of_range = out_of_range;
+        }
+        self
+    }
+
+    /// What becomes of values that a column does not hold.
+    pub(crate) fn out_of_range(&self, index: usize) -> OutOfRange {
+        let column = self.columns.get(index);
+        column.map_or(OutOfRange::DeadLetter, |column| column.out_of_range)
     }
 
     /// Names and types, in order.
@@ -74,7 +93,7 @@ impl Columns {
 
     pub(super) fn typed(&self, schema: &Schema) -> Vec<Reading> {
         let reading = |column: &Column| match schema.field_type(&column.name) {
-            Some(field_type) => Reading::typed(field_type, &column.column_type),
+            Some(field_type) => column.typed(field_type),
             // The record has no such field either, or its block is wrong.
             None => Reading {
                 way: Way::UnknownType("not in the schema block".into()),
@@ -86,9 +105,21 @@ impl Columns {
 
     pub(super) fn untyped(&self, modes: Modes) -> Vec<Reading> {
         let reading = |column: &Column| match &column.declared {
-            Some(field_type) => Reading::typed(field_type, &column.column_type),
-            None => Reading::untyped(&column.column_type, modes),
+            Some(field_type) => column.typed(field_type),
+            None => Reading {
+                out_of_range: column.out_of_range,
+                ..Reading::untyped(&column.column_type, modes)
+            },
         };
         self.columns.iter().map(reading).collect()
+    }
+}
+
+impl Column {
+    fn typed(&self, field_type: &FieldType) -> Reading {
+        Reading {
+            out_of_range: self.out_of_range,
+            ..Reading::typed(field_type, &self.column_type)
+        }
     }
 }

@@ -99,8 +99,11 @@ pub(super) fn append_number_text(
     let cut = usize::try_from(-zeros).unwrap_or(0).min(spare);
     digits.truncate(digits.len() - cut);
     digits.push_str(&"0".repeat(usize::try_from(zeros).unwrap_or(0)));
-    let point = behind + zeros.max(0) - i32::try_from(cut).unwrap_or(0);
     let digits = digits.trim_start_matches('0');
+    let point = match digits {
+        "" => scale.clamp(0, SCALE_MAX),
+        _ => behind + zeros.max(0) - i32::try_from(cut).unwrap_or(0),
+    };
     let start = out.len();
     out.extend_from_slice(if digits.is_empty() {
         b"0"

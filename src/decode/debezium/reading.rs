@@ -2,6 +2,7 @@
 
 use super::field::{FieldType, Form, Meaning, Unit};
 use super::modes::{DecimalMode, Modes, TimeMode, UnsignedMode};
+use super::out_of_range::OutOfRange;
 use super::texts::is_text;
 use crate::decode::json::Raw;
 use crate::table::ColumnType;
@@ -13,6 +14,7 @@ pub(super) struct Reading {
     pub(super) target: ColumnType,
     pub(super) is_nullable: bool,
     pub(super) way: Way,
+    pub(super) out_of_range: OutOfRange,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +61,7 @@ impl Reading {
             target: target.clone(),
             is_nullable,
             way,
+            out_of_range: OutOfRange::DeadLetter,
         }
     }
 
@@ -70,6 +73,7 @@ impl Reading {
             target: target.clone(),
             is_nullable,
             way,
+            out_of_range: OutOfRange::DeadLetter,
         }
     }
 }
@@ -92,6 +96,14 @@ pub(crate) fn text_of(field: &FieldType, value: Raw<'_>) -> Option<String> {
     }
     reading.append_text(value, &mut text).ok()?;
     String::from_utf8(text).ok()
+}
+
+/// Digits of a second's fraction that the text of a time has, zeros at its end left out.
+pub(crate) fn fraction_digits(value: Raw<'_>) -> usize {
+    let received = value.as_received();
+    let fraction = received.split_once('.').map_or("", |(_, rest)| rest);
+    let len = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    fraction[..len].trim_end_matches('0').len()
 }
 
 impl Way {

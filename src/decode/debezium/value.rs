@@ -54,6 +54,10 @@ impl Reading {
         }
         let start = out.len();
         let written = self.encode_value(raw, around, out);
+        let written = written.or_else(|reject| {
+            out.truncate(start);
+            self.replace(raw, reject, out)
+        });
         if written.is_err() {
             out.truncate(start);
         }

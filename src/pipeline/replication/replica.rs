@@ -10,6 +10,7 @@ use crate::config::{self, Cdc, ColumnMapping};
 use crate::decode::Path;
 use crate::decode::debezium::Columns;
 use crate::sink::{TableInfo, Target, quote_name};
+use crate::table::replica::{ColumnMemo, Since};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns
@@ -24,6 +25,10 @@ pub(super) struct Replica {
     /// What a row has whose record has no field for the column, by its place among the fields: records of
     /// before the column came are read after those that have it, from another partition or once more.
     defaults: Vec<Option<Bytes>>,
+    /// What the comments of the columns say, by the same places.
+    memos: Vec<ColumnMemo>,
+    /// Columns whose fields stopped coming, by the same places, and the first record without.
+    stopped: Vec<(usize, Since)>,
     /// Columns that tell of the record.
     pub(super) notes: Vec<Note>,
     /// Every column the table has, filled by us or not.
@@ -64,7 +69,7 @@ impl Replica {
             let is_ours = column.name == "_version" || column.name == "_deleted";
             let is_left_out = default_kind == DefaultKind::Default
                 && !has_field(&column.name)
-                && !config.columns.contains_key(&column.name);
+                && config.note(&column.name).is_none();
             if is_left_out {
                 left_out.insert(column.name.clone());
             }
@@ -75,7 +80,7 @@ impl Replica {
                 .map_err(|error| format!("column {}: {error}", column.name))?;
             if key.contains(&column.name) {
                 key_columns.push((column.name.clone(), column_type));
-            } else if let Some(mapping) = config.columns.get(&column.name) {
+            } else if let Some(mapping) = config.note(&column.name) {
                 let column = Column {
                     name: column.name.clone(),
                     column_type,
@@ -100,13 +105,16 @@ impl Replica {
             .get(topic)
             .map(|mapping| &mapping.source_types);
         let columns = |all: &[(String, ColumnType)]| {
-            all.iter().fold(
-                Columns::new(),
-                |columns, (name, column_type)| match declared.and_then(|types| types.get(name)) {
-                    Some(field) => columns.with_declared(name, column_type.clone(), field.clone()),
-                    None => columns.with(name, column_type.clone()),
-                },
-            )
+            all.iter()
+                .fold(Columns::new(), |columns, (name, column_type)| {
+                    let columns = match declared.and_then(|types| types.get(name)) {
+                        Some(field) => {
+                            columns.with_declared(name, column_type.clone(), field.clone())
+                        }
+                        None => columns.with(name, column_type.clone()),
+                    };
+                    columns.with_out_of_range(config.out_of_range(topic, name))
+                })
         };
         let key = columns(&key_columns);
         let fields = columns(&[&key_columns[..], &others[..]].concat());
@@ -121,6 +129,8 @@ impl Replica {
             key,
             fields,
             defaults: vec![],
+            memos: vec![],
+            stopped: vec![],
             notes,
             known,
             left_out,
@@ -132,6 +142,36 @@ impl Replica {
         let names = self.fields.iter().map(|(name, _)| name);
         self.defaults = names.map(|name| defaults.get(name).cloned()).collect();
         self
+    }
+
+    /// The same with what is remembered of the columns in their comments.
+    pub(super) fn with_comments(mut self, comments: &HashMap<String, String>) -> Replica {
+        let names = self.fields.iter().map(|(name, _)| name);
+        let memo = |name| {
+            comments
+                .get(name)
+                .map_or(ColumnMemo::default(), |c| ColumnMemo::read(c))
+        };
+        self.memos = names.map(memo).collect();
+        let memos = self.memos.iter().enumerate();
+        let stopped = memos.filter_map(|(field, memo)| Some((field, memo.stopped?)));
+        self.stopped = stopped.collect();
+        self
+    }
+
+    /// What is remembered of a field's column.
+    pub(super) fn memo(&self, field: usize) -> ColumnMemo {
+        self.memos.get(field).copied().unwrap_or_default()
+    }
+
+    /// Columns whose fields stopped coming, and the first record without.
+    pub(super) fn stopped(&self) -> &[(usize, Since)] {
+        &self.stopped
+    }
+
+    /// Whether the field's column has a DEFAULT.
+    pub(super) fn has_default(&self, field: usize) -> bool {
+        self.defaults.get(field).is_some_and(Option::is_some)
     }
 
     /// Appends what the field's column has in a row of a record without the field.

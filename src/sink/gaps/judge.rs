@@ -73,7 +73,13 @@ impl<'j> Judge<'j> {
                             None => self.fill(row, None),
                         }
                     }
-                    _ => self.fill(row, of_key.newest()),
+                    _ => self.filled(row, |column| {
+                        let from = match gaps.kept.contains(&column) {
+                            true => of_key.now(),
+                            false => of_key.newest(),
+                        };
+                        from.and_then(|from| from.value(column)).map(Cow::Borrowed)
+                    }),
                 }
             }
             GapSource::Moved(moved) => self.of_moved(row, moved, doubtful),
@@ -196,10 +202,11 @@ impl<'j> Judge<'j> {
                 return Verdict::Unknown("the row is not readable".to_owned());
             };
             let is_gap = row.gaps.columns.contains(&index);
+            let is_kept = row.gaps.kept.contains(&index);
             let found = is_gap.then(|| value_of(index)).flatten();
-            match found.filter(|found| !is_default(found, column_type)) {
+            match found.filter(|found| is_kept || !is_default(found, column_type)) {
                 Some(found) => bytes.extend_from_slice(&found),
-                None if is_gap && row.gaps.needed => return self.unknown(index),
+                None if is_gap && !is_kept && row.gaps.needed => return self.unknown(index),
                 None => bytes.extend_from_slice(value),
             }
         }

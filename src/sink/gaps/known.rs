@@ -93,6 +93,11 @@ impl<'a> KnownKey<'a> {
         rows.into_iter().flatten().max_by_key(|found| found.version)
     }
 
+    /// The row that the key has now.
+    pub(super) fn now(&self) -> Option<&Found<'a>> {
+        self.living.as_ref().filter(|_| !self.is_gone())
+    }
+
     /// Whether the key has no row now, and had one.
     pub(super) fn is_gone(&self) -> bool {
         let is_newest = |deleted: &Found<'_>| {

@@ -157,6 +157,7 @@ mod tests {
             bytes,
             key_len: 1,
             gaps: Gaps {
+                kept: vec![],
                 columns: vec![],
                 source: GapSource::None,
                 needed: false,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::types::column_type_for;
-use super::{DELETED_COLUMN, VERSION_COLUMN};
+use super::{ColumnMemo, DELETED_COLUMN, VERSION_COLUMN};
 use crate::decode::debezium::Field;
 use crate::table::ColumnType;
 
@@ -193,20 +193,51 @@ impl ReplicaTable {
         format!("{}_current", self.table)
     }
 
-    /// `ALTER TABLE … ADD COLUMN`, unless it is there. `default` is an expression for the rows of before.
+    /// `ALTER TABLE … ADD COLUMN`, unless it is there. `default` is an expression for the rows of before;
+    /// what is to be remembered of the column stands in its comment.
     #[must_use]
     pub fn add_column(
         &self,
         name: &str,
         column_type: &ColumnType,
         default: Option<&str>,
+        memo: ColumnMemo,
     ) -> String {
         let default = default.map_or(String::new(), |default| format!(" DEFAULT {default}"));
-        let definition = format!("{} {column_type}{default}", quoted(name));
+        let comment = match &*memo.comment("") {
+            "" => String::new(),
+            comment => format!(" COMMENT '{comment}'"),
+        };
+        let definition = format!("{} {column_type}{default}{comment}", quoted(name));
         self.alter(
             &format!("ADD COLUMN IF NOT EXISTS {definition}"),
             column_type,
         )
+    }
+
+    /// `ALTER TABLE … COMMENT COLUMN`.
+    #[must_use]
+    pub fn comment_column(&self, name: &str, comment: &str) -> String {
+        let comment = comment.replace('\\', "\\\\").replace('\'', "\\'");
+        let column = quoted(name);
+        format!(
+            "ALTER TABLE {} COMMENT COLUMN {column} '{comment}'",
+            self.name()
+        )
+    }
+
+    /// `ALTER TABLE … UPDATE`: rows of before `version` lose what they have in a column; with the part of
+    /// the condition that tells this change from all others in `system.mutations`.
+    #[must_use]
+    pub fn clear_column(&self, name: &str, version: u64) -> (String, String) {
+        let column = quoted(name);
+        let condition = format!("({VERSION_COLUMN} < {version})");
+        let statement = format!(
+            "ALTER TABLE {} UPDATE {column} = NULL WHERE {condition} AND ({column} IS NOT NULL) \
+             SETTINGS mutations_sync = 0",
+            self.name()
+        );
+        (statement, condition)
     }
 
     /// `ALTER TABLE … MODIFY COLUMN`.

@@ -195,6 +195,26 @@ fn fraction(digits: u8, target: &ColumnType) -> Values {
     }
 }
 
+/// The type of times with so many digits of a second; none where it has them, or is none of times.
+#[must_use]
+pub fn with_digits(column: &ColumnType, digits: u8) -> Option<ColumnType> {
+    let (target, is_nullable) = stripped(column);
+    let wider = match target {
+        ColumnType::DateTime64 {
+            precision,
+            time_zone,
+        } if *precision < digits => ColumnType::DateTime64 {
+            precision: digits,
+            time_zone: time_zone.clone(),
+        },
+        ColumnType::Time64 { precision } if *precision < digits => {
+            ColumnType::Time64 { precision: digits }
+        }
+        _ => return None,
+    };
+    (digits <= 9).then(|| rewrapped(column, wider, is_nullable))
+}
+
 fn bits(field: &FieldType, target: &ColumnType) -> Values {
     let room = match target {
         ColumnType::Int64 => 63,

@@ -9,6 +9,7 @@ mod check;
 mod ddl;
 mod default;
 mod fit;
+mod memo;
 mod moved;
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,9 @@ pub use check::{
     ExistingColumn, ExistingTable, NotAReplica, Replica, check_table, sorting_columns,
 };
 pub use ddl::{NotCreatable, ReplicaTable, create_database};
-pub use default::default_expression;
-pub use fit::{Fit, fit};
+pub use default::{default_expression, implicit_default};
+pub use fit::{Fit, fit, with_digits};
+pub use memo::{ColumnMemo, Since};
 pub use moved::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
 pub use types::{added_column_type, column_type_for, column_type_of_value};
 

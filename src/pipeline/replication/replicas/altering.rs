@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::{FirstRecord, Replicas, sorting_columns};
 use crate::crash::crash_point;
-use crate::decode::debezium::Field;
 use crate::halt::Halt;
 use crate::lane::{After, Errand};
 use crate::sink::{Backoff, InsertError, TableInfo, quote_name};
 use crate::table::ColumnType;
-use crate::table::replica::{ReplicaTable, default_expression};
+use crate::table::replica::{ColumnMemo, ReplicaTable, Since};
 
 /// A column that the records need.
 #[derive(Debug, Clone)]
@@ -23,25 +22,66 @@ enum Change {
     Add {
         column_type: ColumnType,
         default: Option<String>,
+        memo: ColumnMemo,
     },
     /// As long as nobody else has altered it meanwhile: their type may be the wider one.
     Widen { from: ColumnType, to: ColumnType },
     /// It is there, and was left to its expression so far.
     Fill,
+    /// Its field stopped coming.
+    Stopped { since: Since },
+    /// Its field comes again.
+    Returned {
+        stopped: Since,
+        since: Since,
+        /// Whether rows of before lose what they have.
+        clears: bool,
+    },
 }
 
 impl Addition {
-    /// A column more; `field` is what the schema block says of it.
+    /// A column more; `default` is an expression for the rows of before, `since` the first record with the
+    /// field.
     pub(in super::super) fn new(
         name: &str,
         column_type: &ColumnType,
-        field: Option<&Field>,
+        default: Option<String>,
+        since: Since,
     ) -> Self {
+        let memo = ColumnMemo {
+            added: Some(since),
+            stopped: None,
+        };
         Addition {
             name: name.to_owned(),
             change: Change::Add {
                 column_type: column_type.clone(),
-                default: field.and_then(default_expression),
+                default,
+                memo,
+            },
+        }
+    }
+
+    pub(in super::super) fn stopped(name: &str, since: Since) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Stopped { since },
+        }
+    }
+
+    /// `since` is the first record with the field again.
+    pub(in super::super) fn returned(
+        name: &str,
+        stopped: Since,
+        since: Since,
+        clears: bool,
+    ) -> Self {
+        Addition {
+            name: name.to_owned(),
+            change: Change::Returned {
+                stopped,
+                since,
+                clears,
             },
         }
     }
@@ -72,7 +112,9 @@ impl Replicas {
         additions: Vec<Addition>,
     ) -> Errand {
         let topic = topic.to_owned();
-        let is_only_filled = additions.iter().all(|a| matches!(a.change, Change::Fill));
+        let is_only_filled = additions
+            .iter()
+            .all(|a| matches!(a.change, Change::Fill | Change::Stopped { .. }));
         Errand {
             what: format!("columns of table {}", self.label(&topic)),
             // What was made for the table as it is should not meet the table as it will be.
@@ -92,20 +134,48 @@ impl Replicas {
             return Err(Halt::new("missing_table", advice));
         };
         let table = self.statements(topic, &info)?;
+        let comments = self.comments(topic).await?;
         for addition in &additions {
+            let name = &addition.name;
+            let comment = comments.get(name).map_or("", String::as_str);
             let existing = info.columns.iter().find(|c| c.name == addition.name);
             let statement = match (&addition.change, existing) {
                 (
                     Change::Add {
                         column_type,
                         default,
+                        memo,
                     },
                     None,
-                ) => table.add_column(&addition.name, column_type, default.as_deref()),
+                ) => table.add_column(name, column_type, default.as_deref(), *memo),
                 (Change::Widen { from, to }, Some(now))
                     if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
                 {
-                    table.modify_column(&addition.name, to)
+                    self.check_far_times(topic, name, to).await?;
+                    table.modify_column(name, to)
+                }
+                (Change::Stopped { since }, Some(_)) => {
+                    let memo = ColumnMemo::read(comment);
+                    let stopped = memo.stopped.or(Some(*since));
+                    let memo = ColumnMemo { stopped, ..memo };
+                    table.comment_column(name, &memo.comment(comment))
+                }
+                (
+                    Change::Returned {
+                        stopped,
+                        since,
+                        clears,
+                    },
+                    Some(_),
+                ) if ColumnMemo::read(comment).stopped == Some(*stopped) => {
+                    if *clears {
+                        self.clear(topic, &table, name, stopped.version).await?;
+                    }
+                    let memo = ColumnMemo {
+                        added: Some(*since),
+                        stopped: None,
+                    };
+                    table.comment_column(name, &memo.comment(comment))
                 }
                 // Somebody else was quicker.
                 _ => continue,
@@ -126,6 +196,76 @@ impl Replicas {
             ..FirstRecord::default()
         };
         self.take_over(topic, &info, &first).await
+    }
+
+    /// Rows of before `version` lose what they have in a column, and it is waited until they have. Done again
+    /// it changes nothing.
+    async fn clear(
+        &self,
+        topic: &str,
+        table: &ReplicaTable,
+        column: &str,
+        version: u64,
+    ) -> Result<(), Halt> {
+        let (label, client) = (self.label(topic), &self.parts.client);
+        let database = &self.parts.pipeline.clickhouse.database;
+        let name = self.parts.config.table_for(topic);
+        let (statement, condition) = table.clear_column(column, version);
+        tracing::warn!(
+            table = label,
+            column,
+            statement,
+            "records have the column's field again after others without it: rows of before lose what they \
+             have there, since the source's column is a new one"
+        );
+        crash_point!("before_alter");
+        self.execute(&label, &statement).await?;
+        let mut backoff = Backoff::new();
+        loop {
+            match client.is_updating(database, name, &condition).await {
+                Ok(None) => break,
+                Ok(Some(why)) => {
+                    if !why.is_empty() {
+                        tracing::warn!(table = label, column, why, "the column is not cleared yet");
+                    }
+                    tokio::time::sleep(backoff.next_wait()).await;
+                }
+                Err(error) => self.wait(&label, &error, &mut backoff).await?,
+            }
+        }
+        crash_point!("after_alter");
+        Ok(())
+    }
+
+    /// DateTime64(9) ends where other columns of times go on: a table that has such times would be broken
+    /// by the change.
+    async fn check_far_times(
+        &self,
+        topic: &str,
+        column: &str,
+        to: &ColumnType,
+    ) -> Result<(), Halt> {
+        if !to.to_string().contains("DateTime64(9") {
+            return Ok(());
+        }
+        let (label, client) = (self.label(topic), &self.parts.client);
+        let (table, quoted) = (self.sql_name(topic), quote_name(column));
+        let mut backoff = Backoff::new();
+        loop {
+            match client.has_far_times(&table, &quoted).await {
+                Ok(false) => return Ok(()),
+                Ok(true) => {
+                    let advice = format!(
+                        "table {label}: column {column} would have to be {to} to take a time with nine \
+                         digits of a second, but has times after 2262-04-11, which that type does not \
+                         hold: make it String (ALTER TABLE {label} MODIFY COLUMN `{column}` String), then \
+                         start again"
+                    );
+                    return Err(Halt::new("schema", advice));
+                }
+                Err(error) => self.wait(&label, &error, &mut backoff).await?,
+            }
+        }
     }
 
     /// A view keeps the columns that its table had when it was made, and their types: one of ours that is

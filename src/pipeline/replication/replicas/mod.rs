@@ -60,6 +60,14 @@ struct Entry {
     partitions: Option<usize>,
 }
 
+/// What the server says of a table's columns beside their types.
+#[derive(Debug, Default)]
+struct ColumnFacts {
+    /// What a row has that leaves a column with a DEFAULT out.
+    defaults: HashMap<String, Bytes>,
+    comments: HashMap<String, String>,
+}
+
 /// What the first record of a topic tells of its table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FirstRecord {
@@ -266,14 +274,31 @@ impl Replicas {
         info: &TableInfo,
         first: &FirstRecord,
     ) -> Result<(), Halt> {
-        let defaults = self.default_values(topic, info).await?;
-        self.take(topic, info, first, &defaults)?;
+        let values = ColumnFacts {
+            defaults: self.default_values(topic, info).await?,
+            comments: self.comments(topic).await?,
+        };
+        self.take(topic, info, first, &values)?;
         self.renew_view(topic, info).await
     }
 
     /// The same for a table of which everything is known without the server.
     pub(crate) fn take_known(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
-        self.take(topic, info, &FirstRecord::default(), &HashMap::new())
+        let nothing = ColumnFacts::default();
+        self.take(topic, info, &FirstRecord::default(), &nothing)
+    }
+
+    /// The comments of the table's columns.
+    async fn comments(&self, topic: &str) -> Result<HashMap<String, String>, Halt> {
+        let (client, table) = (&self.parts.client, self.parts.config.table_for(topic));
+        let database = &self.parts.pipeline.clickhouse.database;
+        let mut backoff = Backoff::new();
+        loop {
+            match client.column_comments(database, table).await {
+                Ok(comments) => return Ok(comments),
+                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
+            }
+        }
     }
 
     async fn default_values(
@@ -300,7 +325,7 @@ impl Replicas {
         topic: &str,
         info: &TableInfo,
         first: &FirstRecord,
-        defaults: &HashMap<String, Bytes>,
+        values: &ColumnFacts,
     ) -> Result<(), Halt> {
         let label = self.label(topic);
         let mut key = self.key_of(topic).to_vec();
@@ -329,7 +354,10 @@ impl Replicas {
             |name| fields.contains(name),
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
-        entry.replica = Some(Arc::new(replica.with_defaults(defaults)));
+        let replica = replica
+            .with_defaults(&values.defaults)
+            .with_comments(&values.comments);
+        entry.replica = Some(Arc::new(replica));
         entry.is_missing = false;
         drop(topics);
         self.changed();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::super::replica::Replica;
 use super::super::replicas::{Addition, Replicas};
-use crate::config::Evolution;
-use crate::decode::debezium::{Row, Schema};
+use crate::config::{Absent, Evolution};
+use crate::decode::debezium::{OutOfRange, Row, Schema, fraction_digits};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::NotAccepted;
 use crate::table::ColumnType;
-use crate::table::replica::{self, Fit};
+use crate::table::replica::{self, Fit, Since};
 
 /// Schema blocks that are remembered to fit the table.
 const FITTING_MAX: usize = 64;
@@ -24,7 +24,13 @@ pub(super) struct Evolving<'e> {
     pub(super) replicas: &'e Arc<Replicas>,
     pub(super) topic: &'e Arc<str>,
     pub(super) policy: Evolution,
+    /// What a row has in a column that its record has no field for.
+    pub(super) absence: Absent,
     pub(super) replica: &'e Arc<Replica>,
+    /// The record.
+    pub(super) now: Since,
+    /// Then versions order all records of the topic.
+    pub(super) has_one_partition: bool,
 }
 
 impl Evolving<'_> {
@@ -155,11 +161,18 @@ impl Evolving<'_> {
             // Null tells nothing about its type, and a column of nulls says the same as none.
             let has_type = value.kind() != Kind::Null;
             let column_type = || replica::column_type_of_value(value);
-            return Ok(has_type.then(|| Addition::new(name, &column_type(), None)));
+            let addition = || Addition::new(name, &column_type(), None, self.now);
+            return Ok(has_type.then(addition));
         };
-        let has_default = replica::default_expression(field).is_some();
-        let column_type = replica::added_column_type(&field.field_type, has_default);
-        Ok(Some(Addition::new(name, &column_type, Some(field))))
+        let connector = row.provenance().connector();
+        let connector = connector.or_else(|| row.schema()?.connector());
+        let mut default = replica::default_expression(field);
+        if matches!(connector, Some("mysql" | "mariadb")) {
+            default = default.or_else(|| replica::implicit_default(field));
+        }
+        let column_type = replica::added_column_type(&field.field_type, default.is_some());
+        let addition = Addition::new(name, &column_type, default, self.now);
+        Ok(Some(addition))
     }
 
     /// NULL in a column that has no NULL.
@@ -169,8 +182,11 @@ impl Evolving<'_> {
         column: usize,
         reject: &Reject,
     ) -> Option<NotAccepted> {
-        let is_null =
-            reject.reason == Reason::MissingField && row.field(column).kind() == Kind::Null;
+        let may_be_null = || {
+            let out_of_range = self.replica.fields.out_of_range(column);
+            row.field(column).kind() == Kind::Null || out_of_range == OutOfRange::Null
+        };
+        let is_null = reject.reason == Reason::MissingField && may_be_null();
         let (name, column_type) = self.replica.fields.iter().nth(column)?;
         let may_widen = self.policy == Evolution::AddColumns && !self.replica.is_key(name);
         if !is_null || !may_widen {
@@ -180,17 +196,35 @@ impl Evolving<'_> {
         Some(self.alter(vec![Addition::widened(name, column_type, &nullable)]))
     }
 
-    fn alter(&self, additions: Vec<Addition>) -> NotAccepted {
+    /// A time with more digits of a second than its column has: nothing declares them but the text itself.
+    pub(super) fn of_digits(
+        &self,
+        row: &Row<'_, '_>,
+        column: usize,
+        reject: &Reject,
+    ) -> Option<NotAccepted> {
+        let (name, column_type) = self.replica.fields.iter().nth(column)?;
+        let value = row.field(column);
+        let may_widen = self.policy == Evolution::AddColumns && !self.replica.is_key(name);
+        if reject.reason != Reason::OutOfRange || value.kind() != Kind::String || !may_widen {
+            return None;
+        }
+        let digits = u8::try_from(fraction_digits(value)).ok()?;
+        let wider = replica::with_digits(column_type, digits)?;
+        Some(self.alter(vec![Addition::widened(name, column_type, &wider)]))
+    }
+
+    pub(super) fn alter(&self, additions: Vec<Addition>) -> NotAccepted {
         NotAccepted::Later(self.replicas.clone().alter(self.topic, additions))
     }
 }
 
-fn schema_changed(advice: String) -> NotAccepted {
+pub(super) fn schema_changed(advice: String) -> NotAccepted {
     NotAccepted::Halted(Halt::new("schema", advice))
 }
 
 /// The type with NULL; an array has none.
-fn nullable(column_type: &ColumnType) -> Option<ColumnType> {
+pub(super) fn nullable(column_type: &ColumnType) -> Option<ColumnType> {
     match column_type {
         ColumnType::LowCardinality(inner) => {
             Some(ColumnType::LowCardinality(Box::new(nullable(inner)?)))

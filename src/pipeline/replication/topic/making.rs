@@ -1,9 +1,11 @@
 //! A row on its way into the chunk.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::sync::Arc;
 
 use super::super::replica::Replica;
+use super::absent::Value;
 use super::evolving::Evolving;
 use super::notes::Notes;
 use super::{MadeRow, Rows, failed, refused};
@@ -27,6 +29,8 @@ pub(super) struct Making<'m, 'c> {
     pub(super) notes: Option<&'m mut Notes>,
     pub(super) key: &'m mut Vec<u8>,
     pub(super) other_key: &'m mut Vec<u8>,
+    /// Columns of which was said that their fields are not there.
+    pub(super) missed: &'m mut HashSet<String>,
     pub(super) out: &'m mut Rows,
 }
 
@@ -91,21 +95,30 @@ impl Making<'_, '_> {
         evolution: &Evolving<'_>,
     ) -> Result<(), NotAccepted> {
         let start = self.begin(false);
-        let mut gaps = vec![];
+        let (mut gaps, mut kept) = (vec![], vec![]);
         let key_len = self.replica.key_len();
         let fields = self.replica.fields.iter().enumerate().skip(key_len);
         for (column, (_, column_type)) in fields {
             let outcome = row.encode(column, &mut self.out.bytes).map_err(|reject| {
                 evolution
                     .of_null(row, column, &reject)
+                    .or_else(|| evolution.of_digits(row, column, &reject))
                     .unwrap_or_else(|| refused(Stage::Encode, reject))
             })?;
             match outcome {
                 Outcome::Written => {}
-                Outcome::Absent => {
-                    let bytes = &mut self.out.bytes;
-                    self.replica.append_absent(column, column_type, bytes);
-                }
+                Outcome::Absent => match evolution.absent(row, column, self.missed)? {
+                    Value::Default => {
+                        let bytes = &mut self.out.bytes;
+                        self.replica.append_absent(column, column_type, bytes);
+                    }
+                    Value::Null => column_type.encode_null_or_zero(&mut self.out.bytes),
+                    Value::Kept => {
+                        column_type.encode_null_or_zero(&mut self.out.bytes);
+                        gaps.push(number(column - key_len));
+                        kept.push(number(column - key_len));
+                    }
+                },
                 Outcome::Unavailable => {
                     column_type.encode_null_or_zero(&mut self.out.bytes);
                     gaps.push(number(column - key_len));
@@ -113,13 +126,13 @@ impl Making<'_, '_> {
             }
         }
         self.append_notes()?;
-        let gaps = (!gaps.is_empty()).then(|| self.gaps_of(row, gaps));
+        let gaps = (!gaps.is_empty()).then(|| self.gaps_of(row, gaps, kept));
         self.end(start, gaps);
         Ok(())
     }
 
     /// Where the values are that a row left out.
-    fn gaps_of(&mut self, row: &Row<'_, '_>, columns: Vec<u16>) -> Gaps {
+    fn gaps_of(&mut self, row: &Row<'_, '_>, columns: Vec<u16>, kept: Vec<u16>) -> Gaps {
         self.other_key.clear();
         let old = self.record.header(OLD_KEY);
         let has_moved = self.keys.encode_header(old, self.other_key);
@@ -134,6 +147,7 @@ impl Making<'_, '_> {
         };
         Gaps {
             columns,
+            kept,
             source,
             needed: true,
             moved: None,
@@ -175,6 +189,7 @@ impl Making<'_, '_> {
         let columns = self.replica.fields.iter().len() - key_len;
         let gaps = moved.map(|moved| Gaps {
             columns: (0..number(columns)).collect(),
+            kept: vec![],
             source: GapSource::Key(self.key.as_slice().into()),
             needed: false,
             moved: Some(moved),

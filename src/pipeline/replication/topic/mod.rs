@@ -1,5 +1,6 @@
 //! One topic's records → the rows of its table.
 
+mod absent;
 mod evolving;
 mod making;
 mod notes;
@@ -16,12 +17,13 @@ use crate::batch::Gaps;
 use crate::config::Cdc;
 use crate::crash::{Guarantee, is_broken};
 use crate::decode::Reject;
-use crate::decode::debezium::{Change, Columns, Failure, KeyReader, RowReader};
+use crate::decode::debezium::{Change, Columns, Failure, KeyReader, Row, RowReader};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::progress;
 use crate::sink::Stage;
 use crate::source::Record;
+use crate::table::replica::Since;
 
 /// What one lane keeps for a topic.
 #[derive(Debug)]
@@ -38,6 +40,10 @@ pub(super) struct Topic {
     /// Whether the names of a record's key were compared with those of the table's.
     key_is_checked: bool,
     ignored: HashSet<String>,
+    /// Columns of which was said that their fields are not there.
+    missed: HashSet<String>,
+    /// Then versions order all records of the topic.
+    has_one_partition: bool,
     key: Vec<u8>,
     other_key: Vec<u8>,
 }
@@ -81,6 +87,8 @@ impl Topic {
             fitting: vec![],
             key_is_checked: false,
             ignored: HashSet::new(),
+            missed: HashSet::new(),
+            has_one_partition: false,
             key: vec![],
             other_key: vec![],
         }
@@ -93,6 +101,7 @@ impl Topic {
             return;
         }
         self.generation = generation;
+        self.has_one_partition = replicas.partitions(&self.name) == Some(1);
         let newest = replicas.of(&self.name);
         let is_same = match (&self.replica, &newest) {
             (Some(own), Some(newest)) => Arc::ptr_eq(own, newest),
@@ -132,6 +141,8 @@ impl Topic {
             fitting,
             key_is_checked,
             ignored,
+            missed,
+            has_one_partition,
             key,
             other_key,
             ..
@@ -180,6 +191,7 @@ impl Topic {
             notes: notes.as_mut(),
             key,
             other_key,
+            missed,
             out,
         };
         match change {
@@ -188,9 +200,16 @@ impl Topic {
                     replicas,
                     topic: name,
                     policy: config.evolution,
+                    absence: absent::policy(config, name),
                     replica,
+                    now: Since {
+                        version,
+                        at_us: moment_us(&row, record),
+                    },
+                    has_one_partition: *has_one_partition,
                 };
                 evolution.check(&row, fitting, ignored)?;
+                evolution.check_returned(&row, making.missed)?;
                 making.row(&row, &evolution).map(Made::Rows)
             }
             Change::Delete(delete) => making.delete(&delete).map(Made::Rows),
@@ -202,6 +221,12 @@ impl Topic {
     pub(super) fn version_of(config: &Cdc, record: Record<'_>) -> u64 {
         version(config, record)
     }
+}
+
+/// When the source had a row, epoch microseconds; where the record does not say, when it was written.
+fn moment_us(row: &Row<'_, '_>, record: Record<'_>) -> i64 {
+    let of_source = row.provenance().source_ts_us();
+    of_source.unwrap_or_else(|| record.timestamp_ms().saturating_mul(1000))
 }
 
 fn version(config: &Cdc, record: Record<'_>) -> u64 {

@@ -1,0 +1,179 @@
+//! Fields that stop coming, and come again: what a row has where its record has no field. Never a value that
+//! nobody wrote.
+
+use std::collections::HashSet;
+
+use super::super::replicas::Addition;
+use super::evolving::{Evolving, nullable, schema_changed};
+use crate::config::{Absent, Cdc, Evolution};
+use crate::decode::debezium::{Operation, Row};
+use crate::decode::json::Kind;
+use crate::lane::NotAccepted;
+use crate::table::ColumnType;
+use crate::table::replica::Since;
+
+/// What the column of a field has that its record does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// The column's DEFAULT: the source did not have the field yet.
+    Default,
+    Null,
+    /// What the row before has.
+    Kept,
+}
+
+/// The policy of a topic: its own, else what the evolution comes to.
+pub(super) fn policy(config: &Cdc, topic: &str) -> Absent {
+    let own = config.tables.get(topic).and_then(|mapping| mapping.absent);
+    own.unwrap_or(match config.evolution {
+        Evolution::Strict => Absent::Halt,
+        Evolution::AddColumns | Evolution::Ignore => Absent::Null,
+    })
+}
+
+impl Evolving<'_> {
+    /// What a column has in the row of a record without its field.
+    pub(super) fn absent(
+        &self,
+        row: &Row<'_, '_>,
+        column: usize,
+        missed: &mut HashSet<String>,
+    ) -> Result<Value, NotAccepted> {
+        let Some((name, column_type)) = self.replica.fields.iter().nth(column) else {
+            return Ok(Value::Null);
+        };
+        if self.is_earlier(row, column) {
+            return Ok(Value::Default);
+        }
+        // A writer may leave out what is NULL.
+        let is_null = row.schema().is_some_and(|s| s.field_type(name).is_some());
+        if self.absence == Absent::Halt && !is_null {
+            return Err(self.halted(name, column_type));
+        }
+        let mut changes = vec![];
+        if !column_type.is_nullable() {
+            let nullable = nullable(column_type).filter(|_| self.policy == Evolution::AddColumns);
+            let Some(nullable) = nullable else {
+                return Err(self.halted(name, column_type));
+            };
+            changes.push(Addition::widened(name, column_type, &nullable));
+        }
+        let has_stopped = !is_null && self.absence == Absent::Null && self.has_stopped(row, column);
+        if has_stopped && self.policy == Evolution::AddColumns {
+            changes.push(Addition::stopped(name, self.now));
+        }
+        if !is_null && !missed.contains(name) {
+            missed.insert(name.to_owned());
+            tracing::warn!(
+                table = self.replica.target.label,
+                column = name,
+                topic = &**self.topic,
+                "the records have no field for the column: rows that are written now have NULL there, or \
+                 what they had ([pipeline.tables] absent), and others keep what they have"
+            );
+        }
+        if !changes.is_empty() {
+            return Err(self.alter(changes));
+        }
+        Ok(match self.absence {
+            Absent::Keep if !is_null => Value::Kept,
+            _ => Value::Null,
+        })
+    }
+
+    /// Whether the record is of before the field came, and the column says what rows of then have.
+    fn is_earlier(&self, row: &Row<'_, '_>, column: usize) -> bool {
+        let memo = self.replica.memo(column);
+        let stopped = memo.stopped.is_some_and(|since| !self.is_before(since));
+        let is_later = memo.added.is_some_and(|since| self.is_behind(since));
+        let is_certain = row.schema().is_some();
+        self.replica.has_default(column) && !(is_certain && (stopped || is_later))
+    }
+
+    /// Whether the record is the first without a field that others had before it. One without a schema
+    /// block may leave out what is NULL.
+    fn has_stopped(&self, row: &Row<'_, '_>, column: usize) -> bool {
+        let memo = self.replica.memo(column);
+        let is_later = memo.added.is_none_or(|since| self.is_behind(since));
+        row.schema().is_some() && memo.stopped.is_none() && is_later
+    }
+
+    fn is_behind(&self, since: Since) -> bool {
+        match self.has_one_partition {
+            true => self.now.version > since.version,
+            false => self.now.at_us > since.at_us,
+        }
+    }
+
+    fn is_before(&self, since: Since) -> bool {
+        match self.has_one_partition {
+            true => self.now.version < since.version,
+            false => self.now.at_us < since.at_us,
+        }
+    }
+
+    fn halted(&self, name: &str, column_type: &ColumnType) -> NotAccepted {
+        let (table, topic) = (&self.replica.target.label, self.topic);
+        let alter = match nullable(column_type) {
+            Some(nullable) => {
+                format!("ALTER TABLE {table} MODIFY COLUMN `{name}` {nullable} and set")
+            }
+            None => "set".to_owned(),
+        };
+        schema_changed(format!(
+            "table {table}: the records have no field for column {name} {column_type} any more, and a value \
+             that nobody wrote must not stand there: {alter} [pipeline.tables.{topic:?}] absent = \"null\" \
+             (NULL) or \"keep\" (what the row had), or drop the column, then start again"
+        ))
+    }
+
+    /// Whether a field comes again that records before this one did not have: the source dropped its column
+    /// and made a new one, of which only newer records tell.
+    pub(super) fn check_returned(
+        &self,
+        row: &Row<'_, '_>,
+        missed: &mut HashSet<String>,
+    ) -> Result<(), NotAccepted> {
+        // Snapshots read columns that streamed changes leave out, such as those that the source computes.
+        let is_streamed = row.operation() != Operation::Read && row.schema().is_some();
+        for &(column, stopped) in self.replica.stopped() {
+            let is_there = row.field(column).kind() != Kind::Absent;
+            let Some((name, _)) = self.replica.fields.iter().nth(column) else {
+                continue;
+            };
+            if !is_there || !is_streamed || !self.is_behind(stopped) {
+                continue;
+            }
+            missed.remove(name);
+            let table = &self.replica.target.label;
+            match self.policy {
+                Evolution::Strict => {
+                    return Err(schema_changed(format!(
+                        "table {table}: the records have the field {name} again after others without it: \
+                         the source's column is a new one, and rows of before still show values of the \
+                         old one: ALTER TABLE {table} UPDATE `{name}` = NULL WHERE _version < {}, \
+                         then ALTER TABLE {table} COMMENT COLUMN `{name}` '', and start again",
+                        stopped.version
+                    )));
+                }
+                Evolution::Ignore => {}
+                Evolution::AddColumns => {
+                    // In which partition a row was written its version does not say.
+                    let clears = self.has_one_partition;
+                    if !clears {
+                        tracing::warn!(
+                            table,
+                            column = name,
+                            "the records have the field again after others without it: rows that the \
+                             source does not write again show values of its old column; let the connector \
+                             take a snapshot of the table"
+                        );
+                    }
+                    let returned = Addition::returned(name, stopped, self.now, clears);
+                    return Err(self.alter(vec![returned]));
+                }
+            }
+        }
+        Ok(())
+    }
+}
