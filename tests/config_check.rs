@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 use streamweir::config::{Config, DeclaredTopic, Loaded, Problem, Problems, known_keys};
+use streamweir::decode::debezium::OutOfRange;
 
 const SHIPPED: &str = include_str!("../config.toml");
 
@@ -304,6 +305,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "true or false",
     ),
     (
+        "pipeline.columns.page_url.on_out_of_range",
+        "\"drop\"",
+        "one of \"dead_letter\", \"null\", \"clamp\"",
+    ),
+    (
         "pipeline.columns.page_url.raw",
         "true",
         "one of \"object\", \"any\"",
@@ -493,6 +499,21 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
         "pipeline.tables.\"shop.public.orders\".key",
         "\"id\"",
         "the name of a column",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".absent",
+        "\"zero\"",
+        "one of \"null\", \"keep\", \"halt\"",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".columns.note.type",
+        "\"JSON\"",
+        "a type that the daemon writes",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".columns.note.on_out_of_range",
+        "\"drop\"",
+        "one of \"dead_letter\", \"null\", \"clamp\"",
     ),
     (
         "pipeline.tables.\"shop.public.orders\".columns.note",
@@ -1778,6 +1799,43 @@ fn impossible_combinations_of_a_join_are_named() {
         ("pipeline.batch.flush_interval", "\"10ms\""),
     ];
     assert!(parse(&join_with(&possible)).is_ok());
+}
+
+#[test]
+fn what_a_replica_has_for_missing_and_unfit_values_is_the_tables_or_the_columns() {
+    let table = "pipeline.tables.\"shop.public.orders\"";
+    let loaded = parse(&replica_with(&[
+        (&format!("{table}.absent"), "\"keep\""),
+        (
+            &format!("{table}.columns.valid_to"),
+            "{ type = \"Date32\", on_out_of_range = \"clamp\" }",
+        ),
+        (
+            "pipeline.columns.valid_to",
+            "{ on_out_of_range = \"null\" }",
+        ),
+    ]));
+    let config = loaded.expect("right").config;
+    let streamweir::config::Kind::Cdc(cdc) = &config.pipelines[0].kind else {
+        panic!("a replica")
+    };
+    let mapping = &cdc.tables["shop.public.orders"];
+    assert_eq!(mapping.absent, Some(streamweir::config::Absent::Keep));
+    assert!(mapping.columns.iter().any(|(name, _)| name == "valid_to"));
+    let [own, other] = ["shop.public.orders", "shop.public.order_items"]
+        .map(|topic| cdc.out_of_range(topic, "valid_to"));
+    assert_eq!((own, other), (OutOfRange::Clamp, OutOfRange::Null));
+    assert_eq!(cdc.out_of_range("crm.a", "x"), OutOfRange::DeadLetter);
+    assert!(cdc.note("valid_to").is_none() && cdc.note("_lsn").is_some());
+    let event = [(
+        "pipeline.columns.page_url",
+        "{ on_out_of_range = \"null\" }",
+    )];
+    assert_problem(
+        &shipped_with(&event),
+        "pipeline.clickstream.columns.page_url.on_out_of_range",
+        &["only replicas"],
+    );
 }
 
 #[test]

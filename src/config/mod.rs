@@ -189,8 +189,7 @@ pub fn known_keys() -> BTreeSet<String> {
         [[pipeline]]
         kind = "cdc"
         [pipeline.debezium]
-        [pipeline.tables."*".columns]
-        "*" = ""
+        [pipeline.tables."*".columns."*"]
         [pipeline.tables."*".source_types]
         "*" = ""
         [[pipeline]]

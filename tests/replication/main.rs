@@ -8,6 +8,7 @@ mod shop;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod absent;
 mod altering;
 mod deletes;
 mod evolution;

@@ -286,3 +286,56 @@ fn a_key_that_is_left_twice_without_a_row_between_gives_its_values_once() {
     assert_eq!(gapped[1].bytes, bytes(1, 5, true, [None, None]));
     assert_eq!(gapped[1].gaps.source, GapSource::None);
 }
+
+#[test]
+fn a_kept_value_may_be_the_types_default_and_needs_a_living_row() {
+    let gaps = |columns: Vec<u16>| Gaps {
+        kept: columns.clone(),
+        ..own(1, columns)
+    };
+    let types = [
+        ColumnType::Int64,
+        ColumnType::Nullable(Box::new(ColumnType::Int64)),
+    ];
+    let row = |version: u64, is_deleted: u8, first: i64, second: Option<i64>| {
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(&version.to_le_bytes());
+        bytes.push(is_deleted);
+        bytes.extend_from_slice(&first.to_le_bytes());
+        bytes.push(u8::from(second.is_none()));
+        bytes.extend(second.map(i64::to_le_bytes).into_iter().flatten());
+        bytes
+    };
+    let write = |rows: &mut KeyedRows, bytes: &[u8], gaps: Option<&Gaps>| {
+        let row = KeyedRow {
+            bytes,
+            key_len: 1,
+            gaps,
+        };
+        rows.push(0, row, &types);
+    };
+    let drained = |mut rows: KeyedRows| {
+        let mut whole = vec![];
+        let gapped = rows.drain(|_, row| whole.push(row.to_vec()));
+        (whole, gapped.len())
+    };
+    let (mut rows, kept) = (KeyedRows::new(), gaps(vec![1]));
+    write(&mut rows, &row(1, 0, 5, Some(0)), None);
+    write(&mut rows, &row(2, 0, 6, None), Some(&kept));
+    assert_eq!(
+        drained(rows),
+        (vec![row(2, 0, 6, Some(0))], 0),
+        "zero is a value"
+    );
+    let mut rows = KeyedRows::new();
+    write(&mut rows, &row(1, 1, 0, None), None);
+    write(&mut rows, &row(2, 0, 6, None), Some(&kept));
+    assert_eq!(
+        drained(rows),
+        (vec![row(2, 0, 6, None)], 0),
+        "a deleted row has none"
+    );
+    let mut rows = KeyedRows::new();
+    write(&mut rows, &row(2, 0, 6, None), Some(&kept));
+    assert_eq!(drained(rows), (vec![], 1), "the table is asked");
+}

@@ -204,3 +204,88 @@ fn unsigned_integers_without_a_block_are_as_declared() {
     assert_eq!(read("18446744073709551615", precise), largest);
     assert_eq!(read("-1", precise), Err(Reason::OutOfRange));
 }
+
+#[test]
+fn what_a_column_does_not_hold_becomes_what_is_chosen() {
+    let date = named("int32", "io.debezium.time.Date");
+    let micros = named("int64", "io.debezium.time.MicroTimestamp");
+    let time = named("int64", "io.debezium.time.MicroTime");
+    let read = |field: &str, type_name: &str, json: &str, chosen| {
+        let columns = Columns::new().with("v", column_type(type_name));
+        let mut reader = RowReader::new(columns.with_out_of_range(chosen), None);
+        let value = format!(
+            r#"{{"schema":{{"type":"struct","fields":[{{"type":"struct","fields":[{{{field},"field":"v"}}],"field":"after"}},{{"type":"string","field":"op"}}]}},"payload":{{"after":{{"v":{json}}},"source":{{}},"op":"c"}}}}"#
+        );
+        only_value(&mut reader, &value).map(|value| value.expect("a value"))
+    };
+    let late = "\"2299-12-31 23:59:59.999999\"";
+    for (field, type_name, json, clamped) in [
+        (&date, "Date32", "2932896", Ok("\"2299-12-31\"")),
+        (
+            &date,
+            "Nullable(Date32)",
+            "2146033979",
+            Ok("\"2299-12-31\""),
+        ),
+        (&date, "Date32", "-2147472691", Ok("\"1900-01-01\"")),
+        (&date, "Date32", "-800000", Ok("\"1900-01-01\"")),
+        (&date, "Date", "65536", Ok("\"2149-06-06\"")),
+        (&date, "Date", "-1", Ok("\"1970-01-01\"")),
+        (&date, "Date32", "5", Ok("\"1970-01-06\"")),
+        (&micros, "DateTime64(6)", "253402300799000000", Ok(late)),
+        (&micros, "DateTime64(6)", "9223372036854775807", Ok(late)),
+        (
+            &micros,
+            "DateTime64(3)",
+            "253402300799000000",
+            Ok("\"2299-12-31 23:59:59.999\""),
+        ),
+        (
+            &micros,
+            "DateTime64(9)",
+            "253402300799000000",
+            Ok("\"2262-04-11 23:47:16.854775807\""),
+        ),
+        (
+            &micros,
+            "DateTime",
+            "253402300799000000",
+            Ok("\"2106-02-07 06:28:15\""),
+        ),
+        (
+            &micros,
+            "DateTime64(6)",
+            "-62135596801000000",
+            Ok("\"1900-01-01 00:00:00\""),
+        ),
+        (&micros, "DateTime64(3)", "1", Err(Reason::OutOfRange)),
+        (
+            &time,
+            "Time64(6)",
+            "9999999999999",
+            Ok("\"999:59:59.999999\""),
+        ),
+        (&date, "Date32", "\"x\"", Err(Reason::InvalidValue)),
+    ] {
+        let expected = clamped.map(|text| plain(type_name, text));
+        let found = read(field, type_name, json, OutOfRange::Clamp);
+        assert_eq!(found, expected, "{json} into {type_name}");
+        if expected.is_ok() && json != "5" {
+            let letter = read(field, type_name, json, OutOfRange::DeadLetter);
+            assert!(letter.is_err(), "{json} into {type_name}");
+            let null = read(field, type_name, json, OutOfRange::Null);
+            let has_null = type_name.starts_with("Nullable");
+            let expected = if has_null {
+                Ok(vec![1])
+            } else {
+                Err(Reason::MissingField)
+            };
+            assert_eq!(null, expected, "{json} into {type_name}");
+        }
+    }
+    let number = r#""type":"int64""#;
+    let null = read(number, "Nullable(Int8)", "1000", OutOfRange::Null);
+    assert_eq!(null, Ok(vec![1]));
+    let clamped = read(number, "Int8", "1000", OutOfRange::Clamp);
+    assert_eq!(clamped, Err(Reason::OutOfRange));
+}
