@@ -8,8 +8,8 @@ use super::section::Section;
 use super::time_unit::TIME_UNITS;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
-use crate::decode::time::TimeUnit;
 use crate::decode::debezium::OutOfRange;
+use crate::decode::time::TimeUnit;
 
 /// One entry of `[pipeline.columns]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,7 +1,9 @@
 //! Columns that are added and widened, and the view over them.
 
 use streamweir::table::ColumnType;
-use streamweir::table::replica::{Fit, ReplicaTable, added_column_type, default_expression, fit};
+use streamweir::table::replica::{
+    ColumnMemo, Fit, ReplicaTable, added_column_type, default_expression, fit,
+};
 
 use crate::{
     DECIMAL_14_4, DECIMAL_60_10, Found, MICRO_TIMESTAMP, column_type, database, field_type, fields,
@@ -195,8 +197,18 @@ fn the_view_has_the_rows_that_are_there_and_new_columns_once_it_is_made_anew() {
     };
     assert!(replica.is_own_view(&as_select()), "{}", as_select());
 
-    query(&replica.add_column("t", &column_type("Nullable(Time64(6))"), None));
-    query(&replica.add_column("t", &column_type("Nullable(Time64(6))"), None));
+    query(&replica.add_column(
+        "t",
+        &column_type("Nullable(Time64(6))"),
+        None,
+        ColumnMemo::default(),
+    ));
+    query(&replica.add_column(
+        "t",
+        &column_type("Nullable(Time64(6))"),
+        None,
+        ColumnMemo::default(),
+    ));
     query(&replica.modify_column("n", &ColumnType::Int64));
     query(&format!(
         "INSERT INTO {table} (id, n, t, _version) VALUES (3, 5000000000, '01:02:03', 1)"
@@ -240,7 +252,12 @@ fn a_view_of_before_is_told_from_one_of_the_table_as_it_is() {
             "5000000000",
         ),
         (
-            replica.add_column("v", &column_type("Nullable(String)"), None),
+            replica.add_column(
+                "v",
+                &column_type("Nullable(String)"),
+                None,
+                ColumnMemo::default(),
+            ),
             "5000000000",
             "5000000000",
         ),
@@ -307,7 +324,12 @@ fn rows_of_before_have_an_added_columns_default_or_null() {
         let field = &fields(&block)[0];
         let default = default_expression(field);
         let column_type = added_column_type(&field.field_type, default.is_some());
-        query(&replica.add_column(&field.name, &column_type, default.as_deref()));
+        query(&replica.add_column(
+            &field.name,
+            &column_type,
+            default.as_deref(),
+            ColumnMemo::default(),
+        ));
         let found = query(&format!(
             "SELECT ifNull(toString(v{number}), 'NULL') FROM {database}.t FORMAT RawBLOB"
         ));
