@@ -1,43 +1,129 @@
-//! A server that dies between token and part acknowledges a repetition and has no rows.
+//! What is sent again, under which token, and what counts as its acknowledgement.
 //!
-//! No server can be made to die there on command. Its trace can be made: the insert is done, then
-//! its rows are deleted; the token stays.
+//! No server can be made to die between token and part on command. Its trace can be made: the insert
+//! is done, then its rows are deleted; the token stays.
 
 mod support;
 
+use std::time::Duration;
+
 use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::topic::{self, Committed};
 use support::{Job, PATIENCE};
 
-#[test]
-fn a_token_without_its_rows_does_not_pass_for_a_write() {
-    let mut job = Job::new("second-round");
+/// A job whose inserts and looks go through a proxy. Its lease is shorter than the looks of
+/// [`slow_looks`].
+fn behind_a_proxy(name: &str, partitions: i32) -> (Job, Proxy) {
+    let mut job = Job::new(name);
     job.set_small_batches();
     job.set("pipeline.clickhouse.insert_lease", "1s");
     job.set("pipeline.clickhouse.insert_timeout", "2s");
     let proxy = Proxy::start(&job.clickhouse_url).expect("a proxy");
     job.set("clickhouse.url", proxy.url());
     job.apply_schema();
-    job.create_topic(1);
-    job.produce_events(0, 0..100);
+    job.create_topic(partitions);
+    (job, proxy)
+}
 
-    let held = proxy.inject(Matcher::inserts(), Fault::HoldResponse, 1);
+fn looks() -> Matcher {
+    Matcher::any().query_contains("groupArray(toUInt64(_offset))")
+}
+
+fn slow_looks(proxy: &Proxy) {
+    let delay = Duration::from_millis(1_500);
+    proxy.inject(looks(), Fault::RespondSlowly { delay }, usize::MAX);
+}
+
+#[test]
+fn a_token_without_its_rows_does_not_pass_for_a_write_and_what_is_there_is_not_sent_again() {
+    let (job, proxy) = behind_a_proxy("second-round", 2);
+    for partition in [0, 1] {
+        job.produce_events(partition, 0..100);
+    }
+    let held = proxy.inject(Matcher::inserts(), Fault::HoldResponse, 2);
     let first = job.start("first", &[], "");
-    held.wait_for_hits(1, PATIENCE)
+    held.wait_for_hits(2, PATIENCE)
         .unwrap_or_else(|e| panic!("{e:#}: {}", first.log()));
-    job.wait_for_rows(100);
+    job.wait_for_rows(200);
     first.process.kill();
     held.release();
-    job.query("ALTER TABLE {db}.clickstream_events DELETE WHERE 1 SETTINGS mutations_sync = 2");
-    assert_eq!(job.rows_and_offsets(), (0, 0));
+    job.query(
+        "ALTER TABLE {db}.clickstream_events DELETE WHERE _partition = 0 OR _offset % 2 = 0 \
+         SETTINGS mutations_sync = 2",
+    );
+    assert_eq!(job.rows_and_offsets(), (50, 50));
 
+    slow_looks(&proxy);
     let second = job.start("second", &["--until", "latest"], "");
     let status = second.process.wait(PATIENCE).expect("it ends");
     assert!(status.success(), "{}", second.log());
-    assert_eq!(job.rows_and_offsets(), (100, 100));
+    assert_eq!(job.rows_and_offsets(), (200, 200));
     job.assert_committed_to_end();
     // The repetition came first, under the token of old, and was acknowledged in vain.
     let inserts = proxy.inserts();
-    let tokens: Vec<_> = inserts.iter().filter_map(|i| i.token.as_deref()).collect();
-    let again = format!("{}:2", tokens[0]);
-    assert_eq!(tokens, [tokens[0], tokens[0], &again]);
+    for partition in [0, 1] {
+        let place = format!("user-events:{partition}:");
+        let tokens = inserts.iter().filter_map(|insert| insert.token.as_deref());
+        let tokens: Vec<_> = tokens.filter(|token| token.contains(&place)).collect();
+        let all = inserts.iter().map(|insert| &insert.token);
+        assert!(!tokens.is_empty(), "{place}: {:?}", all.collect::<Vec<_>>());
+        let again = format!("{}:2", tokens[0]);
+        assert_eq!(tokens, [tokens[0], tokens[0], &again]);
+    }
+}
+
+#[test]
+fn a_group_set_back_behind_slow_looks_doubles_nothing_although_its_daemon_dies() {
+    let (job, proxy) = behind_a_proxy("set-back", 1);
+    job.produce_events(0, 0..60);
+    job.run_to_end();
+    job.produce_events(0, 60..100);
+    let committed = Committed {
+        offset: 0,
+        metadata: String::new(),
+    };
+    topic::commit(job.bootstrap(), &job.group, &job.topic, 0, &committed).expect("committed");
+    // The range is named, and of what it misses nothing is sent.
+    let dies = job.start("dies", &["--until", "latest"], "before_insert=return");
+    let status = dies.process.wait(PATIENCE).expect("it ends");
+    assert!(!status.success(), "{}", dies.log());
+    assert_eq!(job.rows_and_offsets(), (60, 60));
+    slow_looks(&proxy);
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (100, 100));
+}
+
+#[test]
+fn an_answer_of_200_that_is_no_acknowledgement_is_none() {
+    for delivery in ["exactly_once", "at_least_once"] {
+        let (mut job, proxy) = behind_a_proxy("lies", 1);
+        job.set("pipeline.delivery", delivery);
+        job.produce_events(0, 0..50);
+        let page = "<html><title>Sign in</title></html>";
+        let bodies = [
+            "Code: 241. DB::Exception: Memory limit (total) exceeded\n",
+            page,
+            "",
+        ];
+        let lie = |body: &str| Fault::Lie {
+            body: body.to_owned(),
+        };
+        let lies = bodies.map(|body| proxy.inject(Matcher::inserts(), lie(body), 1));
+        let more = [
+            proxy.inject(looks(), lie(page), 1),
+            proxy.inject(
+                Matcher::any().query_contains("max(toInt64(_offset))"),
+                lie(page),
+                1,
+            ),
+        ];
+        job.run_to_end();
+        job.assert_committed_to_end();
+        assert_eq!(job.rows_and_offsets(), (50, 50), "{delivery}");
+        assert!(lies.iter().all(|lie| lie.hits() == 1), "{delivery}");
+        if delivery == "exactly_once" {
+            assert!(more.iter().all(|lie| lie.hits() == 1));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The HTTP conversation with ClickHouse.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
 use super::Target;
+use super::answer::{Signature, ask, offsets};
 use super::errors::InsertError;
+use super::post::Post;
 use crate::config::ClickHouse;
-use crate::crash::crash_point;
 use crate::progress::Range;
 use crate::source::TopicPartition;
 use crate::table::replica::{ExistingColumn, ExistingTable};
@@ -24,6 +26,8 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct ClickHouseClient {
     clients: Vec<Client>,
+    post: Post,
+    signature: Arc<Signature>,
     insert_timeout: Duration,
 }
 
@@ -121,14 +125,20 @@ impl ClickHouseClient {
         };
         Ok(ClickHouseClient {
             clients: config.urls.iter().map(client).collect(),
+            post: Post::new(config)?,
+            signature: Arc::default(),
             insert_timeout: config.insert_timeout,
         })
     }
 
     /// The server that attempt number `attempt` goes to.
     fn server(&self, attempt: u32) -> &Client {
+        &self.clients[self.index(attempt)]
+    }
+
+    fn index(&self, attempt: u32) -> usize {
         let count = u32::try_from(self.clients.len()).expect("a handful of servers");
-        &self.clients[usize::try_from(attempt % count).expect("a small index")]
+        usize::try_from(attempt % count).expect("a small index")
     }
 
     /// Sends one insert and waits for its acknowledgement. `body` holds compressed frames.
@@ -145,25 +155,18 @@ impl ClickHouseClient {
         // The server gives up before we do, so that nothing runs on when we try again.
         let patience = self.insert_timeout + Duration::from_secs(5);
         let seconds = self.insert_timeout.as_secs().max(1).to_string();
-        let insert = self
-            .server(attempt)
-            .insert_formatted_with(sql)
-            .with_setting("decompress", "1")
-            .with_setting("max_execution_time", seconds)
-            .with_timeouts(Some(patience), Some(patience));
-        let mut insert = settings
-            .iter()
-            .fold(insert, |insert, (k, v)| insert.with_setting(*k, v.as_str()));
-        let [head, mut body] = body;
-        let rest = body.split_off(body.len() / 2);
-        if !head.is_empty() {
-            insert.send(head).await?;
-        }
-        insert.send(body).await?;
-        crash_point!("during_insert");
-        insert.send(rest).await?;
-        insert.end().await?;
-        Ok(())
+        let pinned = [
+            ("query", sql),
+            ("decompress", "1"),
+            ("max_execution_time", &seconds),
+        ];
+        let settings = settings.iter().map(|(k, v)| (*k, v.as_str()));
+        let settings = pinned.into_iter().chain(settings);
+        let (server, signature) = (self.index(attempt), &self.signature);
+        let sent = self
+            .post
+            .insert(server, settings, body, signature, patience);
+        Ok(sent.await?)
     }
 
     /// Which offsets of `range` the table already holds.
@@ -179,16 +182,12 @@ impl ClickHouseClient {
     ) -> Result<Vec<i64>, InsertError> {
         let topic = quote_text(&partition.topic);
         let sql = format!(
-            "SELECT toUInt64(_offset) FROM {table} WHERE _topic = {topic} AND _partition = {} \
+            "SELECT groupArray(toUInt64(_offset)), 'end' FROM {table} WHERE _topic = {topic} AND _partition = {} \
              AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
             partition.partition, range.from, range.to
         );
         let bytes = self.select(attempt, &sql, "RowBinary").await?;
-        let offset = |b: &[u8]| u64::from_le_bytes(b.try_into().expect("chunks of eight"));
-        Ok(bytes
-            .chunks_exact(8)
-            .map(|b| i64::try_from(offset(b)).unwrap_or(i64::MAX))
-            .collect())
+        offsets(&bytes).ok_or_else(|| unreadable(&bytes))
     }
 
     /// Of each of these keys the newest row that counts and the newest that is deleted, as far as the
@@ -250,12 +249,7 @@ impl ClickHouseClient {
             partition.partition
         );
         let text = self.select_text(&sql).await?;
-        let mut fields = text.trim().split('\t');
-        let count: u64 = fields.next().and_then(|f| f.parse().ok()).unwrap_or(0);
-        Ok(fields
-            .next()
-            .and_then(|f| f.parse().ok())
-            .filter(|_| count > 0))
+        largest(&text)
     }
 
     /// The highest `_version` in the table, if it has rows.
@@ -267,8 +261,7 @@ impl ClickHouseClient {
             "SELECT count(), max(_version) FROM {table} SETTINGS select_sequential_consistency = 1"
         );
         let text = self.select_text(&sql).await?;
-        let (count, newest) = text.trim().split_once('\t').unwrap_or_default();
-        Ok(newest.parse().ok().filter(|_| count != "0"))
+        largest(&text)
     }
 
     /// Whether a table, quoted as in SQL, has a row.
@@ -402,10 +395,7 @@ impl ClickHouseClient {
     /// As above.
     pub(crate) async fn execute_anywhere(&self, sql: &str) -> Result<(), InsertError> {
         let client = self.server(0).clone().with_database("system");
-        let run = client.query_raw(sql).execute();
-        tokio::time::timeout(QUERY_TIMEOUT, run)
-            .await
-            .map_err(|_| timed_out())??;
+        self.ask(&client, sql, "TabSeparated").await?;
         Ok(())
     }
 
@@ -415,18 +405,16 @@ impl ClickHouseClient {
     /// As above.
     pub(crate) async fn ping(&self) -> Result<(), InsertError> {
         let client = self.server(0).clone().with_database("system");
-        let run = client.query_raw("SELECT 1").execute();
-        tokio::time::timeout(QUERY_TIMEOUT, run)
-            .await
-            .map_err(|_| timed_out())??;
-        Ok(())
+        let answer = self.ask(&client, "SELECT 1", "TabSeparated").await?;
+        if &answer[..] == b"1\n" {
+            Ok(())
+        } else {
+            Err(unreadable(&answer))
+        }
     }
 
     async fn execute_on(&self, attempt: u32, sql: &str) -> Result<(), InsertError> {
-        let run = self.server(attempt).query_raw(sql).execute();
-        tokio::time::timeout(QUERY_TIMEOUT, run)
-            .await
-            .map_err(|_| timed_out())??;
+        self.ask(self.server(attempt), sql, "TabSeparated").await?;
         Ok(())
     }
 
@@ -437,11 +425,11 @@ impl ClickHouseClient {
         sql: &str,
         format: &str,
     ) -> Result<Bytes, InsertError> {
-        let mut cursor = self.server(attempt).query_raw(sql).fetch_bytes(format)?;
-        let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
-            .await
-            .map_err(|_| timed_out())??;
-        Ok(bytes)
+        self.ask(self.server(attempt), sql, format).await
+    }
+
+    async fn ask(&self, client: &Client, sql: &str, format: &str) -> Result<Bytes, InsertError> {
+        Ok(ask(client, &self.signature, sql, format, QUERY_TIMEOUT).await?)
     }
 
     async fn select_text(&self, sql: &str) -> Result<String, InsertError> {
@@ -452,40 +440,68 @@ impl ClickHouseClient {
     /// Rows of text columns.
     async fn select_json(&self, sql: &str) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
         let client = self.server(0).clone().with_database("system");
-        let mut cursor = client.query_raw(sql).fetch_bytes("JSONEachRow")?;
-        let bytes = tokio::time::timeout(QUERY_TIMEOUT, cursor.collect())
-            .await
-            .map_err(|_| timed_out())??;
+        let bytes = self.ask(&client, sql, "JSONEachRow").await?;
         let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         rows.map(serde_json::from_slice)
             .collect::<Result<_, _>>()
-            .map_err(|e| clickhouse::error::Error::Custom(format!("unreadable answer: {e}")).into())
+            .map_err(|_| unreadable(&bytes))
     }
 }
 
-fn timed_out() -> clickhouse::error::Error {
-    clickhouse::error::Error::TimedOut
+/// What `count(), max(…)` gives as text: the largest, if there are any.
+fn largest<T: std::str::FromStr>(text: &str) -> Result<Option<T>, InsertError> {
+    let read = || {
+        let (count, largest) = text.strip_suffix('\n')?.split_once('\t')?;
+        match count.parse::<u64>().ok()? {
+            0 => Some(None),
+            _ => largest.parse().ok().map(Some),
+        }
+    };
+    read().ok_or_else(|| unreadable(text.as_bytes()))
+}
+
+/// An answer that is not in the form of its question's.
+fn unreadable(answer: &[u8]) -> InsertError {
+    let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+    clickhouse::error::Error::BadResponse(format!("unreadable answer: {text:?}")).into()
 }
 
 fn base_client(with_tls: bool) -> Result<Client, std::io::Error> {
+    if !with_tls {
+        return Ok(Client::with_http_client(
+            client_builder().build(plain_connector()),
+        ));
+    }
+    Ok(Client::with_http_client(
+        client_builder().build(tls_connector()?),
+    ))
+}
+
+pub(super) fn plain_connector() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     // Nagle's algorithm costs 40 ms a request, and the crate's own client leaves it on.
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp
+}
+
+pub(super) fn client_builder() -> hyper_util::client::legacy::Builder {
     let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
     // Below the server's own keep-alive timeout, or a request meets a closing connection.
     builder.pool_idle_timeout(Duration::from_secs(2));
-    if !with_tls {
-        return Ok(Client::with_http_client(builder.build(tcp)));
-    }
+    builder
+}
+
+pub(super) fn tls_connector() -> Result<hyper_rustls::HttpsConnector<HttpConnector>, std::io::Error>
+{
+    let mut tcp = plain_connector();
     tcp.enforce_http(false);
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+    Ok(hyper_rustls::HttpsConnectorBuilder::new()
         .with_native_roots()?
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Client::with_http_client(builder.build(connector)))
+        .wrap_connector(tcp))
 }
 
 /// `` `database`.`table` `` with quotes inside the names escaped.

@@ -4,6 +4,7 @@
 //! the one table that says which answer is retried, which refuses a record and which halts;
 //! [`refusals`] judges answers that the table does not know.
 
+mod answer;
 mod backoff;
 mod clickhouse;
 mod column_comments;
@@ -15,6 +16,7 @@ mod membership;
 mod moved;
 mod output;
 mod permits;
+mod post;
 mod refusals;
 mod target;
 mod transaction;

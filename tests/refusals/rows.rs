@@ -108,6 +108,50 @@ fn many_refused_rows_in_one_batch_leave_all_others_written_once() {
 }
 
 #[test]
+fn a_view_that_fails_behind_the_table_halts_is_named_and_gets_its_rows_once_it_is_mended() {
+    let job = Job::new("view");
+    job.apply_schema();
+    job.create_topic(1);
+    job.query(
+        "CREATE TABLE {db}.numbers (id String, n UInt32) ENGINE = MergeTree ORDER BY id \
+         SETTINGS non_replicated_deduplication_window = 100",
+    );
+    let reading = |expression: &str| {
+        format!("SELECT event_id AS id, {expression} AS n FROM {{db}}.clickstream_events")
+    };
+    job.query(&format!(
+        "CREATE MATERIALIZED VIEW {{db}}.cities TO {{db}}.numbers AS {}",
+        reading("toUInt32(city)")
+    ));
+    let records = (0..41u32).map(|n| {
+        let city = if n == 20 {
+            "x".to_owned()
+        } else {
+            n.to_string()
+        };
+        topic::Record::new(event(n, &format!(r#","city":"{city}""#)))
+            .partition(0)
+            .timestamp_ms(EVENT_TIME_MS)
+    });
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    let view = format!("view {}.cities", job.database);
+    job.assert_halts("fails", "view_failed", &[&view, "lacks rows", "Code: 6"]);
+    assert_eq!(job.rows_and_offsets(), (41, 41));
+    assert_eq!(job.query("SELECT count() FROM {db}.numbers"), "0");
+    job.query(&format!(
+        "ALTER TABLE {{db}}.cities MODIFY QUERY {}",
+        reading("toUInt32OrZero(city)")
+    ));
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (41, 41));
+    let counts = "SELECT count(), uniqExact(id) FROM {db}.numbers";
+    assert_eq!(job.query(counts), "41\t41");
+    let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).unwrap_or_default();
+    assert_eq!(letters, [], "none of them is at fault");
+}
+
+#[test]
 fn one_insert_may_touch_more_than_a_hundred_table_partitions() {
     let mut job = Job::new("partitions");
     let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");

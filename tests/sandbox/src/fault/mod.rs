@@ -22,6 +22,11 @@ pub enum Fault {
         /// Body of the answer.
         body: String,
     },
+    /// Answered with 200 and this body, and no header of a real server, which never sees the request.
+    Lie {
+        /// Body of the answer.
+        body: String,
+    },
     /// The connection is cut; the server never sees the request.
     Disconnect,
     /// The server does it, then the connection is cut: a lost reply.

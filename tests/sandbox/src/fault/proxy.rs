@@ -266,6 +266,7 @@ impl Exchange<'_> {
     fn with(&self, state: &State, injection: usize, fault: &Fault) -> io::Result<Option<Response>> {
         match fault {
             Fault::Reject { status, body } => Ok(Some(rejection(*status, body))),
+            Fault::Lie { body } => Ok(Some(Response::new(200, body.as_str()))),
             Fault::Disconnect => Ok(None),
             Fault::FailAfterWrite => self.forward().map(|_| None),
             Fault::HoldResponse => {
