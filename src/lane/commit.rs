@@ -1,8 +1,9 @@
 //! The lane's one commit in flight.
 //!
 //! The broker fences a group's generation, not a partition, so the lane fences itself: one commit
-//! at a time, awaited; one of unknown outcome is repeated unchanged and then read back; none is
-//! outstanding when partitions are given back.
+//! at a time, awaited; one of unknown outcome is repeated unchanged and then read back, as often as it
+//! takes, before anything is done on the strength of it; none is outstanding when partitions are given
+//! back. Each partition's answer counts for that partition alone.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,9 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::ownership::Ownership;
 use crate::clock::BootTime;
 use crate::halt::Halt;
-use crate::progress::{CommitPoint, OwnershipId};
+use crate::progress::{CommitPoint, Metadata, OwnershipId};
 use crate::sink::Backoff;
-use crate::source::{CommitResult, PartitionCommit};
+use crate::source::{CommitResult, Offsets, PartitionCommit, TopicPartition};
 
 /// One partition of the commit in flight.
 #[derive(Debug, Clone)]
@@ -49,12 +50,14 @@ impl Entry {
 /// What came of a commit.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// Every partition is committed. `sent_at` is when the commit that counts was first sent:
-    /// leases run from there. `doubtful`: an earlier sending of it may have been overtaken.
+    /// These partitions are committed. `sent_at` is when the commit that counts was sent: leases run
+    /// from there. `doubtful`: an earlier sending of it may have been overtaken. `refused`: the broker
+    /// has not committed these, whatever becomes of the others.
     Done {
         entries: Vec<Entry>,
         sent_at: BootTime,
         doubtful: bool,
+        refused: Vec<(Entry, RDKafkaErrorCode)>,
     },
     /// It must be sent again, unchanged, after a while.
     Again,
@@ -68,6 +71,8 @@ pub(super) struct Committer {
     entries: Vec<Entry>,
     state: State,
     doubtful: bool,
+    /// The next commit says again what is in doubt of a partition.
+    is_doubt_left: bool,
     sent_at: Option<BootTime>,
     backoff: Option<Backoff>,
 }
@@ -78,6 +83,8 @@ enum State {
     Idle,
     InFlight,
     RepeatAt(Instant),
+    /// Acknowledged, and not believed before it is read back.
+    ReadBackAt(Instant),
 }
 
 impl Committer {
@@ -95,9 +102,40 @@ impl Committer {
     pub(super) fn sending(&mut self, entries: Vec<Entry>) {
         assert!(self.is_idle(), "one commit at a time");
         self.entries = entries;
-        self.doubtful = false;
+        self.doubtful = std::mem::take(&mut self.is_doubt_left);
         self.backoff = None;
         self.sent();
+    }
+
+    /// What was acknowledged is to be read back, now or when that has failed, in a while.
+    pub(super) fn to_read_back(&mut self, entries: Vec<Entry>, sent_at: BootTime, at: Instant) {
+        assert!(self.is_idle(), "one commit at a time");
+        self.entries = entries;
+        self.sent_at = Some(sent_at);
+        self.state = State::ReadBackAt(at);
+    }
+
+    /// What is to be read back, and when it was sent, when its time has come.
+    pub(super) fn read_back_due(&mut self, now: Instant) -> Option<(Vec<Entry>, BootTime)> {
+        match self.state {
+            State::ReadBackAt(at) if now >= at => {
+                self.state = State::Idle;
+                let sent_at = self.sent_at.take()?;
+                Some((std::mem::take(&mut self.entries), sent_at))
+            }
+            _ => None,
+        }
+    }
+
+    /// When to ask again after a failure.
+    pub(super) fn again_at(&mut self, now: Instant) -> Instant {
+        let backoff = self.backoff.get_or_insert_with(Backoff::new);
+        now + backoff.next_wait().min(Duration::from_secs(2))
+    }
+
+    /// What the broker says of a partition is not known, and its next commit is read back.
+    pub(super) fn leave_in_doubt(&mut self) {
+        self.is_doubt_left = true;
     }
 
     fn sent(&mut self) {
@@ -140,38 +178,91 @@ impl Committer {
         if self.state != State::InFlight {
             return Ok(Answer::Stray);
         }
-        let code = result
-            .error
-            .or_else(|| result.partitions.first().map(|p| p.code));
-        let Some(code) = code else {
-            self.state = State::Idle;
-            let sent_at = self.sent_at.take().expect("a commit in flight was sent");
-            let entries = std::mem::take(&mut self.entries);
-            return Ok(Answer::Done {
-                entries,
-                sent_at,
-                doubtful: self.doubtful,
-            });
-        };
-        if let Some(advice) = hopeless(code) {
-            let place = result
-                .partitions
-                .first()
-                .map(|p| format!("{}: ", p.partition));
-            let place = place.unwrap_or_default();
-            let advice = format!("{place}offsets cannot be committed: {code}: {advice}");
-            return Err(Halt::new("commit_refused", advice));
+        let mut is_again = false;
+        for entry in &self.entries {
+            let Some(code) = result.code_of(&entry.commit.partition) else {
+                continue;
+            };
+            if let Some(advice) = hopeless(code) {
+                let place = &entry.commit.partition;
+                let advice = format!("{place}: offsets cannot be committed: {code}: {advice}");
+                return Err(Halt::new("commit_refused", advice));
+            }
+            is_again |= !is_of_one_partition(code);
         }
-        self.doubtful = true;
-        self.repeat(now);
-        Ok(Answer::Again)
+        if is_again {
+            self.doubtful = true;
+            self.repeat(now);
+            return Ok(Answer::Again);
+        }
+        self.state = State::Idle;
+        let sent_at = self.sent_at.take().expect("a commit in flight was sent");
+        let (mut entries, mut refused) = (vec![], vec![]);
+        for entry in std::mem::take(&mut self.entries) {
+            match result.code_of(&entry.commit.partition) {
+                None => entries.push(entry),
+                Some(code) => refused.push((entry, code)),
+            }
+        }
+        self.is_doubt_left |= self.doubtful && !refused.is_empty();
+        Ok(Answer::Done {
+            entries,
+            sent_at,
+            doubtful: self.doubtful,
+            refused,
+        })
     }
 
     fn repeat(&mut self, now: Instant) {
-        let backoff = self.backoff.get_or_insert_with(Backoff::new);
-        let wait = backoff.next_wait().min(Duration::from_secs(2));
-        self.state = State::RepeatAt(now + wait);
+        self.state = State::RepeatAt(self.again_at(now));
     }
+}
+
+impl CommitResult {
+    /// What went wrong with a partition.
+    fn code_of(&self, partition: &TopicPartition) -> Option<RDKafkaErrorCode> {
+        let own = self.partitions.iter().find(|p| p.partition == *partition);
+        own.map(|p| p.code).or(self.error)
+    }
+}
+
+/// What of a commit was read back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    AsCommitted,
+    /// The same offset, without the text beside it, which is not needed.
+    OffsetAlone,
+    /// Another member has committed since.
+    Later,
+    /// The broker keeps no text beside offsets.
+    NoMetadata,
+    Another,
+}
+
+/// Compares what the broker keeps of a partition with what was committed.
+pub(super) fn kept(entry: &Entry, kept: &Offsets, needs_metadata: bool) -> Kept {
+    if kept.metadata == entry.commit.metadata {
+        return Kept::AsCommitted;
+    }
+    let theirs = kept
+        .position
+        .and_then(|p| Metadata::decode(&kept.metadata, p).ok()?);
+    if theirs.is_some_and(|m| m.counter > entry.counter) {
+        return Kept::Later;
+    }
+    match (kept.metadata.is_empty(), needs_metadata) {
+        (true, true) => Kept::NoMetadata,
+        (true, false) if kept.position == Some(entry.commit.position) => Kept::OffsetAlone,
+        _ => Kept::Another,
+    }
+}
+
+/// Whether the broker has refused this partition and no other, for certain: the topic is not there.
+fn is_of_one_partition(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopicId
+    )
 }
 
 fn hopeless(code: RDKafkaErrorCode) -> Option<&'static str> {
@@ -193,7 +284,6 @@ fn hopeless(code: RDKafkaErrorCode) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::TopicPartition;
     use crate::source::context::PartitionError;
 
     fn entry(ownership: u64) -> Entry {
@@ -264,6 +354,84 @@ mod tests {
         committer.retain(|_| false);
         assert!(committer.is_idle());
         assert!(committer.due(now + Duration::from_secs(3)).is_none());
+    }
+
+    #[test]
+    fn a_doubtful_commit_is_read_back_until_that_works_and_nothing_is_committed_meanwhile() {
+        let now = Instant::now();
+        let mut committer = Committer::default();
+        let sent_at = BootTime::now();
+        committer.to_read_back(vec![entry(1)], sent_at, now);
+        assert!(!committer.is_idle() && !committer.is_in_flight());
+        assert!(committer.due(now + Duration::from_secs(9)).is_none());
+        for _ in 0..20 {
+            let (entries, sent) = committer.read_back_due(now).expect("its time has come");
+            assert_eq!((entries.len(), sent), (1, sent_at));
+            let at = committer.again_at(now);
+            assert!(at <= now + Duration::from_secs(2));
+            committer.to_read_back(entries, sent, at);
+            assert!(
+                committer
+                    .read_back_due(now - Duration::from_secs(1))
+                    .is_none()
+            );
+            let (entries, sent) = committer.read_back_due(at).expect("again");
+            committer.to_read_back(entries, sent, now);
+        }
+        // Partitions that were given back are nobody's to ask about.
+        committer.retain(|_| false);
+        assert!(committer.is_idle());
+    }
+
+    #[test]
+    fn an_answer_counts_for_its_partition_alone() {
+        let now = Instant::now();
+        let other = |ownership| {
+            let mut entry = entry(ownership);
+            entry.commit.partition.partition = 1;
+            entry
+        };
+        let mut committer = Committer::default();
+        committer.sending(vec![entry(1), other(2)]);
+        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let Ok(Answer::Done {
+            entries, refused, ..
+        }) = committer.answered(&gone, now)
+        else {
+            panic!("the other one is committed")
+        };
+        assert_eq!(entries[0].ownership, OwnershipId(2));
+        assert_eq!(refused[0].0.ownership, OwnershipId(1));
+        assert!(committer.is_idle(), "nobody waits for a topic that is gone");
+        // What the coordinator says is of all of them, whichever it names.
+        committer.sending(vec![entry(1), other(2)]);
+        let moved = failed(RDKafkaErrorCode::NotCoordinator);
+        assert!(matches!(committer.answered(&moved, now), Ok(Answer::Again)));
+        // One that is refused after a doubtful sending stays in doubt.
+        committer.due(now + Duration::from_secs(3)).expect("again");
+        let _ = committer.answered(&gone, now);
+        committer.sending(vec![entry(1)]);
+        let Ok(Answer::Done { doubtful, .. }) = committer.answered(&OK, now) else {
+            panic!("acknowledged")
+        };
+        assert!(doubtful);
+    }
+
+    #[test]
+    fn what_is_read_back_is_compared_with_what_was_committed() {
+        let offsets = |position, metadata: &str| Offsets {
+            position: Some(position),
+            metadata: metadata.to_owned(),
+            start: None,
+        };
+        let judged = |offsets: &Offsets, needs| kept(&entry(1), offsets, needs);
+        assert_eq!(judged(&offsets(7, "m"), true), Kept::AsCommitted);
+        assert_eq!(judged(&offsets(7, ""), true), Kept::NoMetadata);
+        assert_eq!(judged(&offsets(7, ""), false), Kept::OffsetAlone);
+        assert_eq!(judged(&offsets(6, ""), false), Kept::Another);
+        let ours = |counter| format!("sw1 - 0000000000000001 {counter} t -");
+        assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
+        assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Another);
     }
 
     #[test]

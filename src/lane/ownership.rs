@@ -83,6 +83,8 @@ pub(super) struct Ownership<S> {
     pub(super) leader_epoch: i32,
     pub(super) committed: Option<i64>,
     pub(super) committed_at: Instant,
+    /// The broker has refused its last commit: not again before this.
+    pub(super) commit_not_before: Instant,
     /// Where records are needed together: where it may be committed, and what was last.
     pub(super) point: Option<CommitPoint>,
     pub(super) committed_point: Option<CommitPoint>,
@@ -175,6 +177,7 @@ impl<S> Ownership<S> {
             leader_epoch: -1,
             committed: (was_committed && !fresh).then_some(start.position),
             committed_at: Instant::now(),
+            commit_not_before: Instant::now(),
             point: None,
             committed_point: None,
             quiet: Quiet::default(),

@@ -227,6 +227,7 @@ impl<O: Operator> Lane<O> {
         self.metrics.commit("ok");
         self.sink.answered();
         if !self.metadata_is_kept && !entries.is_empty() {
+            // What a transaction has committed stands; whether the text beside it does is seen soon enough.
             self.read_back(entries, now)?;
         }
         let group_id = self.pipeline.group_id.clone();

@@ -1,18 +1,26 @@
 //! Ranges are cut, named by a commit, written, settled and committed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::commit::{Answer, Entry};
+use rdkafka::error::{KafkaError, KafkaResult};
+
+use super::commit::{self, Answer, Entry, Kept};
 use super::operator::Operator;
 use super::ownership::{Ownership, Unnamed};
 use super::topic_watch::TopicWatch;
 use super::{Lane, Message};
+use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::insert::Attempts;
-use crate::progress::{Metadata, OwnershipId, Settlement};
+use crate::progress::{OwnershipId, Settlement};
 use crate::sink::{self, Delivery, Outcome, WriteJob};
-use crate::source::CommitResult;
+use crate::source::{CommitResult, Offsets, TopicPartition};
+
+/// How long a partition waits whose commit the broker refused.
+const COMMIT_REFUSED_WAIT: Duration = Duration::from_secs(1);
+/// How long the lane waits for the group's offsets when it reads a commit back.
+const READ_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<O: Operator> Lane<O> {
     /// Cuts batches that are old, that must end now, or that memory has no room for.
@@ -82,6 +90,7 @@ impl<O: Operator> Lane<O> {
             }
             return Ok(());
         }
+        self.believe_read_back(now)?;
         if !self.committer.is_idle() {
             return Ok(());
         }
@@ -89,7 +98,7 @@ impl<O: Operator> Lane<O> {
         let watch = &mut self.topic_watch;
         let mut is_due = |o: &&Ownership<O::Partition>| {
             let is_due = is_awaited || o.has_news() || o.is_long_committed(now);
-            is_due && is_of_its_topic(o, watch, now)
+            is_due && now >= o.commit_not_before && is_of_its_topic(o, watch, now)
         };
         let mut entries = vec![];
         for own in self.owned.iter().filter(|o| is_due(o)) {
@@ -116,13 +125,14 @@ impl<O: Operator> Lane<O> {
         now: Instant,
     ) -> Result<(), Halt> {
         let answer = self.committer.answered(result, now)?;
-        let (entries, sent_at, doubtful) = match answer {
-            Answer::Done {
-                entries,
-                sent_at,
-                doubtful,
-            } => (entries, sent_at, doubtful),
-            Answer::Again => {
+        let Answer::Done {
+            entries,
+            sent_at,
+            doubtful,
+            refused,
+        } = answer
+        else {
+            if matches!(answer, Answer::Again) {
                 self.metrics.commit("error");
                 let error = result
                     .error
@@ -132,14 +142,39 @@ impl<O: Operator> Lane<O> {
                     ?error,
                     "commit failed, repeating it"
                 );
-                return Ok(());
             }
-            Answer::Stray => return Ok(()),
+            return Ok(());
         };
+        for (entry, code) in refused {
+            self.commit_refused(&entry, &code.to_string(), now);
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.metrics.commit("ok");
         if doubtful || !self.metadata_is_kept {
-            self.read_back(&entries, now)?;
+            self.committer.to_read_back(entries, sent_at, now);
+            return self.believe_read_back(now);
         }
+        self.committed(entries, sent_at, now);
+        Ok(())
+    }
+
+    /// The offset of one partition stays where it is, and it is said that it does.
+    fn commit_refused(&mut self, entry: &Entry, why: &str, now: Instant) {
+        self.metrics.commit("error");
+        let place = &entry.commit.partition;
+        let text = format!("{place}: its offset is not committed yet: {why}");
+        tracing::warn!(pipeline = self.pipeline.name, "{text}");
+        self.shared.board.error(&text);
+        self.topic_watch.doubt(&place.topic, now);
+        if let Some(own) = self.owned_by(entry.ownership) {
+            own.commit_not_before = now + COMMIT_REFUSED_WAIT;
+        }
+    }
+
+    /// Ranges are named, leases run, positions stand.
+    fn committed(&mut self, entries: Vec<Entry>, sent_at: BootTime, now: Instant) {
         self.membership_proven(sent_at);
         let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
         let group_id = self.pipeline.group_id.clone();
@@ -160,51 +195,86 @@ impl<O: Operator> Lane<O> {
             crash_point!("after_naming_commit");
         }
         crash_point!("after_commit");
-        Ok(())
     }
 
-    /// Compares what the broker keeps with what was committed.
-    pub(super) fn read_back(&mut self, entries: &[Entry], now: Instant) -> Result<(), Halt> {
-        let partitions: Vec<_> = entries.iter().map(|e| e.commit.partition.clone()).collect();
-        let read = self
-            .consumer()
-            .committed(&partitions, self.shared.kafka_timeout);
-        let kept = match read {
-            Ok(kept) => kept,
-            Err(error) => {
-                // Nothing is lost by looking again after the next commit.
-                tracing::warn!(pipeline = self.pipeline.name, %error, "commit not read back yet");
-                return Ok(());
-            }
+    /// Reads back what is in doubt, when its time has come, and acts on what is so.
+    fn believe_read_back(&mut self, now: Instant) -> Result<(), Halt> {
+        let Some((entries, sent_at)) = self.committer.read_back_due(now) else {
+            return Ok(());
         };
-        for (entry, kept) in entries.iter().zip(kept) {
-            if kept.metadata == entry.commit.metadata {
-                self.metadata_is_kept = true;
-                continue;
-            }
-            let place = &entry.commit.partition;
-            let theirs = kept
-                .position
-                .and_then(|p| Metadata::decode(&kept.metadata, p).ok()?);
-            if theirs.is_some_and(|m| m.counter > entry.counter) {
-                self.rewind(
-                    entry.ownership,
-                    "another member has committed it meanwhile",
-                    now,
-                );
-            } else if kept.metadata.is_empty()
-                && (self.names_ranges() || self.transacting.is_some())
-            {
-                let advice = format!(
-                    "{place}: the broker does not keep commit metadata, which exactly_once needs: \
-                     use Apache Kafka or a broker that keeps it, or delivery = \"at_least_once\""
-                );
-                return Err(Halt::new("metadata_lost", advice));
-            } else {
-                self.rewind(entry.ownership, "the broker tells of another commit", now);
+        match self.read_back(&entries, now)? {
+            Some(kept) => self.committed(kept, sent_at, now),
+            None => {
+                let at = self.committer.again_at(now);
+                self.committer.to_read_back(entries, sent_at, at);
             }
         }
         Ok(())
+    }
+
+    /// Compares what the broker keeps with what was committed: those for which it is the same. `None`
+    /// when the broker does not say.
+    pub(super) fn read_back(
+        &mut self,
+        entries: &[Entry],
+        now: Instant,
+    ) -> Result<Option<Vec<Entry>>, Halt> {
+        let partitions: Vec<_> = entries.iter().map(|e| e.commit.partition.clone()).collect();
+        let timeout = self.shared.kafka_timeout.min(READ_BACK_TIMEOUT);
+        let read = match self.read_committed(&partitions, timeout) {
+            Ok(read) => read,
+            Err(error) => {
+                let text = format!("kafka: the commit is not read back yet: {error}");
+                tracing::warn!(pipeline = self.pipeline.name, "{text}");
+                self.shared.board.error(&text);
+                return Ok(None);
+            }
+        };
+        let needs_metadata = self.names_ranges() || self.transacting.is_some();
+        let mut as_committed = vec![];
+        for (entry, read) in entries.iter().zip(read) {
+            let read = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    self.committer.leave_in_doubt();
+                    self.commit_refused(entry, &format!("it is not read back: {error}"), now);
+                    continue;
+                }
+            };
+            let why = match commit::kept(entry, &read, needs_metadata) {
+                Kept::AsCommitted => {
+                    self.metadata_is_kept = true;
+                    as_committed.push(entry.clone());
+                    continue;
+                }
+                Kept::OffsetAlone => {
+                    as_committed.push(entry.clone());
+                    continue;
+                }
+                Kept::NoMetadata => {
+                    let place = &entry.commit.partition;
+                    let advice = format!(
+                        "{place}: the broker does not keep commit metadata, which exactly_once \
+                         needs: use Apache Kafka or a broker that keeps it, or delivery = \
+                         \"at_least_once\""
+                    );
+                    return Err(Halt::new("metadata_lost", advice));
+                }
+                Kept::Later => "another member has committed it meanwhile",
+                Kept::Another => "the broker tells of another commit",
+            };
+            self.rewind(entry.ownership, why, now);
+        }
+        Ok(Some(as_committed))
+    }
+
+    fn read_committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
+        fail::fail_point!("read_back_fails", |_| Err(KafkaError::NoMessageReceived));
+        self.consumer().committed_each(partitions, timeout)
     }
 
     /// Sends every range whose name is safe.

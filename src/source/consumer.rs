@@ -9,7 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{IsError as _, KafkaError, KafkaResult};
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
@@ -235,6 +235,7 @@ impl Consumer {
     /// # Errors
     /// When the partition is not assigned any more or the broker does not answer in time.
     pub(crate) fn seek(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+        fail::fail_point!("seek_fails", |_| Err(KafkaError::Seek("for a test".into())));
         let mut target = list(std::slice::from_ref(partition));
         target.set_all_offsets(Offset::Offset(position))?;
         let done = self.base.seek_partitions(target, Duration::from_secs(10))?;
@@ -245,9 +246,9 @@ impl Consumer {
     /// before [`Consumer::assign`] or [`Consumer::unassign`] lets the client fetch again.
     ///
     /// The client pauses every partition during a rebalance and resumes after the position that it
-    /// last handed out. For chunks it counts a partition-EOF message as a record
-    /// (`rd_kafka_q_serve_rkmessages`), so a partition that was read to its end would lose the
-    /// next one. The operations of a partition are done in order: this one comes before the resumption.
+    /// last handed out. For chunks it counts a message of partition EOF, or of an error, as a record
+    /// (`rd_kafka_q_serve_rkmessages`; librdkafka issue 4844), so a partition that was read to its end
+    /// would lose the next one. The operations of a partition are done in order: this one comes before the resumption.
     pub(crate) fn keep_positions(&self, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         if positions.is_empty() {
             return Ok(());
@@ -355,6 +356,20 @@ impl Consumer {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> KafkaResult<Vec<Offsets>> {
+        self.committed_each(partitions, timeout)?
+            .into_iter()
+            .collect()
+    }
+
+    /// The same, with an answer for each partition.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer within `timeout`.
+    pub(crate) fn committed_each(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
         let answer = self.base.committed_offsets(list(partitions), timeout)?;
         let read = |p: &TopicPartition| {
             let element = answer
@@ -371,7 +386,32 @@ impl Consumer {
                 start: None,
             })
         };
-        partitions.iter().map(read).collect()
+        Ok(partitions.iter().map(read).collect())
+    }
+
+    /// Whether the group's coordinator answers within `timeout`, whatever it says.
+    pub(crate) fn coordinator_answers(&self, timeout: Duration) -> bool {
+        let any = TopicPartition {
+            topic: "streamweir".into(),
+            partition: 0,
+        };
+        let is_away = |code| {
+            matches!(
+                code,
+                RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::TimedOutQueue
+                    | RDKafkaErrorCode::RequestTimedOut
+                    | RDKafkaErrorCode::WaitingForCoordinator
+                    | RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::CoordinatorNotAvailable
+                    | RDKafkaErrorCode::CoordinatorLoadInProgress
+            )
+        };
+        match self.base.committed_offsets(list(&[any]), timeout) {
+            Ok(_) => true,
+            Err(error) => !error.rdkafka_error_code().is_some_and(is_away),
+        }
     }
 
     /// First offset still in the log, and the last stable offset.

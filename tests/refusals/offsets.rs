@@ -220,6 +220,25 @@ fn a_group_whose_offsets_vanished_halts_where_the_table_has_its_rows() {
 }
 
 #[test]
+fn a_commit_that_cannot_be_read_back_is_asked_for_again_before_anything_is_written() {
+    let job = Job::new("unread");
+    job.apply_schema();
+    job.create_topic(1);
+    job.produce_events(0, 0..5);
+    let daemon = job.start("a", &["--until", "latest"], "read_back_fails=4*return");
+    let status = daemon.process.wait(PATIENCE).expect("the run ends");
+    let log = daemon.log();
+    assert!(status.success(), "{status}: {log}");
+    assert_eq!(
+        log.matches("the commit is not read back yet").count(),
+        4,
+        "{log}"
+    );
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (5, 5));
+}
+
+#[test]
 fn a_group_reset_to_the_beginning_reads_again_and_doubles_nothing() {
     let job = started("reset");
     job.query(
