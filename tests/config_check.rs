@@ -1883,6 +1883,44 @@ fn a_kind_that_does_not_exist_is_told_all_that_do() {
 }
 
 #[test]
+fn a_property_that_librdkafka_does_not_know_is_named_and_its_value_never_shown() {
+    for (property, value, says) in [
+        ("sasl.pasword", "\"hunter2\"", "did you mean sasl.password?"),
+        (
+            "sasl.pasword",
+            "[\"hunter2\"]",
+            "did you mean sasl.password?",
+        ),
+        (
+            "sasl.oauthbearer.client.secrett",
+            "\"hunter2\"",
+            "sasl.oauthbearer.client.secret?",
+        ),
+        ("ssl.key.pass", "\"hunter2\"", "no property of librdkafka"),
+        ("a.password", "\"hunter2\"", "no property of librdkafka"),
+        ("sasl.password", "[\"hunter2\"]", "not shown"),
+        (
+            "sasl.pasword_file",
+            "\"hunter2\"",
+            "no property of librdkafka",
+        ),
+    ] {
+        for section in ["kafka", "pipeline.kafka"] {
+            let key = format!("{section}.properties.\"{property}\"");
+            let text = shipped_with(&[(&key, value)]);
+            let problems = parse(&text).err().expect("refused").to_string();
+            assert!(problems.contains(property), "{problems}");
+            assert!(problems.contains(says), "{says}: {problems}");
+            assert!(!problems.contains("hunter2"), "{problems}");
+        }
+    }
+    // Of a known one that is no secret the value helps.
+    let text = shipped_with(&[("kafka.properties.\"security.protocol\"", "\"sll\"")]);
+    let problems = parse(&text).err().expect("refused").to_string();
+    assert!(problems.contains("sll"), "{problems}");
+}
+
+#[test]
 fn properties_the_daemon_owns_are_refused_with_a_reason() {
     for (property, reason) in [
         ("group.id", "pipeline.group_id"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::client_property;
 use super::quantity::grouped;
 use super::secret::has_credentials;
 use super::section::Section;
@@ -191,8 +192,20 @@ fn read_property(
         );
         return;
     }
+    if !client_property::exists(key) {
+        section.take_node(key);
+        // Whatever stands beside a key that nobody knows may be a password.
+        let refusal = client_property::refusal(key, "", false);
+        section.problem(key, refusal.unwrap_or_default());
+        return;
+    }
     if is_secret(key) {
         let secret = section.take_secret(key);
+        if let Some(value) = &secret
+            && let Some(refusal) = client_property::refusal(key, value.expose_secret(), false)
+        {
+            section.problem(key, refusal);
+        }
         properties.extend(secret.map(|value| (key.to_owned(), Property::Secret(value))));
         return;
     }
@@ -204,6 +217,8 @@ fn read_property(
             key,
             format!("must be an integer (milliseconds), found {text:?}"),
         );
+    } else if let Some(refusal) = client_property::refusal(key, &text, true) {
+        section.problem(key, refusal);
     }
     let property = if has_credentials(&text) {
         Property::Secret(SecretString::from(text))

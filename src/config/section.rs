@@ -280,16 +280,20 @@ impl<'r> Section<'r> {
 }
 
 fn unknown_key(key: &str, allowed: &BTreeSet<String>) -> String {
-    let nearest = allowed
-        .iter()
+    let hint = did_you_mean(key, allowed.iter().map(String::as_str));
+    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+    format!("unknown key{hint} (allowed: {})", allowed.join(", "))
+}
+
+/// The nearest of the names there are, if one is near.
+pub(super) fn did_you_mean<'c>(key: &str, candidates: impl Iterator<Item = &'c str>) -> String {
+    let nearest = candidates
         .map(|candidate| (distance(key, candidate), candidate))
         .min()
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
-    let hint = nearest.map_or(String::new(), |(_, nearest)| {
+    nearest.map_or(String::new(), |(_, nearest)| {
         format!(", did you mean {nearest}?")
-    });
-    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
-    format!("unknown key{hint} (allowed: {})", allowed.join(", "))
+    })
 }
 
 /// Edits (insert, delete, replace) that turn one text into the other: Levenshtein's distance.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use rdkafka::error::KafkaError;
+
 use self::aggregation::{AggregationOperator, AggregationPlan};
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
@@ -22,6 +24,7 @@ pub use self::until::Until;
 use crate::batch::Paces;
 use crate::config::{
     Aggregation, Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State,
+    client_refusal,
 };
 use crate::halt::Halt;
 use crate::lane::{
@@ -202,7 +205,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         Some(topic) => {
             starter.compacted_topic(topic, partitions.len())?;
             let producer = OutputProducer::new(pipeline, topic);
-            Some(producer.map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?)
+            Some(producer.map_err(|e| refused_properties(&e))?)
         }
         None => None,
     };
@@ -290,8 +293,7 @@ impl Common {
         let sink = Sink::new(SinkParts {
             client: parts.client.clone(),
             output: parts.output,
-            dead_letters: DeadLetterProducer::new(pipeline)
-                .map_err(|e| Halt::new("kafka", format!("kafka.properties: {e}")))?,
+            dead_letters: DeadLetterProducer::new(pipeline).map_err(|e| refused_properties(&e))?,
             label: parts.label,
             metrics: parts.metrics.clone(),
             pipeline: board.clone(),
@@ -415,14 +417,18 @@ fn consumers(environment: &Environment) -> Result<Vec<Consumer>, Halt> {
             lane,
             queue_bytes: *queue_bytes,
         };
-        Consumer::new(&consumer_config(settings)).map_err(|error| {
-            Halt::new(
-                "kafka",
-                format!("kafka.properties: the client refuses them: {error}"),
-            )
-        })
+        Consumer::new(&consumer_config(settings)).map_err(|error| refused_properties(&error))
     };
     (0..pipeline.consumers).map(consumer).collect()
+}
+
+/// No value of a property is part of it: it may be a secret.
+fn refused_properties(error: &KafkaError) -> Halt {
+    let why = client_refusal(error);
+    Halt::new(
+        "kafka",
+        format!("kafka.properties: the client refuses them: {why}"),
+    )
 }
 
 fn clickhouse_client(pipeline: &Pipeline) -> Result<ClickHouseClient, Halt> {

@@ -85,7 +85,11 @@ pub fn apply(
 }
 
 fn connect(config: &Config) -> Result<Cluster, TopicsError> {
-    let refused = |error| TopicsError::Configuration(format!("kafka.properties: {error}"));
+    let refused = |error: anyhow::Error| {
+        let why = error.downcast_ref().map(crate::config::client_refusal);
+        let why = why.unwrap_or_else(|| error.to_string());
+        TopicsError::Configuration(format!("kafka.properties: {why}"))
+    };
     Cluster::new(&config.kafka).map_err(refused)
 }
 
