@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::kafka::{Kafka, KafkaOptions};
 use sandbox::{shared, topic, wait};
 use support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event};
 
@@ -109,6 +110,47 @@ fn a_drain_that_cannot_finish_ends_within_the_shutdown_timeout() {
     job.run_to_end();
     job.assert_committed_to_end();
     assert_eq!(job.rows_and_offsets(), (10, 10));
+}
+
+#[test]
+fn a_signal_while_the_broker_is_away_ends_within_the_shutdown_timeout_and_the_next_start_goes_on() {
+    let kafka = Kafka::start(KafkaOptions::default()).expect("a broker");
+    let mut job = Job::new("outage");
+    job.bootstrap = kafka.bootstrap().to_owned();
+    job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    job.set("service.shutdown_timeout", "5s");
+    // Nobody can leave: the next one waits for so long.
+    let properties = toml::toml! {
+        "session.timeout.ms" = 2000
+        "heartbeat.interval.ms" = 500
+    };
+    job.set("kafka.properties", properties);
+    job.apply_schema();
+    job.create_topic(2);
+    job.produce_events(0, 0..10);
+    // Idle, and with records that wait to be written.
+    for (instance, flush_interval, rows) in [("idle", "300ms", 10), ("busy", "10m", 10)] {
+        job.set("pipeline.batch.flush_interval", flush_interval);
+        let daemon = job.start(instance, &[], "");
+        job.wait_for_rows(10);
+        if instance == "busy" {
+            job.produce_events(1, 10..30);
+            wait_for_page(&daemon, "/api/v1/streaming", "all is read", |_, body| {
+                body.contains(r#""position":20"#)
+            });
+        }
+        kafka.kill();
+        daemon.process.terminate();
+        let status = daemon.process.wait(Duration::from_secs(20));
+        let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+        assert_eq!(status.code(), Some(0), "{status}: {}", daemon.log());
+        assert_eq!(job.rows_and_offsets(), (rows, rows));
+        kafka.restart().expect("the broker comes back");
+    }
+    job.set("pipeline.batch.flush_interval", "300ms");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (30, 30));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! When a lane is done, and how it leaves its group.
 
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::Lane;
@@ -13,6 +14,8 @@ use crate::source::{Event, Offsets, TopicPartition};
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long leaving may take when the broker does not answer.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the coordinator is waited for before a leave.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<O: Operator> Lane<O> {
     /// False once the lane has nothing left to do.
@@ -112,6 +115,9 @@ impl<O: Operator> Lane<O> {
         }
         self.disown(|_| true);
         self.emission = None;
+        if !self.consumer().coordinator_answers(COORDINATOR_TIMEOUT) {
+            return self.abandon();
+        }
         let deadline = Instant::now() + LEAVE_TIMEOUT;
         // An answer that is still to come must not meet the next generation.
         while self.committer.is_in_flight() && Instant::now() < deadline {
@@ -146,13 +152,52 @@ impl<O: Operator> Lane<O> {
             left |= self.consumer().assigned_count() == 0;
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.consumer = None;
+        // Closing may wait for a coordinator that has gone away just now, without end.
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        self.close(false).recv_timeout(remaining).ok();
         tracing::info!(
             pipeline = self.pipeline.name,
             lane = self.number,
             in_good_order,
             "left the group"
         );
+    }
+
+    /// Goes without leaving: nobody is there to take the leave. librdkafka 2.12 then waits in its close
+    /// for ever, and may crash where it hears at that moment that the coordinator is gone
+    /// (librdkafka issues 3740 and 5347). The group takes the member for dead after its session timeout,
+    /// unless this process lives until the coordinator is back.
+    fn abandon(&mut self) {
+        self.end_transaction(Instant::now() + COORDINATOR_TIMEOUT);
+        drop(self.close(true));
+        tracing::warn!(
+            pipeline = self.pipeline.name,
+            lane = self.number,
+            "the group's coordinator does not answer: ended without leaving the group, which gives \
+             the partitions to others after session.timeout.ms"
+        );
+    }
+
+    /// Closes the client on a thread of its own; what is returned says when it is closed.
+    fn close(&mut self, waits_for_coordinator: bool) -> Receiver<()> {
+        let (closed, is_closed) = channel();
+        let consumer = self.consumer.take();
+        let closing = move || {
+            while waits_for_coordinator
+                && consumer
+                    .as_ref()
+                    .is_some_and(|consumer| !consumer.coordinator_answers(COORDINATOR_TIMEOUT))
+            {
+                std::thread::sleep(COORDINATOR_TIMEOUT);
+            }
+            drop(consumer);
+            let _ = closed.send(());
+        };
+        let thread = std::thread::Builder::new().name("leaving".to_owned());
+        if let Err(error) = thread.spawn(closing) {
+            tracing::warn!(%error, "no thread for the client that leaves");
+        }
+        is_closed
     }
 }
 
