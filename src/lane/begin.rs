@@ -150,27 +150,43 @@ impl<O: Operator> Lane<O> {
             // The group has moved on: the revocation is on its way, and nothing was read.
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
         }
-        for own in again {
+        let mut failed = vec![];
+        for mut own in again {
             // It may have been parked, or have reached its target, before it was to be read again.
             let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
             match resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to)) {
                 Ok(()) => self.owned.push(own),
                 Err(error) => {
                     tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
-                    let partition = own.partition.clone();
-                    self.assigning(Instant::now() + Duration::from_millis(500))
-                        .again
-                        .push(partition);
+                    self.operator.ended(&mut own.state);
+                    failed.push(own.partition.clone());
                 }
             }
         }
         self.owned.extend(fresh);
+        self.begin_again(failed);
         for own in &mut self.owned {
             // Ranges whose records the log has dropped are complete without reading.
             let next = own.next;
             cut_replayed(own, next);
         }
         crash_point!("after_assign");
+    }
+
+    /// Partitions that could not be set back are tried again, and where partitions are needed together,
+    /// all of them.
+    fn begin_again(&mut self, mut failed: Vec<TopicPartition>) {
+        if failed.is_empty() {
+            return;
+        }
+        if self.operator.is_whole() {
+            let others = self.owned.iter().filter(|own| !own.revoking);
+            failed.extend(others.map(|own| own.partition.clone()));
+            self.disown(|_| true);
+            self.restart_emission();
+        }
+        let not_before = Instant::now() + Duration::from_millis(500);
+        self.assigning(not_before).again.extend(failed);
     }
 
     fn ownerships(
