@@ -120,7 +120,10 @@ impl<O: Operator> Lane<O> {
         let messages = self.messages.0.clone();
         self.runtime.spawn(async move {
             crash_point!("during_snapshot");
-            let result = store.put(&partition, offset, snapshot.seal()).await;
+            // Hashing hundreds of megabytes would hold up everything else that waits for an answer.
+            let sealed = tokio::task::spawn_blocking(|| snapshot.seal()).await;
+            let sealed = sealed.expect("hashing does not panic");
+            let result = store.put(&partition, offset, sealed).await;
             drop(hold);
             if result.is_ok() {
                 crash_point!("after_snapshot");

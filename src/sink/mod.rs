@@ -14,6 +14,7 @@ mod gaps;
 mod insert;
 mod membership;
 mod moved;
+mod off_io;
 mod output;
 mod permits;
 mod post;

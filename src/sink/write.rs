@@ -9,6 +9,7 @@ use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
 use super::moved::{MovedRows, MovedTable};
+use super::off_io::off_io;
 use super::permits::Permits;
 use super::refusals::{Judgement, Refusals, Rows, Suspicion};
 use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, Target};
@@ -427,7 +428,8 @@ impl Writer<'_> {
         if let (Some(attempts), None) = (job.tokens(), &self.thinned)
             && !job.batch.offsets().all(|offset| attempts.sends(offset))
         {
-            self.thinned = Some(job.batch.filtered(|offset| attempts.sends(offset)));
+            let thinned = off_io(|| job.batch.filtered(|offset| attempts.sends(offset)));
+            self.thinned = Some(thinned);
         }
         let batch = self.thinned.as_ref().unwrap_or(&job.batch);
         let settings = insert_settings(&job.delivery, round, batch);

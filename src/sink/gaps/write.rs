@@ -12,6 +12,7 @@ use crate::halt::Halt;
 use crate::progress::insert::Round;
 use crate::sink::insert::{Failure, insert_settings};
 use crate::sink::moved::MovedRow;
+use crate::sink::off_io::off_io;
 use crate::sink::refusals::{Rows, Suspicion};
 use crate::sink::write::{Delivery, Outcome};
 use crate::sink::{Backoff, DeadLetter, InsertError, Stage, Target};
@@ -104,7 +105,7 @@ impl GappedRows<'_> {
             if rows.is_empty() {
                 continue;
             }
-            let batch = batch_of(target, &rows);
+            let batch = off_io(|| batch_of(target, &rows));
             let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, &batch);
             crash_point!("before_insert");
             let attempt = backoff.attempts();
