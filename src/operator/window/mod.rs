@@ -14,6 +14,7 @@ mod cell;
 mod distinct;
 mod input;
 mod pane;
+mod session;
 mod sessions;
 #[cfg(test)]
 mod tests;

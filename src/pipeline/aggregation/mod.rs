@@ -13,6 +13,7 @@ mod plan;
 mod presence;
 mod reading;
 mod row;
+mod settings;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,11 +21,11 @@ use std::time::Duration;
 
 pub(super) use self::places::Places;
 pub(super) use self::plan::AggregationPlan;
-use self::plan::ms;
 use self::reading::{Read, Reader};
 use self::row::RowMaker;
+pub(super) use self::settings::Settings;
 use crate::batch::OpenBatch;
-use crate::config::{Aggregation, LateRecords, Partitioner, Pipeline, StartOffset, TopicSelector};
+use crate::config::LateRecords;
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
@@ -60,58 +61,6 @@ struct Space {
     /// `None`: of all partitions.
     partition: Option<i32>,
     windows: Windows,
-}
-
-/// What an operator is given besides its plan.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    is_partitioned: bool,
-    late_records: LateRecords,
-    idle_timeout: Duration,
-    idle_retention: Duration,
-    timestamp_ahead_max_ms: i64,
-    has_topic: bool,
-    has_table: bool,
-    /// For people.
-    table: String,
-    topic: String,
-    group_id: String,
-    /// Reading begins at the end of the log, the very first time.
-    begins_at_end: bool,
-    /// What put keys into partitions.
-    keys_placed_by: Option<Partitioner>,
-    /// Shared by the lanes, of which there are so many.
-    places: Arc<Places>,
-    lanes: usize,
-}
-
-impl Settings {
-    /// `table`: what the rows go to, for people and commits; `has_table`: whether it is one.
-    pub(super) fn new(
-        config: &Aggregation,
-        pipeline: &Pipeline,
-        table: String,
-        has_table: bool,
-        places: Arc<Places>,
-    ) -> Self {
-        let topic = pipeline.topics.first().map(TopicSelector::as_str);
-        Settings {
-            is_partitioned: config.partitioned_by.is_some(),
-            late_records: config.late_records,
-            idle_timeout: config.idle_timeout,
-            idle_retention: config.idle_retention,
-            timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
-            has_topic: config.output_topic.is_some(),
-            has_table,
-            table,
-            topic: topic.unwrap_or_default().to_owned(),
-            group_id: pipeline.group_id.clone(),
-            begins_at_end: pipeline.start_offset == StartOffset::Latest,
-            keys_placed_by: config.keys_placed_by,
-            places,
-            lanes: usize::from(pipeline.consumers),
-        }
-    }
 }
 
 /// Where a partition's records go.
@@ -406,7 +355,8 @@ impl Operator for AggregationOperator {
             return Err(halts::partitions_changed(&self.settings, then, now));
         }
         state.next = position;
-        let is_cut = self.settings.begins_at_end && position > 0 && position >= log_end;
+        // Without a word of ours, reading begins where the very first start put it.
+        let is_cut = self.settings.begins_at_end && position > 0;
         let (partition, input) = (state.partition, self.input(state.partition));
         self.space(partition)
             .begin(input, position, before, log_end, is_cut);

@@ -1,0 +1,60 @@
+//! What lanes of an aggregation are told besides the plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::places::Places;
+use super::plan::ms;
+use crate::config::{Aggregation, LateRecords, Partitioner, Pipeline, StartOffset, TopicSelector};
+
+/// What an operator is given besides its plan.
+#[derive(Debug, Clone)]
+pub(in crate::pipeline) struct Settings {
+    pub(super) is_partitioned: bool,
+    pub(super) late_records: LateRecords,
+    pub(super) idle_timeout: Duration,
+    pub(super) idle_retention: Duration,
+    pub(super) timestamp_ahead_max_ms: i64,
+    pub(super) has_topic: bool,
+    pub(super) has_table: bool,
+    /// For people.
+    pub(super) table: String,
+    pub(super) topic: String,
+    pub(super) group_id: String,
+    /// Reading begins at the end of the log, the very first time.
+    pub(super) begins_at_end: bool,
+    /// What put keys into partitions.
+    pub(super) keys_placed_by: Option<Partitioner>,
+    /// Shared by the lanes, of which there are so many.
+    pub(super) places: Arc<Places>,
+    pub(super) lanes: usize,
+}
+
+impl Settings {
+    /// `table`: what the rows go to, for people and commits; `has_table`: whether it is one.
+    pub(in crate::pipeline) fn new(
+        config: &Aggregation,
+        pipeline: &Pipeline,
+        table: String,
+        has_table: bool,
+        places: Arc<Places>,
+    ) -> Self {
+        let topic = pipeline.topics.first().map(TopicSelector::as_str);
+        Settings {
+            is_partitioned: config.partitioned_by.is_some(),
+            late_records: config.late_records,
+            idle_timeout: config.idle_timeout,
+            idle_retention: config.idle_retention,
+            timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
+            has_topic: config.output_topic.is_some(),
+            has_table,
+            table,
+            topic: topic.unwrap_or_default().to_owned(),
+            group_id: pipeline.group_id.clone(),
+            begins_at_end: pipeline.start_offset == StartOffset::Latest,
+            keys_placed_by: config.keys_placed_by,
+            places,
+            lanes: usize::from(pipeline.consumers),
+        }
+    }
+}
