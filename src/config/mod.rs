@@ -64,7 +64,9 @@ pub use secret::redacted;
 pub use service::{LogFormat, Service};
 pub use session::Session;
 pub use state::{OnMissingState, State};
-pub use stream_join::{Emit, JoinOutput, JoinSide, JoinType, Partitioner, RightField, StreamJoin};
+pub use stream_join::{
+    Emit, JoinOutput, JoinSide, JoinType, KeyFormat, Partitioner, RightField, StreamJoin,
+};
 pub use topics::TopicSelector;
 pub use version_epochs::VersionEpoch;
 

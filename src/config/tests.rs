@@ -243,6 +243,7 @@ fn the_defaults_of_a_join_are_those_of_the_shipped_one_and_read_both_topics() {
         "join.after = 5m",
         "join.before = 5m",
         "join.emit = on_watermark",
+        "join.retention_accepted = false",
         "join.type = left",
         "kind = stream_join",
         "left.key_field = user_id",

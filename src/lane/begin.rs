@@ -279,12 +279,17 @@ impl<O: Operator> Lane<O> {
             is_first_start: offsets.position.is_none(),
             is_our_commit: !offsets.metadata.is_empty(),
         })?;
-        self.operator
-            .resume(&mut restored.state, position, frontier, log.1)?;
-        self.next_ownership += 1;
         let targets = self.shared.targets.as_ref();
         // A partition made after `--until` was resolved is wholly left to a later run.
         let stop_at = targets.map(|t| t.get(partition).map_or(0, |target| target.offset));
+        let log_end = match stop_at {
+            // Nothing behind the target is read, nor waited for.
+            Some(stop_at) if self.pipeline.is_transactional() => log.1.min(stop_at),
+            _ => log.1,
+        };
+        self.operator
+            .resume(&mut restored.state, position, frontier, log_end)?;
+        self.next_ownership += 1;
         let is_here = |place: &&(String, i32, i64)| {
             place.0 == *partition.topic && place.1 == partition.partition
         };

@@ -12,7 +12,10 @@ use crate::lane::{End, LookupAccess};
 use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic,
 };
-use crate::source::{Consumer, NotCoPartitioned, TopicPartition, admin_client, check_keys};
+use crate::source::{
+    Consumer, NotCoPartitioned, TopicPartition, admin_client, check_keys, cleanup_policy,
+    table_refusal,
+};
 
 /// How long the newest keys of joined topics are looked at.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -285,6 +288,31 @@ impl<'e> Starter<'e> {
         })
     }
 
+    /// Refuses a table whose topic forgets keys that are still there: deletes without compacting.
+    pub(super) fn kept_table(&self, config: &StreamJoin) -> Result<(), NotStarted> {
+        if config.before.is_some() || config.retention_accepted {
+            return Ok(());
+        }
+        let topic = &config.right.topic;
+        let kafka = &self.environment.pipeline.kafka;
+        let policy = self.wait_for("kafka", || {
+            let asked = cleanup_policy(kafka, topic, KAFKA_TIMEOUT);
+            match self.environment.runtime.block_on(asked) {
+                Ok(policy) => Attempt::Done(policy),
+                Err(error) => Attempt::Later(format!("topic {topic}: {error}")),
+            }
+        })?;
+        let Some(policy) = policy else {
+            tracing::warn!(
+                topic,
+                "cannot read the topic's cleanup.policy (grant this user DESCRIBE_CONFIGS on it): as a \
+                 table it loses profiles unless it is compacted"
+            );
+            return Ok(());
+        };
+        table_refusal(topic, &policy).map_or(Ok(()), |halt| Err(halt.into()))
+    }
+
     /// How many partitions both topics of a join have, whose keys lie alike.
     pub(super) fn co_partitioned(
         &self,
@@ -302,6 +330,10 @@ impl<'e> Starter<'e> {
                 counts.0, counts.1
             );
             return Err(Halt::new("co_partitioning", advice).into());
+        }
+        // Then every record is held against its place, and keys may be spelt in two forms.
+        if config.keys_placed_by.is_some() {
+            return Ok(counts.0);
         }
         let kafka = &self.environment.pipeline.kafka;
         self.wait_for("kafka", || {

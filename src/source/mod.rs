@@ -4,6 +4,7 @@
 //! lane queue in batches (a quarter of the price of one call a message); rebalances, commit results
 //! and errors arrive on another and are handled by the lane between two chunks, never in a callback.
 
+mod cleanup;
 mod client;
 mod co_partitioning;
 mod consumer;
@@ -14,6 +15,7 @@ pub(crate) mod placement;
 mod record;
 mod topics;
 
+pub(crate) use cleanup::{cleanup_policy, table_refusal};
 pub(crate) use client::{
     ClientSettings, admin_client, consumer_config, producer_config, transaction_config,
 };

@@ -4,6 +4,7 @@
 mod support;
 
 mod cases;
+mod keys;
 mod memory;
 mod partitions;
 mod restarts;

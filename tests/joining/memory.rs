@@ -53,6 +53,7 @@ fn what_a_slow_transaction_keeps_from_being_let_go_is_not_too_much() {
 fn a_table_that_does_not_fit_halts_and_says_so_and_a_limited_time_fits() {
     let mut skewed = many_updates_and_later_events("too-large");
     skewed.job.set("pipeline.join.before", "unlimited");
+    skewed.job.set("pipeline.join.retention_accepted", true);
     let advice = ["memory_max", "pipeline.join"];
     skewed
         .job

@@ -86,6 +86,7 @@ fn events_are_sent_though_the_other_side_spoke_an_hour_before() {
 fn a_table_keeps_its_profiles_for_ever_and_a_tombstone_ends_one() {
     let mut job = job("table");
     job.set("pipeline.join.before", "unlimited");
+    job.set("pipeline.join.retention_accepted", true);
     job.set("pipeline.join.after", "0s");
     // Long ago, then one for each minute.
     for (minute, name) in [(-60_000, "first"), (1, "second"), (5, "third")] {

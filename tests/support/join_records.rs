@@ -63,7 +63,7 @@ impl Records {
     pub fn record(&mut self, number: u64) -> (String, Record) {
         let is_left = self.random.random_ratio(3, 5);
         let user = self.random.random_range(0..self.users);
-        let time_ms = self.time_ms(number);
+        let time_ms = self.time_ms(number, is_left);
         let is_end = self.is_table && !is_left && number.is_multiple_of(5);
         let record = if is_end {
             let said = format!("{},end", said(time_ms, Some(user)));
@@ -89,9 +89,11 @@ impl Records {
         (self.topics[usize::from(!is_left)].clone(), record)
     }
 
-    /// Mostly in order, often a little behind, now and then so far that it is late; always even.
-    fn time_ms(&mut self, number: u64) -> i64 {
+    /// Mostly in order, often a little behind, now and then so far that it is late; always even. A table
+    /// knows no late records, and what came so late would count or not by the moment.
+    fn time_ms(&mut self, number: u64, is_left: bool) -> i64 {
         let behind_steps_max = match self.random.random_range(0..100) {
+            _ if self.is_table && !is_left => 20,
             0..=3 => 400,
             4..=23 => 60,
             _ => 20,

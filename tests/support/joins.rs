@@ -540,6 +540,9 @@ fn set_rules(job: &mut Job, kind: Kind, rules: &Rules) {
     job.set("pipeline.join.after", ms(rules.after_ms));
     let before = rules.before_ms.map_or("unlimited".to_owned(), ms);
     job.set("pipeline.join.before", before);
+    if kind == Kind::Table {
+        job.set("pipeline.join.retention_accepted", true);
+    }
     if !rules.keeps_unmatched {
         job.set("pipeline.join.type", "inner");
     }

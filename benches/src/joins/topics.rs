@@ -204,6 +204,7 @@ impl<'p> JoinRuns<'p> {
         let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
         if self.form.is_table() {
             section(pipeline, "join")?.insert("before".into(), "unlimited".into());
+            section(pipeline, "join")?.insert("retention_accepted".into(), true.into());
         }
         let path = self.directory.path().join(format!("{name}.toml"));
         std::fs::write(&path, config.to_string())?;

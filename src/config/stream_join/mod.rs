@@ -8,7 +8,8 @@ use std::time::Duration;
 
 pub(super) use self::output::PARTITIONERS;
 pub use self::output::{JoinOutput, Partitioner};
-pub use self::side::{JoinSide, RightField};
+pub use self::side::{JoinSide, KeyFormat, RightField};
+use self::side::{KEY_FORMATS, SideDefaults};
 use super::batch::Pace;
 use super::pipeline::{Delivery, GroupProtocol, Pipeline};
 use super::quantity::{Span, format_duration};
@@ -16,7 +17,7 @@ use super::section::Section;
 use super::time_unit::TIME_UNITS;
 use super::topics::TopicSelector;
 use super::tree::{Value, join};
-use super::value::{Choice, Kind, text_of};
+use super::value::{Boolean, Choice, Kind, text_of};
 
 /// The keys of a join of two topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct StreamJoin {
     pub after: Duration,
     /// What put the records of both topics into their partitions; each is held against it.
     pub keys_placed_by: Option<Partitioner>,
+    /// A table may lie on a topic that deletes its records by age or size.
+    pub retention_accepted: bool,
     /// Where joined records go.
     pub output: JoinOutput,
 }
@@ -115,9 +118,12 @@ impl StreamJoin {
             Span::secs(0, 365 * day),
             seconds(3600),
         );
-        let time_unit = section.take("time_unit", TIME_UNITS);
-        let left = JoinSide::read_left(section.section("left"), time_unit);
-        let (right, right_fields) = JoinSide::read_right(section.section("right"), time_unit);
+        let defaults = SideDefaults {
+            time_unit: section.take("time_unit", TIME_UNITS),
+            key_format: section.take("key_format", KEY_FORMATS),
+        };
+        let left = JoinSide::read_left(section.section("left"), defaults);
+        let (right, right_fields) = JoinSide::read_right(section.section("right"), defaults);
         let mut rules = section.section("join");
         let types = Choice(&[("left", JoinType::Left), ("inner", JoinType::Inner)]);
         let emits = Choice(&[("on_watermark", Emit::OnWatermark), ("eager", Emit::Eager)]);
@@ -133,6 +139,7 @@ impl StreamJoin {
             before: rules.take_or("before", Reach, Some(seconds(300))),
             after: rules.take_or("after", reach(), seconds(300)),
             keys_placed_by: rules.take("keys_placed_by", output::PARTITIONERS),
+            retention_accepted: rules.take_or("retention_accepted", Boolean, false),
             output: JoinOutput::read(section.section("output")),
         };
         rules.finish();

@@ -4,6 +4,7 @@ use crate::config::columns::{FIELD, PATH};
 use crate::config::section::Section;
 use crate::config::time_unit::TIME_UNITS;
 use crate::config::topics::TOPIC;
+use crate::config::value::Choice;
 use crate::decode::Path;
 use crate::decode::time::TimeUnit;
 
@@ -19,6 +20,31 @@ pub struct JoinSide {
     /// What a number as event time is, by this side or else by the pipeline; none: milliseconds, and what
     /// looks like seconds is refused.
     pub time_unit: Option<TimeUnit>,
+    /// What the records' Kafka keys are, by this side or else by the pipeline.
+    pub key_format: KeyFormat,
+}
+
+/// What a Kafka key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyFormat {
+    /// The text itself, a JSON scalar, or a JSON object with the field as a member.
+    #[default]
+    Json,
+    /// The text itself, whatever it looks like.
+    Text,
+}
+
+pub(super) const KEY_FORMATS: Choice<KeyFormat> = Choice(&[
+    ("json", KeyFormat::Json),
+    ("string", KeyFormat::Text),
+    ("bytes", KeyFormat::Text),
+]);
+
+/// What stands at the pipeline and may be overridden at either side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SideDefaults {
+    pub(super) time_unit: Option<TimeUnit>,
+    pub(super) key_format: Option<KeyFormat>,
 }
 
 /// One entry of `[pipeline.right.fields]`.
@@ -39,28 +65,32 @@ const DEFAULT_FIELDS: [(&str, &str); 4] = [
 ];
 
 impl JoinSide {
-    pub(super) fn read_left(mut section: Section<'_>, unit: Option<TimeUnit>) -> JoinSide {
-        let side = JoinSide::read(&mut section, "timestamp", unit);
+    pub(super) fn read_left(mut section: Section<'_>, defaults: SideDefaults) -> JoinSide {
+        let side = JoinSide::read(&mut section, "timestamp", defaults);
         section.finish();
         side
     }
 
     pub(super) fn read_right(
         mut section: Section<'_>,
-        unit: Option<TimeUnit>,
+        defaults: SideDefaults,
     ) -> (JoinSide, Vec<RightField>) {
-        let side = JoinSide::read(&mut section, "updated_at", unit);
+        let side = JoinSide::read(&mut section, "updated_at", defaults);
         let fields = read_fields(&mut section);
         section.finish();
         (side, fields)
     }
 
-    fn read(section: &mut Section<'_>, time_field: &str, unit: Option<TimeUnit>) -> JoinSide {
+    fn read(section: &mut Section<'_>, time_field: &str, defaults: SideDefaults) -> JoinSide {
         JoinSide {
             topic: section.take_required("topic", TOPIC),
             key_field: section.take_or("key_field", FIELD, "user_id".to_owned()),
             time_field: section.take_or("time_field", FIELD, time_field.to_owned()),
-            time_unit: section.take("time_unit", TIME_UNITS).or(unit),
+            time_unit: section.take("time_unit", TIME_UNITS).or(defaults.time_unit),
+            key_format: section
+                .take("key_format", KEY_FORMATS)
+                .or(defaults.key_format)
+                .unwrap_or_default(),
         }
     }
 }

@@ -14,11 +14,17 @@ impl Rules {
 
 impl Join {
     /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
-    /// waits already.
+    /// waits already. Where memory is tight a table that is still being loaded is joined as far as it has come.
     pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
         let [Some(_), Some(_)] = &self.inputs else {
             return false;
         };
+        if is_tight {
+            self.load_to.set(None);
+        }
+        if self.is_loading() {
+            return side == Side::Left;
+        }
         let is_idle = self.input(side.other()).is_idle();
         let Some(own_ms) = self.watermark_ms(side) else {
             return false;

@@ -53,6 +53,9 @@ impl Join {
 
     /// No record of a side comes before this time any more, or none is waited for.
     fn end_ms(&self, side: Side, all: bool) -> Option<i64> {
+        if side == Side::Right && !all && self.is_loading() {
+            return None;
+        }
         let input = self.input(side);
         if input.is_silent() || (all && input.is_replayed()) {
             return Some(i64::MAX);

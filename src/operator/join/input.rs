@@ -72,6 +72,11 @@ impl Input {
     pub(super) fn observe(&mut self, offset: i64, time_ms: i64) {
         self.largest_ms = self.largest_ms.max(Some(time_ms));
         self.first_ms = self.first_ms.or(Some(time_ms));
+        self.pass(offset);
+    }
+
+    /// A record has come that says nothing of event time.
+    pub(super) fn pass(&mut self, offset: i64) {
         self.next = self.next.max(offset + 1);
         self.is_idle = false;
     }

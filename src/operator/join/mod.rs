@@ -22,6 +22,7 @@ mod right;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
@@ -64,6 +65,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// The right side is a table, whose profiles hold until newer ones come.
+    fn is_table(&self) -> bool {
+        self.before_ms.is_none()
+    }
+
     fn watermark(&self, largest_ms: Option<i64>) -> Option<i64> {
         Some(largest_ms?.saturating_sub(self.watermark_delay_ms))
     }
@@ -104,7 +110,7 @@ pub(crate) struct RightRecord<'r> {
 pub(crate) enum Verdict {
     Taken,
     /// It is behind its own side's watermark: of the left it is handed out without match, of the right
-    /// it takes no part.
+    /// it takes no part, unless that is a table, which knows no late records.
     Late,
     /// It was handed out before, by whoever had the partition then.
     Decided,
@@ -181,6 +187,8 @@ pub(crate) struct Join {
     marked: Option<(i64, i64)>,
     /// Events can be handed out: both sides have begun, and been read again where that is needed.
     is_ready: bool,
+    /// Events wait until a table has been read to here: its records come in any order.
+    load_to: Cell<Option<i64>>,
     /// Left events that cannot be judged yet, and right records that may not be known yet.
     held: EventQueue,
     unapplied: VecDeque<Unapplied>,
@@ -203,6 +211,7 @@ impl Join {
             marks: [Mark::default(); 2],
             marked: None,
             is_ready: false,
+            load_to: Cell::new(None),
             held: EventQueue::default(),
             unapplied: VecDeque::new(),
             unapplied_bytes: 0,
@@ -229,6 +238,18 @@ impl Join {
         }
         self.inputs[side as usize] = Some(input);
         self.get_ready();
+    }
+
+    /// The right side ends here for now: as a table it is read so far before an event is decided.
+    pub(crate) fn load(&mut self, log_end: i64) {
+        self.load_to = Cell::new(self.rules.is_table().then_some(log_end));
+    }
+
+    /// What the table has already is not known yet.
+    fn is_loading(&self) -> bool {
+        let input = self.inputs[Side::Right as usize].as_ref();
+        let is_below = |to: i64| input.is_none_or(|input| input.next < to && !input.is_idle());
+        self.load_to.get().is_some_and(is_below)
     }
 
     fn input(&self, side: Side) -> &Input {
@@ -279,9 +300,13 @@ impl Join {
         Verdict::Taken
     }
 
-    /// Takes in a record of the right and moves the right watermark. One without key only does that.
+    /// Takes in a record of the right and moves the right watermark, unless it is a tombstone, whose time is
+    /// that of Kafka. One without key only does that.
     pub(crate) fn right(&mut self, record: RightRecord<'_>) -> Verdict {
-        if self.observe(Side::Right, record.offset, record.time_ms) {
+        if record.payload.is_none() {
+            self.pass(Side::Right, record.offset);
+        } else if self.observe(Side::Right, record.offset, record.time_ms) && !self.rules.is_table()
+        {
             return Verdict::Late;
         }
         let Some(key) = record.key else {
@@ -312,15 +337,25 @@ impl Join {
 
     /// Moves a watermark. Whether the record was behind it.
     fn observe(&mut self, side: Side, offset: i64, time_ms: i64) -> bool {
-        // What comes at or behind where the side had been read to is new: the replay is over before it.
+        self.approach(side, offset);
+        let is_late = Some(time_ms) < self.watermark_ms(side);
+        self.input_mut(side).observe(offset, time_ms);
+        is_late
+    }
+
+    /// Passes a record that says nothing of event time.
+    fn pass(&mut self, side: Side, offset: i64) {
+        self.approach(side, offset);
+        self.input_mut(side).pass(offset);
+    }
+
+    /// What comes at or behind where the side had been read to is new: the replay is over before it.
+    fn approach(&mut self, side: Side, offset: i64) {
         if !self.is_ready {
             let input = self.input_mut(side);
             input.next = input.next.max(offset);
             self.get_ready();
         }
-        let is_late = Some(time_ms) < self.watermark_ms(side);
-        self.input_mut(side).observe(offset, time_ms);
-        is_late
     }
 
     /// Decides an event at once if that is to be, or lets it wait.

@@ -1,6 +1,7 @@
 //! Versions of the right side's keys, as long as an event may need them.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -11,6 +12,11 @@ use super::{Outcome, Rules};
 
 /// What an allocation takes beside its content, about.
 const ALLOCATION_BYTES: usize = 16;
+
+/// How far the right watermark must be past a tombstone before it is dropped: a table takes records in
+/// whatever order they come, and Kafka too shows a tombstone to readers for `delete.retention.ms`, 24 h by
+/// default, and no longer.
+const TOMBSTONE_KEPT_MS: i64 = 86_400_000;
 
 /// What one right record says of its key from its time on.
 #[derive(Debug)]
@@ -101,8 +107,9 @@ pub(super) struct Versions {
     profiles: HashTable<Profile>,
     /// All versions in the order of offsets; some may have been dropped.
     order: VecDeque<Place>,
-    /// Where `before` is unlimited: when a key's older versions are superseded, and its hash.
-    superseding: VecDeque<(i64, u64)>,
+    /// Where `before` is unlimited: when a key's older versions are superseded, and its hash; the earliest
+    /// first.
+    superseding: BinaryHeap<Reverse<(i64, u64)>>,
     gone: GoneKeys,
     count: usize,
     /// Of profiles and versions.
@@ -141,9 +148,13 @@ impl Versions {
         for younger in versions.range_mut(index + 1..) {
             younger.is_followed = true;
         }
-        if versions.len() > 1 || is_tombstone {
+        if versions.len() > 1 {
             let superseding = versions.get(index + 1).unwrap_or(&versions[index]);
-            self.superseding.push_back((superseding.time_ms, hash));
+            self.superseding.push(Reverse((superseding.time_ms, hash)));
+        }
+        if is_tombstone {
+            let dropped_ms = place.time_ms.saturating_add(TOMBSTONE_KEPT_MS);
+            self.superseding.push(Reverse((dropped_ms, hash)));
         }
         self.compact();
     }
@@ -204,12 +215,11 @@ impl Versions {
         if rules.before_ms.is_some() {
             return self.expire(rules.oldest_ms(bound_ms));
         }
-        // Right records that come out of order do so by less than the watermark's delay, so the first
-        // entry holds the others back no longer than that.
-        while let Some((_, hash)) = self
-            .superseding
-            .pop_front_if(|(time_ms, _)| *time_ms <= bound_ms && Some(*time_ms) <= watermark_ms)
+        while let Some(Reverse((time_ms, hash))) = self.superseding.peek().copied()
+            && time_ms <= bound_ms
+            && Some(time_ms) <= watermark_ms
         {
+            self.superseding.pop();
             self.drop_superseded(hash, bound_ms, watermark_ms, rules);
         }
         let profiles = &self.profiles;
@@ -263,8 +273,9 @@ impl Versions {
         // A tombstone is as good as no version, unless an older one can still come, or comes again when
         // the records are read again from behind the tombstone. Eager joins need it to know again which
         // events it decided.
+        let dropped_ms = newest.time_ms.saturating_add(TOMBSTONE_KEPT_MS);
         let can_go = newest.payload.is_none() && newest.time_ms <= bound_ms && !newest.is_followed;
-        if can_go && Some(newest.time_ms) <= watermark_ms && !rules.is_eager {
+        if can_go && Some(dropped_ms) <= watermark_ms && !rules.is_eager {
             dropped += 1;
         }
         self.count -= dropped;

@@ -59,6 +59,8 @@ fn lateness(rules: &Rules, log: &[Given]) -> Vec<bool> {
 /// The right records that take part and belong to the event: indexes in the log.
 fn candidates(rules: &Rules, logs: &Logs, event: &Given) -> Vec<usize> {
     let is_late = lateness(rules, &logs[1]);
+    // A table takes its records in whatever order they come.
+    let takes_part = |index: usize| rules.before_ms.is_none() || !is_late[index];
     let is_near = |right: &Given| {
         right.time_ms <= event.time_ms + rules.after_ms
             && rules
@@ -67,7 +69,7 @@ fn candidates(rules: &Rules, logs: &Logs, event: &Given) -> Vec<usize> {
     };
     let is_candidate = |index: &usize| {
         let right = &logs[1][*index];
-        event.key.is_some() && right.key == event.key && is_near(right) && !is_late[*index]
+        event.key.is_some() && right.key == event.key && is_near(right) && takes_part(*index)
     };
     (0..logs[1].len()).filter(is_candidate).collect()
 }
@@ -147,6 +149,10 @@ impl<'l> World<'l> {
             self.join.begin(side, position, frontier);
             self.settled[side as usize] = position;
             self.next[side as usize] = usize::try_from(position).unwrap().div_ceil(STEP);
+        }
+        let right = &self.logs[1];
+        if !right.is_sorted_by_key(|given| given.time_ms) {
+            self.join.load(offset(right.len()));
         }
     }
 
@@ -295,8 +301,13 @@ fn log(tombstones: u32) -> impl Strategy<Value = Vec<Given>> {
 fn logs() -> impl Strategy<Value = (Option<i64>, Logs)> {
     let limited = (prop::sample::select(vec![0i64, 5, 20]), log(0), log(0));
     let limited = limited.prop_map(|(before_s, l, r)| (Some(before_s * 1000), [l, r]));
-    let unlimited = (log(0), log(2)).prop_map(|(l, r)| (None, [l, r]));
-    prop_oneof![2 => limited, 1 => unlimited]
+    let unlimited = (log(0), log(2), any::<bool>()).prop_map(|(l, mut r, in_order)| {
+        if in_order {
+            r.sort_by_key(|given| given.time_ms);
+        }
+        (None, [l, r])
+    });
+    prop_oneof![1 => limited, 1 => unlimited]
 }
 
 fn rules(is_eager: bool, before_ms: Option<i64>, after_s: i64, delay_s: i64) -> Rules {

@@ -4,6 +4,7 @@
 //! what, and when that is decided, is [`crate::operator::join`]'s. The rules are contract §6.4, a second
 //! implementation of them is run against this one in `tests/`.
 
+mod keys;
 mod operator;
 mod plan;
 mod reading;
@@ -15,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::keys::KeyCheck;
 pub(crate) use self::operator::StreamJoinOperator;
 use self::plan::JoinPlan;
 use self::settings::Settings;
@@ -37,8 +39,9 @@ pub(crate) fn join_operator(
     metrics: PipelineMetrics,
 ) -> Result<StreamJoinOperator, PathError> {
     let plan = Arc::new(JoinPlan::new(config)?);
-    let settings = Settings::new(config, partitions);
-    Ok(StreamJoinOperator::new(plan, settings, metrics))
+    let settings = Settings::new(config);
+    let keys = KeyCheck::new(config, partitions);
+    Ok(StreamJoinOperator::new(plan, settings, keys, metrics))
 }
 
 /// Runs a join to its end.
@@ -49,6 +52,7 @@ pub(super) fn run(environment: &Environment, config: &StreamJoin) -> Result<(), 
     let starter = Starter::new(environment);
     let consumers = consumers(environment)?;
     let partitions = starter.topics(&consumers[0])?;
+    starter.kept_table(config)?;
     let count = starter.co_partitioned(config, &partitions)?;
     starter.dead_letter_topic()?;
     starter.output_topic(&config.output.topic, count)?;
@@ -58,7 +62,7 @@ pub(super) fn run(environment: &Environment, config: &StreamJoin) -> Result<(), 
     let plan = JoinPlan::new(config)
         .map_err(|error| Halt::new("paths", format!("pipeline.right.fields: {error}")))?;
     let plan = Arc::new(plan);
-    let settings = Settings::new(config, count);
+    let settings = Settings::new(config);
     let transactions = TransactionSettings {
         config: transaction_config(pipeline, service, config.output.partitioner),
         topic: config.output.topic.clone(),
@@ -76,7 +80,10 @@ pub(super) fn run(environment: &Environment, config: &StreamJoin) -> Result<(), 
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
-    let operator = || StreamJoinOperator::new(plan.clone(), settings.clone(), metrics.clone());
+    let operator = || {
+        let keys = KeyCheck::new(config, count);
+        StreamJoinOperator::new(plan.clone(), settings.clone(), keys, metrics.clone())
+    };
     let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }

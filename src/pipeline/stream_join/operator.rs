@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics::Gauge;
 
+use super::keys::KeyCheck;
 use super::plan::JoinPlan;
 use super::reading::{Left, LeftReader, Right, RightReader};
 use super::rendering::{kafka_key, left_payload};
@@ -26,6 +27,7 @@ use crate::source::{Record, TopicPartition};
 pub(crate) struct StreamJoinOperator {
     plan: Arc<JoinPlan>,
     settings: Settings,
+    keys: KeyCheck,
     left: LeftReader,
     right: RightReader,
     /// Of the event at hand.
@@ -86,7 +88,12 @@ fn time_text(epoch_ms: i64) -> String {
 const OUTCOMES: [&str; 4] = ["matched", "no_profile", "outside_window", "late"];
 
 impl StreamJoinOperator {
-    pub(super) fn new(plan: Arc<JoinPlan>, settings: Settings, metrics: PipelineMetrics) -> Self {
+    pub(super) fn new(
+        plan: Arc<JoinPlan>,
+        settings: Settings,
+        keys: KeyCheck,
+        metrics: PipelineMetrics,
+    ) -> Self {
         for outcome in OUTCOMES {
             metrics.join_results(outcome, 0);
         }
@@ -99,6 +106,7 @@ impl StreamJoinOperator {
             right: RightReader::new(plan.clone()),
             payload: vec![],
             settings,
+            keys,
             target: Arc::new(Target::nowhere()),
             pairs: vec![],
             buffers: [buffer("left"), buffer("right")],
@@ -136,11 +144,18 @@ impl StreamJoinOperator {
         state: &PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        let Left { time_ms, key, own } = self.left.read(record)?;
+        let Left {
+            time_ms,
+            key,
+            own,
+            unmatched,
+        } = self.left.read(record)?;
+        let checked = self.keys.check(Side::Left, record, key);
+        checked.map_err(NotAccepted::Halted)?;
         self.payload.clear();
         self.payload
             .extend_from_slice(&record.timestamp_ms().to_le_bytes());
-        left_payload(record.key(), own, &mut self.payload);
+        left_payload(record.key(), own, unmatched, &mut self.payload);
         let pair = self
             .pairs
             .iter_mut()
@@ -165,6 +180,14 @@ impl StreamJoinOperator {
     ) -> Result<Accepted, NotAccepted> {
         let read = self.right.read(record)?;
         let is_table = self.settings.rules.before_ms.is_none();
+        let checked = match read {
+            Right::Record { key, .. } => self.keys.check(Side::Right, record, key),
+            Right::Tombstone {
+                form: Some(form), ..
+            } if is_table => self.keys.check_tombstone(record, form),
+            Right::Tombstone { .. } => Ok(()),
+        };
+        checked.map_err(NotAccepted::Halted)?;
         let pair = self
             .pairs
             .iter_mut()
@@ -182,7 +205,7 @@ impl StreamJoinOperator {
                 key,
                 payload: Some(members),
             },
-            Right::Tombstone { time_ms, key } if is_table => RightRecord {
+            Right::Tombstone { time_ms, key, .. } if is_table => RightRecord {
                 offset,
                 time_ms,
                 key,
@@ -282,7 +305,6 @@ impl Operator for StreamJoinOperator {
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
         state.next = record.offset() + 1;
-        self.settings.check_place(record)?;
         match state.side {
             Side::Left => self.accept_left(state, record),
             Side::Right => self.accept_right(state, record),
@@ -358,7 +380,7 @@ impl Operator for StreamJoinOperator {
         state: &mut PartitionState,
         position: i64,
         frontier: Option<Frontier>,
-        _log_end: i64,
+        log_end: i64,
     ) -> Result<(), Halt> {
         let frontier = match frontier {
             Some(Frontier::Join(frontier)) if frontier.rules == self.settings.fingerprint => {
@@ -385,7 +407,11 @@ impl Operator for StreamJoinOperator {
         state.next = position;
         state.told_to = frontier.as_ref().map_or(0, |frontier| frontier.settled_to);
         let side = state.side;
-        self.join(state.partition).begin(side, position, frontier);
+        let join = self.join(state.partition);
+        join.begin(side, position, frontier);
+        if side == Side::Right {
+            join.load(log_end);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{JoinSide, StreamJoin};
+use crate::config::{JoinSide, KeyFormat, StreamJoin};
 use crate::decode::json::Plan as Paths;
 use crate::decode::time::TimeUnit;
 use crate::decode::{Path, PathError};
@@ -28,6 +28,7 @@ pub(crate) struct JoinPlan {
 pub(super) struct SidePlan {
     pub(super) paths: Arc<Paths>,
     pub(super) key_field: String,
+    pub(super) key_format: KeyFormat,
     pub(super) time_field: String,
     pub(super) time_unit: Option<TimeUnit>,
 }
@@ -58,6 +59,7 @@ impl SidePlan {
         SidePlan {
             paths: Arc::new(Paths::new(&paths)),
             key_field: side.key_field.clone(),
+            key_format: side.key_format,
             time_field: side.time_field.clone(),
             time_unit: side.time_unit,
         }

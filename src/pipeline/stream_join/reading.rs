@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keys::{Form, key_text};
 use super::plan::{JoinPlan, SidePlan};
 use super::rendering::append_time;
 use crate::decode::json::{Fields, Kind, Raw, Scanner};
@@ -17,8 +18,10 @@ pub(crate) struct Left<'r> {
     pub(crate) time_ms: i64,
     /// The text of the key field; none: it matches nothing.
     pub(crate) key: Option<&'r [u8]>,
-    /// What stands between the braces, as received.
+    /// What stands between the braces, as received, without members of the names that are added.
     pub(crate) own: &'r [u8],
+    /// Where it has some of those: what stands in for the added members if nothing matches.
+    pub(crate) unmatched: Option<&'r [u8]>,
 }
 
 /// What events are joined with.
@@ -33,7 +36,12 @@ pub(crate) enum Right<'r> {
     },
     /// A record without value: from its Kafka timestamp on (−1 where the broker has none) there is
     /// nothing of its Kafka key.
-    Tombstone { time_ms: i64, key: Option<&'r [u8]> },
+    Tombstone {
+        time_ms: i64,
+        /// The text of the key field, by the Kafka key.
+        key: Option<&'r [u8]>,
+        form: Option<Form>,
+    },
 }
 
 /// Reads one event at a time into buffers of its own.
@@ -42,6 +50,7 @@ pub(crate) struct LeftReader {
     scanner: Scanner,
     key: Vec<u8>,
     own: Vec<u8>,
+    unmatched: Vec<u8>,
 }
 
 /// Reads one record of the right side at a time into buffers of its own.
@@ -61,6 +70,7 @@ impl LeftReader {
             plan,
             key: vec![],
             own: vec![],
+            unmatched: vec![],
         }
     }
 
@@ -75,18 +85,25 @@ impl LeftReader {
         let key = key(&plan.left, &fields, &mut self.key)?;
         let whole = fields.whole();
         let mut added = SidePlan::REST..SidePlan::REST + plan.added.len();
-        let own = if added.any(|slot| fields.get(slot).kind() != Kind::Absent) {
+        let (own, unmatched) = if added.any(|slot| fields.get(slot).kind() != Kind::Absent) {
             self.own.clear();
             append_others(whole, &plan.added, &mut self.own);
-            &self.own[..]
+            self.unmatched.clear();
+            append_unmatched(plan, &fields, &mut self.unmatched);
+            (&self.own[..], Some(&self.unmatched[..]))
         } else {
-            inner(whole.as_received()).as_bytes()
+            (inner(whole.as_received()).as_bytes(), None)
         };
-        Ok(Left { time_ms, key, own })
+        Ok(Left {
+            time_ms,
+            key,
+            own,
+            unmatched,
+        })
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.key.capacity() + self.own.capacity()
+        self.key.capacity() + self.own.capacity() + self.unmatched.capacity()
     }
 }
 
@@ -108,9 +125,13 @@ impl RightReader {
     /// It can never be joined with.
     pub(crate) fn read<'r>(&'r mut self, record: Record<'r>) -> Result<Right<'r>, Refusal> {
         if record.value().is_none() {
+            let side = &self.plan.right;
+            let key = record.key();
+            let key = key.map(|k| key_text(k, &side.key_field, side.key_format, &mut self.key));
             return Ok(Right::Tombstone {
                 time_ms: record.timestamp_ms(),
-                key: record.key(),
+                key: key.map(|(text, _)| text),
+                form: key.map(|(_, form)| form),
             });
         }
         let plan = &self.plan;
@@ -120,7 +141,7 @@ impl RightReader {
         self.members.clear();
         for (slot, member) in (SidePlan::REST..).zip(&plan.right_fields) {
             self.members.extend_from_slice(&member.json);
-            append_text(fields.get(slot), &mut self.scratch, &mut self.members)
+            append_member(fields.get(slot), &mut self.scratch, &mut self.members)
                 .map_err(|reject| operate(reject.about(&member.name)))?;
             self.members.push(b',');
         }
@@ -223,10 +244,30 @@ fn append_others(object: Raw<'_>, names: &[String], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a scalar as a JSON string, or null.
-fn append_text(raw: Raw<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), Reject> {
+/// Appends the members that an event without match has in place of added ones: its own, or null.
+#[cold]
+fn append_unmatched(plan: &JoinPlan, fields: &Fields<'_, '_>, out: &mut Vec<u8>) {
+    let added = plan.right_fields.iter().chain([&plan.right_time]);
+    for (slot, member) in (SidePlan::REST..).zip(added) {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        out.extend_from_slice(&member.json);
+        match fields.get(slot) {
+            raw if raw.is_missing() => out.extend_from_slice(b"null"),
+            raw => text::append_json(raw, out),
+        }
+    }
+}
+
+/// Appends a scalar as a JSON string, an object or array as received, or null.
+fn append_member(raw: Raw<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<(), Reject> {
     if raw.is_missing() {
         out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    if matches!(raw.kind(), Kind::Object | Kind::Array) {
+        text::append_json(raw, out);
         return Ok(());
     }
     // What is a text keeps its escapes, which are known to be right.

@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Emit as EmitMode, JoinSide, JoinType, Partitioner, StreamJoin};
-use crate::halt::Halt;
-use crate::lane::NotAccepted;
+use crate::config::{Emit as EmitMode, JoinSide, JoinType, StreamJoin};
 use crate::operator::join::Rules;
-use crate::source::Record;
-use crate::source::placement::partition_of;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -20,14 +16,12 @@ pub(super) struct Settings {
     pub(super) keeps_unmatched: bool,
     pub(super) left_topic: String,
     pub(super) right_topic: String,
-    /// What puts keys into partitions, and how many there are of either topic.
-    placement: Option<(Partitioner, usize)>,
     /// For people and commits.
     pub(super) label: String,
 }
 
 impl Settings {
-    pub(super) fn new(config: &StreamJoin, partitions: usize) -> Self {
+    pub(super) fn new(config: &StreamJoin) -> Self {
         let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         Settings {
             rules: Rules {
@@ -41,27 +35,8 @@ impl Settings {
             keeps_unmatched: config.join_type == JoinType::Left,
             left_topic: config.left.topic.clone(),
             right_topic: config.right.topic.clone(),
-            placement: config.keys_placed_by.map(|by| (by, partitions)),
             label: format!("topic:{}", config.output.topic),
         }
-    }
-
-    /// A key elsewhere than where both topics have it finds no match.
-    pub(super) fn check_place(&self, record: Record<'_>) -> Result<(), NotAccepted> {
-        let Some((partitioner, partitions)) = self.placement else {
-            return Ok(());
-        };
-        let place = partition_of(partitioner, record.key(), partitions);
-        let Some(place) = place.filter(|place| *place != record.partition()) else {
-            return Ok(());
-        };
-        let key = String::from_utf8_lossy(record.key().unwrap_or_default());
-        let key: String = key.chars().take(40).collect();
-        let advice = format!(
-            "key {key:?} belongs into partition {place} by pipeline.join.keys_placed_by, so it would not \
-             meet its match here: have the producer use that partitioner, or correct the setting"
-        );
-        Err(NotAccepted::Halted(Halt::new("co_partitioning", advice)))
     }
 }
 
@@ -72,6 +47,7 @@ fn side(side: &JoinSide) -> String {
         key_field,
         time_field,
         time_unit,
+        key_format: _,
     } = side;
     let unit = time_unit.map_or(String::new(), |unit| format!(", time_unit: {unit:?}"));
     format!(

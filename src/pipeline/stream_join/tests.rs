@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::keys::Form;
 use super::plan::JoinPlan;
 use super::reading::{LeftReader, Right, RightReader};
 use super::rendering::{kafka_key, left_payload};
@@ -205,6 +206,11 @@ fn fields_of_the_right_side_become_texts_and_nulls() {
             members("\"a@b\"", "\"Bergen\""),
         ),
         ("null", "{}", members("null", "null")),
+        (
+            "{ \"a\":[1.0] }",
+            "{\"city\":[]}",
+            members("{ \"a\":[1.0] }", "[]"),
+        ),
         ("1.50", "[]", members("\"1.50\"", "null")),
         ("false", "{\"city\":null}", members("\"false\"", "null")),
         (
@@ -215,15 +221,8 @@ fn fields_of_the_right_side_become_texts_and_nulls() {
     ] {
         assert_eq!(of(email, address), expected, "{email} {address}");
     }
-    for (email, address) in [
-        ("{}", "{}"),
-        ("[]", "{}"),
-        ("\"\\udc00\"", "{}"),
-        ("1", "{\"city\":{}}"),
-    ] {
-        let refused = Err((Stage::Operate, Reason::InvalidValue));
-        assert_eq!(of(email, address), refused, "{email} {address}");
-    }
+    let refused = Err((Stage::Operate, Reason::InvalidValue));
+    assert_eq!(of("\"\\udc00\"", "{}"), refused);
 }
 
 #[test]
@@ -233,8 +232,23 @@ fn a_right_record_without_value_ends_its_key_at_its_kafka_timestamp() {
     let expected = Right::Tombstone {
         time_ms: T,
         key: Some(b"kafka key"),
+        form: Some(Form::Text),
     };
     assert_eq!(reader.read(nothing.record()).expect("taken"), expected);
+    for key in [
+        "7",
+        "\"7\"",
+        "\"\\u0037\"",
+        "{\"user_id\":7}",
+        "{ \"a\":{}, \"user_id\" : \"7\"}",
+        "{\"schema\":{},\"payload\":{\"user_id\":7}}",
+    ] {
+        let tombstone = MadeRecord::new(Some(key.as_bytes()), None, T, 7);
+        match reader.read(tombstone.record()).expect("taken") {
+            Right::Tombstone { key: text, .. } => assert_eq!(text, Some(&b"7"[..]), "{key}"),
+            other => panic!("{other:?}"),
+        }
+    }
     let null = made(Some(b"null"));
     let refusal = reader
         .read(null.record())
@@ -244,7 +258,7 @@ fn a_right_record_without_value_ends_its_key_at_its_kafka_timestamp() {
 
 fn rendered(plan: &JoinPlan, key: Option<&[u8]>, own: &str, right: Option<&str>) -> String {
     let (mut payload, mut out) = (vec![], vec![]);
-    left_payload(key, own.as_bytes(), &mut payload);
+    left_payload(key, own.as_bytes(), None, &mut payload);
     assert_eq!(kafka_key(&payload), key);
     plan.render(
         &payload,
@@ -316,6 +330,34 @@ fn an_events_own_member_of_an_added_name_gives_way() {
 }
 
 #[test]
+fn an_event_without_match_keeps_its_own_members_of_added_names() {
+    let plan = plan();
+    let mut reader = LeftReader::new(plan.clone());
+    let value =
+        format!("{{\"city\":{{\"a\":1}},\"timestamp\":{T},\"join_timestamp\":1,\"city\":\"B\"}}");
+    let record = made(Some(value.as_bytes()));
+    let left = reader.read(record.record()).expect("an event");
+    for key in [None, Some(&b"k"[..])] {
+        let mut payload = vec![];
+        left_payload(key, left.own, left.unmatched, &mut payload);
+        assert_eq!(kafka_key(&payload), key);
+        let mut out = vec![];
+        plan.render(&payload, None, &plan.ending(T), &mut out);
+        let joined: Value = serde_json::from_slice(&out).expect("JSON");
+        let expected = json!({
+            "timestamp": T, "city": "B", "user_email": null, "profile_updated_at": null,
+            "join_timestamp": T_TEXT,
+        });
+        assert_eq!(joined, expected);
+        out.clear();
+        plan.render(&payload, Some(b"\"city\":\"C\""), &plan.ending(T), &mut out);
+        let expected =
+            format!("{{\"timestamp\":{T},\"city\":\"C\",\"join_timestamp\":\"{T_TEXT}\"}}");
+        assert_eq!(text(&out), expected);
+    }
+}
+
+#[test]
 fn names_with_quotes_are_written_as_json() {
     let plan = plan_with(
         "output.join_time_field = \"at \\\"it\\\"\"\n[pipeline.right.fields]\n\"é\\\"\" = \"$.x\"\n",
@@ -377,13 +419,16 @@ fn any_members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map
     prop::collection::vec((name, value), 0..8).prop_map(|members| members.into_iter().collect())
 }
 
-/// What a text column takes of a value, as JSON; none where it takes nothing.
-fn as_text(value: Option<&Value>) -> Option<Value> {
+/// What a joined record has of a right value: scalars as text.
+fn as_member(value: Option<&Value>) -> Value {
     match value {
-        None | Some(Value::Null) => Some(Value::Null),
-        Some(Value::String(text)) => Some(text.as_str().into()),
-        Some(Value::Object(_) | Value::Array(_)) => None,
-        Some(scalar) => Some(scalar.to_string().into()),
+        None | Some(Value::Null) => Value::Null,
+        Some(Value::String(text)) => text.as_str().into(),
+        // Read back, as the whole left record is.
+        Some(container @ (Value::Object(_) | Value::Array(_))) => {
+            serde_json::from_str(&container.to_string()).expect("JSON")
+        }
+        Some(scalar) => scalar.to_string().into(),
     }
 }
 
@@ -409,31 +454,34 @@ proptest! {
         let mut reader = RightReader::new(plan.clone());
         let record = made(Some(&right_json));
         let city = right.get("address").and_then(|a| a.as_object()).and_then(|a| a.get("city"));
-        let texts = (as_text(right.get("email")), as_text(city));
-        let members = match (reader.read(record.record()), &texts) {
-            (Ok(Right::Record { members, .. }), (Some(_), Some(_))) => members.to_vec(),
-            (Err(refusal), (None, _) | (_, None)) => {
-                prop_assert_eq!(refusal.reject.reason, Reason::InvalidValue);
-                return Ok(());
-            }
-            (other, _) => panic!("{other:?} of {right:?}"),
+        let texts = (as_member(right.get("email")), as_member(city));
+        let members = match reader.read(record.record()) {
+            Ok(Right::Record { members, .. }) => members.to_vec(),
+            other => panic!("{other:?} of {right:?}"),
         };
 
         let mut reader = LeftReader::new(plan.clone());
         let record = made(Some(&left_json));
         let event = reader.read(record.record()).expect("an event");
         let (mut payload, mut out) = (vec![], b"before".to_vec());
-        left_payload(key.as_deref(), event.own, &mut payload);
+        left_payload(key.as_deref(), event.own, event.unmatched, &mut payload);
         prop_assert_eq!(kafka_key(&payload), key.as_deref());
         plan.render(&payload, is_matched.then_some(&members), &plan.ending(T), &mut out);
 
         let joined: Map<String, Value> = serde_json::from_slice(&out[6..]).expect("JSON");
         let mut expected = left;
-        let (email, city) = if is_matched { texts } else { (None, None) };
-        expected.insert("user_email".to_owned(), email.unwrap_or_default());
-        expected.insert("city".to_owned(), city.unwrap_or_default());
-        let updated = if is_matched { T_TEXT.into() } else { Value::Null };
-        expected.insert("profile_updated_at".to_owned(), updated);
+        let (email, city) = texts;
+        let added = [
+            ("user_email", email),
+            ("city", city),
+            ("profile_updated_at", T_TEXT.into()),
+        ];
+        for (name, value) in added {
+            let own = expected.entry(name).or_insert(Value::Null);
+            if is_matched {
+                *own = value;
+            }
+        }
         expected.insert("join_timestamp".to_owned(), T_TEXT.into());
         prop_assert_eq!(joined, expected);
     }

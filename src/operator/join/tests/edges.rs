@@ -527,12 +527,64 @@ fn a_table_keeps_one_version_of_a_key_and_none_of_one_that_ended() {
     assert_eq!(small.join.commit_point(Side::Right, 10_001).position, 0);
     small.right_ms(10_100_000, Some(b"bob"), true);
     small.tombstone(10_100);
-    small.left(10_200);
-    small.right_ms(10_200_000, None, false);
+    for (hours, kept) in [(1, 2), (25, 0)] {
+        let time_ms = 10_200_000 + hours * 3_600_000;
+        small.left_ms(time_ms, None);
+        small.right_ms(time_ms, None, false);
+        small.left_ms(time_ms + 60_000, None);
+        small.right_ms(time_ms + 60_000, None, false);
+        small.decided();
+        assert_eq!(small.join.buffered(Side::Right), kept, "{hours} h");
+    }
     small.rest();
-    assert_eq!(small.join.buffered(Side::Right), 0);
     let end = small.next[1];
     assert_eq!(small.join.commit_point(Side::Right, end).position, end);
+}
+
+#[test]
+fn a_table_takes_its_records_in_whatever_order_they_come() {
+    for is_loaded in [true, false] {
+        let mut small = Small::with(rules(false, None, 0, 30));
+        if is_loaded {
+            small.join.load(4);
+        }
+        small.left(100_000);
+        assert_eq!(small.right(99_000), Verdict::Taken);
+        small.right_ms(1_000, Some(b"bob"), false);
+        small.left_ms(100_000_000, Some(b"bob"));
+        assert_eq!(small.decided(), []);
+        assert_eq!(small.right(98_000), Verdict::Taken);
+        small.right_ms(200_000_000, Some(b"eve"), false);
+        assert_eq!(small.rest(), [(0, Ok(0)), (1, Ok(1))]);
+    }
+}
+
+#[test]
+fn events_wait_until_a_table_has_been_read_to_where_it_ended_at_the_start() {
+    let mut small = Small::with(rules(false, None, 0, 30));
+    small.join.load(3);
+    small.left(1000);
+    small.left(2000);
+    small.right_ms(5_000_000, Some(b"bob"), false);
+    small.right_ms(6_000_000, Some(b"eve"), false);
+    assert_eq!(small.decided(), []);
+    assert_eq!(waits(&small, Side::Left), [true, true, false]);
+    small.join.load(3);
+    assert_eq!(small.join.is_far_ahead(Side::Right, false, false), false);
+    small.right(500);
+    assert_eq!(small.decided(), [(0, Ok(2))]);
+}
+
+#[test]
+fn a_tombstone_moves_no_watermark() {
+    let mut small = Small::with(rules(false, None, 0, 30));
+    small.left(1000);
+    small.left(2000);
+    small.right(900);
+    small.right_ms(1_900_000, Some(b"bob"), true);
+    assert_eq!(small.decided(), []);
+    small.right(1_031);
+    assert_eq!(small.decided(), [(0, Ok(0))]);
 }
 
 #[test]

@@ -1,0 +1,459 @@
+//! Whether records lie where those of equal keys lie: the Kafka key is the field they are joined by.
+//!
+//! A producer chooses a record's partition by its Kafka key, byte for byte. So the key of each record
+//! must be its `key_field`, and both topics must spell it alike, or `keys_placed_by` must say where
+//! each value lies.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+
+use crate::config::{KeyFormat, Partitioner, StreamJoin};
+use crate::decode::json::{Kind, Raw};
+use crate::decode::text;
+use crate::halt::Halt;
+use crate::operator::join::Side;
+use crate::source::Record;
+use crate::source::placement::partition_of;
+
+/// So many forms of one side are remembered.
+const FORMS_MAX: usize = 8;
+/// How much of a key or a value a message shows.
+const CHARS_SHOWN_MAX: usize = 60;
+
+/// How the bytes of a Kafka key spell the text of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is, as JSON's numbers, true and false are too.
+    Text,
+    /// As a JSON string.
+    Quoted,
+    /// As a member of a JSON object; the hash of all that stands around the members' values.
+    Member(u64),
+}
+
+/// The text of the field that a Kafka key spells, in `scratch` where it has escapes.
+pub(super) fn key_text<'k>(
+    key: &'k [u8],
+    field: &str,
+    format: KeyFormat,
+    scratch: &'k mut Vec<u8>,
+) -> (&'k [u8], Form) {
+    let json = Some(key).filter(|key| format == KeyFormat::Json && key.starts_with(b"\""));
+    let json = json.or(Some(key).filter(|key| format == KeyFormat::Json && key.starts_with(b"{")));
+    let json = json.and_then(|key| std::str::from_utf8(key).ok());
+    let Some(raw) = json.and_then(|json| Raw::parse(json).ok()) else {
+        return (key, Form::Text);
+    };
+    let (value, form) = match raw.kind() {
+        Kind::Object => (member(raw, field), Form::Member(around_values(raw))),
+        _ => (Some(raw), Form::Quoted),
+    };
+    match value.and_then(|value| text::text(value, scratch).ok()) {
+        Some(text) => (text.as_bytes(), form),
+        None => (key, Form::Text),
+    }
+}
+
+/// The member of that name; of a key with a schema beside it, as Connect writes them, that of its payload.
+fn member<'k>(object: Raw<'k>, field: &str) -> Option<Raw<'k>> {
+    let named = |object: Raw<'k>, name: &str| {
+        let members = object.members().filter(|(known, _)| known == name);
+        members.map(|(_, value)| value).last()
+    };
+    named(object, field).or_else(|| {
+        let payload = named(object, "payload").filter(|_| named(object, "schema").is_some())?;
+        named(payload, field)
+    })
+}
+
+/// Of an object's names and all other bytes that are not of a value.
+fn around_values(object: Raw<'_>) -> u64 {
+    let text = object.as_received();
+    let mut hasher = FixedState::with_seed(0).build_hasher();
+    let mut behind = 0;
+    for (_, value) in object.members() {
+        let value = value.as_received();
+        let from = value.as_ptr().addr() - text.as_ptr().addr();
+        hasher.write(&text.as_bytes()[behind..from]);
+        behind = from + value.len();
+    }
+    hasher.write(&text.as_bytes()[behind..]);
+    hasher.finish()
+}
+
+/// A form that records of one side have, and the first of them.
+#[derive(Debug)]
+struct Seen {
+    form: Form,
+    place: String,
+    key: String,
+}
+
+/// What is held against each record of a lane.
+#[derive(Debug)]
+pub(super) struct KeyCheck {
+    /// Of the left and the right side.
+    fields: [String; 2],
+    formats: [KeyFormat; 2],
+    partitions: usize,
+    /// Tombstones end profiles, so their topic's keys are looked at even in a single partition.
+    has_table: bool,
+    placement: Option<Partitioner>,
+    seen: [Vec<Seen>; 2],
+    scratch: Vec<u8>,
+}
+
+impl KeyCheck {
+    pub(super) fn new(config: &StreamJoin, partitions: usize) -> Self {
+        let sides = [&config.left, &config.right];
+        KeyCheck {
+            fields: sides.map(|side| side.key_field.clone()),
+            formats: sides.map(|side| side.key_format),
+            partitions,
+            has_table: config.before.is_none(),
+            placement: config.keys_placed_by,
+            seen: [vec![], vec![]],
+            scratch: vec![],
+        }
+    }
+
+    /// Checks a record by the text of its key field; without one it takes part in no join.
+    ///
+    /// # Errors
+    /// It lies elsewhere than records of the other side with the same text, or may.
+    #[inline]
+    pub(super) fn check(
+        &mut self,
+        side: Side,
+        record: Record<'_>,
+        field: Option<&[u8]>,
+    ) -> Result<(), Halt> {
+        let Some(field) = field else {
+            return Ok(());
+        };
+        if self.partitions == 1 && !(self.has_table && side == Side::Right) {
+            return Ok(());
+        }
+        let is_text = record.key() == Some(field);
+        if is_text && self.placement.is_none() && self.is_known(side, Form::Text) {
+            return Ok(());
+        }
+        let form = if is_text {
+            Some(Form::Text)
+        } else {
+            self.form(side, record.key(), field)
+        };
+        match self.placement {
+            None => match form {
+                Some(form) => self.note(side, record, form),
+                None => Err(self.other_key(side, record, field)),
+            },
+            Some(partitioner) => self.check_place(side, record, field, form, partitioner),
+        }
+    }
+
+    /// Notes the form of a tombstone's key.
+    pub(super) fn check_tombstone(&mut self, record: Record<'_>, form: Form) -> Result<(), Halt> {
+        match self.placement {
+            None => self.note(Side::Right, record, form),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn form(&mut self, side: Side, key: Option<&[u8]>, field: &[u8]) -> Option<Form> {
+        let index = side as usize;
+        let (text, form) = key_text(
+            key?,
+            &self.fields[index],
+            self.formats[index],
+            &mut self.scratch,
+        );
+        (text == field).then_some(form)
+    }
+
+    /// A record lies where the partitioner puts its field's text; or where it puts its key, as long as
+    /// both sides spell that alike.
+    fn check_place(
+        &mut self,
+        side: Side,
+        record: Record<'_>,
+        field: &[u8],
+        form: Option<Form>,
+        partitioner: Partitioner,
+    ) -> Result<(), Halt> {
+        let is_here = |key: Option<&[u8]>| {
+            let place = partition_of(partitioner, key, self.partitions);
+            place.is_none_or(|place| place == record.partition())
+        };
+        let by_field = is_here(Some(field));
+        let other_form = form.filter(|form| *form != Form::Text && is_here(record.key()));
+        match (by_field, other_form) {
+            // Either way of placing it explains where it lies.
+            (true, Some(_)) => Ok(()),
+            (true, None) => self.note(side, record, Form::Text),
+            (false, Some(form)) => self.note(side, record, form),
+            (false, None) => Err(self.misplaced(side, field, partitioner)),
+        }
+    }
+
+    fn is_known(&self, side: Side, form: Form) -> bool {
+        self.seen[side as usize]
+            .iter()
+            .any(|seen| seen.form == form)
+    }
+
+    /// Notes a form of a side's keys, which the other side must not spell otherwise.
+    fn note(&mut self, side: Side, record: Record<'_>, form: Form) -> Result<(), Halt> {
+        if self.partitions == 1 || self.is_known(side, form) {
+            return Ok(());
+        }
+        let mut others = self.seen[side.other() as usize].iter();
+        if let Some(other) = others.find(|seen| seen.form != form) {
+            return Err(forms_differ(record, other));
+        }
+        let seen = &mut self.seen[side as usize];
+        if seen.len() < FORMS_MAX {
+            seen.push(Seen {
+                form,
+                place: place(record),
+                key: shown(record.key()),
+            });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn other_key(&self, side: Side, record: Record<'_>, field: &[u8]) -> Halt {
+        let (name, key, value) = (self.name(side), shown(record.key()), shown(Some(field)));
+        let (topic, key_field) = (record.topic(), &self.fields[side as usize]);
+        halt(format!(
+            "the record's Kafka key is {key} and its {key_field} is {value}: the key of every record of \
+             topic {topic} must be {name}.key_field, as text, as a JSON scalar or as that member of a JSON \
+             object, else records of one {key_field} lie in several partitions and do not meet: have its \
+             producer set the key, or write the topic anew by it; where the partitioner goes by \
+             {key_field} all the same set pipeline.join.keys_placed_by"
+        ))
+    }
+
+    #[cold]
+    fn misplaced(&self, side: Side, field: &[u8], partitioner: Partitioner) -> Halt {
+        let (name, value) = (self.name(side), shown(Some(field)));
+        let place = partition_of(partitioner, Some(field), self.partitions).unwrap_or(-1);
+        halt(format!(
+            "key {value} ({name}.key_field) belongs into partition {place} by \
+             pipeline.join.keys_placed_by, so it would not meet its match here: have the producer use that \
+             partitioner on that field, or correct the setting"
+        ))
+    }
+
+    fn name(&self, side: Side) -> &'static str {
+        match side {
+            Side::Left => "pipeline.left",
+            Side::Right => "pipeline.right",
+        }
+    }
+}
+
+#[cold]
+fn forms_differ(record: Record<'_>, other: &Seen) -> Halt {
+    let (key, other_key, place) = (shown(record.key()), &other.key, &other.place);
+    halt(format!(
+        "the record's Kafka key is {key}, and that of {place} is {other_key}: partitioners go by a key's \
+         bytes, so equal values in different forms lie on different partitions and do not meet: have both \
+         producers write keys in one form, or set pipeline.join.keys_placed_by if both topics are placed by \
+         the value itself"
+    ))
+}
+
+fn halt(advice: String) -> Halt {
+    Halt::new("co_partitioning", advice)
+}
+
+fn place(record: Record<'_>) -> String {
+    let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+    format!("{topic}:{partition}:{offset}")
+}
+
+/// A key for people.
+fn shown(key: Option<&[u8]>) -> String {
+    let Some(key) = key else {
+        return "none".to_owned();
+    };
+    let text = String::from_utf8_lossy(key);
+    let mut start: String = text.chars().take(CHARS_SHOWN_MAX).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    // JSON's quotes stay readable.
+    format!(
+        "`{}`",
+        start.escape_debug().to_string().replace("\\\"", "\"")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Kind as PipelineKind};
+    use crate::source::MadeRecord;
+    use crate::source::placement::{consistent, murmur2};
+
+    fn check(partitions: usize, more: &str) -> KeyCheck {
+        let text = format!(
+            "[[pipeline]]\nname = \"j\"\nkind = \"stream_join\"\ngroup_id = \"g\"\n\
+             left.topic = \"l\"\nright.topic = \"r\"\noutput.topic = \"o\"\n{more}"
+        );
+        let loaded = Config::parse(&text, "config.toml", Path::new("/"), []);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        match &loaded.config.pipelines[0].kind {
+            PipelineKind::StreamJoin(config) => KeyCheck::new(config, partitions),
+            other => panic!("not a join: {other:?}"),
+        }
+    }
+
+    /// What is said of records of these sides, keys and fields, each of partition 3.
+    fn said(check: &mut KeyCheck, records: &[(Side, Option<&str>, &str)]) -> Vec<Option<String>> {
+        let one = |(side, key, field): &(Side, Option<&str>, &str)| {
+            let made = MadeRecord::new(key.map(str::as_bytes), Some(b"{}"), 0, 7);
+            let checked = check.check(*side, made.record(), Some(field.as_bytes()));
+            let halt = checked.err()?;
+            assert_eq!(halt.reason, "co_partitioning");
+            Some(halt.advice)
+        };
+        records.iter().map(one).collect()
+    }
+
+    use Side::{Left, Right};
+
+    #[test]
+    fn a_key_is_its_field_in_any_of_the_forms() {
+        let same = [
+            ("7", "7"),
+            ("", ""),
+            ("\"7\"", "7"),
+            ("\"\\u00e9\"", "é"),
+            ("\"", "\""),
+            ("{x", "{x"),
+            ("{\"user_id\":7}", "7"),
+            ("{\"user_id\": \"7\"}", "7"),
+            ("{\"a\":1,\"user_id\":7.0}", "7.0"),
+            ("{\"user_id\":6,\"user_id\":7}", "7"),
+            ("{\"schema\":{},\"payload\":{\"user_id\":7}}", "7"),
+        ];
+        for (key, field) in same {
+            let seen = said(&mut check(4, ""), &[(Left, Some(key), field)]);
+            assert_eq!(seen, [None], "{key} {field}");
+        }
+        let others = [
+            (None, "7"),
+            (Some("8"), "7"),
+            (Some("07"), "7"),
+            (Some("7.0"), "7"),
+            (Some("\"8\""), "7"),
+            (Some("{\"user_id\":8}"), "7"),
+            (Some("{\"id\":7}"), "7"),
+            (Some("{\"payload\":{\"user_id\":7}}"), "7"),
+            (Some("{\"user_id\":{}}"), "7"),
+            (Some("event-1"), "7"),
+        ];
+        for (key, field) in others {
+            for side in [Left, Right] {
+                let seen = said(&mut check(4, ""), &[(side, key, field)]);
+                let advice = seen[0]
+                    .as_deref()
+                    .unwrap_or_else(|| panic!("{key:?} passes"));
+                for words in ["user_id is `7`", "keys_placed_by", ".key_field"] {
+                    assert!(advice.contains(words), "{words}: {advice}");
+                }
+            }
+        }
+        let strict = "key_format = \"string\"\n";
+        let seen = said(&mut check(4, strict), &[(Left, Some("\"7\""), "7")]);
+        assert!(seen[0].is_some());
+    }
+
+    #[test]
+    fn records_of_a_single_partition_meet_whatever_their_keys_are_but_tombstones_need_theirs() {
+        let (none, other) = ((Left, None, "7"), (Right, Some("x"), "7"));
+        assert_eq!(said(&mut check(1, ""), &[none, other]), [None, None]);
+        let table = "join.before = \"unlimited\"\n";
+        let seen = said(&mut check(1, table), &[none, other]);
+        assert!(seen[0].is_none() && seen[1].is_some());
+        let forms = [(Left, Some("7"), "7"), (Right, Some("\"7\""), "7")];
+        assert_eq!(said(&mut check(1, table), &forms), [None, None]);
+    }
+
+    #[test]
+    fn both_sides_spell_their_keys_alike() {
+        let keys = [
+            "7",
+            "\"7\"",
+            "{\"user_id\":7}",
+            "{\"user_id\":\"7\"}",
+            "{\"user_id\": 7}",
+        ];
+        for left in keys {
+            for right in keys {
+                let records = [(Left, Some(left), "7"), (Right, Some(right), "7")];
+                let seen = said(&mut check(4, ""), &records);
+                assert_eq!(seen[0], None);
+                assert_eq!(seen[1].is_some(), left != right, "{left} {right} {seen:?}");
+            }
+        }
+        // Other values of the same members are the same form.
+        let seen = said(
+            &mut check(4, ""),
+            &[
+                (Left, Some("{\"a\":1,\"user_id\":7}"), "7"),
+                (Left, Some("{\"a\":22,\"user_id\":8}"), "8"),
+                (Right, Some("{\"a\":3,\"user_id\":7}"), "7"),
+                (Right, Some("{\"user_id\":7}"), "7"),
+            ],
+        );
+        assert_eq!(seen[..3], [None, None, None]);
+        let advice = seen[3].as_deref().expect("another form");
+        for words in ["{\"user_id\":7}", "{\"a\":1,\"user_id\":7}", ":0:7"] {
+            assert!(advice.contains(words), "{words}: {advice}");
+        }
+    }
+
+    #[test]
+    fn where_a_partitioner_is_declared_the_field_decides_and_not_the_key() {
+        // Made records lie in partition 0.
+        let by_text = |key: &str| murmur2(key.as_bytes(), 4);
+        let here = (0..)
+            .map(|n| n.to_string())
+            .find(|key| by_text(key) == 0)
+            .unwrap();
+        let there = (0..)
+            .map(|n| n.to_string())
+            .find(|key| by_text(key) != 0)
+            .unwrap();
+        let placed = "join.keys_placed_by = \"murmur2\"\n";
+        for key in [None, Some("event-1"), Some("x"), Some(&*here)] {
+            let seen = said(
+                &mut check(4, placed),
+                &[(Left, key, &here), (Left, key, &there)],
+            );
+            assert_eq!(seen[0], None, "{key:?}");
+            let advice = seen[1].as_deref().expect("it lies elsewhere");
+            assert!(advice.contains(&format!("belongs into partition {}", by_text(&there))));
+        }
+        // Both sides placed by the same JSON object.
+        let object = |n: &u32| format!("{{\"user_id\":{n}}}");
+        let placed = "join.keys_placed_by = \"consistent\"\n";
+        let by_key = (0u32..).find(|n| {
+            consistent(object(n).as_bytes(), 4) == 0 && consistent(n.to_string().as_bytes(), 4) != 0
+        });
+        let (key, field) = (object(&by_key.unwrap()), by_key.unwrap().to_string());
+        let records = [(Left, Some(&*key), &*field), (Right, Some(&*key), &*field)];
+        assert_eq!(said(&mut check(4, placed), &records), [None, None]);
+        let bare = (0u32..).find(|n| consistent(n.to_string().as_bytes(), 4) == 0);
+        let bare = bare.unwrap().to_string();
+        let records = [(Left, Some(&*key), &*field), (Right, Some(&*bare), &*bare)];
+        assert!(said(&mut check(4, placed), &records)[1].is_some());
+    }
+}
