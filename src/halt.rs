@@ -29,6 +29,11 @@ impl Halt {
     /// ClickHouse refused an insert for a reason that no retry mends.
     pub(crate) fn refused(reason: &'static str, table: &str, error: &InsertError) -> Self {
         let hint = match reason {
+            // SETTING_CONSTRAINT_VIOLATION and READONLY name the setting.
+            _ if matches!(error.code, Some(452 | 164)) && error.message.contains("etting") => {
+                "the daemon pins this setting, so that limits of a profile neither stop nor change \
+                 what it reads and writes: allow the user of clickhouse.user to change it"
+            }
             "missing_table" => {
                 "create it with `streamweir schema apply`, or correct pipeline.clickhouse.table \
                  and clickhouse.database"

@@ -51,7 +51,8 @@ impl OpenBatch {
     /// Whether rows for this table may join those that are there.
     pub(crate) fn takes(&self, target: &Arc<Target>) -> bool {
         let is_same = |own: &Arc<Target>| Arc::ptr_eq(own, target);
-        self.target.as_ref().is_none_or(is_same) || self.row_count() == 0
+        self.target.as_ref().is_none_or(is_same)
+            || self.row_count() == 0 && self.dead_letters.is_empty()
     }
 
     /// Appends one encoded row, given in parts, of the record at `offset`.
@@ -81,7 +82,8 @@ impl OpenBatch {
         rows.push(offset, row, &target.others);
     }
 
-    fn goes_to(&mut self, target: &Arc<Target>) {
+    /// What is in the batch was made for this table.
+    pub(crate) fn goes_to(&mut self, target: &Arc<Target>) {
         match &self.target {
             Some(own) if Arc::ptr_eq(own, target) => {}
             _ => self.target = Some(target.clone()),

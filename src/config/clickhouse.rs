@@ -192,11 +192,25 @@ fn why_refused(key: &str) -> Option<&'static str> {
         | "min_insert_block_size_rows"
         | "min_insert_block_size_bytes"
         | "max_insert_block_size_bytes"
+        | "max_insert_threads"
         | "input_format_parallel_parsing"
         | "max_partitions_per_insert_block" => {
             "a batch must stay one block to be deduplicated whole"
         }
+        "input_format_with_names_use_header"
+        | "input_format_with_types_use_header"
+        | "input_format_binary_decode_types_in_binary_format"
+        | "input_format_skip_unknown_fields"
+        | "input_format_defaults_for_omitted_fields"
+        | "input_format_allow_errors_num"
+        | "input_format_allow_errors_ratio" => {
+            "rows state their columns and types, and the server must take each row as it is"
+        }
         "max_execution_time" => "set clickhouse.insert_timeout",
+        "insert_distributed_sync" | "distributed_foreground_insert" => {
+            "an insert is acknowledged when it is written"
+        }
+        "timeout_overflow_mode" => "an insert that takes too long must fail as a whole",
         "database" => "set clickhouse.database",
         "user" | "password" => "set clickhouse.user and clickhouse.password",
         "query"

@@ -269,6 +269,13 @@ impl<O: Operator> Lane<O> {
         if own.revoking {
             return;
         }
+        if let Some(target) = self.operator.judges_for() {
+            if !own.batch.takes(target) {
+                let why = "its table was altered while rows were batched";
+                return self.rewind(run.ownership, why, Instant::now());
+            }
+            own.batch.goes_to(target);
+        }
         let limits = &self.pipeline.batch;
         let mut dead_letters = run.dead_letters.into_iter().peekable();
         let rows = run.offsets.len();

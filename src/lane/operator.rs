@@ -184,6 +184,12 @@ pub(crate) trait Operator: Send + 'static {
     /// The table that a row of the chunk goes to.
     fn target(&self, row: usize) -> &Arc<Target>;
 
+    /// The table that records are judged for: also those that make no row, because a value does not fit, may
+    /// make one when the table is altered. `None`: their judgement is final.
+    fn judges_for(&self) -> Option<&Arc<Target>> {
+        None
+    }
+
     /// Puts a row of the chunk into its partition's batch.
     fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch);
 

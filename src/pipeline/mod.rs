@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 
 use self::aggregation::{AggregationOperator, AggregationPlan};
+use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
@@ -35,8 +36,8 @@ use crate::memory::MemoryBudget;
 use crate::observe::board::{PipelineBoard, PipelineState};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
-    ClickHouseClient, DeadLetterProducer, OutputProducer, Sink, SinkParts, TableInfo, Target,
-    TransactionSettings, quote_name,
+    ClickHouseClient, DeadLetterProducer, OutputProducer, RowFormat, RowMaker, Sink, SinkParts,
+    Target, TransactionSettings, quote_name,
 };
 use crate::source::{ClientSettings, Consumer, TopicPartition, consumer_config};
 use crate::state::SnapshotStore;
@@ -95,10 +96,10 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let client = clickhouse_client(pipeline)?;
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
     let table = starter.table(&client, exactly_once)?;
-    let plan = RowPlan::new(config, &table.columns, exactly_once)
-        .map_err(|error| Halt::new("schema", format!("table {}: {error}", label(pipeline))))?;
-    let plan = Arc::new(plan);
-    let lookup = lookup_access(environment, config, &plan)?;
+    let has_stated_defaults = starter.has_stated_defaults(&client)?;
+    let rows = CurrentRows::new(pipeline, config, table, has_stated_defaults)?;
+    let rows = Arc::new(rows);
+    let lookup = lookup_access(environment, config, &rows.now().plan)?;
     if let Some(lookup) = &lookup {
         starter.lookup(lookup)?;
     }
@@ -114,6 +115,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         metrics: metrics.clone(),
         output: None,
         transactions: None,
+        rows: Some(rows.clone()),
         label: label(pipeline),
         moved_wait: Duration::ZERO,
         makes_tables: false,
@@ -121,19 +123,9 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     };
     let common = Common::new(environment, parts)?;
     let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
-    let memory = enrichment::memory(config, &plan);
-    let rows = Table {
-        has_provenance: has_provenance(&table),
-        target: Arc::new(target(pipeline, &plan, &table)),
-    };
     let operator = || {
-        EnrichmentOperator::new(
-            plan.clone(),
-            rows.clone(),
-            Settings::new(config, cache_bytes_max, rand::random()),
-            memory.clone(),
-            metrics.clone(),
-        )
+        let settings = Settings::new(config, cache_bytes_max, rand::random());
+        rows.operator(settings, metrics.clone())
     };
     let lanes = common.lanes(environment, consumers, operator, lookup.as_ref())?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
@@ -170,6 +162,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         metrics,
         output: None,
         transactions: None,
+        rows: None,
         label: pipeline.clickhouse.database.clone(),
         moved_wait: config.toast_wait,
         makes_tables: config.create_tables,
@@ -225,6 +218,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         metrics: metrics.clone(),
         output,
         transactions: None,
+        rows: None,
         label: label.clone(),
         moved_wait: Duration::ZERO,
         makes_tables: false,
@@ -233,15 +227,8 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     let common = Common::new(environment, parts)?;
     let target = match &table {
         Some(table) => {
-            let sql = table_sql(pipeline);
-            Target {
-                label: label.clone(),
-                insert_sql: plan.insert_sql(&sql),
-                sql,
-                columns: table.columns.clone(),
-                replicated: table.is_replicated(),
-                ..Target::nowhere()
-            }
+            let (sql, names) = (table_sql(pipeline), plan.names());
+            Target::of_columns(label.clone(), sql, table, names, RowFormat::Values)
         }
         None => Target::nowhere(),
     };
@@ -276,6 +263,8 @@ struct CommonParts {
     output: Option<OutputProducer>,
     /// Where rows go to a topic together with the offsets behind them.
     transactions: Option<TransactionSettings>,
+    /// Where rows can be made anew for a table that was altered.
+    rows: Option<Arc<dyn RowMaker>>,
     /// What answers, for people: a table, a database, or a topic.
     label: String,
     /// How long a row waits for the row that it was before its key changed.
@@ -294,6 +283,7 @@ impl Common {
             client: parts.client.clone(),
             output: parts.output,
             dead_letters: DeadLetterProducer::new(pipeline).map_err(|e| refused_properties(&e))?,
+            rows: parts.rows,
             label: parts.label,
             metrics: parts.metrics.clone(),
             pipeline: board.clone(),
@@ -462,18 +452,6 @@ fn lookup_access(
     }))
 }
 
-fn target(pipeline: &Pipeline, plan: &RowPlan, table: &TableInfo) -> Target {
-    let sql = table_sql(pipeline);
-    Target {
-        label: label(pipeline),
-        insert_sql: plan.insert_sql(&sql),
-        sql,
-        columns: table.columns.clone(),
-        replicated: table.is_replicated(),
-        ..Target::nowhere()
-    }
-}
-
 /// Quoted, for statements.
 fn table_sql(pipeline: &Pipeline) -> String {
     let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
@@ -491,12 +469,6 @@ fn snapshots(environment: &Environment, config: &State) -> Result<SnapshotStore,
     let _entered = environment.runtime.enter();
     SnapshotStore::open(&config.url, &directory, pipeline, std::env::vars())
         .map_err(|error| Halt::new("state_store", error.to_string()))
-}
-
-fn has_provenance(table: &TableInfo) -> bool {
-    enrichment::PROVENANCE
-        .iter()
-        .all(|name| table.columns.iter().any(|c| c.name == *name))
 }
 
 fn label(pipeline: &Pipeline) -> String {

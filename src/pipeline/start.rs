@@ -114,6 +114,23 @@ impl<'e> Starter<'e> {
         Ok(info)
     }
 
+    /// Whether rows of values and defaults can state the types that they were made for.
+    pub(super) fn has_stated_defaults(
+        &self,
+        client: &ClickHouseClient,
+    ) -> Result<bool, NotStarted> {
+        self.wait_for("clickhouse", || {
+            let asked = self
+                .environment
+                .runtime
+                .block_on(client.has_stated_defaults());
+            match asked {
+                Ok(has) => Attempt::Done(has),
+                Err(error) => Attempt::Later(format!("{error} (clickhouse.url)")),
+            }
+        })
+    }
+
     /// Redis answers, unless rows may do without.
     pub(super) fn lookup(&self, lookup: &LookupAccess) -> Result<(), NotStarted> {
         self.wait_for("redis", || {

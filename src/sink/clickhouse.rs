@@ -1,8 +1,8 @@
 //! The HTTP conversation with ClickHouse.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clickhouse::{Client, Compression};
@@ -14,6 +14,7 @@ use super::Target;
 use super::answer::{Signature, ask, offsets};
 use super::errors::InsertError;
 use super::post::Post;
+use super::server_settings::{Known, READS, READS_OF_LATER_VERSIONS};
 use crate::config::ClickHouse;
 use crate::progress::Range;
 use crate::source::TopicPartition;
@@ -21,11 +22,16 @@ use crate::table::replica::{ExistingColumn, ExistingTable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// ClickHouse's error code.
+const UNKNOWN_SETTING: u32 = 115;
 
 /// Connections to the servers of one cluster; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct ClickHouseClient {
-    clients: Vec<Client>,
+    /// With the settings that our own reads need.
+    readers: Vec<Client>,
+    /// What each server was found to know.
+    known: Arc<[Mutex<Option<Arc<Known>>>]>,
     post: Post,
     signature: Arc<Signature>,
     insert_timeout: Duration,
@@ -94,7 +100,7 @@ impl TableInfo {
 impl std::fmt::Debug for ClickHouseClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClickHouseClient")
-            .field("servers", &self.clients.len())
+            .field("servers", &self.readers.len())
             .finish()
     }
 }
@@ -106,6 +112,7 @@ impl ClickHouseClient {
     /// When the machine's root certificates cannot be read for an https server.
     pub(crate) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
         let base = base_client(config.urls.iter().any(|url| url.starts_with("https")))?;
+        let seconds = QUERY_TIMEOUT.as_secs().to_string();
         let client = |url: &String| {
             let mut client = base
                 .clone()
@@ -118,26 +125,73 @@ impl ClickHouseClient {
             if !password.is_empty() {
                 client = client.with_password(password);
             }
-            config
-                .settings
-                .iter()
-                .fold(client, |client, (k, v)| client.with_setting(k, v))
+            let configured = config.settings.iter();
+            let client = configured.fold(client, |client, (k, v)| client.with_setting(k, v));
+            let client = client.with_setting("max_execution_time", &seconds);
+            let pinned = READS.iter();
+            pinned.fold(client, |client, (k, v)| client.with_setting(*k, *v))
         };
         Ok(ClickHouseClient {
-            clients: config.urls.iter().map(client).collect(),
+            readers: config.urls.iter().map(client).collect(),
+            known: config.urls.iter().map(|_| Mutex::default()).collect(),
             post: Post::new(config)?,
             signature: Arc::default(),
             insert_timeout: config.insert_timeout,
         })
     }
 
-    /// The server that attempt number `attempt` goes to.
-    fn server(&self, attempt: u32) -> &Client {
-        &self.clients[self.index(attempt)]
+    /// For a read, which no limit of the user's profile stops or changes.
+    async fn reader(&self, attempt: u32) -> Result<Client, InsertError> {
+        let known = self.known(attempt).await?;
+        let reader = self.readers[self.index(attempt)].clone();
+        Ok(known
+            .reads()
+            .fold(reader, |client, (k, v)| client.with_setting(k, v)))
     }
 
+    /// What the server knows of settings and formats that came with later versions.
+    async fn known(&self, attempt: u32) -> Result<Arc<Known>, InsertError> {
+        let index = self.index(attempt);
+        let kept = || {
+            let kept = self.known[index].lock();
+            kept.expect("no holder of this lock panics")
+        };
+        let last = kept().clone();
+        if let Some(known) = last.as_ref().filter(|known| !known.is_old(Instant::now())) {
+            return Ok(known.clone());
+        }
+        let client = self.readers[index].clone().with_database("system");
+        let all = READS_OF_LATER_VERSIONS.into_iter();
+        let latest = all.fold(client.clone(), |client, (k, v)| client.with_setting(k, v));
+        let answer = match self.json_rows(&latest, &Known::query()).await {
+            // It does not know one of them.
+            Err(error) if error.code == Some(UNKNOWN_SETTING) => {
+                self.json_rows(&client, &Known::query()).await
+            }
+            answer => answer,
+        };
+        match (answer, last) {
+            (Ok(rows), _) => {
+                let known = Arc::new(Known::new(rows, Instant::now()));
+                *kept() = Some(known.clone());
+                Ok(known)
+            }
+            (Err(_), Some(last)) => Ok(last),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Whether rows of values and defaults can state the types that they were made for.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered.
+    pub(crate) async fn has_stated_defaults(&self) -> Result<bool, InsertError> {
+        Ok(self.known(0).await?.has_stated_defaults())
+    }
+
+    /// The number of the server that attempt number `attempt` goes to.
     fn index(&self, attempt: u32) -> usize {
-        let count = u32::try_from(self.clients.len()).expect("a handful of servers");
+        let count = u32::try_from(self.readers.len()).expect("a handful of servers");
         usize::try_from(attempt % count).expect("a small index")
     }
 
@@ -160,7 +214,9 @@ impl ClickHouseClient {
             ("decompress", "1"),
             ("max_execution_time", &seconds),
         ];
+        let known = self.known(attempt).await?;
         let settings = settings.iter().map(|(k, v)| (*k, v.as_str()));
+        let settings = settings.filter(|(name, _)| known.takes(name));
         let settings = pinned.into_iter().chain(settings);
         let (server, signature) = (self.index(attempt), &self.signature);
         let sent = self
@@ -293,40 +349,56 @@ impl ClickHouseClient {
         database: &str,
         table: &str,
     ) -> Result<Option<TableInfo>, InsertError> {
-        let place = format!(
-            "database = {} AND {{}} = {}",
-            quote_text(database),
-            quote_text(table)
-        );
         let engine = self
             .select_json(&format!(
-                "SELECT engine, engine_full, sorting_key, partition_key FROM system.tables WHERE {}",
-                place.replace("{}", "name")
+                "SELECT engine, engine_full, sorting_key, partition_key FROM system.tables WHERE \
+                 database = {} AND name = {}",
+                quote_text(database),
+                quote_text(table)
             ))
             .await?;
         let Some(engine) = engine.into_iter().next() else {
             return Ok(None);
         };
-        let columns = self
-            .select_json(&format!(
-                "SELECT name, type, default_kind FROM system.columns WHERE {} ORDER BY position",
-                place.replace("{}", "table")
-            ))
-            .await?;
+        let columns = self.columns(0, database, table).await?;
         let text =
             |row: &BTreeMap<String, String>, key: &str| row.get(key).cloned().unwrap_or_default();
-        let column = |row: &BTreeMap<String, String>| ColumnInfo {
-            name: text(row, "name"),
-            type_name: text(row, "type"),
-            default_kind: text(row, "default_kind"),
-        };
         Ok(Some(TableInfo {
             engine: text(&engine, "engine"),
             engine_full: text(&engine, "engine_full"),
             sorting_key: text(&engine, "sorting_key"),
             partition_key: text(&engine, "partition_key"),
-            columns: columns.iter().map(column).collect(),
+            columns,
         }))
+    }
+
+    /// The columns of `database.table` as they are now; none when there is no such table.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn columns(
+        &self,
+        attempt: u32,
+        database: &str,
+        table: &str,
+    ) -> Result<Vec<ColumnInfo>, InsertError> {
+        let sql = format!(
+            "SELECT name, type, default_kind FROM system.columns WHERE database = {} AND table = {} \
+             ORDER BY position",
+            quote_text(database),
+            quote_text(table)
+        );
+        let column = |mut row: BTreeMap<String, String>| {
+            let mut text = |key: &str| row.remove(key).unwrap_or_default();
+            ColumnInfo {
+                name: text("name"),
+                type_name: text("type"),
+                default_kind: text("default_kind"),
+            }
+        };
+        let client = self.reader(attempt).await?.with_database("system");
+        let rows = self.json_rows(&client, &sql).await?;
+        Ok(rows.into_iter().map(column).collect())
     }
 
     /// What columns with a DEFAULT that depends on nothing else have where a row leaves them out, in
@@ -394,7 +466,7 @@ impl ClickHouseClient {
     /// # Errors
     /// As above.
     pub(crate) async fn execute_anywhere(&self, sql: &str) -> Result<(), InsertError> {
-        let client = self.server(0).clone().with_database("system");
+        let client = self.readers[0].clone().with_database("system");
         self.ask(&client, sql, "TabSeparated").await?;
         Ok(())
     }
@@ -404,7 +476,7 @@ impl ClickHouseClient {
     /// # Errors
     /// As above.
     pub(crate) async fn ping(&self) -> Result<(), InsertError> {
-        let client = self.server(0).clone().with_database("system");
+        let client = self.readers[0].clone().with_database("system");
         let answer = self.ask(&client, "SELECT 1", "TabSeparated").await?;
         if &answer[..] == b"1\n" {
             Ok(())
@@ -414,7 +486,8 @@ impl ClickHouseClient {
     }
 
     async fn execute_on(&self, attempt: u32, sql: &str) -> Result<(), InsertError> {
-        self.ask(self.server(attempt), sql, "TabSeparated").await?;
+        let client = self.reader(attempt).await?;
+        self.ask(&client, sql, "TabSeparated").await?;
         Ok(())
     }
 
@@ -425,7 +498,8 @@ impl ClickHouseClient {
         sql: &str,
         format: &str,
     ) -> Result<Bytes, InsertError> {
-        self.ask(self.server(attempt), sql, format).await
+        let client = self.reader(attempt).await?;
+        self.ask(&client, sql, format).await
     }
 
     async fn ask(&self, client: &Client, sql: &str, format: &str) -> Result<Bytes, InsertError> {
@@ -439,8 +513,16 @@ impl ClickHouseClient {
 
     /// Rows of text columns.
     async fn select_json(&self, sql: &str) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
-        let client = self.server(0).clone().with_database("system");
-        let bytes = self.ask(&client, sql, "JSONEachRow").await?;
+        let client = self.reader(0).await?.with_database("system");
+        self.json_rows(&client, sql).await
+    }
+
+    async fn json_rows(
+        &self,
+        client: &Client,
+        sql: &str,
+    ) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
+        let bytes = self.ask(client, sql, "JSONEachRow").await?;
         let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         rows.map(serde_json::from_slice)
             .collect::<Result<_, _>>()

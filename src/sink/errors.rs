@@ -158,7 +158,7 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         202 | 203 | 216 | 364 | 373 | 439 | 700 | 745 => Remedy::Retry("too_many_queries"),
         201 => Remedy::Retry("quota"),
         173 | 241 => Remedy::Retry("memory"),
-        164 | 242 => Remedy::Retry("read_only"),
+        242 => Remedy::Retry("read_only"),
         74 | 75 | 76 | 204 | 214 | 243 | 425 | 499 | 533 | 534 | 693 | 707 => {
             Remedy::Retry("disk_full")
         }
@@ -182,7 +182,8 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         | 691 | 728 => Remedy::Split,
         60 | 81 | 218 => Remedy::Halt("missing_table"),
         10 | 16 | 20 | 44 | 46 | 47 | 50 | 62 | 73 | 115 | 452 => Remedy::Halt("schema"),
-        192 | 193 | 194 | 195 | 291 | 497 | 516 | 720 => Remedy::Halt("authentication"),
+        // READONLY is about the user; a replica that is read-only for now says 242.
+        164 | 192 | 193 | 194 | 195 | 291 | 497 | 516 | 720 => Remedy::Halt("authentication"),
         _ => Remedy::Unclassified,
     }
 }

@@ -81,7 +81,7 @@ impl Sink {
         match error.remedy {
             Remedy::Halt(reason) => {
                 // Rows for a column that is gone can be made again without it.
-                if target.is_replica()
+                if self.makes_rows_anew(target)
                     && reason == "schema"
                     && let Some(outcome) = self.schema_drift(target).await
                 {
@@ -115,6 +115,17 @@ pub(crate) fn token(
     format!("{epoch}:{table}:{partition}:{range}")
 }
 
+/// The server compares names and types with those of the table, and drops no row and no column.
+const FORMAT_SETTINGS: [(&str, &str); 7] = [
+    ("input_format_with_names_use_header", "1"),
+    ("input_format_with_types_use_header", "1"),
+    ("input_format_binary_decode_types_in_binary_format", "0"),
+    ("input_format_skip_unknown_fields", "0"),
+    ("input_format_defaults_for_omitted_fields", "1"),
+    ("input_format_allow_errors_num", "0"),
+    ("input_format_allow_errors_ratio", "0"),
+];
+
 /// Pinned so that a batch is one block, written once: `docs/adr/0002`.
 pub(super) fn insert_settings(
     delivery: &Delivery,
@@ -126,31 +137,79 @@ pub(super) fn insert_settings(
     let mut settings = vec![
         ("async_insert", "0".to_owned()),
         ("max_insert_block_size", rows.clone()),
+        ("max_insert_block_size_bytes", "0".to_owned()),
         ("min_insert_block_size_rows", rows),
         ("min_insert_block_size_bytes", bytes),
+        ("max_insert_threads", "1".to_owned()),
         ("input_format_parallel_parsing", "0".to_owned()),
         ("max_partitions_per_insert_block", "0".to_owned()),
+        // Of a Distributed table: acknowledged when the shards have the rows.
+        ("insert_distributed_sync", "1".to_owned()),
+        // An insert that takes too long fails as a whole.
+        ("timeout_overflow_mode", "throw".to_owned()),
     ];
-    match delivery {
+    settings.extend(FORMAT_SETTINGS.map(|(name, value)| (name, value.to_owned())));
+    let (is_on, token) = match delivery {
         Delivery::ExactlyOnce { token, .. } if !is_broken(Guarantee::Token) => {
-            settings.extend([
-                ("insert_deduplicate", "1".to_owned()),
-                (
-                    "deduplicate_blocks_in_dependent_materialized_views",
-                    "1".to_owned(),
-                ),
-                (
-                    "insert_deduplication_token",
-                    format!("{token}{}", round.suffix()),
-                ),
-            ]);
+            (true, format!("{token}{}", round.suffix()))
         }
         // Two batches may well hold the same rows; the server must not take them for one.
-        _ => settings.extend([
-            ("insert_deduplicate", "0".to_owned()),
-            // A row that has left its key stays beside its key's next one for who asks for its values.
-            ("optimize_on_insert", "0".to_owned()),
-        ]),
+        _ => (false, String::new()),
+    };
+    let flag = u8::from(is_on).to_string();
+    let deduplication = if is_on { "enable" } else { "disable" };
+    settings.extend([
+        ("insert_deduplicate", flag.clone()),
+        // Overrides the one above where the server knows it (26.2 and later).
+        ("deduplicate_insert", deduplication.to_owned()),
+        ("deduplicate_blocks_in_dependent_materialized_views", flag),
+        ("insert_deduplication_token", token),
+    ]);
+    if !is_on {
+        // A row that has left its key stays beside its key's next one for who asks for its values.
+        settings.push(("optimize_on_insert", "0".to_owned()));
     }
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::OpenBatch;
+    use crate::clock::BootTime;
+    use crate::progress::insert::{Attempts, History};
+
+    fn settings(delivery: &Delivery) -> Vec<(&'static str, String)> {
+        insert_settings(delivery, Round::FIRST, &OpenBatch::new().seal())
+    }
+
+    fn value<'s>(settings: &'s [(&'static str, String)], name: &str) -> Option<&'s str> {
+        let mut found = settings.iter().filter(|(known, _)| *known == name);
+        let value = found.next().map(|(_, value)| &**value);
+        assert!(found.next().is_none(), "{name} is sent twice");
+        value
+    }
+
+    #[test]
+    fn deduplication_is_pinned_both_ways_under_its_old_and_its_new_name() {
+        let exact = Delivery::ExactlyOnce {
+            token: "e:t:0:1-2".to_owned(),
+            attempts: Attempts::new(History::Unsent),
+            lease_until: BootTime::now(),
+        };
+        let names = [
+            "insert_deduplicate",
+            "deduplicate_insert",
+            "deduplicate_blocks_in_dependent_materialized_views",
+            "insert_deduplication_token",
+        ];
+        for (delivery, expected) in [
+            (&exact, ["1", "enable", "1", "e:t:0:1-2"]),
+            (&Delivery::AtLeastOnce, ["0", "disable", "0", ""]),
+        ] {
+            let sent = settings(delivery);
+            assert_eq!(names.map(|name| value(&sent, name)), expected.map(Some));
+            assert_eq!(value(&sent, "async_insert"), Some("0"));
+        }
+    }
 }

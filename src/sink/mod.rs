@@ -4,6 +4,7 @@
 //! the one table that says which answer is retried, which refuses a record and which halts;
 //! [`refusals`] judges answers that the table does not know.
 
+mod altered;
 mod answer;
 mod backoff;
 mod clickhouse;
@@ -19,10 +20,12 @@ mod output;
 mod permits;
 mod post;
 mod refusals;
+mod server_settings;
 mod target;
 mod transaction;
 mod write;
 
+pub(crate) use altered::{RowMaker, differences};
 pub(crate) use backoff::Backoff;
 pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
 pub(crate) use dead_letter::{
@@ -32,7 +35,7 @@ pub(crate) use errors::{InsertError, Remedy, VIEW_FAILED};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
-pub(crate) use target::Target;
+pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{
     Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
 };

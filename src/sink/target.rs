@@ -2,8 +2,30 @@
 
 use bytes::Bytes;
 
-use super::clickhouse::ColumnInfo;
-use crate::table::ColumnType;
+use super::clickhouse::{ColumnInfo, TableInfo, quote_name};
+use crate::batch::compressed;
+use crate::table::{ColumnType, append_length};
+
+/// How the values of a row stand one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowFormat {
+    /// Values alone.
+    Values,
+    /// A byte before each value says whether the column's own default takes its place.
+    ValuesOrDefaults,
+    /// The same for servers on which such rows cannot state the types that they were made for.
+    UnstatedValuesOrDefaults,
+}
+
+impl RowFormat {
+    fn name(self) -> &'static str {
+        match self {
+            RowFormat::Values => "RowBinaryWithNamesAndTypes",
+            RowFormat::ValuesOrDefaults => "RowBinaryWithNamesAndTypesAndDefaults",
+            RowFormat::UnstatedValuesOrDefaults => "RowBinaryWithDefaults",
+        }
+    }
+}
 
 /// A table, as statements need it.
 #[derive(Debug, Clone)]
@@ -34,6 +56,37 @@ impl Target {
         !self.key.is_empty()
     }
 
+    /// A table that takes rows of these columns, in this order. The server compares the types with those of
+    /// the table: rows that were made for the table as it was before somebody altered it are refused, not
+    /// misread.
+    pub(crate) fn of_columns(
+        label: String,
+        sql: String,
+        info: &TableInfo,
+        names: &[String],
+        format: RowFormat,
+    ) -> Self {
+        let list: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
+        let head = if format == RowFormat::UnstatedValuesOrDefaults {
+            Bytes::new()
+        } else {
+            Bytes::from(compressed(&names_and_types(names, &info.columns)))
+        };
+        Target {
+            label,
+            insert_sql: format!(
+                "INSERT INTO {sql} ({}) FORMAT {}",
+                list.join(", "),
+                format.name()
+            ),
+            sql,
+            head,
+            columns: info.columns.clone(),
+            replicated: info.is_replicated(),
+            ..Target::nowhere()
+        }
+    }
+
     /// No table at all.
     pub(crate) fn nowhere() -> Self {
         Target {
@@ -47,5 +100,64 @@ impl Target {
             others: vec![],
             replicated: false,
         }
+    }
+}
+
+/// How many columns, their names, their types as the server spells them.
+fn names_and_types(names: &[String], columns: &[ColumnInfo]) -> Vec<u8> {
+    let type_of = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name);
+        column.map_or("", |column| &*column.type_name)
+    };
+    let mut head = vec![];
+    append_length(names.len(), &mut head);
+    for text in names
+        .iter()
+        .map(|name| &**name)
+        .chain(names.iter().map(type_of))
+    {
+        append_length(text.len(), &mut head);
+        head.extend_from_slice(text.as_bytes());
+    }
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(format: RowFormat) -> Target {
+        let column = |name: &str, type_name: &str| ColumnInfo {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            default_kind: String::new(),
+        };
+        let info = TableInfo {
+            engine: "MergeTree".to_owned(),
+            engine_full: String::new(),
+            sorting_key: String::new(),
+            partition_key: String::new(),
+            columns: vec![column("v", "Decimal(18, 2)"), column("a`b", "String")],
+        };
+        let names = ["a`b".to_owned(), "v".to_owned()];
+        Target::of_columns("d.t".into(), "`d`.`t`".into(), &info, &names, format)
+    }
+
+    #[test]
+    fn rows_state_the_names_and_types_that_they_were_made_for() {
+        let plain = target(RowFormat::Values);
+        assert_eq!(
+            plain.insert_sql,
+            "INSERT INTO `d`.`t` (`a\\`b`, `v`) FORMAT RowBinaryWithNamesAndTypes"
+        );
+        let columns = [
+            b"\x02\x03a`b\x01v".as_slice(),
+            b"\x06String\x0eDecimal(18, 2)",
+        ];
+        assert_eq!(plain.head, compressed(&columns.concat()));
+        let flagged = target(RowFormat::ValuesOrDefaults);
+        assert!(flagged.insert_sql.ends_with("NamesAndTypesAndDefaults"));
+        assert_eq!(flagged.head, plain.head);
+        assert!(target(RowFormat::UnstatedValuesOrDefaults).head.is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::altered::ColumnsSeen;
 use super::clickhouse::ClickHouseClient;
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
@@ -12,7 +13,9 @@ use super::moved::{MovedRows, MovedTable};
 use super::off_io::off_io;
 use super::permits::Permits;
 use super::refusals::{Judgement, Refusals, Rows, Suspicion};
-use super::{Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, Target};
+use super::{
+    Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, RowMaker, Target,
+};
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
@@ -37,6 +40,7 @@ pub(crate) struct Sink {
     pub(super) refusals: Refusals,
     pub(super) moved: MovedRows,
     pub(super) moved_table: MovedTable,
+    pub(super) columns_seen: ColumnsSeen,
 }
 
 /// What a [`Sink`] is made of.
@@ -44,6 +48,8 @@ pub(crate) struct Sink {
 pub(crate) struct SinkParts {
     pub(crate) client: ClickHouseClient,
     pub(crate) dead_letters: Arc<DeadLetterProducer>,
+    /// Where rows can be made anew for a table that was altered.
+    pub(crate) rows: Option<Arc<dyn RowMaker>>,
     /// Where rows go to a topic too, or to one alone.
     pub(crate) output: Option<OutputProducer>,
     /// What answers, for people: a table, or a database.
@@ -107,6 +113,9 @@ pub(crate) enum Outcome {
 
 /// Writes one range; returns when it is durable or somebody else must decide.
 pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
+    if let Some(outcome) = sink.check_columns(&job).await {
+        return outcome;
+    }
     if let Err(halt) = sink.write_dead_letters(&mut job).await {
         return Outcome::Halted(halt);
     }
@@ -157,6 +166,7 @@ impl Sink {
             parts,
             moved_table,
             permits: Permits::new(),
+            columns_seen: ColumnsSeen::default(),
             moved: MovedRows::default(),
             refusals: Refusals::default(),
             board,
@@ -214,23 +224,6 @@ impl Sink {
         since: Instant,
     ) -> Result<(), Halt> {
         self.refusals.judge(table, error, since)
-    }
-
-    /// A table that was altered refuses every row: that is no fault of the rows.
-    pub(super) async fn schema_drift(&self, target: &Target) -> Option<Outcome> {
-        let (database, table) = target.label.split_once('.')?;
-        let now = self.parts.client.table_info(database, table).await.ok()??;
-        let mut columns = target.columns.iter();
-        let changed = columns.find(|column| !now.columns.contains(column))?;
-        if target.is_replica() {
-            return Some(Outcome::Altered(target.label.clone()));
-        }
-        let advice = format!(
-            "table {}: column {} {} was altered while rows were written: start again to take the \
-             table as it is now",
-            target.label, changed.name, changed.type_name
-        );
-        Some(Outcome::Halted(Halt::new("schema", advice)))
     }
 
     fn settle(&self, job: WriteJob, dead_letters: u64) -> Outcome {

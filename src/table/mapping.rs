@@ -6,7 +6,7 @@ use crate::decode::json::{Fields, Kind, Raw};
 use crate::decode::time::TimeUnit;
 use crate::decode::{Reason, Reject, text};
 
-/// Flags of FORMAT RowBinaryWithDefaults.
+/// What stands before a value in formats of rows with defaults.
 const VALUE_FOLLOWS: u8 = 0;
 const SERVER_DEFAULT: u8 = 1;
 
@@ -160,14 +160,18 @@ impl ColumnSource {
         self.slot
     }
 
-    /// Whether a missing value has to be left to the server: needs FORMAT RowBinaryWithDefaults.
+    /// Whether a missing value has to be left to the server: a byte before each value says so.
     #[must_use]
     pub fn needs_server_default(&self) -> bool {
-        self.column.default_kind == DefaultKind::Default && self.default.is_none() && !self.required
+        let has_default = matches!(
+            self.column.default_kind,
+            DefaultKind::Default | DefaultKind::Ephemeral
+        );
+        has_default && self.default.is_none() && !self.required
     }
 
-    /// Appends the column's value for a record. `with_default_flag`: FORMAT RowBinaryWithDefaults, a
-    /// byte before each value, and the server's DEFAULT in place of a missing one.
+    /// Appends the column's value for a record. `with_default_flag`: a byte before each value, and the
+    /// server's DEFAULT in place of a missing one.
     ///
     /// # Errors
     /// `missing_field` when required and absent or null; whatever the conversion says, led by the
@@ -194,6 +198,16 @@ impl ColumnSource {
         with_default_flag: bool,
     ) -> Result<(), Reject> {
         if value.is_missing() {
+            // Where the column can hold NULL, null is a value, and the server's DEFAULT is for absent ones.
+            if value.kind() == Kind::Null
+                && with_default_flag
+                && self.needs_server_default()
+                && self.column.column_type.is_nullable()
+            {
+                out.push(VALUE_FOLLOWS);
+                self.column.column_type.encode_null_or_zero(out);
+                return Ok(());
+            }
             return self.encode_missing(out, with_default_flag);
         }
         if with_default_flag {
@@ -425,6 +439,24 @@ mod tests {
         );
         // Other columns are what they were.
         assert_eq!(encode(&source("UInt32", None, s), "7", false), datetime(7));
+    }
+
+    #[test]
+    fn null_is_a_value_where_the_column_holds_it_and_absent_is_the_default() {
+        let new = |type_name, kind| {
+            ColumnSource::new(column(type_name, kind), 0, false, None, RawMode::Off).unwrap()
+        };
+        let nullable = new("Nullable(UInt8)", DefaultKind::Default);
+        assert_eq!(encode(&nullable, "null", true), Ok(vec![0, 1]));
+        assert_eq!(encode(&nullable, "", true), Ok(vec![1]));
+        assert_eq!(encode(&nullable, "5", true), Ok(vec![0, 0, 5]));
+        let dictionary = new("LowCardinality(Nullable(String))", DefaultKind::Default);
+        assert_eq!(encode(&dictionary, "null", true), Ok(vec![0, 1]));
+        let ephemeral = new("UInt8", DefaultKind::Ephemeral);
+        assert!(ephemeral.needs_server_default());
+        assert_eq!(encode(&ephemeral, "", true), Ok(vec![1]));
+        assert_eq!(encode(&ephemeral, "null", true), Ok(vec![1]));
+        assert_eq!(encode(&ephemeral, "5", true), Ok(vec![0, 5]));
     }
 
     #[test]

@@ -10,7 +10,8 @@ const NESTING_MAX: usize = 16;
 #[error(
     "type {type_name} is not supported: {why}; supported are String, FixedString, Int8 to Int64, \
      UInt8 to UInt64, Float32, Float64, Bool, Decimal, Date, Date32, DateTime, DateTime64, Time, \
-     Time64, UUID, Enum8, Enum16, IPv4, IPv6, and LowCardinality, Nullable and Array of these"
+     Time64, UUID, Enum8, Enum16, IPv4, IPv6, LowCardinality, Nullable and Array of these, and \
+     SimpleAggregateFunction with one of these as its argument"
 )]
 pub struct UnsupportedType {
     type_name: String,
@@ -80,6 +81,8 @@ fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
         "LowCardinality" => low_cardinality(inner()?),
         "Nullable" => nullable(inner()?),
         "Array" => Ok(ColumnType::Array(Box::new(inner()?))),
+        // A row holds one value, which the server will combine with others.
+        "SimpleAggregateFunction" => parse(argument_type(arguments)?, nesting + 1),
         "FixedString" => fixed_string(arguments),
         "Decimal" => {
             let (precision, scale) = arguments.split_once(',').unwrap_or((arguments, "0"));
@@ -109,6 +112,20 @@ fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
         )?)),
         _ => Err("the daemon does not write it"),
     }
+}
+
+/// What stands behind the first comma that is in no parentheses.
+fn argument_type(arguments: &str) -> Result<&str, &'static str> {
+    let mut depth = 0;
+    for (at, c) in arguments.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => return Ok(arguments[at + 1..].trim()),
+            _ => {}
+        }
+    }
+    Err("it names no type")
 }
 
 fn low_cardinality(inner: ColumnType) -> Result<ColumnType, &'static str> {
@@ -280,6 +297,11 @@ mod tests {
             ),
             ("Enum8('it''s' = 1)", "Enum8('it\\'s' = 1)"),
             (" Nullable( String ) ", "Nullable(String)"),
+            ("SimpleAggregateFunction(sum, UInt64)", "UInt64"),
+            (
+                "SimpleAggregateFunction(groupArrayArray(5, 2), Array(Decimal(18, 2)))",
+                "Array(Decimal(18, 2))",
+            ),
         ];
         for (spelling, name) in spellings {
             assert_eq!(ColumnType::parse(spelling).unwrap().to_string(), name);
@@ -297,7 +319,8 @@ mod tests {
             "Map(String, String)",
             "Tuple(String, UInt8)",
             "AggregateFunction(sum, UInt64)",
-            "SimpleAggregateFunction(sum, UInt64)",
+            "SimpleAggregateFunction(sum)",
+            "SimpleAggregateFunction(sumMap, Map(String, UInt64))",
             "Array(Map(String, String))",
             "Nullable(Array(String))",
             "Nullable(LowCardinality(String))",

@@ -52,6 +52,27 @@ fn a_partition_that_never_spoke_holds_nothing_back_for_long() {
 }
 
 #[test]
+fn a_metric_whose_column_was_altered_halts_and_names_both_types() {
+    let job = job("altered");
+    let daemon = job.start("a", &[], "");
+    sell(&job, 0, &[1, 2]);
+    wait_for_minutes(&job, "0\t2\t3\t0", &daemon);
+    job.query("ALTER TABLE {db}.sales_aggregates_1min MODIFY COLUMN total_revenue Decimal(38, 8) SETTINGS alter_sync = 2");
+    sell(&job, 0, &[60]);
+    let status = daemon.process.wait(PATIENCE).expect("it ends");
+    assert_eq!(status.code(), Some(4), "{}", daemon.log());
+    let log = daemon.log();
+    for words in [
+        "reason=\"schema\"",
+        "total_revenue",
+        "Decimal(38, 8)",
+        "sales_aggregates_1min",
+    ] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+}
+
+#[test]
 fn windows_close_without_a_partition_that_is_silent_for_longer_than_idle_retention() {
     let mut job = job("retired");
     job.set("pipeline.idle_retention", "300ms");

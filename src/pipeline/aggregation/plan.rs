@@ -11,7 +11,7 @@ use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
 use crate::decode::time::TimeUnit;
 use crate::operator::window::{CellRules, Rules, Shape};
-use crate::sink::{ColumnInfo, quote_name};
+use crate::sink::ColumnInfo;
 use crate::table::{ColumnType, DefaultKind};
 
 /// Digits of a number where no column says otherwise: those of Decimal(38, 9).
@@ -172,13 +172,9 @@ impl AggregationPlan {
         &self.names[index]
     }
 
-    /// `INSERT INTO table (columns) FORMAT RowBinary`.
-    pub(crate) fn insert_sql(&self, table: &str) -> String {
-        let names: Vec<String> = self.names.iter().map(|name| quote_name(name)).collect();
-        format!(
-            "INSERT INTO {table} ({}) FORMAT RowBinary",
-            names.join(", ")
-        )
+    /// The columns that are inserted, in the order in which they stand in a row.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 }
 

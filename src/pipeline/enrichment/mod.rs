@@ -4,6 +4,7 @@
 //! and its profile is looked up with those of the rest of the chunk; then the row is complete. The
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
+mod current;
 mod memory;
 mod plan;
 mod profile;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-pub(crate) use self::memory::memory;
-pub(crate) use self::plan::{PROVENANCE, RowPlan};
+pub(crate) use self::current::CurrentRows;
+use self::memory::memory;
+pub(crate) use self::plan::RowPlan;
 use self::profile::ProfileEncoder;
 use self::row::{Row, SessionEvent};
 use crate::batch::OpenBatch;
@@ -54,6 +56,10 @@ pub(crate) struct EnrichmentOperator {
     starts: Vec<usize>,
     scratch: Vec<u8>,
     names_logged: usize,
+    /// Where to find how rows are made after the table was altered.
+    current: Option<Arc<CurrentRows>>,
+    /// The table was altered: the next chunk is made for it as it is now.
+    is_outdated: bool,
 }
 
 /// Where its rows go.
@@ -184,7 +190,21 @@ impl EnrichmentOperator {
             starts: vec![],
             scratch: vec![],
             names_logged: 0,
+            current: None,
+            is_outdated: false,
         }
+    }
+
+    /// From now on makes rows for the table as it is. The chunk must be empty: it was made for another.
+    fn renew(&mut self) {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        let settings = Settings {
+            seed: self.seeds.random(),
+            ..self.settings
+        };
+        *self = current.operator(settings, self.metrics.clone());
     }
 }
 
@@ -400,8 +420,17 @@ impl Operator for EnrichmentOperator {
         batch.push(&self.table.target, offset, self.row(row));
     }
 
-    /// Its table halts the pipeline when it is altered.
-    fn altered(&mut self, _table: &str) {}
+    fn judges_for(&self) -> Option<&Arc<Target>> {
+        Some(&self.table.target)
+    }
+
+    fn altered(&mut self, _table: &str) {
+        if self.rows.is_empty() && self.unjudged.is_empty() {
+            self.renew();
+        } else {
+            self.is_outdated = true;
+        }
+    }
 
     fn clear(&mut self, now_ms: u64) {
         self.heads.clear();
@@ -425,6 +454,9 @@ impl Operator for EnrichmentOperator {
             profiles.cache.trim(now_ms);
         }
         self.log_unknown_names();
+        if self.is_outdated {
+            self.renew();
+        }
     }
 
     fn tidy(&self, state: &mut PartitionState) {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::profile::ProfilePlan;
-use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
+use crate::config::{Enrichment, Lookup, RawMode as ConfiguredRawMode};
 use crate::decode::json::Plan;
 use crate::decode::time::TimeUnit;
 use crate::decode::{Path, Reject};
 use crate::operator::{SessionRow, SessionRules};
-use crate::sink::{ColumnInfo, quote_name};
+use crate::sink::{ColumnInfo, RowFormat};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 /// Names of the columns that say where a row came from.
@@ -82,7 +82,7 @@ impl SessionPlan {
                 SessionColumn::Duration => row.duration_seconds,
             };
             if with_default_flag {
-                // FORMAT RowBinaryWithDefaults: a value follows.
+                // In formats of rows with defaults: a value follows.
                 out.push(0);
             }
             match column_type {
@@ -138,10 +138,12 @@ impl RowPlan {
                 builder.event_column(column)?;
             }
         }
+        let lookup = config.lookup.as_ref();
         let with_default_flag = builder
             .event_columns
             .iter()
-            .any(ColumnSource::needs_server_default);
+            .any(ColumnSource::needs_server_default)
+            || lookup.is_some_and(|lookup| needs_server_default(lookup, &profile_columns));
         let profile = match &config.lookup {
             Some(lookup) => Some(
                 ProfilePlan::new(lookup, profile_columns, with_default_flag).map_err(PlanError)?,
@@ -177,15 +179,18 @@ impl RowPlan {
         })
     }
 
-    /// `INSERT INTO table (columns) FORMAT …`.
-    pub(crate) fn insert_sql(&self, table: &str) -> String {
-        let names: Vec<String> = self.names.iter().map(|name| quote_name(name)).collect();
-        let format = if self.with_default_flag {
-            "RowBinaryWithDefaults"
-        } else {
-            "RowBinary"
-        };
-        format!("INSERT INTO {table} ({}) FORMAT {format}", names.join(", "))
+    /// The columns that are inserted, in the order in which they stand in a row.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How rows are sent to a server that can have rows of values and defaults state their types, or cannot.
+    pub(crate) fn format(&self, has_stated_defaults: bool) -> RowFormat {
+        match (self.with_default_flag, has_stated_defaults) {
+            (false, _) => RowFormat::Values,
+            (true, true) => RowFormat::ValuesOrDefaults,
+            (true, false) => RowFormat::UnstatedValuesOrDefaults,
+        }
     }
 
     /// The fields to ask a profile's hash for.
@@ -382,19 +387,50 @@ fn insertable(info: &ColumnInfo, config: &Enrichment) -> Result<Option<Column>, 
         .map_err(|e| PlanError(format!("{}: {e}", info.name)))?;
     let is_wanted = match default_kind {
         DefaultKind::Materialized | DefaultKind::Alias => false,
-        DefaultKind::Ephemeral => config.columns.contains_key(&info.name),
-        DefaultKind::None | DefaultKind::Default => true,
+        DefaultKind::None | DefaultKind::Default | DefaultKind::Ephemeral => true,
     };
     if !is_wanted {
         return Ok(None);
     }
-    let column_type = ColumnType::parse(&info.type_name)
-        .map_err(|error| PlanError(format!("column {} {}: {error}", info.name, info.type_name)))?;
+    let column_type = match ColumnType::parse(&info.type_name) {
+        Ok(column_type) => column_type,
+        // The server has a value for it, whatever its type.
+        Err(error) if default_kind != DefaultKind::None && !is_named(config, &info.name) => {
+            tracing::warn!(
+                column = info.name, %error,
+                "a column that is left to its DEFAULT, because the daemon does not write its type"
+            );
+            return Ok(None);
+        }
+        Err(error) => {
+            let text = format!("column {} {}: {error}", info.name, info.type_name);
+            return Err(PlanError(text));
+        }
+    };
     Ok(Some(Column {
         name: info.name.clone(),
         column_type,
         default_kind,
     }))
+}
+
+/// Whether the configuration says what fills the column.
+fn is_named(config: &Enrichment, name: &str) -> bool {
+    config.columns.contains_key(name)
+        || session_column(config, name).is_some()
+        || provenance_column(name).is_some()
+        || config
+            .lookup
+            .as_ref()
+            .is_some_and(|lookup| lookup.columns.contains_key(name))
+}
+
+/// Whether rows without a profile take a column's DEFAULT.
+fn needs_server_default(lookup: &Lookup, columns: &[Column]) -> bool {
+    columns.iter().any(|column| {
+        let mapping = &lookup.columns[&column.name];
+        column.default_kind != DefaultKind::None && mapping.default.is_none()
+    })
 }
 
 fn session_column(config: &Enrichment, name: &str) -> Option<SessionColumn> {

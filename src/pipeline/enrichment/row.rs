@@ -212,7 +212,7 @@ impl<'a> Row<'_, '_, 'a> {
         Some(i128::from_le_bytes(wide))
     }
 
-    /// FORMAT RowBinaryWithDefaults: a value follows.
+    /// In formats of rows with defaults: a value follows.
     fn flag(&mut self) {
         if self.plan.with_default_flag {
             self.out.push(0);
@@ -220,7 +220,7 @@ impl<'a> Row<'_, '_, 'a> {
     }
 }
 
-/// An event column of the current row, without the flag of RowBinaryWithDefaults.
+/// An event column of the current row, without the flag before it.
 fn value_bytes<'o>(plan: &RowPlan, starts: &[usize], out: &'o [u8], index: usize) -> &'o [u8] {
     let flag = usize::from(plan.with_default_flag);
     &out[starts[index] + flag..starts[index + 1]]

@@ -69,6 +69,7 @@ pub(super) fn run(environment: &Environment, config: &StreamJoin) -> Result<(), 
         partitioner: config.output.partitioner,
     };
     let parts = CommonParts {
+        rows: None,
         client: clickhouse_client(pipeline)?,
         targets,
         metrics: metrics.clone(),
