@@ -192,8 +192,8 @@ fn way_back(
         if feeds(last, start) {
             return Some(way);
         }
-        for next in 0..count {
-            if feeds(last, next) && !std::mem::replace(&mut seen[next], true) {
+        for (next, is_seen) in seen.iter_mut().enumerate() {
+            if feeds(last, next) && !std::mem::replace(is_seen, true) {
                 ways.push_back([&way[..], &[next]].concat());
             }
         }
