@@ -257,7 +257,7 @@ fn a_field_that_stops_coming_halts_where_nothing_else_is_allowed() {
 
 #[test]
 fn values_that_a_column_made_of_the_block_has_to_hold() {
-    let mut tables = Tables::new("values", &["zoned", "big", "days", "odd", "plain"]);
+    let mut tables = Tables::new("values", &["zoned", "keyed", "big", "days", "odd", "plain"]);
     let zoned = field("at", "string", true).named("io.debezium.time.ZonedTimestamp");
     tables.write(
         "zoned",
@@ -269,6 +269,10 @@ fn values_that_a_column_made_of_the_block_has_to_hold() {
             ("c", r#"{"id":4,"at":null}"#),
         ],
     );
+    let keyed = [field("id", "string", false).named("io.debezium.time.ZonedTimestamp")];
+    let day = r#"{"id":"2026-05-10T16:00:01.123456789Z"}"#;
+    let keyed = in_block(change("c", day, day), &keyed, 1);
+    tables.produce("keyed", std::iter::once(keyed));
     let unsigned = r#""parameters":{"__debezium.source.column.type":"BIGINT UNSIGNED"}"#;
     let big = [
         field("id", "int64", false).with(unsigned),
@@ -322,6 +326,8 @@ fn values_that_a_column_made_of_the_block_has_to_hold() {
         "1\t2026-05-10 13:00:01.604805000\n2\t2026-05-10 13:00:01.604805100\n\
          3\t2026-05-10 16:00:01.123456789\n4\t\\N"
     );
+    let day = tables.rows("keyed", "id");
+    assert_eq!(day, "2026-05-10 16:00:01.123456789");
     assert_eq!(
         tables.rows("big", "id, u"),
         "7\t\\N\n18446744073709551614\t18446744073709551613"

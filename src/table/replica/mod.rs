@@ -23,7 +23,7 @@ pub use default::{default_expression, implicit_default};
 pub use fit::{Fit, fit, with_digits};
 pub use memo::{ColumnMemo, Since};
 pub use moved::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
-pub use types::{added_column_type, column_type_for, column_type_of_value};
+pub use types::{added_column_type, column_type_for, column_type_of_value, zoned_key_columns};
 
 /// The order of the changes of a key: `UInt64`, the higher wins.
 pub const VERSION_COLUMN: &str = "_version";

@@ -1,6 +1,6 @@
 //! The column that a field of the source becomes.
 
-use crate::decode::debezium::{FieldType, Form, Meaning, Unit};
+use crate::decode::debezium::{FieldType, Form, Meaning, Schema, Unit};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::number::integer_token;
 use crate::table::ColumnType;
@@ -21,6 +21,23 @@ pub fn column_type_for(field: &FieldType, is_key: bool) -> ColumnType {
     } else {
         plain
     }
+}
+
+/// Columns of a new table's key that hold times with a zone: nobody can widen them when more digits come, so
+/// they have all of them at once, unless the source has no more than the usual ones.
+#[must_use]
+pub fn zoned_key_columns(schema: &Schema, key: &[String]) -> Vec<(String, ColumnType)> {
+    if matches!(schema.connector(), Some("postgresql" | "mysql" | "mariadb")) {
+        return vec![];
+    }
+    let fields = schema.fields().iter();
+    let zoned = fields.filter(|field| {
+        field.field_type.meaning == Meaning::ZonedTimestamp
+            && key.iter().any(|name| **name == *field.name)
+    });
+    zoned
+        .map(|field| (field.name.to_string(), datetime64(9)))
+        .collect()
 }
 
 /// The column of a field that a table with rows gets: Nullable even where the source has no NULL,

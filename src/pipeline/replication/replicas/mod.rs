@@ -24,7 +24,9 @@ use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
-use crate::table::replica::{ReplicaTable, check_table, create_database, create_moved_rows};
+use crate::table::replica::{
+    ReplicaTable, check_table, create_database, create_moved_rows, zoned_key_columns,
+};
 
 /// Tables that are looked at at the same time.
 const OPENED_AT_ONCE: usize = 8;
@@ -252,7 +254,11 @@ impl Replicas {
             named
         };
         let table = match &first.schema {
-            Some(schema) => ReplicaTable::of_fields(database, name, schema.fields(), key, declared),
+            Some(schema) => {
+                let zoned = zoned_key_columns(schema, key);
+                let declared = [declared, &zoned].concat();
+                ReplicaTable::of_fields(database, name, schema.fields(), key, &declared)
+            }
             None if declared.is_empty() => {
                 let advice = format!(
                     "table {label} does not exist, and the records have no schema block that says of \
