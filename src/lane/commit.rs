@@ -108,7 +108,7 @@ impl Committer {
     }
 
     /// What was acknowledged is to be read back, now or when that has failed, in a while.
-    pub(super) fn to_read_back(&mut self, entries: Vec<Entry>, sent_at: BootTime, at: Instant) {
+    pub(super) fn await_read_back(&mut self, entries: Vec<Entry>, sent_at: BootTime, at: Instant) {
         assert!(self.is_idle(), "one commit at a time");
         self.entries = entries;
         self.sent_at = Some(sent_at);
@@ -361,7 +361,7 @@ mod tests {
         let now = Instant::now();
         let mut committer = Committer::default();
         let sent_at = BootTime::now();
-        committer.to_read_back(vec![entry(1)], sent_at, now);
+        committer.await_read_back(vec![entry(1)], sent_at, now);
         assert!(!committer.is_idle() && !committer.is_in_flight());
         assert!(committer.due(now + Duration::from_secs(9)).is_none());
         for _ in 0..20 {
@@ -369,14 +369,14 @@ mod tests {
             assert_eq!((entries.len(), sent), (1, sent_at));
             let at = committer.again_at(now);
             assert!(at <= now + Duration::from_secs(2));
-            committer.to_read_back(entries, sent, at);
+            committer.await_read_back(entries, sent, at);
             assert!(
                 committer
                     .read_back_due(now - Duration::from_secs(1))
                     .is_none()
             );
             let (entries, sent) = committer.read_back_due(at).expect("again");
-            committer.to_read_back(entries, sent, now);
+            committer.await_read_back(entries, sent, now);
         }
         // Partitions that were given back are nobody's to ask about.
         committer.retain(|_| false);

@@ -153,7 +153,7 @@ impl<O: Operator> Lane<O> {
         }
         self.metrics.commit("ok");
         if doubtful || !self.metadata_is_kept {
-            self.committer.to_read_back(entries, sent_at, now);
+            self.committer.await_read_back(entries, sent_at, now);
             return self.believe_read_back(now);
         }
         self.committed(entries, sent_at, now);
@@ -206,7 +206,7 @@ impl<O: Operator> Lane<O> {
             Some(kept) => self.committed(kept, sent_at, now),
             None => {
                 let at = self.committer.again_at(now);
-                self.committer.to_read_back(entries, sent_at, at);
+                self.committer.await_read_back(entries, sent_at, at);
             }
         }
         Ok(())
