@@ -29,10 +29,10 @@ impl Signature {
     }
 
     fn missing() -> Error {
-        Error::BadResponse(
+        Error::Other(
             "200 without any X-ClickHouse header, which this server's answers have: something in between \
              answered in its place"
-                .to_owned(),
+                .into(),
         )
     }
 }
@@ -49,7 +49,7 @@ pub(super) async fn ask(
     let collected = tokio::time::timeout(timeout, cursor.collect()).await;
     let bytes = collected.map_err(|_| Error::TimedOut)??;
     if let Some(other) = something_else(&bytes) {
-        return Err(Error::BadResponse(other));
+        return Err(Error::Other(other.into()));
     }
     if !signature.accepts(cursor.summary().is_some()) {
         return Err(Signature::missing());
@@ -77,8 +77,9 @@ pub(super) fn acknowledgement(
         return Err(Error::BadResponse(whole));
     }
     if !body.is_empty() {
+        // No fault of the rows: whatever it says, they may be stored.
         let whole = format!("200 with a body, which no insert has: {text}");
-        return Err(Error::BadResponse(whole));
+        return Err(Error::Other(whole.into()));
     }
     let is_signed = headers
         .keys()
@@ -161,12 +162,12 @@ mod tests {
                 "Code: 319. DB::Exception: Unknown status",
                 Remedy::Retry("replication"),
             ),
-            (200, &[], "", Remedy::Retry("bad_response")),
+            (200, &[], "", Remedy::Retry("network")),
             (
                 200,
                 &[summary],
                 "<html>welcome</html>",
-                Remedy::Retry("bad_response"),
+                Remedy::Retry("network"),
             ),
             (
                 500,
@@ -175,7 +176,7 @@ mod tests {
                 Remedy::Retry("memory"),
             ),
             (500, &[code], "", Remedy::Retry("memory")),
-            (204, &[summary], "", Remedy::Retry("bad_response")),
+            (204, &[summary], "", Remedy::Unclassified),
         ];
         for (status, headers, body, remedy) in cases {
             assert_eq!(
