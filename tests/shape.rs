@@ -309,6 +309,7 @@ fn numbers_that_stand_for_times_are_read_in_the_declared_unit_and_never_land_in_
     let ddl = job.directory.path().join("clocks.sql");
     let statement = "CREATE TABLE clocks (at DateTime64(3, 'UTC'), sold Nullable(DateTime('UTC')), \
         loaded DateTime64(6, 'UTC'), seen DateTime('UTC'), flag UInt8, \
+        _timestamp DateTime64(3, 'UTC'), _key Nullable(String), _value String, \
         _topic LowCardinality(String), _partition UInt32, _offset UInt64) \
         ENGINE = MergeTree ORDER BY at SETTINGS non_replicated_deduplication_window = 100";
     std::fs::write(&ddl, statement).expect("written");
@@ -329,6 +330,9 @@ fn numbers_that_stand_for_times_are_read_in_the_declared_unit_and_never_land_in_
     let rows = "SELECT at, sold, loaded, seen, flag FROM {db}.clocks ORDER BY _offset";
     let second = "2025-11-21 10:00:00.250\t\\N\t2025-11-21 10:00:00.000000\t2025-11-21 10:00:00\t0";
     assert_eq!(job.query(rows).lines().collect::<Vec<_>>(), [second]);
+    let of_kafka = "SELECT _timestamp, _key, _value FROM {db}.clocks";
+    let expected = format!("2025-11-21 10:50:00.000\t\\N\t{millis}");
+    assert_eq!(job.query(of_kafka).trim_end(), expected);
     let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters");
     let seen: Vec<_> = letters.iter().map(offset_reason_column).collect();
     let implausible =

@@ -5,6 +5,7 @@
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
 mod current;
+mod kafka_field;
 mod memory;
 mod plan;
 mod profile;
@@ -509,7 +510,8 @@ impl EnrichmentOperator {
             Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
             None => SessionEvent::default(),
         };
-        row.provenance_columns(state, record);
+        row.provenance_columns(state, record)
+            .map_err(at(Stage::Encode))?;
         let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
         let event = Unjudged {
             time_ms,

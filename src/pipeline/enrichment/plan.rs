@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::kafka_field::KafkaField;
 use super::profile::ProfilePlan;
 use crate::config::{Enrichment, Lookup, RawMode as ConfiguredRawMode};
 use crate::decode::json::Plan;
@@ -45,6 +46,8 @@ pub(super) enum Provenance {
     Topic,
     Partition,
     Offset,
+    /// A column of that name which nothing is mapped to.
+    Kafka(KafkaField),
 }
 
 #[derive(Debug)]
@@ -126,7 +129,7 @@ impl RowPlan {
             };
             if let Some(kind) = session_column(config, &column.name) {
                 session_columns.push((kind, counting_type(column)?));
-            } else if let Some(kind) = provenance_column(&column.name) {
+            } else if let Some(kind) = provenance_column(config, &column.name) {
                 provenance.push((kind, provenance_type(kind, column)?));
             } else if config
                 .lookup
@@ -418,7 +421,7 @@ fn insertable(info: &ColumnInfo, config: &Enrichment) -> Result<Option<Column>, 
 fn is_named(config: &Enrichment, name: &str) -> bool {
     config.columns.contains_key(name)
         || session_column(config, name).is_some()
-        || provenance_column(name).is_some()
+        || provenance_column(config, name).is_some()
         || config
             .lookup
             .as_ref()
@@ -447,7 +450,13 @@ fn session_column(config: &Enrichment, name: &str) -> Option<SessionColumn> {
     }
 }
 
-fn provenance_column(name: &str) -> Option<Provenance> {
+fn provenance_column(config: &Enrichment, name: &str) -> Option<Provenance> {
+    let lookup = config.lookup.as_ref();
+    let is_mapped = config.columns.contains_key(name)
+        || lookup.is_some_and(|lookup| lookup.columns.contains_key(name));
+    if let Some(field) = KafkaField::of_column(name).filter(|_| !is_mapped) {
+        return Some(Provenance::Kafka(field));
+    }
     let index = PROVENANCE.iter().position(|known| *known == name)?;
     Some([Provenance::Topic, Provenance::Partition, Provenance::Offset][index])
 }
@@ -480,6 +489,7 @@ fn provenance_type(kind: Provenance, column: Column) -> Result<Typed, PlanError>
             )
         }
         Provenance::Offset => matches!(column.column_type, ColumnType::UInt64 | ColumnType::Int64),
+        Provenance::Kafka(field) => field.fits(&column.column_type),
     };
     if fits {
         return Ok((column.name, column.column_type));
@@ -488,6 +498,7 @@ fn provenance_type(kind: Provenance, column: Column) -> Result<Typed, PlanError>
         Provenance::Topic => "LowCardinality(String)",
         Provenance::Partition => "UInt32",
         Provenance::Offset => "UInt64",
+        Provenance::Kafka(field) => field.expected(),
     };
     Err(PlanError(format!(
         "column {} must be {expected}, not {}",

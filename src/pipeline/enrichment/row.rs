@@ -85,7 +85,15 @@ impl<'a> Row<'_, '_, 'a> {
         })
     }
 
-    pub(super) fn provenance_columns(&mut self, state: &PartitionState, record: Record<'_>) {
+    /// Where the record lies, and what else Kafka says of it.
+    ///
+    /// # Errors
+    /// A timestamp outside its column.
+    pub(super) fn provenance_columns(
+        &mut self,
+        state: &PartitionState,
+        record: Record<'_>,
+    ) -> Result<(), Reject> {
         for (kind, column_type) in &self.plan.provenance {
             self.flag();
             match kind {
@@ -96,8 +104,10 @@ impl<'a> Row<'_, '_, 'a> {
                 }
                 Provenance::Partition => self.out.extend_from_slice(&state.partition.to_le_bytes()),
                 Provenance::Offset => self.out.extend_from_slice(&record.offset().to_le_bytes()),
+                Provenance::Kafka(field) => field.encode(record, column_type, self.out)?,
             }
         }
+        Ok(())
     }
 
     /// Leaves the key to look up in `scratch`; false without one.
