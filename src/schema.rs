@@ -107,7 +107,13 @@ fn replicas(pipeline: &Pipeline, cdc: &Cdc) -> Result<Vec<String>, DdlError> {
             continue;
         }
         let (database, table) = (&pipeline.clickhouse.database, cdc.table_for(topic));
-        let replica = ReplicaTable::new(database, table, mapping.columns.clone(), &mapping.key);
+        let replica = ReplicaTable::new(
+            database,
+            table,
+            mapping.columns.clone(),
+            &mapping.key,
+            &mapping.own,
+        );
         let replica = replica.map_err(|error| DdlError::NotCreatable {
             pipeline: pipeline.name.clone(),
             topic: topic.clone(),

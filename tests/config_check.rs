@@ -525,6 +525,32 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
         "\"org.apache.kafka.connect.data.Decimal\"",
         "Decimal(2)\" with its scale",
     ),
+    ("pipeline.debezium.signal_table", "[]", "or a list of such"),
+    (
+        "pipeline.tables.\"shop.public.orders\".version_column",
+        "\"\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".deleted_column",
+        "\"a`b\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".view",
+        "\"a.b\"",
+        "the database is clickhouse.database",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".accept_empty",
+        "\"yes\"",
+        "true or false",
+    ),
+    (
+        "pipeline.tables.\"shop.public.orders\".shared",
+        "1",
+        "true or false",
+    ),
 ];
 
 /// The same for declared topics.
@@ -1428,9 +1454,46 @@ const REPLICA_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "the daemon fills it",
     ),
     (
-        &[("pipeline.tables.\"shop.public.orders\".key", "[\"total\"]")],
+        &[(
+            "pipeline.tables.\"shop.public.orders\".deleted_column",
+            "\"_version\"",
+        )],
+        "pipeline.tables.shop.public.orders.deleted_column",
+        "must not be the version_column",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.orders\".version_column",
+            "\"total\"",
+        )],
         "pipeline.tables.shop.public.orders.columns.total",
-        "must not be Nullable",
+        "the daemon makes and fills it",
+    ),
+    (
+        &[
+            ("pipeline.tables.\"shop.public.orders\".table", "\"o\""),
+            ("pipeline.tables.\"shop.public.orders\".view", "\"o\""),
+        ],
+        "pipeline.tables.shop.public.orders.view",
+        "must not be the table",
+    ),
+    (
+        &[(
+            "pipeline.tables.\"shop.public.orders\".accept_empty",
+            "\"yes\"",
+        )],
+        "pipeline.tables.shop.public.orders.accept_empty",
+        "true or false",
+    ),
+    (
+        &[("pipeline.tables.\"shop.public.orders\".shared", "1")],
+        "pipeline.tables.shop.public.orders.shared",
+        "true or false",
+    ),
+    (
+        &[("pipeline.debezium.signal_table", "[]")],
+        "pipeline.debezium.signal_table",
+        "or a list of such",
     ),
     (
         &[(

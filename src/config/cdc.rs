@@ -1,6 +1,6 @@
 //! `kind = "cdc"`: the keys that only this kind has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping};
@@ -8,11 +8,13 @@ use super::quantity::Span;
 use super::replica_tables::{self, TableMapping};
 use super::section::Section;
 use super::topics::TopicSelector;
-use super::value::{Boolean, Choice, Text};
+use super::value::{Boolean, Choice, OneOrMore, Text};
 use super::version_epochs::{Epochs, VersionEpoch};
 use crate::decode::debezium::{
-    BinaryMode, DecimalMode, Modes, OutOfRange, TimeMode, UNAVAILABLE_VALUE, UnsignedMode,
+    BinaryMode, DecimalMode, Modes, OutOfRange, SIGNAL_TABLE, TimeMode, UNAVAILABLE_VALUE,
+    UnsignedMode,
 };
+use crate::table::replica::OwnNames;
 
 /// The keys of change data capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Cdc {
     pub modes: Option<Modes>,
     /// What the connector writes for a large value that did not change.
     pub placeholder: String,
+    /// The tables by which connectors are given orders: their records are no rows of replicas.
+    pub signal_tables: Vec<String>,
     /// What differs from a table called as the topic's last part, by topic.
     pub tables: BTreeMap<String, TableMapping>,
     /// Columns filled from the record around the row, such as `_lsn` from `$.source.lsn`.
@@ -59,12 +63,16 @@ pub enum Truncate {
     Ignore,
 }
 
-/// Columns of every replica that the daemon fills: the order of changes, and whether the row is gone.
-pub(super) const REPLICA_COLUMNS: [&str; 2] = ["_version", "_deleted"];
-
 const PLACEHOLDER: Text = Text {
     allowed: "a text of 1 to 1,024 bytes",
     check: |text| (1..=1024).contains(&text.len()),
+};
+
+/// As the source calls it.
+const SIGNAL: Text = Text {
+    allowed: "the name of the connector's signal table, with or without its schema and database before \
+              it, 1 to 249 bytes without control characters",
+    check: |text| (1..=249).contains(&text.len()) && !text.chars().any(char::is_control),
 };
 
 impl Cdc {
@@ -80,7 +88,11 @@ impl Cdc {
             ("ignore", Truncate::Ignore),
         ]);
         let minute = Duration::from_secs(60);
-        let (modes, placeholder) = read_connector(section);
+        let Connector {
+            modes,
+            placeholder,
+            signal_tables,
+        } = read_connector(section);
         let cdc = Cdc {
             create_tables: section.take_or("create_tables", Boolean, true),
             evolution: section.take_or("evolution", evolutions, Evolution::AddColumns),
@@ -89,10 +101,18 @@ impl Cdc {
             version_epochs: section.take_or("version_epochs", Epochs, vec![]),
             modes,
             placeholder,
+            signal_tables,
             tables: replica_tables::read(section.section("tables")),
             columns: columns::read(section.section("columns")),
         };
-        for column in REPLICA_COLUMNS {
+        let own = OwnNames::default();
+        let tables = cdc.tables.values().map(|mapping| &mapping.own);
+        let own: BTreeSet<&str> = [&own]
+            .into_iter()
+            .chain(tables)
+            .flat_map(|own| [&*own.version, &*own.deleted])
+            .collect();
+        for column in own {
             if cdc.columns.contains_key(column) {
                 let message = "must not be mapped: the daemon fills it";
                 section.problem(&format!("columns.{column}"), message);
@@ -132,6 +152,19 @@ impl Cdc {
         of_table.copied().or(of_all).unwrap_or_default()
     }
 
+    /// What a topic's table has beside the columns of its source.
+    #[must_use]
+    pub fn own_names(&self, topic: &str) -> OwnNames {
+        let mapping = self.tables.get(topic);
+        mapping.map_or_else(OwnNames::default, |mapping| mapping.own.clone())
+    }
+
+    /// Whether other topics may be written to a topic's table too.
+    #[must_use]
+    pub fn shares_table(&self, topic: &str) -> bool {
+        self.tables.get(topic).is_some_and(|mapping| mapping.shared)
+    }
+
     /// The epoch of a record with this Kafka timestamp, epoch milliseconds; 0 before the first.
     #[must_use]
     pub fn epoch_at(&self, timestamp_ms: i64) -> u16 {
@@ -160,19 +193,38 @@ impl Cdc {
         for topic in known {
             let table = self.table_for(topic);
             let first = *first_topics.entry(table).or_insert(topic);
-            if first != topic {
+            if first != topic && !(self.shares_table(first) && self.shares_table(topic)) {
                 let message = format!(
                     "{first} and {topic} would both be written to the table {table}: name another \
-                     one for either, [pipeline.tables.{topic:?}] table = \"…\""
+                     one for either, [pipeline.tables.{topic:?}] table = \"…\", or say of both that \
+                     they share it, shared = true"
                 );
                 section.problem("topics", message);
+            }
+        }
+        for (table, topic) in &first_topics {
+            let named = self.tables.get(*topic).and_then(|m| m.own.view.as_deref());
+            let view = named.map_or_else(|| format!("{table}_current"), str::to_owned);
+            if let Some(other) = first_topics.get(&*view) {
+                let message = format!(
+                    "the view of {topic} and the table of {other} would both be called {view}: name \
+                     another view, [pipeline.tables.{topic:?}] view = \"…\", or another table, \
+                     [pipeline.tables.{other:?}] table = \"…\""
+                );
+                section.reader.warning(&section.path_of("topics"), &message);
             }
         }
     }
 }
 
-/// `[pipeline.debezium]`: the modes it declares, and the placeholder.
-fn read_connector(section: &mut Section<'_>) -> (Option<Modes>, String) {
+/// What `[pipeline.debezium]` declares.
+struct Connector {
+    modes: Option<Modes>,
+    placeholder: String,
+    signal_tables: Vec<String>,
+}
+
+fn read_connector(section: &mut Section<'_>) -> Connector {
     let decimals = Choice(&[
         ("precise", DecimalMode::Precise),
         ("string", DecimalMode::String),
@@ -207,7 +259,11 @@ fn read_connector(section: &mut Section<'_>) -> (Option<Modes>, String) {
         section
             .reader
             .warning(&section.path_of("debezium"), message);
-        return (None, UNAVAILABLE_VALUE.to_owned());
+        return Connector {
+            modes: None,
+            placeholder: UNAVAILABLE_VALUE.to_owned(),
+            signal_tables: vec![SIGNAL_TABLE.to_owned()],
+        };
     };
     let modes = Modes {
         decimal: connector.take_or("decimal_mode", decimals, DecimalMode::Precise),
@@ -220,6 +276,15 @@ fn read_connector(section: &mut Section<'_>) -> (Option<Modes>, String) {
         PLACEHOLDER,
         UNAVAILABLE_VALUE.to_owned(),
     );
+    let signal_tables = connector.take_or(
+        "signal_table",
+        OneOrMore(SIGNAL),
+        vec![SIGNAL_TABLE.to_owned()],
+    );
     connector.finish();
-    (Some(modes), placeholder)
+    Connector {
+        modes: Some(modes),
+        placeholder,
+        signal_tables,
+    }
 }

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::cdc::REPLICA_COLUMNS;
 use super::clickhouse::{TABLE, is_identifier};
 use super::columns::COLUMN;
 use super::section::Section;
 use super::tree::Value;
-use super::value::{Choice, Kind, List, text_of};
+use super::value::{Boolean, Choice, Kind, List, text_of};
 use crate::decode::debezium::{FieldType, OutOfRange};
 use crate::table::ColumnType;
+use crate::table::replica::OwnNames;
 
 /// What differs from a table called as the topic's last part, whose key is that of the records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TableMapping {
     /// None: the topic's last part.
     pub table: Option<String>,
+    /// What the table has beside its source's columns.
+    pub own: OwnNames,
+    /// Whether it may be empty where the group has read the topic already.
+    pub accept_empty: bool,
+    /// Whether other topics are written to the table too, whose keys are others.
+    pub shared: bool,
     /// The columns that tell rows apart, in the order of the table; empty: those of the records' keys.
     pub key: Vec<String>,
     /// Types of columns, in the order of the key and then of the name. Without a schema block the table
@@ -113,15 +119,25 @@ impl TableMapping {
             of: COLUMN,
             may_be_empty: true,
         };
+        let default = OwnNames::default();
+        let own = OwnNames {
+            version: section.take_or("version_column", COLUMN, default.version),
+            deleted: section.take_or("deleted_column", COLUMN, default.deleted),
+            view: section.take("view", TABLE),
+        };
         let mut mapping = TableMapping {
             table: section.take("table", TABLE),
+            accept_empty: section.take_or("accept_empty", Boolean, false),
+            shared: section.take_or("shared", Boolean, false),
             key: section.take_or("key", key, vec![]),
             columns: vec![],
-            source_types: read_source_types(section.section("source_types")),
+            source_types: read_source_types(section.section("source_types"), &own),
             absent: section.take("absent", ABSENT),
             out_of_range: BTreeMap::new(),
+            own,
         };
-        (mapping.columns, mapping.out_of_range) = read_columns(section.section("columns"));
+        (mapping.columns, mapping.out_of_range) =
+            read_columns(section.section("columns"), &mapping.own);
         mapping.check(&section);
         let key = &mapping.key;
         let place = |column: &str| key.iter().position(|name| name == column);
@@ -133,24 +149,21 @@ impl TableMapping {
     }
 
     fn check(&self, section: &Section<'_>) {
+        if self.own.version == self.own.deleted {
+            section.problem("deleted_column", "must not be the version_column");
+        }
+        if self.own.view.is_some() && self.own.view == self.table {
+            section.problem("view", "must not be the table");
+        }
         for (index, column) in self.key.iter().enumerate() {
             if self.key[..index].contains(column) {
                 section.problem("key", format!("must name each column once: {column}"));
             }
-            if REPLICA_COLUMNS.contains(&column.as_str()) {
+            if self.own.has(column) {
                 section.problem(
                     "key",
                     format!("must not have {column}: the daemon fills it"),
                 );
-            }
-            let declared = self.columns.iter().find(|(name, _)| name == column);
-            match declared {
-                Some((_, column_type)) if column_type.is_nullable() => {
-                    let message =
-                        format!("must not be Nullable: it is part of the key, found {column_type}");
-                    section.problem(&format!("columns.{column}"), message);
-                }
-                _ => {}
             }
         }
     }
@@ -159,7 +172,7 @@ impl TableMapping {
 type OfColumns = (Vec<(String, ColumnType)>, BTreeMap<String, OutOfRange>);
 
 /// A type, or a table with the type or without it.
-fn read_columns(mut section: Section<'_>) -> OfColumns {
+fn read_columns(mut section: Section<'_>, own: &OwnNames) -> OfColumns {
     let (mut columns, mut out_of_range) = OfColumns::default();
     for column in section.keys() {
         let column_type = match section.peek(&column) {
@@ -175,29 +188,29 @@ fn read_columns(mut section: Section<'_>) -> OfColumns {
             }
             _ => section.take(&column, TypeOfColumn),
         };
-        check_name(&column, &section);
+        check_name(&column, own, &section);
         columns.extend(column_type.map(|column_type| (column, column_type)));
     }
     section.finish();
     (columns, out_of_range)
 }
 
-fn read_source_types(mut section: Section<'_>) -> BTreeMap<String, FieldType> {
+fn read_source_types(mut section: Section<'_>, own: &OwnNames) -> BTreeMap<String, FieldType> {
     let mut types = BTreeMap::new();
     for column in section.keys() {
         let field_type = section.take(&column, TypeOfSource);
-        check_name(&column, &section);
+        check_name(&column, own, &section);
         types.extend(field_type.map(|(_, field_type)| (column, field_type)));
     }
     section.finish();
     types
 }
 
-fn check_name(column: &str, section: &Section<'_>) {
+fn check_name(column: &str, own: &OwnNames, section: &Section<'_>) {
     if !is_identifier(column) {
         section.problem(column, format!("must be {}", COLUMN.allowed));
     }
-    if REPLICA_COLUMNS.contains(&column) {
+    if own.has(column) {
         section.problem(
             column,
             "must not be declared: the daemon makes and fills it",

@@ -184,6 +184,7 @@ fn the_defaults_of_a_replica_are_those_of_debezium_and_lose_nothing() {
         "create_tables = true",
         "debezium.binary_mode = bytes",
         "debezium.decimal_mode = precise",
+        "debezium.signal_table = debezium_signal",
         "debezium.time_mode = adaptive",
         "debezium.unavailable_value_placeholder = __debezium_unavailable_value",
         "evolution = add_columns",

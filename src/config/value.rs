@@ -180,6 +180,32 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
+/// One value, or a list of them.
+pub(super) struct OneOrMore<K>(pub(super) K);
+
+impl<K: Kind> Kind for OneOrMore<K> {
+    type Out = Vec<K::Out>;
+
+    fn allowed(&self) -> String {
+        format!("{}, or a list of such", self.0.allowed())
+    }
+
+    fn read(&self, value: &Value) -> Option<Vec<K::Out>> {
+        let list = |list: &[super::tree::Node]| -> Option<Vec<K::Out>> {
+            list.iter().map(|node| self.0.read(&node.value)).collect()
+        };
+        match value {
+            Value::List(nodes) => list(nodes).filter(|list| !list.is_empty()),
+            one => Some(vec![self.0.read(one)?]),
+        }
+    }
+
+    fn canonical(&self, out: &Vec<K::Out>) -> String {
+        let parts: Vec<String> = out.iter().map(|one| self.0.canonical(one)).collect();
+        parts.join(", ")
+    }
+}
+
 pub(super) struct ListenAddress;
 
 impl Kind for ListenAddress {

@@ -1,5 +1,7 @@
 //! An assigned partition begins: what is known about it is gathered, and where to read decided.
 
+mod replica;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use super::operator::Operator;
 use super::ownership::{Beginning, Ownership};
 use super::rebalance::Assigning;
 use super::restore::{NotRestored, Past};
-use super::start::{self, Facts, SeenBefore};
+use super::start::{self, Facts, ReplicaFacts, SeenBefore};
 use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -29,8 +31,7 @@ pub(super) enum NotYet {
 struct TopicFacts {
     id: String,
     layout: Option<Layout>,
-    /// On the very first start: the table's newest version, if the topic has no record as new.
-    newer_version: Option<u64>,
+    replica: Option<ReplicaFacts>,
 }
 
 impl From<Halt> for NotYet {
@@ -209,17 +210,12 @@ impl<O: Operator> Lane<O> {
             if !topics.contains_key(&partition.topic) {
                 let id = topic_id(self.consumer().client(), &partition.topic, timeout)
                     .map_err(NotYet::Later)?;
-                let layout = self.layout(&partition.topic)?;
-                let newer_version = match layout {
-                    Some(layout) if is_first_start(&partition.topic) => {
-                        self.newer_version(&partition.topic, layout)?
-                    }
-                    _ => None,
-                };
+                let is_first = is_first_start(&partition.topic);
+                let (layout, replica) = self.layout_and_replica(&partition.topic, is_first)?;
                 let facts = TopicFacts {
                     id,
                     layout,
-                    newer_version,
+                    replica,
                 };
                 topics.insert(partition.topic.clone(), facts);
             }
@@ -237,7 +233,7 @@ impl<O: Operator> Lane<O> {
         let TopicFacts {
             id: topic_id,
             layout,
-            newer_version,
+            replica,
         } = topic;
         let (layout, topic_id) = (*layout, topic_id.clone());
         let log = self
@@ -262,13 +258,20 @@ impl<O: Operator> Lane<O> {
             highest_written: self.highest_written(partition, offsets, &table)?,
             seen_before: self.seen_before(partition, &topic_id),
             layout,
-            newer_version: *newer_version,
+            replica: *replica,
             deleted_part_is_written: self.deleted_part_is_written(partition, offsets, log.0)?,
         };
         let start = start::decide(&facts)?;
         tracing::info!(
             %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
         );
+        // What a commit says of the table is committed anew where it is not so any more.
+        let metadata = offsets
+            .position
+            .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
+        let is_told_otherwise = replica.is_some_and(|replica| {
+            metadata.is_some_and(|metadata| metadata.made_no_rows != replica.is_empty)
+        });
         let frontier = start.frontier;
         let position = start.position;
         let mut restored = self.restore(Past {
@@ -300,8 +303,9 @@ impl<O: Operator> Lane<O> {
             start,
             topic_id,
             layout,
+            has_rows: replica.is_none_or(|replica| !replica.is_empty),
             table: table.clone(),
-            was_committed: offsets.position.is_some(),
+            was_committed: offsets.position.is_some() && !is_told_otherwise,
             names_ranges: self.names_ranges(),
             stop_at,
             skip: self
@@ -319,53 +323,6 @@ impl<O: Operator> Lane<O> {
             settlements: self.settlements.0.clone(),
             partition: partition.clone(),
         }))
-    }
-
-    /// What the versions of a topic's rows rest on, if nothing has changed it since somebody of the group
-    /// last committed.
-    fn layout(&mut self, topic: &str) -> Result<Option<Layout>, NotYet> {
-        let Some(epoch) = self.operator.version_epoch() else {
-            return Ok(None);
-        };
-        let timeout = self.shared.kafka_timeout;
-        let partitions = self.consumer().partitions_of(topic, timeout)?;
-        let partitions = partitions.unwrap_or_default();
-        self.operator.note_partitions(topic, partitions.len());
-        let now = Layout {
-            partitions: partitions.len(),
-            epoch,
-        };
-        let committed = self.consumer().committed(&partitions, timeout)?;
-        for (partition, offsets) in partitions.iter().zip(committed) {
-            let metadata = offsets
-                .position
-                .and_then(|p| Metadata::decode(&offsets.metadata, p).ok()?);
-            if let Some(then) = metadata.and_then(|metadata| metadata.layout) {
-                start::check_layout(partition, &self.pipeline.group_id, then, now)?;
-            }
-        }
-        Ok(Some(now))
-    }
-
-    /// The newest version in a topic's table, where no record of the topic has one as new.
-    fn newer_version(&self, topic: &str, layout: Layout) -> Result<Option<u64>, NotYet> {
-        let Some(target) = self.operator.versioned(topic) else {
-            return Ok(None);
-        };
-        let query = self.shared.client.newest_version(&target.sql);
-        let newest = self.runtime.block_on(query);
-        let newest = newest.map_err(|e| not_looked_up(&target, &e))?;
-        let timeout = self.shared.kafka_timeout;
-        let mut longest = 0;
-        for partition in self
-            .consumer()
-            .partitions_of(topic, timeout)?
-            .unwrap_or_default()
-        {
-            let (_, end) = self.consumer().watermarks(&partition, timeout)?;
-            longest = longest.max(end);
-        }
-        Ok(newest.filter(|version| *version >= layout.version(longest)))
     }
 
     /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was

@@ -165,6 +165,7 @@ impl<O: Operator> Lane<O> {
                 table: self.operator.table_of(&partition.topic),
                 cuts: vec![],
                 layout,
+                made_no_rows: false,
                 frontier: None,
                 is_set_back: false,
             };

@@ -42,7 +42,7 @@ use self::emission::Emission;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
 pub(crate) use self::operator::{
-    Accepted, After, Emit, Errand, Memory, NotAccepted, Operator, Refusal,
+    Accepted, After, Emit, Errand, Finding, Memory, NotAccepted, Operator, Refusal,
 };
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
@@ -235,6 +235,7 @@ impl<O: Operator> Lane<O> {
         self.write_named(now);
         self.keep_state(now);
         self.run_errands();
+        self.halt_for_sick(now)?;
         self.hold_leaders();
         self.try_let_go(now)?;
         self.renew_client(now);

@@ -1,5 +1,6 @@
 //! What a pipeline kind does with records. The lane does everything else.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +80,9 @@ impl std::fmt::Debug for Errand {
     }
 }
 
+/// A look at a table, and what is wrong with it.
+pub(crate) type Finding = Pin<Box<dyn Future<Output = Result<(), Halt>> + Send>>;
+
 /// What an operator remembers, and how far back it reaches.
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
@@ -121,6 +125,12 @@ pub(crate) trait Operator: Send + 'static {
 
     /// The table in which versions decide about the rows of a topic, if it is there.
     fn versioned(&self, topic: &str) -> Option<Arc<Target>>;
+
+    /// Looks for the table of a topic, where one is found by the topic's name: what is found is known to
+    /// [`Operator::versioned`] then.
+    fn find_table(&self, _topic: &str) -> Option<Finding> {
+        None
+    }
 
     /// How many partitions a topic has, told before one of them begins.
     fn note_partitions(&mut self, topic: &str, count: usize);

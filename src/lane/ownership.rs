@@ -97,6 +97,8 @@ pub(super) struct Ownership<S> {
     topic_id: String,
     table: String,
     layout: Option<Layout>,
+    /// Where versions decide: from which offset on records have made rows, for all that is known.
+    rows_from: Option<i64>,
     replay: VecDeque<i64>,
     /// Rows of offsets below this may be in the table under tokens of other epochs.
     look_below: i64,
@@ -126,6 +128,8 @@ pub(super) struct Beginning<S> {
     pub(super) topic_id: String,
     pub(super) table: String,
     pub(super) layout: Option<Layout>,
+    /// Where versions decide: the table had rows when this began.
+    pub(super) has_rows: bool,
     pub(super) was_committed: bool,
     pub(super) names_ranges: bool,
     pub(super) stop_at: Option<i64>,
@@ -187,6 +191,7 @@ impl<S> Ownership<S> {
             topic_id,
             table,
             layout: beginning.layout,
+            rows_from: beginning.has_rows.then_some(-1),
             // Without names a predecessor's ranges are just records to be written.
             replay: if beginning.names_ranges {
                 start.cuts.into()
@@ -224,6 +229,9 @@ impl<S> Ownership<S> {
             History::Unsent
         };
         let batch = self.batch.seal();
+        if batch.row_count() > 0 {
+            self.rows_from.get_or_insert(claim.range().from);
+        }
         // A predecessor's name is repeated in a commit of ours: its lease was not ours.
         self.push_unnamed(claim, batch, history);
     }
@@ -259,6 +267,10 @@ impl<S> Ownership<S> {
 
     /// The next range whose name is in an acknowledged commit.
     pub(super) fn take_named(&mut self) -> Option<Unnamed> {
+        // Rows of a topic that nobody has committed would be taken for those of another topic.
+        if self.layout.is_some() && self.committed.is_none() {
+            return None;
+        }
         let position = self.ledger.position();
         let has_name = |u: &Unnamed| !self.names_ranges || u.cut_number <= self.named_number;
         // Missing values are those of what was written before, and of nothing else: such a range is
@@ -372,6 +384,8 @@ impl<S> Ownership<S> {
             table: self.table.clone(),
             cuts,
             layout: self.layout,
+            made_no_rows: self.layout.is_some()
+                && !self.rows_from.is_some_and(|from| from < position),
             frontier: self.point.map(|point| point.frontier),
         };
         let commit = PartitionCommit {

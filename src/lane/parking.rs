@@ -1,6 +1,8 @@
 //! A partition that has to wait for something is parked: it is not read, and its next record is fetched
 //! again when it may go on. The other partitions of the lane are read meanwhile.
 
+use std::time::{Duration, Instant};
+
 use tokio::task::AbortHandle;
 
 use super::operator::{After, Errand, Operator};
@@ -14,6 +16,9 @@ use crate::source::TopicPartition;
 /// parked, and goes on when half of them are written.
 const RANGES_MAX: usize = 4;
 
+/// How long the other partitions go on reading when the pipeline is to halt for one of them.
+const HALT_AFTER: Duration = Duration::from_secs(10);
+
 /// What a partition waits for.
 #[derive(Debug)]
 pub(super) enum Parked {
@@ -23,6 +28,9 @@ pub(super) enum Parked {
     Settling(Errand),
     /// A task is at it.
     UnderWay { _task: Task },
+    /// It failed for good. The pipeline halts as soon as the others have read what there is for them, or
+    /// after a while.
+    Sick { halt: Halt, since: Instant },
     /// The server is behind.
     Full,
     /// The slowest partition is behind, and memory is tight.
@@ -176,20 +184,52 @@ impl<O: Operator> Lane<O> {
         self.owned[index].parked = Some(Parked::UnderWay { _task });
     }
 
-    pub(super) fn errand_done(&mut self, done: Done) -> Result<(), Halt> {
+    pub(super) fn errand_done(&mut self, done: Done) {
         let Done { ownership, result } = done;
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
         let Some(index) = self.owned.iter().position(is_it) else {
+            return;
+        };
+        let Err(halt) = result else {
+            self.unpark(index);
+            return;
+        };
+        let own = &mut self.owned[index];
+        let advice = format!("{}:{}: {}", own.partition, own.seen_to, halt.advice);
+        self.shared.board.error(&advice);
+        let halt = Halt { advice, ..halt };
+        let since = Instant::now();
+        own.parked = Some(Parked::Sick { halt, since });
+    }
+
+    /// Halts for a partition that cannot go on, once the others have nothing left to do.
+    pub(super) fn halt_for_sick(&self, now: Instant) -> Result<(), Halt> {
+        let sick = |own: &Ownership<O::Partition>| match &own.parked {
+            Some(Parked::Sick { halt, since }) => Some((halt.clone(), *since)),
+            _ => None,
+        };
+        let Some((halt, since)) = self.owned.iter().filter_map(sick).min_by_key(|sick| sick.1)
+        else {
             return Ok(());
         };
-        let own = &self.owned[index];
-        let place = format!("{}:{}", own.partition, own.seen_to);
-        result.map_err(|halt| Halt {
-            advice: format!("{place}: {}", halt.advice),
-            ..halt
-        })?;
-        self.unpark(index);
+        let is_over = now.duration_since(since) >= HALT_AFTER || self.stop.is_draining();
+        let mut others = self.owned.iter().filter(|own| sick(own).is_none());
+        if is_over || others.all(|own| self.has_nothing_to_do(own)) {
+            return Err(halt);
+        }
         Ok(())
+    }
+
+    /// Whether everything is read that there is for a partition now, and written and committed.
+    fn has_nothing_to_do(&self, own: &Ownership<O::Partition>) -> bool {
+        let is_at_end = || {
+            let end = self.consumer().known_end(&own.partition);
+            end.is_some_and(|end| own.seen_to >= end)
+        };
+        own.is_clean()
+            && own.seen_to == own.next
+            && own.parked.is_none()
+            && (own.has_reached_target() || is_at_end())
     }
 
     fn unpark(&mut self, index: usize) {
@@ -201,7 +241,7 @@ impl<O: Operator> Lane<O> {
         let partition = &self.owned[index].partition;
         if let Err(error) = self.consumer().fetch_again(partition, seen_to) {
             let why = format!("cannot go on where it was parked: {error}");
-            self.rewind(id, &why, std::time::Instant::now());
+            self.rewind(id, &why, Instant::now());
         }
     }
 

@@ -1,5 +1,9 @@
 //! Where to begin reading a partition that was just given to us: a pure decision.
 
+mod replica;
+
+pub(super) use self::replica::ReplicaFacts;
+use self::replica::{check_no_rows_before, check_not_behind};
 use super::ownership::Ownership;
 use crate::config::StartOffset;
 use crate::crash::{Guarantee, is_broken};
@@ -33,9 +37,8 @@ pub(super) struct Facts<'a> {
     pub(super) seen_before: SeenBefore,
     /// Where versions decide: what they rest on.
     pub(super) layout: Option<Layout>,
-    /// On the very first start, where versions decide: the table's newest one, if the topic has no
-    /// record as new.
-    pub(super) newer_version: Option<u64>,
+    /// Where versions decide: what is known of the table.
+    pub(super) replica: Option<ReplicaFacts>,
     /// Whether every offset from the committed one to the start of the log is in the table.
     pub(super) deleted_part_is_written: bool,
 }
@@ -87,6 +90,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
     if metadata.is_none() {
         no_rows_of_another(facts)?;
     }
+    check_not_behind(facts, position, metadata.as_ref())?;
     let start = match metadata {
         Some(metadata) => resume(facts, position, metadata)?,
         // Another program's commit, or a reset: what the table already has is looked up first.
@@ -258,9 +262,14 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
             ..start
         });
     }
+    let snapshot = if facts.layout.is_some() {
+        ", and have the connector take a new snapshot: changes of rows are missing"
+    } else {
+        ""
+    };
     let advice = format!(
         "{partition}: offsets {} to {} were deleted before group {group_id} read them: raise the \
-         topic's retention; to go on without them reset the group's offset to {low}",
+         topic's retention; to go on without them reset the group's offset to {low}{snapshot}",
         start.position,
         low - 1
     );
@@ -274,7 +283,9 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         let advice = topic_changed(facts, "its id is another");
         return Err(Halt::new("topic_changed", advice));
     }
-    if let (Some(version), Some(layout)) = (facts.newer_version, facts.layout) {
+    let newer_version = facts.replica.filter(|replica| !replica.is_shared);
+    let newer_version = newer_version.and_then(|replica| replica.newer_version);
+    if let (Some(version), Some(layout)) = (newer_version, facts.layout) {
         let (epoch, offset) = Layout::epoch_and_offset(version);
         let how = format!(
             "the table has a row of offset {offset} and epoch {epoch}, which no record of the topic is"
@@ -301,6 +312,15 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         (None, true) => Some("this instance has committed it before".to_owned()),
         (None, false) => None,
     };
+    if let Some(trace) = trace.as_ref().filter(|_| facts.layout.is_some()) {
+        let advice = format!(
+            "{partition}: group {group_id} has no committed offset, but {trace}: its offsets expired or \
+             were deleted; set them to the topic's beginning with kafka-consumer-groups --reset-offsets \
+             --to-earliest (every record has the version that it had), and where the log no longer has \
+             every row have the connector take a new snapshot"
+        );
+        return Err(Halt::new("offsets_vanished", advice));
+    }
     if let Some(trace) = trace {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
@@ -310,6 +330,7 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         );
         return Err(Halt::new("offsets_vanished", advice));
     }
+    check_no_rows_before(facts)?;
     let (low, high) = facts.log;
     let position = match (facts.first_position, facts.start_offset) {
         (Some(position), _) => position,
@@ -337,16 +358,17 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
 
 #[cfg(test)]
 mod tests {
+    use super::replica::tests::REPLICA;
     use super::*;
 
-    fn partition() -> TopicPartition {
+    pub(super) fn partition() -> TopicPartition {
         TopicPartition {
             topic: "clicks".into(),
             partition: 3,
         }
     }
 
-    fn facts(partition: &TopicPartition) -> Facts<'_> {
+    pub(super) fn facts(partition: &TopicPartition) -> Facts<'_> {
         Facts {
             partition,
             group_id: "g",
@@ -361,7 +383,7 @@ mod tests {
             highest_written: None,
             seen_before: SeenBefore::Never,
             layout: None,
-            newer_version: None,
+            replica: None,
             deleted_part_is_written: false,
         }
     }
@@ -375,6 +397,7 @@ mod tests {
             table: "db.t".into(),
             cuts,
             layout: None,
+            made_no_rows: false,
             frontier: None,
         };
         metadata.encode(50).unwrap()
@@ -567,7 +590,11 @@ mod tests {
             epoch: 2,
         };
         let hidden = Facts {
-            newer_version: Some(layout.version(7_000)),
+            replica: Some(ReplicaFacts {
+                newest_version: Some(layout.version(7_000)),
+                newer_version: Some(layout.version(7_000)),
+                ..REPLICA
+            }),
             layout: Some(layout),
             ..facts(&p)
         };

@@ -366,7 +366,7 @@ impl<O: Operator> Lane<O> {
                 }
                 Message::Original(original) => self.refused_record_read(*original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
-                Message::Errand(done) => self.errand_done(done)?,
+                Message::Errand(done) => self.errand_done(done),
                 Message::Transaction(news) => self.transaction_news(news)?,
             }
         }

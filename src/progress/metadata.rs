@@ -4,7 +4,8 @@
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
 //! contiguous ranges that follow the committed offset (`-` when there is none). A `+` before the epoch:
 //! rows of these ranges may be in the table under tokens of other epochs. Where versions decide
-//! which row counts, `<partitions>@<version epoch>` follows; where records are needed together, one word
+//! which row counts, `<partitions>@<version epoch>` follows, with `-` behind it as long as no row was
+//! made; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
 //! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`.
 
@@ -84,6 +85,8 @@ pub(crate) struct Metadata {
     pub(crate) cuts: Vec<i64>,
     /// Where versions decide.
     pub(crate) layout: Option<Layout>,
+    /// Where versions decide: the table had no row when the partition began, and got none since.
+    pub(crate) made_no_rows: bool,
     /// Where records are needed together.
     pub(crate) frontier: Option<Frontier>,
 }
@@ -114,6 +117,7 @@ impl Metadata {
             table,
             cuts,
             layout,
+            made_no_rows,
             frontier,
         } = self;
         let mut text = format!(
@@ -132,7 +136,8 @@ impl Metadata {
             text.push('-');
         }
         if let Some(Layout { partitions, epoch }) = layout {
-            write!(text, " {partitions}@{epoch}").expect("writing to a string succeeds");
+            let mark = if *made_no_rows { "-" } else { "" };
+            write!(text, " {partitions}@{epoch}{mark}").expect("writing to a string succeeds");
         }
         if let Some(frontier) = frontier {
             write!(text, " {}", frontier.encode()).expect("writing to a string succeeds");
@@ -160,11 +165,14 @@ impl Metadata {
             return Err(unknown());
         };
         let (mut layout, mut frontier) = (None, None);
+        let mut made_no_rows = false;
         for word in more {
             if Frontier::is_meant(word) && frontier.is_none() {
                 frontier = Some(Frontier::parse(word).ok_or_else(unknown)?);
             } else if layout.is_none() && frontier.is_none() {
-                layout = Some(Layout::parse(word).ok_or_else(unknown)?);
+                let counts = word.strip_suffix('-');
+                made_no_rows = counts.is_some();
+                layout = Some(Layout::parse(counts.unwrap_or(word)).ok_or_else(unknown)?);
             } else {
                 return Err(unknown());
             }
@@ -185,6 +193,7 @@ impl Metadata {
             table: table.to_owned(),
             cuts,
             layout,
+            made_no_rows,
             frontier,
         }))
     }
@@ -224,6 +233,7 @@ mod tests {
             table: "analytics.clickstream_events".into(),
             cuts,
             layout: None,
+            made_no_rows: false,
             frontier: None,
         }
     }
@@ -265,12 +275,15 @@ mod tests {
         fn what_was_encoded_is_decoded(
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
-            counter: u64, epoch: u64, is_set_back: bool, layout: Option<(usize, u16)>,
+            counter: u64, epoch: u64, is_set_back: bool, layout: Option<(usize, u16)>, no_rows: bool,
             frontier in prop::option::of(frontier()),
         ) {
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
-            let metadata = Metadata { counter, epoch: Epoch(epoch), is_set_back, layout, frontier, ..sample(cuts) };
+            let made_no_rows = no_rows && layout.is_some();
+            let metadata = Metadata {
+                counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, ..sample(cuts)
+            };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
             prop_assert_eq!(Metadata::decode(&text, position).unwrap(), Some(metadata));

@@ -270,6 +270,14 @@ impl ClickHouseClient {
             .iter()
             .map(|(name, t)| format!("{} {t}", quote_name(name)));
         let form = quote_text(&form.collect::<Vec<_>>().join(", "));
+        let version = quote_name(&target.own.version);
+        let deleted = quote_name(&target.own.deleted);
+        // NULL in a key is a value like any other.
+        let null_is_equal = if target.key.iter().any(|(_, t)| t.is_nullable()) {
+            ", transform_null_in = 1"
+        } else {
+            ""
+        };
         let column = |index: &u16| quote_name(&target.other_names[usize::from(*index)]);
         let columns: String = columns.iter().map(|c| format!(", {}", column(c))).collect();
         let mut hex = String::new();
@@ -278,10 +286,10 @@ impl ClickHouseClient {
             write!(hex, "{byte:02x}").expect("writing to a string succeeds");
         }
         let sql = format!(
-            "SELECT {key}, _version, _deleted{columns} FROM {} WHERE ({key}) IN (SELECT {key} FROM \
-             format(RowBinary, {form}, unhex('{hex}'))) ORDER BY _version DESC \
-             LIMIT 1 BY {key}, _deleted SETTINGS select_sequential_consistency = 1, \
-             max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'",
+            "SELECT {key}, {version}, {deleted}{columns} FROM {} WHERE ({key}) IN (SELECT {key} FROM \
+             format(RowBinary, {form}, unhex('{hex}'))) ORDER BY {version} DESC \
+             LIMIT 1 BY {key}, {deleted} SETTINGS select_sequential_consistency = 1, \
+             max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'{null_is_equal}",
             target.sql
         );
         self.select(attempt, &sql, "RowBinary").await
@@ -312,9 +320,11 @@ impl ClickHouseClient {
     ///
     /// # Errors
     /// As above.
-    pub(crate) async fn newest_version(&self, table: &str) -> Result<Option<u64>, InsertError> {
+    pub(crate) async fn newest_version(&self, target: &Target) -> Result<Option<u64>, InsertError> {
         let sql = format!(
-            "SELECT count(), max(_version) FROM {table} SETTINGS select_sequential_consistency = 1"
+            "SELECT count(), max({}) FROM {} SETTINGS select_sequential_consistency = 1",
+            quote_name(&target.own.version),
+            target.sql
         );
         let text = self.select_text(&sql).await?;
         largest(&text)
@@ -329,6 +339,34 @@ impl ClickHouseClient {
             .select_text(&format!("SELECT 1 FROM {table} LIMIT 1"))
             .await?;
         Ok(!text.trim().is_empty())
+    }
+
+    /// Whether a table has no row at all, deleted ones included.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn is_empty(&self, table: &str) -> Result<bool, InsertError> {
+        let sql =
+            format!("SELECT 1 FROM {table} LIMIT 1 SETTINGS select_sequential_consistency = 1");
+        Ok(self.select_text(&sql).await?.trim().is_empty())
+    }
+
+    /// What a table is, if there is one of this name.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn engine_of(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<String>, InsertError> {
+        let sql = format!(
+            "SELECT engine FROM system.tables WHERE database = {} AND name = {}",
+            quote_text(database),
+            quote_text(table)
+        );
+        let mut rows = self.select_json(&sql).await?.into_iter();
+        Ok(rows.next().and_then(|mut row| row.remove("engine")))
     }
 
     /// Waits until this replica has what the others acknowledged. A no-op without replication.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::clickhouse::{ColumnInfo, TableInfo, quote_name};
 use crate::batch::compressed;
+use crate::table::replica::OwnNames;
 use crate::table::{ColumnType, append_length};
 
 /// How the values of a row stand one behind the other.
@@ -42,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) columns: Vec<ColumnInfo>,
     /// A table in which versions decide: names and types of the key's columns.
     pub(crate) key: Vec<(String, ColumnType)>,
+    /// What the columns of the version and of the mark of deleted rows are called.
+    pub(crate) own: OwnNames,
     /// The same of the columns behind `_deleted`: names.
     pub(crate) other_names: Vec<String>,
     /// Types of the columns behind `_deleted`.
@@ -96,6 +99,7 @@ impl Target {
             head: Bytes::new(),
             columns: vec![],
             key: vec![],
+            own: OwnNames::default(),
             other_names: vec![],
             others: vec![],
             replicated: false,

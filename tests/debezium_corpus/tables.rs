@@ -3,7 +3,7 @@
 use streamweir::decode::debezium::{Field, Schema};
 use streamweir::decode::json::Raw;
 use streamweir::table::ColumnType;
-use streamweir::table::replica::{Fit, ReplicaTable, column_type_for, fit};
+use streamweir::table::replica::{Fit, OwnNames, ReplicaTable, column_type_for, fit};
 
 use crate::corpus::{Record, Recording, Source};
 use crate::{KEYED, replica};
@@ -38,7 +38,8 @@ fn a_table_is_made_with_the_columns_that_fit_its_records() {
             .iter()
             .map(|k| (*k).to_owned())
             .collect();
-        let made = ReplicaTable::of_fields("replica", table, &fields, &key, &[]);
+        let made =
+            ReplicaTable::of_fields("replica", table, &fields, &key, &[], &OwnNames::default());
         let made = made.unwrap_or_else(|error| panic!("{error}"));
         let mut expected = replica::columns(Source::Postgres, VARIANT, table);
         for (name, column_type) in &mut expected {

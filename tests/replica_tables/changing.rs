@@ -2,7 +2,7 @@
 
 use streamweir::table::ColumnType;
 use streamweir::table::replica::{
-    ColumnMemo, Fit, ReplicaTable, added_column_type, default_expression, fit,
+    ColumnMemo, Fit, OwnNames, ReplicaTable, added_column_type, default_expression, fit,
 };
 
 use crate::{
@@ -128,7 +128,8 @@ fn a_widened_column_keeps_every_value_it_had() {
             ("id".to_owned(), ColumnType::Int32),
             ("v".to_owned(), column_type(old)),
         ];
-        let replica = ReplicaTable::new(&database, &table, columns, &key).expect("a table");
+        let replica = ReplicaTable::new(&database, &table, columns, &key, &OwnNames::default())
+            .expect("a table");
         query(&replica.create());
         for (id, value) in values.iter().enumerate() {
             query(&format!(
@@ -174,8 +175,14 @@ fn the_view_has_the_rows_that_are_there_and_new_columns_once_it_is_made_anew() {
         ("id".to_owned(), ColumnType::Int32),
         ("n".to_owned(), ColumnType::Int32),
     ];
-    let replica =
-        ReplicaTable::new(&database, "odd `t", columns, &names(&["id"])).expect("a table");
+    let replica = ReplicaTable::new(
+        &database,
+        "odd `t",
+        columns,
+        &names(&["id"]),
+        &OwnNames::default(),
+    )
+    .expect("a table");
     query(&replica.create());
     query(&replica.create_view());
     query(&replica.create_view());
@@ -231,7 +238,14 @@ fn a_view_of_before_is_told_from_one_of_the_table_as_it_is() {
         ("id".to_owned(), ColumnType::Int32),
         ("n".to_owned(), ColumnType::Int32),
     ];
-    let replica = ReplicaTable::new(&database, "t", columns, &names(&["id"])).expect("a table");
+    let replica = ReplicaTable::new(
+        &database,
+        "t",
+        columns,
+        &names(&["id"]),
+        &OwnNames::default(),
+    )
+    .expect("a table");
     query(&replica.create());
     query(&format!(
         "ALTER TABLE {database}.t ADD COLUMN m Int32 MATERIALIZED n + 1, ADD COLUMN d Int32 DEFAULT n"
@@ -241,7 +255,7 @@ fn a_view_of_before_is_told_from_one_of_the_table_as_it_is() {
         let view = Found::new(&database, &replica.view());
         Found::new(&database, "t")
             .existing()
-            .is_shown_by(&view.existing())
+            .is_shown_by(&view.existing(), &OwnNames::default())
     };
     let n = || query(&format!("SELECT n FROM {database}.t_current"));
     assert!(is_shown());
@@ -316,7 +330,14 @@ const DEFAULTS: &[(&str, &str)] = &[
 fn rows_of_before_have_an_added_columns_default_or_null() {
     let database = database("added");
     let columns = vec![("id".to_owned(), ColumnType::Int32)];
-    let replica = ReplicaTable::new(&database, "t", columns, &names(&["id"])).expect("a table");
+    let replica = ReplicaTable::new(
+        &database,
+        "t",
+        columns,
+        &names(&["id"]),
+        &OwnNames::default(),
+    )
+    .expect("a table");
     query(&replica.create());
     query(&format!("INSERT INTO {database}.t VALUES (1, 1, 0)"));
     for (number, (schema, shown)) in DEFAULTS.iter().enumerate() {

@@ -16,7 +16,7 @@ use streamweir::decode::debezium::{Field, FieldType, Schema};
 use streamweir::decode::json::Raw;
 use streamweir::table::ColumnType;
 use streamweir::table::replica::{
-    ExistingColumn, ExistingTable, NotAReplica, Replica, check_table, create_database,
+    ExistingColumn, ExistingTable, NotAReplica, OwnNames, Replica, check_table, create_database,
 };
 
 /// A table in the engine, read back.
@@ -48,7 +48,7 @@ impl Found {
     }
 
     pub(crate) fn check(&self, key: &[&str]) -> Result<Replica, NotAReplica> {
-        check_table(&self.existing(), &names(key))
+        check_table(&self.existing(), &names(key), &OwnNames::default())
     }
 
     pub(crate) fn existing(&self) -> ExistingTable<'_> {

@@ -2,7 +2,7 @@
 
 use sandbox::topic::Record;
 
-use crate::shop::{Shop, change, delete, envelope, key_change};
+use crate::shop::{Shop, change, delete, envelope, field, in_block, key_change};
 
 /// A record of a table without key: `before` and `after` are JSON.
 fn keyless(operation: &str, before: &str, after: &str) -> Record {
@@ -123,4 +123,144 @@ fn a_table_that_is_sorted_by_something_else_halts() {
     ];
     shop.job.assert_halts("sorted", "schema", &advice);
     assert_eq!(shop.job.query("SELECT count() FROM {db}.t"), "0");
+}
+
+#[test]
+fn a_key_that_changes_at_the_source_halts_at_its_first_record_and_the_advice_loses_nothing() {
+    let mut shop = Shop::new("wider-key", &[], 1);
+    let fields = |of_key: &[&str]| {
+        let all = [
+            field("id", "int32", false),
+            field("region", "string", false),
+        ];
+        let key_len = of_key.len();
+        move |record: Record| in_block(record, &all, key_len)
+    };
+    let (narrow, wide) = (fields(&["id"]), fields(&["id", "region"]));
+    let row = |id: u32, region: &str| format!(r#"{{"id":{id},"region":"{region}"}}"#);
+    let id = |id: u32| format!(r#"{{"id":{id}}}"#);
+    shop.write([
+        narrow(change("c", &id(1), &row(1, "eu"))),
+        narrow(change("c", &id(2), &row(2, "eu"))),
+        wide(change("c", &row(1, "us"), &row(1, "us"))),
+        wide(change("c", &row(2, "us"), &row(2, "us"))),
+        wide(delete(&row(2, "us"), &row(2, "us"))),
+    ]);
+    let advice = [
+        "is sorted by (id), but the key of the records is (id, region)",
+        "accept_empty = true",
+        "new snapshot",
+        ":0:2",
+    ];
+    shop.job.assert_halts("wider", "schema", &advice);
+    assert_eq!(shop.rows(), "1\teu\n2\teu");
+    let committed = sandbox::topic::committed(shop.job.bootstrap(), &shop.job.group, &shop.topic);
+    assert_eq!(committed.expect("an offset")[&0].offset, 2);
+    shop.set_mapping("table", "wide");
+    shop.job.assert_halts("behind", "table_behind", &["_.wide"]);
+    shop.set_mapping("accept_empty", true);
+    shop.write(["eu", "us"].map(|region| wide(change("r", &row(1, region), &row(1, region)))));
+    shop.write([wide(change("r", &row(2, "eu"), &row(2, "eu")))]);
+    shop.run();
+    let rows = "SELECT id, region FROM {db}.wide_current ORDER BY ALL";
+    assert_eq!(shop.job.query(rows), "1\teu\n1\tus\n2\teu");
+    shop.assert_no_dead_letters();
+}
+
+#[test]
+fn keys_without_the_table_s_columns_need_these_to_be_named() {
+    let mut shop = Shop::new("scalar-key", &[("id", "Int64"), ("v", "String")], 1);
+    let row = |id: u32, v: &str| format!(r#"{{"id":{id},"v":"{v}"}}"#);
+    shop.write([
+        change("c", "1", &row(1, "a")),
+        change("c", r#""two""#, &row(2, "b")),
+        change("c", "user-3", &row(3, "c")),
+        change("c", r#"{"id":4,"shard":"x"}"#, &row(4, "d")),
+        change("c", r#"{"other":5}"#, &row(5, "e")),
+        change("u", "1", &row(1, "a2")),
+        delete(r#""two""#, &row(2, "b")),
+        Record::tombstone(r#""two""#),
+        Record::tombstone("user-3"),
+        Record::tombstone(r#"{"id":4,"shard":"x"}"#),
+        Record::new(envelope("u", &row(5, "e"), &row(6, "moved"))).key(r#"{"other":5}"#),
+    ]);
+    let advice = ["is no JSON object", "key = [", "struct", ":0:0"];
+    shop.job.assert_halts("scalar", "schema", &advice);
+    assert_eq!(shop.job.query("EXISTS {db}.t"), "0");
+    shop.set_mapping("key", vec!["id"]);
+    shop.run();
+    assert_eq!(shop.rows(), "1\ta2\n3\tc\n6\tmoved");
+    let reasons = shop.reasons();
+    assert_eq!(
+        reasons.len(),
+        1,
+        "the tombstone that follows no delete: {reasons:?}"
+    );
+    assert_eq!(reasons[0].0, "missing_field");
+    assert!(
+        reasons[0].1.contains("key is not the table's"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_key_s_member_that_a_transform_added_is_a_column_of_the_table() {
+    let shop = Shop::new("router", &[], 1);
+    let router = |record: Record, shard: &str| {
+        let fields = [field("id", "int32", false), field("v", "string", true)];
+        let mut record = in_block(record, &fields, 1);
+        let key = String::from_utf8(record.key.expect("a key")).expect("JSON");
+        let key = key
+            .replace(
+                r#""field":"id"}"#,
+                r#""field":"id"},{"type":"string","field":"__shard"}"#,
+            )
+            .replace(
+                r#""payload":{"#,
+                &format!(r#""payload":{{"__shard":"{shard}","#),
+            );
+        record.key = Some(key.into_bytes());
+        record
+    };
+    let row = |id: u32, v: &str| {
+        change(
+            "c",
+            &format!(r#"{{"id":{id}}}"#),
+            &format!(r#"{{"id":{id},"v":"{v}"}}"#),
+        )
+    };
+    shop.write([
+        router(row(1, "a"), "one"),
+        router(row(1, "b"), "two"),
+        router(delete(r#"{"id":1}"#, r#"{"id":1,"v":null}"#), "one"),
+    ]);
+    shop.run();
+    assert_eq!(shop.rows(), "two\t1\tb");
+}
+
+#[test]
+fn null_in_a_key_is_a_value_where_its_column_has_null() {
+    let columns = [
+        ("visitor", "Nullable(String)"),
+        ("big", "String"),
+        ("n", "Int64"),
+    ];
+    let mut shop = Shop::new("null-key", &columns, 1);
+    shop.set_mapping("key", vec!["visitor"]);
+    let row = |operation: &str, visitor: &str, big: &str, n: u32| {
+        let after = format!(r#"{{"visitor":{visitor},"big":{big},"n":{n}}}"#);
+        change(operation, &format!(r#"{{"visitor":{visitor}}}"#), &after)
+    };
+    let (null, empty, ann) = ("null", r#""""#, r#""ann""#);
+    shop.write([null, empty, ann].map(|visitor| row("c", visitor, r#""large""#, 1)));
+    shop.run();
+    let unchanged = crate::shop::UNCHANGED;
+    shop.write([row("u", null, unchanged, 2), row("u", empty, unchanged, 3)]);
+    shop.write([delete(&format!(r#"{{"visitor":{ann}}}"#), "null")]);
+    shop.run();
+    assert_eq!(
+        shop.select("visitor, n, big", "_deleted = 0"),
+        "3\tlarge\n\\N\t2\tlarge"
+    );
+    shop.assert_no_dead_letters();
 }

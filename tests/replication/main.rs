@@ -10,11 +10,13 @@ mod support;
 
 mod absent;
 mod altering;
+mod behind;
 mod deletes;
 mod evolution;
 mod keys;
 mod lives;
 mod moved;
+mod naming;
 mod provenance;
 mod refusals;
 mod unchanged;

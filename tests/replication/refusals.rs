@@ -124,11 +124,19 @@ fn two_topics_of_a_pattern_in_one_table() {
         "would both be written to table",
         "name another one for either, [pipeline.tables.",
     ];
-    shop.job.assert_halts("clash", "table_clash", &advice);
-    set_mapping(&mut shop.job, &other, "table", "t2");
+    let (code, log) = shop.job.run_to_code("clash", &["--until", "latest"]);
+    assert_eq!(code, 4, "{log}");
+    for words in advice {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    // Whichever came first has the table, and goes on; the advice names the other.
+    let is_last = log.contains(&format!("[pipeline.tables.{other:?}]"));
+    let last = if is_last { other } else { shop.topic.clone() };
+    set_mapping(&mut shop.job, &last, "table", "t2");
     shop.run();
-    assert_eq!(shop.rows(), "1\ta");
-    assert_eq!(shop.job.query("SELECT id FROM {db}.t2 FINAL"), "5");
+    let ids = shop.job.query("SELECT id FROM {db}.t FINAL")
+        + &shop.job.query("SELECT id FROM {db}.t2 FINAL");
+    assert_eq!(ids, if is_last { "15" } else { "51" });
 }
 
 #[test]
@@ -148,7 +156,7 @@ fn records_that_cannot_be_read_are_dead_letters_and_the_rest_goes_on() {
         ),
         (change("c", &key(5), r#"{"id":5,"v":{"a":1}}"#), ""),
         (
-            change("c", r#"{"other":6}"#, r#"{"id":6,"v":"a"}"#),
+            change("c", r#"{"id":null}"#, r#"{"id":6,"v":"a"}"#),
             "missing_field",
         ),
         (

@@ -139,6 +139,16 @@ impl Shop {
         topic::commit(job.bootstrap(), &job.group, &self.topic, partition, &to).expect("set back");
     }
 
+    /// Another group, for which the rows that are there are those of the topic.
+    pub(crate) fn set_group(&mut self, group: &str) {
+        self.job.set("pipeline.group_id", group.to_owned());
+        let to = topic::Committed {
+            offset: 0,
+            metadata: String::new(),
+        };
+        topic::commit(self.job.bootstrap(), group, &self.topic, 0, &to).expect("committed");
+    }
+
     pub(crate) fn dead_letters(&self) -> Vec<Received> {
         let job = &self.job;
         topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters")

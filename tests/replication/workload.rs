@@ -173,6 +173,12 @@ fn beside_tables(source: Source, variant: &str, expected: &[(&str, u64)], made: 
     job.dead_letter_topic = format!("dead-letters-of-{prefix}");
     job.set("pipeline.dead_letter.topic", job.dead_letter_topic.clone());
     job.set("pipeline.debezium.time_mode", "adaptive");
+    let signals = topics.keys().filter_map(|topic| topic.rsplit('.').next());
+    let signals: Vec<&str> = signals.filter(|name| name.contains("signal")).collect();
+    job.set(
+        "pipeline.debezium.signal_table",
+        [&["dbz_signal"], &signals[..]].concat(),
+    );
     for (topic, records) in &topics {
         topic::create(job.bootstrap(), topic, 4, &[("retention.ms", "-1")]).expect("a topic");
         topic::produce(job.bootstrap(), topic, records.clone()).expect("records");

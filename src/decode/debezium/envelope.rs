@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::columns::Columns;
+use super::frame::is_framed;
 use super::modes::{Modes, UnsignedMode};
 use super::placeholder::Placeholder;
 use super::reading::Reading;
@@ -10,7 +11,7 @@ use super::row::{Change, Delete, Deletion, Operation, Provenance, Row, Types};
 use super::schema::{Schema, SchemaCache};
 use super::shape::{self, Shape, slot};
 use super::side::{self, NoChange};
-use super::{Failure, UNAVAILABLE_VALUE};
+use super::{Failure, SIGNAL_TABLE, UNAVAILABLE_VALUE};
 use crate::decode::json::{Fields, Kind, Raw, Scanned, Scanner};
 use crate::decode::{Reason, Reject};
 
@@ -26,6 +27,7 @@ pub struct RowReader {
     untyped: Option<Vec<Reading>>,
     modes: Option<Modes>,
     placeholder: Placeholder,
+    signal_tables: Vec<Box<str>>,
 }
 
 /// Blocks that were parsed so far.
@@ -37,9 +39,20 @@ struct Typed {
     schema: Schema,
     number: u64,
     readings: Vec<Reading>,
+    /// Its records are of no table.
+    no_change: Option<NoChange>,
 }
 
 impl Typed {
+    fn new(schema: Schema, columns: &Columns) -> Typed {
+        Typed {
+            number: BLOCKS.fetch_add(1, Ordering::Relaxed),
+            readings: columns.typed(&schema),
+            no_change: schema.name().and_then(side::of_schema),
+            schema,
+        }
+    }
+
     fn types<'s>(&'s self, columns: &'s Columns, placeholder: &'s Placeholder) -> Types<'s> {
         Types {
             columns,
@@ -62,7 +75,18 @@ impl RowReader {
             untyped: modes.map(|modes| columns.untyped(modes)),
             modes,
             placeholder: Placeholder::new(UNAVAILABLE_VALUE, modes.map(|modes| modes.binary)),
+            signal_tables: vec![SIGNAL_TABLE.into()],
             columns,
+        }
+    }
+
+    /// The same reader for connectors whose signal tables are called so.
+    #[must_use]
+    pub fn with_signal_tables(self, names: &[String]) -> RowReader {
+        let signal_tables = names.iter().map(|name| name.as_str().into()).collect();
+        RowReader {
+            signal_tables,
+            ..self
         }
     }
 
@@ -79,7 +103,7 @@ impl RowReader {
     /// # Errors
     /// `invalid_json`, `too_deep`, `not_an_object`, `unknown_operation`, `missing_field` for an envelope
     /// without its image, `unknown_type` for a schema block that is none; a row without a schema block
-    /// where no modes are declared.
+    /// where no modes are declared; what is written for a schema registry; documents.
     pub fn read<'s, 'a>(
         &'s mut self,
         topic: &str,
@@ -91,6 +115,9 @@ impl RowReader {
         };
         if value.trim_ascii() == b"null" {
             return Ok(gone(Deletion::JsonNull));
+        }
+        if is_framed(value) {
+            return Err(Failure::Framed("value"));
         }
         let known = self.scan_behind_block(value);
         let has_known_block = known.is_some();
@@ -109,8 +136,26 @@ impl RowReader {
             fields,
             topic,
             key,
+            signal_tables: &self.signal_tables,
         };
-        let verdict = record.verdict()?;
+        let mut verdict = record.verdict()?;
+        if matches!(verdict, Verdict::Row(_)) && shape == Shape::FlatInBlock {
+            let block = fields.get(slot::SCHEMA);
+            let made = match self.typed.last().filter(|_| has_known_block) {
+                Some(made) => Some(made),
+                None if block.kind() == Kind::Object => {
+                    let columns = &self.columns;
+                    Some(
+                        self.typed
+                            .get(block, |schema| Ok(Typed::new(schema, columns)))?,
+                    )
+                }
+                None => None,
+            };
+            if let Some(why) = made.and_then(|made| made.no_change) {
+                verdict = Verdict::None(why);
+            }
+        }
         let (operation, deleted) = match verdict {
             Verdict::None(why) => return Ok(Change::None(why)),
             Verdict::Truncate => return Ok(Change::Truncate(shape::provenance(&fields))),
@@ -208,14 +253,7 @@ fn types<'s>(
             placeholder,
         });
     }
-    let made = typed.get(block, |schema| {
-        let readings = columns.typed(&schema);
-        Ok(Typed {
-            schema,
-            number: BLOCKS.fetch_add(1, Ordering::Relaxed),
-            readings,
-        })
-    })?;
+    let made = typed.get(block, |schema| Ok(Typed::new(schema, columns)))?;
     Ok(made.types(columns, placeholder))
 }
 
@@ -241,10 +279,17 @@ struct Record<'r, 's, 'a> {
     fields: Fields<'s, 'a>,
     topic: &'r str,
     key: Option<&'r [u8]>,
+    signal_tables: &'r [Box<str>],
 }
 
 impl<'a> Record<'_, '_, 'a> {
-    fn verdict(&self) -> Result<Verdict, Reject> {
+    fn verdict(&self) -> Result<Verdict, Failure> {
+        if side::is_signal(self.signal_tables, self.topic, self.fields.get(slot::TABLE)) {
+            return Ok(Verdict::None(NoChange::Signal));
+        }
+        if !self.shape.is_flat() && self.is_document() {
+            return Err(Failure::Document);
+        }
         let verdict = if self.shape.is_flat() {
             self.flat()?
         } else {
@@ -255,10 +300,18 @@ impl<'a> Record<'_, '_, 'a> {
             Verdict::Delete(_) => self.before(),
             Verdict::Truncate | Verdict::None(_) => return Ok(verdict),
         };
-        if side::is_signal(self.topic, image) {
+        if side::is_window_of_snapshot(image) {
             return Ok(Verdict::None(NoChange::Signal));
         }
         Ok(verdict)
+    }
+
+    /// Whether an envelope is one of a connector whose images are texts.
+    fn is_document(&self) -> bool {
+        let is_image = |slot| self.fields.get(slot).kind() == Kind::Object;
+        self.fields.get(slot::CONNECTOR).as_received() == "mongodb"
+            && !is_image(slot::BEFORE)
+            && !is_image(slot::AFTER)
     }
 
     fn envelope(&self) -> Result<Verdict, Reject> {
@@ -282,7 +335,7 @@ impl<'a> Record<'_, '_, 'a> {
     }
 
     fn flat(&self) -> Result<Verdict, Reject> {
-        if self.fields.get(slot::TS_MS).kind() == Kind::Number
+        if self.may_be_beside()
             && let Some(why) = side::recognise(self.key, self.object())
         {
             return Ok(Verdict::None(why));
@@ -302,6 +355,14 @@ impl<'a> Record<'_, '_, 'a> {
             _ if operation.is_missing() => Ok(Verdict::Row(Operation::Flattened)),
             other => Err(unknown_operation(other)),
         }
+    }
+
+    /// Whether a flat value has a member that is in everything written beside the changes of tables.
+    fn may_be_beside(&self) -> bool {
+        let status = self.fields.get(slot::STATUS);
+        self.fields.get(slot::TS_MS).kind() == Kind::Number
+            || self.fields.get(slot::SOURCE).kind() == Kind::Object
+            || matches!(status.as_received(), "BEGIN" | "END")
     }
 
     fn before(&self) -> Raw<'a> {

@@ -1,5 +1,6 @@
 //! The key of a record, or of a `__debezium.newkey` or `oldkey` header, as the table's key columns.
 
+use super::frame::is_framed;
 use super::modes::Modes;
 use super::reading::Reading;
 use super::schema::SchemaCache;
@@ -19,6 +20,15 @@ const SCHEMA: usize = 0;
 const PAYLOAD: usize = 1;
 const FIRST_COLUMN: usize = 2;
 
+/// How a record's key is to name the table's key columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Members {
+    /// It has these and no others.
+    Exactly,
+    /// It may have others besides.
+    AtLeast,
+}
+
 /// Reads keys; use one per lane and table.
 #[derive(Debug)]
 pub struct KeyReader {
@@ -28,6 +38,7 @@ pub struct KeyReader {
     was_in_block: bool,
     typed: SchemaCache<Vec<Reading>>,
     untyped: Option<Vec<Reading>>,
+    members: Members,
 }
 
 impl KeyReader {
@@ -43,7 +54,7 @@ impl KeyReader {
             let probes = [Path::field("schema"), Path::field("payload")];
             let columns = columns.iter().map(|(name, _)| column(name));
             let paths: Vec<Path> = probes.into_iter().chain(columns).collect();
-            Scanner::new(Plan::new(&paths))
+            Scanner::new(Plan::new(&paths).watching(object.as_ref()))
         };
         KeyReader {
             bare: scanner(None),
@@ -52,17 +63,31 @@ impl KeyReader {
             typed: SchemaCache::new(),
             untyped: modes.map(|modes| columns.untyped(modes)),
             columns,
+            members: Members::Exactly,
         }
+    }
+
+    /// The same reader for keys that may have more members.
+    #[must_use]
+    pub fn with_members(self, members: Members) -> KeyReader {
+        KeyReader { members, ..self }
     }
 
     /// Appends the key columns as RowBinary; equal keys give equal bytes.
     ///
     /// # Errors
-    /// `missing_field` without a key or without one of its columns, as for values otherwise; a record
+    /// `missing_field` without a key, as for values otherwise; a key of other members, or without any; one
     /// without a schema block where no modes are declared. `out` is then as before.
     pub fn encode(&mut self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let key = key.ok_or_else(|| Reject::new(Reason::MissingField, "the record has no key"))?;
-        self.encode_as(key, false, out)
+        if is_framed(key) {
+            return Err(Failure::Framed("key"));
+        }
+        let encoded = self.encode_as(key, false, out);
+        match encoded {
+            Err(Failure::Rejected(reject)) if is_no_object(&reject, key) => Err(Failure::OtherKey),
+            other => other,
+        }
     }
 
     /// `as_last`: a key without a schema block has the types of the last block there was.
@@ -80,6 +105,9 @@ impl KeyReader {
         };
         let fields = scanner.fields(scanned);
         let block = fields.get(SCHEMA);
+        if !self.is_of_table(&fields) {
+            return Err(Failure::OtherKey);
+        }
         let readings = if self.was_in_block && block.kind() == Kind::Object {
             let columns = &self.columns;
             let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
@@ -95,6 +123,23 @@ impl KeyReader {
             out.truncate(start);
         }
         Ok(written?)
+    }
+
+    /// Whether the key has the members that it is to have.
+    fn is_of_table(&self, fields: &Fields<'_, '_>) -> bool {
+        let is_there = |index| fields.get(FIRST_COLUMN + index).kind() != Kind::Absent;
+        let has_all = (0..self.columns.iter().len()).all(is_there);
+        let is_other = |(slot, name)| {
+            let is_member = !self.was_in_block && fields.get(slot).kind() != Kind::Absent;
+            is_member && !self.columns.has(name)
+        };
+        // What tells a key with a block from one without is a member like any other in the latter.
+        let has_probes = || {
+            [(SCHEMA, "schema"), (PAYLOAD, "payload")]
+                .into_iter()
+                .any(is_other)
+        };
+        has_all && (self.members == Members::AtLeast || !fields.has_others() && !has_probes())
     }
 
     /// Scans what stands behind a schema block that is the one of the key before.
@@ -136,6 +181,15 @@ impl KeyReader {
         self.was_in_block = kept;
         read
     }
+}
+
+/// A number, a text or an array where an object with members should be, as a transform that extracts one
+/// field leaves it. Texts may be bare: a string converter writes no quotes.
+fn is_no_object(reject: &Reject, key: &[u8]) -> bool {
+    let is_object = key.trim_ascii_start().first() == Some(&b'{');
+    let is_text = || str::from_utf8(key).is_ok_and(|text| !text.trim().is_empty());
+    reject.reason == Reason::NotAnObject
+        || reject.reason == Reason::InvalidJson && !is_object && is_text()
 }
 
 fn append_columns(

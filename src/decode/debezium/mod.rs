@@ -12,6 +12,7 @@ mod composite;
 mod decimals;
 mod envelope;
 mod field;
+mod frame;
 mod key;
 mod modes;
 mod moment;
@@ -30,7 +31,7 @@ mod value;
 pub use columns::Columns;
 pub use envelope::RowReader;
 pub use field::{Field, FieldType, Form, Meaning, Unit};
-pub use key::{KeyReader, NEW_KEY_HEADER, OLD_KEY_HEADER};
+pub use key::{KeyReader, Members, NEW_KEY_HEADER, OLD_KEY_HEADER};
 pub use modes::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE, UnsignedMode};
 pub use out_of_range::OutOfRange;
 pub(crate) use reading::{fraction_digits, obstacle, text_of};
@@ -38,6 +39,9 @@ pub use row::{Change, Delete, Deletion, Operation, Provenance, Row};
 pub use schema::Schema;
 pub use side::NoChange;
 pub use value::Outcome;
+
+/// The table by which a connector is given orders, where nobody calls it otherwise.
+pub const SIGNAL_TABLE: &str = "debezium_signal";
 
 use crate::decode::Reject;
 
@@ -53,4 +57,20 @@ pub enum Failure {
          decimal_mode, time_mode and binary_mode in [pipeline.debezium]"
     )]
     UndeclaredModes,
+    /// The key has other members than the table's, or none.
+    #[error("the members of the record's key are not the columns of the table's key")]
+    OtherKey,
+    /// Written for a schema registry; the text says whose converter.
+    #[error(
+        "the record's {0} begins like one that is framed for a schema registry (Avro, Protobuf or JSON \
+         Schema), and plain JSON is read: set key.converter and value.converter of the connector to \
+         org.apache.kafka.connect.json.JsonConverter"
+    )]
+    Framed(&'static str),
+    /// MongoDB's connector writes the document as a text.
+    #[error(
+        "the record is one of MongoDB's connector, whose documents are texts and no rows: add the \
+         transform io.debezium.connector.mongodb.transforms.ExtractNewDocumentState to the connector"
+    )]
+    Document,
 }

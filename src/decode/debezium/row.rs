@@ -7,6 +7,7 @@ use super::field::member;
 use super::placeholder::Placeholder;
 use super::reading::Reading;
 use super::schema::Schema;
+use super::shape::slot;
 use super::side::NoChange;
 use super::value::{Outcome, Surroundings};
 use crate::decode::Reject;
@@ -199,7 +200,13 @@ impl<'s, 'a> Row<'s, 'a> {
     /// Whether the row may have fields that no column takes; costs nothing to ask.
     #[must_use]
     pub fn has_others(&self) -> bool {
-        self.fields.has_others()
+        self.fields.has_others() || self.is_flat && self.has_probes()
+    }
+
+    /// Whether the row has a field that is looked for in any flattened row and that no column takes.
+    fn has_probes(&self) -> bool {
+        let has_any = |slot: usize| self.fields.get(slot).kind() != Kind::Absent;
+        slot::PROBES.into_iter().any(has_any) && self.others().next().is_some()
     }
 
     /// The fields that no column takes, without those that flattening adds.

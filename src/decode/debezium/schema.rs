@@ -19,6 +19,7 @@ const BLOCKS_MAX: usize = 16;
 pub struct Schema {
     fields: Vec<Field>,
     connector: Option<Box<str>>,
+    name: Option<Box<str>>,
 }
 
 impl Schema {
@@ -28,6 +29,8 @@ impl Schema {
     /// `unknown_type` for types Connect does not have and for what is no struct of fields.
     pub fn parse(block: Raw<'_>) -> Result<Schema, Reject> {
         let (mut after, mut is_envelope) = (Raw::ABSENT, false);
+        let name = member(block, "name");
+        let name = (name.kind() == Kind::String).then(|| name.as_received().into());
         let mut connector = None;
         let fields = member(block, "fields");
         for field in fields.elements() {
@@ -53,7 +56,17 @@ impl Schema {
             .elements()
             .map(Field::parse)
             .collect::<Result<_, _>>()?;
-        Ok(Schema { fields, connector })
+        Ok(Schema {
+            fields,
+            connector,
+            name,
+        })
+    }
+
+    /// What the block as a whole is called, where it says.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// The fields, in the order of the source.

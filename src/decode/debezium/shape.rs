@@ -20,20 +20,28 @@ pub(super) mod slot {
     pub(in super::super) const SCHEMA: usize = 0;
     pub(in super::super) const PAYLOAD: usize = 1;
     pub(in super::super) const OP: usize = 2;
-    pub(super) const SOURCE: usize = 3;
+    pub(in super::super) const SOURCE: usize = 3;
     pub(in super::super) const BEFORE: usize = 4;
     pub(in super::super) const AFTER: usize = 5;
     pub(super) const LSN: usize = 6;
     pub(super) const OTHER_LSN: usize = 7;
     pub(super) const SOURCE_TS_MS: usize = 8;
     pub(super) const SOURCE_TS_US: usize = 9;
-    pub(super) const CONNECTOR: usize = 10;
+    pub(in super::super) const CONNECTOR: usize = 10;
     pub(super) const SNAPSHOT: usize = 11;
     pub(in super::super) const FLAT_OP: usize = 12;
     pub(in super::super) const DELETED: usize = 13;
     /// Present in everything that is written beside the changes of tables.
     pub(in super::super) const TS_MS: usize = 14;
-    pub(in super::super) const COLUMNS: usize = 15;
+    /// In what is written of transactions.
+    pub(in super::super) const STATUS: usize = 15;
+    /// The source's own name of the table, wherever its records were routed to.
+    pub(in super::super) const TABLE: usize = 16;
+    pub(in super::super) const COLUMNS: usize = 17;
+
+    /// Members of a flattened row that are looked for whatever the columns: a new column may be called so.
+    pub(in super::super) const PROBES: [usize; 8] =
+        [SCHEMA, PAYLOAD, OP, SOURCE, BEFORE, AFTER, TS_MS, STATUS];
 }
 
 /// Where an envelope has what the slots from [`slot::OP`] up to the columns want.
@@ -51,6 +59,8 @@ const ENVELOPE: [&[&str]; slot::COLUMNS - slot::OP] = [
     &["op"],
     &["op"],
     &["ts_ms"],
+    &["op"],
+    &["source", "table"],
 ];
 
 /// The same for a flattened row, to which single transforms add fields in their own spelling.
@@ -68,12 +78,13 @@ const FLAT: [&[&str]; slot::COLUMNS - slot::OP] = [
     &["__op"],
     &["__deleted"],
     &["ts_ms"],
+    &["status"],
+    &["__source_table"],
 ];
 
 /// Fields that flattening adds on demand: known here, so that they do not look like new columns.
-const ADDED: [&str; 12] = [
+const ADDED: [&str; 11] = [
     "__table",
-    "__source_table",
     "__db",
     "__source_db",
     "__schema",

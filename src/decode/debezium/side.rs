@@ -33,17 +33,31 @@ impl NoChange {
     }
 }
 
-/// What a value that is no envelope is, if it is no flattened row.
+/// What the name of a schema block says of a record, in every release since 1.9.
+pub(super) fn of_schema(name: &str) -> Option<NoChange> {
+    let name = name.strip_prefix("io.debezium.connector.")?;
+    match name.rsplit('.').next()? {
+        "SchemaChangeValue" => Some(NoChange::SchemaChange),
+        "TransactionMetadataValue" => Some(NoChange::Transaction),
+        "Heartbeat" => Some(NoChange::Heartbeat),
+        _ => None,
+    }
+}
+
+/// What a value that is no envelope is, if it is no flattened row. Releases before 2.0 wrote no `ts_ms`
+/// into what they say of schemas and transactions.
 pub(super) fn recognise(key: Option<&[u8]>, value: Raw<'_>) -> Option<NoChange> {
     let (mut count, mut seen) = (0, 0);
     for (name, member) in value.members() {
         count += 1;
         seen |= mark(&name, member);
     }
-    let has = |marks: u8| seen & marks == marks;
-    if has(DDL | TABLE_CHANGES | SOURCE) {
+    let has = |marks: u16| seen & marks == marks;
+    let is_of_schema = has(DDL | SOURCE) && (has(TABLE_CHANGES) || has(POSITION));
+    let is_of_transaction = has(STATUS | ID | EVENT_COUNT | DATA_COLLECTIONS);
+    if is_of_schema {
         Some(NoChange::SchemaChange)
-    } else if count == 5 && has(STATUS | ID | EVENT_COUNT | DATA_COLLECTIONS) {
+    } else if is_of_transaction && count == 4 + u32::from(has(TS_MS)) {
         Some(NoChange::Transaction)
     } else if count == 1 && has(TS_MS) && key.is_some_and(is_heartbeat_key) {
         Some(NoChange::Heartbeat)
@@ -52,19 +66,22 @@ pub(super) fn recognise(key: Option<&[u8]>, value: Raw<'_>) -> Option<NoChange> 
     }
 }
 
-const DDL: u8 = 1;
-const TABLE_CHANGES: u8 = 1 << 1;
-const SOURCE: u8 = 1 << 2;
-const STATUS: u8 = 1 << 3;
-const ID: u8 = 1 << 4;
-const EVENT_COUNT: u8 = 1 << 5;
-const DATA_COLLECTIONS: u8 = 1 << 6;
-const TS_MS: u8 = 1 << 7;
+const DDL: u16 = 1;
+const TABLE_CHANGES: u16 = 1 << 1;
+const SOURCE: u16 = 1 << 2;
+const STATUS: u16 = 1 << 3;
+const ID: u16 = 1 << 4;
+const EVENT_COUNT: u16 = 1 << 5;
+const DATA_COLLECTIONS: u16 = 1 << 6;
+const TS_MS: u16 = 1 << 7;
+/// Of the history of a schema, which only its own connector reads.
+const POSITION: u16 = 1 << 8;
 
-fn mark(name: &str, value: Raw<'_>) -> u8 {
+fn mark(name: &str, value: Raw<'_>) -> u16 {
     match (name, value.kind()) {
         ("ddl", Kind::String | Kind::Null) => DDL,
-        ("tableChanges", Kind::Array) => TABLE_CHANGES,
+        ("tableChanges", Kind::Array | Kind::Null) => TABLE_CHANGES,
+        ("position", Kind::Object) => POSITION,
         ("source", Kind::Object) => SOURCE,
         ("status", Kind::String) if matches!(value.as_received(), "BEGIN" | "END") => STATUS,
         ("id", Kind::String) => ID,
@@ -92,12 +109,35 @@ fn is_heartbeat_key(key: &[u8]) -> bool {
     key.members().count() == 1 && member(key, "serverName").kind() == Kind::String
 }
 
-/// Whether a row is one of a signal table: its topic says so, and it has exactly the columns such a
-/// table must have.
-pub(super) fn is_signal(topic: &str, image: Raw<'_>) -> bool {
-    let table = topic.rsplit('.').next().unwrap_or_default();
-    let is_column = |name: &str| matches!(name, "id" | "type" | "data");
-    table.contains("signal")
-        && image.members().count() == 3
-        && image.members().all(|(name, _)| is_column(&name))
+/// Whether a record is one of a signal table: its topic ends with the table's name, or its source's
+/// table is called so, wherever the records were routed to.
+pub(super) fn is_signal(signal_tables: &[Box<str>], topic: &str, source_table: Raw<'_>) -> bool {
+    signal_tables.iter().any(|table| {
+        let before = topic.strip_suffix(&**table);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            // The parts before the name itself are in other members for each database.
+            || source_table.kind() == Kind::String && source_table.as_received() == &**table
+    })
+}
+
+/// Whether a row is one of the two that a connector itself writes into its signal table around each part
+/// of an incremental snapshot: a table that was not named as one is told by them.
+pub(super) fn is_window_of_snapshot(image: Raw<'_>) -> bool {
+    let is_window = |name: &str, value: Raw<'_>| match name {
+        "type" => matches!(
+            value.as_received(),
+            "snapshot-window-open" | "snapshot-window-close"
+        ),
+        "id" | "data" => true,
+        _ => false,
+    };
+    let (mut count, mut is_it) = (0, true);
+    for (name, value) in image.members() {
+        count += 1;
+        is_it &= is_window(&name, value);
+        if !is_it {
+            return false;
+        }
+    }
+    count == 3
 }

@@ -17,7 +17,7 @@ use self::topic::{Made, Rows, Topic};
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
-use crate::lane::{Accepted, After, Errand, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, After, Errand, Finding, Memory, NotAccepted, Operator, Refusal};
 use crate::lookup::Found;
 use crate::operator::Unreadable;
 use crate::sink::Target;
@@ -69,6 +69,12 @@ impl ReplicationOperator {
                 "the source emptied the table behind {table}: empty it too and {pass_by}, or set \
                  pipeline.truncate = \"apply\" (a topic of one partition) or \"ignore\", then start again"
             ))),
+            Truncate::Apply if self.config.shares_table(name) => {
+                Err(halted_by_truncation(format!(
+                    "the source emptied the table behind {table}, which other topics share, so nobody can \
+                     tell which rows are meant: delete them by hand, {pass_by} and start again"
+                )))
+            }
             Truncate::Apply if self.replicas.partitions(name) != Some(1) => {
                 Err(halted_by_truncation(format!(
                     "the source emptied the table behind {table}, and the topic has more than one \
@@ -92,10 +98,15 @@ impl ReplicationOperator {
 /// Rows of before would come back after the table was emptied by hand if they were read again, so
 /// everything is committed first.
 fn halted_by_truncation(advice: String) -> NotAccepted {
+    halted_behind(Halt::new("truncate", advice))
+}
+
+/// The pipeline halts at this record, once everything before it is written and committed.
+fn halted_behind(halt: Halt) -> NotAccepted {
     NotAccepted::Later(Errand {
-        what: "truncation that an operator has to deal with".to_owned(),
+        what: "record that an operator has to deal with".to_owned(),
         after: After::Commit,
-        task: Box::pin(async { Err(Halt::new("truncate", advice)) }),
+        task: Box::pin(async { Err(halt) }),
     })
 }
 
@@ -121,6 +132,16 @@ impl Operator for ReplicationOperator {
 
     fn versioned(&self, topic: &str) -> Option<Arc<Target>> {
         Some(self.replicas.of(topic)?.target.clone())
+    }
+
+    fn find_table(&self, topic: &str) -> Option<Finding> {
+        let (replicas, topic) = (self.replicas.clone(), topic.to_owned());
+        Some(Box::pin(async move {
+            match replicas.of(&topic) {
+                Some(_) => Ok(()),
+                None => replicas.open_existing(&topic).await,
+            }
+        }))
     }
 
     fn note_partitions(&mut self, topic: &str, count: usize) {

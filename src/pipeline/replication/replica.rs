@@ -10,7 +10,7 @@ use crate::config::{self, Cdc, ColumnMapping};
 use crate::decode::Path;
 use crate::decode::debezium::Columns;
 use crate::sink::{TableInfo, Target, quote_name};
-use crate::table::replica::{ColumnMemo, Since};
+use crate::table::replica::{ColumnMemo, OwnNames, Since};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns
@@ -31,6 +31,8 @@ pub(super) struct Replica {
     stopped: Vec<(usize, Since)>,
     /// Columns that tell of the record.
     pub(super) notes: Vec<Note>,
+    /// The columns that the source does not have.
+    own: OwnNames,
     /// Every column the table has, filled by us or not.
     known: HashSet<String>,
     /// Columns that are left to their expressions, since no record has had a field of the name.
@@ -62,11 +64,12 @@ impl Replica {
         let mut key_columns = vec![];
         let (mut others, mut notes) = (vec![], vec![]);
         let (mut known, mut left_out) = (HashSet::new(), HashSet::new());
+        let own = config.own_names(topic);
         for column in &info.columns {
             known.insert(column.name.clone());
             let default_kind = DefaultKind::parse(&column.default_kind)
                 .map_err(|error| format!("column {}: {error}", column.name))?;
-            let is_ours = column.name == "_version" || column.name == "_deleted";
+            let is_ours = own.has(&column.name);
             let is_left_out = default_kind == DefaultKind::Default
                 && !has_field(&column.name)
                 && config.note(&column.name).is_none();
@@ -123,8 +126,9 @@ impl Replica {
             .into_iter()
             .chain(note_columns.map(|c| (c.name.clone(), c.column_type.clone())))
             .collect();
-        let target = target(label, sql, info, key_columns, behind);
+        let target = target(label, sql, info, key_columns, &own, behind);
         Ok(Replica {
+            own,
             target: Arc::new(target),
             key,
             fields,
@@ -187,6 +191,11 @@ impl Replica {
         self.known.contains(name)
     }
 
+    /// Whether a column of this name is one that the source does not have.
+    pub(super) fn is_own(&self, name: &str) -> bool {
+        self.own.has(name)
+    }
+
     /// Whether the column is left to its expression so far.
     pub(super) fn is_left_out(&self, name: &str) -> bool {
         self.left_out.contains(name)
@@ -229,9 +238,10 @@ fn target(
     sql: &str,
     info: &TableInfo,
     key: Vec<(String, ColumnType)>,
+    own: &OwnNames,
     behind: Vec<(String, ColumnType)>,
 ) -> Target {
-    let ours = ["_version", "_deleted"];
+    let ours = [&*own.version, &*own.deleted];
     let names = || {
         let key = key.iter().map(|(name, _)| &**name);
         key.chain(ours)
@@ -261,6 +271,7 @@ fn target(
         ),
         head: Bytes::from(compressed(&head)),
         columns: info.columns.clone(),
+        own: own.clone(),
         other_names: behind.iter().map(|(name, _)| name.clone()).collect(),
         others: behind
             .into_iter()

@@ -1,7 +1,7 @@
 //! Whether a table that is there can be the replica of a topic.
 
+use super::OwnNames;
 use super::ddl::engine_clause;
-use super::{DELETED_COLUMN, VERSION_COLUMN};
 use crate::table::{Column, ColumnType, DefaultKind};
 
 /// A table as `system.tables` and `system.columns` have it.
@@ -36,11 +36,10 @@ impl ExistingTable<'_> {
     /// Whether `view`, whose query is [`super::ReplicaTable::create_view`]'s, was made of the table as it
     /// is now. An older one shows cut values without an error, and lacks columns.
     #[must_use]
-    pub fn is_shown_by(&self, view: &ExistingTable<'_>) -> bool {
+    pub fn is_shown_by(&self, view: &ExistingTable<'_>, own: &OwnNames) -> bool {
         // What `SELECT *` leaves out, and what the view leaves out of it.
         let is_shown = |column: &&ExistingColumn<'_>| {
-            matches!(column.default_kind, "" | "DEFAULT")
-                && ![VERSION_COLUMN, DELETED_COLUMN].contains(&column.name)
+            matches!(column.default_kind, "" | "DEFAULT") && !own.has(column.name)
         };
         let shown = self.columns.iter().filter(is_shown);
         let shown = shown.map(|column| (column.name, column.type_name));
@@ -63,9 +62,10 @@ pub struct Replica {
 /// A table that would not become equal to its source, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "table {table} cannot be a replica: {why}; create it anew with {VERSION_COLUMN} UInt64, \
-     {DELETED_COLUMN} UInt8 and {}",
-    engine_clause(key).replace('\n', " ")
+    "table {table} cannot be a replica: {why}; create it anew with {} UInt64, {} UInt8 and {}",
+    own.version,
+    own.deleted,
+    engine_clause(key, own).replace('\n', " ")
 )]
 pub struct NotAReplica {
     /// `database.table`.
@@ -73,6 +73,7 @@ pub struct NotAReplica {
     /// What is wrong with it.
     pub why: String,
     key: Vec<String>,
+    own: OwnNames,
 }
 
 /// Checks everything that makes a row replace the one before it. `key` are the columns of the records'
@@ -80,24 +81,29 @@ pub struct NotAReplica {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check_table(table: &ExistingTable<'_>, key: &[String]) -> Result<Replica, NotAReplica> {
+pub fn check_table(
+    table: &ExistingTable<'_>,
+    key: &[String],
+    own: &OwnNames,
+) -> Result<Replica, NotAReplica> {
     let refused = |why: String| NotAReplica {
         table: table.name.to_owned(),
         why,
         key: key.to_vec(),
+        own: own.clone(),
     };
-    check_engine(table).map_err(refused)?;
-    check_own_columns(table).map_err(refused)?;
+    check_engine(table, own).map_err(refused)?;
+    check_own_columns(table, own).map_err(refused)?;
     check_key(table, key).map_err(refused)?;
     check_partitions(table, key).map_err(refused)?;
-    let columns = columns(table).map_err(refused)?;
+    let columns = columns(table, own).map_err(refused)?;
     Ok(Replica {
         key: key.to_vec(),
         columns,
     })
 }
 
-fn check_engine(table: &ExistingTable<'_>) -> Result<(), String> {
+fn check_engine(table: &ExistingTable<'_>, own: &OwnNames) -> Result<(), String> {
     let plain = table.engine.strip_prefix("Replicated");
     let plain = plain.or_else(|| table.engine.strip_prefix("Shared"));
     if plain.unwrap_or(table.engine) != "ReplacingMergeTree" {
@@ -107,10 +113,12 @@ fn check_engine(table: &ExistingTable<'_>) -> Result<(), String> {
         ));
     }
     let arguments = engine_arguments(table.engine_full);
-    if arguments != [VERSION_COLUMN, DELETED_COLUMN] {
+    if arguments != [&*own.version, &*own.deleted] {
         return Err(format!(
-            "its engine replaces by ({}), not by ({VERSION_COLUMN}, {DELETED_COLUMN})",
-            arguments.join(", ")
+            "its engine replaces by ({}), not by ({}, {})",
+            arguments.join(", "),
+            own.version,
+            own.deleted
         ));
     }
     Ok(())
@@ -133,8 +141,8 @@ fn engine_arguments(engine_full: &str) -> Vec<String> {
     arguments.map(|argument| unquoted(&argument)).collect()
 }
 
-fn check_own_columns(table: &ExistingTable<'_>) -> Result<(), String> {
-    for (name, type_name) in [(VERSION_COLUMN, "UInt64"), (DELETED_COLUMN, "UInt8")] {
+fn check_own_columns(table: &ExistingTable<'_>, own: &OwnNames) -> Result<(), String> {
+    for (name, type_name) in [(&*own.version, "UInt64"), (&*own.deleted, "UInt8")] {
         let column = table.columns.iter().find(|column| column.name == name);
         match column {
             None => return Err(format!("it has no column {name} {type_name}")),
@@ -190,14 +198,13 @@ fn check_partitions(table: &ExistingTable<'_>, key: &[String]) -> Result<(), Str
     }
 }
 
-fn columns(table: &ExistingTable<'_>) -> Result<Vec<Column>, String> {
+fn columns(table: &ExistingTable<'_>, own: &OwnNames) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
     for column in &table.columns {
         let default_kind = DefaultKind::parse(column.default_kind);
         let default_kind =
             default_kind.map_err(|error| format!("column {}: {error}", column.name))?;
-        let is_own = [VERSION_COLUMN, DELETED_COLUMN].contains(&column.name);
-        if is_own || !default_kind.is_insertable() {
+        if own.has(column.name) || !default_kind.is_insertable() {
             continue;
         }
         let column_type = ColumnType::parse(column.type_name);

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::ColumnMemo;
+use super::OwnNames;
 use super::types::column_type_for;
-use super::{ColumnMemo, DELETED_COLUMN, VERSION_COLUMN};
 use crate::decode::debezium::Field;
 use crate::table::ColumnType;
 
@@ -15,6 +16,7 @@ pub struct ReplicaTable {
     /// Without the version and the mark of deleted rows.
     columns: Vec<(String, ColumnType)>,
     key: Vec<String>,
+    own: OwnNames,
 }
 
 /// No such table can be made.
@@ -27,7 +29,9 @@ pub struct NotCreatable {
 }
 
 /// Columns of these types need a setting that servers before 25.10 do not have on by default.
-const TIME_SETTING: &str = "SETTINGS enable_time_time64_type = 1";
+const TIME_SETTING: &str = "enable_time_time64_type = 1";
+/// A key with NULL in it is one that somebody asked for.
+const NULL_SETTING: &str = "allow_nullable_key = 1";
 
 /// The statement that makes a missing database.
 #[must_use]
@@ -39,19 +43,21 @@ impl ReplicaTable {
     /// Of columns in their order.
     ///
     /// # Errors
-    /// A key that is empty, Nullable or not among the columns; a column that is there twice or called as
-    /// the daemon's own.
+    /// A key that is empty or not among the columns; a column that is there twice or called as one of the
+    /// table's own.
     pub fn new(
         database: &str,
         table: &str,
         columns: Vec<(String, ColumnType)>,
         key: &[String],
+        own: &OwnNames,
     ) -> Result<ReplicaTable, NotCreatable> {
         let replica = ReplicaTable {
             database: database.to_owned(),
             table: table.to_owned(),
             columns,
             key: key.to_vec(),
+            own: own.clone(),
         };
         match replica.obstacle() {
             Some(why) => Err(not_creatable(database, table, why)),
@@ -70,6 +76,7 @@ impl ReplicaTable {
         fields: &[Field],
         key: &[String],
         declared: &[(String, ColumnType)],
+        own: &OwnNames,
     ) -> Result<ReplicaTable, NotCreatable> {
         let mut columns = Vec::new();
         for field in fields {
@@ -83,7 +90,7 @@ impl ReplicaTable {
         }
         let is_extra = |name: &str| !fields.iter().any(|field| *field.name == *name);
         columns.extend(declared.iter().filter(|(name, _)| is_extra(name)).cloned());
-        ReplicaTable::new(database, table, columns, key)
+        ReplicaTable::new(database, table, columns, key, own)
     }
 
     fn obstacle(&self) -> Option<String> {
@@ -94,10 +101,16 @@ impl ReplicaTable {
             );
         }
         for (index, (name, _)) in self.columns.iter().enumerate() {
-            if [VERSION_COLUMN, DELETED_COLUMN].contains(&name.as_str()) {
+            if self.own.has(name) {
+                let setting = if *name == self.own.version {
+                    "version_column"
+                } else {
+                    "deleted_column"
+                };
                 return Some(format!(
-                    "its source has a column {name}, which a replica needs for itself: have the \
-                     connector leave it out (column.exclude.list) or rename it"
+                    "its source has a column {name}, which a replica needs for itself: call ours \
+                     otherwise, [pipeline.tables] {setting} = \"…\", or have the connector leave it out \
+                     (column.exclude.list) or rename it"
                 ));
             }
             if self.columns[..index].iter().any(|(other, _)| other == name) {
@@ -106,10 +119,11 @@ impl ReplicaTable {
         }
         for key in &self.key {
             match self.columns.iter().find(|(name, _)| name == key) {
-                None => return Some(format!("it has no column {key} for the key")),
-                Some((_, column_type)) if column_type.is_nullable() => {
+                None => {
                     return Some(format!(
-                        "{key} is part of the key and must not be {column_type}"
+                        "it has no column {key} for the key: declare its type, [pipeline.tables] columns \
+                         = {{ {key:?} = \"…\" }}, or name the columns that tell rows apart, key = \
+                         [\"…\"]"
                     ));
                 }
                 Some(_) => {}
@@ -141,15 +155,23 @@ impl ReplicaTable {
         }
         let _ = write!(
             sql,
-            "    {VERSION_COLUMN} UInt64,\n    {DELETED_COLUMN} UInt8\n)\n{}",
-            engine_clause(&self.key)
+            "    {} UInt64,\n    {} UInt8\n)\n{}",
+            own_name(&self.own.version),
+            own_name(&self.own.deleted),
+            engine_clause(&self.key, &self.own)
         );
-        if self
-            .columns
-            .iter()
-            .any(|(_, column_type)| has_time_of_day(column_type))
-        {
-            let _ = write!(sql, "\n{TIME_SETTING}");
+        let mut types = self.columns.iter();
+        let mut settings = vec![];
+        if types.any(|(_, column_type)| has_time_of_day(column_type)) {
+            settings.push(TIME_SETTING);
+        }
+        let is_key = |name: &String| self.key.contains(name);
+        let mut types = self.columns.iter();
+        if types.any(|(name, column_type)| is_key(name) && column_type.is_nullable()) {
+            settings.push(NULL_SETTING);
+        }
+        if !settings.is_empty() {
+            let _ = write!(sql, "\nSETTINGS {}", settings.join(", "));
         }
         sql
     }
@@ -190,7 +212,8 @@ impl ReplicaTable {
     /// The view's name without its database.
     #[must_use]
     pub fn view(&self) -> String {
-        format!("{}_current", self.table)
+        let named = self.own.view.clone();
+        named.unwrap_or_else(|| format!("{}_current", self.table))
     }
 
     /// `ALTER TABLE … ADD COLUMN`, unless it is there. `default` is an expression for the rows of before;
@@ -231,7 +254,7 @@ impl ReplicaTable {
     #[must_use]
     pub fn clear_column(&self, name: &str, version: u64) -> (String, String) {
         let column = quoted(name);
-        let condition = format!("({VERSION_COLUMN} < {version})");
+        let condition = format!("({} < {version})", own_name(&self.own.version));
         let statement = format!(
             "ALTER TABLE {} UPDATE {column} = NULL WHERE {condition} AND ({column} IS NOT NULL) \
              SETTINGS mutations_sync = 0",
@@ -250,13 +273,12 @@ impl ReplicaTable {
     }
 
     fn alter(&self, change: &str, column_type: &ColumnType) -> String {
-        let setting = if has_time_of_day(column_type) {
-            TIME_SETTING
+        let sql = format!("ALTER TABLE {} {change}", self.name());
+        if has_time_of_day(column_type) {
+            format!("{sql} SETTINGS {TIME_SETTING}")
         } else {
-            ""
-        };
-        let sql = format!("ALTER TABLE {} {change} {setting}", self.name());
-        sql.trim_end().to_owned()
+            sql
+        }
     }
 
     fn name(&self) -> String {
@@ -269,19 +291,34 @@ impl ReplicaTable {
 
     fn view_query(&self) -> String {
         format!(
-            "SELECT * EXCEPT ({VERSION_COLUMN}, {DELETED_COLUMN}) FROM {} FINAL WHERE {DELETED_COLUMN} = 0",
-            self.name()
+            "SELECT * EXCEPT ({}, {deleted}) FROM {} FINAL WHERE {deleted} = 0",
+            own_name(&self.own.version),
+            self.name(),
+            deleted = own_name(&self.own.deleted)
         )
     }
 }
 
 /// What makes a table a replica.
-pub(super) fn engine_clause(key: &[String]) -> String {
+pub(super) fn engine_clause(key: &[String], own: &OwnNames) -> String {
     let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();
     format!(
-        "ENGINE = ReplacingMergeTree({VERSION_COLUMN}, {DELETED_COLUMN})\nORDER BY ({})",
+        "ENGINE = ReplacingMergeTree({}, {})\nORDER BY ({})",
+        own_name(&own.version),
+        own_name(&own.deleted),
         key.join(", ")
     )
+}
+
+/// In quotes where it is not a plain word.
+fn own_name(name: &str) -> String {
+    let is_plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    let starts_plain = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
+    if starts_plain && name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
 }
 
 fn not_creatable(database: &str, table: &str, why: String) -> NotCreatable {

@@ -25,7 +25,31 @@ pub use memo::{ColumnMemo, Since};
 pub use moved::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
 pub use types::{added_column_type, column_type_for, column_type_of_value, zoned_key_columns};
 
-/// The order of the changes of a key: `UInt64`, the higher wins.
-pub const VERSION_COLUMN: &str = "_version";
-/// Whether the row is gone: `UInt8`, 1 if it is.
-pub const DELETED_COLUMN: &str = "_deleted";
+/// What a replica has beside what its source has, by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnNames {
+    /// The order of the changes of a key: `UInt64`, the higher wins.
+    pub version: String,
+    /// Whether the row is gone: `UInt8`, 1 if it is.
+    pub deleted: String,
+    /// The view of the rows that are there; none: the table's name and `_current`.
+    pub view: Option<String>,
+}
+
+impl Default for OwnNames {
+    fn default() -> Self {
+        OwnNames {
+            version: "_version".to_owned(),
+            deleted: "_deleted".to_owned(),
+            view: None,
+        }
+    }
+}
+
+impl OwnNames {
+    /// Whether a column of this name is one of the two.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.version == column || self.deleted == column
+    }
+}

@@ -220,7 +220,7 @@ proptest! {
     ) {
         let engine_full = format!("ReplacingMergeTree({engine}");
         let table = ExistingTable { engine_full: &engine_full, sorting_key: &sorting, partition_key: &partition, ..a_table() };
-        let _ = check_table(&table, &["id".to_owned()]);
+        let _ = check_table(&table, &["id".to_owned()], &OwnNames::default());
     }
 }
 
@@ -266,7 +266,8 @@ fn tables_of_clusters_are_replicas_too() {
             engine_full: &engine_full,
             ..a_table()
         };
-        let replica = check_table(&table, &id).unwrap_or_else(|error| panic!("{error}"));
+        let replica = check_table(&table, &id, &OwnNames::default())
+            .unwrap_or_else(|error| panic!("{error}"));
         let names: Vec<&str> = replica.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["id", "odd `name"]);
     }
@@ -290,7 +291,10 @@ fn tables_of_clusters_are_replicas_too() {
             engine_full,
             ..a_table()
         };
-        assert!(check_table(&table, &id).is_err(), "{engine_full}");
+        assert!(
+            check_table(&table, &id, &OwnNames::default()).is_err(),
+            "{engine_full}"
+        );
     }
 }
 
@@ -302,8 +306,8 @@ fn odd_names_are_compared_as_they_are_called() {
         partition_key: r"(id % 4, cityHash64(`odd \`name`))",
         ..a_table()
     };
-    assert!(check_table(&table, &key).is_ok());
-    let error = check_table(&table, &key[1..])
+    assert!(check_table(&table, &key, &OwnNames::default()).is_ok());
+    let error = check_table(&table, &key[1..], &OwnNames::default())
         .expect_err("another key")
         .to_string();
     assert!(error.contains("sorted by"), "{error}");
@@ -311,11 +315,11 @@ fn odd_names_are_compared_as_they_are_called() {
         sorting_key: "id",
         ..table
     };
-    let error = check_table(&moved, &key[1..])
+    let error = check_table(&moved, &key[1..], &OwnNames::default())
         .expect_err("rows move")
         .to_string();
     assert!(error.contains("an update of odd `name would"), "{error}");
-    let nothing = check_table(&a_table(), &[])
+    let nothing = check_table(&a_table(), &[], &OwnNames::default())
         .expect_err("no key")
         .to_string();
     assert!(nothing.contains("key = [...]"), "{nothing}");

@@ -74,18 +74,69 @@ fn what_is_no_key_is_refused() {
         Err(Failure::Rejected(reject)) => reject.reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(r#"{"region":"eu"}"#), Reason::MissingField);
     assert_eq!(
         reason(r#"{"region":"eu","day":null}"#),
         Reason::MissingField
     );
     assert_eq!(reason(r#"{"region":"eu","day":"x"}"#), Reason::InvalidValue);
-    assert_eq!(reason(r#""eu""#), Reason::NotAnObject);
+    assert_eq!(reason(r#"{"region":"eu","#), Reason::InvalidJson);
     assert_eq!(reason(""), Reason::InvalidJson);
     let none = reader.encode(None, &mut Vec::new());
     assert!(
         matches!(none, Err(Failure::Rejected(reject)) if reject.reason == Reason::MissingField)
     );
+}
+
+#[test]
+fn a_key_of_other_members_is_not_read_as_the_table_s() {
+    let in_block = |fields: &str, payload: &str| {
+        format!(r#"{{"schema":{{"type":"struct","fields":[{fields}]}},"payload":{payload}}}"#)
+    };
+    let region = r#"{"type":"string","field":"region"}"#;
+    let day = r#"{"type":"int32","name":"io.debezium.time.Date","field":"day"}"#;
+    let more = r#"{"type":"string","field":"shard"}"#;
+    let three = format!("{region},{day},{more}");
+    // With the members that the table's key has, and whether others are accepted beside them.
+    for (key, at_least) in [
+        (r#"{"region":"eu","day":1,"shard":"a"}"#.to_owned(), true),
+        (r#"{"region":"eu","day":1,"schema":"a"}"#.to_owned(), true),
+        (r#"{"region":"eu","day":1,"payload":2}"#.to_owned(), true),
+        (
+            in_block(&three, r#"{"region":"eu","day":1,"shard":"a"}"#),
+            true,
+        ),
+        (r#"{"region":"eu"}"#.to_owned(), false),
+        (r#"{}"#.to_owned(), false),
+        (in_block(region, r#"{"region":"eu"}"#), false),
+        (
+            r#"{"schema":{"type":"string"},"payload":"eu"}"#.to_owned(),
+            false,
+        ),
+        (r#""eu""#.to_owned(), false),
+        ("7".to_owned(), false),
+        ("[1]".to_owned(), false),
+        ("user-7".to_owned(), false),
+        ("61f0c404-5cb3-11e7-907b-a6006ad3dba0".to_owned(), false),
+    ] {
+        let mut exact = reader(Some(Modes::default()));
+        let mut wide = reader(Some(Modes::default())).with_members(Members::AtLeast);
+        // Behind a known block too.
+        for _ in 0..2 {
+            assert_eq!(encode(&mut exact, &key), Err(Failure::OtherKey), "{key}");
+            let expected = if at_least {
+                Ok(KEY)
+            } else {
+                Err(&Failure::OtherKey)
+            };
+            let found = encode(&mut wide, &key);
+            assert_eq!(found.as_deref(), expected, "{key}");
+        }
+        assert_eq!(encode(&mut exact, IN_BLOCK).as_deref(), Ok(KEY));
+        assert_eq!(encode(&mut exact, BARE).as_deref(), Ok(KEY));
+    }
+    let mut reader = reader(Some(Modes::default()));
+    let framed = reader.encode(Some(b"\0\0\0\0\x01{\"region\":\"eu\"}"), &mut vec![]);
+    assert_eq!(framed, Err(Failure::Framed("key")));
 }
 
 #[test]

@@ -27,6 +27,9 @@ fn read_of(reader: &mut RowReader, topic: &str, key: Option<&str>, value: Option
         Ok(Change::None(why)) => why.as_str().to_owned(),
         Err(Failure::Rejected(reject)) => reject.reason.to_string(),
         Err(Failure::UndeclaredModes) => "undeclared".to_owned(),
+        Err(Failure::OtherKey) => unreachable!("of keys"),
+        Err(Failure::Framed(what)) => format!("framed {what}"),
+        Err(Failure::Document) => "document".to_owned(),
     }
 }
 
@@ -135,7 +138,33 @@ fn records_beside_the_changes_of_tables_are_told_by_their_content() {
         r#"{"source":{"server":"x"},"ts_ms":1,"databaseName":"","ddl":"CREATE","tableChanges":[]}"#;
     let signal =
         r#"{"before":null,"after":{"id":"1","type":"log","data":null},"source":{},"op":"c"}"#;
+    // Releases before 2.0.
+    let old_transaction = r#"{"status":"END","id":"1","event_count":2,"data_collections":[]}"#;
+    let old_ddl = r#"{"source":{"server":"x"},"databaseName":"","schemaName":null,"ddl":"CREATE","tableChanges":[]}"#;
+    let history =
+        r#"{"source":{"server":"x"},"position":{"file":"b"},"databaseName":"","ddl":"CREATE"}"#;
+    let named = |name: &str, payload: &str| {
+        format!(
+            r#"{{"schema":{{"type":"struct","fields":[],"name":"io.debezium.connector.{name}"}},"payload":{payload}}}"#
+        )
+    };
+    let schema_change = named("mysql.SchemaChangeValue", r#"{"ddl":"x"}"#);
+    let of_common = named(
+        "common.TransactionMetadataValue",
+        r#"{"status":"BEGIN","more":1}"#,
+    );
+    let window = r#"{"before":null,"after":{"id":"1","type":"snapshot-window-open","data":"{}"},"source":{},"op":"c"}"#;
+    let rerouted = r#"{"before":null,"after":{"id":"1","type":"log","data":null},"source":{"table":"debezium_signal"},"op":"c"}"#;
     for (topic, key, value, expected) in [
+        ("a.b", None, old_transaction, "transaction"),
+        ("a.b", None, old_ddl, "schema_change"),
+        ("a.b", None, history, "schema_change"),
+        ("a.b", None, &*schema_change, "schema_change"),
+        ("a.b", None, &*schema_change, "schema_change"),
+        ("a.b", None, &*of_common, "transaction"),
+        ("a.public.dbz_signal", None, window, "signal"),
+        ("everything", None, rerouted, "signal"),
+        ("debezium_signal", None, signal, "signal"),
         ("a.b", Some(server), heartbeat, "heartbeat"),
         ("a.b", Some(&*block_key), &*in_block, "heartbeat"),
         ("a.b", None, transaction, "transaction"),
@@ -153,6 +182,16 @@ fn records_beside_the_changes_of_tables_are_told_by_their_content() {
         ("a.b", None, heartbeat),
         ("a.b", None, r#"{"status":"BEGIN","id":"1","ts_ms":1}"#),
         ("a.public.t", None, signal),
+        // Names that only look like it.
+        ("a.public.traffic_signal", None, signal),
+        ("a.public.my_debezium_signal", None, signal),
+        ("a.public.debezium_signal.t", None, signal),
+        ("a.b", None, r#"{"status":"BEGIN","id":"1","v":"a"}"#),
+        (
+            "a.b",
+            None,
+            r#"{"source":{"server":"x"},"ddl":"CREATE","id":1}"#,
+        ),
         (
             "a.public.signals",
             None,
@@ -277,4 +316,76 @@ fn a_block_that_repeats_hides_nothing_behind_it() {
             "{value} behind a known block"
         );
     }
+}
+
+#[test]
+fn a_signal_table_is_called_as_it_was_named() {
+    let signal =
+        r#"{"before":null,"after":{"id":"1","type":"log","data":null},"source":{},"op":"c"}"#;
+    let names = ["ops.orders".to_owned(), "dbz".to_owned()];
+    let mut reader = reader().with_signal_tables(&names);
+    for (topic, is_it) in [
+        ("shop.ops.orders", true),
+        ("shop.public.dbz", true),
+        ("shop.public.orders", false),
+        ("shop.public.debezium_signal", false),
+    ] {
+        let found = read_of(&mut reader, topic, None, Some(signal));
+        assert_eq!(found == "signal", is_it, "{topic}: {found}");
+    }
+}
+
+#[test]
+fn what_no_json_converter_wrote_is_told_by_its_first_bytes() {
+    let mut reader = reader();
+    let mut of = |value: &[u8]| match reader.read(TOPIC, None, Some(value)) {
+        Err(Failure::Framed(what)) => what.to_owned(),
+        Err(Failure::Rejected(reject)) => reject.reason.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(b"\0\0\0\0\x07{\"id\":1}"), "value");
+    assert_eq!(of(b"\0\0\0\x01\0\x02\x80"), "value");
+    assert_eq!(of(b"\x01aaaaaaaaaaaaaaaaH"), "value");
+    for other in [&b"\0"[..], b"\0\"schema\":1}", b"\x01{}", b"\x1f\x8b\x08"] {
+        assert_eq!(of(other), "invalid_json", "{other:?}");
+    }
+}
+
+#[test]
+fn a_document_is_no_row() {
+    let envelope = |after: &str, connector: &str, op: &str| {
+        format!(r#"{{"after":{after},"source":{{"connector":"{connector}"}},"op":"{op}"}}"#)
+    };
+    let mut reader = reader();
+    for (value, is_document) in [
+        (envelope(r#""{}""#, "mongodb", "c"), true),
+        (envelope("null", "mongodb", "u"), true),
+        (envelope("null", "mongodb", "d"), true),
+        (envelope(r#"{"id":1,"v":"a"}"#, "mongodb", "c"), false),
+        (envelope(r#""{}""#, "postgresql", "c"), false),
+    ] {
+        let found = read(&mut reader, Some(&value));
+        assert_eq!(found == "document", is_document, "{value}: {found}");
+    }
+}
+
+#[test]
+fn a_new_field_of_a_flattened_row_is_seen_whatever_it_is_called() {
+    let mut reader = reader();
+    for name in [
+        "schema", "payload", "op", "source", "before", "after", "ts_ms", "status",
+    ] {
+        let value = format!(r#"{{"id":1,"v":"a","{name}":"x"}}"#);
+        let Ok(Change::Row(row)) = reader.read(TOPIC, None, Some(value.as_bytes())) else {
+            panic!("{name}")
+        };
+        assert!(row.has_others(), "{name}");
+        let others: Vec<_> = row.others().map(|(name, _)| name.into_owned()).collect();
+        assert_eq!(others, [name]);
+    }
+    let plain = br#"{"id":1,"v":"a","__source_table":"t"}"#;
+    let Ok(Change::Row(row)) = reader.read(TOPIC, None, Some(plain)) else {
+        panic!("a row")
+    };
+    assert!(!row.has_others());
 }

@@ -291,6 +291,18 @@ impl Replicas {
             }
         };
         let (Some(query), Some(view)) = (query, view) else {
+            if self.engine_of(topic, &table.view()).await?.is_some() {
+                tracing::warn!(
+                    table = label,
+                    advice = format!(
+                        "{database}.{} is a table, so no view of this name can be made: name another \
+                         one, [pipeline.tables.{topic:?}] view = \"…\"",
+                        table.view()
+                    ),
+                    "no view made"
+                );
+                return Ok(());
+            }
             // Who made the table may have died before it came to the view. Rows do without it, so a
             // server that does not allow it stops nothing.
             if self.parts.config.create_tables
@@ -300,19 +312,40 @@ impl Replicas {
             }
             return Ok(());
         };
-        let is_current = info.existing(&label).is_shown_by(&view.existing(&label));
+        let own = self.parts.config.own_names(topic);
+        let is_current = info
+            .existing(&label)
+            .is_shown_by(&view.existing(&label), &own);
         if table.is_own_view(&query) && !is_current {
             self.execute(&label, &table.replace_view()).await?;
         }
         Ok(())
     }
 
+    async fn engine_of(&self, topic: &str, name: &str) -> Result<Option<String>, Halt> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let mut backoff = Backoff::new();
+        loop {
+            match self.parts.client.engine_of(database, name).await {
+                Ok(engine) => return Ok(engine),
+                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
+            }
+        }
+    }
+
     /// What makes the statements that change a table that is there.
     fn statements(&self, topic: &str, info: &TableInfo) -> Result<ReplicaTable, Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
         let name = self.parts.config.table_for(topic);
-        ReplicaTable::new(database, name, key_columns(info), &sorting_columns(info))
-            .map_err(|error| Halt::new("schema", error.to_string()))
+        let own = self.parts.config.own_names(topic);
+        ReplicaTable::new(
+            database,
+            name,
+            key_columns(info),
+            &sorting_columns(info),
+            &own,
+        )
+        .map_err(|error| Halt::new("schema", error.to_string()))
     }
 
     /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
@@ -329,9 +362,11 @@ impl Replicas {
                 let names = sorting_columns(&info);
                 let names: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
                 let (key, table) = (names.join(", "), self.sql_name(&topic));
+                let own = self.parts.config.own_names(&topic);
+                let (order, mark) = (quote_name(&own.version), quote_name(&own.deleted));
                 let statement = format!(
-                    "INSERT INTO {table} ({key}, _version, _deleted) SELECT {key}, {version}, 1 \
-                     FROM {table} FINAL WHERE _version < {version} AND _deleted = 0"
+                    "INSERT INTO {table} ({key}, {order}, {mark}) SELECT {key}, {version}, 1 \
+                     FROM {table} FINAL WHERE {order} < {version} AND {mark} = 0"
                 );
                 crash_point!("before_truncation");
                 self.execute(&self.label(&topic), &statement).await?;

@@ -2,49 +2,81 @@
 
 use super::super::replica::Replica;
 use super::Replicas;
+use crate::decode::debezium::Schema;
 use crate::decode::json::{Kind, Raw};
 use crate::halt::Halt;
-use crate::lane::NotAccepted;
 
 impl Replicas {
-    /// Compares the names of a record's key with those of the table's.
-    pub(in super::super) fn check_key(
+    /// The key of a record is not the table's: nothing says which row it is about.
+    pub(in super::super) fn other_key(
         &self,
         topic: &str,
         replica: &Replica,
         key: Option<&[u8]>,
-    ) -> Result<(), NotAccepted> {
-        let label = &replica.target.label;
-        if !self.key_of(topic).is_empty() {
-            return Ok(());
-        }
-        if key.is_none() {
-            return Err(NotAccepted::Halted(no_key(label, topic)));
-        }
+    ) -> Halt {
         let Some(names) = key_names(key) else {
-            return Ok(());
+            return self.no_members(topic);
         };
-        let is_same = names.len() == replica.target.key.len()
-            && names.iter().all(|name| replica.is_key(name));
-        if is_same {
-            return Ok(());
-        }
+        let label = &replica.target.label;
         let sorted_by: Vec<&str> = replica.target.key.iter().map(|(name, _)| &**name).collect();
-        Err(NotAccepted::Halted(Halt::new(
+        let names = names.join(", ");
+        Halt::new(
             "schema",
             format!(
-                "table {label} is sorted by ({}), but the key of the records is ({}): rows of one key \
-                 would not replace each other; create the table anew with ORDER BY ({}), or name \
-                 another one ([pipeline.tables.{topic:?}] table)",
+                "table {label} is sorted by ({}), but the key of the records is ({names}): rows of one key \
+                 would not replace each other. If the key has changed at the source, write to another \
+                 table ([pipeline.tables.{topic:?}] table = \"…\", accept_empty = true), start again, and \
+                 have the connector take a new snapshot of the source's table: rows that do not change \
+                 come with it alone. If the table was made by hand, create it anew with ORDER BY \
+                 ({names}). If the rows have the columns of its key, name them \
+                 ([pipeline.tables.{topic:?}] key = [\"…\"])",
                 sorted_by.join(", "),
-                names.join(", "),
-                names.join(", ")
             ),
-        )))
+        )
+    }
+
+    /// What is wrong with the first record's key, before there is a table.
+    pub(in super::super) fn check_first_key(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+    ) -> Result<(), Halt> {
+        let is_named = !self.key_of(topic).is_empty();
+        match key {
+            _ if is_named => Ok(()),
+            None => Err(no_key(&self.label(topic), topic)),
+            key if key_names(key).is_some() => Ok(()),
+            _ => Err(self.no_members(topic)),
+        }
+    }
+
+    /// How every row gets into another table, whatever the topic's log still has.
+    pub(in super::super) fn read_again(&self, topic: &str) -> String {
+        let group_id = &self.parts.pipeline.group_id;
+        format!(
+            "reset the offsets of group_id {group_id} for topic {topic} to its beginning, or, where its \
+             log no longer has every row, set [pipeline.tables.{topic:?}] accept_empty = true and have \
+             the connector take a new snapshot; then start again"
+        )
+    }
+
+    /// A key that is a number or a text has no name to go by.
+    fn no_members(&self, topic: &str) -> Halt {
+        Halt::new(
+            "schema",
+            format!(
+                "the key of the records of topic {topic} is no JSON object, so nothing says which column \
+                 of table {} it is: name the columns that tell rows apart, [pipeline.tables.{topic:?}] key \
+                 = [\"…\"] (they are taken from the rows then), or have the connector write the key as \
+                 a struct (without the transform ExtractField$Key, and with \
+                 org.apache.kafka.connect.json.JsonConverter)",
+                self.label(topic)
+            ),
+        )
     }
 
     /// The key that the configuration names for a topic.
-    pub(super) fn key_of(&self, topic: &str) -> &[String] {
+    pub(in super::super) fn key_of(&self, topic: &str) -> &[String] {
         let mapping = self.parts.config.tables.get(topic);
         mapping.map_or(&[], |mapping| &mapping.key)
     }
@@ -62,6 +94,14 @@ pub(super) fn no_key(label: &str, topic: &str) -> Halt {
     )
 }
 
+/// The types of a key's members, where the key has a schema block.
+pub(in super::super) fn key_schema(key: Option<&[u8]>) -> Option<Schema> {
+    let key = Raw::parse(std::str::from_utf8(key?).ok()?).ok()?;
+    let (_, block) = key.members().find(|(name, _)| name == "schema")?;
+    let is_block = block.kind() == Kind::Object;
+    is_block.then(|| Schema::parse(block).ok())?
+}
+
 /// The names in a record's key, in its order; `None` without one that can be read.
 pub(in super::super) fn key_names(key: Option<&[u8]>) -> Option<Vec<String>> {
     let key = Raw::parse(std::str::from_utf8(key?).ok()?).ok()?;
@@ -69,6 +109,10 @@ pub(in super::super) fn key_names(key: Option<&[u8]>) -> Option<Vec<String>> {
     let payload = member("schema").and_then(|_| member("payload"));
     let key = match payload {
         Some((_, payload)) if payload.kind() == Kind::Object => payload,
+        // A number or a text behind its type.
+        Some((_, payload)) if key.members().count() == 2 && payload.kind() != Kind::Absent => {
+            return None;
+        }
         _ => key,
     };
     let names: Vec<String> = key.members().map(|(name, _)| name.into_owned()).collect();

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 pub(super) use self::altering::Addition;
-pub(super) use self::keys::key_names;
 use self::keys::no_key;
+pub(super) use self::keys::{key_names, key_schema};
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
-use crate::decode::debezium::Schema;
+use crate::decode::debezium::{Field, Schema};
 use crate::halt::Halt;
 use crate::lane::{After, Errand};
 use crate::observe::board::PipelineBoard;
@@ -76,6 +76,8 @@ pub(super) struct FirstRecord {
     pub(super) schema: Option<Schema>,
     /// Of the record's key; `None` without one.
     pub(super) key_names: Option<Vec<String>>,
+    /// Types of its members, which need not be in the row.
+    pub(super) key_schema: Option<Schema>,
     /// Of the row.
     pub(super) fields: Vec<String>,
     /// Nothing but a table that is there already is worth a look.
@@ -178,7 +180,8 @@ impl Replicas {
             .await
     }
 
-    async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
+    /// Looks at a topic's table, if it is there.
+    pub(super) async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
         let info = self.table_info(topic).await?;
         match info {
             Some(info) => self.take_over(topic, &info, &FirstRecord::default()).await,
@@ -244,6 +247,7 @@ impl Replicas {
         let label = self.label(topic);
         let database = &self.parts.pipeline.clickhouse.database;
         let name = self.parts.config.table_for(topic);
+        let own = self.parts.config.own_names(topic);
         let named = self.key_of(topic);
         let key = if named.is_empty() {
             first
@@ -257,7 +261,8 @@ impl Replicas {
             Some(schema) => {
                 let zoned = zoned_key_columns(schema, key);
                 let declared = [declared, &zoned].concat();
-                ReplicaTable::of_fields(database, name, schema.fields(), key, &declared)
+                let fields = with_key(schema, first.key_schema.as_ref(), key);
+                ReplicaTable::of_fields(database, name, &fields, key, &declared, &own)
             }
             None if declared.is_empty() => {
                 let advice = format!(
@@ -268,9 +273,13 @@ impl Replicas {
                 );
                 return Err(Halt::new("missing_table", advice));
             }
-            None => ReplicaTable::new(database, name, declared.to_vec(), key),
+            None => ReplicaTable::new(database, name, declared.to_vec(), key, &own),
         };
-        table.map_err(|error| Halt::new("schema", error.to_string()))
+        table.map_err(|error| {
+            let declare = format!("[pipeline.tables.{topic:?}]");
+            let advice = error.to_string().replace("[pipeline.tables]", &declare);
+            Halt::new("schema", advice)
+        })
     }
 
     /// From now on rows are made for the table as it is.
@@ -342,7 +351,11 @@ impl Replicas {
             // The first record with a key will be compared with it.
             key = sorting_columns(info);
         }
-        let checked = check_table(&info.existing(&label), &key);
+        if info.engine == "View" {
+            return Err(self.is_view(topic));
+        }
+        let own = self.parts.config.own_names(topic);
+        let checked = check_table(&info.existing(&label), &key, &own);
         checked.map_err(|error| Halt::new("schema", error.to_string()))?;
         let mut topics = self.topics();
         self.check_clash(&topics, topic, &label)?;
@@ -370,15 +383,35 @@ impl Replicas {
         Ok(())
     }
 
+    /// The name of a topic's table is taken by a view, which is likely one of ours.
+    fn is_view(&self, topic: &str) -> Halt {
+        let label = self.label(topic);
+        let table = self.parts.config.table_for(topic);
+        let of = table.strip_suffix("_current").map_or(String::new(), |of| {
+            format!(" (of the table {of}, as it seems)")
+        });
+        Halt::new(
+            "schema",
+            format!(
+                "{label} is a view{of}, and topic {topic} would be written to a table of this name: name \
+                 another table for it, [pipeline.tables.{topic:?}] table = \"…\"; or give the view \
+                 another name, [pipeline.tables.\"…\"] view = \"…\" at the topic that it shows, and DROP \
+                 VIEW {label}; then start again"
+            ),
+        )
+    }
+
     fn check_clash(
         &self,
         topics: &HashMap<String, Entry>,
         topic: &str,
         label: &str,
     ) -> Result<(), Halt> {
+        let config = &self.parts.config;
         let has_it = |(other, entry): &(&String, &Entry)| {
             let is_it = |replica: &Arc<Replica>| replica.target.label == label;
-            *other != topic && entry.replica.as_ref().is_some_and(is_it)
+            let is_shared = config.shares_table(topic) && config.shares_table(other);
+            *other != topic && !is_shared && entry.replica.as_ref().is_some_and(is_it)
         };
         match topics.iter().find(has_it) {
             None => Ok(()),
@@ -386,7 +419,9 @@ impl Replicas {
                 "table_clash",
                 format!(
                     "topics {other} and {topic} would both be written to table {label}: name another \
-                     one for either, [pipeline.tables.{topic:?}] table = \"…\", then start again"
+                     one for either, [pipeline.tables.{topic:?}] table = \"…\", or, where no two of \
+                     their rows have one key, say of both that they share it, shared = true; then start \
+                     again"
                 ),
             )),
         }
@@ -443,6 +478,15 @@ impl Replicas {
         tokio::time::sleep(wait).await;
         Ok(())
     }
+}
+
+/// The fields of a row, and those members of the key that the row has not: a transform put them there.
+fn with_key(row: &Schema, key_schema: Option<&Schema>, key: &[String]) -> Vec<Field> {
+    let is_in_row = |field: &&Field| row.field_type(&field.name).is_some();
+    let of_key = key_schema.map_or(&[][..], Schema::fields).iter();
+    let is_key = |field: &&Field| key.iter().any(|name| **name == *field.name);
+    let only_in_key = of_key.filter(is_key).filter(|field| !is_in_row(field));
+    only_in_key.chain(row.fields()).cloned().collect()
 }
 
 /// Of what a server that is ill may recover.

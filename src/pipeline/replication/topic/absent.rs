@@ -151,9 +151,9 @@ impl Evolving<'_> {
                     return Err(schema_changed(format!(
                         "table {table}: the records have the field {name} again after others without it: \
                          the source's column is a new one, and rows of before still show values of the \
-                         old one: ALTER TABLE {table} UPDATE `{name}` = NULL WHERE _version < {}, \
+                         old one: ALTER TABLE {table} UPDATE `{name}` = NULL WHERE `{}` < {}, \
                          then ALTER TABLE {table} COMMENT COLUMN `{name}` '', and start again",
-                        stopped.version
+                        self.replica.target.own.version, stopped.version
                     )));
                 }
                 Evolution::Ignore => {}

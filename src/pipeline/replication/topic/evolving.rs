@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::super::halted_behind;
 use super::super::replica::Replica;
 use super::super::replicas::{Addition, Replicas};
 use crate::config::{Absent, Evolution};
@@ -82,11 +83,13 @@ impl Evolving<'_> {
                 Fit::Widen(_) => {}
                 Fit::Never(_) if self.policy == Evolution::Ignore => {}
                 Fit::Never(why) => {
+                    let again = self.replicas.read_again(self.topic);
+                    let alter = if is_key { "" } else { "alter the column, or " };
                     return Err(schema_changed(format!(
                         "table {table}: column {} {column_type} cannot take what the records have \
-                         now: {why}: alter the column or write to another table \
-                         ([pipeline.tables.{:?}] table), then start again",
-                        field.name, self.topic
+                         now: {why}: {alter}write to another table with a column that does \
+                         ([pipeline.tables.{:?}] table = \"…\", columns = {{ {:?} = \"…\" }}) and {again}",
+                        field.name, self.topic, field.name
                     )));
                 }
             }
@@ -109,7 +112,18 @@ impl Evolving<'_> {
                 added.push(Addition::filled(&name));
                 continue;
             }
-            if self.replica.has(&name) {
+            if self.replica.is_own(&name) && self.policy != Evolution::Ignore {
+                let again = self.replicas.read_again(self.topic);
+                return Err(schema_changed(format!(
+                    "table {}: the records have a field {name}, and the table has a column of this name \
+                     for itself: have the connector leave it out (column.exclude.list) or rename it; or \
+                     give the table's own columns other names, which takes another table \
+                     ([pipeline.tables.{:?}] table = \"…\", version_column = \"…\", deleted_column = \
+                     \"…\"), and {again}",
+                    self.replica.target.label, self.topic
+                )));
+            }
+            if self.replica.has(&name) && !self.replica.is_own(&name) {
                 continue;
             }
             if ignored.contains(&*name) {
@@ -220,7 +234,7 @@ impl Evolving<'_> {
 }
 
 pub(super) fn schema_changed(advice: String) -> NotAccepted {
-    NotAccepted::Halted(Halt::new("schema", advice))
+    halted_behind(Halt::new("schema", advice))
 }
 
 /// The type with NULL; an array has none.

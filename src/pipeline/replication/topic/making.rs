@@ -1,16 +1,18 @@
 //! A row on its way into the chunk.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use super::super::halted_behind;
 use super::super::replica::Replica;
+use super::super::replicas::Replicas;
 use super::absent::Value;
 use super::evolving::Evolving;
 use super::notes::Notes;
-use super::{MadeRow, Rows, failed, refused};
+use super::{Made, MadeRow, Rows, failed, refused};
 use crate::batch::{GapSource, Gaps, Moved};
-use crate::decode::debezium::{Delete, KeyReader, Outcome, Row};
+use crate::decode::debezium::{Delete, Failure, KeyReader, Outcome, Row};
 use crate::decode::json::Kind;
 use crate::decode::{Reason, Reject};
 use crate::lane::NotAccepted;
@@ -24,7 +26,10 @@ const OLD_KEY: &CStr = c"__debezium.oldkey";
 pub(super) struct Making<'m, 'c> {
     pub(super) record: Record<'c>,
     pub(super) version: u64,
+    pub(super) replicas: &'m Replicas,
+    pub(super) topic: &'m str,
     pub(super) replica: &'m Arc<Replica>,
+    pub(super) deleted: &'m mut HashMap<i32, Vec<u8>>,
     pub(super) keys: &'m mut KeyReader,
     pub(super) notes: Option<&'m mut Notes>,
     pub(super) key: &'m mut Vec<u8>,
@@ -32,6 +37,8 @@ pub(super) struct Making<'m, 'c> {
     /// Columns of which was said that their fields are not there.
     pub(super) missed: &'m mut HashSet<String>,
     pub(super) out: &'m mut Rows,
+    /// The record's key does not name the row.
+    pub(super) key_is_of_row: bool,
 }
 
 impl Making<'_, '_> {
@@ -54,22 +61,27 @@ impl Making<'_, '_> {
         row: &Row<'_, '_>,
         evolution: &Evolving<'_>,
     ) -> Result<usize, NotAccepted> {
-        self.key.clear();
-        let is_keyed = self.record.key().is_some();
-        if is_keyed {
-            self.read_key()?;
-        } else {
-            for column in 0..self.replica.key_len() {
-                let outcome = row.encode(column, self.key);
-                written(outcome, self.replica, column)?;
-            }
-        }
         let mut rows = 1;
-        if !is_keyed && row.before().kind() == Kind::Object {
+        if self.key_is_of_row && row.before().kind() == Kind::Object {
             rows += usize::from(self.left_key(row)?);
         }
         self.append_row(row, evolution)?;
         Ok(rows)
+    }
+
+    /// Reads the key of the record, or of its row where the configuration names columns that the record's
+    /// key does not.
+    pub(super) fn key_of_row(&mut self, row: &Row<'_, '_>) -> Result<(), NotAccepted> {
+        self.key.clear();
+        if self.read_key()? {
+            return Ok(());
+        }
+        self.key_is_of_row = true;
+        for column in 0..self.replica.key_len() {
+            let outcome = row.encode(column, self.key);
+            written(outcome, self.replica, column)?;
+        }
+        Ok(())
     }
 
     /// Of a table without key an update may change what tells its rows apart: the row is gone where it
@@ -154,11 +166,23 @@ impl Making<'_, '_> {
         }
     }
 
-    pub(super) fn delete(&mut self, delete: &Delete<'_, '_>) -> Result<usize, NotAccepted> {
+    pub(super) fn delete(&mut self, delete: &Delete<'_, '_>) -> Result<Made, NotAccepted> {
         self.key.clear();
-        if self.record.key().is_some() {
-            self.read_key()?;
-        } else {
+        if !self.read_key()? {
+            let key = self.record.key().unwrap_or_default();
+            let partition = self.record.partition();
+            if delete.before().kind() != Kind::Object {
+                // It follows the delete that said which row is gone.
+                let is_told = self
+                    .deleted
+                    .remove(&partition)
+                    .is_some_and(|last| last == key);
+                if is_told {
+                    return Ok(Made::Dropped("tombstone"));
+                }
+                return Err(refused(Stage::Decode, no_row()));
+            }
+            self.deleted.insert(partition, key.to_vec());
             for column in 0..self.replica.key_len() {
                 let outcome = delete.encode_before(column, self.key);
                 written(outcome, self.replica, column)?;
@@ -173,7 +197,7 @@ impl Making<'_, '_> {
             lsn: delete.provenance().lsn(),
         });
         self.append_deleted(moved)?;
-        Ok(1)
+        Ok(Made::Rows(1))
     }
 
     /// A deleted row has its key and nothing else, unless it lives on under another key: then that one's
@@ -198,9 +222,24 @@ impl Making<'_, '_> {
         Ok(())
     }
 
-    fn read_key(&mut self) -> Result<(), NotAccepted> {
-        let read = self.keys.encode(self.record.key(), self.key);
-        read.map_err(|failure| failed(failure, Stage::Decode))
+    /// False where the row says which it is: the configuration names columns that the record's key, if
+    /// there is one, does not.
+    fn read_key(&mut self) -> Result<bool, NotAccepted> {
+        let key = self.record.key();
+        let is_named = || !self.replicas.key_of(self.topic).is_empty();
+        if key.is_none() {
+            let check = self.replicas.check_first_key(self.topic, None);
+            return check.map(|()| false).map_err(halted_behind);
+        }
+        match self.keys.encode(key, self.key) {
+            Ok(()) => Ok(true),
+            Err(Failure::OtherKey) if is_named() => Ok(false),
+            Err(Failure::OtherKey) => {
+                let halt = self.replicas.other_key(self.topic, self.replica, key);
+                Err(halted_behind(halt))
+            }
+            Err(failure) => Err(failed(failure, Stage::Decode)),
+        }
     }
 
     fn begin(&mut self, is_deleted: bool) -> usize {
@@ -234,6 +273,12 @@ impl Making<'_, '_> {
 
 fn number(index: usize) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+fn no_row() -> Reject {
+    let detail = "a delete whose key is not the table's, without the row that it is about: have the \
+                  connector send deletes with their rows";
+    Reject::new(Reason::MissingField, detail)
 }
 
 /// Key columns must be there.

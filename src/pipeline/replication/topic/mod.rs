@@ -5,19 +5,20 @@ mod evolving;
 mod making;
 mod notes;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use self::evolving::Evolving;
 use self::making::Making;
 use self::notes::Notes;
+use super::halted_behind;
 use super::replica::Replica;
-use super::replicas::{FirstRecord, Replicas, key_names};
+use super::replicas::{FirstRecord, Replicas, key_names, key_schema};
 use crate::batch::Gaps;
 use crate::config::Cdc;
 use crate::crash::{Guarantee, is_broken};
 use crate::decode::Reject;
-use crate::decode::debezium::{Change, Columns, Failure, KeyReader, Row, RowReader};
+use crate::decode::debezium::{Change, Columns, Failure, KeyReader, Members, Row, RowReader};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::progress;
@@ -37,8 +38,8 @@ pub(super) struct Topic {
     notes: Option<Notes>,
     /// Schema blocks that fit the table.
     fitting: Vec<u64>,
-    /// Whether the names of a record's key were compared with those of the table's.
-    key_is_checked: bool,
+    /// By partition the key of the last row that was deleted, where keys do not name it themselves.
+    deleted: HashMap<i32, Vec<u8>>,
     ignored: HashSet<String>,
     /// Columns of which was said that their fields are not there.
     missed: HashSet<String>,
@@ -85,7 +86,7 @@ impl Topic {
             keys: None,
             notes: None,
             fitting: vec![],
-            key_is_checked: false,
+            deleted: HashMap::new(),
             ignored: HashSet::new(),
             missed: HashSet::new(),
             has_one_partition: false,
@@ -112,12 +113,16 @@ impl Topic {
             return;
         }
         self.fitting.clear();
-        self.key_is_checked = false;
         let fields = newest.as_ref().map_or(Columns::new(), |r| r.fields.clone());
         self.rows = row_reader(fields, config);
+        let members = if replicas.key_of(&self.name).is_empty() {
+            Members::Exactly
+        } else {
+            Members::AtLeast
+        };
         self.keys = newest
             .as_ref()
-            .map(|r| KeyReader::new(r.key.clone(), config.modes));
+            .map(|r| KeyReader::new(r.key.clone(), config.modes).with_members(members));
         self.notes = newest.as_ref().and_then(|r| Notes::new(r));
         self.replica = newest;
     }
@@ -139,7 +144,7 @@ impl Topic {
             keys,
             notes,
             fitting,
-            key_is_checked,
+            deleted,
             ignored,
             missed,
             has_one_partition,
@@ -155,9 +160,13 @@ impl Topic {
             (Change::Truncate(_), ..) => return Ok(Made::Truncated),
             (change, Some(replica), Some(keys)) => (change, &*replica, keys),
             (Change::Row(row), ..) => {
+                replicas
+                    .check_first_key(name, record.key())
+                    .map_err(halted_behind)?;
                 let first = FirstRecord {
                     schema: row.schema().cloned(),
                     key_names: key_names(record.key()),
+                    key_schema: key_schema(record.key()),
                     fields: row
                         .after()
                         .members()
@@ -179,12 +188,11 @@ impl Topic {
                 return Err(NotAccepted::Later(replicas.clone().open(name, first)));
             }
         };
-        if !*key_is_checked {
-            replicas.check_key(name, replica, record.key())?;
-            *key_is_checked = true;
-        }
         let mut making = Making {
             record,
+            replicas,
+            topic: name,
+            deleted,
             version,
             replica,
             keys,
@@ -193,6 +201,7 @@ impl Topic {
             other_key,
             missed,
             out,
+            key_is_of_row: false,
         };
         match change {
             Change::Row(row) => {
@@ -208,11 +217,12 @@ impl Topic {
                     },
                     has_one_partition: *has_one_partition,
                 };
+                making.key_of_row(&row)?;
                 evolution.check(&row, fitting, ignored)?;
                 evolution.check_returned(&row, making.missed)?;
                 making.row(&row, &evolution).map(Made::Rows)
             }
-            Change::Delete(delete) => making.delete(&delete).map(Made::Rows),
+            Change::Delete(delete) => making.delete(&delete),
             Change::None(_) | Change::Truncate(_) => unreachable!("dealt with above"),
         }
     }
@@ -237,7 +247,9 @@ fn version(config: &Cdc, record: Record<'_>) -> u64 {
 }
 
 fn row_reader(fields: Columns, config: &Cdc) -> RowReader {
-    RowReader::new(fields, config.modes).with_placeholder(&config.placeholder)
+    RowReader::new(fields, config.modes)
+        .with_placeholder(&config.placeholder)
+        .with_signal_tables(&config.signal_tables)
 }
 
 fn failed(failure: Failure, stage: Stage) -> NotAccepted {
@@ -245,6 +257,10 @@ fn failed(failure: Failure, stage: Stage) -> NotAccepted {
         Failure::Rejected(reject) => refused(stage, reject),
         Failure::UndeclaredModes => {
             NotAccepted::Halted(Halt::new("undeclared_modes", failure.to_string()))
+        }
+        // Every record of the connector is like this one.
+        Failure::OtherKey | Failure::Framed(_) | Failure::Document => {
+            halted_behind(Halt::new("schema", failure.to_string()))
         }
     }
 }
