@@ -138,7 +138,11 @@ fn remedy_without_code(text: &str) -> Remedy {
         "unavailable",
         "too many requests",
     ];
-    if ["413", "414", "431"].into_iter().any(has_number) || has(&size) {
+    // A success or a redirection that is no answer of ClickHouse says nothing about the rows.
+    let status = text.get(..3).and_then(|status| status.parse::<u16>().ok());
+    if status.is_some_and(|status| (200..400).contains(&status)) {
+        Remedy::Retry("bad_response")
+    } else if ["413", "414", "431"].into_iter().any(has_number) || has(&size) {
         Remedy::TooLarge
     } else if ["429", "502", "503", "504"].into_iter().any(has_number) || has(&gateway) {
         Remedy::Retry("bad_response")
@@ -321,6 +325,10 @@ mod tests {
                 Remedy::Retry("bad_response"),
             ),
             ("403 Forbidden", Remedy::Unclassified),
+            (
+                "200 with a body, which no insert has: <html>413</html>",
+                Remedy::Retry("bad_response"),
+            ),
             (
                 "<html>502 Bad Gateway</html>",
                 Remedy::Retry("bad_response"),
