@@ -246,6 +246,11 @@ impl<O: Operator> Lane<O> {
         }
         self.operator.clear(self.now_ms());
         self.metrics.lane_time(Stage::Encode, started.elapsed());
+        self.judge_ratio()
+    }
+
+    /// Halts when too many of the last records are dead letters.
+    pub(super) fn judge_ratio(&self) -> Result<(), Halt> {
         self.shared.ratio.judge(self.pipeline.dead_letter.ratio_max).map_err(|seen| {
             let advice = format!(
                 "{} of the last {} records could not be written (pipeline.dead_letter.ratio_max \
@@ -254,8 +259,7 @@ impl<O: Operator> Lane<O> {
                 self.pipeline.dead_letter.topic
             );
             Halt::new("dead_letter_ratio", advice)
-        })?;
-        Ok(())
+        })
     }
 
     fn batch_run(&mut self, run: HeldRun, first_row: usize) {

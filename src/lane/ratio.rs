@@ -46,6 +46,17 @@ impl DeadLetterRatio {
         }
     }
 
+    /// Counts dead letters among records that were counted before as rows.
+    pub(crate) fn note_later(&self, dead_letters: u64) {
+        let mut window = self.0.lock().expect("no holder of this lock panics");
+        let Some(newest) = window.chunks.back_mut() else {
+            drop(window);
+            return self.note(dead_letters, dead_letters);
+        };
+        newest.dead_letters += dead_letters;
+        window.total.dead_letters += dead_letters;
+    }
+
     /// `Err` when more than `ratio_max` of the window could not be written.
     pub(crate) fn judge(&self, ratio_max: f64) -> Result<(), Seen> {
         let total = self.0.lock().expect("no holder of this lock panics").total;
@@ -77,6 +88,31 @@ mod tests {
             })
         );
         assert!(ratio.judge(1.0).is_ok());
+    }
+
+    #[test]
+    fn rows_that_are_refused_later_are_not_counted_as_records_again() {
+        let ratio = DeadLetterRatio::default();
+        ratio.note_later(5);
+        ratio.note(995, 0);
+        assert!(ratio.judge(0.1).is_ok());
+        for _ in 0..95 {
+            ratio.note_later(1);
+        }
+        assert!(ratio.judge(0.1).is_ok());
+        ratio.note_later(1);
+        assert_eq!(
+            ratio.judge(0.1),
+            Err(Seen {
+                records: 1000,
+                dead_letters: 101
+            })
+        );
+        // They are forgotten with the chunk they were counted in.
+        for _ in 0..10 {
+            ratio.note(1000, 0);
+        }
+        assert!(ratio.judge(0.0).is_ok());
     }
 
     #[test]

@@ -8,8 +8,7 @@ use super::{Lane, Message};
 use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::progress::{OwnershipId, Range};
-use crate::sink::{DeadLetter, InsertError, Remedy, Stage, WriteJob};
-use crate::source::fetch_record;
+use crate::sink::{DeadLetter, InsertError, Remedy, WriteJob};
 
 /// A refused row's record, read again.
 #[derive(Debug)]
@@ -69,6 +68,9 @@ impl<O: Operator> Lane<O> {
         };
         if let Some(offset) = job.batch.single_offset() {
             self.sink.judge_refused(&table, error, since)?;
+            // Before it is read again: thousands of them are the producer's fault, or the table's.
+            self.shared.ratio.note_later(1);
+            self.judge_ratio()?;
             self.read_original(ownership, job, offset, error.message.clone());
         } else {
             own.to_split.push(job);
@@ -111,22 +113,11 @@ impl<O: Operator> Lane<O> {
         offset: i64,
         detail: String,
     ) {
-        let pipeline = self.pipeline.clone();
+        let sink = self.sink.clone();
         let messages = self.messages.0.clone();
-        self.runtime.spawn_blocking(move || {
-            let letter = fetch_record(&pipeline, &job.partition, offset)
-                .map_err(|error| Halt::new("dead_letter", error.to_string()))
-                .map(|record| DeadLetter {
-                    partition: job.partition.clone(),
-                    offset,
-                    timestamp_ms: record.timestamp_ms,
-                    key: record.key,
-                    value: record.value,
-                    headers: record.headers,
-                    stage: Stage::Write,
-                    reason: Reason::Rejected,
-                    detail,
-                });
+        self.runtime.spawn(async move {
+            let letter = sink.letter(&job.partition, offset, Reason::Rejected, detail);
+            let letter = letter.await;
             let _ = messages.send(Message::Original(Box::new(Original {
                 ownership,
                 job,
@@ -142,7 +133,6 @@ impl<O: Operator> Lane<O> {
             letter,
         } = original;
         let letter = letter?;
-        self.shared.ratio.note(1, 1);
         job.batch = job.batch.with_dead_letter(letter);
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
         if let Some(index) = self.owned.iter().position(is_it) {

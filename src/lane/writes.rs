@@ -378,7 +378,8 @@ impl<O: Operator> Lane<O> {
         match outcome {
             // The settlement comes by its own channel.
             Outcome::Written { dead_letters } => {
-                self.shared.ratio.note(dead_letters, dead_letters);
+                self.shared.ratio.note_later(dead_letters);
+                self.judge_ratio()?;
             }
             Outcome::Halted(halt) => return Err(halt),
             Outcome::Renew(job) => {

@@ -14,18 +14,19 @@ use super::off_io::off_io;
 use super::permits::Permits;
 use super::refusals::{Judgement, Refusals, Rows, Suspicion};
 use super::{
-    Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, RowMaker, Target,
+    Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, RowMaker, Stage, Target,
 };
 use crate::batch::SealedBatch;
 use crate::clock::{BootTime, wall_ms};
 use crate::config::Pipeline;
 use crate::crash::crash_point;
+use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::progress::insert::{Attempts, Missing, Round, Step};
 use crate::progress::{Claim, Receipt};
-use crate::source::TopicPartition;
+use crate::source::{RecordFetcher, TopicPartition};
 
 /// How often a range that fails behind its table is sent under its token: the view may just be being
 /// replaced.
@@ -36,6 +37,7 @@ const VIEW_ATTEMPTS_MAX: u32 = 4;
 pub(crate) struct Sink {
     pub(super) parts: SinkParts,
     pub(super) permits: Permits,
+    pub(super) fetcher: RecordFetcher,
     pub(super) board: Arc<SinkBoard>,
     pub(super) refusals: Refusals,
     pub(super) moved: MovedRows,
@@ -162,11 +164,13 @@ impl Sink {
         let board = parts.pipeline.sink(&parts.label);
         let database = &parts.config.clickhouse.database;
         let moved_table = MovedTable::new(parts.client.clone(), database, parts.makes_tables);
+        let fetcher = RecordFetcher::new(parts.config.clone());
         Arc::new(Sink {
             parts,
             moved_table,
             permits: Permits::new(),
             columns_seen: ColumnsSeen::default(),
+            fetcher,
             moved: MovedRows::default(),
             refusals: Refusals::default(),
             board,
@@ -211,6 +215,32 @@ impl Sink {
             Judgement::Refused => true,
             Judgement::RefusedIfThere => self.parts.client.ping().await.is_ok(),
         }
+    }
+
+    /// The record of a row that nobody takes, as a dead letter.
+    ///
+    /// # Errors
+    /// It is not in the log any more.
+    pub(crate) async fn letter(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        reason: Reason,
+        detail: String,
+    ) -> Result<DeadLetter, Halt> {
+        let record = self.fetcher.fetch(partition, offset).await;
+        let record = record.map_err(|error| Halt::dead_letter(error.to_string()))?;
+        Ok(DeadLetter {
+            partition: partition.clone(),
+            offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            stage: Stage::Write,
+            reason,
+            detail,
+        })
     }
 
     /// Whether a row that was refused alone is at fault. `since`: when rows beside it were first refused.

@@ -11,7 +11,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::{TopicPartition, admin_client};
 use crate::config::Pipeline;
 
-const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
 const LOOK_BACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A record taken out of its chunk.
@@ -28,24 +27,8 @@ pub(crate) struct OwnedRecord {
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: the record could not be read again: {error}")]
 pub(crate) struct FetchError {
-    place: String,
-    error: String,
-}
-
-/// Blocks until the record at `offset` has arrived, two minutes at most.
-///
-/// # Errors
-/// When it is not in the log any more, or no broker answers in time.
-pub(crate) fn fetch_record(
-    pipeline: &Pipeline,
-    partition: &TopicPartition,
-    offset: i64,
-) -> Result<OwnedRecord, FetchError> {
-    let mut reader = Reader::at(pipeline, partition, offset, FETCH_TIMEOUT)?;
-    match reader.next()? {
-        Some(record) if record.offset == offset => Ok(record),
-        _ => Err(reader.fail("it is not in the log any more".to_owned())),
-    }
+    pub(super) place: String,
+    pub(super) error: String,
 }
 
 /// The last record below `offset`; `None` when the log, which starts at `log_start`, has none.
@@ -96,18 +79,8 @@ impl<'a> Reader<'a> {
             place: format!("{partition}:{start}"),
             error: error.to_string(),
         };
-        let mut config = admin_client(&pipeline.kafka, &pipeline.name);
-        // A group is needed by the client's interface; nothing is ever committed to it.
-        config.set("group.id", format!("{}-single-record", pipeline.group_id));
-        config
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error");
-        let consumer: BaseConsumer = config.create().map_err(fail)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(start))
-            .and_then(|()| consumer.assign(&list))
-            .map_err(fail)?;
+        let consumer = consumer(pipeline).map_err(fail)?;
+        assign(&consumer, partition, start).map_err(fail)?;
         Ok(Reader {
             consumer,
             partition,
@@ -138,7 +111,33 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn owned(message: &BorrowedMessage<'_>) -> OwnedRecord {
+/// A client outside the group that reads what it is told to.
+pub(super) fn consumer(pipeline: &Pipeline) -> Result<BaseConsumer, KafkaError> {
+    let mut config = admin_client(&pipeline.kafka, &pipeline.name);
+    // A group is needed by the client's interface; nothing is ever committed to it.
+    config.set("group.id", format!("{}-single-record", pipeline.group_id));
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error");
+    config.create()
+}
+
+pub(super) fn assign(
+    consumer: &BaseConsumer,
+    partition: &TopicPartition,
+    offset: i64,
+) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(
+        &partition.topic,
+        partition.partition,
+        Offset::Offset(offset),
+    )?;
+    consumer.assign(&list)
+}
+
+pub(super) fn owned(message: &BorrowedMessage<'_>) -> OwnedRecord {
     let header =
         |h: rdkafka::message::Header<'_, &[u8]>| (h.key.to_owned(), h.value.map(<[u8]>::to_vec));
     let headers = message

@@ -13,6 +13,7 @@ mod fetch;
 mod member;
 pub(crate) mod placement;
 mod record;
+mod refetch;
 mod topics;
 
 pub(crate) use cleanup::{cleanup_policy, table_refusal};
@@ -23,9 +24,10 @@ pub use co_partitioning::joined_keys_advice;
 pub(crate) use co_partitioning::{NotCoPartitioned, check_keys};
 pub(crate) use consumer::{Consumer, Offsets, PartitionCommit, commit_list};
 pub(crate) use context::{CommitResult, Event};
-pub(crate) use fetch::{fetch_record, record_before};
+pub(crate) use fetch::record_before;
 pub(crate) use member::GroupMember;
 pub(crate) use record::{Chunk, MadeRecord, Record};
+pub(crate) use refetch::RecordFetcher;
 pub(crate) use topics::{TopicAnswer, TopicAnswers, topic_id};
 
 use std::sync::Arc;

@@ -8,15 +8,13 @@ use super::known::Known;
 use crate::batch::{GappedRow, OpenBatch, SealedBatch};
 use crate::crash::crash_point;
 use crate::decode::Reason;
-use crate::halt::Halt;
 use crate::progress::insert::Round;
 use crate::sink::insert::{Failure, insert_settings};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
 use crate::sink::refusals::{Rows, Suspicion};
 use crate::sink::write::{Delivery, Outcome};
-use crate::sink::{Backoff, DeadLetter, InsertError, Stage, Target};
-use crate::source::fetch_record;
+use crate::sink::{Backoff, InsertError, Target};
 
 /// Rows that are complete and not written yet.
 #[derive(Debug)]
@@ -172,26 +170,8 @@ impl GappedRows<'_> {
         reason: Reason,
         detail: String,
     ) -> Result<(), Outcome> {
-        let config = self.sink.parts.config.clone();
-        let partition = self.partition.clone();
-        let fetched =
-            tokio::task::spawn_blocking(move || fetch_record(&config, &partition, offset)).await;
-        let record = match fetched {
-            Ok(Ok(record)) => record,
-            Ok(Err(error)) => return Err(Outcome::Halted(Halt::dead_letter(error.to_string()))),
-            Err(error) => return Err(Outcome::Halted(Halt::dead_letter(error.to_string()))),
-        };
-        let letter = DeadLetter {
-            partition: self.partition.clone(),
-            offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-            stage: Stage::Write,
-            reason,
-            detail,
-        };
+        let letter = self.sink.letter(&self.partition, offset, reason, detail);
+        let letter = letter.await.map_err(Outcome::Halted)?;
         let sent = self.sink.send_letters(&[letter]).await;
         sent.map_err(Outcome::Halted)?;
         self.dead_letters += 1;
