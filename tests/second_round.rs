@@ -127,3 +127,17 @@ fn an_answer_of_200_that_is_no_acknowledgement_is_none() {
         }
     }
 }
+
+#[test]
+fn a_table_that_remembers_no_tokens_gets_no_row_again_for_a_lost_answer() {
+    let (job, proxy) = behind_a_proxy("no-tokens", 1);
+    job.query(
+        "ALTER TABLE {db}.clickstream_events RESET SETTING non_replicated_deduplication_window",
+    );
+    job.produce_events(0, 0..100);
+    let lost = proxy.inject(Matcher::inserts(), Fault::FailAfterWrite, 1);
+    job.run_to_end();
+    assert_eq!(lost.hits(), 1);
+    assert_eq!(job.rows_and_offsets(), (100, 100));
+    job.assert_committed_to_end();
+}

@@ -312,9 +312,13 @@ impl<O: Operator> Lane<O> {
                 let partition = own.partition.clone();
                 let delivery = if exactly_once {
                     let token = sink::token(own.epoch, own.table(), &partition, range);
+                    let mut attempts = Attempts::new(history);
+                    if batch.target().is_some_and(|target| !target.has_tokens) {
+                        attempts = attempts.without_tokens();
+                    }
                     Delivery::ExactlyOnce {
                         token,
-                        attempts: Attempts::new(history),
+                        attempts,
                         lease_until,
                     }
                 } else {

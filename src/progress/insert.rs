@@ -100,6 +100,8 @@ pub(crate) struct Attempts {
     sent_before: bool,
     /// What goes out under the token of this round; `None`: the whole range.
     rows: Option<Missing>,
+    /// Whether the table remembers tokens at all.
+    has_tokens: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,6 +130,23 @@ impl Attempts {
             round: Round::FIRST,
             sent_before: history != History::Unsent,
             rows: None,
+            has_tokens: true,
+        }
+    }
+
+    /// The same before a table that remembers no tokens: a repetition would double what is there, so
+    /// a look comes before each and sends only what is missing.
+    #[must_use]
+    pub(crate) fn without_tokens(self) -> Self {
+        let state = if self.sent_before {
+            State::Look
+        } else {
+            self.state
+        };
+        Attempts {
+            state,
+            has_tokens: false,
+            ..self
         }
     }
 
@@ -185,9 +204,12 @@ impl Attempts {
     }
 
     /// The insert failed or its answer was lost: it may be written or not, in part, or still be
-    /// running. Only its token tells.
+    /// running. Only its token tells, where the table remembers it.
     pub(crate) fn unknown(&mut self) {
         self.sent_before = true;
+        if !self.has_tokens {
+            self.state = State::Look;
+        }
     }
 }
 
@@ -275,6 +297,23 @@ mod tests {
         let mut all_there = Attempts::new(History::MaybeWritten);
         all_there.looked(Missing::default());
         assert_eq!(all_there.next(), Step::Settled);
+    }
+
+    #[test]
+    fn a_table_without_tokens_is_looked_at_before_each_repetition() {
+        let mut attempts = Attempts::new(History::Unsent).without_tokens();
+        assert_eq!(attempts.next(), Step::Send(Round::FIRST));
+        attempts.unknown();
+        assert_eq!(attempts.next(), Step::Look);
+        attempts.looked(Missing::of([4, 5]));
+        assert_eq!(sent(&attempts), [4, 5]);
+        attempts.unknown();
+        assert_eq!(attempts.next(), Step::Look);
+        attempts.looked(Missing::default());
+        assert_eq!(attempts.next(), Step::Settled);
+
+        let successor = Attempts::new(History::MaybeSent).without_tokens();
+        assert_eq!(successor.next(), Step::Look);
     }
 
     #[test]

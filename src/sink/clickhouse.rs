@@ -82,6 +82,11 @@ impl TableInfo {
         }
     }
 
+    /// Whether the table remembers the tokens of inserts: replicated ones do by default.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.is_replicated() || self.deduplication_window() > 0
+    }
+
     /// How many tokens a table of one server remembers; 0 by default.
     pub(crate) fn deduplication_window(&self) -> u64 {
         let setting = self

@@ -51,6 +51,8 @@ pub(crate) struct Target {
     pub(crate) others: Vec<ColumnType>,
     /// Whether other replicas may have acknowledged what this one does not show yet.
     pub(crate) replicated: bool,
+    /// Whether the table remembers the tokens of inserts.
+    pub(crate) has_tokens: bool,
 }
 
 impl Target {
@@ -86,6 +88,7 @@ impl Target {
             head,
             columns: info.columns.clone(),
             replicated: info.is_replicated(),
+            has_tokens: info.has_tokens(),
             ..Target::nowhere()
         }
     }
@@ -103,6 +106,7 @@ impl Target {
             other_names: vec![],
             others: vec![],
             replicated: false,
+            has_tokens: false,
         }
     }
 }

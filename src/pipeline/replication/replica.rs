@@ -279,5 +279,6 @@ fn target(
             .collect(),
         key,
         replicated: info.is_replicated(),
+        has_tokens: info.has_tokens(),
     }
 }

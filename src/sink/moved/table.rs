@@ -237,6 +237,7 @@ fn target(database: &str, info: TableInfo) -> Target {
         insert_sql: format!("INSERT INTO {sql} ({names}) FORMAT RowBinary"),
         sql,
         replicated: info.is_replicated(),
+        has_tokens: info.has_tokens(),
         columns: info.columns,
         ..Target::nowhere()
     }
