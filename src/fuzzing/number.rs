@@ -118,9 +118,7 @@ pub(super) fn decimal_cut(json: &str, places: i64) -> Option<i128> {
     let digits = digits.trim_start_matches('0');
     let dropped = power(exponent) - fraction.len() as i64 + places;
     let text = match usize::try_from(-dropped) {
-        Ok(cut) => digits
-            .get(..digits.len().checked_sub(cut).unwrap_or(0))?
-            .to_owned(),
+        Ok(cut) => digits.get(..digits.len().saturating_sub(cut))?.to_owned(),
         Err(_) if dropped > 40 => return None,
         Err(_) => format!("{digits}{}", "0".repeat(dropped as usize)),
     };

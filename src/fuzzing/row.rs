@@ -93,10 +93,8 @@ impl Table {
         let Some(value) = object.find(&self.path(&self.config.time_field)) else {
             return Some(Reason::MissingField);
         };
-        let column = self.columns.iter();
-        let column = column
-            .filter(|column| column.name == self.config.time_field)
-            .next();
+        let mut columns = self.columns.iter();
+        let column = columns.find(|column| column.name == self.config.time_field);
         let unit = match column.map(|column| &column.column_type) {
             Some(ColumnType::DateTime { .. }) => time::Undeclared::SecondsIfLikely,
             _ => time::Undeclared::Milliseconds,

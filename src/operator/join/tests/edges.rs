@@ -570,7 +570,7 @@ fn events_wait_until_a_table_has_been_read_to_where_it_ended_at_the_start() {
     assert_eq!(small.decided(), []);
     assert_eq!(waits(&small, Side::Left), [true, true, false]);
     small.join.load(3);
-    assert_eq!(small.join.is_far_ahead(Side::Right, false, false), false);
+    assert!(!small.join.is_far_ahead(Side::Right, false, false));
     small.right(500);
     assert_eq!(small.decided(), [(0, Ok(2))]);
 }
