@@ -176,7 +176,7 @@ mod tests {
                 Remedy::Retry("memory"),
             ),
             (500, &[code], "", Remedy::Retry("memory")),
-            (204, &[summary], "", Remedy::Unclassified),
+            (204, &[summary], "", Remedy::Retry("bad_response")),
         ];
         for (status, headers, body, remedy) in cases {
             assert_eq!(
