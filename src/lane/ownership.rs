@@ -385,7 +385,7 @@ impl<S> Ownership<S> {
             cuts,
             layout: self.layout,
             made_no_rows: self.layout.is_some()
-                && !self.rows_from.is_some_and(|from| from < position),
+                && self.rows_from.is_none_or(|from| from >= position),
             frontier: self.point.map(|point| point.frontier),
         };
         let commit = PartitionCommit {

@@ -85,12 +85,14 @@ pub fn check_table(
     table: &ExistingTable<'_>,
     key: &[String],
     own: &OwnNames,
-) -> Result<Replica, NotAReplica> {
-    let refused = |why: String| NotAReplica {
-        table: table.name.to_owned(),
-        why,
-        key: key.to_vec(),
-        own: own.clone(),
+) -> Result<Replica, Box<NotAReplica>> {
+    let refused = |why: String| {
+        Box::new(NotAReplica {
+            table: table.name.to_owned(),
+            why,
+            key: key.to_vec(),
+            own: own.clone(),
+        })
     };
     check_engine(table, own).map_err(refused)?;
     check_own_columns(table, own).map_err(refused)?;

@@ -118,15 +118,12 @@ impl ReplicaTable {
             }
         }
         for key in &self.key {
-            match self.columns.iter().find(|(name, _)| name == key) {
-                None => {
-                    return Some(format!(
-                        "it has no column {key} for the key: declare its type, [pipeline.tables] columns \
-                         = {{ {key:?} = \"…\" }}, or name the columns that tell rows apart, key = \
-                         [\"…\"]"
-                    ));
-                }
-                Some(_) => {}
+            if !self.columns.iter().any(|(name, _)| name == key) {
+                return Some(format!(
+                    "it has no column {key} for the key: declare its type, [pipeline.tables] columns \
+                     = {{ {key:?} = \"…\" }}, or name the columns that tell rows apart, key = \
+                     [\"…\"]"
+                ));
             }
         }
         None
