@@ -117,7 +117,7 @@ impl Rows {
         let has = |name: &&str| info.columns.iter().any(|column| column.name == **name);
         Ok(Rows {
             table: Table {
-                has_provenance: PROVENANCE.iter().all(|name| has(name)),
+                has_provenance: PROVENANCE.iter().all(has),
                 target: Arc::new(target),
             },
             memory: memory(config, &plan),
