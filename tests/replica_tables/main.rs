@@ -47,7 +47,7 @@ impl Found {
         }
     }
 
-    pub(crate) fn check(&self, key: &[&str]) -> Result<Replica, NotAReplica> {
+    pub(crate) fn check(&self, key: &[&str]) -> Result<Replica, Box<NotAReplica>> {
         check_table(&self.existing(), &names(key), &OwnNames::default())
     }
 

@@ -102,7 +102,9 @@ impl Topic {
             return;
         }
         self.generation = generation;
-        self.has_one_partition = replicas.partitions(&self.name) == Some(1);
+        // Versions of another topic's rows in the same table say nothing about this one's.
+        self.has_one_partition =
+            replicas.partitions(&self.name) == Some(1) && !config.shares_table(&self.name);
         let newest = replicas.of(&self.name);
         let is_same = match (&self.replica, &newest) {
             (Some(own), Some(newest)) => Arc::ptr_eq(own, newest),
