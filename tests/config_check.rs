@@ -1975,7 +1975,7 @@ fn a_property_that_librdkafka_does_not_know_is_named_and_its_value_never_shown()
         for section in ["kafka", "pipeline.kafka"] {
             let key = format!("{section}.properties.\"{property}\"");
             let text = shipped_with(&[(&key, value)]);
-            let problems = parse(&text).err().expect("refused").to_string();
+            let problems = parse(&text).expect_err("refused").to_string();
             assert!(problems.contains(property), "{problems}");
             assert!(problems.contains(says), "{says}: {problems}");
             assert!(!problems.contains("hunter2"), "{problems}");
@@ -1983,7 +1983,7 @@ fn a_property_that_librdkafka_does_not_know_is_named_and_its_value_never_shown()
     }
     // Of a known one that is no secret the value helps.
     let text = shipped_with(&[("kafka.properties.\"security.protocol\"", "\"sll\"")]);
-    let problems = parse(&text).err().expect("refused").to_string();
+    let problems = parse(&text).expect_err("refused").to_string();
     assert!(problems.contains("sll"), "{problems}");
 }
 
