@@ -340,9 +340,10 @@ pub(crate) fn no_changes(records: &[Record], modes: Modes) -> HashMap<NoChange, 
     let mut counts = HashMap::new();
     let mut readers: HashMap<&str, RowReader> = HashMap::new();
     for record in records {
-        let reader = readers
-            .entry(&record.topic)
-            .or_insert_with(|| RowReader::new(Columns::new(), Some(modes)));
+        let reader = readers.entry(&record.topic).or_insert_with(|| {
+            let reader = RowReader::new(Columns::new(), Some(modes));
+            reader.with_signal_tables(&["dbz_signal_txmeta".to_owned()])
+        });
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let change = reader.read(
             &record.topic,
