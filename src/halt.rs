@@ -1,6 +1,6 @@
 //! Why a pipeline stops to protect data, and what its operator can do.
 
-use crate::sink::{InsertError, VIEW_FAILED};
+use crate::sink::{ADDRESS_FAILED, InsertError, VIEW_FAILED};
 
 /// A decision that only an operator can undo. The pipeline leaves its group; the others run on.
 #[derive(Debug, Clone)]
@@ -37,6 +37,11 @@ impl Halt {
             "missing_table" => {
                 "create it with `streamweir schema apply`, or correct pipeline.clickhouse.table \
                  and clickhouse.database"
+            }
+            ADDRESS_FAILED => {
+                "what stands before clickhouse refuses the address of the insert (414, 431), which names every \
+                 column: raise its limit (large_client_header_buffers of nginx), or give clickhouse.url \
+                 the server's own address, then start again"
             }
             VIEW_FAILED => {
                 "mend the view and start again, and the same insert is repeated, which gives the view \

@@ -16,7 +16,7 @@ use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Ledger, OwnershipId, Settlement};
-use crate::sink::{self, Delivery, InsertError, Membership, WriteJob, membership_lasts};
+use crate::sink::{self, Delivery, InsertError, Membership, Trouble, WriteJob, membership_lasts};
 use crate::source::TopicPartition;
 use tokio::task::AbortHandle;
 
@@ -131,6 +131,7 @@ impl<O: Operator> Lane<O> {
             batch,
             delivery: Delivery::AsMember(emission.membership.clone()),
             is_half: false,
+            trouble: Trouble::default(),
         };
         if is_broken(Guarantee::Acknowledgement) {
             let settlement = Settlement {

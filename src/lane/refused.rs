@@ -132,12 +132,12 @@ impl<O: Operator> Lane<O> {
             mut job,
             letter,
         } = original;
-        let letter = letter?;
-        job.batch = job.batch.with_dead_letter(letter);
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
-        if let Some(index) = self.owned.iter().position(is_it) {
-            self.start_write(index, job);
-        }
+        let Some(index) = self.owned.iter().position(is_it) else {
+            return Ok(());
+        };
+        job.batch = job.batch.with_dead_letter(letter?);
+        self.start_write(index, job);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::insert::Attempts;
 use crate::progress::{OwnershipId, Settlement};
-use crate::sink::{self, Delivery, Outcome, WriteJob};
+use crate::sink::{self, Delivery, Outcome, Trouble, WriteJob};
 use crate::source::{CommitResult, Offsets, TopicPartition};
 
 /// How long a partition waits whose commit the broker refused.
@@ -330,6 +330,7 @@ impl<O: Operator> Lane<O> {
                     batch,
                     delivery,
                     is_half: own.suspects.since(range).is_some(),
+                    trouble: Trouble::default(),
                 });
             }
             for job in jobs {

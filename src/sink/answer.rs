@@ -72,6 +72,7 @@ pub(super) fn acknowledgement(
         let whole = match code {
             Some(code) if !text.contains("Code: ") => format!("Code: {code}. {text}"),
             _ if text.is_empty() => status.to_string(),
+            _ if !text.contains("Code: ") => format!("{status}: {text}"),
             _ => text,
         };
         return Err(Error::BadResponse(whole));

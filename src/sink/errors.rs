@@ -7,6 +7,9 @@ use clickhouse::error::Error;
 /// The reason to halt when something behind the table fails for the rows that it was given.
 pub(crate) const VIEW_FAILED: &str = "view_failed";
 
+/// The reason to halt when a proxy finds the address of a statement too long.
+pub(crate) const ADDRESS_FAILED: &str = "address_too_long";
+
 /// What to do about a failed insert or query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
@@ -126,6 +129,9 @@ fn remedy_without_code(text: &str) -> Remedy {
         "payload too large",
         "content too large",
         "body too large",
+    ];
+    // The statement stands in the address: no row makes it shorter.
+    let address = [
         "uri too long",
         "uri too large",
         "header fields too large",
@@ -142,7 +148,9 @@ fn remedy_without_code(text: &str) -> Remedy {
     let status = text.get(..3).and_then(|status| status.parse::<u16>().ok());
     if status.is_some_and(|status| (200..400).contains(&status)) {
         Remedy::Retry("bad_response")
-    } else if ["413", "414", "431"].into_iter().any(has_number) || has(&size) {
+    } else if ["414", "431"].into_iter().any(has_number) || has(&address) {
+        Remedy::Halt(ADDRESS_FAILED)
+    } else if has_number("413") || has(&size) {
         Remedy::TooLarge
     } else if ["429", "502", "503", "504"].into_iter().any(has_number) || has(&gateway) {
         Remedy::Retry("bad_response")
@@ -311,9 +319,12 @@ mod tests {
             ("413 Payload Too Large", Remedy::TooLarge),
             (
                 "<html><h1>414 Request-URI Too Large</h1></html>",
-                Remedy::TooLarge,
+                Remedy::Halt(ADDRESS_FAILED),
             ),
-            ("431 Request Header Fields Too Large", Remedy::TooLarge),
+            (
+                "431 Request Header Fields Too Large",
+                Remedy::Halt(ADDRESS_FAILED),
+            ),
             ("Request Entity Too Large", Remedy::TooLarge),
             (
                 "<html>upstream request timeout 4130</html>",

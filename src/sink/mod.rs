@@ -31,7 +31,7 @@ pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name}
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
-pub(crate) use errors::{InsertError, Remedy, VIEW_FAILED};
+pub(crate) use errors::{ADDRESS_FAILED, InsertError, Remedy, VIEW_FAILED};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
@@ -39,4 +39,4 @@ pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{
     Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
 };
-pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, WriteJob, write};
+pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Trouble, WriteJob, write};

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_UNSPLIT: Duration = Duration::from_secs(60);
 /// Rows refused alone, one after the other, while the table acknowledges nothing.
 const LONE_MAX: u32 = 10;
+/// The same where it took other rows since the first of them was refused.
+const LONE_MAX_BESIDE: u32 = 100;
 
 /// What is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,10 @@ impl Suspicion {
             Remedy::Halt(_) => false,
         };
         if !is_suspect {
-            *self = Suspicion::default();
+            // Of several servers one may be away: that says nothing of what the others answer.
+            if error.code.is_some() {
+                *self = Suspicion::default();
+            }
             return Judgement::Again;
         }
         let first = *self.first.get_or_insert(now);
@@ -125,11 +130,13 @@ impl Refusals {
         }
         let mut tables = self.tables();
         let taken = tables.entry(table.to_owned()).or_default();
-        if taken.last.is_some_and(|last| last >= since) {
-            return Ok(());
-        }
         taken.lone += 1;
-        if taken.lone <= LONE_MAX {
+        let lone_max = if taken.last.is_some_and(|last| last >= since) {
+            LONE_MAX_BESIDE
+        } else {
+            LONE_MAX
+        };
+        if taken.lone <= lone_max {
             return Ok(());
         }
         Err(halt(table, error))
@@ -149,7 +156,7 @@ fn halt(table: &str, error: &InsertError) -> Halt {
         )
     } else {
         format!(
-            "table {table}: {LONE_MAX} rows in a row were refused alone and none was taken: {error}: this \
+            "table {table}: one row after another was refused alone and none was taken in between: {error}: this \
              is no fault of single rows: look at the table, its views and what stands before clickhouse, \
              then start again"
         )
@@ -262,7 +269,13 @@ mod tests {
         refusals.taken("a", since);
         for _ in 0..1000 {
             assert!(refusals.judge("a", &unknown, since).is_ok());
+            refusals.taken("a", since);
         }
+        for _ in 0..LONE_MAX_BESIDE {
+            assert!(refusals.judge("a", &unknown, since).is_ok());
+        }
+        assert!(refusals.judge("a", &unknown, since).is_err());
+        refusals.taken("a", since);
         // Another table says nothing about this one, and neither does what came before.
         let later = since + Duration::from_secs(1);
         for n in 1..=LONE_MAX {

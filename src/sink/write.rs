@@ -79,6 +79,16 @@ pub(crate) struct WriteJob {
     pub(crate) delivery: Delivery,
     /// Part of a range that was refused with an answer that nobody classified.
     pub(crate) is_half: bool,
+    /// Goes with the job for a new lease and back.
+    pub(crate) trouble: Trouble,
+}
+
+/// What has kept a range from being written so far.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    /// How often the rows were refused behind the table.
+    view_failures: u32,
+    suspicion: Suspicion,
 }
 
 /// How often rows may arrive.
@@ -138,8 +148,6 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
             target: target.clone(),
             backoff: Backoff::new(),
             thinned: None,
-            view_failures: 0,
-            suspicion: Suspicion::default(),
         };
         job = match writer.run(job).await {
             Ok(job) => job,
@@ -334,9 +342,6 @@ struct Writer<'s> {
     backoff: Backoff,
     /// The rows that [`Attempts::sends`], where these are not all.
     thinned: Option<SealedBatch>,
-    /// How often the rows were refused behind the table.
-    view_failures: u32,
-    suspicion: Suspicion,
 }
 
 impl Writer<'_> {
@@ -363,7 +368,7 @@ impl Writer<'_> {
                         self.thinned = None;
                         job.attempts().looked(missing);
                     }
-                    Err(error) => self.after_failure(&job, error).await?,
+                    Err(error) => self.after_failure(&mut job, error).await?,
                 },
                 Step::Send(round) => {
                     // Before the lease is looked at: the turn may be long in coming.
@@ -382,7 +387,7 @@ impl Writer<'_> {
                             };
                             attempts.acknowledged();
                         }
-                        Err(error) if self.is_refused(&job, &error).await => {
+                        Err(error) if self.is_refused(&mut job, &error).await => {
                             if let Some(outcome) = self.sink.schema_drift(&self.target).await {
                                 return Err(outcome);
                             }
@@ -391,11 +396,11 @@ impl Writer<'_> {
                                 Err(error) => error,
                             };
                             job.unknown();
-                            self.after_failure(&job, error).await?;
+                            self.after_failure(&mut job, error).await?;
                         }
                         Err(error) => {
                             job.unknown();
-                            self.after_failure(&job, error).await?;
+                            self.after_failure(&mut job, error).await?;
                         }
                     }
                 }
@@ -462,18 +467,23 @@ impl Writer<'_> {
             .await
     }
 
-    async fn is_refused(&mut self, job: &WriteJob, error: &InsertError) -> bool {
-        let sink = self.sink;
-        sink.is_refused(&mut self.suspicion, error, job.rows())
+    async fn is_refused(&self, job: &mut WriteJob, error: &InsertError) -> bool {
+        let rows = job.rows();
+        self.sink
+            .is_refused(&mut job.trouble.suspicion, error, rows)
             .await
     }
 
     /// Waits before the next attempt; `Err` is how the job ends where there is none.
-    async fn after_failure(&mut self, job: &WriteJob, error: InsertError) -> Result<(), Outcome> {
+    async fn after_failure(
+        &mut self,
+        job: &mut WriteJob,
+        error: InsertError,
+    ) -> Result<(), Outcome> {
         let mut error = error;
         if error.remedy == Remedy::Halt(VIEW_FAILED) && job.tokens().is_some() {
-            self.view_failures += 1;
-            if self.view_failures < VIEW_ATTEMPTS_MAX {
+            job.trouble.view_failures += 1;
+            if job.trouble.view_failures < VIEW_ATTEMPTS_MAX {
                 error.remedy = Remedy::Retry("view");
             }
         }

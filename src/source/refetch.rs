@@ -138,6 +138,15 @@ struct Reader {
     next: i64,
 }
 
+impl Reader {
+    fn begin_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+        assign(&self.consumer, partition, offset)?;
+        self.partition = partition.clone();
+        self.next = offset;
+        Ok(())
+    }
+}
+
 /// `None`: the log does not have it.
 fn read(
     pipeline: &Pipeline,
@@ -145,12 +154,13 @@ fn read(
     partition: &TopicPartition,
     offset: i64,
 ) -> Result<Option<OwnedRecord>, KafkaError> {
+    // What a client that reads on says of the log may have been queued before the record came.
+    let mut is_assigned_now = true;
     let reader = match reader {
         Some(reader) => {
-            if !is_near(&reader.partition, reader.next, partition, offset) {
-                assign(&reader.consumer, partition, offset)?;
-                reader.partition = partition.clone();
-                reader.next = offset;
+            is_assigned_now = !is_near(&reader.partition, reader.next, partition, offset);
+            if is_assigned_now {
+                reader.begin_at(partition, offset)?;
             }
             reader
         }
@@ -176,10 +186,13 @@ fn read(
                     return Ok((message.offset() == offset).then(|| owned(&message)));
                 }
             }
-            Some(Err(KafkaError::PartitionEOF(of))) if of == partition.partition => {
-                return Ok(None);
+            Some(Err(error)) if is_end(&error, partition) || is_final(&error) => {
+                if is_assigned_now {
+                    return Ok(None);
+                }
+                reader.begin_at(partition, offset)?;
+                is_assigned_now = true;
             }
-            Some(Err(error)) if is_final(&error) => return Ok(None),
             Some(Err(error)) => last = Some(error),
             None => {}
         }
@@ -192,6 +205,10 @@ fn read(
 /// Whether reading on gets there soon.
 fn is_near(at: &TopicPartition, next: i64, partition: &TopicPartition, offset: i64) -> bool {
     at == partition && (next..=next + READ_OVER_MAX).contains(&offset)
+}
+
+fn is_end(error: &KafkaError, partition: &TopicPartition) -> bool {
+    matches!(error, KafkaError::PartitionEOF(of) if *of == partition.partition)
 }
 
 /// The log has been cut, or the topic is gone.
