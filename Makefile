@@ -35,8 +35,8 @@ COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
 # One compilation: cargo builds every target of both packages, the `streamweir` and `sandbox`
 # executables that the tests start among them, before it runs the first test. What is counted after
 # them is compiled once more.
-# Most tests wait most of the time: one more at once than there are processors.
-TEST_THREADS = $${RUST_TEST_THREADS:-$$(($$(nproc) + 1))}
+# Most tests wait most of the time: two at once for each processor, and one more.
+TEST_THREADS = $${RUST_TEST_THREADS:-$$((2 * $$(nproc) + 1))}
 
 test: deps ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --features failpoints

@@ -148,7 +148,7 @@ mod tests {
         let code = ("x-clickhouse-exception-code", "241");
         assert_eq!(judged(200, &[summary], ""), Ok(()));
         let tagged = "\r\n__exception__\r\ntag\r\nCode: 241. DB::Exception: Memory\n27 tag\r\n__exception__\r\n";
-        let cases: [(u16, &[_], &str, Remedy); 9] = [
+        let cases: [(u16, &[_], &str, Remedy); 11] = [
             (
                 200,
                 &[],
@@ -178,6 +178,18 @@ mod tests {
             ),
             (500, &[code], "", Remedy::Retry("memory")),
             (204, &[summary], "", Remedy::Retry("bad_response")),
+            (
+                503,
+                &[],
+                "upstream connect error or disconnect/reset before headers",
+                Remedy::Retry("bad_response"),
+            ),
+            (
+                302,
+                &[],
+                "<html>log in</html>",
+                Remedy::Retry("bad_response"),
+            ),
         ];
         for (status, headers, body, remedy) in cases {
             assert_eq!(
