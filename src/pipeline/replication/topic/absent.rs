@@ -99,17 +99,11 @@ impl Evolving<'_> {
     }
 
     fn is_behind(&self, since: Since) -> bool {
-        match self.has_one_partition {
-            true => self.now.version > since.version,
-            false => self.now.at_us > since.at_us,
-        }
+        is_behind(self.now, since, self.has_one_partition)
     }
 
     fn is_before(&self, since: Since) -> bool {
-        match self.has_one_partition {
-            true => self.now.version < since.version,
-            false => self.now.at_us < since.at_us,
-        }
+        is_before(self.now, since, self.has_one_partition)
     }
 
     fn halted(&self, name: &str, column_type: &ColumnType) -> NotAccepted {
@@ -175,5 +169,47 @@ impl Evolving<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a record came later than another, at its source too: a connector that stopped sends again what it
+/// had sent, under new offsets.
+fn is_behind(now: Since, since: Since, has_one_partition: bool) -> bool {
+    match has_one_partition {
+        true => now.version > since.version && now.at_us >= since.at_us,
+        false => now.at_us > since.at_us,
+    }
+}
+
+/// Whether a record is of before another, by its place or by its source.
+fn is_before(now: Since, since: Since, has_one_partition: bool) -> bool {
+    match has_one_partition {
+        true => now.version < since.version || now.at_us < since.at_us,
+        false => now.at_us < since.at_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_sent_again_is_not_behind_the_first_of_a_new_shape() {
+        let at = |version, at_us| Since { version, at_us };
+        let since = at(10, 500);
+        // Of one partition: behind, before. Of several: behind, before.
+        for (now, one, several) in [
+            (at(9, 400), (false, true), (false, true)),
+            (at(10, 500), (false, false), (false, false)),
+            (at(11, 500), (true, false), (false, false)),
+            (at(11, 501), (true, false), (true, false)),
+            // The connector began anew at an earlier change.
+            (at(11, 499), (false, true), (false, true)),
+            // Read once more, or from another partition.
+            (at(9, 501), (false, true), (true, false)),
+        ] {
+            let judged = |one| (is_behind(now, since, one), is_before(now, since, one));
+            assert_eq!((judged(true), judged(false)), (one, several), "{now:?}");
+        }
     }
 }
