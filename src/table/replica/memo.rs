@@ -6,6 +6,7 @@ use std::str::FromStr;
 const BEGIN: &str = "[streamweir";
 const ADDED: &str = "added=";
 const STOPPED: &str = "stopped=";
+const RETURNED: &str = "returned";
 
 /// What a column's comment says of its field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +16,8 @@ pub struct ColumnMemo {
     pub added: Option<Since>,
     /// The first record without the field, until records have it again.
     pub stopped: Option<Since>,
+    /// The field has come again once. A second time says nothing: records of several shapes may take turns.
+    pub returned: bool,
 }
 
 /// A record in the order of its partition, and in that of the source.
@@ -39,6 +42,8 @@ impl ColumnMemo {
                 memo.added = since.parse().ok();
             } else if let Some(since) = word.strip_prefix(STOPPED) {
                 memo.stopped = since.parse().ok();
+            } else if word == RETURNED {
+                memo.returned = true;
             }
         }
         memo
@@ -50,7 +55,9 @@ impl ColumnMemo {
         let own = split(comment).map_or(comment, |(own, _)| own.trim_end());
         let added = self.added.map(|since| format!(" {ADDED}{since}"));
         let stopped = self.stopped.map(|since| format!(" {STOPPED}{since}"));
-        let words = [added, stopped].map(Option::unwrap_or_default).concat();
+        let returned = self.returned.then(|| format!(" {RETURNED}"));
+        let words = [added, stopped, returned];
+        let words = words.map(Option::unwrap_or_default).concat();
         let space = if own.is_empty() { "" } else { " " };
         match &*words {
             "" => own.to_owned(),
@@ -93,6 +100,7 @@ mod tests {
         let memo = ColumnMemo {
             added: since(7, -5),
             stopped: since(u64::MAX, 1_763_719_200_123_456),
+            returned: true,
         };
         for own in ["", "of the shop", "a [b]", "[streamweir"] {
             let comment = memo.comment(own);

@@ -50,7 +50,7 @@ impl Addition {
     ) -> Self {
         let memo = ColumnMemo {
             added: Some(since),
-            stopped: None,
+            ..ColumnMemo::default()
         };
         Addition {
             name: name.to_owned(),
@@ -168,12 +168,13 @@ impl Replicas {
                     },
                     Some(_),
                 ) if ColumnMemo::read(comment).stopped == Some(*stopped) => {
-                    if *clears {
+                    if *clears && !ColumnMemo::read(comment).returned {
                         self.clear(topic, &table, name, stopped.version).await?;
                     }
                     let memo = ColumnMemo {
                         added: Some(*since),
                         stopped: None,
+                        returned: true,
                     };
                     table.comment_column(name, &memo.comment(comment))
                 }

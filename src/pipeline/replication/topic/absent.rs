@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::super::replicas::Addition;
+use super::super::replicas::{Addition, key_names};
 use super::evolving::{Evolving, nullable, schema_changed};
 use crate::config::{Absent, Cdc, Evolution};
-use crate::decode::debezium::{Operation, Row};
+use crate::decode::debezium::{Operation, Row, Schema};
 use crate::decode::json::Kind;
 use crate::lane::NotAccepted;
 use crate::table::ColumnType;
@@ -126,7 +126,9 @@ impl Evolving<'_> {
     pub(super) fn check_returned(
         &self,
         row: &Row<'_, '_>,
+        key: Option<&[u8]>,
         missed: &mut HashSet<String>,
+        returned: &mut HashSet<String>,
     ) -> Result<(), NotAccepted> {
         // Snapshots read columns that streamed changes leave out, such as those that the source computes.
         let is_streamed = row.operation() != Operation::Read && row.schema().is_some();
@@ -138,8 +140,24 @@ impl Evolving<'_> {
             if !is_there || !is_streamed || !self.is_behind(stopped) {
                 continue;
             }
-            missed.remove(name);
             let table = &self.replica.target.label;
+            let is_new = row.schema().is_some_and(|schema| {
+                let memo = self.replica.memo(column);
+                tells_of_new_column(row.operation(), key, schema) && !memo.returned
+            });
+            if !is_new {
+                if self.policy != Evolution::Ignore && returned.insert(name.to_owned()) {
+                    tracing::warn!(
+                        table,
+                        column = name,
+                        "records have the field again after others without it, and nothing says for \
+                         certain that the source's column is a new one: rows keep what they have there; if \
+                         it is, let the connector take a snapshot of the table"
+                    );
+                }
+                continue;
+            }
+            missed.remove(name);
             match self.policy {
                 Evolution::Strict => {
                     return Err(schema_changed(format!(
@@ -172,6 +190,15 @@ impl Evolving<'_> {
     }
 }
 
+/// Whether a field that comes again in a streamed record can only be one of a new column. Without its
+/// operation a record may be of a snapshot; and a key with members that the row has not was made by a
+/// transform that puts tables of several shapes into one topic.
+fn tells_of_new_column(operation: Operation, key: Option<&[u8]>, row: &Schema) -> bool {
+    let key = key_names(key).unwrap_or_default();
+    let is_of_row = key.iter().all(|name| row.field_type(name).is_some());
+    is_of_row && operation != Operation::Flattened
+}
+
 /// Whether a record came later than another, at its source too: a connector that stopped sends again what it
 /// had sent, under new offsets.
 fn is_behind(now: Since, since: Since, has_one_partition: bool) -> bool {
@@ -192,6 +219,33 @@ fn is_before(now: Since, since: Since, has_one_partition: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::json::Raw;
+
+    #[test]
+    fn only_a_streamed_row_of_a_topic_with_one_shape_tells_of_a_new_column() {
+        let block = r#"{"type":"struct","fields":[{"type":"int32","field":"id"},
+            {"type":"string","field":"note"}]}"#;
+        let row = Schema::parse(Raw::parse(block).expect("JSON")).expect("a block");
+        for (operation, key, is_told) in [
+            (Operation::Update, Some(r#"{"id":1}"#), true),
+            (Operation::Create, None, true),
+            (Operation::Create, Some("1"), true),
+            (
+                Operation::Update,
+                Some(r#"{"schema":null,"payload":{"id":1}}"#),
+                true,
+            ),
+            (
+                Operation::Update,
+                Some(r#"{"id":1,"__dbz__physicalTableIdentifier":"s.t1"}"#),
+                false,
+            ),
+            (Operation::Flattened, Some(r#"{"id":1}"#), false),
+        ] {
+            let told = tells_of_new_column(operation, key.map(str::as_bytes), &row);
+            assert_eq!(told, is_told, "{operation:?} {key:?}");
+        }
+    }
 
     #[test]
     fn a_record_that_is_sent_again_is_not_behind_the_first_of_a_new_shape() {

@@ -43,6 +43,8 @@ pub(super) struct Topic {
     ignored: HashSet<String>,
     /// Columns of which was said that their fields are not there.
     missed: HashSet<String>,
+    /// Columns of which was said that their fields come again, and that rows keep what they have.
+    returned: HashSet<String>,
     /// Then versions order all records of the topic.
     has_one_partition: bool,
     key: Vec<u8>,
@@ -89,6 +91,7 @@ impl Topic {
             deleted: HashMap::new(),
             ignored: HashSet::new(),
             missed: HashSet::new(),
+            returned: HashSet::new(),
             has_one_partition: false,
             key: vec![],
             other_key: vec![],
@@ -149,6 +152,7 @@ impl Topic {
             deleted,
             ignored,
             missed,
+            returned,
             has_one_partition,
             key,
             other_key,
@@ -221,7 +225,7 @@ impl Topic {
                 };
                 making.key_of_row(&row)?;
                 evolution.check(&row, fitting, ignored)?;
-                evolution.check_returned(&row, making.missed)?;
+                evolution.check_returned(&row, record.key(), making.missed, returned)?;
                 making.row(&row, &evolution).map(Made::Rows)
             }
             Change::Delete(delete) => making.delete(&delete),
