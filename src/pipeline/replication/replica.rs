@@ -35,7 +35,8 @@ pub(super) struct Replica {
     own: OwnNames,
     /// Every column the table has, filled by us or not.
     known: HashSet<String>,
-    /// Columns that are left to their expressions, since no record has had a field of the name.
+    /// Columns that are left to their expressions, since no record has had a field of the name, as far as
+    /// this process and the columns' comments know.
     left_out: HashSet<String>,
 }
 

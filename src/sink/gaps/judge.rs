@@ -167,8 +167,8 @@ impl<'j> Judge<'j> {
         })
     }
 
-    /// The table may have been altered since it was told. What has another type now is taken from the
-    /// deleted row, which the server has altered too, as long as that is there.
+    /// The table may have been altered since it was told. What has another type now, or was not told, is
+    /// taken from the deleted row, which the server has altered too, as long as that is there.
     fn fill_from_told(self, row: &GappedRow, moved: &Moved, told: &ToldRow<'_>) -> Verdict {
         let columns = told.columns().unwrap_or_default();
         let left = self.known.of(&moved.old).deleted.as_ref();
@@ -176,12 +176,13 @@ impl<'j> Judge<'j> {
         self.filled(row, |column| {
             let name = &*self.target.other_names[usize::from(column)];
             let wanted = self.target.others[usize::from(column)].to_string();
-            let (type_name, value) = *columns.get(name)?;
-            if type_name == wanted {
-                return Some(Cow::Borrowed(value));
-            }
-            if wanted == format!("Nullable({type_name})") {
-                return Some(Cow::Owned([&[0], value].concat()));
+            if let Some(&(type_name, value)) = columns.get(name) {
+                if type_name == wanted {
+                    return Some(Cow::Borrowed(value));
+                }
+                if wanted == format!("Nullable({type_name})") {
+                    return Some(Cow::Owned([&[0], value].concat()));
+                }
             }
             left?.value(column).map(Cow::Borrowed)
         })

@@ -25,7 +25,7 @@ use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quo
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
 use crate::table::replica::{
-    ReplicaTable, check_table, create_database, create_moved_rows, zoned_key_columns,
+    ColumnMemo, ReplicaTable, check_table, create_database, create_moved_rows, zoned_key_columns,
 };
 
 /// Tables that are looked at at the same time.
@@ -68,6 +68,14 @@ struct ColumnFacts {
     /// What a row has that leaves a column with a DEFAULT out.
     defaults: HashMap<String, Bytes>,
     comments: HashMap<String, String>,
+}
+
+impl ColumnFacts {
+    /// Whether records have had a field for the column, if only those that an earlier process has read.
+    fn remembers(&self, column: &str) -> bool {
+        let memo = self.comments.get(column);
+        memo.is_some_and(|comment| ColumnMemo::read(comment) != ColumnMemo::default())
+    }
 }
 
 /// What the first record of a topic tells of its table.
@@ -370,7 +378,7 @@ impl Replicas {
             &sorted,
             &self.parts.config,
             topic,
-            |name| fields.contains(name),
+            |name| fields.contains(name) || values.remembers(name),
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
         let replica = replica
@@ -497,4 +505,27 @@ fn is_temporary(error: &InsertError) -> bool {
 /// The columns a table is sorted by.
 fn sorting_columns(info: &TableInfo) -> Vec<String> {
     crate::table::replica::sorting_columns(&info.sorting_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_whose_comment_has_a_memo_has_had_a_field() {
+        let comments = [
+            ("stopped", "of the shop [streamweir stopped=7/1]"),
+            ("added", "[streamweir added=7/1]"),
+            ("of others", "of the shop"),
+            ("none", ""),
+        ];
+        let comments = comments.map(|(name, comment)| (name.to_owned(), comment.to_owned()));
+        let facts = ColumnFacts {
+            comments: comments.into(),
+            ..ColumnFacts::default()
+        };
+        let remembered = ["stopped", "added", "of others", "none", "another"];
+        let remembered = remembered.map(|name| facts.remembers(name));
+        assert_eq!(remembered, [true, true, false, false, false]);
+    }
 }
