@@ -3,7 +3,8 @@
 //! The broker fences a group's generation, not a partition, so the lane fences itself: one commit
 //! at a time, awaited; one of unknown outcome is repeated unchanged and then read back, as often as it
 //! takes, before anything is done on the strength of it; none is outstanding when partitions are given
-//! back. Each partition's answer counts for that partition alone.
+//! back. librdkafka says the error of one partition of all that were committed with it, so an answer with
+//! errors is read back as well.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     pub(super) cut_number: u64,
     pub(super) counter: u64,
     pub(super) point: Option<CommitPoint>,
+    /// What the answer says of it, which may be meant for another partition of the same commit.
+    pub(super) refusal: Option<RDKafkaErrorCode>,
 }
 
 impl Entry {
@@ -43,6 +46,7 @@ impl Entry {
             cut_number,
             counter,
             point: own.point,
+            refusal: None,
         })
     }
 }
@@ -51,8 +55,8 @@ impl Entry {
 #[derive(Debug)]
 pub(super) enum Answer {
     /// These partitions are committed. `sent_at` is when the commit that counts was sent: leases run
-    /// from there. `doubtful`: an earlier sending of it may have been overtaken. `refused`: the broker
-    /// has not committed these, whatever becomes of the others.
+    /// from there. `doubtful`: an earlier sending of it may have been overtaken, or some were refused, and
+    /// which is to be read back. `refused`: the broker has not committed these, for certain.
     Done {
         entries: Vec<Entry>,
         sent_at: BootTime,
@@ -74,6 +78,8 @@ pub(super) struct Committer {
     /// The next commit says again what is in doubt of a partition.
     is_doubt_left: bool,
     sent_at: Option<BootTime>,
+    /// The same before it was repeated.
+    first_sent_at: Option<BootTime>,
     backoff: Option<Backoff>,
 }
 
@@ -105,6 +111,7 @@ impl Committer {
         self.doubtful = std::mem::take(&mut self.is_doubt_left);
         self.backoff = None;
         self.sent();
+        self.first_sent_at = self.sent_at;
     }
 
     /// What was acknowledged is to be read back, now or when that has failed, in a while.
@@ -178,15 +185,14 @@ impl Committer {
         if self.state != State::InFlight {
             return Ok(Answer::Stray);
         }
+        let is_alone = self.entries.len() == 1;
         let mut is_again = false;
         for entry in &self.entries {
             let Some(code) = result.code_of(&entry.commit.partition) else {
                 continue;
             };
-            if let Some(advice) = hopeless(code) {
-                let place = &entry.commit.partition;
-                let advice = format!("{place}: offsets cannot be committed: {code}: {advice}");
-                return Err(Halt::new("commit_refused", advice));
+            if is_alone || !is_of_one_partition(code) {
+                may_be_tried_again(entry, code)?;
             }
             is_again |= !is_of_one_partition(code);
         }
@@ -197,14 +203,25 @@ impl Committer {
         }
         self.state = State::Idle;
         let sent_at = self.sent_at.take().expect("a commit in flight was sent");
-        let (mut entries, mut refused) = (vec![], vec![]);
-        for entry in std::mem::take(&mut self.entries) {
-            match result.code_of(&entry.commit.partition) {
-                None => entries.push(entry),
-                Some(code) => refused.push((entry, code)),
-            }
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in &mut entries {
+            entry.refusal = result.code_of(&entry.commit.partition);
         }
-        self.is_doubt_left |= self.doubtful && !refused.is_empty();
+        let is_refused = entries.iter().any(|entry| entry.refusal.is_some());
+        self.is_doubt_left |= self.doubtful && is_refused;
+        if is_refused && !is_alone {
+            // What is kept of it may have come with the first sending.
+            return Ok(Answer::Done {
+                entries,
+                sent_at: self.first_sent_at.unwrap_or(sent_at),
+                doubtful: true,
+                refused: vec![],
+            });
+        }
+        let refused = |entry: &mut Entry| entry.refusal.is_some();
+        let refused = entries.extract_if(.., refused);
+        let refused = refused.filter_map(|entry| entry.refusal.map(|code| (entry, code)));
+        let refused = refused.collect();
         Ok(Answer::Done {
             entries,
             sent_at,
@@ -237,6 +254,8 @@ pub(super) enum Kept {
     /// The broker keeps no text beside offsets.
     NoMetadata,
     Another,
+    /// The broker has refused it, and keeps what was committed before.
+    Refused(RDKafkaErrorCode),
 }
 
 /// Compares what the broker keeps of a partition with what was committed.
@@ -250,19 +269,38 @@ pub(super) fn kept(entry: &Entry, kept: &Offsets, needs_metadata: bool) -> Kept 
     if theirs.is_some_and(|m| m.counter > entry.counter) {
         return Kept::Later;
     }
-    match (kept.metadata.is_empty(), needs_metadata) {
-        (true, true) => Kept::NoMetadata,
-        (true, false) if kept.position == Some(entry.commit.position) => Kept::OffsetAlone,
+    let is_same_offset = kept.position == Some(entry.commit.position);
+    match (kept.metadata.is_empty(), needs_metadata, entry.refusal) {
+        (true, false, _) if is_same_offset => Kept::OffsetAlone,
+        (_, _, Some(code)) => Kept::Refused(code),
+        (true, true, None) => Kept::NoMetadata,
         _ => Kept::Another,
     }
 }
 
-/// Whether the broker has refused this partition and no other, for certain: the topic is not there.
+/// Whether the broker says this of a partition and not of the group: others of the same commit may be
+/// committed.
 fn is_of_one_partition(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopicId
+        RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopicId
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::OffsetMetadataTooLarge
     )
+}
+
+/// A partition that was refused is committed again.
+///
+/// # Errors
+/// When only an operator can make that possible.
+pub(super) fn may_be_tried_again(entry: &Entry, code: RDKafkaErrorCode) -> Result<(), Halt> {
+    let Some(advice) = hopeless(code) else {
+        return Ok(());
+    };
+    let place = &entry.commit.partition;
+    let advice = format!("{place}: offsets cannot be committed: {code}: {advice}");
+    Err(Halt::new("commit_refused", advice))
 }
 
 fn hopeless(code: RDKafkaErrorCode) -> Option<&'static str> {
@@ -304,6 +342,7 @@ mod tests {
             cut_number: 3,
             counter: 1,
             point: None,
+            refusal: None,
         }
     }
 
@@ -384,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_for_its_partition_alone() {
+    fn an_answer_with_errors_says_nothing_of_one_partition_before_it_is_read_back() {
         let now = Instant::now();
         let other = |ownership| {
             let mut entry = entry(ownership);
@@ -392,29 +431,56 @@ mod tests {
             entry
         };
         let mut committer = Committer::default();
-        committer.sending(vec![entry(1), other(2)]);
-        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let Ok(Answer::Done {
-            entries, refused, ..
-        }) = committer.answered(&gone, now)
-        else {
-            panic!("the other one is committed")
-        };
-        assert_eq!(entries[0].ownership, OwnershipId(2));
-        assert_eq!(refused[0].0.ownership, OwnershipId(1));
-        assert!(committer.is_idle(), "nobody waits for a topic that is gone");
+        for code in [
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+            RDKafkaErrorCode::TopicAuthorizationFailed,
+            RDKafkaErrorCode::OffsetMetadataTooLarge,
+        ] {
+            committer.sending(vec![entry(1), other(2)]);
+            // As librdkafka says it: of one partition, and so of all.
+            let mut refused = failed(code);
+            refused.error = Some(code);
+            let Ok(Answer::Done {
+                entries,
+                doubtful: true,
+                refused,
+                ..
+            }) = committer.answered(&refused, now)
+            else {
+                panic!("to be read back")
+            };
+            let refusals: Vec<_> = entries.iter().map(|entry| entry.refusal).collect();
+            assert_eq!(refusals, [Some(code); 2]);
+            assert!(refused.is_empty() && committer.is_idle());
+        }
         // What the coordinator says is of all of them, whichever it names.
         committer.sending(vec![entry(1), other(2)]);
         let moved = failed(RDKafkaErrorCode::NotCoordinator);
         assert!(matches!(committer.answered(&moved, now), Ok(Answer::Again)));
         // One that is refused after a doubtful sending stays in doubt.
         committer.due(now + Duration::from_secs(3)).expect("again");
+        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
         let _ = committer.answered(&gone, now);
         committer.sending(vec![entry(1)]);
         let Ok(Answer::Done { doubtful, .. }) = committer.answered(&OK, now) else {
             panic!("acknowledged")
         };
         assert!(doubtful);
+    }
+
+    #[test]
+    fn a_partition_that_was_committed_alone_is_refused_at_once() {
+        let mut committer = Committer::default();
+        committer.sending(vec![entry(1)]);
+        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let Ok(Answer::Done {
+            entries, refused, ..
+        }) = committer.answered(&gone, Instant::now())
+        else {
+            panic!("refused")
+        };
+        assert_eq!(refused[0].0.ownership, OwnershipId(1));
+        assert!(entries.is_empty() && committer.is_idle());
     }
 
     #[test]
@@ -432,6 +498,21 @@ mod tests {
         let ours = |counter| format!("sw1 - 0000000000000001 {counter} t -");
         assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
         assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Another);
+        // The error of another partition, or its own.
+        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+        let mut refused = entry(1);
+        refused.refusal = Some(code);
+        let judged = |offsets: &Offsets, needs| kept(&refused, offsets, needs);
+        assert_eq!(judged(&offsets(7, "m"), true), Kept::AsCommitted);
+        assert_eq!(judged(&offsets(7, ""), false), Kept::OffsetAlone);
+        assert_eq!(judged(&offsets(7, ""), true), Kept::Refused(code));
+        assert_eq!(judged(&offsets(6, ""), false), Kept::Refused(code));
+        assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Refused(code));
+        assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
+        assert!(may_be_tried_again(&refused, code).is_ok());
+        let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
+        let halt = may_be_tried_again(&refused, denied).unwrap_err();
+        assert!(halt.advice.contains("t:0"));
     }
 
     #[test]

@@ -151,7 +151,9 @@ impl<O: Operator> Lane<O> {
         if entries.is_empty() {
             return Ok(());
         }
-        self.metrics.commit("ok");
+        if entries.iter().all(|entry| entry.refusal.is_none()) {
+            self.metrics.commit("ok");
+        }
         if doubtful || !self.metadata_is_kept {
             self.committer.await_read_back(entries, sent_at, now);
             return self.believe_read_back(now);
@@ -203,7 +205,14 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         match self.read_back(&entries, now)? {
-            Some(kept) => self.committed(kept, sent_at, now),
+            // What is refused without the coordinator does not prove membership either.
+            Some(kept) if kept.is_empty() => {}
+            Some(kept) => {
+                if kept.iter().any(|entry| entry.refusal.is_some()) {
+                    self.metrics.commit("ok");
+                }
+                self.committed(kept, sent_at, now);
+            }
             None => {
                 let at = self.committer.again_at(now);
                 self.committer.await_read_back(entries, sent_at, at);
@@ -236,6 +245,10 @@ impl<O: Operator> Lane<O> {
             let read = match read {
                 Ok(read) => read,
                 Err(error) => {
+                    let code = error.rdkafka_error_code();
+                    if let Some(code) = entry.refusal.filter(|refusal| code == Some(*refusal)) {
+                        commit::may_be_tried_again(entry, code)?;
+                    }
                     self.committer.leave_in_doubt();
                     self.commit_refused(entry, &format!("it is not read back: {error}"), now);
                     continue;
@@ -259,6 +272,11 @@ impl<O: Operator> Lane<O> {
                          \"at_least_once\""
                     );
                     return Err(Halt::new("metadata_lost", advice));
+                }
+                Kept::Refused(code) => {
+                    commit::may_be_tried_again(entry, code)?;
+                    self.commit_refused(entry, &code.to_string(), now);
+                    continue;
                 }
                 Kept::Later => "another member has committed it meanwhile",
                 Kept::Another => "the broker tells of another commit",
