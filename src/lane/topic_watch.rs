@@ -34,6 +34,8 @@ struct Topic {
     /// Since when it is another, and which.
     other: Option<(Instant, String)>,
     missing_since: Option<Instant>,
+    /// When the newest question was sent whose answer confirmed that there is no topic.
+    gone_at: Option<Instant>,
     /// Something odd was reported, and no question sent after that has been answered yet.
     odd_at: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Topic {
             TopicAnswer::Missing => {
                 let since = *self.missing_since.get_or_insert(asked_at);
                 if asked_at >= since + CONFIRMED_AFTER {
+                    self.gone_at = Some(asked_at);
                     Verdict::Missing
                 } else {
                     Verdict::Doubtful
@@ -102,6 +105,11 @@ impl Topic {
         let is_same = self.same_at.is_some_and(|at| at >= read_at);
         let is_silent = !self.is_in_doubt() && now >= read_at + UNANSWERED_MAX;
         is_same || is_silent
+    }
+
+    /// Whether there was no topic after `read_at`: what was read of one that is gone was its own.
+    fn is_gone_since(&self, read_at: Instant) -> bool {
+        self.gone_at.is_some_and(|at| at >= read_at)
     }
 }
 
@@ -178,6 +186,12 @@ impl TopicWatch {
             self.soon(at);
         }
         is_covered
+    }
+
+    /// The same for rows that are written without a name, which no successor of the topic would look for.
+    pub(super) fn covers_rows(&mut self, topic: &str, read_at: Instant, now: Instant) -> bool {
+        let known = self.topics.get(topic);
+        known.is_some_and(|topic| topic.is_gone_since(read_at)) || self.covers(topic, read_at, now)
     }
 }
 
@@ -322,6 +336,31 @@ mod tests {
         assert_eq!(topic.judge(Some("a"), &missing, at(0)), Verdict::Doubtful);
         assert_eq!(topic.judge(Some("a"), &id("a"), at(300)), Verdict::Same);
         assert_eq!(topic.judge(Some("a"), &missing, at(600)), Verdict::Doubtful);
+    }
+
+    #[test]
+    fn rows_without_a_name_are_written_once_their_topic_is_gone_for_good() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut watch = TopicWatch::default();
+        let answered = |watch: &mut TopicWatch, ms, answer: &TopicAnswer| {
+            let topic = watch.topics.entry("t".into()).or_default();
+            topic.judge(Some("a"), answer, at(ms))
+        };
+        answered(&mut watch, 0, &id("a"));
+        // Missing once may be a broker that starts.
+        answered(&mut watch, 100, &TopicAnswer::Missing);
+        assert!(!watch.covers_rows("t", at(50), at(110)));
+        answered(&mut watch, 400, &TopicAnswer::Missing);
+        assert!(watch.covers_rows("t", at(50), at(410)));
+        assert!(watch.covers_rows("t", at(400), at(410)));
+        // A range that is to be named has no broker that would keep its name.
+        assert!(!watch.covers("t", at(50), at(40_000)));
+        // What is read after that may be of a topic that was created again.
+        assert!(!watch.covers_rows("t", at(410), at(40_000)));
+        answered(&mut watch, 700, &id("b"));
+        assert!(!watch.covers_rows("t", at(410), at(40_000)));
+        assert!(watch.covers_rows("t", at(50), at(710)));
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl<O: Operator> Lane<O> {
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             // Ranges that need no name wait here for what else is asked before a name is given.
-            if !exactly_once && !is_of_its_topic(own, &mut self.topic_watch, now) {
+            if !exactly_once && !rows_are_of_its_topic(own, &mut self.topic_watch, now) {
                 continue;
             }
             let lease_until = own.lease_until;
@@ -446,6 +446,13 @@ fn is_of_its_topic<S>(own: &Ownership<S>, watch: &mut TopicWatch, now: Instant) 
     let topic = &own.partition.topic;
     own.unnamed_read_at()
         .is_none_or(|read_at| watch.covers(topic, read_at, now))
+}
+
+/// The same where the ranges need no name.
+fn rows_are_of_its_topic<S>(own: &Ownership<S>, watch: &mut TopicWatch, now: Instant) -> bool {
+    let topic = &own.partition.topic;
+    own.unnamed_read_at()
+        .is_none_or(|read_at| watch.covers_rows(topic, read_at, now))
 }
 
 /// Tells a later start that this partition was read before, should the group's offset vanish.
