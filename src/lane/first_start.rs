@@ -3,14 +3,18 @@
 //! Whatever appears once the group has begun, a partition or a topic, is read from its beginning. So with
 //! `latest` the ends of all partitions are committed in one request before anybody reads: by the member
 //! that has the first partition of all, and the others wait for that. A commit of that kind is known by
-//! its counter, 0, which no commit of an owner has.
+//! its counter, 0, which no commit of an owner has. Where some partitions were refused, the others are no
+//! beginning: those that lack an end get one before anybody reads.
 
 use std::path::Path;
+
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::Lane;
 use super::begin::NotYet;
 use super::operator::Operator;
 use crate::config::{StartOffset, TopicSelector};
+use crate::halt::Halt;
 use crate::progress::{Epoch, Layout, Metadata};
 use crate::source::{Offsets, PartitionCommit, TopicPartition, topic_id};
 
@@ -21,21 +25,24 @@ enum Opening {
     HasBegun,
     /// Nothing: each partition is decided about by itself.
     Nothing,
-    /// The ends of all partitions are to be committed, by us.
+    /// The ends of the partitions that lack one are to be committed, by us.
     CommitEnds,
     /// The same by whoever has this partition.
     WaitFor(TopicPartition),
 }
 
-/// `all`: the partitions of every topic of the pipeline. `ours`: those that this member was given.
+/// `all`: the partitions of every topic of the pipeline. `lacking`: those of which neither an owner nor the
+/// very first start has committed anything. `ours`: those that this member was given.
 fn opening(
     start_offset: StartOffset,
     has_begun: bool,
     all: &[TopicPartition],
+    lacking: &[TopicPartition],
     ours: &[TopicPartition],
 ) -> Opening {
     match (start_offset, all.iter().min()) {
         _ if has_begun => Opening::HasBegun,
+        (_, Some(_)) if lacking.is_empty() => Opening::HasBegun,
         (StartOffset::Latest, Some(first)) if ours.contains(first) => Opening::CommitEnds,
         (StartOffset::Latest, Some(first)) => Opening::WaitFor(first.clone()),
         _ => Opening::Nothing,
@@ -81,6 +88,41 @@ pub(super) fn without_starts(committed: Vec<Offsets>) -> Vec<Offsets> {
     committed.into_iter().map(of).collect()
 }
 
+/// Partitions that nobody has committed, and for which it is not said where they are to begin.
+fn lacking(all: &[TopicPartition], committed: &[Offsets]) -> Vec<TopicPartition> {
+    let lacks = |offsets: &Offsets| offsets.position.is_none() && offsets.start.is_none();
+    let each = all.iter().zip(committed);
+    each.filter(|(_, offsets)| lacks(offsets))
+        .map(|(partition, _)| partition.clone())
+        .collect()
+}
+
+/// Why ends are not committed. librdkafka says the error of one partition of the others as well, so the
+/// topic is one of which nothing is `kept`.
+fn not_started(
+    error: &KafkaError,
+    commits: &[PartitionCommit],
+    kept: &[KafkaResult<Offsets>],
+) -> NotYet {
+    let is_kept = |commit: &PartitionCommit, kept: &KafkaResult<Offsets>| {
+        kept.as_ref().is_ok_and(|k| k.metadata == commit.metadata)
+    };
+    let refused = commits.iter().zip(kept).find(|(c, k)| !is_kept(c, k));
+    let Some((commit, _)) = refused else {
+        return NotYet::Later(format!("kafka: {error}"));
+    };
+    let topic = &commit.partition.topic;
+    match error.rdkafka_error_code() {
+        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            let advice = format!("topic {topic}: {code}: allow this user to read the topic");
+            NotYet::Never(Halt::new("authentication", advice))
+        }
+        _ => NotYet::Later(format!(
+            "start_offset = \"latest\": where topic {topic} begins is not committed: {error}"
+        )),
+    }
+}
+
 impl<O: Operator> Lane<O> {
     /// Finds out whether this is the very first start, and with `latest` has its ends committed.
     pub(super) fn open_group(&mut self, assigned: &[TopicPartition]) -> Result<(), NotYet> {
@@ -89,17 +131,18 @@ impl<O: Operator> Lane<O> {
         }
         let timeout = self.shared.kafka_timeout;
         let all = self.all_partitions()?;
-        let committed = self.consumer().committed(&all, timeout)?;
+        let committed = without_starts(self.consumer().committed(&all, timeout)?);
+        let lacking = lacking(&all, &committed);
         let has_begun = committed.iter().any(|offsets| offsets.position.is_some())
             || has_marker(&self.shared.state_dir, &self.pipeline.group_id);
         let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
         let owned = self.owned.iter().map(|own| &own.partition);
         let ours = assigned.iter().chain(assigning).chain(owned);
         let ours: Vec<_> = ours.cloned().collect();
-        match opening(self.pipeline.start_offset, has_begun, &all, &ours) {
+        match opening(self.pipeline.start_offset, has_begun, &all, &lacking, &ours) {
             Opening::Nothing => return Ok(()),
             Opening::HasBegun => {}
-            Opening::CommitEnds => self.commit_ends(&all)?,
+            Opening::CommitEnds => self.commit_ends(&all, &lacking)?,
             Opening::WaitFor(first) => {
                 return Err(NotYet::Later(format!(
                     "start_offset = \"latest\": the member that has {first} has not committed yet \
@@ -143,12 +186,16 @@ impl<O: Operator> Lane<O> {
         Ok(all)
     }
 
-    fn commit_ends(&self, all: &[TopicPartition]) -> Result<(), NotYet> {
+    fn commit_ends(
+        &self,
+        all: &[TopicPartition],
+        lacking: &[TopicPartition],
+    ) -> Result<(), NotYet> {
         let timeout = self.shared.kafka_timeout;
         let count = |topic: &str| all.iter().filter(|p| *p.topic == *topic).count();
         let mut commits: Vec<PartitionCommit> = vec![];
         let mut topic = (String::new(), String::new());
-        for partition in all {
+        for partition in lacking {
             if topic.0 != *partition.topic {
                 let id = topic_id(self.consumer().client(), &partition.topic, timeout);
                 topic = (partition.topic.to_string(), id.map_err(NotYet::Later)?);
@@ -177,7 +224,10 @@ impl<O: Operator> Lane<O> {
                 metadata,
             });
         }
-        self.consumer().commit_and_wait(&commits, timeout)?;
+        if let Err(error) = self.consumer().commit_and_wait(&commits, timeout) {
+            let kept = self.consumer().committed_each(lacking, timeout)?;
+            return Err(not_started(&error, &commits, &kept));
+        }
         tracing::info!(
             pipeline = self.pipeline.name,
             partitions = commits.len(),
@@ -202,8 +252,9 @@ mod tests {
     fn only_the_member_with_the_first_partition_says_where_the_pipeline_begins() {
         use StartOffset::{Earliest, Fail, Latest};
         let all = [place("b", 0), place("a", 1), place("a", 0), place("b", 1)];
-        let of =
-            |offset, has_begun, ours: &[TopicPartition]| opening(offset, has_begun, &all, ours);
+        let of = |offset, has_begun, ours: &[TopicPartition]| {
+            opening(offset, has_begun, &all, &all, ours)
+        };
         assert_eq!(of(Latest, false, &all[2..]), Opening::CommitEnds);
         let first = place("a", 0);
         assert_eq!(of(Latest, false, &all[..2]), Opening::WaitFor(first));
@@ -211,7 +262,66 @@ mod tests {
         assert_eq!(of(Fail, false, &all), Opening::Nothing);
         assert_eq!(of(Fail, true, &all[..1]), Opening::HasBegun);
         assert_eq!(of(Earliest, false, &all[..1]), Opening::Nothing);
-        assert_eq!(opening(Latest, false, &[], &[]), Opening::Nothing);
+        assert_eq!(opening(Latest, false, &[], &[], &[]), Opening::Nothing);
+    }
+
+    #[test]
+    fn ends_of_which_some_were_refused_are_no_beginning() {
+        use StartOffset::{Fail, Latest};
+        let all = [place("a", 0), place("a", 1), place("b", 0)];
+        let offsets = |position, start: Option<i64>| Offsets {
+            position,
+            metadata: String::new(),
+            start: start.map(|at| (at, "id".to_owned())),
+        };
+        let (start, none) = (offsets(None, Some(7)), offsets(None, None));
+        let left = lacking(&all, &[start.clone(), start.clone(), none]);
+        assert_eq!(left, all[2..]);
+        let of = |offset, left: &[TopicPartition], ours: &[TopicPartition]| {
+            opening(offset, false, &all, left, ours)
+        };
+        assert_eq!(of(Latest, &left, &all[..1]), Opening::CommitEnds);
+        let first = place("a", 0);
+        assert_eq!(of(Latest, &left, &all[1..]), Opening::WaitFor(first));
+        assert_eq!(of(Fail, &left, &all), Opening::Nothing);
+        let left = lacking(&all, &[start.clone(), offsets(Some(9), None), start]);
+        assert_eq!(left, []);
+        assert_eq!(of(Latest, &left, &all[1..]), Opening::HasBegun);
+    }
+
+    #[test]
+    fn the_topic_whose_end_was_refused_is_named() {
+        let commit = |topic| PartitionCommit {
+            partition: place(topic, 0),
+            position: 7,
+            leader_epoch: -1,
+            metadata: format!("of {topic}"),
+        };
+        let commits = [commit("a"), commit("b")];
+        let offsets = |metadata: &str| {
+            Ok(Offsets {
+                position: Some(7),
+                metadata: metadata.to_owned(),
+                start: None,
+            })
+        };
+        let error = |code| KafkaError::ConsumerCommit(code);
+        let denied = error(RDKafkaErrorCode::TopicAuthorizationFailed);
+        let NotYet::Never(halt) = not_started(&denied, &commits, &[offsets("of a"), offsets("")])
+        else {
+            panic!("nobody but an operator can mend that")
+        };
+        assert_eq!(halt.reason, "authentication");
+        assert!(halt.advice.contains("topic b"));
+        let gone = error(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let kept = [
+            Err(error(RDKafkaErrorCode::UnknownTopicOrPartition)),
+            offsets("of b"),
+        ];
+        let NotYet::Later(why) = not_started(&gone, &commits, &kept) else {
+            panic!("it may be created")
+        };
+        assert!(why.contains("topic a"));
     }
 
     #[test]
