@@ -34,6 +34,13 @@ struct TopicFacts {
     replica: Option<ReplicaFacts>,
 }
 
+impl NotYet {
+    /// The broker that was asked knows no partitions of a topic now, which does not say that it has none.
+    pub(super) fn no_partitions(topic: &str) -> Self {
+        NotYet::Later(format!("topic {topic}: its partitions are not known"))
+    }
+}
+
 impl From<Halt> for NotYet {
     fn from(halt: Halt) -> Self {
         NotYet::Never(halt)
@@ -121,17 +128,25 @@ impl<O: Operator> Lane<O> {
             return Ok(false);
         };
         let topic = first.topic.clone();
-        match self
-            .consumer()
-            .partitions_of(&topic, self.shared.kafka_timeout)
-        {
-            Ok(partitions) => {
-                assigning.partitions = partitions.unwrap_or_default();
+        let timeout = self.shared.kafka_timeout;
+        let why = match self.consumer().partitions_of(&topic, timeout) {
+            Ok(Some(partitions)) => {
+                assigning.partitions = partitions;
                 assigning.is_whole = true;
-                Ok(true)
+                return Ok(true);
             }
-            Err(error) => {
-                tracing::warn!(pipeline = self.pipeline.name, %error, "partitions not known yet");
+            Ok(None) => NotYet::no_partitions(&topic),
+            Err(error) => error.into(),
+        };
+        match why {
+            NotYet::Never(halt) => Err(halt),
+            NotYet::Later(error) => {
+                self.shared.board.error(&error);
+                tracing::warn!(
+                    pipeline = self.pipeline.name,
+                    error,
+                    "partitions not known yet"
+                );
                 let again = self.assigning(Instant::now() + assigning.backoff.next_wait());
                 again.partitions = std::mem::take(&mut assigning.partitions);
                 Ok(false)

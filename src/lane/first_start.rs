@@ -130,11 +130,14 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let timeout = self.shared.kafka_timeout;
-        let all = self.all_partitions()?;
+        let (all, unknown) = self.all_partitions()?;
         let committed = without_starts(self.consumer().committed(&all, timeout)?);
         let lacking = lacking(&all, &committed);
         let has_begun = committed.iter().any(|offsets| offsets.position.is_some())
             || has_marker(&self.shared.state_dir, &self.pipeline.group_id);
+        if let Some(topic) = unknown.filter(|_| !has_begun) {
+            return Err(NotYet::no_partitions(&topic));
+        }
         let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
         let owned = self.owned.iter().map(|own| &own.partition);
         let ours = assigned.iter().chain(assigning).chain(owned);
@@ -163,8 +166,9 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// The partitions of every topic of the pipeline, of whichever member.
-    fn all_partitions(&self) -> Result<Vec<TopicPartition>, NotYet> {
+    /// The partitions of every topic of the pipeline, of whichever member, and a topic of which the broker
+    /// knows none now.
+    fn all_partitions(&self) -> Result<(Vec<TopicPartition>, Option<String>), NotYet> {
         let timeout = self.shared.kafka_timeout;
         let mut names = vec![];
         for selector in &self.pipeline.topics {
@@ -178,12 +182,15 @@ impl<O: Operator> Lane<O> {
         }
         names.sort();
         names.dedup();
-        let mut all = vec![];
+        let (mut all, mut unknown) = (vec![], None);
         for name in names {
             let partitions = self.consumer().partitions_of(&name, timeout)?;
-            all.extend(partitions.unwrap_or_default());
+            match partitions {
+                Some(partitions) => all.extend(partitions),
+                None => unknown = Some(name),
+            }
         }
-        Ok(all)
+        Ok((all, unknown))
     }
 
     fn commit_ends(

@@ -32,7 +32,7 @@ impl<O: Operator> Lane<O> {
         let is_empty = self.has_no_rows(topic)?;
         let timeout = self.shared.kafka_timeout;
         let partitions = self.consumer().partitions_of(topic, timeout)?;
-        let partitions = partitions.unwrap_or_default();
+        let partitions = partitions.ok_or_else(|| NotYet::no_partitions(topic))?;
         self.operator.note_partitions(topic, partitions.len());
         let now = Layout {
             partitions: partitions.len(),
