@@ -14,14 +14,12 @@ impl Rules {
 
 impl Join {
     /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
-    /// waits already. Where memory is tight a table that is still being loaded is joined as far as it has come.
+    /// waits already. A table is loaded to the end however tight memory is, which may be full of something else:
+    /// where the table alone is too much the lane halts.
     pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
         let [Some(_), Some(_)] = &self.inputs else {
             return false;
         };
-        if is_tight {
-            self.load_to.set(None);
-        }
         if self.is_loading() {
             return side == Side::Left;
         }

@@ -22,7 +22,6 @@ mod right;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
@@ -188,7 +187,7 @@ pub(crate) struct Join {
     /// Events can be handed out: both sides have begun, and been read again where that is needed.
     is_ready: bool,
     /// Events wait until a table has been read to here: its records come in any order.
-    load_to: Cell<Option<i64>>,
+    load_to: Option<i64>,
     /// Left events that cannot be judged yet, and right records that may not be known yet.
     held: EventQueue,
     unapplied: VecDeque<Unapplied>,
@@ -211,7 +210,7 @@ impl Join {
             marks: [Mark::default(); 2],
             marked: None,
             is_ready: false,
-            load_to: Cell::new(None),
+            load_to: None,
             held: EventQueue::default(),
             unapplied: VecDeque::new(),
             unapplied_bytes: 0,
@@ -242,14 +241,14 @@ impl Join {
 
     /// The right side ends here for now: as a table it is read so far before an event is decided.
     pub(crate) fn load(&mut self, log_end: i64) {
-        self.load_to = Cell::new(self.rules.is_table().then_some(log_end));
+        self.load_to = self.rules.is_table().then_some(log_end);
     }
 
     /// What the table has already is not known yet.
     fn is_loading(&self) -> bool {
         let input = self.inputs[Side::Right as usize].as_ref();
         let is_below = |to: i64| input.is_none_or(|input| input.next < to && !input.is_idle());
-        self.load_to.get().is_some_and(is_below)
+        self.load_to.is_some_and(is_below)
     }
 
     fn input(&self, side: Side) -> &Input {
