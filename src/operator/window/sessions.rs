@@ -310,9 +310,15 @@ impl Sessions {
     }
 
     /// Lets go of closed sessions that no record can come near any more, neither one that is still to come
-    /// nor one that is read again together with a session whose row is not durable yet.
+    /// nor one that is read again together with a session whose row is not durable yet. Of a partition that
+    /// is not waited for any more no watermark will say so: what is durable is let go.
     fn forget_gone(&mut self) {
         let through_ms = self.settled_through_ms;
+        let is_over = self.input().silence == Silence::Retired
+            && self.groups.is_empty()
+            && self.sent.is_none()
+            && self.durable.is_empty();
+        let margin_ms = if is_over { 0 } else { self.gap_ms };
         let gap_ms = self.gap_ms;
         let mut forgotten = 0;
         self.gone.retain(|key, gone| {
@@ -324,7 +330,8 @@ impl Sessions {
             gone.retain(|gone| {
                 let reach_ms = gone.last_ms.saturating_add(gap_ms.saturating_mul(2));
                 let meets = |first_ms: &i64| *first_ms > gone.last_ms && *first_ms <= reach_ms;
-                Some(gone.closes_ms.saturating_add(gap_ms)) > through_ms || firsts.iter().any(meets)
+                let free_ms = gone.closes_ms.saturating_add(margin_ms);
+                Some(free_ms) > through_ms || firsts.iter().any(meets)
             });
             forgotten += (held - gone.len()) * gone_bytes(key);
             !gone.is_empty()

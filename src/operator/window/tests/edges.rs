@@ -7,12 +7,17 @@ use crate::progress::FirstRead;
 type Sent = Vec<(i64, u64, bool)>;
 
 fn collected(windows: &mut Windows) -> Sent {
+    let rows = sent_without_settling(windows);
+    windows.settled();
+    rows
+}
+
+fn sent_without_settling(windows: &mut Windows) -> Sent {
     let mut rows = vec![];
     windows.collect(false, |row| {
         rows.push((row.start_ms / 1000, row.group.revision, row.is_final));
         ControlFlow::Continue(())
     });
-    windows.settled();
     rows
 }
 
@@ -96,6 +101,30 @@ fn a_closed_session_is_read_again_as_long_as_a_record_may_come_near_it() {
         add(&mut windows, offset, time_s, 1);
         assert_eq!(position(&mut windows, offset + 1), expected, "{time_s}");
     }
+}
+
+#[test]
+fn a_closed_session_of_a_partition_that_has_gone_silent_holds_no_commit_back() {
+    let mut windows = sessions();
+    add(&mut windows, 0, 0, 1);
+    windows.note_read(0, 1);
+    for (silence, rows, expected) in [
+        (Silence::None, vec![], 0),
+        (Silence::Idle, vec![(0, 1, false)], 0),
+        (Silence::Retired, vec![(0, 1, true)], 1),
+    ] {
+        windows.note_silence(0, silence, 1);
+        assert_eq!(sent_without_settling(&mut windows), rows);
+        assert_eq!(frontier(&mut windows, 1).0, 0, "{silence:?}: not durable");
+        windows.settled();
+        assert_eq!(frontier(&mut windows, 1).0, expected, "{silence:?}");
+    }
+    // What comes all the same is a session of its own, and holds the commit back while it is open.
+    assert_eq!(add(&mut windows, 1, 12, 1), Verdict::Counted);
+    windows.note_read(0, 2);
+    windows.note_silence(0, Silence::None, 2);
+    assert_eq!(collected(&mut windows), []);
+    assert_eq!(frontier(&mut windows, 2).0, 1);
 }
 
 #[test]
