@@ -99,26 +99,36 @@ impl ColumnSource {
                 column_type,
             });
         }
-        let default = match default.map(|text| (text, encoded_default(&column, text))) {
+        let source = ColumnSource {
+            slot,
+            required,
+            default: None,
+            raw,
+            unit: None,
+            column,
+        };
+        source.with_default(default)
+    }
+
+    /// The same, with another default. A number that stands for a time is in the unit that has been given.
+    ///
+    /// # Errors
+    /// The column cannot hold it.
+    pub fn with_default(mut self, default: Option<&str>) -> Result<Self, MappingError> {
+        let encoded = default.map(|text| (text, encoded_default(&self.column, self.unit, text)));
+        self.default = match encoded {
             None => None,
             Some((_, Ok(encoded))) => Some(encoded),
             Some((text, Err(why))) => {
                 return Err(MappingError::DefaultDoesNotFit {
-                    column: column.name,
-                    column_type,
+                    column_type: self.column.column_type.to_string(),
+                    column: self.column.name,
                     default: text.to_owned(),
                     why: why.detail.into_owned(),
                 });
             }
         };
-        Ok(ColumnSource {
-            slot,
-            required,
-            default,
-            raw,
-            unit: None,
-            column,
-        })
+        Ok(self)
     }
 
     /// The same, with the unit of numbers that stand for times: that of the column, or else that of the
@@ -267,9 +277,10 @@ impl ColumnSource {
 }
 
 /// The default is the column's text itself, also under `raw`.
-fn encoded_default(column: &Column, text: &str) -> Result<Vec<u8>, Reject> {
+fn encoded_default(column: &Column, unit: Option<TimeUnit>, text: &str) -> Result<Vec<u8>, Reject> {
     let mut encoded = Vec::new();
-    column.column_type.encode_text_default(text, &mut encoded)?;
+    let column_type = &column.column_type;
+    column_type.encode_text_default_in(text, unit, &mut encoded)?;
     Ok(encoded)
 }
 
@@ -439,6 +450,27 @@ mod tests {
         );
         // Other columns are what they were.
         assert_eq!(encode(&source("UInt32", None, s), "7", false), datetime(7));
+    }
+
+    #[test]
+    fn a_default_that_is_a_number_is_a_time_in_the_declared_unit() {
+        let encoded = |type_name, unit, text| {
+            let source = source(type_name, false, None, RawMode::Off);
+            let source = source.with_unit(unit, None).unwrap();
+            let source = source.with_default(Some(text));
+            source.map(|source| encode(&source, "", false).unwrap())
+        };
+        let (s, ms) = (Some(TimeUnit::Seconds), Some(TimeUnit::Milliseconds));
+        let datetime = |time: u32| time.to_le_bytes().to_vec();
+        let datetime64 = |time: i64| time.to_le_bytes().to_vec();
+        for (unit, expected) in [(s, 86_400), (ms, 86)] {
+            assert_eq!(encoded("DateTime", unit, "86400"), Ok(datetime(expected)));
+        }
+        let day = "1970-01-02 00:00:00";
+        assert_eq!(encoded("DateTime", ms, day), Ok(datetime(86_400)));
+        let seconds = encoded("DateTime64(3)", s, "1763719200");
+        assert_eq!(seconds, Ok(datetime64(1_763_719_200_000)));
+        assert!(encoded("DateTime64(3)", None, "1763719200").is_err());
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(super) struct MetricPlan {
     pub(super) digits: Digits,
     /// What its column holds; none where rows go to a topic alone.
     pub(super) column: Option<ColumnType>,
+    /// Of numbers that stand for times in its column.
+    pub(super) time_unit: Option<TimeUnit>,
 }
 
 /// How many digits a number may have, and how many of them behind the point.
@@ -142,6 +144,7 @@ impl AggregationPlan {
                 checks: Check::all(&metric.conditions, |path| slots.of(path))?,
                 digits: digits(metric.function, column.as_ref(), &metric.name)?,
                 column,
+                time_unit: config.time_unit,
             });
         }
         presence::check(config, &metrics)?;

@@ -237,7 +237,7 @@ fn sample(
             }
             let value = text::text(raw, scratch)?;
             if let Some(column) = metric.column.as_ref().filter(|column| !column.is_text()) {
-                column.encode_text_default(value, &mut vec![])?;
+                column.encode_text_default_in(value, metric.time_unit, &mut vec![])?;
             }
             Ok(append(value, texts))
         }

@@ -11,6 +11,7 @@ use crate::config::Function;
 use crate::decode::Reject;
 use crate::decode::decimal::{decimal, power_of_ten};
 use crate::decode::json::Raw;
+use crate::decode::time::TimeUnit;
 use crate::operator::window::{Cell, Row};
 use crate::sink::OutputMessage;
 use crate::table::ColumnType;
@@ -72,7 +73,10 @@ impl RowMaker {
                 Source::Start => column.encode_time_ms(row.start_ms, out),
                 Source::End => column.encode_time_ms(row.end_ms, out),
                 Source::Group(index) => column.encode_text(groups[*index], out),
-                Source::Metric(index) => self.values[*index].encode(column, out),
+                Source::Metric(index) => {
+                    let unit = self.plan.metrics[*index].time_unit;
+                    self.values[*index].encode(column, unit, out)
+                }
                 Source::Revision => column.encode_integer(integer(row.group.revision), out),
                 Source::LateCount => column.encode_integer(integer(row.group.late_count), out),
                 Source::Version => column.encode_integer(integer(row.version), out),
@@ -249,7 +253,12 @@ fn decimal_text(unscaled: I256, scale: u8) -> String {
 }
 
 impl Value {
-    fn encode(&self, column: &ColumnType, out: &mut Vec<u8>) -> Result<(), Reject> {
+    fn encode(
+        &self,
+        column: &ColumnType,
+        unit: Option<TimeUnit>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
         match self {
             Value::None => column.encode_null_or_zero(out),
             Value::Integer(number) => column.encode_integer(i128::from(*number), out)?,
@@ -257,7 +266,7 @@ impl Value {
                 column.encode_decimal(decimal(Raw::string(text))?, out)?;
             }
             Value::Decimal(text) => column.encode_text_default(text, out)?,
-            Value::Text(text) => column.encode_text_default(text, out)?,
+            Value::Text(text) => column.encode_text_default_in(text, unit, out)?,
         }
         Ok(())
     }
@@ -300,6 +309,22 @@ mod tests {
         assert_eq!(text(-70_900_000_000, 9), "-70.9");
         assert_eq!(text(1, 9), "0.000000001");
         assert_eq!(text(0, 9), "0");
+    }
+
+    #[test]
+    fn numbers_that_are_times_are_in_the_declared_unit() {
+        let column = ColumnType::parse("DateTime64(3, 'UTC')").expect("a type");
+        let encoded = |unit, text: &str| {
+            let mut out = vec![];
+            let value = Value::Text(text.to_owned());
+            value.encode(&column, unit, &mut out).ok().map(|()| out)
+        };
+        let expected = Some(1_763_719_200_000i64.to_le_bytes().to_vec());
+        assert_eq!(encoded(Some(TimeUnit::Seconds), "1763719200"), expected);
+        assert_eq!(encoded(None, "1763719200"), None);
+        for unit in [None, Some(TimeUnit::Seconds)] {
+            assert_eq!(encoded(unit, "2025-11-21T10:00:00Z"), expected);
+        }
     }
 
     #[test]

@@ -254,8 +254,9 @@ impl Builder<'_> {
         };
         let slot = self.slot(path);
         let unit = mapping.and_then(|mapping| mapping.unit);
-        let source = ColumnSource::new(column, slot, required, default, raw)
+        let source = ColumnSource::new(column, slot, required, None, raw)
             .and_then(|source| source.with_unit(unit, self.config.time_unit))
+            .and_then(|source| source.with_default(default))
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
         self.event_columns.push(source);
         Ok(())
@@ -310,11 +311,12 @@ impl Builder<'_> {
     }
 
     fn encoded(&self, index: usize, value: &str) -> Result<Vec<u8>, PlanError> {
-        let column = self.event_columns[index].column();
+        let source = &self.event_columns[index];
+        let column = source.column();
         let mut bytes = vec![];
         column
             .column_type
-            .encode_text_default(value, &mut bytes)
+            .encode_text_default_in(value, source.unit(), &mut bytes)
             .map_err(|reject| {
                 let (name, type_name) = (&column.name, &column.column_type);
                 let text = format!(

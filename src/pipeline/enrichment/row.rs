@@ -176,26 +176,7 @@ impl<'a> Row<'_, '_, 'a> {
     /// The time as the column has it: what its precision drops counts for nothing.
     fn encoded_time_ms(&self, index: usize) -> Option<i64> {
         let value = value_bytes(self.plan, self.starts, self.out, index);
-        let column_type = &self.plan.event_columns[index].column().column_type;
-        let (plain, value) = match column_type {
-            ColumnType::Nullable(inner) => (&**inner, value.get(1..)?),
-            plain => (plain, value),
-        };
-        match plain {
-            ColumnType::DateTime64 { precision, .. } => {
-                let ticks = i64::from_le_bytes(value.try_into().ok()?);
-                let precision = u32::from(*precision);
-                Some(if precision >= 3 {
-                    ticks.div_euclid(10i64.pow(precision - 3))
-                } else {
-                    ticks * 10i64.pow(3 - precision)
-                })
-            }
-            ColumnType::DateTime { .. } => {
-                Some(i64::from(u32::from_le_bytes(value.try_into().ok()?)) * 1000)
-            }
-            _ => None,
-        }
+        time_ms_of(&self.plan.event_columns[index].column().column_type, value)
     }
 
     fn encoded_integer(&self, index: usize) -> Option<i128> {
@@ -230,8 +211,55 @@ impl<'a> Row<'_, '_, 'a> {
     }
 }
 
+/// The time that a column's value stands for, if that is one.
+fn time_ms_of(column_type: &ColumnType, value: &[u8]) -> Option<i64> {
+    match column_type {
+        ColumnType::LowCardinality(inner) => time_ms_of(inner, value),
+        ColumnType::Nullable(inner) => time_ms_of(inner, value.get(1..)?),
+        ColumnType::DateTime64 { precision, .. } => {
+            let ticks = i64::from_le_bytes(value.try_into().ok()?);
+            let precision = u32::from(*precision);
+            Some(if precision >= 3 {
+                ticks.div_euclid(10i64.pow(precision - 3))
+            } else {
+                ticks * 10i64.pow(3 - precision)
+            })
+        }
+        ColumnType::DateTime { .. } => {
+            Some(i64::from(u32::from_le_bytes(value.try_into().ok()?)) * 1000)
+        }
+        _ => None,
+    }
+}
+
 /// An event column of the current row, without the flag before it.
 fn value_bytes<'o>(plan: &RowPlan, starts: &[usize], out: &'o [u8], index: usize) -> &'o [u8] {
     let flag = usize::from(plan.with_default_flag);
     &out[starts[index] + flag..starts[index + 1]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::time::TimeUnit;
+
+    #[test]
+    fn a_column_of_times_has_the_time_whatever_stands_around_its_type() {
+        for (type_name, expected) in [
+            ("DateTime", Some(86_400_000)),
+            ("Nullable(DateTime64(6))", Some(86_400_000)),
+            ("LowCardinality(DateTime)", Some(86_400_000)),
+            ("LowCardinality(Nullable(DateTime))", Some(86_400_000)),
+            ("Array(DateTime)", None),
+            ("String", None),
+        ] {
+            let column = ColumnType::parse(type_name).expect("a type");
+            let mut value = vec![];
+            let unit = Some(TimeUnit::Seconds);
+            let json = if expected.is_some() { "86400" } else { "[]" };
+            let encoded = column.encode_text_default_in(json, unit, &mut value);
+            encoded.expect("it fits");
+            assert_eq!(time_ms_of(&column, &value), expected, "{type_name}");
+        }
+    }
 }

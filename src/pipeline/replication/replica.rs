@@ -228,8 +228,9 @@ fn note(column: Column, mapping: &ColumnMapping, slot: usize) -> Result<Note, St
         config::RawMode::Object => RawMode::Object,
         config::RawMode::Any => RawMode::Any,
     };
-    let column = ColumnSource::new(column, slot, mapping.required, default, raw)
+    let column = ColumnSource::new(column, slot, mapping.required, None, raw)
         .and_then(|column| column.with_unit(mapping.unit, None))
+        .and_then(|column| column.with_default(default))
         .map_err(|error| wrong(error.to_string()))?;
     Ok(Note { path, column })
 }

@@ -171,11 +171,28 @@ impl ColumnType {
     /// # Errors
     /// As [`ColumnType::encode`].
     pub fn encode_text_default(&self, default: &str, out: &mut Vec<u8>) -> Result<(), Reject> {
+        self.encode_text_default_in(default, None, out)
+    }
+
+    /// The same, numbers that stand for times in this unit, where one is declared.
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`].
+    pub(crate) fn encode_text_default_in(
+        &self,
+        default: &str,
+        unit: Option<TimeUnit>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        let encode = |value: Raw<'_>, out: &mut Vec<u8>| match unit {
+            Some(unit) => self.encode_times(value, unit, out),
+            None => self.encode(value, out),
+        };
         let start = out.len();
-        self.encode(Raw::string(default), out).or_else(|as_string| {
+        encode(Raw::string(default), out).or_else(|as_string| {
             out.truncate(start);
             let value = Raw::parse(default).ok().filter(|value| !value.is_missing());
-            value.map_or(Err(as_string), |value| self.encode(value, out))
+            value.map_or(Err(as_string), |value| encode(value, out))
         })
     }
 
