@@ -371,6 +371,12 @@ impl Writer<'_> {
                     Err(error) => self.after_failure(&mut job, error).await?,
                 },
                 Step::Send(round) => {
+                    // Rows that state no types are misread by a table that was altered meanwhile.
+                    if self.target.head.is_empty()
+                        && let Some(outcome) = self.sink.check_columns(&job).await
+                    {
+                        return Err(outcome);
+                    }
                     // Before the lease is looked at: the turn may be long in coming.
                     let permit = self.sink.permits.take(&self.target.label).await;
                     if job.lease_is_over() {
