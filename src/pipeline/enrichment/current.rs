@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::plan::PROVENANCE;
+use super::plan::{PROVENANCE, is_left_to_server};
 use super::{EnrichmentOperator, RowPlan, Settings, Table, memory};
-use crate::config::{Delivery, Enrichment, Pipeline};
+use crate::config::{Delivery, Encoding, Enrichment, Pipeline};
 use crate::halt::Halt;
 use crate::lane::Memory;
 use crate::observe::metrics::PipelineMetrics;
@@ -38,7 +38,8 @@ impl CurrentRows {
         info: TableInfo,
         has_stated_defaults: bool,
     ) -> Result<Self, Halt> {
-        let rows = Rows::new(pipeline, config, info, has_stated_defaults)
+        let columns = info.columns.clone();
+        let rows = Rows::new(pipeline, config, info, &columns, has_stated_defaults)
             .map_err(|why| Halt::new("schema", format!("table {}: {why}", label(pipeline))))?;
         Ok(CurrentRows {
             pipeline: pipeline.clone(),
@@ -81,12 +82,31 @@ impl RowMaker for CurrentRows {
         }
         let label = label(&self.pipeline);
         let changes = differences(&current.info.columns, &columns).join(", ");
+        let filled = current.plan.names();
+        let is_left = |column: &&ColumnInfo| is_left_to_server(column, &self.config, filled);
+        let (left, ours): (Vec<&ColumnInfo>, Vec<&ColumnInfo>) = columns.iter().partition(is_left);
+        for column in left.iter().filter(|c| !current.info.columns.contains(c)) {
+            tracing::warn!(
+                table = label,
+                column = column.name,
+                column_type = column.type_name,
+                "a new column is left to the server, because the daemon does not write its type: give it \
+                 a DEFAULT, or the next start halts"
+            );
+        }
+        let ours: Vec<ColumnInfo> = ours.into_iter().cloned().collect();
         let info = TableInfo {
             columns,
             ..current.info.clone()
         };
-        let renewed = Rows::new(&self.pipeline, &self.config, info, self.has_stated_defaults);
-        let renewed = renewed.and_then(|rows| current.may_become(&rows).map(|()| rows));
+        let (config, stated) = (&self.config, self.has_stated_defaults);
+        let renewed = Rows::new(&self.pipeline, config, info, &ours, stated);
+        let lookup = config.lookup.as_ref();
+        let has_hashes = lookup.is_some_and(|lookup| lookup.encoding == Encoding::Hash);
+        let renewed = renewed.and_then(|rows| {
+            current.may_become(&rows, has_hashes)?;
+            Ok(rows)
+        });
         let renewed = renewed.map_err(|why| {
             let advice =
                 format!("table {label} was altered while rows were written ({changes}): {why}");
@@ -103,14 +123,16 @@ impl RowMaker for CurrentRows {
 }
 
 impl Rows {
+    /// `ours`: the table's columns but for those that are left to the server.
     fn new(
         pipeline: &Pipeline,
         config: &Enrichment,
         info: TableInfo,
+        ours: &[ColumnInfo],
         has_stated_defaults: bool,
     ) -> Result<Self, String> {
         let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
-        let plan = RowPlan::new(config, &info.columns, exactly_once).map_err(|e| e.to_string())?;
+        let plan = RowPlan::new(config, ours, exactly_once).map_err(|e| e.to_string())?;
         let (label, sql) = (label(pipeline), table_sql(pipeline));
         let format = plan.format(has_stated_defaults);
         let target = Target::of_columns(label, sql, &info, plan.names(), format);
@@ -126,11 +148,12 @@ impl Rows {
         })
     }
 
-    /// Whether rows may be made so from now on, without a start.
+    /// Whether rows may be made so from now on, without a start. `has_hashes`: profiles are read field by
+    /// field, in the order of the start.
     ///
     /// # Errors
     /// What would be lost, and what to do.
-    fn may_become(&self, next: &Rows) -> Result<(), String> {
+    fn may_become(&self, next: &Rows, has_hashes: bool) -> Result<(), String> {
         let (before, after) = (self.plan.names(), next.plan.names());
         if let Some(gone) = before.iter().find(|name| !after.contains(name)) {
             return Err(format!(
@@ -145,11 +168,110 @@ impl Rows {
                     .to_owned(),
             );
         }
-        if self.plan.hash_fields() != next.plan.hash_fields() {
+        if has_hashes && self.plan.hash_fields() != next.plan.hash_fields() {
             return Err(
                 "columns of the lookup stand in another order: start again to take it".to_owned(),
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Kind};
+
+    /// Names and types of the columns of a table with a lookup.
+    const COLUMNS: [(&str, &str); 6] = [
+        ("_topic", "LowCardinality(String)"),
+        ("_partition", "UInt32"),
+        ("_offset", "UInt64"),
+        ("timestamp", "DateTime64(3)"),
+        ("email", "String"),
+        ("plan", "String"),
+    ];
+
+    fn infos(columns: &[(&str, &str)]) -> Vec<ColumnInfo> {
+        let info = |&(name, type_name): &(&str, &str)| ColumnInfo {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            default_kind: String::new(),
+        };
+        columns.iter().map(info).collect()
+    }
+
+    fn rows(more: &str) -> CurrentRows {
+        let text = format!(
+            r#"
+[[pipeline]]
+name = "e"
+kind = "enrichment"
+topics = ["t"]
+group_id = "g"
+time_field = "timestamp"
+[pipeline.lookup]
+key_field = "user_id"
+{more}
+[pipeline.lookup.columns]
+email = {{ path = "$.email" }}
+plan = {{ path = "$.plan" }}
+[pipeline.clickhouse]
+table = "events"
+[pipeline.dead_letter]
+topic = "dead"
+"#
+        );
+        let loaded = Config::parse(&text, "config.toml", Path::new("/"), []);
+        let mut loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let pipeline = loaded.config.pipelines.remove(0);
+        let Kind::Enrichment(config) = pipeline.kind.clone() else {
+            panic!("an enrichment");
+        };
+        let info = TableInfo {
+            engine: "MergeTree".to_owned(),
+            engine_full: String::new(),
+            sorting_key: String::new(),
+            partition_key: String::new(),
+            columns: infos(&COLUMNS),
+        };
+        let rows = CurrentRows::new(&Arc::new(pipeline), &config, info, true);
+        rows.unwrap_or_else(|halt| panic!("{}", halt.advice))
+    }
+
+    #[test]
+    fn a_new_column_of_a_type_that_is_not_written_is_left_to_the_server() {
+        let rows = rows("");
+        let names = rows.now().plan.names().to_vec();
+        let mut columns = infos(&COLUMNS);
+        for new in [("extra", "JSON"), ("more", "Tuple(UInt8, UInt8)")] {
+            columns.extend(infos(&[new]));
+            assert!(rows.take(columns.clone()).is_ok(), "{new:?}");
+            assert_eq!(rows.now().plan.names(), names);
+            assert_eq!(rows.now().table.target.columns, columns);
+        }
+        columns.extend(infos(&[("page", "String")]));
+        assert!(rows.take(columns.clone()).is_ok());
+        assert!(rows.now().plan.names().contains(&"page".to_owned()));
+        for name in ["page", "email"] {
+            let mut columns = columns.clone();
+            let column = columns.iter_mut().find(|column| column.name == name);
+            column.expect("it is there").type_name = "JSON".to_owned();
+            let halt = rows.take(columns).expect_err("rows had values for it");
+            assert_eq!(halt.reason, "schema");
+            assert!(halt.advice.contains(name), "{}", halt.advice);
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_lookups_columns_matters_where_hashes_are_read() {
+        let mut turned = infos(&COLUMNS);
+        turned.swap(4, 5);
+        for (encoding, is_taken) in [("json", true), ("hash", false)] {
+            let rows = rows(&format!("encoding = {encoding:?}"));
+            assert_eq!(rows.take(turned.clone()).is_ok(), is_taken, "{encoding}");
+        }
     }
 }

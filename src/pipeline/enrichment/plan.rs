@@ -419,6 +419,14 @@ fn insertable(info: &ColumnInfo, config: &Enrichment) -> Result<Option<Column>, 
     }))
 }
 
+/// Whether a column that a table got while rows were written to it is no reason to stop: the daemon does
+/// not write its type, and neither the configuration nor a row so far has anything for it.
+pub(super) fn is_left_to_server(info: &ColumnInfo, config: &Enrichment, filled: &[String]) -> bool {
+    ColumnType::parse(&info.type_name).is_err()
+        && !is_named(config, &info.name)
+        && !filled.contains(&info.name)
+}
+
 /// Whether the configuration says what fills the column.
 fn is_named(config: &Enrichment, name: &str) -> bool {
     config.columns.contains_key(name)
