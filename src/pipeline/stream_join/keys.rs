@@ -55,7 +55,8 @@ pub(super) fn key_text<'k>(
     }
 }
 
-/// The member of that name; of a key with a schema beside it, as Connect writes them, that of its payload.
+/// The member of that name; of a key with a schema beside it, as Connect writes them, that of its payload,
+/// or the payload itself where that is no object.
 fn member<'k>(object: Raw<'k>, field: &str) -> Option<Raw<'k>> {
     let named = |object: Raw<'k>, name: &str| {
         let members = object.members().filter(|(known, _)| known == name);
@@ -63,7 +64,10 @@ fn member<'k>(object: Raw<'k>, field: &str) -> Option<Raw<'k>> {
     };
     named(object, field).or_else(|| {
         let payload = named(object, "payload").filter(|_| named(object, "schema").is_some())?;
-        named(payload, field)
+        match payload.kind() {
+            Kind::Object => named(payload, field),
+            _ => Some(payload),
+        }
     })
 }
 
@@ -342,6 +346,8 @@ mod tests {
             ("{\"a\":1,\"user_id\":7.0}", "7.0"),
             ("{\"user_id\":6,\"user_id\":7}", "7"),
             ("{\"schema\":{},\"payload\":{\"user_id\":7}}", "7"),
+            ("{\"schema\":{\"type\":\"int64\"},\"payload\":7}", "7"),
+            ("{\"schema\":{\"type\":\"string\"},\"payload\":\"7\"}", "7"),
         ];
         for (key, field) in same {
             let seen = said(&mut check(4, ""), &[(Left, Some(key), field)]);
@@ -357,6 +363,9 @@ mod tests {
             (Some("{\"id\":7}"), "7"),
             (Some("{\"payload\":{\"user_id\":7}}"), "7"),
             (Some("{\"user_id\":{}}"), "7"),
+            (Some("{\"payload\":7}"), "7"),
+            (Some("{\"schema\":{},\"payload\":8}"), "7"),
+            (Some("{\"schema\":{},\"payload\":null}"), "7"),
             (Some("event-1"), "7"),
         ];
         for (key, field) in others {
