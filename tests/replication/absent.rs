@@ -74,6 +74,16 @@ fn of_mysql(record: Record) -> Record {
     Record { value, ..record }
 }
 
+/// The record of an earlier change at the source.
+fn sent_earlier(record: Record) -> Record {
+    let value = record.value.map(|value| {
+        let text = String::from_utf8(value).expect("JSON");
+        text.replace(r#""ts_ms":1763719200123"#, r#""ts_ms":1763719200100"#)
+            .into_bytes()
+    });
+    Record { value, ..record }
+}
+
 fn id() -> Declared {
     field("id", "int32", false)
 }
@@ -219,6 +229,52 @@ fn fields_that_stop_coming_are_null_and_those_that_return_are_new() {
     );
     let view = "SELECT id, total FROM {db}.lines_current WHERE id < 3 ORDER BY id";
     assert_eq!(tables.shop.job.query(view), "1\t\\N\n2\t15");
+    tables.shop.assert_no_dead_letters();
+}
+
+#[test]
+fn fields_of_records_sent_again_or_of_several_shapes_are_not_new_ones() {
+    let mut tables = Tables::new("shapes", &["sent", "shapes"]);
+    // A column was dropped, and the connector sends again what it had sent before that.
+    let notes = [id(), field("note", "string", true)];
+    let without = &notes[..1];
+    let first = [
+        ("c", r#"{"id":1,"note":"one"}"#),
+        ("c", r#"{"id":2,"note":"two"}"#),
+    ];
+    tables.write("sent", &notes, &first);
+    tables.write("sent", without, &[("c", r#"{"id":3}"#)]);
+    let again = in_block(change("c", r#"{"id":2}"#, first[1].1), &notes, 1);
+    tables.produce("sent", [sent_earlier(again)].into_iter());
+    tables.write("sent", without, &[("c", r#"{"id":3}"#)]);
+    // A router puts tables of two shapes into one topic.
+    let place = "__dbz__physicalTableIdentifier";
+    let columns = toml::Table::from_iter([(place.to_owned(), "String".into())]);
+    tables.set("shapes", "columns", columns);
+    let (a, b) = (field("a", "string", true), field("b", "string", true));
+    let records = [
+        ("t1", 1, "a"),
+        ("t2", 2, "b"),
+        ("t1", 3, "a"),
+        ("t2", 4, "b"),
+    ];
+    let records = records.map(|(table, number, column)| {
+        let fields = [id(), if column == "a" { a.clone() } else { b.clone() }];
+        let row = format!(r#"{{"id":{number},"{column}":"{table}-{number}"}}"#);
+        let key = format!(r#"{{"id":{number},"{place}":"{table}"}}"#);
+        let record = in_block(change("c", &key, &row), &fields, 1);
+        let key = Some(key.into_bytes());
+        Record { key, ..record }
+    });
+    tables.produce("shapes", records.into_iter());
+    tables.shop.run();
+    assert_eq!(tables.rows("sent", "id, note"), "1\tone\n2\ttwo\n3\t\\N");
+    let comment = tables.column("sent", "note", "comment");
+    assert!(comment.starts_with("[streamweir stopped="), "{comment}");
+    assert_eq!(
+        tables.rows("shapes", "id, a, b"),
+        "1\tt1-1\t\\N\n2\t\\N\tt2-2\n3\tt1-3\t\\N\n4\t\\N\tt2-4"
+    );
     tables.shop.assert_no_dead_letters();
 }
 
