@@ -63,11 +63,13 @@ impl ReplicationOperator {
             record.partition(),
             record.offset()
         );
+        let has_one_partition = self.replicas.partitions(name) == Some(1);
         match self.config.truncate {
             Truncate::Ignore => Ok(Accepted::Dropped("truncate")),
-            Truncate::Halt => Err(halted_by_truncation(format!(
-                "the source emptied the table behind {table}: empty it too and {pass_by}, or set \
-                 pipeline.truncate = \"apply\" (a topic of one partition) or \"ignore\", then start again"
+            Truncate::Halt => Err(halted_by_truncation(truncation_to_repeat(
+                &table,
+                &pass_by,
+                has_one_partition,
             ))),
             Truncate::Apply if self.config.shares_table(name) => {
                 Err(halted_by_truncation(format!(
@@ -75,13 +77,11 @@ impl ReplicationOperator {
                      tell which rows are meant: delete them by hand, {pass_by} and start again"
                 )))
             }
-            Truncate::Apply if self.replicas.partitions(name) != Some(1) => {
-                Err(halted_by_truncation(format!(
-                    "the source emptied the table behind {table}, and the topic has more than one \
-                     partition, so nobody can tell which rows came before: empty {table} by hand, \
-                     {pass_by} and start again (a connector can write the topic with one partition)"
-                )))
-            }
+            Truncate::Apply if !has_one_partition => Err(halted_by_truncation(format!(
+                "the source emptied the table behind {table}, and the topic has more than one \
+                 partition, so nobody can tell which rows came before: empty {table} by hand, \
+                 {pass_by}, start again {SNAPSHOT} (a connector can write the topic with one partition)"
+            ))),
             Truncate::Apply if state.truncated == Some(record.offset()) => {
                 Ok(Accepted::Dropped("truncate"))
             }
@@ -93,6 +93,25 @@ impl ReplicationOperator {
             }
         }
     }
+}
+
+/// What a table that was emptied by hand may lack where records of several partitions have no order.
+const SNAPSHOT: &str = "and have the connector take a new snapshot of the table: rows of the other partitions \
+                        that came after may be written already, and would be gone";
+
+/// What to do about a truncation that is not applied.
+fn truncation_to_repeat(table: &str, pass_by: &str, has_one_partition: bool) -> String {
+    let begin = format!("the source emptied the table behind {table}");
+    if has_one_partition {
+        return format!(
+            "{begin}: empty it too and {pass_by}, or set pipeline.truncate = \"apply\" or \"ignore\", then \
+             start again"
+        );
+    }
+    format!(
+        "{begin}, and the topic has more than one partition: empty it too and {pass_by}, start again \
+         {SNAPSHOT}; or set pipeline.truncate = \"ignore\" and start again"
+    )
 }
 
 /// Rows of before would come back after the table was emptied by hand if they were read again, so
@@ -251,5 +270,21 @@ impl Operator for ReplicationOperator {
 
     fn memory_bytes(&self) -> usize {
         self.rows.bytes.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_behind_several_partitions_needs_a_snapshot_once_it_was_emptied() {
+        for has_one_partition in [true, false] {
+            let advice = truncation_to_repeat("db.t", "pass it by", has_one_partition);
+            let wants = |text| advice.contains(text);
+            assert!(wants("db.t") && wants("pass it by"), "{advice}");
+            assert_eq!(wants("\"apply\""), has_one_partition, "{advice}");
+            assert_eq!(wants("new snapshot"), !has_one_partition, "{advice}");
+        }
     }
 }

@@ -17,21 +17,10 @@ impl Replicas {
         let Some(names) = key_names(key) else {
             return self.no_members(topic);
         };
-        let label = &replica.target.label;
         let sorted_by: Vec<&str> = replica.target.key.iter().map(|(name, _)| &**name).collect();
-        let names = names.join(", ");
         Halt::new(
             "schema",
-            format!(
-                "table {label} is sorted by ({}), but the key of the records is ({names}): rows of one key \
-                 would not replace each other. If the key has changed at the source, write to another \
-                 table ([pipeline.tables.{topic:?}] table = \"…\", accept_empty = true), start again, and \
-                 have the connector take a new snapshot of the source's table: rows that do not change \
-                 come with it alone. If the table was made by hand, create it anew with ORDER BY \
-                 ({names}). If the rows have the columns of its key, name them \
-                 ([pipeline.tables.{topic:?}] key = [\"…\"])",
-                sorted_by.join(", "),
-            ),
+            key_changed(&replica.target.label, topic, &sorted_by, &names),
         )
     }
 
@@ -82,6 +71,23 @@ impl Replicas {
     }
 }
 
+/// What to do about a table that is sorted by another key than that of the records, `names`.
+fn key_changed(label: &str, topic: &str, sorted_by: &[&str], names: &[String]) -> String {
+    format!(
+        "table {label} is sorted by ({}), but the key of the records is ({}): rows of one key would not \
+         replace each other. If the key has changed at the source, write to another table \
+         ([pipeline.tables.{topic:?}] table = \"…\", accept_empty = true, key = {names:?}: records of \
+         before take the key from their rows then), start again, and have the connector take a new \
+         snapshot of the source's table: rows that do not change come with it alone. If the table was \
+         made by hand, create it anew with ORDER BY ({}). The table's own key, \
+         [pipeline.tables.{topic:?}] key = {sorted_by:?}, may stay only if these columns alone tell rows \
+         apart at the source, and the rows have them",
+        sorted_by.join(", "),
+        names.join(", "),
+        names.join(", "),
+    )
+}
+
 pub(super) fn no_key(label: &str, topic: &str) -> Halt {
     Halt::new(
         "missing_key",
@@ -117,4 +123,25 @@ pub(in super::super) fn key_names(key: Option<&[u8]>) -> Option<Vec<String>> {
     };
     let names: Vec<String> = key.members().map(|(name, _)| name.into_owned()).collect();
     (!names.is_empty()).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_about_a_changed_key_names_the_new_members_and_the_old() {
+        let names = ["id".to_owned(), "region".to_owned()];
+        let advice = key_changed("db.t", "shop.t", &["id"], &names);
+        for wanted in [
+            "sorted by (id)",
+            "(id, region)",
+            r#"[pipeline.tables."shop.t"] table"#,
+            r#"key = ["id", "region"]"#,
+            "only if these columns alone tell rows apart at the source",
+            r#"[pipeline.tables."shop.t"] key = ["id"]"#,
+        ] {
+            assert!(advice.contains(wanted), "{wanted}: {advice}");
+        }
+    }
 }
