@@ -97,6 +97,16 @@ fn lacking(all: &[TopicPartition], committed: &[Offsets]) -> Vec<TopicPartition>
         .collect()
 }
 
+/// A partition that an owner has committed, or an operator: the group has begun.
+fn begun_meanwhile<'a>(
+    all: &'a [TopicPartition],
+    committed: &[Offsets],
+) -> Option<&'a TopicPartition> {
+    let mut each = all.iter().zip(committed);
+    each.find(|(_, offsets)| offsets.position.is_some())
+        .map(|(partition, _)| partition)
+}
+
 /// Why ends are not committed. librdkafka says the error of one partition of the others as well, so the
 /// topic is one of which nothing is `kept`.
 fn not_started(
@@ -231,6 +241,13 @@ impl<O: Operator> Lane<O> {
                 metadata,
             });
         }
+        // The ends of many partitions take a while to ask for.
+        let committed = self.consumer().committed(all, timeout)?;
+        if let Some(partition) = begun_meanwhile(all, &without_starts(committed)) {
+            return Err(NotYet::Later(format!(
+                "start_offset = \"latest\": {partition} was committed meanwhile"
+            )));
+        }
         if let Err(error) = self.consumer().commit_and_wait(&commits, timeout) {
             let kept = self.consumer().committed_each(lacking, timeout)?;
             return Err(not_started(&error, &commits, &kept));
@@ -291,7 +308,11 @@ mod tests {
         let first = place("a", 0);
         assert_eq!(of(Latest, &left, &all[1..]), Opening::WaitFor(first));
         assert_eq!(of(Fail, &left, &all), Opening::Nothing);
-        let left = lacking(&all, &[start.clone(), offsets(Some(9), None), start]);
+        let committed = [start.clone(), start.clone(), start.clone()];
+        assert_eq!(begun_meanwhile(&all, &committed), None);
+        let committed = [start.clone(), offsets(Some(9), None), start];
+        assert_eq!(begun_meanwhile(&all, &committed), Some(&all[1]));
+        let left = lacking(&all, &committed);
         assert_eq!(left, []);
         assert_eq!(of(Latest, &left, &all[1..]), Opening::HasBegun);
     }
