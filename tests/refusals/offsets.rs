@@ -141,6 +141,36 @@ fn a_topic_that_is_created_again_while_it_is_read_halts_and_nothing_of_the_new_o
 }
 
 #[test]
+fn a_topic_that_is_deleted_while_it_is_read_holds_no_other_up() {
+    let mut job = Job::new("beside");
+    job.apply_schema();
+    job.create_topic(1);
+    let stays = job.topic.clone();
+    let gone = format!("{stays}-gone");
+    job.topic = gone.clone();
+    job.create_topic(1);
+    job.set("pipeline.topics", vec![stays.clone(), gone.clone()]);
+    job.produce_events(0, 0..10);
+    job.topic = stays;
+    job.produce_events(0, 0..10);
+    let daemon = job.start("a", &[], "");
+    job.wait_for_rows(20);
+    // Both have something to commit when one of them goes.
+    job.topic = gone.clone();
+    job.produce_events(0, 10..20);
+    topic::delete(job.bootstrap(), &gone).expect("deleted");
+    job.topic = gone.replace("-gone", "");
+    job.produce_events(0, 10..2000);
+    job.wait_for_commits_to_end();
+    let kept = format!(
+        "SELECT count(), uniqExact(_offset) FROM {{db}}.clickstream_events WHERE _topic = '{}'",
+        job.topic
+    );
+    assert_eq!(job.query(&kept), "2000\t2000");
+    drop(daemon);
+}
+
+#[test]
 fn offsets_that_retention_deleted_unread_halt_and_are_named() {
     let job = started("retention");
     job.produce_events(0, 5..20);
