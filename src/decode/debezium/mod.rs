@@ -34,6 +34,7 @@ pub use field::{Field, FieldType, Form, Meaning, Unit};
 pub use key::{KeyReader, Members, NEW_KEY_HEADER, OLD_KEY_HEADER};
 pub use modes::{BinaryMode, DecimalMode, Modes, TimeMode, UNAVAILABLE_VALUE, UnsignedMode};
 pub use out_of_range::OutOfRange;
+pub(crate) use out_of_range::holds_time;
 pub(crate) use reading::{fraction_digits, obstacle, text_of};
 pub use row::{Change, Delete, Deletion, Operation, Provenance, Row};
 pub use schema::Schema;

@@ -1,11 +1,13 @@
 //! Values that a column does not hold, such as the day 9999-12-31 that stands for "no end".
 
+use super::field::Unit;
 use super::moment::{self, Moment};
 use super::reading::{Reading, Way};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::time::Instant;
 use crate::decode::time_of_day::TimeOfDay;
 use crate::decode::{Reason, Reject};
+use crate::table::ColumnType;
 
 /// What becomes of a value that its column does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +43,13 @@ impl Reading {
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
         let is_about_range = matches!(reject.reason, Reason::OutOfRange | Reason::NotRepresentable);
+        // A time with more digits than the column has lies within its range: the column can be widened.
+        let is_within = || match &self.way {
+            Way::Instant(unit) | Way::TimeOfDay(unit) => is_within(raw, *unit, &self.target),
+            _ => false,
+        };
         match self.out_of_range {
+            OutOfRange::Null if is_about_range && is_within() => Err(reject),
             OutOfRange::Null if is_about_range && self.is_nullable => {
                 out.push(1);
                 Ok(())
@@ -117,6 +125,28 @@ impl Reading {
     }
 }
 
+/// Whether a column of times holds the text of one, but for digits of a second.
+pub(crate) fn holds_time(column: &ColumnType, value: Raw<'_>) -> bool {
+    is_within(value, None, column)
+}
+
+fn is_within(raw: Raw<'_>, unit: Option<Unit>, column: &ColumnType) -> bool {
+    match column {
+        ColumnType::Nullable(inner) | ColumnType::LowCardinality(inner) => {
+            is_within(raw, unit, inner)
+        }
+        ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => {
+            match moment::instant(raw, unit) {
+                Ok(Moment::At(instant)) => column.encode_instant(instant, &mut vec![]).is_ok(),
+                _ => false,
+            }
+        }
+        ColumnType::Time | ColumnType::Time64 { .. } => moment::time_of_day(raw, unit)
+            .is_ok_and(|time| column.encode_time_of_day(time, &mut vec![]).is_ok()),
+        _ => false,
+    }
+}
+
 /// Whether a moment lies behind the last of a type, or before the first; none where it lies between.
 fn is_late<T>(
     moment: Moment<T>,
@@ -128,5 +158,36 @@ fn is_late<T>(
         Moment::Infinity => Some(true),
         Moment::MinusInfinity => Some(false),
         Moment::Nowhere => Some(!raw.as_received().contains('-')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_digits_leave_room_for_fewer_years() {
+        for (column, json, is_held) in [
+            ("DateTime64(9)", r#""2026-01-02T03:04:05.123456789Z""#, true),
+            (
+                "Nullable(DateTime64(9))",
+                r#""2026-01-02T03:04:05.1Z""#,
+                true,
+            ),
+            (
+                "DateTime64(9)",
+                r#""2299-01-02T03:04:05.123456789Z""#,
+                false,
+            ),
+            ("DateTime64(6)", r#""2299-01-02T03:04:05.123456Z""#, true),
+            ("DateTime64(6)", r#""9999-12-31T23:59:59.123456Z""#, false),
+            ("DateTime64(6)", r#""infinity""#, false),
+            ("Time64(6)", r#""838:59:59.000001""#, true),
+            ("String", r#""838:59:59.000001""#, false),
+        ] {
+            let column_type = ColumnType::parse(column).expect("a type");
+            let value = Raw::parse(json).expect("JSON");
+            assert_eq!(holds_time(&column_type, value), is_held, "{column} {json}");
+        }
     }
 }

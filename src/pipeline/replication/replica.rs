@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::batch::compressed;
 use crate::config::{self, Cdc, ColumnMapping};
 use crate::decode::Path;
-use crate::decode::debezium::Columns;
+use crate::decode::debezium::{Columns, OutOfRange};
 use crate::sink::{TableInfo, Target, quote_name};
 use crate::table::replica::{ColumnMemo, OwnNames, Since};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
@@ -117,7 +117,12 @@ impl Replica {
                         }
                         None => columns.with(name, column_type.clone()),
                     };
-                    columns.with_out_of_range(config.out_of_range(topic, name))
+                    // Another value in the key would be another row's.
+                    let out_of_range = match key.contains(name) {
+                        true => OutOfRange::DeadLetter,
+                        false => config.out_of_range(topic, name),
+                    };
+                    columns.with_out_of_range(out_of_range)
                 })
         };
         let key = columns(&key_columns);

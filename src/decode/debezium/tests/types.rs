@@ -283,6 +283,16 @@ fn what_a_column_does_not_hold_becomes_what_is_chosen() {
             assert_eq!(null, expected, "{json} into {type_name}");
         }
     }
+    // The column can have more digits, and the time is no other then.
+    let zoned = named("string", "io.debezium.time.ZonedTimestamp");
+    let digits = r#""2026-01-02T03:04:05.123456Z""#;
+    for chosen in [OutOfRange::Null, OutOfRange::Clamp] {
+        let found = read(&zoned, "Nullable(DateTime64(3))", digits, chosen);
+        assert_eq!(found, Err(Reason::OutOfRange), "{chosen:?}");
+    }
+    let far = r#""9999-12-31T23:59:59.123456Z""#;
+    let null = read(&zoned, "Nullable(DateTime64(3))", far, OutOfRange::Null);
+    assert_eq!(null, Ok(vec![1]));
     let number = r#""type":"int64""#;
     let null = read(number, "Nullable(Int8)", "1000", OutOfRange::Null);
     assert_eq!(null, Ok(vec![1]));

@@ -7,7 +7,7 @@ use super::super::halted_behind;
 use super::super::replica::Replica;
 use super::super::replicas::{Addition, Replicas};
 use crate::config::{Absent, Evolution};
-use crate::decode::debezium::{OutOfRange, Row, Schema, fraction_digits};
+use crate::decode::debezium::{OutOfRange, Row, Schema, fraction_digits, holds_time};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
@@ -225,6 +225,10 @@ impl Evolving<'_> {
         }
         let digits = u8::try_from(fraction_digits(value)).ok()?;
         let wider = replica::with_digits(column_type, digits)?;
+        // More digits leave room for fewer years.
+        if !holds_time(&wider, value) {
+            return None;
+        }
         Some(self.alter(vec![Addition::widened(name, column_type, &wider)]))
     }
 
