@@ -18,6 +18,10 @@ use crate::source::{TopicAnswer, TopicAnswers};
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The same while one answer needs another, and after an error.
 const INTERVAL_IN_DOUBT: Duration = Duration::from_millis(300);
+/// An answer has some kilobytes for each topic, on either side: questions about a thousand of them are a
+/// second apart.
+const REST_PER_TOPIC: Duration = Duration::from_millis(1);
+const REST_MAX: Duration = Duration::from_secs(1);
 /// Another id, or none, counts when it is still so after this: brokers learn of changes one by one.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(250);
 /// How long the client waits for an answer.
@@ -120,6 +124,8 @@ pub(super) struct TopicWatch {
     /// When the question was sent whose answer is awaited.
     asked_at: Option<Instant>,
     next_at: Option<Instant>,
+    /// No question is sent before this, however many ranges wait for one.
+    not_before: Option<Instant>,
     /// Topics that do not exist, as they were last told.
     missing: Vec<String>,
 }
@@ -146,12 +152,16 @@ impl TopicWatch {
 
     fn is_due(&self, now: Instant) -> bool {
         let is_lost = |at: Instant| now > at + 2 * ANSWER_TIMEOUT;
-        self.asked_at.is_none_or(is_lost) && self.next_at.is_none_or(|at| now >= at)
+        self.asked_at.is_none_or(is_lost)
+            && self.next_at.is_none_or(|at| now >= at)
+            && self.not_before.is_none_or(|at| now >= at)
     }
 
-    fn asked(&mut self, now: Instant) {
+    fn asked(&mut self, now: Instant, topics: usize) {
         self.asked_at = Some(now);
         self.next_at = Some(now + INTERVAL);
+        let topics = u32::try_from(topics).unwrap_or(u32::MAX);
+        self.not_before = Some(now + (topics * REST_PER_TOPIC).min(REST_MAX));
     }
 
     /// Another client: what the old one was asked will not be answered.
@@ -208,7 +218,7 @@ impl<O: Operator> Lane<O> {
         self.topic_watch
             .topics
             .retain(|name, _| topics.contains(name));
-        self.topic_watch.asked(now);
+        self.topic_watch.asked(now, topics.len());
         if topics.is_empty() {
             self.topic_watch.asked_at = None;
             return Ok(());
@@ -379,12 +389,26 @@ mod tests {
     }
 
     #[test]
+    fn questions_about_many_topics_are_apart_however_many_ranges_wait() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for (topics, rest_ms) in [(1, 1), (300, 300), (5_000, 1_000)] {
+            let mut watch = TopicWatch::default();
+            watch.asked(at(0), topics);
+            watch.asked_at = None;
+            assert!(!watch.covers("t", at(0), at(0)));
+            assert!(!watch.is_due(at(rest_ms - 1)), "{topics}");
+            assert!(watch.is_due(at(rest_ms)), "{topics}");
+        }
+    }
+
+    #[test]
     fn a_range_is_written_once_its_topic_was_the_same_after_it_was_read() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut watch = TopicWatch::default();
         assert!(!watch.covers("t", at(0), at(0)) && watch.is_due(at(0)));
-        watch.asked(at(0));
+        watch.asked(at(0), 1);
         let answered = |watch: &mut TopicWatch, asked_at, answer: &str| {
             watch.asked_at = None;
             let topic = watch.topics.entry("t".into()).or_default();
