@@ -45,9 +45,9 @@ impl Evolving<'_> {
         if self.is_earlier(row, column) {
             return Ok(Value::Default);
         }
-        // A writer may leave out what is NULL.
+        // A writer may leave out what is NULL; without a block nothing says that it is not that.
         let is_null = row.schema().is_some_and(|s| s.field_type(name).is_some());
-        if self.absence == Absent::Halt && !is_null {
+        if self.absence == Absent::Halt && !is_null && row.schema().is_some() {
             return Err(self.halted(name, column_type));
         }
         let mut changes = vec![];
