@@ -170,7 +170,13 @@ impl<O: Operator> Lane<O> {
         for mut own in again {
             // It may have been parked, or have reached its target, before it was to be read again.
             let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
-            match resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to)) {
+            let sought = resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to));
+            let begun = sought.or_else(|error| {
+                tracing::warn!(partition = %own.partition, %error, "cannot seek, taking it anew");
+                self.keep_positions();
+                self.consumer().assign_anew(&own.partition, own.seen_to)
+            });
+            match begun {
                 Ok(()) => self.owned.push(own),
                 Err(error) => {
                     tracing::warn!(partition = %own.partition, %error, "cannot seek yet");

@@ -242,6 +242,19 @@ impl Consumer {
         done.elements().iter().try_for_each(|e| e.error())
     }
 
+    /// Takes a partition anew that refuses a seek: after an offset out of range the client stops
+    /// fetching it, and then nothing else makes it begin again.
+    ///
+    /// # Errors
+    /// As [`Consumer::assign`]; where the assignor replaces whole assignments, always.
+    pub(crate) fn assign_anew(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+        if self.is_eager {
+            return Err(KafkaError::Seek("not one partition alone".into()));
+        }
+        self.unassign(std::slice::from_ref(partition))?;
+        self.assign(&[(partition.clone(), position)])
+    }
+
     /// Says where the partitions that stay are to be read on when a rebalance ends. To be called
     /// before [`Consumer::assign`] or [`Consumer::unassign`] lets the client fetch again.
     ///
