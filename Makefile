@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-cdc test soak fuzz bench instructions figures explore lint clean
+.PHONY: help deps build demo demo-cdc test soak fuzz bench instructions figures explore lint book clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,17 @@ lint: ## Check format, lints and dependencies
 		{ echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
 	$(WITH_TOOLS) $(CARGO) deny check bans licenses sources
 
+# Compiled once, into the sandbox's directory; without what serves pages and watches files.
+MDBOOK_VERSION := 0.5.4
+MDBOOK_BUILD := $(abspath $(SANDBOX_DIR))/mdbook-build
+
+book: ## Build docs/ as a book into book/ (fetches mdbook the first time)
+	@$(WITH_TOOLS) mdbook --version 2>/dev/null | grep -qxF 'mdbook v$(MDBOOK_VERSION)' || { \
+		$(CARGO) install --quiet --locked --force --no-default-features --features search \
+			--root $(abspath $(SANDBOX_DIR)) --no-track --target-dir $(MDBOOK_BUILD) \
+			mdbook@$(MDBOOK_VERSION) && rm -rf $(MDBOOK_BUILD); }
+	$(WITH_TOOLS) mdbook build docs
+
 clean: ## Remove what was built and fetched
 	$(CARGO) clean
-	rm -rf $(SANDBOX_DIR)
+	rm -rf $(SANDBOX_DIR) book

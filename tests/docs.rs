@@ -1,6 +1,6 @@
 //! What the documentation says is what the program has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,22 +16,80 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// README.md, CONTRIBUTING.md, CHANGELOG.md and everything under docs/.
-fn pages() -> Vec<String> {
-    let mut pages = vec!["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-    for directory in ["docs", "docs/adr"] {
+/// Every page under docs/, as a path from the root of the repository.
+fn book_pages() -> BTreeSet<String> {
+    fn collect(directory: &str, pages: &mut BTreeSet<String>) {
         for entry in fs::read_dir(repository().join(directory)).expect(directory) {
-            let name = entry.expect(directory).file_name();
-            let name = name.to_str().expect("names of pages are UTF-8");
-            if name.ends_with(".md") {
-                pages.push(format!("{directory}/{name}"));
+            let entry = entry.expect(directory);
+            let name = entry.file_name();
+            let path = format!("{directory}/{}", name.to_str().expect("names are UTF-8"));
+            if entry.path().is_dir() {
+                collect(&path, pages);
+            } else if path.ends_with(".md") {
+                pages.insert(path);
             }
         }
     }
+    let mut pages = BTreeSet::new();
+    collect("docs", &mut pages);
     pages
+}
+
+/// README.md, CONTRIBUTING.md, CHANGELOG.md and every page under docs/.
+fn pages() -> Vec<String> {
+    let root = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let root = root.into_iter().map(str::to_owned);
+    root.chain(book_pages()).collect()
+}
+
+/// The lines of a page outside of code blocks.
+fn prose(page: &str) -> Vec<&str> {
+    let mut in_block = false;
+    let is_prose = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence
+    };
+    page.lines().filter(is_prose).collect()
+}
+
+/// The targets of the links of a page, as they are written.
+fn links(page: &str) -> Vec<String> {
+    let code = Regex::new("`[^`]*`").expect("a pattern");
+    let link = Regex::new(r"\]\(([^)]*)\)").expect("a pattern");
+    let lines = prose(page)
+        .into_iter()
+        .map(|line| code.replace_all(line, ""));
+    let found = lines.flat_map(|line| {
+        let targets = link.captures_iter(&line).map(|found| found[1].to_owned());
+        targets.collect::<Vec<_>>()
+    });
+    found.collect()
+}
+
+/// The anchors of a page's headings, as GitHub and mdBook derive them: letters and digits in lower
+/// case, spaces as hyphens, a number behind a heading that repeats.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let link = Regex::new(r"\[([^\]]*)\]\([^)]*\)").expect("a pattern");
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let headings = prose(page).into_iter().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim();
+        let text = link.replace_all(text, "$1");
+        let kept = text.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+            _ => None,
+        });
+        let anchor = kept.collect::<String>().to_lowercase();
+        let times = seen.entry(anchor.clone()).or_default();
+        *times += 1;
+        match *times {
+            1 => anchor,
+            again => format!("{anchor}-{}", again - 1),
+        }
+    };
+    headings.map(anchor).collect()
 }
 
 /// The first column of every table row that begins with a code span.
@@ -82,35 +140,35 @@ fn every_metric_is_documented_and_nothing_else_is() {
     );
 }
 
-/// Every file below a directory of sources.
+/// Every Rust file below a directory.
 fn sources(directory: &Path, texts: &mut Vec<String>) {
     for entry in fs::read_dir(directory).expect("a directory of sources") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, texts);
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             texts.push(fs::read_to_string(&path).expect("a source is text"));
         }
     }
 }
 
 #[test]
-fn every_reason_to_halt_has_a_way_out_in_the_readme_and_nothing_else_has() {
+fn every_reason_to_halt_has_a_row_in_the_table_of_halts_and_nothing_else_has() {
     let mut texts = vec![];
-    sources(&repository().join("src"), &mut texts);
+    for directory in ["src", "crates"].map(|name| repository().join(name)) {
+        if directory.exists() {
+            sources(&directory, &mut texts);
+        }
+    }
     let raised = Regex::new(
         r#"(?:Halt::new\(|Remedy::Halt\(|Halt \{\s*reason: |_FAILED: &str =)\s*"([a-z_]+)""#,
     );
     let raised = raised.expect("a pattern");
     let found = texts.iter().flat_map(|text| raised.captures_iter(text));
     let reasons: BTreeSet<String> = found.map(|found| found[1].to_owned()).collect();
-    let readme = read("README.md");
-    let (_, rest) = readme
-        .split_once("### When it halts")
-        .expect("the section is there");
-    let (section, _) = rest.split_once("\n## ").expect("the section ends");
+    let page = read("docs/halts.md");
     let word = Regex::new(r"`([a-z_]+)`").expect("a pattern");
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.filter_map(|row| row.split('|').nth(1));
     let explained: BTreeSet<String> = cells
         .flat_map(|cell| word.captures_iter(cell))
@@ -118,10 +176,10 @@ fn every_reason_to_halt_has_a_way_out_in_the_readme_and_nothing_else_has() {
         .collect();
     let missing = difference(&reasons, &explained);
     let unknown = difference(&explained, &reasons);
-    assert!(missing.is_empty(), "not in README.md: {missing:?}");
+    assert!(missing.is_empty(), "not in docs/halts.md: {missing:?}");
     assert!(
         unknown.is_empty(),
-        "in README.md, and no reason: {unknown:?}"
+        "in docs/halts.md, and no reason: {unknown:?}"
     );
 }
 
@@ -203,31 +261,84 @@ fn pages_mention_only_commands_and_options_that_the_program_has() {
     );
 }
 
-#[test]
-fn the_configuration_in_the_readme_is_valid() {
-    let readme = read("README.md");
-    let (_, rest) = readme
-        .split_once("```toml\n")
-        .expect("a configuration in README.md");
-    let (text, _) = rest.split_once("```").expect("the block ends");
-    let loaded = Config::parse(text, "README.md", Path::new(&repository()), []);
-    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(loaded.config.pipelines.len(), 1);
-    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+/// The blocks of a page that hold a whole configuration or a whole pipeline.
+fn configurations(page: &str) -> Vec<&str> {
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split_once("```"));
+    let blocks = blocks.map(|(block, _)| block);
+    blocks
+        .filter(|block| block.contains("[[pipeline]]"))
+        .collect()
 }
 
 #[test]
-fn links_between_pages_lead_somewhere() {
-    let link = Regex::new(r"\]\(([^)#]+)(?:#[^)]*)?\)").expect("a pattern");
+fn the_configurations_in_the_pages_are_valid() {
+    let mut with_one = vec![];
     for page in pages() {
-        let directory = Path::new(&page).parent().expect("a page has a directory");
-        for found in link.captures_iter(&read(&page)) {
-            let target = &found[1];
-            if target.contains("://") {
-                continue;
-            }
-            let path = repository().join(directory).join(target);
-            assert!(path.exists(), "{page}: {target}");
+        for text in configurations(&read(&page)) {
+            let loaded = Config::parse(text, &page, Path::new(&repository()), []);
+            let loaded = loaded.unwrap_or_else(|problems| panic!("{page}: {problems}"));
+            assert_eq!(loaded.config.pipelines.len(), 1, "{page}");
+            assert!(loaded.warnings.is_empty(), "{page}: {:?}", loaded.warnings);
+            with_one.push(page.clone());
         }
     }
+    for page in ["README.md", "docs/windows.md", "docs/joins.md"] {
+        assert!(with_one.iter().any(|found| found == page), "{page}");
+    }
+}
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let lines = read("README.md").lines().count();
+    assert!(lines < 150, "README.md has {lines} lines");
+}
+
+#[test]
+fn the_summary_lists_every_page_once_and_nothing_else() {
+    let listed: Vec<String> = links(&read("docs/SUMMARY.md"))
+        .into_iter()
+        .map(|target| format!("docs/{target}"))
+        .collect();
+    let once: BTreeSet<String> = listed.iter().cloned().collect();
+    assert_eq!(listed.len(), once.len(), "a page is listed twice");
+    let mut pages = book_pages();
+    assert!(pages.remove("docs/SUMMARY.md"));
+    let missing = difference(&pages, &once);
+    let unknown = difference(&once, &pages);
+    assert!(missing.is_empty(), "not in docs/SUMMARY.md: {missing:?}");
+    assert!(
+        unknown.is_empty(),
+        "in docs/SUMMARY.md, and no page: {unknown:?}"
+    );
+}
+
+#[test]
+fn links_and_their_anchors_lead_somewhere() {
+    let mut anchors_checked = 0;
+    for page in pages() {
+        let directory = Path::new(&page).parent().expect("a page has a directory");
+        for link in links(&read(&page)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (target, anchor) = link
+                .split_once('#')
+                .map_or((&*link, None), |(target, anchor)| (target, Some(anchor)));
+            let path = match target {
+                "" => PathBuf::from(&page),
+                target => directory.join(target),
+            };
+            assert!(repository().join(&path).exists(), "{page}: {link}");
+            if let Some(anchor) = anchor {
+                let headings = anchors(&read(path.to_str().expect("paths are UTF-8")));
+                assert!(
+                    headings.contains(anchor),
+                    "{page}: {link}: no such heading among {headings:?}"
+                );
+                anchors_checked += 1;
+            }
+        }
+    }
+    assert!(anchors_checked > 20, "links to headings were found");
 }
