@@ -1,6 +1,7 @@
 //! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
+//! [`decode`] and [`table`] are modules of the crate `streamweir-codec`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -27,7 +28,6 @@ mod clock;
 pub mod config;
 mod crash;
 pub mod daemon;
-pub mod decode;
 #[doc(hidden)]
 pub mod drive;
 pub mod exit;
@@ -47,8 +47,9 @@ pub mod schema;
 mod sink;
 mod source;
 mod state;
-pub mod table;
 pub mod topics;
+
+pub use streamweir_codec::{decode, table};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;

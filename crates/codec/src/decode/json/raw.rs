@@ -39,7 +39,7 @@ pub struct Raw<'a> {
 }
 
 /// Bytes of a short value's block.
-pub(crate) const BLOCK_BYTES: usize = 64;
+pub const BLOCK_BYTES: usize = 64;
 
 impl<'a> Raw<'a> {
     /// No such member.
@@ -103,14 +103,14 @@ impl<'a> Raw<'a> {
     /// and cut back to the length given, which costs less than a copy of a length that no branch
     /// predictor can know.
     #[inline(always)]
-    pub(crate) fn short(self) -> Option<(&'a [u8; BLOCK_BYTES], usize)> {
+    pub fn short(self) -> Option<(&'a [u8; BLOCK_BYTES], usize)> {
         let block = self.from_here.as_bytes().first_chunk()?;
         (self.len <= BLOCK_BYTES).then_some((block, self.len))
     }
 
     /// A string without escapes, a number, true or false: its text is the text as received.
     #[inline(always)]
-    pub(crate) fn is_plain_scalar(self) -> bool {
+    pub fn is_plain_scalar(self) -> bool {
         matches!(
             self.kind,
             Kind::String | Kind::Number | Kind::True | Kind::False

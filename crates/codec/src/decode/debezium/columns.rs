@@ -68,7 +68,7 @@ impl Columns {
     }
 
     /// What becomes of values that a column does not hold.
-    pub(crate) fn out_of_range(&self, index: usize) -> OutOfRange {
+    pub fn out_of_range(&self, index: usize) -> OutOfRange {
         let column = self.columns.get(index);
         column.map_or(OutOfRange::DeadLetter, |column| column.out_of_range)
     }

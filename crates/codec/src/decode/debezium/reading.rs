@@ -79,13 +79,13 @@ impl Reading {
 }
 
 /// What keeps every value of a field out of a column; none where values can be read into it.
-pub(crate) fn obstacle(field: &FieldType, column: &ColumnType) -> Option<String> {
+pub fn obstacle(field: &FieldType, column: &ColumnType) -> Option<String> {
     let (target, _) = stripped(column);
     typed_way(field, target).obstacle()
 }
 
 /// The text of a value that is there, as a text column has it; none where it has no such text.
-pub(crate) fn text_of(field: &FieldType, value: Raw<'_>) -> Option<String> {
+pub fn text_of(field: &FieldType, value: Raw<'_>) -> Option<String> {
     if value.is_missing() {
         return None;
     }
@@ -99,7 +99,7 @@ pub(crate) fn text_of(field: &FieldType, value: Raw<'_>) -> Option<String> {
 }
 
 /// Digits of a second's fraction that the text of a time has, zeros at its end left out.
-pub(crate) fn fraction_digits(value: Raw<'_>) -> usize {
+pub fn fraction_digits(value: Raw<'_>) -> usize {
     let received = value.as_received();
     let fraction = received.split_once('.').map_or("", |(_, rest)| rest);
     let len = fraction.bytes().take_while(u8::is_ascii_digit).count();

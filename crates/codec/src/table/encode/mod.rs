@@ -103,7 +103,7 @@ impl ColumnType {
     }
 
     /// Whether numbers in the column stand for times.
-    pub(crate) fn has_times(&self) -> bool {
+    pub fn has_times(&self) -> bool {
         match self {
             ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => true,
             ColumnType::LowCardinality(inner)
@@ -117,7 +117,7 @@ impl ColumnType {
     ///
     /// # Errors
     /// As [`ColumnType::encode`].
-    pub(crate) fn encode_times(
+    pub fn encode_times(
         &self,
         raw: Raw<'_>,
         unit: TimeUnit,
@@ -178,7 +178,7 @@ impl ColumnType {
     ///
     /// # Errors
     /// As [`ColumnType::encode`].
-    pub(crate) fn encode_text_default_in(
+    pub fn encode_text_default_in(
         &self,
         default: &str,
         unit: Option<TimeUnit>,
@@ -240,11 +240,7 @@ impl ColumnType {
     }
 
     /// Appends a time of day, digits beyond the column's precision dropped.
-    pub(crate) fn encode_time_of_day(
-        &self,
-        time: TimeOfDay,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Reject> {
+    pub fn encode_time_of_day(&self, time: TimeOfDay, out: &mut Vec<u8>) -> Result<(), Reject> {
         match self {
             ColumnType::Time => {
                 let seconds = time.ticks(0)? as i32;
@@ -262,7 +258,7 @@ impl ColumnType {
     }
 
     /// Appends a day, as days since 1970-01-01.
-    pub(crate) fn encode_epoch_days(&self, days: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
+    pub fn encode_epoch_days(&self, days: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
         match self {
             ColumnType::Date => {
                 let days = u16::try_from(days).map_err(|_| Reject::out_of_range("Date"))?;
@@ -276,7 +272,7 @@ impl ColumnType {
         Ok(())
     }
 
-    pub(crate) fn encode_instant(&self, instant: Instant, out: &mut Vec<u8>) -> Result<(), Reject> {
+    pub fn encode_instant(&self, instant: Instant, out: &mut Vec<u8>) -> Result<(), Reject> {
         match self {
             ColumnType::DateTime64 { precision, .. } => {
                 out.extend_from_slice(&instant.ticks(*precision)?.to_le_bytes());
@@ -376,7 +372,7 @@ fn escaped_string(raw: Raw<'_>, out: &mut Vec<u8>) -> Result<(), Reject> {
 }
 
 /// Puts a length before what `out` has from `start` on: for parts whose length shows when they are done.
-pub(crate) fn insert_length(len: usize, start: usize, out: &mut Vec<u8>) {
+pub fn insert_length(len: usize, start: usize, out: &mut Vec<u8>) {
     let end = out.len();
     append_length(len, out);
     let length_bytes = out.len() - end;
@@ -396,7 +392,7 @@ fn fixed_string(raw: Raw<'_>, len: usize, out: &mut Vec<u8>) -> Result<(), Rejec
 }
 
 /// Appends the unscaled value of a Decimal column, known to have at most `precision` digits.
-pub(crate) fn append_unscaled(unscaled: I256, precision: u8, out: &mut Vec<u8>) {
+pub fn append_unscaled(unscaled: I256, precision: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&unscaled.to_le_bytes()[..decimal_bytes(precision)]);
 }
 

@@ -10,7 +10,7 @@ use super::json::{Kind, Raw, find_special};
 
 /// A surrogate escape without its other half: no character, so no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LoneSurrogate;
+pub struct LoneSurrogate;
 
 impl From<LoneSurrogate> for Reject {
     #[cold]
@@ -88,7 +88,7 @@ fn append_escaped(content: &[u8], out: &mut Vec<u8>) {
 }
 
 #[inline]
-pub(crate) fn plain(raw: Raw<'_>) -> Result<&str, Reject> {
+pub fn plain(raw: Raw<'_>) -> Result<&str, Reject> {
     match raw.kind() {
         Kind::String | Kind::Number | Kind::True | Kind::False => Ok(raw.as_received()),
         kind => Err(no_scalar(kind)),
@@ -105,12 +105,12 @@ fn no_scalar(kind: Kind) -> Reject {
 }
 
 /// Appends the characters of a string's content, whose escapes are known to be well formed.
-pub(crate) fn unescape(content: &[u8], out: &mut Vec<u8>) -> Result<(), LoneSurrogate> {
+pub fn unescape(content: &[u8], out: &mut Vec<u8>) -> Result<(), LoneSurrogate> {
     unescape_with(content, out, || Err(LoneSurrogate))
 }
 
 /// The same, with U+FFFD for each lone surrogate.
-pub(crate) fn unescape_lossy(content: &str) -> String {
+pub fn unescape_lossy(content: &str) -> String {
     let mut out = Vec::with_capacity(content.len());
     let replaced = unescape_with(content.as_bytes(), &mut out, || {
         Ok(char::REPLACEMENT_CHARACTER)

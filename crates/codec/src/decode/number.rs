@@ -12,7 +12,7 @@ const INTEGER_BYTES_MAX: usize = 400;
 
 /// An integer's sign and size; no magnitude when it needs more than 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Integer {
+pub struct Integer {
     negative: bool,
     magnitude: Option<u64>,
 }
@@ -26,13 +26,13 @@ impl Integer {
     }
 
     /// The value, if it is in `0..=max`.
-    pub(crate) fn unsigned(self, max: u64) -> Option<u64> {
+    pub fn unsigned(self, max: u64) -> Option<u64> {
         let magnitude = self.magnitude.filter(|&magnitude| magnitude <= max)?;
         (!self.negative || magnitude == 0).then_some(magnitude)
     }
 
     /// The value, if it is in `min..=max`.
-    pub(crate) fn signed(self, min: i64, max: i64) -> Option<i64> {
+    pub fn signed(self, min: i64, max: i64) -> Option<i64> {
         let magnitude = self.magnitude?;
         let value = if self.negative {
             0i64.checked_sub_unsigned(magnitude)?
@@ -48,7 +48,7 @@ impl Integer {
 /// # Errors
 /// `invalid_value` for every other form.
 #[inline]
-pub(crate) fn integer(raw: Raw<'_>) -> Result<Integer, Reject> {
+pub fn integer(raw: Raw<'_>) -> Result<Integer, Reject> {
     match raw.kind() {
         Kind::Number => integer_token(raw.as_received()),
         Kind::String => integer_text(&text::to_text(raw)?),
@@ -61,7 +61,7 @@ pub(crate) fn integer(raw: Raw<'_>) -> Result<Integer, Reject> {
 
 /// A JSON integer token; `-0` is 0.
 #[inline]
-pub(crate) fn integer_token(token: &str) -> Option<Integer> {
+pub fn integer_token(token: &str) -> Option<Integer> {
     let bytes = token.as_bytes();
     let (negative, digits) = match bytes {
         [b'-', digits @ ..] => (true, digits),
@@ -197,7 +197,7 @@ fn json_number<'t>(raw: Raw<'_>, text: &'t str) -> Result<&'t str, Reject> {
 }
 
 #[cold]
-pub(crate) fn not_a_number() -> Reject {
+pub fn not_a_number() -> Reject {
     Reject::invalid_value("not a number")
 }
 

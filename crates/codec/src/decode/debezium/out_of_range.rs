@@ -126,7 +126,7 @@ impl Reading {
 }
 
 /// Whether a column of times holds the text of one, but for digits of a second.
-pub(crate) fn holds_time(column: &ColumnType, value: Raw<'_>) -> bool {
+pub fn holds_time(column: &ColumnType, value: Raw<'_>) -> bool {
     is_within(value, None, column)
 }
 

@@ -5,7 +5,7 @@
 
 /// Position of the first quote, backslash or control character at or after `from`, or the length.
 #[inline(always)]
-pub(crate) fn find_special(bytes: &[u8], from: usize) -> usize {
+pub fn find_special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
         let (chunks, _) = block.as_chunks::<16>();

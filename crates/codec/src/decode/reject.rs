@@ -114,12 +114,12 @@ impl Reject {
     }
 
     /// A value of the wrong type or form.
-    pub(crate) fn invalid_value(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid_value(detail: impl Into<Cow<'static, str>>) -> Self {
         Reject::new(Reason::InvalidValue, detail)
     }
 
     /// A value of the right form that the column cannot hold.
-    pub(crate) fn out_of_range(detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn out_of_range(detail: impl Into<Cow<'static, str>>) -> Self {
         Reject::new(Reason::OutOfRange, detail)
     }
 

@@ -286,7 +286,7 @@ pub fn date32(raw: Raw<'_>) -> Result<i32, Reject> {
 }
 
 /// Days since 1970-01-01 for Date32.
-pub(crate) fn date32_of_days(day: i64) -> Result<i32, Reject> {
+pub fn date32_of_days(day: i64) -> Result<i32, Reject> {
     let days = SECONDS_MIN / SECONDS_PER_DAY..=SECONDS_MAX / SECONDS_PER_DAY;
     let day = days
         .contains(&day)

@@ -177,7 +177,7 @@ fn digits(bytes: &[u8], from: usize) -> Result<usize, Fault> {
 }
 
 /// Whether the whole text is one JSON number.
-pub(crate) fn is_number(text: &[u8]) -> bool {
+pub fn is_number(text: &[u8]) -> bool {
     matches!(number(text, 0), Ok(end) if end == text.len())
 }
 

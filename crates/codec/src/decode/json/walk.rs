@@ -76,7 +76,7 @@ impl<'a> Members<'a> {
     }
 
     /// Where the next member begins in the object's text; behind the last, where the object ends.
-    pub(crate) fn position(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.rest.at
     }
 }

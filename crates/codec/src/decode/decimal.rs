@@ -58,7 +58,7 @@ impl Decimal {
 
 /// 10 to the power `exponent`, up to 76.
 #[inline]
-pub(crate) fn power_of_ten(exponent: u8) -> Option<I256> {
+pub fn power_of_ten(exponent: u8) -> Option<I256> {
     static POWERS: LazyLock<[I256; DIGITS_MAX as usize + 1]> =
         LazyLock::new(|| std::array::from_fn(|exponent| I256::new(10).pow(exponent as u32)));
     POWERS.get(usize::from(exponent)).copied()

@@ -14,6 +14,6 @@ mod type_parser;
 pub use column::{Column, DefaultKind, UnknownDefaultKind};
 pub use column_type::{ColumnType, EnumValues};
 pub use encode::append_length;
-pub(crate) use encode::{append_unscaled, insert_length};
+pub use encode::{append_unscaled, insert_length};
 pub use mapping::{ColumnSource, MappingError, RawMode};
 pub use type_parser::UnsupportedType;

@@ -21,9 +21,9 @@ pub use raw::{Kind, Raw};
 pub use scanner::{Fields, Scanned, Scanner};
 pub use walk::{Elements, Members};
 
-pub(crate) use bytes::find_special;
-pub(crate) use raw::BLOCK_BYTES;
-pub(crate) use syntax::is_number;
+pub use bytes::find_special;
+pub use raw::BLOCK_BYTES;
+pub use syntax::is_number;
 
 /// Most levels of objects and arrays a record may have; the top-level object is level 1.
 pub const DEPTH_MAX: usize = 256;

@@ -1,0 +1,13 @@
+//! Bytes to values to columns: what streamweir knows of JSON, of Debezium's change records, of times
+//! and decimals, and of ClickHouse's types and their RowBinary encoding.
+//!
+//! Nothing here does I/O or asks for the time. A value that cannot be converted is a
+//! [`decode::Reject`] with a reason of a closed list; nothing panics on input.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals, change records |
+//! | [`table`] | columns, types, and their encoding; the tables of change records |
+
+pub mod decode;
+pub mod table;
