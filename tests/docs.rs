@@ -7,6 +7,7 @@ use std::process::Command;
 
 use regex::Regex;
 use streamweir::config::{Config, known_keys};
+use streamweir::decode::Reason;
 
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -130,13 +131,37 @@ fn every_metric_is_documented_and_nothing_else_is() {
         .map(|found| found[1].to_owned())
         .collect();
     assert!(exposed.len() > 20, "the catalogue was found: {exposed:?}");
-    let documented = first_column(&read("docs/metrics.md"));
+    let page = read("docs/metrics.md");
+    let (metrics, _) = page
+        .split_once("\n## Values of labels\n")
+        .expect("the words of labels stand behind the metrics");
+    let documented = first_column(metrics);
     let missing = difference(&exposed, &documented);
     let unknown = difference(&documented, &exposed);
     assert!(missing.is_empty(), "not in docs/metrics.md: {missing:?}");
     assert!(
         unknown.is_empty(),
         "in docs/metrics.md, and no metric: {unknown:?}"
+    );
+}
+
+#[test]
+fn every_reason_for_a_dead_letter_is_documented_and_nothing_else_is() {
+    let page = read("docs/dead-letters.md");
+    let (_, reasons) = page
+        .split_once("\n## Reasons\n")
+        .expect("the section is there");
+    let documented = first_column(reasons);
+    let known: BTreeSet<String> = Reason::ALL.map(|reason| reason.to_string()).into();
+    let missing = difference(&known, &documented);
+    let unknown = difference(&documented, &known);
+    assert!(
+        missing.is_empty(),
+        "not in docs/dead-letters.md: {missing:?}"
+    );
+    assert!(
+        unknown.is_empty(),
+        "in docs/dead-letters.md, and no reason: {unknown:?}"
     );
 }
 
