@@ -39,9 +39,10 @@ impl Halt {
                  and clickhouse.database"
             }
             ADDRESS_FAILED => {
-                "what stands before clickhouse refuses the address of the insert (414, 431), which names every \
-                 column: raise its limit (large_client_header_buffers of nginx), or give clickhouse.url \
-                 the server's own address, then start again"
+                "what stands before clickhouse refuses the address of the request (414, 431), which holds \
+                 settings alone (long statements stand in the body): shorten clickhouse.settings, raise \
+                 the limit (large_client_header_buffers of nginx), or give clickhouse.url the server's \
+                 own address, then start again"
             }
             VIEW_FAILED => {
                 "mend the view and start again, and the same insert is repeated, which gives the view \

@@ -214,11 +214,7 @@ impl ClickHouseClient {
         // The server gives up before we do, so that nothing runs on when we try again.
         let patience = self.insert_timeout + Duration::from_secs(5);
         let seconds = self.insert_timeout.as_secs().max(1).to_string();
-        let pinned = [
-            ("query", sql),
-            ("decompress", "1"),
-            ("max_execution_time", &seconds),
-        ];
+        let pinned = [("decompress", "1"), ("max_execution_time", &seconds)];
         let known = self.known(attempt).await?;
         let settings = settings.iter().map(|(k, v)| (*k, v.as_str()));
         let settings = settings.filter(|(name, _)| known.takes(name));
@@ -226,7 +222,7 @@ impl ClickHouseClient {
         let (server, signature) = (self.index(attempt), &self.signature);
         let sent = self
             .post
-            .insert(server, settings, body, signature, patience);
+            .insert(server, sql, settings, body, signature, patience);
         Ok(sent.await?)
     }
 

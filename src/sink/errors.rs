@@ -130,7 +130,7 @@ fn remedy_without_code(text: &str) -> Remedy {
         "content too large",
         "body too large",
     ];
-    // The statement stands in the address: no row makes it shorter.
+    // Settings stand in the address: no row makes it shorter.
     let address = [
         "uri too long",
         "uri too large",

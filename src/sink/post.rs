@@ -18,11 +18,19 @@ use url::Url;
 
 use super::answer::{Signature, acknowledgement};
 use super::clickhouse::{client_builder, plain_connector, tls_connector};
+use crate::batch::compressed;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
 
 /// Far more than an exception is long.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// The longest address of a request whose statement stands in it. Proxies, gateways and firewalls refuse
+/// addresses from 2, 4 or 8 KiB on, with 414 or 431.
+const ADDRESS_BYTES_MAX: usize = 2_000;
+
+/// `max_query_size` of a server that is not told otherwise.
+const STATEMENT_BYTES_MAX: usize = 262_144;
 
 type HttpClient<C> = hyper_util::client::legacy::Client<C, Body>;
 
@@ -55,19 +63,21 @@ impl Post {
         })
     }
 
-    /// Sends one insert to the server of this number and waits for its acknowledgement.
+    /// Sends one insert to the server of this number and waits for its acknowledgement. `body` holds compressed
+    /// frames.
     ///
     /// # Errors
     /// Whatever is none.
     pub(super) async fn insert<'s>(
         &self,
         server: usize,
+        sql: &str,
         settings: impl Iterator<Item = (&'s str, &'s str)>,
-        body: [Bytes; 2],
+        [head, rows]: [Bytes; 2],
         signature: &Signature,
         patience: Duration,
     ) -> Result<(), Error> {
-        let url = self.url(server, settings)?;
+        let (url, statement) = placed(self.url(server, settings)?, sql);
         let mut request = Request::post(url.as_str())
             .header(
                 header::USER_AGENT,
@@ -79,7 +89,7 @@ impl Post {
             request = request.header("X-ClickHouse-Key", password);
         }
         let request = request
-            .body(in_pieces(body))
+            .body(in_pieces([statement, head], rows))
             .map_err(|error| Error::InvalidParams(Box::new(error)))?;
         let answered = async {
             let answer = match &self.connections {
@@ -112,10 +122,29 @@ impl Post {
     }
 }
 
-/// The head, then the rows in two halves.
-fn in_pieces([head, mut rows]: [Bytes; 2]) -> Body {
+/// The statement's place: the address, or the beginning of the body where the address would be too long.
+/// The server reads the body behind the statement of the address.
+fn placed(url: Url, sql: &str) -> (Url, Bytes) {
+    let mut whole = url.clone();
+    whole.query_pairs_mut().append_pair("query", sql);
+    if whole.as_str().len() <= ADDRESS_BYTES_MAX {
+        return (whole, Bytes::new());
+    }
+    // The rows begin behind the first end of line after the name of their format.
+    let statement = format!("{sql}\n");
+    let mut url = url;
+    url.query_pairs_mut().append_pair(
+        "max_query_size",
+        &statement.len().max(STATEMENT_BYTES_MAX).to_string(),
+    );
+    (url, Bytes::from(compressed(statement.as_bytes())))
+}
+
+/// What stands before the rows, then the rows in two halves.
+fn in_pieces([statement, head]: [Bytes; 2], mut rows: Bytes) -> Body {
     let rest = rows.split_off(rows.len() / 2);
-    let first = [head, rows].into_iter().filter(|piece| !piece.is_empty());
+    let first = [statement, head, rows].into_iter();
+    let first = first.filter(|piece| !piece.is_empty());
     let first = stream::iter(first.map(Ok::<_, Infallible>));
     let last = stream::once(async move {
         // What came before is on its way.
@@ -124,4 +153,40 @@ fn in_pieces([head, mut rows]: [Bytes; 2]) -> Body {
         Ok(rest)
     });
     Body::from_stream(first.chain(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_stands_in_the_address_unless_that_would_be_too_long() {
+        let url = || Url::parse("http://h:8123/?database=d&decompress=1").expect("a url");
+        let sql = |columns: usize| {
+            let names: Vec<String> = (0..columns).map(|n| format!("`column {n}`")).collect();
+            format!("INSERT INTO `d`.`t` ({}) FORMAT F", names.join(", "))
+        };
+        let mut bodies = 0;
+        for columns in [1, 10, 20, 120, 400, 4_000, 20_000] {
+            let sql = sql(columns);
+            let (placed, body) = placed(url(), &sql);
+            let parameter = |name: &str| {
+                let mut pairs = placed.query_pairs();
+                pairs.find_map(|(k, v)| (k == name).then(|| v.into_owned()))
+            };
+            assert!(placed.as_str().len() <= ADDRESS_BYTES_MAX, "{columns}");
+            if body.is_empty() {
+                assert_eq!(parameter("query"), Some(sql));
+                assert_eq!(parameter("max_query_size"), None);
+            } else {
+                bodies += 1;
+                assert_eq!(parameter("query"), None);
+                assert_eq!(body, compressed(format!("{sql}\n").as_bytes()));
+                let limit = parameter("max_query_size").expect("a limit");
+                let limit: usize = limit.parse().expect("a number");
+                assert!(limit > sql.len() && limit >= 262_144, "{limit}");
+            }
+        }
+        assert_eq!(bodies, 4);
+    }
 }

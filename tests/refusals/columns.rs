@@ -1,7 +1,8 @@
 //! Columns that change while rows are written, that have defaults of their own, and settings of a profile that
 //! would change what is sent and read.
 
-use sandbox::{topic, wait};
+use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::{shared, topic, wait};
 
 use crate::support::{EVENT_TIME_MS, Job, PATIENCE};
 
@@ -166,4 +167,40 @@ fn limits_of_a_profile_neither_stop_nor_change_our_own_reads() {
         job.assert_committed_to_end();
     }
     assert_eq!(job.rows_and_offsets(), (120, 120));
+}
+
+#[test]
+fn a_table_of_many_columns_is_written_through_a_proxy_that_refuses_long_addresses() {
+    let name = |n: usize| format!("c{n:04}_{}", "x".repeat(194));
+    let columns = (0..900).map(|n| format!("{} String DEFAULT 'none', ", name(n)));
+    let mut job = job("wide", &(columns.collect::<String>() + PROVENANCE));
+    // As a profile may have it.
+    job.set("clickhouse.settings.max_query_size", "10000");
+    let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
+    job.set("clickhouse.url", proxy.url());
+    let refuse = |status, is_long| {
+        let body = format!("<html><title>{status}</title></html>");
+        let fault = Fault::Reject { status, body };
+        proxy.inject(Matcher::inserts().only(is_long), fault, usize::MAX)
+    };
+    let fields = format!(r#""{}":"seven","{}":null"#, name(7), name(8));
+    produce(&job, 0, 0..10, &fields);
+    produce(&job, 1, 10..20, &fields);
+    let settings_alone = refuse(431, |request| request.address_bytes > 200);
+    let advice = ["431", "clickhouse.settings", "wide"];
+    job.assert_halts("short", "address_too_long", &advice);
+    settings_alone.stop();
+    let long = refuse(414, |request| request.address_bytes > 2_048);
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (20, 20));
+    assert_eq!(long.hits(), 0);
+    assert!(proxy.requests().iter().all(|r| r.address_bytes <= 2_048));
+    let sql = format!(
+        "SELECT DISTINCT {}, {}, {} FROM {{db}}.clickstream_events",
+        name(7),
+        name(8),
+        name(899)
+    );
+    assert_eq!(job.query(&sql), "seven\tnone\tnone");
 }

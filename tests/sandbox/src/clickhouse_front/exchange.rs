@@ -85,10 +85,22 @@ impl<'r> Exchange<'r> {
         self.prepare(&connection)?;
         let mut body = self.decoded(body)?;
         let in_url = self.request.parameter("query").unwrap_or_default();
-        if let Some(insert) = StreamedInsert::parse(in_url) {
+        if let Some(insert) = StreamedInsert::parse(in_url.as_bytes()) {
             return stream(&connection, insert, &mut body);
         }
         let mut text = Vec::new();
+        if in_url.is_empty() {
+            let limit = self.statement_bytes_max();
+            body.by_ref().take(limit + 1).read_to_end(&mut text)?;
+            if let Some(insert) = StreamedInsert::parse(&text) {
+                return stream(&connection, insert, &mut body);
+            }
+            if text.len() as u64 > limit {
+                return Err(Failure::Statement(format!(
+                    "Code: 62. DB::Exception: Syntax error: failed at position {limit}: Max query size exceeded"
+                )));
+            }
+        }
         body.read_to_end(&mut text)?;
         let mut parameters = self.parameters();
         let sql = match self
@@ -103,7 +115,7 @@ impl<'r> Exchange<'r> {
             }
             None => [in_url.as_bytes(), &text].concat(),
         };
-        if let Some(insert) = StreamedInsert::parse(&String::from_utf8_lossy(&sql)) {
+        if let Some(insert) = StreamedInsert::parse(&sql) {
             return stream(&connection, insert, &mut io::empty());
         }
         Ok(connection.query(&sql, self.format(), &parameters)?)
@@ -152,6 +164,15 @@ impl<'r> Exchange<'r> {
             Some("1") => Box::new(FrameReader::new(transferred)),
             _ => transferred,
         })
+    }
+
+    /// How much of a body the server reads as statement, where the address has none.
+    fn statement_bytes_max(&self) -> u64 {
+        let mut settings = self.request.parameters.iter().rev();
+        let asked = settings.find(|(name, _)| name == "max_query_size");
+        asked
+            .and_then(|(_, bytes)| bytes.parse().ok())
+            .unwrap_or(262_144)
     }
 
     fn parameters(&self) -> Vec<(String, String)> {
@@ -211,7 +232,7 @@ fn stream(
 ) -> Result<Answer, Failure> {
     let mut insert = connection.insert(&statement.head, &statement.format)?;
     if !statement.inline_data.is_empty() {
-        insert.append(statement.inline_data.as_bytes())?;
+        insert.append(&statement.inline_data)?;
     }
     let mut piece = vec![0; PIECE_BYTES];
     loop {

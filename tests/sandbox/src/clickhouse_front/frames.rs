@@ -37,14 +37,14 @@ fn checksum(block: &[u8]) -> [u8; CHECKSUM_BYTES] {
 /// Reads the raw data out of compressed blocks. A damaged or cut block is `InvalidData`; an error
 /// of the inner reader is passed on.
 #[derive(Debug)]
-pub(super) struct FrameReader<R> {
+pub(crate) struct FrameReader<R> {
     inner: R,
     raw: Vec<u8>,
     position: usize,
 }
 
 impl<R: Read> FrameReader<R> {
-    pub(super) fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self {
             inner,
             raw: Vec::new(),

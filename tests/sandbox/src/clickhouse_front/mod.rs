@@ -21,6 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::http::{Request, Response};
 use engine::Engine;
 use exchange::Exchange;
+pub(crate) use frames::FrameReader;
 
 const READ_BUFFER_BYTES: usize = 256 << 10;
 

@@ -6,13 +6,18 @@ pub(super) struct StreamedInsert {
     /// The statement up to the word FORMAT.
     pub(super) head: String,
     pub(super) format: String,
-    pub(super) inline_data: String,
+    pub(super) inline_data: Vec<u8>,
 }
 
 impl StreamedInsert {
     /// `None` for any other statement, also for `INSERT … SELECT` and `INSERT … VALUES`, which
     /// the engine runs as they are.
-    pub(super) fn parse(sql: &str) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        // Rows behind the statement need not be text.
+        let sql = match std::str::from_utf8(text) {
+            Ok(sql) => sql,
+            Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).ok()?,
+        };
         let mut words = Words { sql, position: 0 };
         let (_, first) = words.next()?;
         if !first.eq_ignore_ascii_case("INSERT") {
@@ -25,18 +30,24 @@ impl StreamedInsert {
             }
             if is("FORMAT") {
                 let (name_start, format) = words.next()?;
-                let rest = &sql[name_start + format.len()..];
                 return Some(Self {
                     head: sql[..start].to_owned(),
                     format: format.to_owned(),
-                    inline_data: rest
-                        .trim_start_matches([' ', '\t', '\r', '\n', ';'])
-                        .to_owned(),
+                    inline_data: rows_after(&text[name_start + format.len()..]).to_vec(),
                 });
             }
         }
         None
     }
+}
+
+/// The server skips spaces and one end of line after the format's name, and no more: a row may begin
+/// with either.
+fn rows_after(name: &[u8]) -> &[u8] {
+    let blanks = name.iter().take_while(|b| b" \t\x0c".contains(b)).count();
+    let rest = &name[blanks..];
+    let rest = rest.strip_prefix(b"\r").unwrap_or(rest);
+    rest.strip_prefix(b"\n").unwrap_or(rest)
 }
 
 /// The bare words of a statement, outside of quotes, comments and parentheses.
@@ -121,16 +132,24 @@ mod tests {
     #[test]
     fn an_insert_with_a_format_is_streamed() {
         let insert =
-            StreamedInsert::parse("INSERT INTO `a FORMAT b`(x, y) FORMAT RowBinary").unwrap();
+            StreamedInsert::parse(b"INSERT INTO `a FORMAT b`(x, y) FORMAT RowBinary").unwrap();
         assert_eq!(insert.head, "INSERT INTO `a FORMAT b`(x, y) ");
         assert_eq!(insert.format, "RowBinary");
-        assert_eq!(insert.inline_data, "");
+        assert_eq!(insert.inline_data, b"");
     }
 
     #[test]
     fn inline_rows_follow_the_format() {
-        let sql = "insert into t settings a='FORMAT' format JSONEachRow\n{\"x\":1}";
-        assert_eq!(StreamedInsert::parse(sql).unwrap().inline_data, "{\"x\":1}");
+        let sql = b"insert into t settings a='FORMAT' format JSONEachRow\n{\"x\":1}";
+        assert_eq!(
+            StreamedInsert::parse(sql).unwrap().inline_data,
+            b"{\"x\":1}"
+        );
+        // Ten columns, or a first row that begins with a space.
+        for rows in [b"\n\x01a", b" \n\xff", b";\x80 "] {
+            let sql = [b"INSERT INTO t FORMAT RowBinary\n", rows.as_slice()].concat();
+            assert_eq!(StreamedInsert::parse(&sql).unwrap().inline_data, rows);
+        }
     }
 
     #[test]
@@ -142,7 +161,7 @@ mod tests {
             "INSERT INTO t (a) VALUES (1)",
             "",
         ] {
-            assert_eq!(StreamedInsert::parse(sql), None, "{sql}");
+            assert_eq!(StreamedInsert::parse(sql.as_bytes()), None, "{sql}");
         }
     }
 }

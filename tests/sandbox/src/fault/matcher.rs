@@ -1,18 +1,22 @@
 //! Which requests a fault is for, and what is remembered of each request.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
+use crate::clickhouse_front::FrameReader;
 use crate::http::Request;
 
 /// A request the proxy has taken in.
 #[derive(Debug, Clone)]
 pub struct SeenRequest {
-    /// The statement: from the URL, else the body (the first 64 KiB).
+    /// The statement: from the URL, else the body, decompressed (the first 64 KiB).
     pub query: String,
     /// `insert_deduplication_token`, where it was set.
     pub token: Option<String>,
     /// All other query parameters.
     pub settings: BTreeMap<String, String>,
+    /// Bytes of the request's path and query parameters, as sent.
+    pub address_bytes: usize,
     /// Bytes of the body as sent, compressed or not.
     pub body_bytes: usize,
     /// Whether a fault was injected into it.
@@ -26,13 +30,23 @@ impl SeenRequest {
     pub(super) fn new(request: &Request, body: &[u8]) -> Self {
         const QUERY_BYTES_MAX: usize = 64 << 10;
         let mut settings: BTreeMap<String, String> = request.parameters.iter().cloned().collect();
+        let is_compressed = settings.get("decompress").is_some_and(|value| value == "1");
         let query = settings.remove("query").unwrap_or_else(|| {
-            String::from_utf8_lossy(&body[..body.len().min(QUERY_BYTES_MAX)]).into_owned()
+            let mut text = Vec::new();
+            let body: Box<dyn std::io::Read> = if is_compressed {
+                Box::new(FrameReader::new(body))
+            } else {
+                Box::new(body)
+            };
+            // What a damaged body has before the damage is enough.
+            let _ = body.take(QUERY_BYTES_MAX as u64).read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
         });
         Self {
             query,
             token: settings.remove("insert_deduplication_token"),
             settings,
+            address_bytes: request.target.len(),
             body_bytes: body.len(),
             faulted: false,
             status: None,
