@@ -62,7 +62,7 @@ figures: deps ## Measure memory, rest, freshness, latency, takeover and scaling 
 	@$(TARGET_DIR)/release/throughput figures $(if $(ONLY),--only $(ONLY))
 
 explore: ## Try every interleaving of the write protocol within larger bounds (minutes)
-	$(CARGO) test --release --lib progress::model -- --ignored --nocapture
+	$(CARGO) test --release -p streamweir-core --lib progress::model -- --ignored --nocapture
 
 fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
 	@fuzz/run.sh $(or $(SECONDS),1800)

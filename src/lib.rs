@@ -1,7 +1,8 @@
 //! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
-//! [`decode`] and [`table`] are modules of the crate `streamweir-codec`.
+//! [`decode`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress` and
+//! `halt` are modules of `streamweir-core`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -34,15 +35,12 @@ pub mod exit;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod halt;
 pub mod http;
 mod lane;
 mod lookup;
 mod memory;
 pub mod observe;
-mod operator;
 mod pipeline;
-mod progress;
 pub mod schema;
 mod sink;
 mod source;
@@ -50,6 +48,7 @@ mod state;
 pub mod topics;
 
 pub use streamweir_codec::{decode, table};
+use streamweir_core::{halt, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;

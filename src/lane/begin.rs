@@ -430,7 +430,7 @@ impl<O: Operator> Lane<O> {
 
 fn not_looked_up(target: &Target, error: &InsertError) -> NotYet {
     match error.remedy {
-        Remedy::Halt(reason) => NotYet::Never(Halt::refused(reason, &target.label, error)),
+        Remedy::Halt(reason) => NotYet::Never(crate::sink::refused(reason, &target.label, error)),
         _ => NotYet::Later(format!("clickhouse: {error}")),
     }
 }

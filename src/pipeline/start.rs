@@ -69,7 +69,7 @@ impl<'e> Starter<'e> {
                 Err(error) => match error.remedy {
                     Remedy::Halt(reason) => {
                         let database = &self.environment.pipeline.clickhouse.database;
-                        Attempt::Never(Halt::refused(reason, database, &error))
+                        Attempt::Never(crate::sink::refused(reason, database, &error))
                     }
                     _ => Attempt::Later(format!("{error} (clickhouse.url)")),
                 },
@@ -94,7 +94,7 @@ impl<'e> Starter<'e> {
                 Ok(info) => Attempt::Done(info),
                 Err(error) => match error.remedy {
                     Remedy::Halt(reason) => {
-                        Attempt::Never(Halt::refused(reason, &label(pipeline), &error))
+                        Attempt::Never(crate::sink::refused(reason, &label(pipeline), &error))
                     }
                     _ => Attempt::Later(format!("{error} (clickhouse.url)")),
                 },
@@ -256,7 +256,9 @@ impl<'e> Starter<'e> {
             match self.environment.runtime.block_on(client.has_rows(&sql)) {
                 Ok(has_rows) => Attempt::Done(has_rows),
                 Err(error) => match error.remedy {
-                    Remedy::Halt(reason) => Attempt::Never(Halt::refused(reason, &table, &error)),
+                    Remedy::Halt(reason) => {
+                        Attempt::Never(crate::sink::refused(reason, &table, &error))
+                    }
                     _ => Attempt::Later(format!("{error} (clickhouse.url)")),
                 },
             }

@@ -7,7 +7,6 @@ use super::write::{Delivery, Outcome, Sink, SinkParts};
 use super::{Backoff, Target};
 use crate::batch::SealedBatch;
 use crate::crash::{Guarantee, is_broken};
-use crate::halt::Halt;
 use crate::progress::Range;
 use crate::progress::insert::Round;
 use crate::source::TopicPartition;
@@ -87,7 +86,11 @@ impl Sink {
                 {
                     return Err(outcome);
                 }
-                return Err(Outcome::Halted(Halt::refused(reason, &target.label, error)));
+                return Err(Outcome::Halted(crate::sink::refused(
+                    reason,
+                    &target.label,
+                    error,
+                )));
             }
             Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
             // Only an insert can refuse a row; a query that says so is tried again.

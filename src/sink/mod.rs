@@ -20,6 +20,7 @@ mod output;
 mod permits;
 mod post;
 mod refusals;
+mod refused;
 mod server_settings;
 mod target;
 mod transaction;
@@ -31,10 +32,11 @@ pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name}
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
-pub(crate) use errors::{ADDRESS_FAILED, InsertError, Remedy, VIEW_FAILED};
+pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
+pub(crate) use refused::refused;
 pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{
     Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,

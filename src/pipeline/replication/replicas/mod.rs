@@ -474,7 +474,7 @@ impl Replicas {
         backoff: &mut Backoff,
     ) -> Result<(), Halt> {
         if let Remedy::Halt(reason) = error.remedy {
-            return Err(Halt::refused(reason, label, error));
+            return Err(crate::sink::refused(reason, label, error));
         }
         let wait = backoff.next_wait();
         self.parts.metrics.retry("clickhouse", "table");

@@ -14,7 +14,7 @@ use std::fmt;
 use super::Frontier;
 
 /// The most a commit carries; brokers allow 4,096 bytes by default (`offset.metadata.max.bytes`).
-pub(crate) const METADATA_BYTES_MAX: usize = 1024;
+pub(super) const METADATA_BYTES_MAX: usize = 1024;
 
 const FORMAT: &str = "sw1";
 const TABLE_BYTES_MAX: usize = 256;
@@ -22,7 +22,7 @@ const TABLE_BYTES_MAX: usize = 256;
 /// Drawn at random when a partition starts without metadata of ours and carried from then on, so
 /// that a reset group or a re-created topic never meets an old deduplication token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Epoch(pub(crate) u64);
+pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,29 +32,29 @@ impl fmt::Display for Epoch {
 
 /// What versions rest on: the order of offsets, as long as a topic keeps its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// Partitions of the topic.
-    pub(crate) partitions: usize,
+    pub partitions: usize,
     /// The highest of `pipeline.version_epochs`.
-    pub(crate) epoch: u16,
+    pub epoch: u16,
 }
 
 /// Bits of a version that hold the offset; the epoch is above them.
 const OFFSET_BITS: u32 = 48;
 
 /// The version of a row whose record has this offset.
-pub(crate) fn version(epoch: u16, offset: i64) -> u64 {
+pub fn version(epoch: u16, offset: i64) -> u64 {
     u64::from(epoch) << OFFSET_BITS | offset.unsigned_abs() & ((1 << OFFSET_BITS) - 1)
 }
 
 impl Layout {
     /// The version that a record at this offset would have now.
-    pub(crate) fn version(self, offset: i64) -> u64 {
+    pub fn version(self, offset: i64) -> u64 {
         version(self.epoch, offset)
     }
 
     /// What a version says.
-    pub(crate) fn epoch_and_offset(version: u64) -> (u16, u64) {
+    pub fn epoch_and_offset(version: u64) -> (u16, u64) {
         let epoch = u16::try_from(version >> OFFSET_BITS).unwrap_or(u16::MAX);
         (epoch, version & ((1 << OFFSET_BITS) - 1))
     }
@@ -70,30 +70,30 @@ impl Layout {
 
 /// The content of one partition's commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Metadata {
+pub struct Metadata {
     /// Kafka's id of the topic, base64; `-` where the broker tells none.
-    pub(crate) topic_id: String,
+    pub topic_id: String,
     /// See [`Epoch`].
-    pub(crate) epoch: Epoch,
+    pub epoch: Epoch,
     /// Rows of the ranges may be in the table under tokens of other epochs: the group was set back.
-    pub(crate) is_set_back: bool,
+    pub is_set_back: bool,
     /// Rises with every commit of the partition, whoever owns it.
-    pub(crate) counter: u64,
+    pub counter: u64,
     /// The table the ranges go to, `database.table`; longer names are cut and hashed.
-    pub(crate) table: String,
+    pub table: String,
     /// End offsets of the contiguous ranges after the committed offset.
-    pub(crate) cuts: Vec<i64>,
+    pub cuts: Vec<i64>,
     /// Where versions decide.
-    pub(crate) layout: Option<Layout>,
+    pub layout: Option<Layout>,
     /// Where versions decide: the table had no row when the partition began, and got none since.
-    pub(crate) made_no_rows: bool,
+    pub made_no_rows: bool,
     /// Where records are needed together.
-    pub(crate) frontier: Option<Frontier>,
+    pub frontier: Option<Frontier>,
 }
 
 /// Metadata that is not ours to read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum MetadataError {
+pub enum MetadataError {
     /// Written by a later version, or damaged.
     #[error("the commit carries metadata of an unknown form: {0:?}")]
     Unknown(String),
@@ -107,7 +107,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`MetadataError::TooLong`] when there are more ranges than fit.
-    pub(crate) fn encode(&self, position: i64) -> Result<String, MetadataError> {
+    pub fn encode(&self, position: i64) -> Result<String, MetadataError> {
         use fmt::Write as _;
         let Metadata {
             topic_id,
@@ -153,7 +153,7 @@ impl Metadata {
     ///
     /// # Errors
     /// [`MetadataError::Unknown`] for text of ours that this version cannot read.
-    pub(crate) fn decode(text: &str, position: i64) -> Result<Option<Metadata>, MetadataError> {
+    pub fn decode(text: &str, position: i64) -> Result<Option<Metadata>, MetadataError> {
         if !text.starts_with("sw") {
             return Ok(None);
         }
@@ -200,7 +200,7 @@ impl Metadata {
 
     /// Whether the ranges were named for `table`.
     #[must_use]
-    pub(crate) fn is_for_table(&self, table: &str) -> bool {
+    pub fn is_for_table(&self, table: &str) -> bool {
         self.table == table_label(table)
     }
 }

@@ -7,7 +7,7 @@ use super::distinct::Distinct;
 
 /// What one metric computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CellRules {
+pub enum CellRules {
     Count,
     Sum,
     Min,
@@ -18,15 +18,15 @@ pub(crate) enum CellRules {
 
 /// Which of two records is the later one: by event time, then partition, then offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) time_ms: i64,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+pub struct Place {
+    pub time_ms: i64,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 /// What a metric takes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sample {
+pub enum Sample {
     /// The record takes no part.
     None,
     /// It is there: for counts.
@@ -41,7 +41,7 @@ pub(crate) enum Sample {
 
 /// See the module.
 #[derive(Debug, Clone)]
-pub(crate) enum Cell {
+pub enum Cell {
     Count(u64),
     /// Sum and count: averages need both. No count of numbers makes the sum leave 256 bits, so it does
     /// not matter in which order they are read; whether a column holds it is asked when a row is made.

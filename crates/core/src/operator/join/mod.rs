@@ -37,13 +37,13 @@ use crate::progress::JoinFrontier;
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     Left,
     Right,
 }
 
 impl Side {
-    pub(crate) fn other(self) -> Side {
+    pub fn other(self) -> Side {
         match self {
             Side::Left => Side::Right,
             Side::Right => Side::Left,
@@ -53,14 +53,14 @@ impl Side {
 
 /// What matches, and when it is decided. All in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// At the first match, instead of when the watermarks say that there is no better one.
-    pub(crate) is_eager: bool,
+    pub is_eager: bool,
     /// How much older than the event a right record may be; `None`: any.
-    pub(crate) before_ms: Option<i64>,
+    pub before_ms: Option<i64>,
     /// How much younger.
-    pub(crate) after_ms: i64,
-    pub(crate) watermark_delay_ms: i64,
+    pub after_ms: i64,
+    pub watermark_delay_ms: i64,
 }
 
 impl Rules {
@@ -87,26 +87,26 @@ impl Rules {
 
 /// A record of the left.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LeftEvent<'r> {
-    pub(crate) offset: i64,
-    pub(crate) time_ms: i64,
-    pub(crate) key: Option<&'r [u8]>,
-    pub(crate) payload: &'r [u8],
+pub struct LeftEvent<'r> {
+    pub offset: i64,
+    pub time_ms: i64,
+    pub key: Option<&'r [u8]>,
+    pub payload: &'r [u8],
 }
 
 /// A record of the right.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RightRecord<'r> {
-    pub(crate) offset: i64,
-    pub(crate) time_ms: i64,
-    pub(crate) key: Option<&'r [u8]>,
+pub struct RightRecord<'r> {
+    pub offset: i64,
+    pub time_ms: i64,
+    pub key: Option<&'r [u8]>,
     /// None: the profile of the key ends at this time.
-    pub(crate) payload: Option<&'r [u8]>,
+    pub payload: Option<&'r [u8]>,
 }
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     Taken,
     /// It is behind its own side's watermark: of the left it is handed out without match, of the right
     /// it takes no part, unless that is a table, which knows no late records.
@@ -117,7 +117,7 @@ pub(crate) enum Verdict {
 
 /// What was found for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Matched,
     /// Its key has had no right record, as far as is remembered.
     NoProfile,
@@ -129,11 +129,11 @@ pub(crate) enum Outcome {
 
 /// A decided event.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Joined<'j> {
-    pub(crate) offset: i64,
-    pub(crate) left: &'j [u8],
-    pub(crate) right: Option<&'j [u8]>,
-    pub(crate) outcome: Outcome,
+pub struct Joined<'j> {
+    pub offset: i64,
+    pub left: &'j [u8],
+    pub right: Option<&'j [u8]>,
+    pub outcome: Outcome,
 }
 
 /// An event that was decided out of order.
@@ -170,7 +170,7 @@ struct Mark {
 
 /// One partition of the left and the same of the right.
 #[derive(Debug)]
-pub(crate) struct Join {
+pub struct Join {
     rules: Rules,
     fingerprint: u32,
     seed: u64,
@@ -196,7 +196,7 @@ pub(crate) struct Join {
 
 impl Join {
     /// `fingerprint`: of the rules and all that decides what goes together.
-    pub(crate) fn new(rules: Rules, fingerprint: u32) -> Join {
+    pub fn new(rules: Rules, fingerprint: u32) -> Join {
         Join {
             rules,
             fingerprint,
@@ -218,7 +218,7 @@ impl Join {
     }
 
     /// A side begins to be read at `position`, where a commit said this. Once for each side.
-    pub(crate) fn begin(&mut self, side: Side, position: i64, before: Option<JoinFrontier>) {
+    pub fn begin(&mut self, side: Side, position: i64, before: Option<JoinFrontier>) {
         let before = before.unwrap_or(JoinFrontier {
             rules: self.fingerprint,
             largest_ms: None,
@@ -240,7 +240,7 @@ impl Join {
     }
 
     /// The right side ends here for now: as a table it is read so far before an event is decided.
-    pub(crate) fn load(&mut self, log_end: i64) {
+    pub fn load(&mut self, log_end: i64) {
         self.load_to = self.rules.is_table().then_some(log_end);
     }
 
@@ -268,7 +268,7 @@ impl Join {
     }
 
     /// Takes in an event of the left and moves the left watermark.
-    pub(crate) fn left(&mut self, event: LeftEvent<'_>) -> Verdict {
+    pub fn left(&mut self, event: LeftEvent<'_>) -> Verdict {
         let LeftEvent {
             offset,
             time_ms,
@@ -301,7 +301,7 @@ impl Join {
 
     /// Takes in a record of the right and moves the right watermark, unless it is a tombstone, whose time is
     /// that of Kafka. One without key only does that.
-    pub(crate) fn right(&mut self, record: RightRecord<'_>) -> Verdict {
+    pub fn right(&mut self, record: RightRecord<'_>) -> Verdict {
         if record.payload.is_none() {
             self.pass(Side::Right, record.offset);
         } else if self.observe(Side::Right, record.offset, record.time_ms) && !self.rules.is_table()
@@ -323,13 +323,13 @@ impl Join {
     }
 
     /// The records of a side below `next` have been taken in; no more is known of those behind.
-    pub(crate) fn note_read(&mut self, side: Side, next: i64) {
+    pub fn note_read(&mut self, side: Side, next: i64) {
         self.input_mut(side).note_read(next);
         self.get_ready();
     }
 
     /// Whether a side has gone silent, and how far it has been read, gaps of the log included.
-    pub(crate) fn note_silence(&mut self, side: Side, is_idle: bool, seen_to: i64) {
+    pub fn note_silence(&mut self, side: Side, is_idle: bool, seen_to: i64) {
         self.input_mut(side).note_silence(is_idle, seen_to);
         self.get_ready();
     }
@@ -416,13 +416,13 @@ impl Join {
     }
 
     /// Records of a side before this time are late.
-    pub(crate) fn watermark_ms(&self, side: Side) -> Option<i64> {
+    pub fn watermark_ms(&self, side: Side) -> Option<i64> {
         let input = self.inputs[side as usize].as_ref()?;
         self.rules.watermark(input.largest_ms)
     }
 
     /// What it takes of the process's memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         let inputs = self.inputs.iter().flatten().map(Input::memory_bytes);
         self.pending.memory_bytes()
             + self.versions.memory_bytes()
@@ -433,7 +433,7 @@ impl Join {
     }
 
     /// How many records of a side are kept.
-    pub(crate) fn buffered(&self, side: Side) -> usize {
+    pub fn buffered(&self, side: Side) -> usize {
         match side {
             Side::Left => self.pending.count() + self.held.count() + self.outbox.len(),
             Side::Right => self.versions.count() + self.unapplied.len(),
@@ -441,12 +441,12 @@ impl Join {
     }
 
     /// Left events that wait for a decision.
-    pub(crate) fn pending_count(&self) -> usize {
+    pub fn pending_count(&self) -> usize {
         self.pending.count() + self.held.count()
     }
 
     /// The earliest and the latest of their times, about.
-    pub(crate) fn pending_span_ms(&self) -> Option<(i64, i64)> {
+    pub fn pending_span_ms(&self) -> Option<(i64, i64)> {
         self.pending.span_ms()
     }
 }

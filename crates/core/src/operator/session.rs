@@ -11,17 +11,17 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-pub(crate) use self::saved::Unreadable;
+pub use self::saved::Unreadable;
 
 /// When a session ends. All in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SessionRules {
-    pub(crate) timeout_ms: i64,
-    pub(crate) duration_max_ms: i64,
+pub struct SessionRules {
+    pub timeout_ms: i64,
+    pub duration_max_ms: i64,
 }
 
 impl SessionRules {
-    pub(crate) fn new(timeout: Duration, duration_max: Duration) -> Self {
+    pub fn new(timeout: Duration, duration_max: Duration) -> Self {
         let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         SessionRules {
             timeout_ms: ms(timeout),
@@ -32,11 +32,11 @@ impl SessionRules {
 
 /// The session columns of one row; the row counts itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionRow {
-    pub(crate) event_count: u64,
-    pub(crate) distinct_count: u64,
+pub struct SessionRow {
+    pub event_count: u64,
+    pub distinct_count: u64,
     /// Whole seconds from first to last event, cut, not rounded.
-    pub(crate) duration_seconds: u64,
+    pub duration_seconds: u64,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Session {
 
 /// Which session an event belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionKey(u128);
+pub struct SessionKey(u128);
 
 /// The hash of a key that is a hash already.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Hasher for KeyIsHash {
 /// Hashes instead of texts keep the map free of pointers; two of the ids alive at one time meet
 /// with a probability below 10⁻²⁰. They are seeded at random, so nobody can aim for it.
 #[derive(Debug)]
-pub(crate) struct Sessions {
+pub struct Sessions {
     rules: SessionRules,
     /// Of the hashers: a snapshot's hashes mean nothing without it.
     seed: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(rules: SessionRules, seed: u64) -> Self {
+    pub fn new(rules: SessionRules, seed: u64) -> Self {
         Sessions {
             rules,
             seed,
@@ -98,27 +98,27 @@ impl Sessions {
     }
 
     /// The key of the session `id`.
-    pub(crate) fn key(&self, id: &[u8]) -> SessionKey {
+    pub fn key(&self, id: &[u8]) -> SessionKey {
         let [high, low] = &self.hashers;
         SessionKey(u128::from(high.hash_one(id)) << 64 | u128::from(low.hash_one(id)))
     }
 
     /// What stands for a value that is to be counted once (the page of a page view).
-    pub(crate) fn distinct(&self, value: &[u8]) -> u64 {
+    pub fn distinct(&self, value: &[u8]) -> u64 {
         self.hashers[0].hash_one(value)
     }
 
     /// Prepares for the events of a chunk; costs one look at each session. The looks depend on
     /// nothing, so the processor waits for the memory of several of them at once, where judging
     /// would wait for each: with 100,000 sessions none is in its caches.
-    pub(crate) fn expect(&mut self, keys: impl Iterator<Item = SessionKey>) {
+    pub fn expect(&mut self, keys: impl Iterator<Item = SessionKey>) {
         let unknown = keys.filter(|key| !self.known.contains_key(&key.0)).count();
         self.known.reserve(unknown);
     }
 
     /// Judges one event at `time_ms` of the session `key`. `watermark_ms` is the partition's before
     /// this event; `distinct` what is to be counted once.
-    pub(crate) fn judge(
+    pub fn judge(
         &mut self,
         SessionKey(key): SessionKey,
         time_ms: i64,
@@ -150,7 +150,7 @@ impl Sessions {
     }
 
     /// The row of an event that belongs to no session: one of its own, which nothing remembers.
-    pub(crate) fn alone(has_distinct: bool) -> SessionRow {
+    pub fn alone(has_distinct: bool) -> SessionRow {
         let distinct_count = u64::from(has_distinct);
         SessionRow {
             event_count: 1,
@@ -161,7 +161,7 @@ impl Sessions {
 
     /// Forgets sessions that no event can reach any more. Costs one pass over the map, so it is
     /// done once for every quarter of the timeout that the watermark moves.
-    pub(crate) fn sweep(&mut self, watermark_ms: i64) {
+    pub fn sweep(&mut self, watermark_ms: i64) {
         let timeout_ms = self.rules.timeout_ms;
         let due = self
             .swept_at_ms
@@ -184,7 +184,7 @@ impl Sessions {
     }
 
     /// What the state takes of the process's memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.known.allocation_size() + self.distinct_bytes
     }
 

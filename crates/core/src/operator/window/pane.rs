@@ -10,14 +10,14 @@ use super::{CellRules, Event};
 
 /// The records of one group in one window.
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub struct Group {
     /// What tells groups apart, encoded.
-    pub(crate) key: Box<[u8]>,
-    pub(crate) cells: Box<[Cell]>,
+    pub key: Box<[u8]>,
+    pub cells: Box<[Cell]>,
     /// How many records there are.
-    pub(crate) revision: u64,
+    pub revision: u64,
     /// How many of them came after the window's end, by their partition's watermark.
-    pub(crate) late_count: u64,
+    pub late_count: u64,
     /// Of the newest row that was sent; 0 before the first.
     pub(super) sent_version: u64,
     /// It is among those that are to be sent.
@@ -28,16 +28,16 @@ pub(crate) struct Group {
 
 /// One row as it is to be sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'w> {
-    pub(crate) start_ms: i64,
-    pub(crate) end_ms: i64,
-    pub(crate) group: &'w Group,
+pub struct Row<'w> {
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub group: &'w Group,
     /// No record can change it any more.
-    pub(crate) is_final: bool,
+    pub is_final: bool,
     /// Another row has taken its place: a session whose start has moved.
-    pub(crate) is_deleted: bool,
+    pub is_deleted: bool,
     /// Larger for every row of a window that is fuller than the one before.
-    pub(crate) version: u64,
+    pub version: u64,
 }
 
 /// The first record of a partition in a window.

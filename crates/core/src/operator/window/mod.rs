@@ -19,8 +19,8 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::cell::{Cell, CellRules, Place, Sample};
-pub(crate) use self::pane::Row;
+pub use self::cell::{Cell, CellRules, Place, Sample};
+pub use self::pane::Row;
 
 use std::ops::ControlFlow;
 
@@ -30,17 +30,17 @@ use crate::progress::{CommitPoint, FirstRead, WindowFrontier};
 
 /// How windows lie and what is kept in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rules {
-    pub(crate) shape: Shape,
-    pub(crate) watermark_delay_ms: i64,
-    pub(crate) lateness_ms: i64,
+pub struct Rules {
+    pub shape: Shape,
+    pub watermark_delay_ms: i64,
+    pub lateness_ms: i64,
     /// What is computed, in the order of the row's metrics.
-    pub(crate) cells: Vec<CellRules>,
+    pub cells: Vec<CellRules>,
 }
 
 /// How windows lie. Milliseconds, as all times here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// Each `size` long, a new one every `slide`, which divides it; aligned to 1970.
     Aligned { size_ms: i64, slide_ms: i64 },
     /// As long as no two records of a group are more than this apart.
@@ -58,7 +58,7 @@ impl Rules {
     }
 
     /// How far a window with this time may reach to either side.
-    pub(crate) fn reach_ms(&self) -> i64 {
+    pub fn reach_ms(&self) -> i64 {
         match self.shape {
             Shape::Aligned { size_ms, .. } => size_ms,
             Shape::Session { gap_ms } => gap_ms,
@@ -68,7 +68,7 @@ impl Rules {
 
 /// How long a partition has said nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Silence {
+pub enum Silence {
     /// Not long: its watermark counts.
     #[default]
     None,
@@ -80,7 +80,7 @@ pub(crate) enum Silence {
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is in at least one window.
     Counted,
     /// It was counted before, by whoever had the partition then.
@@ -91,21 +91,21 @@ pub(crate) enum Verdict {
 
 /// A record as windows see it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Event<'e> {
+pub struct Event<'e> {
     /// Which of the partitions it comes from.
-    pub(crate) input: usize,
-    pub(crate) place: Place,
+    pub input: usize,
+    pub place: Place,
     /// Its group, encoded.
-    pub(crate) group: &'e [u8],
+    pub group: &'e [u8],
     /// What each metric takes of it.
-    pub(crate) samples: &'e [Sample],
+    pub samples: &'e [Sample],
     /// What samples that are texts point to.
-    pub(crate) texts: &'e [u8],
+    pub texts: &'e [u8],
 }
 
 /// The windows of one partition, or of all partitions of a topic.
 #[derive(Debug)]
-pub(crate) struct Windows {
+pub struct Windows {
     fingerprint: u32,
     kind: Kind,
 }
@@ -128,7 +128,7 @@ macro_rules! each {
 
 impl Windows {
     /// `fingerprint`: of the rules and all that decides what is in a window.
-    pub(crate) fn new(rules: Rules, fingerprint: u32) -> Windows {
+    pub fn new(rules: Rules, fingerprint: u32) -> Windows {
         let kind = match rules.shape {
             Shape::Aligned { size_ms, slide_ms } => {
                 Kind::Aligned(Aligned::new(rules, size_ms, slide_ms, fingerprint))
@@ -141,7 +141,7 @@ impl Windows {
     /// A partition begins to be read at `position`, where a commit said this, and the log ends at
     /// `log_end`. `is_cut`: no commit did, and records before it are left out. Sessions are of one
     /// partition, number 0.
-    pub(crate) fn begin(
+    pub fn begin(
         &mut self,
         input: usize,
         position: i64,
@@ -162,73 +162,69 @@ impl Windows {
     }
 
     /// Puts a record into its windows and moves its partition's watermark.
-    pub(crate) fn add(&mut self, event: &Event<'_>) -> Verdict {
+    pub fn add(&mut self, event: &Event<'_>) -> Verdict {
         each!(&mut self.kind, windows => windows.add(event))
     }
 
     /// When the last window is over that the record added last was the first of its group in, or has made
     /// longer; none where it did neither.
-    pub(crate) fn opened_to_ms(&self) -> Option<i64> {
+    pub fn opened_to_ms(&self) -> Option<i64> {
         each!(&self.kind, windows => windows.opened_to_ms())
     }
 
     /// Windows that were over by this are closed.
-    pub(crate) fn closed_through_ms(&self) -> Option<i64> {
+    pub fn closed_through_ms(&self) -> Option<i64> {
         each!(&self.kind, windows => windows.closed_through_ms())
     }
 
     /// A record that counts nowhere and still tells what time it is.
-    pub(crate) fn pass(&mut self, event: &Event<'_>) {
+    pub fn pass(&mut self, event: &Event<'_>) {
         each!(&mut self.kind, windows => windows.pass(event));
     }
 
     /// The records of a partition below `next` have been added; no more is known of those behind.
-    pub(crate) fn note_read(&mut self, input: usize, next: i64) {
+    pub fn note_read(&mut self, input: usize, next: i64) {
         each!(&mut self.kind, windows => windows.note_read(input, next));
     }
 
     /// How far a partition has been read, gaps of the log included, and whether it has gone silent.
-    pub(crate) fn note_silence(&mut self, input: usize, silence: Silence, read_to: i64) {
+    pub fn note_silence(&mut self, input: usize, silence: Silence, read_to: i64) {
         each!(&mut self.kind, windows => windows.note_silence(input, silence, read_to));
     }
 
     /// Hands out the rows that are due, as many as are taken; `all`: those of open windows too. False
     /// when there is more. To be called again only after [`Windows::settled`].
-    pub(crate) fn collect(
-        &mut self,
-        all: bool,
-        take: impl FnMut(Row<'_>) -> ControlFlow<()>,
-    ) -> bool {
+    pub fn collect(&mut self, all: bool, take: impl FnMut(Row<'_>) -> ControlFlow<()>) -> bool {
         each!(&mut self.kind, windows => windows.collect(all, take))
     }
 
     /// Everything that was handed out is durable.
-    pub(crate) fn settled(&mut self) {
+    pub fn settled(&mut self) {
         each!(&mut self.kind, windows => windows.settled());
     }
 
     /// Where a partition may be committed whose records below `settled` are done with.
-    pub(crate) fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
+    pub fn commit_point(&mut self, input: usize, settled: i64) -> CommitPoint {
         each!(&mut self.kind, windows => windows.commit_point(input, settled))
     }
 
     /// Windows that still take records.
-    pub(crate) fn open_count(&self) -> usize {
+    pub fn open_count(&self) -> usize {
         each!(&self.kind, windows => windows.open_count())
     }
 
     /// Where the first of the open windows begins and the last ends.
-    pub(crate) fn open_span_ms(&self) -> Option<(i64, i64)> {
+    pub fn open_span_ms(&self) -> Option<(i64, i64)> {
         each!(&self.kind, windows => windows.open_span_ms())
     }
 
     /// Of one partition.
-    pub(crate) fn input_watermark_ms(&self, input: usize) -> Option<i64> {
+    pub fn input_watermark_ms(&self, input: usize) -> Option<i64> {
         each!(&self.kind, windows => windows.input_watermark_ms(input))
     }
 
     /// What it takes of the process's memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         each!(&self.kind, windows => windows.memory_bytes())
     }
 }

@@ -7,24 +7,24 @@
 
 mod claim;
 mod frontier;
-pub(crate) mod insert;
+pub mod insert;
 mod ledger;
 mod metadata;
 #[cfg(test)]
 mod model;
 
-pub(crate) use claim::{Claim, OwnershipId, Receipt, Settlement};
-pub(crate) use frontier::{CommitPoint, FirstRead, Frontier, JoinFrontier, WindowFrontier};
-pub(crate) use ledger::Ledger;
-pub(crate) use metadata::{Epoch, Layout, Metadata, MetadataError, version};
+pub use claim::{Claim, OwnershipId, Receipt, Settlement};
+pub use frontier::{CommitPoint, FirstRead, Frontier, JoinFrontier, WindowFrontier};
+pub use ledger::Ledger;
+pub use metadata::{Epoch, Layout, Metadata, MetadataError, version};
 
 /// Half-open offsets `[from, to)` of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Range {
+pub struct Range {
     /// First offset of the range.
-    pub(crate) from: i64,
+    pub from: i64,
     /// The offset after its last one: what Kafka must be told to resume from.
-    pub(crate) to: i64,
+    pub to: i64,
 }
 
 impl std::fmt::Display for Range {

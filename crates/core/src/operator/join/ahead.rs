@@ -16,7 +16,7 @@ impl Join {
     /// Whether a side is so far ahead of the other that what it says next decides nothing yet. `is_held`: it
     /// waits already. A table is loaded to the end however tight memory is, which may be full of something else:
     /// where the table alone is too much the lane halts.
-    pub(crate) fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
+    pub fn is_far_ahead(&self, side: Side, is_held: bool, is_tight: bool) -> bool {
         let [Some(_), Some(_)] = &self.inputs else {
             return false;
         };

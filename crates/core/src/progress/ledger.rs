@@ -7,7 +7,7 @@ use super::{Claim, OwnershipId, Range, Settlement};
 
 /// A range was given up unsettled: the partition must be read again from [`Ledger::position`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Abandoned(pub(crate) Range);
+pub struct Abandoned(pub Range);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -17,7 +17,7 @@ struct Entry {
 
 /// The ranges of one ownership. They are contiguous: each begins where the one before it ended.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     ownership: OwnershipId,
     position: i64,
     open: VecDeque<Entry>,
@@ -27,7 +27,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Starts at the committed position, never at the first record seen. `lane` gets the settlements.
     #[must_use]
-    pub(crate) fn new(ownership: OwnershipId, position: i64, lane: Sender<Settlement>) -> Self {
+    pub fn new(ownership: OwnershipId, position: i64, lane: Sender<Settlement>) -> Self {
         Ledger {
             ownership,
             position,
@@ -40,7 +40,7 @@ impl Ledger {
     ///
     /// # Panics
     /// When `to` does not lie after the last cut: ranges only move forward.
-    pub(crate) fn cut(&mut self, to: i64) -> Claim {
+    pub fn cut(&mut self, to: i64) -> Claim {
         let range = Range {
             from: self.next(),
             to,
@@ -52,7 +52,7 @@ impl Ledger {
 
     /// Moves past offsets that hold nothing to write (markers of transactions, skipped records),
     /// allowed only while no range is open.
-    pub(crate) fn pass(&mut self, to: i64) {
+    pub fn pass(&mut self, to: i64) {
         assert!(
             self.open.is_empty(),
             "offsets are passed only behind the last range"
@@ -65,7 +65,7 @@ impl Ledger {
     ///
     /// # Panics
     /// When the range is not open or `at` does not lie inside it.
-    pub(crate) fn split(&mut self, range: Range, at: i64) -> (Claim, Claim) {
+    pub fn split(&mut self, range: Range, at: i64) -> (Claim, Claim) {
         assert!(
             range.from < at && at < range.to,
             "{at} does not lie inside {range}"
@@ -95,7 +95,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Abandoned`] when the claim was dropped unsettled.
-    pub(crate) fn apply(&mut self, settlement: &Settlement) -> Result<(), Abandoned> {
+    pub fn apply(&mut self, settlement: &Settlement) -> Result<(), Abandoned> {
         if settlement.ownership != self.ownership {
             return Ok(());
         }
@@ -114,30 +114,30 @@ impl Ledger {
 
     /// Next offset to consume: every record before it is written, dead-lettered or dropped by rule.
     #[must_use]
-    pub(crate) fn position(&self) -> i64 {
+    pub fn position(&self) -> i64 {
         self.position
     }
 
     /// Where the next range will begin.
     #[must_use]
-    pub(crate) fn next(&self) -> i64 {
+    pub fn next(&self) -> i64 {
         self.open.back().map_or(self.position, |entry| entry.to)
     }
 
     /// The end of every range past the position, in order: what a commit must name.
-    pub(crate) fn cuts(&self) -> impl Iterator<Item = i64> + '_ {
+    pub fn cuts(&self) -> impl Iterator<Item = i64> + '_ {
         self.open.iter().map(|entry| entry.to)
     }
 
     /// How many ranges are open.
     #[must_use]
-    pub(crate) fn open_count(&self) -> usize {
+    pub fn open_count(&self) -> usize {
         self.open.len()
     }
 
     /// The holding this ledger belongs to.
     #[must_use]
-    pub(crate) fn ownership(&self) -> OwnershipId {
+    pub fn ownership(&self) -> OwnershipId {
         self.ownership
     }
 

@@ -19,13 +19,13 @@ use super::Range;
 /// Which deduplication token an insert carries: `epoch:table:topic:partition:from-to`, and from the
 /// second round on `:2`, `:3`, … behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Round(u8);
+pub struct Round(u8);
 
 impl Round {
-    pub(crate) const FIRST: Round = Round(1);
+    pub const FIRST: Round = Round(1);
 
     /// What the token ends in.
-    pub(crate) fn suffix(self) -> String {
+    pub fn suffix(self) -> String {
         match self.0 {
             1 => String::new(),
             round => format!(":{round}"),
@@ -35,14 +35,14 @@ impl Round {
 
 /// Offsets of a range whose rows a look did not find.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Missing {
+pub struct Missing {
     /// Ascending and apart.
     runs: Vec<Range>,
 }
 
 impl Missing {
     /// `offsets` ascend; an offset may come more than once.
-    pub(crate) fn of(offsets: impl IntoIterator<Item = i64>) -> Self {
+    pub fn of(offsets: impl IntoIterator<Item = i64>) -> Self {
         let mut runs: Vec<Range> = vec![];
         for from in offsets {
             let to = from + 1;
@@ -54,11 +54,11 @@ impl Missing {
         Missing { runs }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    pub(crate) fn contains(&self, offset: i64) -> bool {
+    pub fn contains(&self, offset: i64) -> bool {
         let behind = self.runs.partition_point(|run| run.from <= offset);
         behind > 0 && offset < self.runs[behind - 1].to
     }
@@ -66,7 +66,7 @@ impl Missing {
 
 /// What may have happened to a range before this lane writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum History {
+pub enum History {
     /// Nobody has sent it: cut and named by this lane just now.
     Unsent,
     /// A predecessor named it and may have sent it, under the same token.
@@ -78,7 +78,7 @@ pub(crate) enum History {
 
 /// What the sink must do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
+pub enum Step {
     /// Ask the table which rows of the range it has, then call [`Attempts::looked`].
     Look,
     /// Wait until no insert of the range that was sent earlier can still be running, then
@@ -93,7 +93,7 @@ pub(crate) enum Step {
 
 /// Where one range stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     state: State,
     round: Round,
     /// An earlier insert of this range may have left a token, a part, or both.
@@ -120,7 +120,7 @@ enum State {
 
 impl Attempts {
     #[must_use]
-    pub(crate) fn new(history: History) -> Self {
+    pub fn new(history: History) -> Self {
         let state = match history {
             History::Unsent | History::MaybeSent => State::Send,
             History::MaybeWritten => State::Look,
@@ -137,7 +137,7 @@ impl Attempts {
     /// The same before a table that remembers no tokens: a repetition would double what is there, so
     /// a look comes before each and sends only what is missing.
     #[must_use]
-    pub(crate) fn without_tokens(self) -> Self {
+    pub fn without_tokens(self) -> Self {
         let state = if self.sent_before {
             State::Look
         } else {
@@ -152,7 +152,7 @@ impl Attempts {
 
     /// What to do now.
     #[must_use]
-    pub(crate) fn next(&self) -> Step {
+    pub fn next(&self) -> Step {
         match self.state {
             State::Look | State::Verify | State::LookAgain => Step::Look,
             State::Send => Step::Send(self.round),
@@ -163,12 +163,12 @@ impl Attempts {
 
     /// Whether the row of this offset goes out under the token of this round.
     #[must_use]
-    pub(crate) fn sends(&self, offset: i64) -> bool {
+    pub fn sends(&self, offset: i64) -> bool {
         self.rows.as_ref().is_none_or(|rows| rows.contains(offset))
     }
 
     /// The table was asked, and does not have the rows of these offsets.
-    pub(crate) fn looked(&mut self, missing: Missing) {
+    pub fn looked(&mut self, missing: Missing) {
         self.state = match (self.state, missing.is_empty()) {
             // Nothing is left to send: what is there was acknowledged under other tokens.
             (State::Look, true) => State::Settled,
@@ -188,14 +188,14 @@ impl Attempts {
     }
 
     /// Whatever was sent earlier can no longer be running.
-    pub(crate) fn waited(&mut self) {
+    pub fn waited(&mut self) {
         if self.state == State::Wait {
             self.state = State::LookAgain;
         }
     }
 
     /// The server acknowledged the insert.
-    pub(crate) fn acknowledged(&mut self) {
+    pub fn acknowledged(&mut self) {
         self.state = if self.sent_before {
             State::Verify
         } else {
@@ -205,7 +205,7 @@ impl Attempts {
 
     /// The insert failed or its answer was lost: it may be written or not, in part, or still be
     /// running. Only its token tells, where the table remembers it.
-    pub(crate) fn unknown(&mut self) {
+    pub fn unknown(&mut self) {
         self.sent_before = true;
         if !self.has_tokens {
             self.state = State::Look;

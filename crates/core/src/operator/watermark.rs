@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Largest event time of a partition's records so far, minus the allowed delay. Dead letters do not
 /// move it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Watermark {
+pub struct Watermark {
     delay_ms: i64,
     largest_ms: Option<i64>,
 }
 
 impl Watermark {
-    pub(crate) fn new(delay: Duration) -> Self {
+    pub fn new(delay: Duration) -> Self {
         let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         Watermark {
             delay_ms,
@@ -20,16 +20,16 @@ impl Watermark {
     }
 
     /// Milliseconds since the epoch; `None` before the first record.
-    pub(crate) fn time_ms(&self) -> Option<i64> {
+    pub fn time_ms(&self) -> Option<i64> {
         Some(self.largest_ms?.saturating_sub(self.delay_ms))
     }
 
     /// The largest event time so far, which is all that a snapshot needs of it.
-    pub(crate) fn largest_ms(&self) -> Option<i64> {
+    pub fn largest_ms(&self) -> Option<i64> {
         self.largest_ms
     }
 
-    pub(crate) fn observe(&mut self, event_time_ms: i64) {
+    pub fn observe(&mut self, event_time_ms: i64) {
         self.largest_ms = Some(
             self.largest_ms
                 .map_or(event_time_ms, |t| t.max(event_time_ms)),

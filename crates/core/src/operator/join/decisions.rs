@@ -12,7 +12,7 @@ impl Join {
     /// Hands out decided events; `all`: as if both sides had gone silent. True when nothing decided is
     /// left. An event that was handed out is gone, also when `take` breaks, which says that it is full;
     /// those that were decided out of order are handed out nevertheless.
-    pub(crate) fn decide(
+    pub fn decide(
         &mut self,
         all: bool,
         mut take: impl FnMut(Joined<'_>) -> ControlFlow<()>,
@@ -87,7 +87,7 @@ impl Join {
 
     /// Where a side may be committed whose records below `settled` are done with, together with all that
     /// [`Join::decide`] has handed out. What has been read since it was called last is not in it.
-    pub(crate) fn commit_point(&mut self, side: Side, settled: i64) -> CommitPoint {
+    pub fn commit_point(&mut self, side: Side, settled: i64) -> CommitPoint {
         let Mark {
             needed_from,
             read_to,

@@ -14,14 +14,14 @@ type Text = Box<[u8]>;
 
 /// See the module. Texts that are numbers without sign and leading zeros are kept as numbers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Distinct {
+pub struct Distinct {
     integers: Vec<HashTable<u64>>,
     texts: Vec<HashTable<Text>>,
     len: u64,
 }
 
 impl Distinct {
-    pub(crate) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.len
     }
 

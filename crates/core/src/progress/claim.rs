@@ -8,28 +8,28 @@ use super::Range;
 
 /// Proof that another system has acknowledged a write. Minted in `sink/` only.
 #[derive(Debug)]
-pub(crate) struct Receipt(());
+pub struct Receipt(());
 
 impl Receipt {
     /// Call this where an acknowledgement was read off the wire, or where there was nothing to write.
-    pub(crate) fn acknowledged() -> Self {
+    pub fn acknowledged() -> Self {
         Receipt(())
     }
 }
 
 /// One uninterrupted holding of one partition by one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct OwnershipId(pub(crate) u64);
+pub struct OwnershipId(pub u64);
 
 /// What the lane learns when the last part of a claim is gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settlement {
+pub struct Settlement {
     /// The holding the range was cut under; settlements of an ended one are ignored.
-    pub(crate) ownership: OwnershipId,
+    pub ownership: OwnershipId,
     /// The range the claim stood for.
-    pub(crate) range: Range,
+    pub range: Range,
     /// False when a part was dropped unsettled: the partition must be read again.
-    pub(crate) durable: bool,
+    pub durable: bool,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Drop for Duty {
 /// One part of the duty for one range. Dropped unsettled it abandons the range, and the partition rewinds.
 #[must_use = "a dropped claim abandons its range and rewinds the partition"]
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub struct Claim {
     duty: Arc<Duty>,
     settled: bool,
 }
@@ -76,7 +76,7 @@ impl Claim {
 
     /// One more write that the range depends on: durable only when every part has settled.
     #[cfg(test)]
-    pub(crate) fn split(&self) -> Claim {
+    pub fn split(&self) -> Claim {
         Claim {
             duty: Arc::clone(&self.duty),
             settled: false,
@@ -84,13 +84,13 @@ impl Claim {
     }
 
     /// Discharges this part; only a receipt can.
-    pub(crate) fn settle(mut self, _proof: &Receipt) {
+    pub fn settle(mut self, _proof: &Receipt) {
         self.settled = true;
     }
 
     /// The range this claim stands for.
     #[must_use]
-    pub(crate) fn range(&self) -> Range {
+    pub fn range(&self) -> Range {
         self.duty.range
     }
 }

@@ -7,7 +7,7 @@ use super::{Distinct, FEW, Session, SessionRules, Sessions};
 /// The bytes are not those of sessions.
 #[derive(Debug, thiserror::Error)]
 #[error("the sessions are not readable: {0}")]
-pub(crate) struct Unreadable(#[from] postcard::Error);
+pub struct Unreadable(#[from] postcard::Error);
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -25,7 +25,7 @@ struct SavedSession {
 }
 
 impl Sessions {
-    pub(crate) fn save(&self, mut out: Vec<u8>) -> Vec<u8> {
+    pub fn save(&self, mut out: Vec<u8>) -> Vec<u8> {
         let head = Head {
             seed: self.seed,
             sessions: self.known.len() as u64,
@@ -46,7 +46,7 @@ impl Sessions {
     }
 
     /// The sessions that [`Sessions::save`] wrote under the same rules.
-    pub(crate) fn restore(rules: SessionRules, saved: &[u8]) -> Result<Sessions, Unreadable> {
+    pub fn restore(rules: SessionRules, saved: &[u8]) -> Result<Sessions, Unreadable> {
         let (head, mut rest) = postcard::take_from_bytes::<Head>(saved)?;
         let mut sessions = Sessions::new(rules, head.seed);
         for _ in 0..head.sessions {

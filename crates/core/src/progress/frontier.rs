@@ -2,7 +2,7 @@
 
 /// What a commit says of records that were needed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frontier {
+pub enum Frontier {
     Windows(WindowFrontier),
     Join(JoinFrontier),
 }
@@ -12,26 +12,26 @@ pub(crate) enum Frontier {
 /// A record below `read_to` whose windows were closed by `closed_through_ms` was counted and its rows are
 /// durable; it is read again only because a younger window needs what lies beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WindowFrontier {
+pub struct WindowFrontier {
     /// Of the rules that the windows follow.
-    pub(crate) rules: u32,
+    pub rules: u32,
     /// The largest event time of the records before the committed offset.
-    pub(crate) largest_ms: Option<i64>,
+    pub largest_ms: Option<i64>,
     /// Every window whose end plus lateness is at or below this is closed, its rows durable.
-    pub(crate) closed_through_ms: Option<i64>,
+    pub closed_through_ms: Option<i64>,
     /// How far the partition had been read when they closed.
-    pub(crate) read_to: i64,
+    pub read_to: i64,
     /// Records before this that count nowhere are dead letters, or were counted, already.
-    pub(crate) settled_to: i64,
+    pub settled_to: i64,
     /// How many partitions the topic had, where each has windows of its own.
-    pub(crate) partitions: Option<usize>,
+    pub partitions: Option<usize>,
     /// Of a partition whose log was not read from its beginning.
-    pub(crate) first_read: Option<FirstRead>,
+    pub first_read: Option<FirstRead>,
 }
 
 /// Where reading began in the middle of a log. Windows that had begun before then lack records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FirstRead {
+pub enum FirstRead {
     /// No record has come yet.
     Awaited,
     /// The event time of the first record.
@@ -43,30 +43,30 @@ pub(crate) enum FirstRead {
 /// An event below `read_to` that lies before `decided` was handed out and what came of it is durable; it
 /// is read again only because others beside it still wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JoinFrontier {
+pub struct JoinFrontier {
     /// Of the rules that the join follows.
-    pub(crate) rules: u32,
+    pub rules: u32,
     /// The largest event time of the records before the committed offset.
-    pub(crate) largest_ms: Option<i64>,
+    pub largest_ms: Option<i64>,
     /// Every left event below `read_to` whose time and offset come before these is decided.
-    pub(crate) decided: Option<(i64, i64)>,
+    pub decided: Option<(i64, i64)>,
     /// How far the partition had been read.
-    pub(crate) read_to: i64,
+    pub read_to: i64,
     /// Records before this that take no part are dead letters, or were counted, already.
-    pub(crate) settled_to: i64,
+    pub settled_to: i64,
 }
 
 /// Where a partition may be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CommitPoint {
+pub struct CommitPoint {
     /// Every record before it is settled, and none of them is needed any more.
-    pub(crate) position: i64,
-    pub(crate) frontier: Frontier,
+    pub position: i64,
+    pub frontier: Frontier,
 }
 
 impl Frontier {
     /// How far the partition had been read.
-    pub(crate) fn read_to(&self) -> i64 {
+    pub fn read_to(&self) -> i64 {
         match self {
             Frontier::Windows(windows) => windows.read_to,
             Frontier::Join(join) => join.read_to,
@@ -74,7 +74,7 @@ impl Frontier {
     }
 
     /// Records before this that take no part have been told of already.
-    pub(crate) fn settled_to(&self) -> i64 {
+    pub fn settled_to(&self) -> i64 {
         match self {
             Frontier::Windows(windows) => windows.settled_to,
             Frontier::Join(join) => join.settled_to,
@@ -82,7 +82,7 @@ impl Frontier {
     }
 
     /// Of windows, unless it is of something else.
-    pub(crate) fn windows(self) -> Option<WindowFrontier> {
+    pub fn windows(self) -> Option<WindowFrontier> {
         match self {
             Frontier::Windows(windows) => Some(windows),
             Frontier::Join(_) => None,
@@ -91,7 +91,7 @@ impl Frontier {
 
     /// Of a join, unless it is of something else.
     #[cfg(test)]
-    pub(crate) fn join(self) -> Option<JoinFrontier> {
+    pub fn join(self) -> Option<JoinFrontier> {
         match self {
             Frontier::Join(join) => Some(join),
             Frontier::Windows(_) => None,

@@ -1,0 +1,14 @@
+//! What may be committed, and decisions about records: pure values, which know neither Kafka nor
+//! ClickHouse and ask no clock. Times come in as arguments.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`progress`] | ranges, claims, receipts, the ledger, commit metadata, the order of attempts, and the model that explores them |
+//! | [`operator`] | sessions, watermarks, windows and joins |
+//! | [`halt`] | why a pipeline stops to protect data |
+
+#![forbid(unsafe_code)]
+
+pub mod halt;
+pub mod operator;
+pub mod progress;
