@@ -145,5 +145,7 @@ fn table_info(columns: &[(&str, &str)]) -> TableInfo {
         sorting_key: (*key).to_owned(),
         partition_key: String::new(),
         columns: columns.iter().chain(&ours).map(info).collect(),
+        metadata_version: 0,
+        has_tokens: false,
     }
 }

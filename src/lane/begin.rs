@@ -366,7 +366,7 @@ impl<O: Operator> Lane<O> {
         let query = self
             .shared
             .client
-            .highest_offset(&target.sql, partition, ours.unwrap_or(0));
+            .highest_offset(&target, partition, ours.unwrap_or(0));
         self.runtime
             .block_on(query)
             .map_err(|e| not_looked_up(&target, &e))
@@ -393,10 +393,7 @@ impl<O: Operator> Lane<O> {
             from: position,
             to: low,
         };
-        let query = self
-            .shared
-            .client
-            .offsets_in(0, &target.sql, partition, range);
+        let query = self.shared.client.offsets_of(&target, partition, range);
         let mut found = self
             .runtime
             .block_on(query)

@@ -96,8 +96,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let client = clickhouse_client(pipeline)?;
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
     let table = starter.table(&client, exactly_once)?;
-    let has_stated_defaults = starter.has_stated_defaults(&client)?;
-    let rows = CurrentRows::new(pipeline, config, table, has_stated_defaults)?;
+    let rows = CurrentRows::new(pipeline, config, table)?;
     let rows = Arc::new(rows);
     let lookup = lookup_access(environment, config, &rows.now().plan)?;
     if let Some(lookup) = &lookup {

@@ -10,7 +10,7 @@ use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelec
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
 use crate::sink::{
-    Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic,
+    Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic, several_tables,
 };
 use crate::source::{
     Consumer, NotCoPartitioned, TopicPartition, admin_client, check_keys, cleanup_policy,
@@ -108,27 +108,14 @@ impl<'e> Starter<'e> {
             );
             return Err(Halt::new("missing_table", advice).into());
         };
+        let several = client.has_several(database, table, &info);
+        if self.environment.runtime.block_on(several) {
+            return Err(several_tables(&label(pipeline), &info.engine).into());
+        }
         if exactly_once {
             check_engine(pipeline, &info)?;
         }
         Ok(info)
-    }
-
-    /// Whether rows of values and defaults can state the types that they were made for.
-    pub(super) fn has_stated_defaults(
-        &self,
-        client: &ClickHouseClient,
-    ) -> Result<bool, NotStarted> {
-        self.wait_for("clickhouse", || {
-            let asked = self
-                .environment
-                .runtime
-                .block_on(client.has_stated_defaults());
-            match asked {
-                Ok(has) => Attempt::Done(has),
-                Err(error) => Attempt::Later(format!("{error} (clickhouse.url)")),
-            }
-        })
     }
 
     /// Redis answers, unless rows may do without.
@@ -493,12 +480,16 @@ fn check_engine(pipeline: &Pipeline, info: &TableInfo) -> Result<(), Halt> {
         );
         return Err(Halt::new("engine", advice));
     }
-    if !info.is_replicated() && info.deduplication_window() == 0 {
+    if !info.has_tokens {
+        let setting = if info.is_replicated() {
+            "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
+        } else {
+            "non_replicated_deduplication_window = 10000"
+        };
         tracing::warn!(
             table,
             "the table keeps no deduplication tokens, so an insert that is still running cannot be \
-             told from one that is lost: ALTER TABLE {table} MODIFY SETTING \
-             non_replicated_deduplication_window = 10000"
+             told from one that is lost: ALTER TABLE {table} MODIFY SETTING {setting}"
         );
     }
     Ok(())

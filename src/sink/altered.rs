@@ -5,13 +5,20 @@
 //! what is there now, which is later than every record of the range.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::clickhouse::ColumnInfo;
+use super::clickhouse::{ColumnInfo, TableColumns};
+use super::doubts::{Doubts, Standing};
+use super::errors::InsertError;
 use super::insert::Failure;
 use super::write::{Outcome, Sink, WriteJob};
 use super::{Backoff, Target};
 use crate::halt::Halt;
+
+/// How often a look that finds other columns is repeated where servers may know of an ALTER at different
+/// times, and the wait between two.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Whoever makes the rows of a table, and can make them for other columns.
 pub(crate) trait RowMaker: std::fmt::Debug + Send + Sync {
@@ -19,12 +26,24 @@ pub(crate) trait RowMaker: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// That cannot be.
-    fn take(&self, columns: Vec<ColumnInfo>) -> Result<(), Halt>;
+    fn take(&self, columns: TableColumns) -> Result<(), Halt>;
 }
 
 /// The table that was last found to have the columns that rows are made for, and when that look began. One
 /// look serves every job that waits for it.
 pub(super) type ColumnsSeen = tokio::sync::Mutex<Option<(Instant, Arc<Target>)>>;
+
+/// What a refusal has to do with the table's columns.
+#[derive(Debug)]
+pub(super) enum Drift {
+    /// Nothing: they are those that the rows were made for.
+    Not,
+    /// They could not be asked for, or this server may know of an ALTER later than others: the same rows are
+    /// sent again.
+    Unknown,
+    /// The rows cannot be written as they are.
+    Altered(Outcome),
+}
 
 impl Sink {
     /// How the job ends when its table is another than it was made for.
@@ -35,29 +54,43 @@ impl Sink {
         let place = format!("{} {}", job.partition, job.claim.range());
         let waits_since = Instant::now();
         let mut seen = self.columns_seen.lock().await;
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut doubts, mut looks) = (Backoff::new(), Doubts::default(), 0);
         loop {
             let is_seen =
                 |(at, of): &(Instant, Arc<Target>)| *at >= waits_since && Arc::ptr_eq(of, target);
             if seen.as_ref().is_some_and(is_seen) {
                 return None;
             }
-            let attempt = backoff.attempts();
+            let client = &self.parts.client;
+            let server = client.current() + looks;
             let asked_at = Instant::now();
-            let error = match self.parts.client.columns(attempt, database, table).await {
-                // That there is no table is said by the insert.
-                Ok(now) if now.is_empty() || now == target.columns => {
+            let error = match client.columns(server, database, table).await {
+                Ok(now) => {
                     self.answered();
-                    *seen = Some((asked_at, target.clone()));
-                    return None;
+                    looks += 1;
+                    match Standing::of(target, &now, client.servers() > 1) {
+                        Standing::Behind | Standing::Doubtful if looks < LOOKS => {
+                            tokio::time::sleep(BETWEEN_LOOKS).await;
+                            continue;
+                        }
+                        // Only servers that are behind answer: they say nothing of what is there now.
+                        Standing::Same | Standing::Behind => {
+                            *seen = Some((asked_at, target.clone()));
+                            return None;
+                        }
+                        Standing::Doubtful | Standing::Altered => {
+                            return Some(renewed(rows.take(now), target));
+                        }
+                    }
                 }
-                Ok(now) => return Some(renewed(rows.take(now), target)),
                 Err(error) => error,
             };
             let failure = Failure {
                 target,
                 place: &place,
                 error: &error,
+                server,
+                doubts: &mut doubts,
             };
             if let Err(outcome) = self.wait_after(failure, &mut backoff).await {
                 return Some(outcome);
@@ -65,30 +98,79 @@ impl Sink {
         }
     }
 
-    /// A table that was altered refuses every row: that is no fault of the rows.
-    pub(super) async fn schema_drift(&self, target: &Target) -> Option<Outcome> {
-        let (database, table) = target.label.split_once('.')?;
-        let now = self.parts.client.columns(0, database, table).await.ok()?;
-        let mut columns = target.columns.iter();
-        columns.find(|column| !now.contains(column))?;
-        if target.is_replica() {
-            return Some(Outcome::Altered(target.label.clone()));
+    /// The same before rows go to a server on which they cannot state their types: it would misread those
+    /// for other columns.
+    ///
+    /// # Errors
+    /// This server is not to get them now.
+    pub(super) async fn check_unstated(
+        &self,
+        target: &Target,
+        server: u32,
+    ) -> Result<Option<Outcome>, InsertError> {
+        let client = &self.parts.client;
+        let (Some((database, table)), Some(rows), true) = (
+            target.label.split_once('.'),
+            &self.parts.rows,
+            target.unstated_sql.is_some() && !client.has_stated_defaults(server).await?,
+        ) else {
+            return Ok(None);
+        };
+        let now = client.columns(server, database, table).await?;
+        match Standing::of(target, &now, client.servers() > 1) {
+            Standing::Same => Ok(None),
+            Standing::Altered => Ok(Some(renewed(rows.take(now), target))),
+            Standing::Behind | Standing::Doubtful => Err(InsertError::behind(format!(
+                "table {} has other columns on this server than on another ({})",
+                target.label,
+                differences(&target.columns, &now.columns).join(", ")
+            ))),
         }
-        if let Some(rows) = &self.parts.rows {
-            return Some(renewed(rows.take(now), target));
-        }
-        let advice = format!(
-            "table {} was altered while rows were written ({}): start again to take the table as it \
-             is now",
-            target.label,
-            differences(&target.columns, &now).join(", ")
-        );
-        Some(Outcome::Halted(Halt::new("schema", advice)))
     }
 
-    /// Whether rows for a table that was altered can be made anew.
-    pub(super) fn makes_rows_anew(&self, target: &Target) -> bool {
-        target.is_replica() || self.parts.rows.is_some()
+    /// What the table's columns have to do with a refusal: an altered table refuses every row, and so does a
+    /// server that does not know yet of an ALTER, which is no fault of the rows.
+    pub(super) async fn drift(&self, target: &Target, server: u32, doubts: &mut Doubts) -> Drift {
+        let Some((database, table)) = target.label.split_once('.') else {
+            return Drift::Not;
+        };
+        let client = &self.parts.client;
+        // A look that fails says nothing.
+        let Ok(now) = client.columns(server, database, table).await else {
+            return Drift::Unknown;
+        };
+        let has_several = client.servers() > 1;
+        let standing = Standing::of_refused(target, &now, has_several);
+        let may_be_behind = target.replicated || has_several;
+        if may_be_behind && doubts.asks_again(standing, Instant::now()) {
+            return Drift::Unknown;
+        }
+        match standing {
+            Standing::Same => Drift::Not,
+            _ => Drift::Altered(self.altered(target, now, standing)),
+        }
+    }
+
+    fn altered(&self, target: &Target, now: TableColumns, standing: Standing) -> Outcome {
+        let changes = differences(&target.columns, &now.columns).join(", ");
+        if standing == Standing::Behind {
+            let advice = format!(
+                "table {} has had older columns for minutes than those that rows were made for                  ({changes}): if it was made anew under its name, start again; else look why its replica                  does not take an ALTER over (system.replication_queue)",
+                target.label
+            );
+            return Outcome::Halted(Halt::new("schema", advice));
+        }
+        if target.is_replica() {
+            return Outcome::Altered(target.label.clone());
+        }
+        if let Some(rows) = &self.parts.rows {
+            return renewed(rows.take(now), target);
+        }
+        let advice = format!(
+            "table {} was altered while rows were written ({changes}): start again to take the table as it              is now",
+            target.label
+        );
+        Outcome::Halted(Halt::new("schema", advice))
     }
 }
 

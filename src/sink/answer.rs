@@ -21,7 +21,7 @@ pub(super) struct Signature(AtomicBool);
 
 impl Signature {
     /// Notes an answer; whether it can be one.
-    fn accepts(&self, is_signed: bool) -> bool {
+    pub(super) fn accepts(&self, is_signed: bool) -> bool {
         if is_signed {
             self.0.store(true, Ordering::Relaxed);
         }

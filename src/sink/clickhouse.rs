@@ -1,7 +1,7 @@
 //! The HTTP conversation with ClickHouse.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,29 +11,29 @@ use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
 use super::Target;
-use super::answer::{Signature, ask, offsets};
-use super::errors::InsertError;
+use super::answer::{ask, offsets};
+use super::deduplication::{query_of_defaults, remembers_tokens};
+use super::errors::{InsertError, Remedy};
 use super::post::Post;
 use super::server_settings::{Known, READS, READS_OF_LATER_VERSIONS};
+use super::servers::{Server, Servers, UNKNOWN_SETTING};
 use crate::config::ClickHouse;
 use crate::progress::Range;
 use crate::source::TopicPartition;
 use crate::table::replica::{ExistingColumn, ExistingTable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same where another server can be asked instead.
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(3);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
-/// ClickHouse's error code.
-const UNKNOWN_SETTING: u32 = 115;
+/// Of a question that a server answers at once.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections to the servers of one cluster; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct ClickHouseClient {
-    /// With the settings that our own reads need.
-    readers: Vec<Client>,
-    /// What each server was found to know.
-    known: Arc<[Mutex<Option<Arc<Known>>>]>,
+    servers: Servers,
     post: Post,
-    signature: Arc<Signature>,
     insert_timeout: Duration,
 }
 
@@ -57,12 +57,24 @@ pub(crate) struct TableInfo {
     /// Empty without partitions.
     pub(crate) partition_key: String,
     pub(crate) columns: Vec<ColumnInfo>,
+    /// How often a replicated table had been altered.
+    pub(crate) metadata_version: u64,
+    /// Whether the table remembers the tokens of inserts.
+    pub(crate) has_tokens: bool,
+}
+
+/// A table's columns, as one server has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableColumns {
+    /// How often a replicated table has been altered as far as this server knows; else 0.
+    pub(crate) version: u64,
+    pub(crate) columns: Vec<ColumnInfo>,
 }
 
 impl TableInfo {
     /// Whether inserts go through Keeper, which remembers their tokens for every replica.
     pub(crate) fn is_replicated(&self) -> bool {
-        self.engine.starts_with("Replicated") || self.engine.starts_with("Shared")
+        is_replicated(&self.engine)
     }
 
     /// As the checks of replicas take it; `name` is what messages call the table.
@@ -81,31 +93,12 @@ impl TableInfo {
             columns: self.columns.iter().map(column).collect(),
         }
     }
-
-    /// Whether the table remembers the tokens of inserts: replicated ones do by default.
-    pub(crate) fn has_tokens(&self) -> bool {
-        self.is_replicated() || self.deduplication_window() > 0
-    }
-
-    /// How many tokens a table of one server remembers; 0 by default.
-    pub(crate) fn deduplication_window(&self) -> u64 {
-        let setting = self
-            .engine_full
-            .split("non_replicated_deduplication_window")
-            .nth(1);
-        let digits = |text: &str| {
-            let text = text.trim_start_matches([' ', '=']);
-            let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().ok()
-        };
-        setting.and_then(digits).unwrap_or(0)
-    }
 }
 
 impl std::fmt::Debug for ClickHouseClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClickHouseClient")
-            .field("servers", &self.readers.len())
+            .field("servers", &self.servers)
             .finish()
     }
 }
@@ -116,9 +109,10 @@ impl ClickHouseClient {
     /// # Errors
     /// When the machine's root certificates cannot be read for an https server.
     pub(crate) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
-        let base = base_client(config.urls.iter().any(|url| url.starts_with("https")))?;
+        let with_tls = config.urls.iter().any(|url| url.starts_with("https"));
+        let base = base_client(with_tls, connect_timeout(config))?;
         let seconds = QUERY_TIMEOUT.as_secs().to_string();
-        let client = |url: &String| {
+        let server = |url: &String| {
             let mut client = base
                 .clone()
                 .with_url(url)
@@ -134,44 +128,50 @@ impl ClickHouseClient {
             let client = configured.fold(client, |client, (k, v)| client.with_setting(k, v));
             let client = client.with_setting("max_execution_time", &seconds);
             let pinned = READS.iter();
-            pinned.fold(client, |client, (k, v)| client.with_setting(*k, *v))
+            let reader = pinned.fold(client, |client, (k, v)| client.with_setting(*k, *v));
+            Server::new(url, reader)
         };
         Ok(ClickHouseClient {
-            readers: config.urls.iter().map(client).collect(),
-            known: config.urls.iter().map(|_| Mutex::default()).collect(),
+            servers: Servers::new(config.urls.iter().map(server).collect()),
             post: Post::new(config)?,
-            signature: Arc::default(),
             insert_timeout: config.insert_timeout,
         })
     }
 
+    /// How many servers there are.
+    pub(super) fn servers(&self) -> u32 {
+        self.servers.count()
+    }
+
+    /// The server to turn to now. Statements that belong together go to the same one.
+    pub(crate) fn current(&self) -> u32 {
+        self.servers.current()
+    }
+
     /// For a read, which no limit of the user's profile stops or changes.
-    async fn reader(&self, attempt: u32) -> Result<Client, InsertError> {
-        let known = self.known(attempt).await?;
-        let reader = self.readers[self.index(attempt)].clone();
+    async fn reader(&self, server: u32) -> Result<Client, InsertError> {
+        let known = self.known(server).await?;
+        let reader = self.servers.get(server).reader.clone();
         Ok(known
             .reads()
             .fold(reader, |client, (k, v)| client.with_setting(k, v)))
     }
 
     /// What the server knows of settings and formats that came with later versions.
-    async fn known(&self, attempt: u32) -> Result<Arc<Known>, InsertError> {
-        let index = self.index(attempt);
-        let kept = || {
-            let kept = self.known[index].lock();
-            kept.expect("no holder of this lock panics")
-        };
+    async fn known(&self, server: u32) -> Result<Arc<Known>, InsertError> {
+        let kept = || self.servers.get(server).known();
         let last = kept().clone();
         if let Some(known) = last.as_ref().filter(|known| !known.is_old(Instant::now())) {
             return Ok(known.clone());
         }
-        let client = self.readers[index].clone().with_database("system");
+        let client = self.servers.get(server).reader.clone();
+        let client = client.with_database("system");
         let all = READS_OF_LATER_VERSIONS.into_iter();
         let latest = all.fold(client.clone(), |client, (k, v)| client.with_setting(k, v));
-        let answer = match self.json_rows(&latest, &Known::query()).await {
+        let answer = match self.json_rows(server, &latest, &Known::query()).await {
             // It does not know one of them.
             Err(error) if error.code == Some(UNKNOWN_SETTING) => {
-                self.json_rows(&client, &Known::query()).await
+                self.json_rows(server, &client, &Known::query()).await
             }
             answer => answer,
         };
@@ -186,18 +186,12 @@ impl ClickHouseClient {
         }
     }
 
-    /// Whether rows of values and defaults can state the types that they were made for.
+    /// Whether on this server rows of values and defaults can state the types that they were made for.
     ///
     /// # Errors
     /// Whatever the server or the network answered.
-    pub(crate) async fn has_stated_defaults(&self) -> Result<bool, InsertError> {
-        Ok(self.known(0).await?.has_stated_defaults())
-    }
-
-    /// The number of the server that attempt number `attempt` goes to.
-    fn index(&self, attempt: u32) -> usize {
-        let count = u32::try_from(self.readers.len()).expect("a handful of servers");
-        usize::try_from(attempt % count).expect("a small index")
+    pub(super) async fn has_stated_defaults(&self, server: u32) -> Result<bool, InsertError> {
+        Ok(self.known(server).await?.has_stated_defaults())
     }
 
     /// Sends one insert and waits for its acknowledgement. `body` holds compressed frames.
@@ -206,7 +200,7 @@ impl ClickHouseClient {
     /// Whatever the server or the network answered; the rows may be written all the same.
     pub(crate) async fn insert(
         &self,
-        attempt: u32,
+        server: u32,
         sql: &str,
         settings: &[(&'static str, String)],
         body: [Bytes; 2],
@@ -215,15 +209,17 @@ impl ClickHouseClient {
         let patience = self.insert_timeout + Duration::from_secs(5);
         let seconds = self.insert_timeout.as_secs().max(1).to_string();
         let pinned = [("decompress", "1"), ("max_execution_time", &seconds)];
-        let known = self.known(attempt).await?;
+        let known = self.known(server).await?;
         let settings = settings.iter().map(|(k, v)| (*k, v.as_str()));
         let settings = settings.filter(|(name, _)| known.takes(name));
         let settings = pinned.into_iter().chain(settings);
-        let (server, signature) = (self.index(attempt), &self.signature);
+        let index = self.servers.index(server);
+        let signature = &self.servers.get(server).signature;
         let sent = self
             .post
-            .insert(server, sql, settings, body, signature, patience);
-        Ok(sent.await?)
+            .insert(index, sql, settings, body, signature, patience);
+        let sent = sent.await;
+        sent.map_err(|error| self.servers.failed(server, error.into()))
     }
 
     /// Which offsets of `range` the table already holds.
@@ -232,7 +228,7 @@ impl ClickHouseClient {
     /// Whatever the server or the network answered.
     pub(crate) async fn offsets_in(
         &self,
-        attempt: u32,
+        server: u32,
         table: &str,
         partition: &TopicPartition,
         range: Range,
@@ -243,8 +239,8 @@ impl ClickHouseClient {
              AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
             partition.partition, range.from, range.to
         );
-        let bytes = self.select(attempt, &sql, "RowBinary").await?;
-        offsets(&bytes).ok_or_else(|| unreadable(&bytes))
+        let bytes = self.select(server, &sql, "RowBinary").await?;
+        offsets(&bytes).ok_or_else(|| self.servers.failed(server, unreadable(&bytes)))
     }
 
     /// Of each of these keys the newest row that counts and the newest that is deleted, as far as the
@@ -254,7 +250,7 @@ impl ClickHouseClient {
     /// As above; code 396 when the answer is longer than `bytes_max`, unless that is 0.
     pub(crate) async fn newest_rows(
         &self,
-        attempt: u32,
+        server: u32,
         target: &Target,
         keys: &[&[u8]],
         columns: &[u16],
@@ -293,7 +289,26 @@ impl ClickHouseClient {
              max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'{null_is_equal}",
             target.sql
         );
-        self.select(attempt, &sql, "RowBinary").await
+        self.select(server, &sql, "RowBinary").await
+    }
+
+    /// The same of any server, which has what the others acknowledged.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn offsets_of(
+        &self,
+        target: &Target,
+        partition: &TopicPartition,
+        range: Range,
+    ) -> Result<Vec<i64>, InsertError> {
+        let look = |server| async move {
+            if target.replicated {
+                self.sync_replica(server, &target.sql).await?;
+            }
+            self.offsets_in(server, &target.sql, partition, range).await
+        };
+        self.servers.any(look).await
     }
 
     /// The highest offset of `partition` in the table, if there is one from `from` on: a late `from`
@@ -303,18 +318,18 @@ impl ClickHouseClient {
     /// As above.
     pub(crate) async fn highest_offset(
         &self,
-        table: &str,
+        target: &Target,
         partition: &TopicPartition,
         from: i64,
     ) -> Result<Option<i64>, InsertError> {
         let sql = format!(
-            "SELECT count(), max(toInt64(_offset)) FROM {table} \
+            "SELECT count(), max(toInt64(_offset)) FROM {} \
              WHERE _topic = {} AND _partition = {} AND _offset >= {from} SETTINGS select_sequential_consistency = 1",
+            target.sql,
             quote_text(&partition.topic),
             partition.partition
         );
-        let text = self.select_text(&sql).await?;
-        largest(&text)
+        largest(&self.look(target, &sql).await?)
     }
 
     /// The highest `_version` in the table, if it has rows.
@@ -327,8 +342,7 @@ impl ClickHouseClient {
             quote_name(&target.own.version),
             target.sql
         );
-        let text = self.select_text(&sql).await?;
-        largest(&text)
+        largest(&self.look(target, &sql).await?)
     }
 
     /// Whether a table, quoted as in SQL, has a row.
@@ -346,10 +360,12 @@ impl ClickHouseClient {
     ///
     /// # Errors
     /// As above.
-    pub(crate) async fn is_empty(&self, table: &str) -> Result<bool, InsertError> {
-        let sql =
-            format!("SELECT 1 FROM {table} LIMIT 1 SETTINGS select_sequential_consistency = 1");
-        Ok(self.select_text(&sql).await?.trim().is_empty())
+    pub(crate) async fn is_empty(&self, target: &Target) -> Result<bool, InsertError> {
+        let sql = format!(
+            "SELECT 1 FROM {} LIMIT 1 SETTINGS select_sequential_consistency = 1",
+            target.sql
+        );
+        Ok(self.look(target, &sql).await?.trim().is_empty())
     }
 
     /// What a table is, if there is one of this name.
@@ -374,41 +390,99 @@ impl ClickHouseClient {
     ///
     /// # Errors
     /// As above.
-    pub(crate) async fn sync_replica(&self, attempt: u32, table: &str) -> Result<(), InsertError> {
-        self.execute_on(attempt, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
+    pub(crate) async fn sync_replica(&self, server: u32, table: &str) -> Result<(), InsertError> {
+        self.execute_on(server, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
             .await
     }
 
-    /// Engine and columns of `database.table`; `None` when there is no such table.
+    /// Engine and columns of `database.table`; `None` when no server has such a table.
     ///
     /// # Errors
-    /// As above.
+    /// As above; also when one that is away may have it.
     pub(crate) async fn table_info(
         &self,
         database: &str,
         table: &str,
     ) -> Result<Option<TableInfo>, InsertError> {
-        let engine = self
-            .select_json(&format!(
-                "SELECT engine, engine_full, sorting_key, partition_key FROM system.tables WHERE \
-                 database = {} AND name = {}",
-                quote_text(database),
-                quote_text(table)
-            ))
-            .await?;
+        match self.find_table(database, table).await? {
+            (None, Some(error)) => Err(error),
+            (info, _) => Ok(info),
+        }
+    }
+
+    /// The same as far as servers answer, with why one of them does not.
+    ///
+    /// # Errors
+    /// None answers.
+    pub(super) async fn find_table(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<(Option<TableInfo>, Option<InsertError>), InsertError> {
+        let (mut answers, mut failure) = (0, None);
+        let first = self.current();
+        for number in 0..self.servers.count() {
+            let server = (first + number) % self.servers.count();
+            match self.table_info_on(server, database, table).await {
+                Ok(Some(info)) => return Ok((Some(info), None)),
+                Ok(None) => answers += 1,
+                Err(error) => failure = Some(gentler(failure, error)),
+            }
+        }
+        match failure {
+            Some(error) if answers == 0 => Err(error),
+            failure => Ok((None, failure)),
+        }
+    }
+
+    async fn table_info_on(
+        &self,
+        server: u32,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<TableInfo>, InsertError> {
+        let sql = format!(
+            "SELECT engine, engine_full, sorting_key, partition_key FROM system.tables WHERE \
+             database = {} AND name = {}",
+            quote_text(database),
+            quote_text(table)
+        );
+        let engine = self.select_json_on(server, &sql).await?;
         let Some(engine) = engine.into_iter().next() else {
             return Ok(None);
         };
-        let columns = self.columns(0, database, table).await?;
+        let now = self.columns(server, database, table).await?;
         let text =
             |row: &BTreeMap<String, String>, key: &str| row.get(key).cloned().unwrap_or_default();
+        let defaults = self.deduplication_defaults(server).await?;
+        let (engine_name, full) = (text(&engine, "engine"), text(&engine, "engine_full"));
+        let is_replicated = is_replicated(&engine_name);
         Ok(Some(TableInfo {
-            engine: text(&engine, "engine"),
-            engine_full: text(&engine, "engine_full"),
+            has_tokens: remembers_tokens(is_replicated, &full, &defaults),
+            engine: engine_name,
+            engine_full: full,
             sorting_key: text(&engine, "sorting_key"),
             partition_key: text(&engine, "partition_key"),
-            columns,
+            columns: now.columns,
+            metadata_version: now.version,
         }))
+    }
+
+    /// What the server does where a table says nothing about its window; nothing for a user who may not see it.
+    async fn deduplication_defaults(
+        &self,
+        server: u32,
+    ) -> Result<HashMap<String, String>, InsertError> {
+        let rows = match self.select_json_on(server, &query_of_defaults()).await {
+            Ok(rows) => rows,
+            Err(error) if error.code.is_some() && !matches!(error.remedy, Remedy::Retry(_)) => {
+                vec![]
+            }
+            Err(error) => return Err(error),
+        };
+        let pair =
+            |mut row: BTreeMap<String, String>| Some((row.remove("name")?, row.remove("value")?));
+        Ok(rows.into_iter().filter_map(pair).collect())
     }
 
     /// The columns of `database.table` as they are now; none when there is no such table.
@@ -417,15 +491,15 @@ impl ClickHouseClient {
     /// As above.
     pub(crate) async fn columns(
         &self,
-        attempt: u32,
+        server: u32,
         database: &str,
         table: &str,
-    ) -> Result<Vec<ColumnInfo>, InsertError> {
+    ) -> Result<TableColumns, InsertError> {
+        let (database, table) = (quote_text(database), quote_text(table));
         let sql = format!(
-            "SELECT name, type, default_kind FROM system.columns WHERE database = {} AND table = {} \
-             ORDER BY position",
-            quote_text(database),
-            quote_text(table)
+            "SELECT name, type, default_kind, toString(ifNull((SELECT max(metadata_version) FROM \
+             system.tables WHERE database = {database} AND name = {table}), 0)) AS version FROM \
+             system.columns WHERE database = {database} AND table = {table} ORDER BY position"
         );
         let column = |mut row: BTreeMap<String, String>| {
             let mut text = |key: &str| row.remove(key).unwrap_or_default();
@@ -435,9 +509,13 @@ impl ClickHouseClient {
                 default_kind: text("default_kind"),
             }
         };
-        let client = self.reader(attempt).await?.with_database("system");
-        let rows = self.json_rows(&client, &sql).await?;
-        Ok(rows.into_iter().map(column).collect())
+        let rows = self.select_json_on(server, &sql).await?;
+        let version = rows.first().and_then(|row| row.get("version"));
+        let version = version.and_then(|version| version.parse().ok());
+        Ok(TableColumns {
+            version: version.unwrap_or(0),
+            columns: rows.into_iter().map(column).collect(),
+        })
     }
 
     /// What columns with a DEFAULT that depends on nothing else have where a row leaves them out, in
@@ -465,7 +543,7 @@ impl ClickHouseClient {
                 "SELECT CAST(({}), {type_name})",
                 column["default_expression"]
             );
-            match self.select(0, &sql, "RowBinary").await {
+            match self.select_any(&sql, "RowBinary").await {
                 Ok(value) => values.insert(column["name"].clone(), value),
                 Err(error) if error.code.is_some() => None,
                 Err(error) => return Err(error),
@@ -497,7 +575,9 @@ impl ClickHouseClient {
     /// # Errors
     /// As above.
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), InsertError> {
-        self.execute_on(0, sql).await
+        self.servers
+            .any(|server| self.execute_on(server, sql))
+            .await
     }
 
     /// Runs a statement outside the configured database (which may not exist yet).
@@ -505,68 +585,136 @@ impl ClickHouseClient {
     /// # Errors
     /// As above.
     pub(crate) async fn execute_anywhere(&self, sql: &str) -> Result<(), InsertError> {
-        let client = self.readers[0].clone().with_database("system");
-        self.ask(&client, sql, "TabSeparated").await?;
+        let run = |server| async move {
+            let client = self.servers.get(server).reader.clone();
+            let client = client.with_database("system");
+            self.ask(server, &client, sql, "TabSeparated", QUERY_TIMEOUT)
+                .await
+        };
+        self.servers.any(run).await?;
         Ok(())
     }
 
-    /// Whether the server answers at all.
+    /// Whether a server answers at all: the current one, else another.
     ///
     /// # Errors
     /// As above.
     pub(crate) async fn ping(&self) -> Result<(), InsertError> {
-        let client = self.readers[0].clone().with_database("system");
-        let answer = self.ask(&client, "SELECT 1", "TabSeparated").await?;
+        self.servers.any(|server| self.ping_on(server)).await
+    }
+
+    /// Whether this server answers.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn ping_on(&self, server: u32) -> Result<(), InsertError> {
+        let client = self.servers.get(server).reader.clone();
+        let client = client.with_database("system");
+        let answer = self
+            .ask(server, &client, "SELECT 1", "TabSeparated", PING_TIMEOUT)
+            .await?;
         if &answer[..] == b"1\n" {
             Ok(())
         } else {
-            Err(unreadable(&answer))
+            Err(self.servers.failed(server, unreadable(&answer)))
         }
     }
 
-    async fn execute_on(&self, attempt: u32, sql: &str) -> Result<(), InsertError> {
-        let client = self.reader(attempt).await?;
-        self.ask(&client, sql, "TabSeparated").await?;
+    async fn execute_on(&self, server: u32, sql: &str) -> Result<(), InsertError> {
+        self.select(server, sql, "TabSeparated").await?;
         Ok(())
     }
 
-    /// The answer to a query, as it comes.
+    /// The answer of one server to a query, as it comes.
     pub(super) async fn select(
         &self,
-        attempt: u32,
+        server: u32,
         sql: &str,
         format: &str,
     ) -> Result<Bytes, InsertError> {
-        let client = self.reader(attempt).await?;
-        self.ask(&client, sql, format).await
+        let client = self.reader(server).await?;
+        self.ask(server, &client, sql, format, QUERY_TIMEOUT).await
     }
 
-    async fn ask(&self, client: &Client, sql: &str, format: &str) -> Result<Bytes, InsertError> {
-        Ok(ask(client, &self.signature, sql, format, QUERY_TIMEOUT).await?)
+    /// The same of any server.
+    pub(super) async fn select_any(&self, sql: &str, format: &str) -> Result<Bytes, InsertError> {
+        self.servers
+            .any(|server| self.select(server, sql, format))
+            .await
+    }
+
+    async fn ask(
+        &self,
+        server: u32,
+        client: &Client,
+        sql: &str,
+        format: &str,
+        patience: Duration,
+    ) -> Result<Bytes, InsertError> {
+        let signature = &self.servers.get(server).signature;
+        let asked = ask(client, signature, sql, format, patience).await;
+        asked.map_err(|error| self.servers.failed(server, error.into()))
     }
 
     async fn select_text(&self, sql: &str) -> Result<String, InsertError> {
-        let bytes = self.select(0, sql, "TabSeparated").await?;
+        let bytes = self.select_any(sql, "TabSeparated").await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The answer of a server that has what any other acknowledged.
+    async fn look(&self, target: &Target, sql: &str) -> Result<String, InsertError> {
+        let look = |server| async move {
+            if target.replicated {
+                self.sync_replica(server, &target.sql).await?;
+            }
+            self.select(server, sql, "TabSeparated").await
+        };
+        let bytes = self.servers.any(look).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// Rows of text columns.
     async fn select_json(&self, sql: &str) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
-        let client = self.reader(0).await?.with_database("system");
-        self.json_rows(&client, sql).await
+        self.servers
+            .any(|server| self.select_json_on(server, sql))
+            .await
+    }
+
+    pub(super) async fn select_json_on(
+        &self,
+        server: u32,
+        sql: &str,
+    ) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
+        let client = self.reader(server).await?.with_database("system");
+        self.json_rows(server, &client, sql).await
     }
 
     async fn json_rows(
         &self,
+        server: u32,
         client: &Client,
         sql: &str,
     ) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
-        let bytes = self.ask(client, sql, "JSONEachRow").await?;
+        let bytes = self
+            .ask(server, client, sql, "JSONEachRow", QUERY_TIMEOUT)
+            .await?;
         let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         rows.map(serde_json::from_slice)
             .collect::<Result<_, _>>()
-            .map_err(|_| unreadable(&bytes))
+            .map_err(|_| self.servers.failed(server, unreadable(&bytes)))
     }
+}
+
+/// Of two errors the one that may pass by itself.
+fn gentler(kept: Option<InsertError>, error: InsertError) -> InsertError {
+    match kept {
+        Some(kept) if !matches!(kept.remedy, Remedy::Halt(_)) => kept,
+        _ => error,
+    }
+}
+
+fn is_replicated(engine: &str) -> bool {
+    engine.starts_with("Replicated") || engine.starts_with("Shared")
 }
 
 /// What `count(), max(…)` gives as text: the largest, if there are any.
@@ -587,23 +735,32 @@ fn unreadable(answer: &[u8]) -> InsertError {
     clickhouse::error::Error::BadResponse(format!("unreadable answer: {text:?}")).into()
 }
 
-fn base_client(with_tls: bool) -> Result<Client, std::io::Error> {
+fn base_client(with_tls: bool, connect_timeout: Duration) -> Result<Client, std::io::Error> {
     if !with_tls {
         return Ok(Client::with_http_client(
-            client_builder().build(plain_connector()),
+            client_builder().build(plain_connector(connect_timeout)),
         ));
     }
     Ok(Client::with_http_client(
-        client_builder().build(tls_connector()?),
+        client_builder().build(tls_connector(connect_timeout)?),
     ))
 }
 
-pub(super) fn plain_connector() -> HttpConnector {
+/// Where there are several servers another one is asked soon.
+pub(super) fn connect_timeout(config: &ClickHouse) -> Duration {
+    if config.urls.len() > 1 {
+        CONNECT_TIMEOUT_OF_SEVERAL
+    } else {
+        CONNECT_TIMEOUT
+    }
+}
+
+pub(super) fn plain_connector(connect_timeout: Duration) -> HttpConnector {
     let mut tcp = HttpConnector::new();
     // Nagle's algorithm costs 40 ms a request, and the crate's own client leaves it on.
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_secs(60)));
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_connect_timeout(Some(connect_timeout));
     tcp
 }
 
@@ -614,9 +771,10 @@ pub(super) fn client_builder() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-pub(super) fn tls_connector() -> Result<hyper_rustls::HttpsConnector<HttpConnector>, std::io::Error>
-{
-    let mut tcp = plain_connector();
+pub(super) fn tls_connector(
+    connect_timeout: Duration,
+) -> Result<hyper_rustls::HttpsConnector<HttpConnector>, std::io::Error> {
+    let mut tcp = plain_connector(connect_timeout);
     tcp.enforce_http(false);
     Ok(hyper_rustls::HttpsConnectorBuilder::new()
         .with_native_roots()?

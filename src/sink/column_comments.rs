@@ -24,7 +24,7 @@ impl ClickHouseClient {
             quote_text(database),
             quote_text(table)
         );
-        let answer = self.select(0, &sql, "JSONEachRow").await?;
+        let answer = self.select_any(&sql, "JSONEachRow").await?;
         let lines = answer.split(|byte| *byte == b'\n');
         let rows = lines.filter_map(|line| {
             let mut row: BTreeMap<String, String> = serde_json::from_slice(line).ok()?;
@@ -51,7 +51,7 @@ impl ClickHouseClient {
             quote_text(table),
             quote_text(condition)
         );
-        let answer = self.select(0, &sql, "TabSeparated").await?;
+        let answer = self.select_any(&sql, "TabSeparated").await?;
         let why = String::from_utf8_lossy(&answer);
         Ok((!answer.is_empty()).then(|| why.trim_end().to_owned()))
     }
@@ -68,6 +68,6 @@ impl ClickHouseClient {
         let sql = format!(
             "SELECT 1 FROM {table} WHERE {column} >= toDateTime64('{NANOSECONDS_END}', 0, 'UTC') LIMIT 1"
         );
-        Ok(!self.select(0, &sql, "TabSeparated").await?.is_empty())
+        Ok(!self.select_any(&sql, "TabSeparated").await?.is_empty())
     }
 }

@@ -45,6 +45,15 @@ impl std::fmt::Display for InsertError {
 const MESSAGE_CHARS_MAX: usize = 600;
 
 impl InsertError {
+    /// A server that is behind the others.
+    pub(super) fn behind(message: String) -> Self {
+        InsertError {
+            code: None,
+            message,
+            remedy: Remedy::Retry("replication"),
+        }
+    }
+
     /// The rows were refused, and so many of them are in the table: what refuses them is behind it.
     pub(crate) fn although_written(self, rows: usize) -> Self {
         let message = format!(
@@ -184,6 +193,8 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         156 | 281 | 510 => Remedy::Retry("dictionary"),
         // Limits of the user's profile on one statement.
         158 | 307 | 396 => Remedy::TooLarge,
+        // The names and types that the rows state are not those of the table.
+        117 if is_about_columns(message) => Remedy::Halt("schema"),
         // The end of a text inside an expression; else of the request itself.
         32 if is_about_a_value(message) => Remedy::Split,
         // A value that the column, a constraint, an expression or a view does not take: CANNOT_PARSE_…,
@@ -198,6 +209,11 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         164 | 192 | 193 | 194 | 195 | 291 | 497 | 516 | 720 => Remedy::Halt("authentication"),
         _ => Remedy::Unclassified,
     }
+}
+
+/// Whether the text is about what stands in front of the rows: their columns' names and types.
+fn is_about_columns(message: &str) -> bool {
+    message.contains("Type of '") || message.contains("Unknown field found")
 }
 
 /// Whether the text names an expression that was being computed, or a text that was being read.

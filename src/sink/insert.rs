@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use super::errors::{InsertError, Remedy};
+use bytes::Bytes;
+
+use super::altered::Drift;
+use super::doubts::Doubts;
+use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::write::{Delivery, Outcome, Sink, SinkParts};
 use super::{Backoff, Target};
 use crate::batch::SealedBatch;
@@ -17,6 +21,9 @@ pub(super) struct Failure<'f> {
     /// Which records it is about.
     pub(super) place: &'f str,
     pub(super) error: &'f InsertError,
+    /// Which server failed.
+    pub(super) server: u32,
+    pub(super) doubts: &'f mut Doubts,
 }
 
 impl Sink {
@@ -26,7 +33,7 @@ impl Sink {
         target: &Target,
         batch: &SealedBatch,
         settings: &[(&'static str, String)],
-        attempt: u32,
+        server: u32,
     ) -> Result<(), InsertError> {
         let SinkParts {
             client,
@@ -35,10 +42,13 @@ impl Sink {
             ..
         } = &self.parts;
         let started = Instant::now();
-        let body = [target.head.clone(), batch.frames().clone()];
-        let result = client
-            .insert(attempt, &target.insert_sql, settings, body)
-            .await;
+        let result = match self.form(target, server).await {
+            Ok((sql, head)) => {
+                let body = [head, batch.frames().clone()];
+                client.insert(server, sql, settings, body).await
+            }
+            Err(error) => Err(error),
+        };
         let took = started.elapsed();
         match &result {
             Ok(()) => {
@@ -62,6 +72,20 @@ impl Sink {
         result
     }
 
+    /// How this server takes the rows of a table: the statement, and what stands before them.
+    async fn form<'t>(
+        &self,
+        target: &'t Target,
+        server: u32,
+    ) -> Result<(&'t str, Bytes), InsertError> {
+        match &target.unstated_sql {
+            Some(sql) if !self.parts.client.has_stated_defaults(server).await? => {
+                Ok((sql, Bytes::new()))
+            }
+            _ => Ok((&target.insert_sql, target.head.clone())),
+        }
+    }
+
     /// Waits before the next attempt; `Err` is how the job ends where there is none.
     pub(super) async fn wait_after(
         &self,
@@ -75,22 +99,17 @@ impl Sink {
             target,
             place,
             error,
+            server,
+            doubts,
         } = failure;
         pipeline.error(&format!("{}: {place}: {error}", target.label));
         match error.remedy {
             Remedy::Halt(reason) => {
-                // Rows for a column that is gone can be made again without it.
-                if self.makes_rows_anew(target)
-                    && reason == "schema"
-                    && let Some(outcome) = self.schema_drift(target).await
-                {
-                    return Err(outcome);
+                if self.halts(target, error, server, doubts).await? {
+                    let halt = crate::sink::refused(reason, &target.label, error);
+                    return Err(Outcome::Halted(halt));
                 }
-                return Err(Outcome::Halted(crate::sink::refused(
-                    reason,
-                    &target.label,
-                    error,
-                )));
+                metrics.retry("clickhouse", "replication");
             }
             Remedy::Retry(reason) => metrics.retry("clickhouse", reason),
             // Only an insert can refuse a row; a query that says so is tried again.
@@ -105,6 +124,33 @@ impl Sink {
         );
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+impl Sink {
+    /// Whether an answer that halts is believed. One server may lack what the others have, or be behind.
+    ///
+    /// # Errors
+    /// How the job ends where its table was altered.
+    async fn halts(
+        &self,
+        target: &Target,
+        error: &InsertError,
+        server: u32,
+        doubts: &mut Doubts,
+    ) -> Result<bool, Outcome> {
+        if error.remedy == Remedy::Halt(VIEW_FAILED) {
+            return Ok(true);
+        }
+        let is_unanimous = doubts.is_unanimous(server, self.parts.client.servers());
+        if error.is_about_columns() {
+            match self.drift(target, server, doubts).await {
+                Drift::Altered(outcome) => return Err(outcome),
+                Drift::Unknown => return Ok(false),
+                Drift::Not => {}
+            }
+        }
+        Ok(is_unanimous)
     }
 }
 

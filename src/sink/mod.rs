@@ -10,6 +10,8 @@ mod backoff;
 mod clickhouse;
 mod column_comments;
 mod dead_letter;
+mod deduplication;
+mod doubts;
 mod errors;
 mod gaps;
 mod insert;
@@ -22,13 +24,15 @@ mod post;
 mod refusals;
 mod refused;
 mod server_settings;
+mod servers;
+mod several_tables;
 mod target;
 mod transaction;
 mod write;
 
 pub(crate) use altered::{RowMaker, differences};
 pub(crate) use backoff::Backoff;
-pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableInfo, quote_name};
+pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableColumns, TableInfo, quote_name};
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
@@ -37,6 +41,7 @@ pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use refused::refused;
+pub(crate) use several_tables::several_tables;
 pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{
     Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::answer::{Signature, acknowledgement};
-use super::clickhouse::{client_builder, plain_connector, tls_connector};
+use super::clickhouse::{client_builder, connect_timeout, plain_connector, tls_connector};
 use crate::batch::compressed;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
@@ -52,10 +52,11 @@ impl Post {
     /// When the machine's root certificates cannot be read for an https server.
     pub(super) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
         let with_tls = config.urls.iter().any(|url| url.starts_with("https"));
+        let patience = connect_timeout(config);
         let connections = if with_tls {
-            Connections::Tls(client_builder().build(tls_connector()?))
+            Connections::Tls(client_builder().build(tls_connector(patience)?))
         } else {
-            Connections::Plain(client_builder().build(plain_connector()))
+            Connections::Plain(client_builder().build(plain_connector(patience)))
         };
         Ok(Post {
             connections,

@@ -14,8 +14,6 @@ pub(crate) enum RowFormat {
     Values,
     /// A byte before each value says whether the column's own default takes its place.
     ValuesOrDefaults,
-    /// The same for servers on which such rows cannot state the types that they were made for.
-    UnstatedValuesOrDefaults,
 }
 
 impl RowFormat {
@@ -23,7 +21,6 @@ impl RowFormat {
         match self {
             RowFormat::Values => "RowBinaryWithNamesAndTypes",
             RowFormat::ValuesOrDefaults => "RowBinaryWithNamesAndTypesAndDefaults",
-            RowFormat::UnstatedValuesOrDefaults => "RowBinaryWithDefaults",
         }
     }
 }
@@ -37,10 +34,15 @@ pub(crate) struct Target {
     pub(crate) sql: String,
     /// `INSERT INTO … (columns) FORMAT …`.
     pub(crate) insert_sql: String,
+    /// The same for servers on which such rows cannot state the types that they were made for, where there
+    /// are such; nothing stands before the rows then.
+    pub(crate) unstated_sql: Option<String>,
     /// What stands before the rows, compressed: names and types, where the format wants them.
     pub(crate) head: Bytes,
     /// The table's columns when the rows were mapped to them.
     pub(crate) columns: Vec<ColumnInfo>,
+    /// How often a replicated table had been altered by then.
+    pub(crate) metadata_version: u64,
     /// A table in which versions decide: names and types of the key's columns.
     pub(crate) key: Vec<(String, ColumnType)>,
     /// What the columns of the version and of the mark of deleted rows are called.
@@ -72,23 +74,18 @@ impl Target {
         format: RowFormat,
     ) -> Self {
         let list: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
-        let head = if format == RowFormat::UnstatedValuesOrDefaults {
-            Bytes::new()
-        } else {
-            Bytes::from(compressed(&names_and_types(names, &info.columns)))
-        };
+        let insert = format!("INSERT INTO {sql} ({}) FORMAT", list.join(", "));
+        let has_unstated = format == RowFormat::ValuesOrDefaults;
         Target {
             label,
-            insert_sql: format!(
-                "INSERT INTO {sql} ({}) FORMAT {}",
-                list.join(", "),
-                format.name()
-            ),
+            insert_sql: format!("{insert} {}", format.name()),
+            unstated_sql: has_unstated.then(|| format!("{insert} RowBinaryWithDefaults")),
             sql,
-            head,
+            head: Bytes::from(compressed(&names_and_types(names, &info.columns))),
             columns: info.columns.clone(),
+            metadata_version: info.metadata_version,
             replicated: info.is_replicated(),
-            has_tokens: info.has_tokens(),
+            has_tokens: info.has_tokens,
             ..Target::nowhere()
         }
     }
@@ -99,8 +96,10 @@ impl Target {
             label: String::new(),
             sql: String::new(),
             insert_sql: String::new(),
+            unstated_sql: None,
             head: Bytes::new(),
             columns: vec![],
+            metadata_version: 0,
             key: vec![],
             own: OwnNames::default(),
             other_names: vec![],
@@ -146,6 +145,8 @@ mod tests {
             sorting_key: String::new(),
             partition_key: String::new(),
             columns: vec![column("v", "Decimal(18, 2)"), column("a`b", "String")],
+            metadata_version: 0,
+            has_tokens: true,
         };
         let names = ["a`b".to_owned(), "v".to_owned()];
         Target::of_columns("d.t".into(), "`d`.`t`".into(), &info, &names, format)
@@ -166,6 +167,8 @@ mod tests {
         let flagged = target(RowFormat::ValuesOrDefaults);
         assert!(flagged.insert_sql.ends_with("NamesAndTypesAndDefaults"));
         assert_eq!(flagged.head, plain.head);
-        assert!(target(RowFormat::UnstatedValuesOrDefaults).head.is_empty());
+        let unstated = flagged.unstated_sql.expect("for older servers");
+        assert!(unstated.ends_with(" FORMAT RowBinaryWithDefaults"));
+        assert_eq!(plain.unstated_sql, None);
     }
 }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::altered::ColumnsSeen;
+use super::altered::{ColumnsSeen, Drift};
 use super::clickhouse::ClickHouseClient;
+use super::doubts::Doubts;
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
 use super::insert::{Failure, insert_settings};
@@ -89,6 +90,7 @@ pub(crate) struct Trouble {
     /// How often the rows were refused behind the table.
     view_failures: u32,
     suspicion: Suspicion,
+    doubts: Doubts,
 }
 
 /// How often rows may arrive.
@@ -146,6 +148,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
         let writer = Writer {
             sink: &sink,
             target: target.clone(),
+            server: 0,
             backoff: Backoff::new(),
             thinned: None,
         };
@@ -211,9 +214,10 @@ impl Sink {
         self.parts.config.table.is_empty().then_some(output)
     }
 
-    /// Whether the server refuses these rows and nothing else.
+    /// Whether this server refuses these rows and nothing else.
     pub(super) async fn is_refused(
         &self,
+        server: u32,
         suspicion: &mut Suspicion,
         error: &InsertError,
         rows: Rows,
@@ -221,7 +225,7 @@ impl Sink {
         match suspicion.judge(error, rows, Instant::now()) {
             Judgement::Again => false,
             Judgement::Refused => true,
-            Judgement::RefusedIfThere => self.parts.client.ping().await.is_ok(),
+            Judgement::RefusedIfThere => self.parts.client.ping_on(server).await.is_ok(),
         }
     }
 
@@ -339,6 +343,8 @@ impl Sink {
 struct Writer<'s> {
     sink: &'s Sink,
     target: Arc<Target>,
+    /// The server that was asked last.
+    server: u32,
     backoff: Backoff,
     /// The rows that [`Attempts::sends`], where these are not all.
     thinned: Option<SealedBatch>,
@@ -371,11 +377,14 @@ impl Writer<'_> {
                     Err(error) => self.after_failure(&mut job, error).await?,
                 },
                 Step::Send(round) => {
-                    // Rows that state no types are misread by a table that was altered meanwhile.
-                    if self.target.head.is_empty()
-                        && let Some(outcome) = self.sink.check_columns(&job).await
-                    {
-                        return Err(outcome);
+                    self.server = self.sink.parts.client.current();
+                    match self.sink.check_unstated(&self.target, self.server).await {
+                        Ok(None) => {}
+                        Ok(Some(outcome)) => return Err(outcome),
+                        Err(error) => {
+                            self.after_failure(&mut job, error).await?;
+                            continue;
+                        }
                     }
                     // Before the lease is looked at: the turn may be long in coming.
                     let permit = self.sink.permits.take(&self.target.label).await;
@@ -394,11 +403,13 @@ impl Writer<'_> {
                             attempts.acknowledged();
                         }
                         Err(error) if self.is_refused(&mut job, &error).await => {
-                            if let Some(outcome) = self.sink.schema_drift(&self.target).await {
-                                return Err(outcome);
-                            }
-                            let error = match self.behind_the_table(&job, error).await {
-                                Ok(error) => return Err(Outcome::Refused(Box::new(job), error)),
+                            let error = match self.unless_drifted(&mut job, error).await? {
+                                Ok(error) => match self.behind_the_table(&job, error).await {
+                                    Ok(error) => {
+                                        return Err(Outcome::Refused(Box::new(job), error));
+                                    }
+                                    Err(error) => error,
+                                },
                                 Err(error) => error,
                             };
                             job.unknown();
@@ -414,17 +425,35 @@ impl Writer<'_> {
         }
     }
 
+    /// A refusal, where the table's columns have nothing to do with it; `Ok(Err(…))`: send the same again.
+    async fn unless_drifted(
+        &self,
+        job: &mut WriteJob,
+        error: InsertError,
+    ) -> Result<Result<InsertError, InsertError>, Outcome> {
+        let doubts = &mut job.trouble.doubts;
+        match self.sink.drift(&self.target, self.server, doubts).await {
+            Drift::Not => Ok(Ok(error)),
+            Drift::Unknown => Ok(Err(InsertError {
+                remedy: Remedy::Retry("replication"),
+                ..error
+            })),
+            Drift::Altered(outcome) => Err(outcome),
+        }
+    }
+
     /// Which rows of the job are not in the table.
-    async fn look(&self, job: &WriteJob) -> Result<Missing, InsertError> {
+    async fn look(&mut self, job: &WriteJob) -> Result<Missing, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
         let _permit = self.sink.permits.take(&target.label).await;
-        let attempt = self.backoff.attempts();
+        let server = client.current();
+        self.server = server;
         if target.replicated {
-            client.sync_replica(attempt, &target.sql).await?;
+            client.sync_replica(server, &target.sql).await?;
         }
         let range = job.claim.range();
         let found = client
-            .offsets_in(attempt, &target.sql, &job.partition, range)
+            .offsets_in(server, &target.sql, &job.partition, range)
             .await?;
         self.sink.board.answered();
         let found: HashSet<i64> = found.into_iter().collect();
@@ -443,7 +472,7 @@ impl Writer<'_> {
     /// # Errors
     /// What it is otherwise.
     async fn behind_the_table(
-        &self,
+        &mut self,
         job: &WriteJob,
         error: InsertError,
     ) -> Result<InsertError, InsertError> {
@@ -467,16 +496,15 @@ impl Writer<'_> {
         }
         let batch = self.thinned.as_ref().unwrap_or(&job.batch);
         let settings = insert_settings(&job.delivery, round, batch);
-        let attempt = self.backoff.attempts();
         self.sink
-            .insert(&self.target, batch, &settings, attempt)
+            .insert(&self.target, batch, &settings, self.server)
             .await
     }
 
     async fn is_refused(&self, job: &mut WriteJob, error: &InsertError) -> bool {
         let rows = job.rows();
         self.sink
-            .is_refused(&mut job.trouble.suspicion, error, rows)
+            .is_refused(self.server, &mut job.trouble.suspicion, error, rows)
             .await
     }
 
@@ -498,6 +526,8 @@ impl Writer<'_> {
             target: &self.target,
             place: &place,
             error: &error,
+            server: self.server,
+            doubts: &mut job.trouble.doubts,
         };
         self.sink.wait_after(failure, &mut self.backoff).await
     }

@@ -6,10 +6,11 @@ use sandbox::{shared, topic, wait};
 
 use crate::support::{EVENT_TIME_MS, Job, PATIENCE};
 
-const PROVENANCE: &str = "_topic LowCardinality(String), _partition UInt32, _offset UInt64";
+pub(crate) const PROVENANCE: &str =
+    "_topic LowCardinality(String), _partition UInt32, _offset UInt64";
 
 /// A pipeline without lookup and sessions into a table of `id`, these columns and those of provenance.
-fn job(name: &str, columns: &str) -> Job {
+pub(crate) fn job(name: &str, columns: &str) -> Job {
     let mut job = Job::new(name);
     for section in ["lookup", "session", "columns"] {
         job.unset(&format!("pipeline.{section}"));
@@ -25,7 +26,7 @@ fn job(name: &str, columns: &str) -> Job {
     job
 }
 
-fn produce(job: &Job, partition: i32, ids: std::ops::Range<u32>, fields: &str) {
+pub(crate) fn produce(job: &Job, partition: i32, ids: std::ops::Range<u32>, fields: &str) {
     let record = |id| {
         let value = format!(r#"{{"id":{id},"ts":"2025-11-21T10:00:00Z",{fields}}}"#);
         topic::Record::new(value)

@@ -5,6 +5,7 @@ mod dead_letters;
 mod offsets;
 mod repeated;
 mod rows;
+mod servers;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

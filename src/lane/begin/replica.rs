@@ -87,9 +87,7 @@ impl<O: Operator> Lane<O> {
         let Some(target) = self.operator.versioned(topic) else {
             return Ok(true);
         };
-        let looked = self
-            .runtime
-            .block_on(self.shared.client.is_empty(&target.sql));
+        let looked = self.runtime.block_on(self.shared.client.is_empty(&target));
         looked.map_err(|e| not_looked_up(&target, &e))
     }
 

@@ -9,14 +9,13 @@ use crate::halt::Halt;
 use crate::lane::Memory;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{label, table_sql};
-use crate::sink::{ColumnInfo, RowMaker, TableInfo, Target, differences};
+use crate::sink::{ColumnInfo, RowMaker, TableColumns, TableInfo, Target, differences};
 
 /// Shared by the lanes, which make rows, and the sink, which finds that the table was altered.
 #[derive(Debug)]
 pub(crate) struct CurrentRows {
     pipeline: Arc<Pipeline>,
     config: Enrichment,
-    has_stated_defaults: bool,
     current: Mutex<Rows>,
 }
 
@@ -36,15 +35,13 @@ impl CurrentRows {
         pipeline: &Arc<Pipeline>,
         config: &Enrichment,
         info: TableInfo,
-        has_stated_defaults: bool,
     ) -> Result<Self, Halt> {
         let columns = info.columns.clone();
-        let rows = Rows::new(pipeline, config, info, &columns, has_stated_defaults)
+        let rows = Rows::new(pipeline, config, info, &columns)
             .map_err(|why| Halt::new("schema", format!("table {}: {why}", label(pipeline))))?;
         Ok(CurrentRows {
             pipeline: pipeline.clone(),
             config: config.clone(),
-            has_stated_defaults,
             current: Mutex::new(rows),
         })
     }
@@ -74,10 +71,12 @@ impl CurrentRows {
 }
 
 impl RowMaker for CurrentRows {
-    fn take(&self, columns: Vec<ColumnInfo>) -> Result<(), Halt> {
+    fn take(&self, now: TableColumns) -> Result<(), Halt> {
+        let TableColumns { version, columns } = now;
         let current = self.current.lock();
         let mut current = current.expect("no holder of this lock panics");
-        if current.info.columns == columns {
+        // Rows that were made earlier may be held against a server that is behind.
+        if current.info.columns == columns || version < current.info.metadata_version {
             return Ok(());
         }
         let label = label(&self.pipeline);
@@ -97,10 +96,11 @@ impl RowMaker for CurrentRows {
         let ours: Vec<ColumnInfo> = ours.into_iter().cloned().collect();
         let info = TableInfo {
             columns,
+            metadata_version: version,
             ..current.info.clone()
         };
-        let (config, stated) = (&self.config, self.has_stated_defaults);
-        let renewed = Rows::new(&self.pipeline, config, info, &ours, stated);
+        let config = &self.config;
+        let renewed = Rows::new(&self.pipeline, config, info, &ours);
         let lookup = config.lookup.as_ref();
         let has_hashes = lookup.is_some_and(|lookup| lookup.encoding == Encoding::Hash);
         let renewed = renewed.and_then(|rows| {
@@ -129,12 +129,11 @@ impl Rows {
         config: &Enrichment,
         info: TableInfo,
         ours: &[ColumnInfo],
-        has_stated_defaults: bool,
     ) -> Result<Self, String> {
         let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
         let plan = RowPlan::new(config, ours, exactly_once).map_err(|e| e.to_string())?;
         let (label, sql) = (label(pipeline), table_sql(pipeline));
-        let format = plan.format(has_stated_defaults);
+        let format = plan.format();
         let target = Target::of_columns(label, sql, &info, plan.names(), format);
         let has = |name: &&str| info.columns.iter().any(|column| column.name == **name);
         Ok(Rows {
@@ -203,6 +202,10 @@ mod tests {
         columns.iter().map(info).collect()
     }
 
+    fn at(version: u64, columns: Vec<ColumnInfo>) -> TableColumns {
+        TableColumns { version, columns }
+    }
+
     fn rows(more: &str) -> CurrentRows {
         let text = format!(
             r#"
@@ -236,8 +239,10 @@ topic = "dead"
             sorting_key: String::new(),
             partition_key: String::new(),
             columns: infos(&COLUMNS),
+            metadata_version: 3,
+            has_tokens: true,
         };
-        let rows = CurrentRows::new(&Arc::new(pipeline), &config, info, true);
+        let rows = CurrentRows::new(&Arc::new(pipeline), &config, info);
         rows.unwrap_or_else(|halt| panic!("{}", halt.advice))
     }
 
@@ -248,21 +253,37 @@ topic = "dead"
         let mut columns = infos(&COLUMNS);
         for new in [("extra", "JSON"), ("more", "Tuple(UInt8, UInt8)")] {
             columns.extend(infos(&[new]));
-            assert!(rows.take(columns.clone()).is_ok(), "{new:?}");
+            assert!(rows.take(at(4, columns.clone())).is_ok(), "{new:?}");
             assert_eq!(rows.now().plan.names(), names);
             assert_eq!(rows.now().table.target.columns, columns);
         }
         columns.extend(infos(&[("page", "String")]));
-        assert!(rows.take(columns.clone()).is_ok());
+        assert!(rows.take(at(4, columns.clone())).is_ok());
         assert!(rows.now().plan.names().contains(&"page".to_owned()));
         for name in ["page", "email"] {
             let mut columns = columns.clone();
             let column = columns.iter_mut().find(|column| column.name == name);
             column.expect("it is there").type_name = "JSON".to_owned();
-            let halt = rows.take(columns).expect_err("rows had values for it");
+            let halt = rows
+                .take(at(4, columns))
+                .expect_err("rows had values for it");
             assert_eq!(halt.reason, "schema");
             assert!(halt.advice.contains(name), "{}", halt.advice);
         }
+    }
+
+    #[test]
+    fn a_server_that_is_behind_changes_nothing() {
+        let rows = rows("");
+        let mut columns = infos(&COLUMNS);
+        columns.extend(infos(&[("page", "String")]));
+        assert!(rows.take(at(5, columns.clone())).is_ok());
+        for version in [0, 4] {
+            assert!(rows.take(at(version, infos(&COLUMNS))).is_ok());
+            let now = rows.now().table.target;
+            assert_eq!((&now.columns, now.metadata_version), (&columns, 5));
+        }
+        assert!(rows.take(at(6, infos(&COLUMNS))).is_err());
     }
 
     #[test]
@@ -271,7 +292,11 @@ topic = "dead"
         turned.swap(4, 5);
         for (encoding, is_taken) in [("json", true), ("hash", false)] {
             let rows = rows(&format!("encoding = {encoding:?}"));
-            assert_eq!(rows.take(turned.clone()).is_ok(), is_taken, "{encoding}");
+            assert_eq!(
+                rows.take(at(4, turned.clone())).is_ok(),
+                is_taken,
+                "{encoding}"
+            );
         }
     }
 }

@@ -187,12 +187,12 @@ impl RowPlan {
         &self.names
     }
 
-    /// How rows are sent to a server that can have rows of values and defaults state their types, or cannot.
-    pub(crate) fn format(&self, has_stated_defaults: bool) -> RowFormat {
-        match (self.with_default_flag, has_stated_defaults) {
-            (false, _) => RowFormat::Values,
-            (true, true) => RowFormat::ValuesOrDefaults,
-            (true, false) => RowFormat::UnstatedValuesOrDefaults,
+    /// How the values of a row stand one behind the other.
+    pub(crate) fn format(&self) -> RowFormat {
+        if self.with_default_flag {
+            RowFormat::ValuesOrDefaults
+        } else {
+            RowFormat::Values
         }
     }
 

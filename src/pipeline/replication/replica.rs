@@ -276,8 +276,10 @@ fn target(
             "INSERT INTO {sql} ({}) FORMAT RowBinaryWithNamesAndTypes",
             list.join(", ")
         ),
+        unstated_sql: None,
         head: Bytes::from(compressed(&head)),
         columns: info.columns.clone(),
+        metadata_version: info.metadata_version,
         own: own.clone(),
         other_names: behind.iter().map(|(name, _)| name.clone()).collect(),
         others: behind
@@ -286,6 +288,6 @@ fn target(
             .collect(),
         key,
         replicated: info.is_replicated(),
-        has_tokens: info.has_tokens(),
+        has_tokens: info.has_tokens,
     }
 }

@@ -18,6 +18,8 @@ use bytes::Bytes;
 use self::judge::{Doubtful, Judge, Verdict};
 use self::known::{Known, changes, fitting, old_keys, sought, wanted};
 use self::write::Ready;
+use super::altered::Drift;
+use super::doubts::Doubts;
 use super::insert::Failure;
 use super::moved::LookedUp;
 use super::write::{Outcome, Sink, WriteJob};
@@ -113,19 +115,22 @@ impl<'s> GappedRows<'s> {
         };
         let mut waiting = std::mem::take(&mut self.rows);
         self.held.clear();
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut doubts) = (Backoff::new(), Doubts::default());
         while !waiting.is_empty() {
             let count = fitting(&waiting, self.rows_at_once);
             let slice = &waiting[..count];
             let columns = wanted(slice);
-            let answers = match self.ask(&target, slice, &columns, is_last, &backoff).await {
+            let server = self.sink.parts.client.current();
+            let asked = self.ask(server, &target, slice, &columns, is_last);
+            let answers = match asked.await {
                 Ok(answers) => answers,
                 Err(error) if error.code == Some(TOO_MUCH) && count > 1 => {
                     self.rows_at_once = (count / 2).max(1);
                     continue;
                 }
                 Err(error) => {
-                    self.query_failed(&target, &error, &mut backoff).await?;
+                    let waits = (&mut backoff, &mut doubts);
+                    self.query_failed(server, &target, &error, waits).await?;
                     continue;
                 }
             };
@@ -145,14 +150,13 @@ impl<'s> GappedRows<'s> {
     /// What the server knows of the keys that these rows build upon.
     async fn ask(
         &self,
+        server: u32,
         target: &Target,
         rows: &[GappedRow],
         columns: &[u16],
         is_last: bool,
-        backoff: &Backoff,
     ) -> Result<Answers, InsertError> {
         let (client, table) = (&self.sink.parts.client, &self.sink.moved_table);
-        let attempt = backoff.attempts();
         // A single row is wanted however large it is.
         let bytes_max = if rows.len() > 1 { BYTES_AT_ONCE } else { 0 };
         let keys = sought(rows);
@@ -160,10 +164,10 @@ impl<'s> GappedRows<'s> {
         if !keys.is_empty() {
             if target.replicated {
                 // An error here shows again in the query.
-                let _ = client.sync_replica(attempt, &target.sql).await;
+                let _ = client.sync_replica(server, &target.sql).await;
             }
             answers.keys = client
-                .newest_rows(attempt, target, &keys, columns, bytes_max)
+                .newest_rows(server, target, &keys, columns, bytes_max)
                 .await?;
         }
         let changes = changes(rows);
@@ -176,9 +180,9 @@ impl<'s> GappedRows<'s> {
             return Ok(answers);
         }
         let told = async {
-            let rows_of = table.rows(attempt, target, &changes, bytes_max).await?;
+            let rows_of = table.rows(server, target, &changes, bytes_max).await?;
             let olds = if is_last { old_keys(rows) } else { vec![] };
-            let versions = table.versions(attempt, target, &olds).await?;
+            let versions = table.versions(server, target, &olds).await?;
             Ok::<_, InsertError>((rows_of, versions))
         };
         match told.await {
@@ -198,12 +202,13 @@ impl<'s> GappedRows<'s> {
 
     async fn query_failed(
         &self,
+        server: u32,
         target: &Target,
         error: &InsertError,
-        backoff: &mut Backoff,
+        (backoff, doubts): (&mut Backoff, &mut Doubts),
     ) -> Result<(), Outcome> {
         if error.remedy == Remedy::Split
-            && let Some(outcome) = self.sink.schema_drift(target).await
+            && let Drift::Altered(outcome) = self.sink.drift(target, server, doubts).await
         {
             return Err(outcome);
         }
@@ -211,6 +216,8 @@ impl<'s> GappedRows<'s> {
             target,
             place: &self.place,
             error,
+            server,
+            doubts,
         };
         self.sink.wait_after(failure, backoff).await
     }

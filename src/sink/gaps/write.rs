@@ -9,6 +9,8 @@ use crate::batch::{GappedRow, OpenBatch, SealedBatch};
 use crate::crash::crash_point;
 use crate::decode::Reason;
 use crate::progress::insert::Round;
+use crate::sink::altered::Drift;
+use crate::sink::doubts::Doubts;
 use crate::sink::insert::{Failure, insert_settings};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
@@ -71,12 +73,12 @@ impl GappedRows<'_> {
     async fn insert_moved(&self, target: &Target, batch: &SealedBatch) -> Result<(), Outcome> {
         let table = &self.sink.moved_table;
         let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, batch);
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut doubts) = (Backoff::new(), Doubts::default());
         loop {
-            let attempt = backoff.attempts();
+            let server = self.sink.parts.client.current();
             let sent = match table.ready().await {
                 Ok(None) => return Ok(()),
-                Ok(Some(place)) => self.send(&place, batch, &settings, attempt).await,
+                Ok(Some(place)) => self.send(&place, batch, &settings, server).await,
                 Err(error) => Err(error),
             };
             match sent {
@@ -87,6 +89,8 @@ impl GappedRows<'_> {
                         target,
                         place: &self.place,
                         error: &error,
+                        server,
+                        doubts: &mut doubts,
                     };
                     self.sink.wait_after(failure, &mut backoff).await?;
                 }
@@ -98,6 +102,7 @@ impl GappedRows<'_> {
     async fn insert(&mut self, target: &Arc<Target>, rows: Vec<GappedRow>) -> Result<(), Outcome> {
         let mut parts = vec![rows];
         let (mut backoff, mut suspicion) = (Backoff::new(), Suspicion::default());
+        let mut doubts = Doubts::default();
         let mut refused_since = None;
         while let Some(mut rows) = parts.pop() {
             if rows.is_empty() {
@@ -106,10 +111,10 @@ impl GappedRows<'_> {
             let batch = off_io(|| batch_of(target, &rows));
             let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, &batch);
             crash_point!("before_insert");
-            let attempt = backoff.attempts();
-            match self.send(target, &batch, &settings, attempt).await {
+            let server = self.sink.parts.client.current();
+            match self.send(target, &batch, &settings, server).await {
                 Ok(()) => {
-                    suspicion = Suspicion::default();
+                    (suspicion, doubts) = (Suspicion::default(), Doubts::default());
                     crash_point!("after_insert_acknowledged");
                     let written = rows.len() as u64;
                     self.sink.parts.metrics.rows_written.increment(written);
@@ -118,13 +123,26 @@ impl GappedRows<'_> {
                     if {
                         let kind = kind_of(&rows, refused_since.is_some());
                         let sink = self.sink;
-                        sink.is_refused(&mut suspicion, &error, kind).await
+                        sink.is_refused(server, &mut suspicion, &error, kind).await
                     } =>
                 {
                     suspicion = Suspicion::default();
                     let since = *refused_since.get_or_insert_with(Instant::now);
-                    if let Some(outcome) = self.sink.schema_drift(target).await {
-                        return Err(outcome);
+                    match self.sink.drift(target, server, &mut doubts).await {
+                        Drift::Not => {}
+                        Drift::Altered(outcome) => return Err(outcome),
+                        Drift::Unknown => {
+                            let failure = Failure {
+                                target,
+                                place: &self.place,
+                                error: &error,
+                                server,
+                                doubts: &mut doubts,
+                            };
+                            self.sink.wait_after(failure, &mut backoff).await?;
+                            parts.push(rows);
+                            continue;
+                        }
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
@@ -142,6 +160,8 @@ impl GappedRows<'_> {
                         target,
                         place: &self.place,
                         error: &error,
+                        server,
+                        doubts: &mut doubts,
                     };
                     self.sink.wait_after(failure, &mut backoff).await?;
                     parts.push(rows);
@@ -157,10 +177,10 @@ impl GappedRows<'_> {
         target: &Target,
         batch: &SealedBatch,
         settings: &[(&'static str, String)],
-        attempt: u32,
+        server: u32,
     ) -> Result<(), InsertError> {
         let _permit = self.sink.permits.take(&target.label).await;
-        self.sink.insert(target, batch, settings, attempt).await
+        self.sink.insert(target, batch, settings, server).await
     }
 
     /// The record becomes a dead letter.

@@ -59,7 +59,12 @@ impl MovedTable {
             State::MissingSince(at) if at.elapsed() < LOOK_AGAIN => return Ok(None),
             _ => {}
         }
+        let (client, database) = (&self.client, &*self.database);
         match self.find().await {
+            Ok(Some(info)) if client.has_several(database, MOVED_ROWS, &info).await => {
+                self.give_up("each server of clickhouse.urls has a table of its own of this name");
+                Ok(None)
+            }
             Ok(Some(info)) if has_its_columns(&info) => {
                 let target = Arc::new(target(&self.database, info));
                 *self.state() = State::There(target.clone());
@@ -84,7 +89,7 @@ impl MovedTable {
     }
 
     async fn find(&self) -> Result<Option<TableInfo>, InsertError> {
-        let found = self.client.table_info(&self.database, MOVED_ROWS).await?;
+        let (found, _) = self.client.find_table(&self.database, MOVED_ROWS).await?;
         if found.is_some() || !self.is_made {
             return Ok(found);
         }
@@ -134,7 +139,7 @@ impl MovedTable {
     /// As [`ClickHouseClient::newest_rows`].
     pub(in crate::sink) async fn rows(
         &self,
-        attempt: u32,
+        server: u32,
         table: &Target,
         sought: &[(&Moved, bool)],
         bytes_max: usize,
@@ -151,7 +156,7 @@ impl MovedTable {
         }
         if own.replicated {
             // An error here shows again in the query.
-            let _ = self.client.sync_replica(attempt, &own.sql).await;
+            let _ = self.client.sync_replica(server, &own.sql).await;
         }
         // Of a change that is told more than once the first counts: what comes again was read when the old
         // key may have had another row.
@@ -165,7 +170,7 @@ impl MovedTable {
             quote_text(self.name_of(table)),
             hex(&keys),
         );
-        self.client.select(attempt, &sql, "RowBinary").await
+        self.client.select(server, &sql, "RowBinary").await
     }
 
     /// Old keys of these, and versions of their deleted rows that have left in a change that is told.
@@ -174,7 +179,7 @@ impl MovedTable {
     /// As above.
     pub(in crate::sink) async fn versions(
         &self,
-        attempt: u32,
+        server: u32,
         table: &Target,
         olds: &[&[u8]],
     ) -> Result<Bytes, InsertError> {
@@ -192,7 +197,7 @@ impl MovedTable {
             quote_text(self.name_of(table)),
             hex(&keys),
         );
-        self.client.select(attempt, &sql, "RowBinary").await
+        self.client.select(server, &sql, "RowBinary").await
     }
 
     /// The table's row for a deleted row that has left its key.
@@ -237,7 +242,8 @@ fn target(database: &str, info: TableInfo) -> Target {
         insert_sql: format!("INSERT INTO {sql} ({names}) FORMAT RowBinary"),
         sql,
         replicated: info.is_replicated(),
-        has_tokens: info.has_tokens(),
+        has_tokens: info.has_tokens,
+        metadata_version: info.metadata_version,
         columns: info.columns,
         ..Target::nowhere()
     }

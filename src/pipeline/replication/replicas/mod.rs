@@ -21,7 +21,7 @@ use crate::halt::Halt;
 use crate::lane::{After, Errand};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name};
+use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name, several_tables};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
 use crate::table::replica::{
@@ -441,6 +441,9 @@ impl Replicas {
         let mut backoff = Backoff::new();
         loop {
             match self.parts.client.table_info(database, table).await {
+                Ok(Some(info)) if self.parts.client.has_several(database, table, &info).await => {
+                    return Err(several_tables(&self.label(topic), &info.engine));
+                }
                 Ok(info) => return Ok(info),
                 Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
             }

@@ -1,0 +1,291 @@
+//! The servers of `clickhouse.urls`: statements go to one of them until it fails, then to the next.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use clickhouse::Client;
+
+use super::answer::Signature;
+use super::errors::{InsertError, Remedy};
+use super::server_settings::Known;
+
+/// ClickHouse's error codes.
+pub(super) const UNKNOWN_SETTING: u32 = 115;
+const UNKNOWN_FORMAT: u32 = 73;
+
+/// One address, and what is known of the server behind it.
+pub(super) struct Server {
+    url: String,
+    /// With the settings that our own reads need.
+    pub(super) reader: Client,
+    /// Proxies that strip headers may stand before some servers only.
+    pub(super) signature: Signature,
+    /// What it was found to know of settings and formats.
+    known: Mutex<Option<Arc<Known>>>,
+}
+
+/// All servers; cloning shares them, and which one is the current.
+#[derive(Clone)]
+pub(super) struct Servers {
+    all: Arc<[Server]>,
+    current: Arc<AtomicU32>,
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.current(), self.count())
+    }
+}
+
+impl Server {
+    pub(super) fn new(url: &str, reader: Client) -> Self {
+        Server {
+            url: url.to_owned(),
+            reader,
+            signature: Signature::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Servers {
+    /// The first is the current one.
+    pub(super) fn new(all: Vec<Server>) -> Self {
+        Servers {
+            all: all.into(),
+            current: Arc::default(),
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.all.len()).expect("a handful of servers")
+    }
+
+    /// The last server that answered, or the one after it, which is to be tried.
+    pub(super) fn current(&self) -> u32 {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn index(&self, number: u32) -> usize {
+        usize::try_from(number % self.count()).expect("a small index")
+    }
+
+    pub(super) fn get(&self, number: u32) -> &Server {
+        &self.all[self.index(number)]
+    }
+
+    /// Notes that a statement failed. If another server may do better, the next one is the current one
+    /// from now on; the error names the address that was asked.
+    pub(super) fn failed(&self, number: u32, mut error: InsertError) -> InsertError {
+        let server = self.get(number);
+        // Another version may answer behind the same address.
+        if matches!(error.code, Some(UNKNOWN_SETTING | UNKNOWN_FORMAT)) {
+            *server.known() = None;
+        }
+        if self.count() == 1 {
+            return error;
+        }
+        let next = (number + 1) % self.count();
+        // Of many statements that fail together the first moves on.
+        let moves_on = may_be_the_server(&error)
+            && self
+                .current
+                .compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if moves_on {
+            tracing::warn!(
+                from = server.url, to = self.get(next).url, %error,
+                "a server of clickhouse.urls fails, turning to the next"
+            );
+        }
+        error.message = format!("{}: {}", server.url, error.message);
+        error
+    }
+
+    /// Asks one server after the other, from the current one on, until one answers. `ask` reports failures
+    /// to [`Servers::failed`].
+    ///
+    /// # Errors
+    /// What the last one said; of several errors one that may pass, since a server that is away may have
+    /// what the others lack.
+    pub(super) async fn any<T, F>(&self, ask: impl Fn(u32) -> F) -> Result<T, InsertError>
+    where
+        F: Future<Output = Result<T, InsertError>>,
+    {
+        let first = self.current();
+        let mut passing = None;
+        for tried in 1..=self.count() {
+            let error = match ask((first + tried - 1) % self.count()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !may_be_the_server(&error) {
+                return Err(error);
+            }
+            if tried == self.count() {
+                return Err(passing.unwrap_or(error));
+            }
+            if !matches!(error.remedy, Remedy::Halt(_)) {
+                passing = Some(error);
+            }
+        }
+        unreachable!("there is at least one server")
+    }
+}
+
+/// Whether another server may answer otherwise: this one is not there or not well, or it lacks a table, a
+/// column or a user that the others have.
+fn may_be_the_server(error: &InsertError) -> bool {
+    error.code.is_none() || matches!(error.remedy, Remedy::Retry(_) | Remedy::Halt(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use clickhouse::error::Error;
+
+    use super::super::answer::ask;
+    use super::*;
+
+    const CLOSED: &str = "http://127.0.0.1:1";
+
+    /// A server with one answer for everything, and its address.
+    fn server(status: u16, body: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let mut request = [0; 4096];
+                let _ = client.read(&mut request);
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = client.write_all(answer.as_bytes());
+            }
+        });
+        url
+    }
+
+    fn servers(urls: &[&str]) -> Servers {
+        let client = |url: &&str| Server::new(url, Client::default().with_url(*url));
+        Servers::new(urls.iter().map(client).collect())
+    }
+
+    async fn answer(servers: &Servers) -> Result<String, InsertError> {
+        let run = |number: u32| async move {
+            let Server {
+                reader, signature, ..
+            } = servers.get(number);
+            let patience = Duration::from_millis(300);
+            let answer = ask(reader, signature, "SELECT 1", "TabSeparated", patience).await;
+            answer.map_err(|error| servers.failed(number, error.into()))
+        };
+        let answer = servers.any(run).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    fn error(text: &str) -> InsertError {
+        Error::BadResponse(text.to_owned()).into()
+    }
+
+    #[tokio::test]
+    async fn a_question_goes_on_to_the_next_server_and_stays_there() {
+        // Connections are taken in by the system and never answered.
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let hanging = format!("http://{}", silent.local_addr().expect("an address"));
+        let bad = [
+            CLOSED.to_owned(),
+            hanging,
+            server(500, "Code: 242. DB::Exception: Table is in readonly mode"),
+            server(404, "<html>no such site</html>"),
+            server(404, "Code: 60. DB::Exception: Table x does not exist"),
+            server(403, "Code: 516. DB::Exception: Authentication failed"),
+        ];
+        let well = server(200, "1");
+        for bad in &bad {
+            let servers = servers(&[bad, &well]);
+            assert_eq!(answer(&servers).await.expect("an answer"), "1", "{bad}");
+            assert_eq!(servers.current(), 1, "{bad}");
+            let shared = servers.clone();
+            assert_eq!(answer(&shared).await.expect("an answer"), "1", "{bad}");
+            assert_eq!(servers.current(), 1, "{bad}");
+        }
+        // The second one dies: back to the first.
+        let servers = servers(&[&well, CLOSED]);
+        servers.failed(0, Error::TimedOut.into());
+        assert_eq!(servers.current(), 1);
+        assert_eq!(answer(&servers).await.expect("an answer"), "1");
+        assert_eq!(servers.current(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_statement_is_refused_for_is_believed_and_what_one_server_lacks_is_not() {
+        let refusing = server(500, "Code: 62. DB::Exception: Syntax error");
+        let value = server(500, "Code: 6. DB::Exception: Cannot parse string");
+        let missing = server(404, "Code: 60. DB::Exception: Table x does not exist");
+        let well = server(200, "1");
+        let servers_two = servers(&[&value, &well]);
+        let error = answer(&servers_two).await.expect_err("refused");
+        assert_eq!((error.code, servers_two.current()), (Some(6), 0));
+        assert!(error.message.starts_with(&value), "{error}");
+        for (urls, remedy) in [
+            ([&*missing, &*refusing], Remedy::Halt("schema")),
+            ([&*refusing, &*missing], Remedy::Halt("missing_table")),
+            // The one that is away may have it.
+            ([&*missing, CLOSED], Remedy::Retry("network")),
+            ([CLOSED, &*missing], Remedy::Retry("network")),
+            ([CLOSED, CLOSED], Remedy::Retry("network")),
+        ] {
+            let error = answer(&servers(&urls)).await.expect_err("nobody has it");
+            assert_eq!(error.remedy, remedy, "{urls:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_strips_headers_from_one_server_stops_none() {
+        let (signing, stripped) = (server(200, "1"), server(200, "1"));
+        let servers = servers(&[&signing, &stripped]);
+        assert!(servers.get(0).signature.accepts(true));
+        assert!(answer(&servers).await.is_ok(), "from the other one");
+        assert_eq!(servers.current(), 1);
+        assert!(!servers.get(0).signature.accepts(false));
+    }
+
+    #[test]
+    fn of_statements_that_fail_together_one_moves_on() {
+        let servers = servers(&[CLOSED; 3]);
+        for _ in 0..4 {
+            servers.failed(0, Error::TimedOut.into());
+        }
+        assert_eq!(servers.current(), 1);
+        servers.failed(1, error("Code: 6. DB::Exception: x"));
+        assert_eq!(servers.current(), 1);
+        servers.failed(1, Error::TimedOut.into());
+        servers.failed(2, Error::TimedOut.into());
+        assert_eq!(servers.current(), 0);
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_a_setting_or_a_format_is_asked_anew() {
+        for (text, is_kept) in [
+            ("Code: 115. DB::Exception: Unknown setting", false),
+            ("Code: 73. DB::Exception: Unknown format", false),
+            ("Code: 241. DB::Exception: Memory limit", true),
+        ] {
+            let servers = servers(&[CLOSED]);
+            let known = Known::new(vec![], std::time::Instant::now());
+            *servers.get(0).known() = Some(Arc::new(known));
+            servers.failed(0, error(text));
+            assert_eq!(servers.get(0).known().is_some(), is_kept, "{text}");
+        }
+    }
+}
