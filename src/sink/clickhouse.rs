@@ -26,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where another server can be asked instead.
 const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(3);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same of questions about settings and tables.
+const SYSTEM_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(10);
 /// Of a question that a server answers at once.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -181,8 +183,9 @@ impl ClickHouseClient {
                 *kept() = Some(known.clone());
                 Ok(known)
             }
-            (Err(_), Some(last)) => Ok(last),
-            (Err(error), None) => Err(error),
+            // Another server is asked rather than this one once more.
+            (Err(_), Some(last)) if self.servers() == 1 => Ok(last),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -695,8 +698,13 @@ impl ClickHouseClient {
         client: &Client,
         sql: &str,
     ) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
+        let patience = if self.servers() > 1 {
+            SYSTEM_TIMEOUT_OF_SEVERAL
+        } else {
+            QUERY_TIMEOUT
+        };
         let bytes = self
-            .ask(server, client, sql, "JSONEachRow", QUERY_TIMEOUT)
+            .ask(server, client, sql, "JSONEachRow", patience)
             .await?;
         let rows = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         rows.map(serde_json::from_slice)
