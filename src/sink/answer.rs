@@ -15,17 +15,25 @@ use clickhouse::error::Error;
 
 const TEXT_BYTES_MAX: usize = 4_096;
 
-/// Whether the servers sign their answers, as far as is known.
+/// Whether a server signs its answers, as far as is known. Some fronts sign those to inserts alone.
 #[derive(Debug, Default)]
-pub(super) struct Signature(AtomicBool);
+pub(super) struct Signature {
+    of_reads: AtomicBool,
+    of_inserts: AtomicBool,
+}
 
 impl Signature {
-    /// Notes an answer; whether it can be one.
-    pub(super) fn accepts(&self, is_signed: bool) -> bool {
-        if is_signed {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        is_signed || !self.0.load(Ordering::Relaxed)
+    /// Notes an answer to a read; whether it can be one.
+    pub(super) fn accepts_read(&self, is_signed: bool) -> bool {
+        self.of_reads.fetch_or(is_signed, Ordering::Relaxed);
+        is_signed || !self.of_reads.load(Ordering::Relaxed)
+    }
+
+    /// The same of an insert, whose answer says nothing else.
+    fn accepts_insert(&self, is_signed: bool) -> bool {
+        self.of_inserts.fetch_or(is_signed, Ordering::Relaxed);
+        let signs = [&self.of_inserts, &self.of_reads];
+        is_signed || !signs.iter().any(|signs| signs.load(Ordering::Relaxed))
     }
 
     fn missing() -> Error {
@@ -51,7 +59,7 @@ pub(super) async fn ask(
     if let Some(other) = something_else(&bytes) {
         return Err(Error::Other(other.into()));
     }
-    if !signature.accepts(cursor.summary().is_some()) {
+    if !signature.accepts_read(cursor.summary().is_some()) {
         return Err(Signature::missing());
     }
     Ok(bytes)
@@ -85,7 +93,7 @@ pub(super) fn acknowledgement(
     let is_signed = headers
         .keys()
         .any(|name| name.as_str().starts_with("x-clickhouse-"));
-    if signature.accepts(is_signed) {
+    if signature.accepts_insert(is_signed) {
         Ok(())
     } else {
         Err(Signature::missing())
@@ -137,7 +145,8 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        let signature = Signature(AtomicBool::new(true));
+        let signature = Signature::default();
+        assert!(signature.accepts_read(true));
         acknowledgement(&signature, status, &map, body.as_bytes())
             .map_err(|error| InsertError::from(error).remedy)
     }
@@ -202,10 +211,25 @@ mod tests {
 
     #[test]
     fn answers_need_a_signature_once_one_was_seen() {
-        let signature = Signature::default();
-        assert!(signature.accepts(false), "a proxy may strip all of them");
-        assert!(signature.accepts(true));
-        assert!(!signature.accepts(false));
+        let accepts = |signed: &[&str]| {
+            let signature = Signature::default();
+            for kind in signed {
+                let accepted = match *kind {
+                    "read" => signature.accepts_read(true),
+                    _ => signature.accepts_insert(true),
+                };
+                assert!(accepted);
+            }
+            (
+                signature.accepts_read(false),
+                signature.accepts_insert(false),
+            )
+        };
+        // A proxy may strip all of them.
+        assert_eq!(accepts(&[]), (true, true));
+        assert_eq!(accepts(&["insert"]), (true, false));
+        assert_eq!(accepts(&["read"]), (false, false));
+        assert_eq!(accepts(&["read", "insert"]), (false, false));
     }
 
     #[test]

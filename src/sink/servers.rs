@@ -254,10 +254,10 @@ mod tests {
     async fn a_proxy_that_strips_headers_from_one_server_stops_none() {
         let (signing, stripped) = (server(200, "1"), server(200, "1"));
         let servers = servers(&[&signing, &stripped]);
-        assert!(servers.get(0).signature.accepts(true));
+        assert!(servers.get(0).signature.accepts_read(true));
         assert!(answer(&servers).await.is_ok(), "from the other one");
         assert_eq!(servers.current(), 1);
-        assert!(!servers.get(0).signature.accepts(false));
+        assert!(!servers.get(0).signature.accepts_read(false));
     }
 
     #[test]

@@ -21,7 +21,9 @@ use crate::halt::Halt;
 use crate::lane::{After, Errand};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name, several_tables};
+use crate::sink::{
+    Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name, several_tables,
+};
 use crate::source::TopicPartition;
 use crate::table::ColumnType;
 use crate::table::replica::{
