@@ -33,6 +33,10 @@ use crate::source::{RecordFetcher, TopicPartition};
 /// replaced.
 const VIEW_ATTEMPTS_MAX: u32 = 4;
 
+/// How often rows that a look misses in a replicated table are looked for, and the wait between two looks.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
 /// Everything the writes of one pipeline share.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -442,28 +446,40 @@ impl Writer<'_> {
         }
     }
 
-    /// Which rows of the job are not in the table.
+    /// Which rows of the job are not in the table. Behind one name another replica may answer than the one
+    /// that was made to wait for the others: what is missing in a replicated table is looked for again.
     async fn look(&mut self, job: &WriteJob) -> Result<Missing, InsertError> {
-        let (client, target) = (&self.sink.parts.client, &self.target);
-        let _permit = self.sink.permits.take(&target.label).await;
-        let server = client.current();
-        self.server = server;
-        if target.replicated {
-            client.sync_replica(server, &target.sql).await?;
+        let looks = if self.target.replicated { LOOKS } else { 1 };
+        let mut found = HashSet::new();
+        for look in 1..=looks {
+            found.extend(self.offsets_there(job).await?);
+            let is_there = job.batch.offsets().all(|offset| found.contains(&offset));
+            if is_there || look == looks {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        let range = job.claim.range();
-        let found = client
-            .offsets_in(server, &target.sql, &job.partition, range)
-            .await?;
-        self.sink.board.answered();
-        let found: HashSet<i64> = found.into_iter().collect();
         let is_missing = |offset: &i64| !found.contains(offset);
         tracing::info!(
-            partition = %job.partition, %range, rows = job.batch.row_count(),
+            partition = %job.partition, range = %job.claim.range(), rows = job.batch.row_count(),
             missing = job.batch.offsets().filter(is_missing).count(),
             "looked for the rows in the table"
         );
         Ok(Missing::of(job.batch.offsets().filter(is_missing)))
+    }
+
+    async fn offsets_there(&mut self, job: &WriteJob) -> Result<Vec<i64>, InsertError> {
+        let (client, target) = (&self.sink.parts.client, &self.target);
+        let _permit = self.sink.permits.take(&target.label).await;
+        self.server = client.current();
+        if target.replicated {
+            client.sync_replica(self.server, &target.sql).await?;
+        }
+        let range = job.claim.range();
+        let found = client.offsets_in(self.server, &target.sql, &job.partition, range);
+        let found = found.await?;
+        self.sink.board.answered();
+        Ok(found)
     }
 
     /// A refusal, if the table has none of the rows: those it has are no fault of theirs, and must not be
