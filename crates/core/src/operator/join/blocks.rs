@@ -71,6 +71,7 @@ impl Blocks {
         self.blocks.push_back(Block { bytes, live: 0 });
     }
 
+    #[inline]
     pub(super) fn get(&self, place: Place) -> &[u8] {
         let Place { block, start, len } = place;
         let block = &self.blocks[block.wrapping_sub(self.base) as usize];
@@ -78,6 +79,7 @@ impl Blocks {
     }
 
     /// Lets bytes go, once.
+    #[inline]
     pub(super) fn free(&mut self, place: Place) {
         let index = place.block.wrapping_sub(self.base) as usize;
         self.live_bytes -= place.len as usize;

@@ -1,4 +1,7 @@
 //! What is decided, and what may be committed with it.
+//!
+//! [`Join::decide`] is compiled where it is called, in another crate: what it calls for each event is
+//! marked `#[inline]`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -110,6 +113,7 @@ impl Join {
 }
 
 /// The answer to an event that waits, if it is certain where no records before these times can come.
+#[inline]
 fn answer<'v>(
     rules: &Rules,
     versions: &'v Versions,

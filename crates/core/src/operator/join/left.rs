@@ -51,6 +51,7 @@ impl Pending {
     }
 
     /// Lets go of the turns, at the front, of events that have been taken out.
+    #[inline]
     fn pass_gone(&mut self) {
         while let Some(turn) = self.first_turn()
             && !self.events.has(turn.number)
@@ -60,11 +61,13 @@ impl Pending {
     }
 
     /// The first in the order of time and offset.
+    #[inline]
     pub(super) fn first(&mut self) -> Option<Event<'_>> {
         self.pass_gone();
         self.events.get(self.first_turn()?.number)
     }
 
+    #[inline]
     fn first_turn(&self) -> Option<Turn> {
         match (self.in_order.front(), self.behind.peek()) {
             (Some(a), Some(Reverse(b))) => Some(*a.min(b)),
@@ -73,6 +76,7 @@ impl Pending {
         }
     }
 
+    #[inline]
     fn pass_first_turn(&mut self) {
         let is_in_order = match (self.in_order.front(), self.behind.peek()) {
             (Some(a), Some(Reverse(b))) => a <= b,
@@ -86,6 +90,7 @@ impl Pending {
     }
 
     /// Takes out what [`Pending::first`] shows.
+    #[inline]
     pub(super) fn pass_first(&mut self) {
         self.pass_gone();
         let Some(turn) = self.first_turn() else {
@@ -100,6 +105,7 @@ impl Pending {
     }
 
     /// Lets go of the numbers of events that are gone.
+    #[inline]
     fn forget_key(&mut self, hash: u64) {
         let Some(mut numbers) = self.by_key.remove(&hash) else {
             return;

@@ -20,6 +20,7 @@ pub(super) struct Event<'b> {
 
 impl Event<'_> {
     /// Its place in the order of events.
+    #[inline]
     pub(super) fn at(&self) -> (i64, i64) {
         (self.time_ms, self.offset)
     }
@@ -65,21 +66,25 @@ impl EventQueue {
         self.base + self.slots.len() as u64 - 1
     }
 
+    #[inline]
     fn index(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.base)?).ok()
     }
 
     /// None of one that was taken out.
+    #[inline]
     pub(super) fn get(&self, number: u64) -> Option<Event<'_>> {
         let slot = self.slots.get(self.index(number)?)?.as_ref()?;
         Some(self.event(slot))
     }
 
+    #[inline]
     pub(super) fn has(&self, number: u64) -> bool {
         let index = self.index(number);
         index.is_some_and(|index| matches!(self.slots.get(index), Some(Some(_))))
     }
 
+    #[inline]
     fn event(&self, slot: &Slot) -> Event<'_> {
         let bytes = self.blocks.get(slot.place);
         let (key, payload) = if slot.key_bytes == NO_KEY {
@@ -98,6 +103,7 @@ impl EventQueue {
     }
 
     /// Takes one out, if it is there.
+    #[inline]
     pub(super) fn remove(&mut self, number: u64) {
         let index = self.index(number);
         let slot = index.and_then(|index| self.slots.get_mut(index)?.take());
@@ -125,6 +131,7 @@ impl EventQueue {
     }
 
     /// The first in the order of arrival.
+    #[inline]
     pub(super) fn first(&self) -> Option<(u64, Event<'_>)> {
         let slot = self.slots.front()?.as_ref()?;
         Some((self.base, self.event(slot)))

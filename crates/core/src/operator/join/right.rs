@@ -53,6 +53,7 @@ impl Version {
     }
 
     /// Whether an event of this time that had no answer has one by this.
+    #[inline]
     pub(super) fn answers(&self, rules: &Rules, event_ms: i64) -> bool {
         if self.time_ms <= event_ms {
             return self.time_ms >= rules.oldest_ms(event_ms);
@@ -61,6 +62,7 @@ impl Version {
     }
 
     /// Of an event that it lies around; `None`: its profile ended.
+    #[inline]
     fn as_match(&self) -> Option<Known<'_>> {
         Some(Known::Match {
             time_ms: self.time_ms,
@@ -68,6 +70,7 @@ impl Version {
         })
     }
 
+    #[inline]
     fn at(&self) -> (i64, i64) {
         (self.time_ms, self.offset)
     }
@@ -168,6 +171,7 @@ impl Versions {
     }
 
     /// The best match of an event by what is known.
+    #[inline]
     pub(super) fn best(&self, event: &Event<'_>, rules: &Rules) -> Known<'_> {
         let Some(profile) = self.profile(event) else {
             return Known::Nothing;
@@ -194,6 +198,7 @@ impl Versions {
         before.map_or(Known::Nothing, |_| Known::Ended)
     }
 
+    #[inline]
     fn profile(&self, event: &Event<'_>) -> Option<&Profile> {
         let key = event.key?;
         self.profiles
@@ -201,6 +206,7 @@ impl Versions {
     }
 
     /// Why an event has no match: whether its key has a version, or had one.
+    #[inline]
     pub(super) fn without_match(&self, event: &Event<'_>) -> Outcome {
         let has_key = event.key.is_some();
         if has_key && (self.profile(event).is_some() || self.gone.contains(event.hash)) {
