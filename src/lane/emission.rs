@@ -29,6 +29,9 @@ pub(super) struct Emission {
     /// Counts batches where others count offsets.
     ledger: Ledger,
     task: Option<AbortHandle>,
+    /// Rows that are not sent yet, and when the last of their records had been read: they wait until their
+    /// topics are known to have been the same after that.
+    held: Option<(Box<WriteJob>, Instant)>,
     membership: Arc<Membership>,
     /// When rows were last asked for.
     asked_at: Instant,
@@ -61,6 +64,7 @@ impl<O: Operator> Lane<O> {
         self.emission = Some(Emission {
             ledger: Ledger::new(id, 0, self.settlements.0.clone()),
             task: None,
+            held: None,
             membership: Arc::new(Membership::unproven(membership_lasts(&self.pipeline.kafka))),
             asked_at: now,
             pace: PartitionPace::new(self.shared.paces.of(&table)),
@@ -71,6 +75,7 @@ impl<O: Operator> Lane<O> {
 
     /// Takes the rows that are due and sends them.
     pub(super) fn emit(&mut self, now: Instant) -> Result<(), Halt> {
+        self.send_held(now);
         let Some(emission) = &self.emission else {
             return Ok(());
         };
@@ -109,17 +114,18 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         crash_point!("before_emission");
-        self.send(batch);
+        self.hold_rows(batch);
+        self.send_held(now);
         Ok(())
     }
 
-    fn send(&mut self, mut batch: OpenBatch) {
+    /// Makes a job of the rows, which waits for [`Lane::send_held`].
+    fn hold_rows(&mut self, mut batch: OpenBatch) {
         let Some(emission) = &mut self.emission else {
             return;
         };
         let number = emission.ledger.next();
         let claim = emission.ledger.cut(number + 1);
-        let ownership = emission.ledger.ownership();
         let mut batch = batch.seal();
         batch.count(&self.shared.memory);
         let job = WriteJob {
@@ -133,6 +139,22 @@ impl<O: Operator> Lane<O> {
             is_half: false,
             trouble: Trouble::default(),
         };
+        emission.held = Some((Box::new(job), Instant::now()));
+    }
+
+    /// Sends rows whose records are known to be of the topics that their partitions began with.
+    fn send_held(&mut self, now: Instant) {
+        let Some(emission) = &mut self.emission else {
+            return;
+        };
+        let Some((job, read_at)) = emission.held.take() else {
+            return;
+        };
+        if !self.topic_watch.covers_all(&self.owned, read_at, now) {
+            emission.held = Some((job, read_at));
+            return;
+        }
+        let ownership = emission.ledger.ownership();
         if is_broken(Guarantee::Acknowledgement) {
             let settlement = Settlement {
                 ownership,
@@ -143,7 +165,7 @@ impl<O: Operator> Lane<O> {
         }
         let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
         let task = self.runtime.spawn(async move {
-            let outcome = sink::write(job, sink).await;
+            let outcome = sink::write(*job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
         emission.task = Some(task.abort_handle());
@@ -264,7 +286,7 @@ impl<O: Operator> Lane<O> {
     }
 }
 
-/// Since when a partition has had nothing to read, we being there to read it.
+/// Since when a partition has had nothing to say, we being there to hear it.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     since: Option<Instant>,

@@ -1,7 +1,8 @@
 //! A topic that is deleted and created again while it is read keeps its name, and its offsets begin
 //! anew: librdkafka 2.12 reads on at the old offset, past what the new topic has there. So the lane
 //! asks for the ids of its topics every two seconds, when anything odd is reported of one, and before
-//! it names a range: a range is written only when its topic was still the same after it was read.
+//! it names a range, sends rows of many records or begins a transaction: what was made of records is
+//! written only when their topic was still the same after they were read.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::source::{TopicAnswer, TopicAnswers};
 
 /// How often the ids are asked for while nothing happens.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// The same where a test wants nobody to ask who has no rows to send.
+const INTERVAL_OF_TESTS: Duration = Duration::from_secs(3600);
 /// The same while one answer needs another, and after an error.
 const INTERVAL_IN_DOUBT: Duration = Duration::from_millis(300);
 /// An answer has some kilobytes for each topic, on either side: questions about a thousand of them are a
@@ -29,6 +32,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a range waits for its topic to be asked about. A broker that answers everything else and
 /// not this must not hold the lane up for ever.
 const UNANSWERED_MAX: Duration = Duration::from_secs(15);
+
+/// For tests: ids are asked for before something is written, and at no other time.
+fn is_asked_on_demand_only() -> bool {
+    fail::fail_point!("topics_asked_on_demand", |_| true);
+    false
+}
 
 /// What is known of one topic.
 #[derive(Debug, Clone, Default)]
@@ -133,6 +142,9 @@ pub(super) struct TopicWatch {
 impl TopicWatch {
     /// Something odd was reported of a topic: its id is asked for at once.
     pub(super) fn doubt(&mut self, topic: &str, now: Instant) {
+        if is_asked_on_demand_only() {
+            return;
+        }
         match self.topics.get_mut(topic) {
             Some(known) => known.odd_at = Some(now),
             None => {
@@ -159,7 +171,12 @@ impl TopicWatch {
 
     fn asked(&mut self, now: Instant, topics: usize) {
         self.asked_at = Some(now);
-        self.next_at = Some(now + INTERVAL);
+        let interval = if is_asked_on_demand_only() {
+            INTERVAL_OF_TESTS
+        } else {
+            INTERVAL
+        };
+        self.next_at = Some(now + interval);
         let topics = u32::try_from(topics).unwrap_or(u32::MAX);
         self.not_before = Some(now + (topics * REST_PER_TOPIC).min(REST_MAX));
     }
@@ -202,6 +219,22 @@ impl TopicWatch {
     pub(super) fn covers_rows(&mut self, topic: &str, read_at: Instant, now: Instant) -> bool {
         let known = self.topics.get(topic);
         known.is_some_and(|topic| topic.is_gone_since(read_at)) || self.covers(topic, read_at, now)
+    }
+
+    /// The same of rows that are made of records of all these partitions.
+    pub(super) fn covers_all<S>(
+        &mut self,
+        owned: &[Ownership<S>],
+        read_at: Instant,
+        now: Instant,
+    ) -> bool {
+        let mut is_covered = |own: &Ownership<S>| {
+            let topic = &own.partition.topic;
+            self.covers_rows(topic, read_at, now)
+        };
+        // Every topic that is not covered is asked for.
+        let uncovered = owned.iter().filter(|own| !is_covered(own));
+        uncovered.count() == 0
     }
 }
 

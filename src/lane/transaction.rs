@@ -16,6 +16,7 @@ use crate::clock::wall_ms;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::memory::{MemoryHold, MemoryPart};
+use crate::progress::OwnershipId;
 use crate::sink::{
     Backoff, Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
 };
@@ -57,7 +58,19 @@ pub(super) struct Transacting {
 #[derive(Debug)]
 struct InFlight {
     entries: Vec<Entry>,
+    /// Where it has not begun.
+    held: Option<Held>,
     _hold: MemoryHold,
+}
+
+/// A transaction that waits until its topics are known to have been the same after its records were read.
+#[derive(Debug)]
+struct Held {
+    transaction: Transaction,
+    /// When the last of the records had been read.
+    read_at: Instant,
+    /// Whose records they are.
+    ownerships: Vec<OwnershipId>,
 }
 
 impl<O: Operator> Lane<O> {
@@ -94,6 +107,7 @@ impl<O: Operator> Lane<O> {
         if self.transacting.is_none() {
             return Ok(());
         }
+        self.send_held_transaction(now);
         // What waits to be joined grows with every chunk.
         self.count_memory();
         let is_full = self.shared.memory.is_full_of_state();
@@ -137,16 +151,43 @@ impl<O: Operator> Lane<O> {
         let offsets = entries.iter().map(|e| e.commit.clone()).collect();
         transacting.is_complete = false;
         transacting.sent_at = now;
+        let ownerships = self.owned.iter().map(|own| own.ledger.ownership());
+        let held = Held {
+            transaction: Transaction {
+                messages,
+                offsets,
+                member,
+            },
+            read_at: Instant::now(),
+            ownerships: ownerships.collect(),
+        };
         transacting.in_flight = Some(InFlight {
             entries,
+            held: Some(held),
             _hold: MemoryHold::new(&self.shared.memory, MemoryPart::InFlight, bytes),
         });
-        transacting.worker.run(Transaction {
-            messages,
-            offsets,
-            member,
-        });
+        self.send_held_transaction(now);
         Ok(())
+    }
+
+    /// Begins the transaction whose records are known to be of the topics that their partitions began with.
+    /// One whose partitions have gone, or are read again, is dropped: its rows are made anew.
+    fn send_held_transaction(&mut self, now: Instant) {
+        let Some(transacting) = &mut self.transacting else {
+            return;
+        };
+        let held = transacting.in_flight.as_mut().and_then(|f| f.held.take());
+        let Some(held) = held else {
+            return;
+        };
+        let is_ours = |id| self.owned.iter().any(|own| own.ledger.ownership() == id);
+        if !held.ownerships.iter().copied().all(is_ours) {
+            transacting.in_flight = None;
+        } else if self.topic_watch.covers_all(&self.owned, held.read_at, now) {
+            transacting.worker.run(held.transaction);
+        } else if let Some(in_flight) = &mut transacting.in_flight {
+            in_flight.held = Some(held);
+        }
     }
 
     /// True when there are no more of them.
@@ -307,6 +348,11 @@ impl<O: Operator> Lane<O> {
 
     /// Waits for the transaction on its way, until then at most: what becomes of it stands in the group.
     pub(super) fn end_transaction(&mut self, deadline: Instant) {
+        if let Some(transacting) = &mut self.transacting {
+            transacting
+                .in_flight
+                .take_if(|in_flight| in_flight.held.is_some());
+        }
         while self.is_transacting() && Instant::now() < deadline {
             if let Ok(Message::Transaction(TransactionNews::Ended(..))) =
                 self.messages.1.recv_timeout(Duration::from_millis(5))

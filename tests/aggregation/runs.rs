@@ -1,9 +1,10 @@
 //! What one run leaves to the next, and what it refuses to begin with.
 
 use sandbox::topic::{self, Record};
+use sandbox::wait;
 
 use crate::support::windows::{Kind, Windows};
-use crate::support::{Daemon, Job, PATIENCE};
+use crate::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE};
 
 #[test]
 fn open_windows_are_left_to_a_later_run_which_completes_them() {
@@ -135,4 +136,38 @@ fn wait_for_positions(member: &Daemon, positions: &[i64]) -> Vec<i32> {
     };
     sandbox::wait::until("partitions are read", PATIENCE, found)
         .unwrap_or_else(|e| panic!("{e}: {}", member.log()))
+}
+
+#[test]
+fn a_topic_that_is_created_again_halts_before_rows_of_the_new_one_are_sent() {
+    let mut job = Job::aggregation("again", "sales");
+    job.set("pipeline.idle_timeout", "300ms");
+    job.set("pipeline.batch.flush_interval", "100ms");
+    job.apply_schema();
+    let sell = |from: i64, count: i64| {
+        let sale = |second: i64| {
+            let time_ms = EVENT_TIME_MS + second * 1_000;
+            let text = format!(r#"{{"timestamp":{time_ms},"category":"a","amount":1}}"#);
+            Record::new(text).timestamp_ms(time_ms)
+        };
+        let sales = (from..from + count).map(sale);
+        topic::produce(job.bootstrap(), &job.topic, sales).expect("records");
+    };
+    job.create_topic(1);
+    sell(0, 10);
+    // Nobody asks for the topic's id but who has rows to send.
+    let daemon = job.start("a", &[], "topics_asked_on_demand=return");
+    let rows = || job.query("SELECT total_sales FROM {db}.sales_aggregates_1min FINAL");
+    let is_sent = || (rows() == "10").then_some(());
+    wait::until("a row", PATIENCE, is_sent).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    topic::delete(job.bootstrap(), &job.topic).expect("deleted");
+    job.create_topic(1);
+    sell(600, 15);
+    let status = daemon.process.wait(PATIENCE);
+    let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    assert_eq!(status.code(), Some(4), "{}", daemon.log());
+    for words in ["reason=\"topic_changed\"", &job.topic] {
+        assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
+    }
+    assert_eq!(rows(), "10");
 }
