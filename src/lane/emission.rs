@@ -278,7 +278,8 @@ impl<O: Operator> Lane<O> {
             let end = consumer.known_end(&own.partition);
             let is_at_end = end.is_some_and(|end| own.seen_to >= end);
             let is_read = own.parked.is_none() && !own.fetch_stopped;
-            own.quiet.note(own.seen_to, is_at_end && is_read, now);
+            let spoken_to = self.operator.spoken_to(&own.state, own.seen_to);
+            own.quiet.note(spoken_to, is_at_end, is_read, now);
             let quiet_for = own.quiet.lasts(now);
             self.operator
                 .note_silence(&own.state, quiet_for, own.seen_to);
@@ -290,21 +291,27 @@ impl<O: Operator> Lane<O> {
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     since: Option<Instant>,
-    seen_to: i64,
+    spoken_to: i64,
+    is_at_end: bool,
 }
 
 impl Quiet {
-    fn note(&mut self, seen_to: i64, is_at_end: bool, now: Instant) {
-        if !is_at_end {
+    /// Records that say nothing of time interrupt a silence while they are waited for, and do not end it.
+    fn note(&mut self, spoken_to: i64, is_at_end: bool, is_read: bool, now: Instant) {
+        self.is_at_end = is_at_end && is_read;
+        if !is_read {
             self.since = None;
-        } else if self.since.is_none() || seen_to != self.seen_to {
-            self.since = Some(now);
+        } else if spoken_to != self.spoken_to {
+            self.since = is_at_end.then_some(now);
+        } else if is_at_end {
+            self.since = self.since.or(Some(now));
         }
-        self.seen_to = seen_to;
+        self.spoken_to = spoken_to;
     }
 
     fn lasts(&self, now: Instant) -> Option<Duration> {
-        Some(now.saturating_duration_since(self.since?))
+        let since = self.since.filter(|_| self.is_at_end)?;
+        Some(now.saturating_duration_since(since))
     }
 }
 
@@ -317,18 +324,32 @@ mod tests {
         let mut quiet = Quiet::default();
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        quiet.note(10, false, begun);
+        quiet.note(10, false, true, begun);
         assert_eq!(quiet.lasts(at(9)), None);
-        quiet.note(20, true, at(9));
-        quiet.note(20, true, at(12));
+        quiet.note(20, true, true, at(9));
+        quiet.note(20, true, true, at(12));
         assert_eq!(quiet.lasts(at(12)), Some(Duration::from_secs(3)));
-        quiet.note(21, true, at(13));
+        quiet.note(21, true, true, at(13));
         assert_eq!(quiet.lasts(at(13)), Some(Duration::ZERO), "it has spoken");
-        quiet.note(21, false, at(14));
-        assert_eq!(
-            quiet.lasts(at(20)),
-            None,
-            "there is more to read, or it is paused"
-        );
+        quiet.note(22, false, true, at(14));
+        assert_eq!(quiet.lasts(at(20)), None, "there is more to read");
+        quiet.note(22, true, true, at(21));
+        quiet.note(22, true, false, at(23));
+        assert_eq!(quiet.lasts(at(23)), None, "it is paused");
+        quiet.note(22, true, true, at(24));
+        assert_eq!(quiet.lasts(at(24)), Some(Duration::ZERO), "and was");
+    }
+
+    #[test]
+    fn records_that_say_nothing_of_time_do_not_end_a_silence() {
+        let mut quiet = Quiet::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        quiet.note(7, true, true, begun);
+        // A tombstone has arrived, and is read.
+        quiet.note(7, false, true, at(4));
+        assert_eq!(quiet.lasts(at(4)), None);
+        quiet.note(7, true, true, at(5));
+        assert_eq!(quiet.lasts(at(5)), Some(Duration::from_secs(5)));
     }
 }

@@ -226,6 +226,12 @@ pub(crate) trait Operator: Send + 'static {
     fn has_one_reader(&self) -> bool {
         false
     }
+    /// Behind the last record of a partition that said what time it is, where the silence of partitions
+    /// matters; others do not end it. `seen_to`: how far it was read.
+    fn spoken_to(&self, _state: &Self::Partition, seen_to: i64) -> i64 {
+        seen_to
+    }
+
 
     /// Whether records of a topic that were read before may be gone from its log when they are read again:
     /// what the topic has forgotten is forgotten.

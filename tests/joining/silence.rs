@@ -107,6 +107,64 @@ fn a_table_keeps_its_profiles_for_ever_and_a_tombstone_ends_one() {
 }
 
 #[test]
+fn events_are_sent_though_all_that_a_table_says_is_that_profiles_have_ended() {
+    let mut job = job("only-tombstones");
+    job.set("pipeline.join.before", "unlimited");
+    job.set("pipeline.join.retention_accepted", true);
+    profile(&job, 3, "old", EVENT_TIME_MS - HOUR_MS);
+    profile(&job, 4, "old", EVENT_TIME_MS - HOUR_MS);
+    happen(&job, 0..50);
+    let ends = |number: u32| {
+        let time_ms = EVENT_TIME_MS - HOUR_MS / 2;
+        let other = 100 + number;
+        let record = Record::tombstone(other.to_string())
+            .partition(i32::try_from(other % 2).expect("small"))
+            .timestamp_ms(time_ms);
+        topic::produce(job.bootstrap(), job.right_topic(), [record]).expect("a tombstone");
+    };
+    let daemon = job.start("daemon", &[], "");
+    let has_ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Seldom enough for its end to be reached, and sooner than a silence lasts.
+        let speaking = scope.spawn(|| {
+            for number in 0..1_000 {
+                if has_ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                ends(number);
+                std::thread::sleep(std::time::Duration::from_millis(120));
+            }
+        });
+        job.wait_for_joined(50, &daemon);
+        has_ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        speaking.join().expect("it speaks");
+    });
+    daemon.stop();
+    let old = mails(&job).iter().filter(|mail| *mail == "old").count();
+    assert_eq!(old, 10);
+}
+
+#[test]
+fn a_side_that_is_created_again_halts_before_its_events_are_sent() {
+    let mut job = job("again");
+    job.set("pipeline.consumers", 1);
+    happen(&job, 0..20);
+    // Nobody asks for the topic's id but who has events to send.
+    let daemon = job.start("daemon", &[], "topics_asked_on_demand=return");
+    job.wait_for_joined(20, &daemon);
+    topic::delete(job.bootstrap(), &job.topic).expect("deleted");
+    job.create_topic(2);
+    happen(&job, 100..130);
+    let status = daemon.process.wait(PATIENCE);
+    let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    assert_eq!(status.code(), Some(4), "{}", daemon.log());
+    for words in ["reason=\"topic_changed\"", &job.topic] {
+        assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
+    }
+    assert_eq!(job.joined().len(), 20);
+}
+
+#[test]
 fn a_join_needs_no_clickhouse_to_be_ready() {
     let mut job = Job::join("no-table");
     job.set("clickhouse.url", "http://127.0.0.1:9");

@@ -71,6 +71,8 @@ pub(crate) struct PartitionState {
     next: i64,
 }
 
+    /// The same of the last one that has a time.
+    spoken_to: i64,
 impl AggregationOperator {
     pub(super) fn new(
         plan: Arc<AggregationPlan>,
@@ -241,6 +243,7 @@ impl Operator for AggregationOperator {
 
     fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
         out
+            spoken_to: 0,
     }
 
     fn restore(
@@ -272,6 +275,7 @@ impl Operator for AggregationOperator {
         };
         if read == Read::Filtered {
             windows.pass(&event);
+        state.spoken_to = state.next;
             return Ok(Accepted::Dropped("where"));
         }
         if self.settings.is_partitioned {

@@ -66,6 +66,8 @@ pub(crate) struct PartitionState {
     side: Side,
     /// Offset behind the last record that was read.
     next: i64,
+    /// The same of the last one that moved a watermark, or could have.
+    spoken_to: i64,
     /// Records below this were counted by whoever read them before.
     told_to: i64,
 }
@@ -141,7 +143,7 @@ impl StreamJoinOperator {
 
     fn accept_left(
         &mut self,
-        state: &PartitionState,
+        state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
         let Left {
@@ -150,6 +152,7 @@ impl StreamJoinOperator {
             own,
             unmatched,
         } = self.left.read(record)?;
+        state.spoken_to = state.next;
         let checked = self.keys.check(Side::Left, record, key);
         checked.map_err(NotAccepted::Halted)?;
         self.payload.clear();
@@ -175,10 +178,13 @@ impl StreamJoinOperator {
 
     fn accept_right(
         &mut self,
-        state: &PartitionState,
+        state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
         let read = self.right.read(record)?;
+        if matches!(read, Right::Record { .. }) {
+            state.spoken_to = state.next;
+        }
         let is_table = self.settings.rules.before_ms.is_none();
         let checked = match read {
             Right::Record { key, .. } => self.keys.check(Side::Right, record, key),
@@ -271,11 +277,17 @@ impl Operator for StreamJoinOperator {
 
     fn note_partitions(&mut self, _topic: &str, _count: usize) {}
 
+    /// Tombstones and records that cannot be read move no watermark.
+    fn spoken_to(&self, state: &PartitionState, _seen_to: i64) -> i64 {
+        state.spoken_to
+    }
+
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         PartitionState {
             side: self.side_of(&partition.topic),
             partition: partition.partition,
             next: 0,
+            spoken_to: 0,
             told_to: 0,
         }
     }

@@ -72,13 +72,13 @@ impl Input {
     pub(super) fn observe(&mut self, offset: i64, time_ms: i64) {
         self.largest_ms = self.largest_ms.max(Some(time_ms));
         self.first_ms = self.first_ms.or(Some(time_ms));
+        self.is_idle = false;
         self.pass(offset);
     }
 
-    /// A record has come that says nothing of event time.
+    /// A record has come that says nothing of event time, and ends no silence.
     pub(super) fn pass(&mut self, offset: i64) {
         self.next = self.next.max(offset + 1);
-        self.is_idle = false;
     }
 
     pub(super) fn note_silence(&mut self, is_idle: bool, seen_to: i64) {

@@ -588,6 +588,21 @@ fn a_tombstone_moves_no_watermark() {
 }
 
 #[test]
+fn a_tombstone_ends_no_silence() {
+    let mut small = Small::with(rules(false, None, 0, 30));
+    small.left(1000);
+    small.left(2000);
+    small.right(900);
+    assert_eq!(small.decided(), []);
+    small.join.note_silence(Side::Right, true, 1);
+    small.right_ms(1_900_000, Some(b"bob"), true);
+    assert_eq!(small.decided(), [(0, Ok(0))]);
+    small.left(2500);
+    small.right(910);
+    assert_eq!(small.decided(), [], "it has spoken");
+}
+
+#[test]
 fn a_tombstone_stays_while_an_older_version_can_still_come() {
     let mut small = Small::with(rules(false, None, 300, 30));
     small.right(10);
