@@ -222,7 +222,9 @@ impl<O: Operator> Lane<O> {
         self.apply_settlements()?;
         self.check_state_fits()?;
         if self.may_consume() {
-            self.consume(now)?;
+            if let Err(halt) = self.consume(now) {
+                self.count_before_halt(halt, now)?;
+            }
         } else if self.held.is_empty() {
             self.rest(now);
         }

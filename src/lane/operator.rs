@@ -141,6 +141,15 @@ pub(crate) trait Operator: Send + 'static {
         None
     }
 
+    /// Goes by the number of partitions told last. True where it went by another: what was judged since is
+    /// to be judged again.
+    ///
+    /// # Errors
+    /// What is in memory is of so many partitions as there were.
+    fn adopt_partitions(&mut self) -> Result<bool, Halt> {
+        Ok(false)
+    }
+
     /// The state of a partition that was just given to us.
     fn begin(&mut self, partition: &TopicPartition) -> Self::Partition;
 
@@ -217,6 +226,12 @@ pub(crate) trait Operator: Send + 'static {
         false
     }
 
+    /// Behind the last record of a partition that said what time it is, where the silence of partitions
+    /// matters; others do not end it. `seen_to`: how far it was read.
+    fn spoken_to(&self, _state: &Self::Partition, seen_to: i64) -> i64 {
+        seen_to
+    }
+
     /// Whether its partitions begin and end together, because they make rows together.
     fn is_whole(&self) -> bool {
         false
@@ -226,12 +241,6 @@ pub(crate) trait Operator: Send + 'static {
     fn has_one_reader(&self) -> bool {
         false
     }
-    /// Behind the last record of a partition that said what time it is, where the silence of partitions
-    /// matters; others do not end it. `seen_to`: how far it was read.
-    fn spoken_to(&self, _state: &Self::Partition, seen_to: i64) -> i64 {
-        seen_to
-    }
-
 
     /// Whether records of a topic that were read before may be gone from its log when they are read again:
     /// what the topic has forgotten is forgotten.

@@ -7,6 +7,7 @@ use super::operator::Operator;
 use super::ownership::Ownership;
 use super::{Lane, REPORT_INTERVAL};
 use crate::clock::wall_ms;
+use crate::halt::Halt;
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::observe::board::PartitionStatus;
 
@@ -122,10 +123,34 @@ impl<O: Operator> Lane<O> {
         self.partitions_counted_at = now;
         let topic = topic.to_owned();
         // What does not answer is asked the next time.
-        let counted = self.consumer().partitions_of(&topic, PARTITIONS_TIMEOUT);
+        self.ask_partitions(&topic, PARTITIONS_TIMEOUT);
+    }
+
+    fn ask_partitions(&mut self, topic: &str, timeout: Duration) {
+        let counted = self.consumer().partitions_of(topic, timeout);
         if let Ok(Some(partitions)) = counted {
-            self.operator.note_partitions(&topic, partitions.len());
+            self.operator.note_partitions(topic, partitions.len());
         }
+    }
+
+    /// A record that lies where it should not may be of a topic that has got partitions just now: they are
+    /// counted before the lane halts for it, and records are judged again if there are more.
+    pub(super) fn count_before_halt(&mut self, halt: Halt, now: Instant) -> Result<(), Halt> {
+        let Some(topic) = self.operator.counts_partitions_of().map(str::to_owned) else {
+            return Err(halt);
+        };
+        self.ask_partitions(&topic, self.shared.kafka_timeout);
+        if !self.operator.adopt_partitions()? {
+            return Err(halt);
+        }
+        self.drop_held();
+        let owned: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
+        for id in owned {
+            let why = format!("topic {topic} has got more partitions");
+            self.rewind(id, &why, now);
+        }
+        self.restart_emission();
+        Ok(())
     }
 
     /// Says which watermark is furthest ahead of the wall clock.

@@ -101,6 +101,49 @@ fn a_group_in_two_partitions_halts_and_so_do_partitions_that_are_added() {
     job.assert_halts("placed", "partitioned_by", &["pipeline.keys_placed_by"]);
 }
 
+/// Whether it is the key alone that says so, or a partitioner that is named.
+#[test]
+fn keys_move_when_partitions_are_added_and_never_otherwise_however_long_their_windows_are_over() {
+    for placed_by in [None, Some("key_modulo")] {
+        let mut job = job("moves", 2);
+        job.unset("pipeline.output");
+        job.set("pipeline.partitioned_by", "category");
+        job.set("pipeline.idle_retention", "600ms");
+        let properties = toml::toml! { "topic.metadata.refresh.interval.ms" = 300 };
+        job.set("kafka.properties", properties);
+        if let Some(partitioner) = placed_by {
+            job.set("pipeline.keys_placed_by", partitioner);
+        }
+        let of = |second: i64, category: &str, partition: i32| {
+            let rest = format!(r#""category":"{category}","amount":1"#);
+            sale(second, &rest).key(category).partition(partition)
+        };
+        sell(&job, [of(1, "3", 1), of(1, "2", 0)]);
+        let daemon = job.start("daemon", &[], "");
+        let wait_for_final = |count: &str| {
+            let rows = "SELECT count() FROM {db}.sales_aggregates_1min FINAL WHERE is_final = 1";
+            let is_closed = || (job.query(rows) == count).then_some(());
+            wait::until("final rows", PATIENCE, is_closed)
+                .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+        };
+        wait_for_final("2");
+        topic::add_partitions(job.bootstrap(), &job.topic, 3).expect("a partition");
+        sell(&job, [of(1_200, "3", 0), of(1_200, "2", 2)]);
+        wait_for_final("4");
+        // The producer of before, which does not know of the third.
+        sell(&job, [of(1_200, "3", 1)]);
+        let status = daemon.process.wait(PATIENCE).expect("it halts");
+        let log = daemon.log();
+        assert_eq!(status.code(), Some(4), "{log}");
+        let there = format!("{}:0:1", job.topic);
+        let place = format!("{}:1:1", job.topic);
+        let advice = placed_by.map_or(there.as_str(), |_| "belongs into partition 0 of 3");
+        for words in ["reason=\"partitioned_by\"", place.as_str(), advice] {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+    }
+}
+
 #[test]
 fn a_long_group_is_a_dead_letter_nothing_is_null_and_a_cut_window_is_never_final() {
     let mut job = job("nothing", 1);

@@ -53,6 +53,8 @@ pub(crate) struct AggregationOperator {
     open_count: usize,
     /// How many partitions the topic has, as far as the windows here know.
     partitions: usize,
+    /// Of the partition whose record lies elsewhere too: whether windows were open before it came.
+    had_open: Option<(i32, bool)>,
     halt: Option<Halt>,
 }
 
@@ -69,10 +71,10 @@ pub(crate) struct PartitionState {
     partition: i32,
     /// Offset behind the last record that was read.
     next: i64,
-}
-
     /// The same of the last one that has a time.
     spoken_to: i64,
+}
+
 impl AggregationOperator {
     pub(super) fn new(
         plan: Arc<AggregationPlan>,
@@ -85,6 +87,7 @@ impl AggregationOperator {
             rows: RowMaker::new(plan.clone()),
             plan,
             partitions: settings.places.partitions(),
+            had_open: None,
             settings,
             target,
             spaces: vec![],
@@ -162,22 +165,13 @@ impl AggregationOperator {
         }
     }
 
+    /// Those that a record has opened by which a change was noticed are read again.
     fn has_open_windows(&self) -> bool {
-        self.spaces.iter().any(|s| s.windows.open_count() > 0)
-    }
-
-    /// Partitions that are added take keys of those that were there.
-    fn adopt_partitions(&mut self) -> Result<(), Halt> {
-        let now = self.settings.places.partitions();
-        if self.settings.is_partitioned && now > self.partitions && self.has_open_windows() {
-            return Err(halts::partitions_changed(
-                &self.settings,
-                self.partitions,
-                now,
-            ));
-        }
-        self.partitions = self.partitions.max(now);
-        Ok(())
+        let has_open = |space: &Space| match self.had_open {
+            Some((partition, had_open)) if space.partition == Some(partition) => had_open,
+            _ => space.windows.has_open(),
+        };
+        self.spaces.iter().any(has_open)
     }
 
     /// Lanes share the metric.
@@ -229,10 +223,27 @@ impl Operator for AggregationOperator {
             .then_some(self.settings.topic.as_str())
     }
 
+    /// Partitions that are added take keys of those that were there.
+    fn adopt_partitions(&mut self) -> Result<bool, Halt> {
+        let (then, now) = (self.partitions, self.settings.places.partitions());
+        let has_more = self.settings.is_partitioned && now > then;
+        if has_more && self.has_open_windows() {
+            return Err(halts::partitions_changed(&self.settings, then, now));
+        }
+        self.partitions = then.max(now);
+        self.had_open = None;
+        Ok(has_more)
+    }
+
+    fn spoken_to(&self, state: &PartitionState, _seen_to: i64) -> i64 {
+        state.spoken_to
+    }
+
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         PartitionState {
             partition: partition.partition,
             next: 0,
+            spoken_to: 0,
         }
     }
 
@@ -243,7 +254,6 @@ impl Operator for AggregationOperator {
 
     fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
         out
-            spoken_to: 0,
     }
 
     fn restore(
@@ -265,6 +275,7 @@ impl Operator for AggregationOperator {
         let read = self
             .reader
             .read(record, self.settings.timestamp_ahead_max_ms)?;
+        state.spoken_to = state.next;
         let input = self.input(state.partition);
         let wanted = self.space_of(state.partition);
         let space = self.spaces.iter_mut().find(|s| s.partition == wanted);
@@ -275,16 +286,19 @@ impl Operator for AggregationOperator {
         };
         if read == Read::Filtered {
             windows.pass(&event);
-        state.spoken_to = state.next;
             return Ok(Accepted::Dropped("where"));
         }
         if self.settings.is_partitioned {
             halts::misplaced(&self.settings, record, self.partitions)?;
         }
+        let had_open = windows.has_open();
         match windows.add(&event) {
             Verdict::Counted => {
                 let opened_to_ms = windows.opened_to_ms();
-                self.note_place(record, opened_to_ms)?;
+                if let Err(halt) = self.note_place(record, opened_to_ms) {
+                    self.had_open = Some((state.partition, had_open));
+                    return Err(halt.into());
+                }
                 Ok(Accepted::Rows(0))
             }
             Verdict::Decided => Ok(Accepted::Rows(0)),
@@ -358,6 +372,7 @@ impl Operator for AggregationOperator {
         {
             return Err(halts::partitions_changed(&self.settings, then, now));
         }
+        self.adopt_partitions()?;
         state.next = position;
         // Without a word of ours, reading begins where the very first start put it.
         let is_cut = self.settings.begins_at_end && position > 0;

@@ -1,5 +1,8 @@
 //! Where keys lie, as the lanes of one process see it: with `partitioned_by` the records of a group are in
 //! one partition, or its sums would be split.
+//!
+//! Keys of closed windows count too: a partition that is read later has windows of the same times, whose
+//! rows would hide those of the others.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 
 /// Keys are forgotten only when there are more than these, and twice as many as were left the last time.
-const FORGET_ABOVE: usize = 1024;
+const FORGET_ABOVE: usize = 16 * 1024;
 
-/// The partitions of the topic, and of each key that an open window has, where it was seen.
+/// The partitions of the topic, and of each key where it was seen.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// How many partitions the topic has, as whoever asked last was told.
@@ -48,13 +51,15 @@ impl Places {
         self.partitions.load(Ordering::Relaxed)
     }
 
-    /// Somebody was told that there are so many; topics do not get fewer.
+    /// Somebody was told that there are so many; topics do not get fewer. Keys lie anew among more.
     pub(super) fn note_partitions(&self, count: usize) {
-        self.partitions.fetch_max(count, Ordering::Relaxed);
+        if self.partitions.fetch_max(count, Ordering::Relaxed) < count {
+            self.lock().retain(|_, _| false);
+        }
     }
 
-    /// A window that is over at `closes_ms` has a record with this key. Returns where else the key lies, in
-    /// another partition with an open window: partition and offset.
+    /// A window that is over at `closes_ms` has a record with this key. Returns where else the key lies:
+    /// partition and offset.
     pub(super) fn note(
         &self,
         key: &[u8],
@@ -76,14 +81,10 @@ impl Places {
             known.keys.insert(key.into(), seen);
             return None;
         };
-        if before.partition != partition && !known.is_closed(before) {
+        if before.partition != partition {
             return Some((before.partition, before.offset));
         }
-        let closes_ms = if before.partition == partition {
-            closes_ms.max(before.closes_ms)
-        } else {
-            closes_ms
-        };
+        let closes_ms = closes_ms.max(before.closes_ms);
         known.keys.insert(key.into(), Seen { closes_ms, ..seen });
         None
     }
@@ -92,10 +93,17 @@ impl Places {
     pub(super) fn note_closed(&self, partition: i32, through_ms: i64) {
         let mut known = self.lock();
         known.closed_through_ms.insert(partition, through_ms);
-        if known.keys.len() <= known.forget_at.max(FORGET_ABOVE) {
+        let many = known.forget_at.max(FORGET_ABOVE);
+        if known.keys.len() <= many {
             return;
         }
-        known.retain(|known, seen| !known.is_closed(*seen));
+        // First those that no partition has an open window for; all that are closed where they were seen
+        // only when they are too many all the same.
+        let everywhere_ms = known.closed_through_ms.values().copied().min();
+        known.retain(|_, seen| everywhere_ms < Some(seen.closes_ms));
+        if known.keys.len() > many {
+            known.retain(|known, seen| !known.is_closed(*seen));
+        }
         known.forget_at = known.keys.len() * 2;
     }
 
@@ -139,18 +147,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_lies_in_one_partition_as_long_as_a_window_has_it() {
+    fn a_key_lies_in_one_partition_also_when_its_windows_are_over() {
         let places = Places::new(2);
         assert_eq!(places.note(b"k", 0, 7, 60), None);
         assert_eq!(places.note(b"k", 0, 8, 120), None);
         assert_eq!(places.note(b"other", 1, 3, 60), None);
         places.note_closed(0, 119);
         assert_eq!(places.note(b"k", 1, 4, 180), Some((0, 8)), "still open");
-        places.note_closed(0, 120);
-        assert_eq!(places.note(b"k", 1, 5, 180), None, "its windows are over");
+        places.note_closed(0, 1_000);
+        let hides_its_row = places.note(b"k", 1, 4, 60);
+        assert_eq!(hides_its_row, Some((0, 8)), "closed there, open here");
+        places.forget(0);
+        assert_eq!(places.note(b"k", 1, 5, 180), None, "nobody here reads it");
         assert_eq!(places.note(b"k", 0, 9, 180), Some((1, 5)));
-        places.forget(1);
-        assert_eq!(places.note(b"k", 0, 9, 180), None, "nobody here reads it");
+    }
+
+    #[test]
+    fn keys_lie_anew_among_more_partitions() {
+        let places = Places::new(2);
+        assert_eq!(places.note(b"k", 0, 7, 60), None);
+        places.note_partitions(2);
+        assert_eq!(places.note(b"k", 1, 4, 120), Some((0, 7)));
+        places.note_partitions(3);
+        assert_eq!(places.note(b"k", 2, 0, 120), None);
+        assert_eq!(places.note(b"k", 0, 8, 120), Some((2, 0)));
+    }
+
+    #[test]
+    fn of_many_keys_those_go_first_whose_windows_no_partition_has_open() {
+        let places = Places::new(2);
+        let many = 3 * FORGET_ABOVE as i64 / 2;
+        // Partition 1 is behind: the second half of the keys may be met there.
+        places.note_closed(1, many / 2);
+        for number in 0..many {
+            places.note(&number.to_be_bytes(), 0, number, number);
+        }
+        places.note_closed(0, many);
+        let seen = |number: i64| places.note(&number.to_be_bytes(), 1, 0, number);
+        assert_eq!(seen(many - 2), Some((0, many - 2)));
+        assert_eq!(seen(5), None, "forgotten");
     }
 
     #[test]

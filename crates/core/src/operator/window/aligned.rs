@@ -177,8 +177,13 @@ impl Aligned {
         }
     }
 
+    /// Moves a partition's watermark. One whose first record comes after it was silent had nothing to say when
+    /// the others began: what was left out of it is older than their first records.
     fn observe(&mut self, event: &Event<'_>) {
-        self.input_mut(event.input).observe(event.place.time_ms);
+        let is_silent = self.input(event.input).has_been_silent_until_now();
+        let begun_ms = is_silent.then(|| self.complete_from_ms()).flatten();
+        let time_ms = event.place.time_ms;
+        self.input_mut(event.input).observe(time_ms, begun_ms);
     }
 
     pub(super) fn opened_to_ms(&self) -> Option<i64> {
@@ -344,6 +349,10 @@ impl Aligned {
 
     pub(super) fn open_count(&self) -> usize {
         self.panes.len()
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        !self.panes.is_empty()
     }
 
     /// The earliest and the latest of the open windows: where the first begins and the last ends.

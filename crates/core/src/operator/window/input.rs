@@ -36,11 +36,18 @@ impl Input {
         }
     }
 
-    pub(super) fn observe(&mut self, time_ms: i64) {
+    /// `begun_ms`: where it is known that no record that was left out is younger than that.
+    pub(super) fn observe(&mut self, time_ms: i64, begun_ms: Option<i64>) {
         self.largest_ms = Some(self.largest_ms.map_or(time_ms, |t| t.max(time_ms)));
         if self.first_read == Some(FirstRead::Awaited) {
-            self.first_read = Some(FirstRead::At(time_ms));
+            let first_ms = begun_ms.map_or(time_ms, |begun_ms| begun_ms.min(time_ms));
+            self.first_read = Some(FirstRead::At(first_ms));
         }
+    }
+
+    /// Its first record is awaited, and nobody waits for that any more.
+    pub(super) fn has_been_silent_until_now(&self) -> bool {
+        self.first_read == Some(FirstRead::Awaited) && self.silence != Silence::None
     }
 
     /// The event time of the first record, where there are records before it that nobody counted.

@@ -213,6 +213,11 @@ impl Windows {
         each!(&self.kind, windows => windows.open_count())
     }
 
+    /// Whether there are any.
+    pub fn has_open(&self) -> bool {
+        each!(&self.kind, windows => windows.has_open())
+    }
+
     /// Where the first of the open windows begins and the last ends.
     pub fn open_span_ms(&self) -> Option<(i64, i64)> {
         each!(&self.kind, windows => windows.open_span_ms())

@@ -121,7 +121,7 @@ impl Sessions {
         let is_too_near = closed.any(reaches) || gone.any(|gone| reaches(gone.last_ms));
         if (is_over(last_ms) || is_too_near) && is_past {
             // Late, which was told, or of a session that was closed and is not all here.
-            self.input_mut().observe(time_ms);
+            self.input_mut().observe(time_ms, None);
             return Verdict::Decided;
         }
         if is_over(last_ms) || is_too_near || is_alone && was_closed && !is_past {
@@ -174,7 +174,7 @@ impl Sessions {
             sessions.partition_point(is_before)
         });
         sessions.insert(place, session);
-        self.input_mut().observe(time_ms);
+        self.input_mut().observe(time_ms, None);
         Verdict::Counted
     }
 
@@ -187,7 +187,7 @@ impl Sessions {
     }
 
     pub(super) fn pass(&mut self, event: &Event<'_>) {
-        self.input_mut().observe(event.place.time_ms);
+        self.input_mut().observe(event.place.time_ms, None);
     }
 
     pub(super) fn note_read(&mut self, _input: usize, next: i64) {
@@ -341,6 +341,10 @@ impl Sessions {
 
     pub(super) fn open_count(&self) -> usize {
         self.groups.values().map(Vec::len).sum()
+    }
+
+    pub(super) fn has_open(&self) -> bool {
+        self.groups.values().any(|sessions| !sessions.is_empty())
     }
 
     pub(super) fn open_span_ms(&self) -> Option<(i64, i64)> {

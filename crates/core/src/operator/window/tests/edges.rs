@@ -56,6 +56,35 @@ fn a_window_that_had_begun_before_the_first_record_is_never_final() {
     }
 }
 
+#[test]
+fn a_partition_that_was_silent_at_the_start_makes_no_window_incomplete_that_began_later() {
+    for (silence, is_final) in [(Silence::Idle, true), (Silence::None, false)] {
+        let mut windows = small(0);
+        windows.begin(0, 7, None, 7, true);
+        windows.begin(1, 3, None, 3, true);
+        add(&mut windows, 7, 65, 1);
+        add(&mut windows, 8, 130, 1);
+        windows.note_silence(1, silence, 3);
+        let place = Place {
+            time_ms: 200_000,
+            partition: 1,
+            offset: 3,
+        };
+        windows.add(&Event {
+            input: 1,
+            place,
+            group: b"g",
+            samples: &[Sample::Number(1)],
+            texts: &[],
+        });
+        windows.note_silence(1, Silence::None, 4);
+        add(&mut windows, 9, 250, 1);
+        // One that spoke at once may have had records of any time before its first.
+        let rows = [(60, 1, false), (120, 1, is_final)];
+        assert_eq!(collected(&mut windows), rows, "{silence:?}");
+    }
+}
+
 /// Sessions with a gap of ten seconds, no delay and no lateness.
 fn sessions() -> Windows {
     let rules = Rules {
