@@ -10,6 +10,7 @@ mod plan;
 mod reading;
 mod rendering;
 mod settings;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
