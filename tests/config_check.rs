@@ -1222,6 +1222,16 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "a regular expression",
     ),
     (
+        &[("pipeline.topics", r#"['^orders-\d+$']"#)],
+        "pipeline.topics",
+        "write `[0-9]`",
+    ),
+    (
+        &[("pipeline.topics", "[\"^(?i)orders\"]")],
+        "pipeline.topics",
+        "POSIX",
+    ),
+    (
         &[("pipeline.topics", "[\"a\", \"a\"]")],
         "pipeline.topics",
         "each topic once",

@@ -36,6 +36,7 @@ mod stream_join;
 #[cfg(test)]
 mod tests;
 mod time_unit;
+mod topic_pattern;
 mod topics;
 mod tree;
 mod value;

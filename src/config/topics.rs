@@ -1,6 +1,7 @@
 //! Which topics a pipeline reads.
 
 use super::section::Section;
+use super::topic_pattern;
 use super::tree::Value;
 use super::value::{Kind, List, Text, text_of};
 
@@ -90,6 +91,18 @@ pub(super) fn read(section: &mut Section<'_>) -> Vec<TopicSelector> {
             may_be_empty: false,
         },
     );
+    for topic in &topics {
+        if let TopicSelector::Pattern(pattern) = topic
+            && let Some(why) = topic_pattern::difference(pattern)
+        {
+            let message = format!(
+                "{pattern:?} is read otherwise by Kafka's client, which takes POSIX regular expressions, so \
+                 that topics would be missing: {why}; both read `.`, `[…]`, `(…|…)`, `*`, `+`, `?`, `{{n,m}}`, \
+                 `$` and `\\.` alike"
+            );
+            section.problem("topics", message);
+        }
+    }
     let count = topics.len();
     topics.sort();
     topics.dedup();

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::Lane;
 use super::operator::Operator;
+use crate::config::{GroupProtocol, TopicSelector};
 
 impl<O: Operator> Lane<O> {
     /// The group owes us an assignment from now on.
@@ -55,8 +56,36 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    pub(super) fn topics(&self) -> Vec<&str> {
+    pub(super) fn topics(&self) -> Vec<String> {
         let topics = self.pipeline.topics.iter();
-        topics.map(|topic| topic.as_str()).collect()
+        let protocol = self.pipeline.group_protocol;
+        topics.map(|topic| subscribed(topic, protocol)).collect()
+    }
+}
+
+/// What is subscribed to. The broker of a group of the protocol `consumer` wants a pattern to match a topic's
+/// whole name; clients of the other one, and we, look for it anywhere.
+fn subscribed(topic: &TopicSelector, protocol: GroupProtocol) -> String {
+    match (topic, protocol) {
+        (TopicSelector::Pattern(pattern), GroupProtocol::Consumer) => format!("^.*({pattern}).*"),
+        _ => topic.as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_anywhere_by_either_protocol() {
+        let selector = TopicSelector::Pattern("^a|b$".into());
+        assert_eq!(subscribed(&selector, GroupProtocol::Classic), "^a|b$");
+        let whole = format!("^(?:{})$", subscribed(&selector, GroupProtocol::Consumer));
+        let whole = regex::Regex::new(&whole).unwrap();
+        for topic in ["a", "ax", "xb", "b", "x", "xa", "bx"] {
+            assert_eq!(whole.is_match(topic), selector.matches(topic), "{topic}");
+        }
+        let name = TopicSelector::Name("a".into());
+        assert_eq!(subscribed(&name, GroupProtocol::Consumer), "a");
     }
 }

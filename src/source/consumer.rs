@@ -100,7 +100,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As of [`Consumer::new`] and [`Consumer::subscribe`].
-    pub(crate) fn renewed(&self, topics: &[&str]) -> KafkaResult<Self> {
+    pub(crate) fn renewed(&self, topics: &[String]) -> KafkaResult<Self> {
         let renewed = Consumer::new(&self.config)?;
         renewed.subscribe(topics)?;
         Ok(renewed)
@@ -120,8 +120,9 @@ impl Consumer {
     }
 
     /// Names, or patterns that begin with `^`.
-    pub(crate) fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
-        self.base.subscribe(topics)
+    pub(crate) fn subscribe(&self, topics: &[String]) -> KafkaResult<()> {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.base.subscribe(&topics)
     }
 
     /// Leaves the group: the revocation arrives as an event.
