@@ -151,6 +151,39 @@ fn a_signal_while_the_broker_is_away_ends_within_the_shutdown_timeout_and_the_ne
     job.run_to_end();
     job.assert_committed_to_end();
     assert_eq!(job.rows_and_offsets(), (30, 30));
+    // One that answers again in time is told that the member leaves.
+    job.set("service.shutdown_timeout", "30s");
+    let daemon = job.start("moment", &[], "");
+    daemon.wait_for_log("partition begins");
+    kafka.pause();
+    daemon.process.terminate();
+    daemon.wait_for_log("waiting for it before the group is left");
+    kafka.resume();
+    let status = daemon.process.wait(Duration::from_secs(30));
+    let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+    assert_eq!(status.code(), Some(0), "{}", daemon.log());
+    assert!(daemon.log().contains("left the group"), "{}", daemon.log());
+}
+
+#[test]
+fn a_signal_during_a_rebalance_leaves_the_group_and_the_other_member_goes_on() {
+    let job = ready("rebalancing", 4);
+    job.produce_events(0, 0..10);
+    let first = job.start("first", &[], "");
+    job.wait_for_rows(10);
+    let second = job.start("second", &[], "");
+    first.wait_for_log("partitions revoked");
+    first.process.terminate();
+    let status = first.process.wait(PATIENCE).expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", first.log());
+    assert!(first.log().contains("left the group"), "{}", first.log());
+    for partition in 0..4 {
+        job.produce_events(partition, 10..20);
+    }
+    job.wait_for_rows(50);
+    second.stop();
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (50, 50));
 }
 
 #[test]

@@ -109,12 +109,13 @@ impl Stop {
 
     /// Whether a drain has taken longer than it may.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        let deadline = self
-            .state
-            .deadline
-            .lock()
-            .expect("no holder of this lock panics");
-        deadline.is_some_and(|at| now >= at)
+        self.deadline().is_some_and(|at| now >= at)
+    }
+
+    /// Until when a drain may last, once there is one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let deadline = self.state.deadline.lock();
+        *deadline.expect("no holder of this lock panics")
     }
 }
 

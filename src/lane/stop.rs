@@ -14,7 +14,9 @@ use crate::source::{Event, Offsets, TopicPartition};
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long leaving may take when the broker does not answer.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the coordinator is waited for before a leave.
+/// The same where a drain has used up its time.
+const LEAVE_TIMEOUT_MIN: Duration = COORDINATOR_TIMEOUT;
+/// How long one question to the coordinator may take.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<O: Operator> Lane<O> {
@@ -115,10 +117,10 @@ impl<O: Operator> Lane<O> {
         }
         self.disown(|_| true);
         self.emission = None;
-        if !self.consumer().coordinator_answers(COORDINATOR_TIMEOUT) {
+        let deadline = leave_by(Instant::now(), self.stop.deadline());
+        if !self.await_coordinator(deadline) {
             return self.abandon();
         }
-        let deadline = Instant::now() + LEAVE_TIMEOUT;
         // An answer that is still to come must not meet the next generation.
         while self.committer.is_in_flight() && Instant::now() < deadline {
             for event in self.consumer().events() {
@@ -154,13 +156,51 @@ impl<O: Operator> Lane<O> {
         }
         // Closing may wait for a coordinator that has gone away just now, without end.
         let remaining = deadline.saturating_duration_since(Instant::now());
-        self.close(false).recv_timeout(remaining).ok();
+        if self.close(false).recv_timeout(remaining).is_err() {
+            return self.say_abandoned();
+        }
         tracing::info!(
             pipeline = self.pipeline.name,
             lane = self.number,
             in_good_order,
             "left the group"
         );
+    }
+
+    /// Waits until the group's coordinator answers, which may be away for a moment, or moving. Meanwhile a
+    /// rebalance goes on: nothing is taken any more, and what is ours is given back.
+    fn await_coordinator(&mut self, deadline: Instant) -> bool {
+        let mut is_said = false;
+        loop {
+            if self.consumer().coordinator_answers(COORDINATOR_TIMEOUT) {
+                return true;
+            }
+            if !std::mem::replace(&mut is_said, true) {
+                tracing::info!(
+                    pipeline = self.pipeline.name,
+                    lane = self.number,
+                    "the group's coordinator does not answer: waiting for it before the group is left"
+                );
+            }
+            for event in self.consumer().events() {
+                match event {
+                    Event::Assigned(_) => {
+                        self.assigning = None;
+                        let _ = self.consumer().assign(&[]);
+                    }
+                    Event::Revoked { partitions, .. } => {
+                        let _ = self.consumer().unassign(&partitions);
+                    }
+                    Event::Committed(result) => {
+                        let _ = self.committer.answered(&result, Instant::now());
+                    }
+                    Event::Error { .. } => {}
+                }
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+        }
     }
 
     /// Goes without leaving: nobody is there to take the leave. librdkafka 2.12 then waits in its close
@@ -170,6 +210,10 @@ impl<O: Operator> Lane<O> {
     fn abandon(&mut self) {
         self.end_transaction(Instant::now() + COORDINATOR_TIMEOUT);
         drop(self.close(true));
+        self.say_abandoned();
+    }
+
+    fn say_abandoned(&self) {
         tracing::warn!(
             pipeline = self.pipeline.name,
             lane = self.number,
@@ -201,6 +245,12 @@ impl<O: Operator> Lane<O> {
     }
 }
 
+/// Until when leaving is tried: within what is left of the time for a shutdown.
+fn leave_by(now: Instant, stop_by: Option<Instant>) -> Instant {
+    let latest = now + LEAVE_TIMEOUT;
+    stop_by.map_or(latest, |at| at.clamp(now + LEAVE_TIMEOUT_MIN, latest))
+}
+
 /// How far a partition has been read and everything written that can be: the committed offset, unless
 /// records before that are kept for open windows.
 fn read_to(committed: &Offsets) -> Option<i64> {
@@ -210,4 +260,19 @@ fn read_to(committed: &Offsets) -> Option<i64> {
     Some(frontier.map_or(position, |frontier| {
         frontier.read_to().min(frontier.settled_to())
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leave_takes_no_longer_than_what_is_left_of_the_shutdown() {
+        let now = Instant::now();
+        let seconds = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(leave_by(now, None), seconds(10));
+        assert_eq!(leave_by(now, Some(seconds(30))), seconds(10));
+        assert_eq!(leave_by(now, Some(seconds(7))), seconds(7));
+        assert_eq!(leave_by(seconds(30), Some(seconds(30))), seconds(31));
+    }
 }
