@@ -82,6 +82,11 @@ fn an_insert_into_many_table_partitions_is_written_once() {
 }
 
 #[test]
+fn a_table_that_takes_nothing_stops_no_other() {
+    short("sick-table");
+}
+
+#[test]
 fn every_fault_of_the_programme_has_a_short_run() {
     let tests = [
         include_str!("four_pipelines.rs"),

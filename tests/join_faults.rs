@@ -65,3 +65,8 @@ fn records_sent_without_a_transaction_are_noticed() {
 fn a_lost_an_altered_an_invented_and_a_doubled_record_are_noticed() {
     short("join-broken-rows");
 }
+
+#[test]
+fn a_table_that_takes_nothing_stops_no_join_beside_it() {
+    short("join-sick-table");
+}

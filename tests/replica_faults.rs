@@ -95,3 +95,8 @@ fn rows_with_gaps_that_overtake_are_noticed() {
 fn an_altered_a_lost_and_a_strange_row_are_noticed() {
     short("cdc-broken-rows");
 }
+
+#[test]
+fn a_table_that_takes_nothing_stops_no_other_of_its_pipeline() {
+    short("cdc-sick-table");
+}

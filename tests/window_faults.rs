@@ -85,3 +85,8 @@ fn rows_sent_to_the_topic_after_the_takeover_are_noticed() {
 fn an_altered_an_invented_and_a_lost_row_are_noticed() {
     short("win-broken-rows");
 }
+
+#[test]
+fn a_table_that_takes_nothing_stops_no_windows_beside_it() {
+    short("win-sick-table");
+}

@@ -16,6 +16,7 @@ mod joins;
 mod kills;
 mod members;
 mod months;
+mod neighbours;
 mod network;
 mod offsets;
 mod replica;
@@ -151,6 +152,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(replica::trials());
     trials.extend(windows::trials());
     trials.extend(joins::trials());
+    trials.extend(neighbours::trials());
     trials.extend(all_four::trials());
     trials
 }

@@ -178,6 +178,21 @@ impl Job {
         }
     }
 
+    /// Runs the pipeline of another job too, in the same process, under another name.
+    pub fn run_beside(&mut self, neighbour: &mut Job) {
+        neighbour.set("pipeline.name", "beside");
+        let mut pipeline = neighbour.config["pipeline"][0].clone();
+        let keys = pipeline.as_table_mut().expect("a pipeline");
+        if keys["kind"].as_str() != Some("stream_join") {
+            let clickhouse = keys.entry("clickhouse");
+            let clickhouse = clickhouse.or_insert_with(|| Value::Table(Table::new()));
+            let clickhouse = clickhouse.as_table_mut().expect("a table");
+            clickhouse.insert("database".into(), neighbour.database.clone().into());
+        }
+        let pipelines = self.config["pipeline"].as_array_mut().expect("pipelines");
+        pipelines.push(pipeline);
+    }
+
     /// The text of one key that is set.
     pub fn text(&self, path: &str) -> &str {
         let pipeline = &self.config["pipeline"][0];

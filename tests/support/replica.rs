@@ -147,6 +147,22 @@ impl Replica {
 
     /// Records before the committed positions.
     pub fn progress(&self) -> u64 {
+        self.progress_in(&self.topics())
+    }
+
+    /// The same of these tables alone.
+    pub fn progress_of(&self, tables: &[&str]) -> u64 {
+        let topics: Vec<String> = {
+            let source = self.source();
+            tables
+                .iter()
+                .map(|name| source.tables[*name].topic.clone())
+                .collect()
+        };
+        self.progress_in(&topics)
+    }
+
+    fn progress_in(&self, topics: &[String]) -> u64 {
         let job = &self.job;
         // A broker that restarts, or a group that moves, answers later.
         let answer = |topic: &String| topic::committed(job.bootstrap(), &job.group, topic).ok();
@@ -158,7 +174,7 @@ impl Replica {
                 .map(|c| c.offset.unsigned_abs())
                 .sum::<u64>()
         };
-        self.topics().iter().map(of).sum()
+        topics.iter().map(of).sum()
     }
 
     /// Waits until so many more records are committed, or the daemon has died: a crash point may be met
