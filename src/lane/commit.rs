@@ -104,6 +104,15 @@ impl Committer {
         self.state == State::InFlight
     }
 
+    /// Whether what was sent of a partition may still change what the broker tells of it.
+    pub(super) fn concerns(&self, partition: &TopicPartition) -> bool {
+        !self.is_idle()
+            && self
+                .entries
+                .iter()
+                .any(|e| e.commit.partition == *partition)
+    }
+
     /// Takes over a commit that is about to be sent.
     pub(super) fn sending(&mut self, entries: Vec<Entry>) {
         assert!(self.is_idle(), "one commit at a time");

@@ -267,7 +267,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn has_read_all(&self) -> bool {
         self.shared.targets.is_some()
             && self.held.is_empty()
-            && self.assigning.is_none()
+            && self.assigning.is_over()
             && self.owned.iter().all(Ownership::has_reached_target)
     }
 

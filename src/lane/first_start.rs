@@ -6,17 +6,18 @@
 //! its counter, 0, which no commit of an owner has. Where some partitions were refused, the others are no
 //! beginning: those that lack an end get one before anybody reads.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::Lane;
 use super::begin::NotYet;
-use super::operator::Operator;
-use crate::config::{StartOffset, TopicSelector};
+use super::operator::TableNames;
+use crate::config::{Pipeline, StartOffset, TopicSelector};
 use crate::halt::Halt;
 use crate::progress::{Epoch, Layout, Metadata};
-use crate::source::{Offsets, PartitionCommit, TopicPartition, topic_id};
+use crate::source::{Offsets, PartitionCommit, Questions, TopicDescription, TopicPartition};
 
 /// What is to be done before partitions begin that nobody has committed.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,27 +134,47 @@ fn not_started(
     }
 }
 
-impl<O: Operator> Lane<O> {
-    /// Finds out whether this is the very first start, and with `latest` has its ends committed.
-    pub(super) fn open_group(&mut self, assigned: &[TopicPartition]) -> Result<(), NotYet> {
-        if self.group_has_begun || self.pipeline.start_offset == StartOffset::Earliest {
-            return Ok(());
-        }
-        let timeout = self.shared.kafka_timeout;
+/// Opens the group, beside the lane.
+pub(super) struct Opener {
+    pub(super) pipeline: Arc<Pipeline>,
+    /// Where this pipeline's files lie.
+    pub(super) state_dir: PathBuf,
+    pub(super) questions: Questions,
+    pub(super) timeout: Duration,
+    /// The highest of the epochs that versions are of.
+    pub(super) version_epoch: Option<u16>,
+    pub(super) table_names: TableNames,
+    /// Partitions that this member was given.
+    pub(super) ours: Vec<TopicPartition>,
+}
+
+impl Opener {
+    /// Finds out whether this is the very first start, and with `latest` has its ends committed. Returns
+    /// whether the group has begun. Blocks.
+    pub(super) fn open(&self) -> Result<bool, NotYet> {
+        let start_offset = self.pipeline.start_offset;
         let (all, unknown) = self.all_partitions()?;
-        let committed = without_starts(self.consumer().committed(&all, timeout)?);
-        let lacking = lacking(&all, &committed);
-        let has_begun = committed.iter().any(|offsets| offsets.position.is_some())
-            || has_marker(&self.shared.state_dir, &self.pipeline.group_id);
-        if let Some(topic) = unknown.filter(|_| !has_begun) {
-            return Err(NotYet::no_partitions(&topic));
+        // Of a partition that is refused nothing is known; the others may tell that the group has begun.
+        let (mut known, mut committed, mut refused) = (vec![], vec![], None);
+        let answers = self.questions.committed_each(&all, self.timeout)?;
+        for (partition, answer) in all.iter().zip(answers) {
+            match answer {
+                Ok(offsets) => {
+                    known.push(partition.clone());
+                    committed.push(offsets);
+                }
+                Err(error) => refused = Some(NotYet::Later(format!("{partition}: kafka: {error}"))),
+            }
         }
-        let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
-        let owned = self.owned.iter().map(|own| &own.partition);
-        let ours = assigned.iter().chain(assigning).chain(owned);
-        let ours: Vec<_> = ours.cloned().collect();
-        match opening(self.pipeline.start_offset, has_begun, &all, &lacking, &ours) {
-            Opening::Nothing => return Ok(()),
+        let committed = without_starts(committed);
+        let has_begun = committed.iter().any(|offsets| offsets.position.is_some())
+            || has_marker(&self.state_dir, &self.pipeline.group_id);
+        if let Some(why) = refused.or(unknown).filter(|_| !has_begun) {
+            return Err(why);
+        }
+        let lacking = lacking(&known, &committed);
+        match opening(start_offset, has_begun, &all, &lacking, &self.ours) {
+            Opening::Nothing => return Ok(false),
             Opening::HasBegun => {}
             Opening::CommitEnds => self.commit_ends(&all, &lacking)?,
             Opening::WaitFor(first) => {
@@ -163,29 +184,17 @@ impl<O: Operator> Lane<O> {
                 )));
             }
         }
-        self.group_has_begun = true;
-        Ok(())
+        Ok(true)
     }
 
-    /// Where a partition begins that nobody has committed.
-    pub(super) fn start_offset(&self) -> StartOffset {
-        if self.group_has_begun {
-            StartOffset::Earliest
-        } else {
-            self.pipeline.start_offset
-        }
-    }
-
-    /// The partitions of every topic of the pipeline, of whichever member, and a topic of which the broker
-    /// knows none now.
-    fn all_partitions(&self) -> Result<(Vec<TopicPartition>, Option<String>), NotYet> {
-        let timeout = self.shared.kafka_timeout;
+    /// The partitions of every topic of the pipeline, of whichever member, and why some are not known now.
+    fn all_partitions(&self) -> Result<(Vec<TopicPartition>, Option<NotYet>), NotYet> {
         let mut names = vec![];
         for selector in &self.pipeline.topics {
             match selector {
                 TopicSelector::Name(name) => names.push(name.clone()),
                 TopicSelector::Pattern(_) => {
-                    let topics = self.consumer().topic_names(timeout)?;
+                    let topics = self.questions.topic_names(self.timeout)?;
                     names.extend(topics.into_iter().filter(|name| selector.matches(name)));
                 }
             }
@@ -194,10 +203,10 @@ impl<O: Operator> Lane<O> {
         names.dedup();
         let (mut all, mut unknown) = (vec![], None);
         for name in names {
-            let partitions = self.consumer().partitions_of(&name, timeout)?;
-            match partitions {
-                Some(partitions) => all.extend(partitions),
-                None => unknown = Some(name),
+            match self.questions.partitions_of(&name, self.timeout) {
+                Ok(Some(partitions)) => all.extend(partitions),
+                Ok(None) => unknown = Some(NotYet::no_partitions(&name)),
+                Err(error) => unknown = Some(NotYet::Later(format!("topic {name}: {error}"))),
             }
         }
         Ok((all, unknown))
@@ -208,25 +217,30 @@ impl<O: Operator> Lane<O> {
         all: &[TopicPartition],
         lacking: &[TopicPartition],
     ) -> Result<(), NotYet> {
-        let timeout = self.shared.kafka_timeout;
-        let count = |topic: &str| all.iter().filter(|p| *p.topic == *topic).count();
+        let (questions, timeout) = (&self.questions, self.timeout);
         let mut commits: Vec<PartitionCommit> = vec![];
-        let mut topic = (String::new(), String::new());
+        let mut topic: Option<(Arc<str>, TopicDescription)> = None;
         for partition in lacking {
-            if topic.0 != *partition.topic {
-                let id = topic_id(self.consumer().client(), &partition.topic, timeout);
-                topic = (partition.topic.to_string(), id.map_err(NotYet::Later)?);
+            let topic = match topic.take_if(|(name, _)| *name == partition.topic) {
+                Some(known) => topic.insert(known),
+                None => {
+                    let told = questions.topic(&partition.topic, timeout);
+                    topic.insert((partition.topic.clone(), told.map_err(NotYet::Later)?))
+                }
+            };
+            if topic.1.leaderless.contains(&partition.partition) {
+                return Err(NotYet::leaderless(partition));
             }
-            let (_, end) = self.consumer().watermarks(partition, timeout)?;
-            let layout = self.operator.version_epoch().map(|epoch| Layout {
-                partitions: count(&partition.topic),
+            let (_, end) = questions.watermarks(partition, timeout)?;
+            let layout = self.version_epoch.map(|epoch| Layout {
+                partitions: topic.1.partitions,
                 epoch,
             });
             let metadata = Metadata {
-                topic_id: topic.1.clone(),
+                topic_id: topic.1.id.clone(),
                 epoch: Epoch(rand::random()),
                 counter: 0,
-                table: self.operator.table_of(&partition.topic),
+                table: (self.table_names)(&partition.topic),
                 cuts: vec![],
                 layout,
                 made_no_rows: false,
@@ -242,14 +256,14 @@ impl<O: Operator> Lane<O> {
             });
         }
         // The ends of many partitions take a while to ask for.
-        let committed = self.consumer().committed(all, timeout)?;
+        let committed = questions.committed(all, timeout)?;
         if let Some(partition) = begun_meanwhile(all, &without_starts(committed)) {
             return Err(NotYet::Later(format!(
                 "start_offset = \"latest\": {partition} was committed meanwhile"
             )));
         }
-        if let Err(error) = self.consumer().commit_and_wait(&commits, timeout) {
-            let kept = self.consumer().committed_each(lacking, timeout)?;
+        if let Err(error) = questions.commit_and_wait(&commits, timeout) {
+            let kept = questions.committed_each(lacking, timeout)?;
             return Err(not_started(&error, &commits, &kept));
         }
         tracing::info!(

@@ -36,17 +36,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use self::begin::Assigning;
 use self::chunk::HeldRun;
 use self::commit::Committer;
 use self::emission::Emission;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
 pub(crate) use self::operator::{
-    Accepted, After, Emit, Errand, Finding, Memory, NotAccepted, Operator, Refusal,
+    Accepted, After, Emit, Errand, Finding, Memory, NotAccepted, NotFound, Operator, Refusal,
+    TableNames,
 };
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
-use self::rebalance::{Assigning, Revoking};
+use self::rebalance::Revoking;
 use self::report::Holds;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
 use self::topic_watch::TopicWatch;
@@ -80,6 +82,7 @@ enum Message {
     Kept(keeping::Kept),
     Errand(parking::Done),
     Transaction(TransactionNews),
+    Begin(Box<begin::News>),
 }
 
 /// See the module.
@@ -99,7 +102,7 @@ pub(crate) struct Lane<O: Operator> {
     operator: O,
     lookups: Option<Lookups>,
     owned: Vec<Ownership<O::Partition>>,
-    assigning: Option<Assigning>,
+    assigning: Assigning<O::Partition>,
     revoking: Option<Revoking>,
     held: Vec<HeldRun>,
     /// Where the operator makes rows of many records.
@@ -162,7 +165,7 @@ impl<O: Operator> Lane<O> {
             number,
             born: Instant::now(),
             owned: vec![],
-            assigning: None,
+            assigning: Assigning::default(),
             revoking: None,
             held: vec![],
             emission: None,
@@ -217,7 +220,7 @@ impl<O: Operator> Lane<O> {
         let now = Instant::now();
         self.handle_events(now)?;
         self.watch_topics(now)?;
-        self.try_begin_assigned(now)?;
+        self.begin_assigned(now)?;
         self.handle_messages()?;
         self.apply_settlements()?;
         self.check_state_fits()?;
@@ -317,7 +320,7 @@ impl<O: Operator> Lane<O> {
     /// How long a poll may sleep.
     fn poll_wait(&self, now: Instant) -> Duration {
         let is_busy = !self.committer.is_idle()
-            || self.assigning.is_some()
+            || self.assigning.is_under_way()
             || self.revoking.is_some()
             || self.is_emitting()
             || self.is_transacting()

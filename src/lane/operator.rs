@@ -80,8 +80,26 @@ impl std::fmt::Debug for Errand {
     }
 }
 
-/// A look at a table, and what is wrong with it.
-pub(crate) type Finding = Pin<Box<dyn Future<Output = Result<(), Halt>> + Send>>;
+/// A look at a table: the one in which versions decide, if it is there, or what is wrong with it.
+pub(crate) type Finding =
+    Pin<Box<dyn Future<Output = Result<Option<Arc<Target>>, NotFound>> + Send>>;
+
+/// Why a table was not found.
+#[derive(Debug)]
+pub(crate) enum NotFound {
+    /// The server does not tell of it now.
+    Later(String),
+    Never(Halt),
+}
+
+impl From<Halt> for NotFound {
+    fn from(halt: Halt) -> Self {
+        NotFound::Never(halt)
+    }
+}
+
+/// `database.table` of topics.
+pub(crate) type TableNames = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What an operator remembers, and how far back it reaches.
 #[derive(Debug, Clone)]
@@ -114,8 +132,13 @@ pub(crate) trait Operator: Send + 'static {
     /// Where versions decide, a range may be written again.
     fn appends(&self) -> bool;
 
-    /// `database.table` that the rows of a topic go to.
-    fn table_of(&self, topic: &str) -> String;
+    /// `database.table` that the rows of each topic go to.
+    fn table_names(&self) -> TableNames;
+
+    /// The same of one topic.
+    fn table_of(&self, topic: &str) -> String {
+        (self.table_names())(topic)
+    }
 
     /// The table whose rows tell which record each came from; `None` where they do not.
     fn traceable(&self) -> Option<Arc<Target>>;
@@ -123,11 +146,7 @@ pub(crate) trait Operator: Send + 'static {
     /// The highest of the epochs that versions are of; `None` where rows have none.
     fn version_epoch(&self) -> Option<u16>;
 
-    /// The table in which versions decide about the rows of a topic, if it is there.
-    fn versioned(&self, topic: &str) -> Option<Arc<Target>>;
-
-    /// Looks for the table of a topic, where one is found by the topic's name: what is found is known to
-    /// [`Operator::versioned`] then.
+    /// Looks for the table in which versions decide about the rows of a topic, where there is one.
     fn find_table(&self, _topic: &str) -> Option<Finding> {
         None
     }

@@ -47,6 +47,12 @@ impl Parked {
 #[derive(Debug)]
 pub(super) struct Task(AbortHandle);
 
+impl Task {
+    pub(super) fn new(task: AbortHandle) -> Self {
+        Task(task)
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();

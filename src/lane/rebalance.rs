@@ -9,20 +9,7 @@ use super::ownership::Ownership;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::progress::OwnershipId;
-use crate::sink::Backoff;
 use crate::source::{Event, TopicPartition};
-
-/// Partitions that were given to us and whose past is not known yet.
-#[derive(Debug)]
-pub(super) struct Assigning {
-    pub(super) partitions: Vec<TopicPartition>,
-    /// Ours already, but to be read again from the committed offset.
-    pub(super) again: Vec<TopicPartition>,
-    /// The topic's partitions are all there, whatever the group gave us.
-    pub(super) is_whole: bool,
-    pub(super) backoff: Backoff,
-    pub(super) not_before: Instant,
-}
 
 /// Partitions that are to be given back.
 #[derive(Debug)]
@@ -38,7 +25,7 @@ impl<O: Operator> Lane<O> {
         for event in self.consumer().events() {
             match event {
                 Event::Assigned(_) if is_unheard() => {}
-                Event::Assigned(partitions) => self.assigned(partitions, now),
+                Event::Assigned(partitions) => self.assigned(partitions),
                 Event::Revoked { partitions, lost } => self.revoked(partitions, lost, now),
                 Event::Committed(result) => self.commit_answered(&result, now)?,
                 Event::Error {
@@ -66,7 +53,7 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    fn assigned(&mut self, partitions: Vec<TopicPartition>, now: Instant) {
+    fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         self.metrics.rebalances.increment(1);
         self.joining_since = None;
         self.board.set_joined(true);
@@ -77,17 +64,7 @@ impl<O: Operator> Lane<O> {
             "partitions assigned"
         );
         self.member = self.consumer().member().map(Arc::new);
-        self.assigning(now).partitions.extend(partitions);
-    }
-
-    pub(super) fn assigning(&mut self, now: Instant) -> &mut Assigning {
-        self.assigning.get_or_insert_with(|| Assigning {
-            partitions: vec![],
-            again: vec![],
-            is_whole: false,
-            backoff: Backoff::new(),
-            not_before: now,
-        })
+        self.begin_given(partitions);
     }
 
     /// Ends an ownership and reads its partition again from the committed offset.
@@ -104,7 +81,7 @@ impl<O: Operator> Lane<O> {
         self.committer.retain(|ownership| ownership != id);
         if !own.revoking {
             let partition = own.partition.clone();
-            self.assigning(now).again.push(partition);
+            self.begin_again([partition], now);
         }
     }
 
@@ -126,14 +103,14 @@ impl<O: Operator> Lane<O> {
         }
         self.disown(|_| true);
         self.restart_emission();
-        self.assigning(now).again.extend(again);
+        self.begin_again(again, now);
     }
 
     fn revoked(&mut self, mut partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
         if self.operator.is_whole() {
             // What we took beyond what the group gave us goes with it.
-            let assigning = self.assigning.iter().flat_map(|a| &a.partitions);
-            let held = self.owned.iter().map(|o| &o.partition).chain(assigning);
+            let unbegun = self.assigning.partitions();
+            let held = self.owned.iter().map(|o| &o.partition).chain(unbegun);
             partitions.extend(held.cloned());
             partitions.sort();
             partitions.dedup();
@@ -148,7 +125,7 @@ impl<O: Operator> Lane<O> {
         );
         self.member = None;
         crash_point!("before_revoke");
-        self.forget_unbegun(&partitions);
+        self.forget_unbegun(|partition| partitions.contains(partition));
         for own in self
             .owned
             .iter_mut()
@@ -178,28 +155,6 @@ impl<O: Operator> Lane<O> {
             .collect();
         if let Err(error) = self.consumer().keep_positions(&kept) {
             tracing::warn!(pipeline = self.pipeline.name, %error, "positions not kept");
-        }
-    }
-
-    /// Partitions that go before they began: assigned nowhere, so that they can be unassigned.
-    fn forget_unbegun(&mut self, revoked: &[TopicPartition]) {
-        let Some(assigning) = &mut self.assigning else {
-            return;
-        };
-        assigning.again.retain(|p| !revoked.contains(p));
-        let is_revoked = |p: &TopicPartition| revoked.contains(p);
-        let (unbegun, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut assigning.partitions)
-            .into_iter()
-            .partition(is_revoked);
-        assigning.partitions = kept;
-        if unbegun.is_empty() {
-            return;
-        }
-        // The client answers a revocation only of what it was told to read. Nobody will look at
-        // what arrives until then.
-        let nowhere: Vec<_> = unbegun.into_iter().map(|p| (p, i64::MAX)).collect();
-        if let Err(error) = self.consumer().assign(&nowhere) {
-            tracing::debug!(%error, "assignment refused before a revocation");
         }
     }
 

@@ -44,7 +44,7 @@ impl<O: Operator> Lane<O> {
             .board
             .error("kafka: no assignment from the group");
         let old = self.consumer.replace(renewed);
-        self.assigning = None;
+        drop(self.assigning.take());
         self.revoking = None;
         self.member = None;
         self.committer.retain(|_| false);

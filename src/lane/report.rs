@@ -127,7 +127,7 @@ impl<O: Operator> Lane<O> {
     }
 
     fn ask_partitions(&mut self, topic: &str, timeout: Duration) {
-        let counted = self.consumer().partitions_of(topic, timeout);
+        let counted = self.consumer().questions().partitions_of(topic, timeout);
         if let Ok(Some(partitions)) = counted {
             self.operator.note_partitions(topic, partitions.len());
         }

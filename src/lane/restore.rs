@@ -1,15 +1,13 @@
 //! How a partition's new owner comes to know what its predecessor knew.
 
-use std::time::Duration;
-
-use super::Lane;
-use super::operator::{Memory, Operator};
+use super::begin::{NotYet, PartitionInquiry, off_thread};
+use super::operator::Memory;
 use super::start::Start;
 use crate::config::OnMissingState;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::source::{TopicPartition, record_before};
-use crate::state::{self, Label, Refused, StoreError};
+use crate::source::record_before;
+use crate::state::{self, Label, StoreError};
 
 /// A partition's state, and from where it is still to be replayed.
 #[derive(Debug)]
@@ -21,10 +19,18 @@ pub(super) struct Restored<S> {
     pub(super) is_from_snapshot: bool,
 }
 
+/// Where a partition's state comes from.
+#[derive(Debug)]
+pub(super) enum Saved {
+    /// The newest snapshot that is whole and leads to the first record whose row is to be made.
+    Snapshot { offset: i64, bytes: bytes::Bytes },
+    /// The state begins empty before this offset; `is_kept`: a snapshot says so.
+    Empty { from: i64, is_kept: bool },
+}
+
 /// What there is to go by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Past<'a> {
-    pub(super) partition: &'a TopicPartition,
     pub(super) topic_id: &'a str,
     pub(super) start: &'a Start,
     /// First offset in the log.
@@ -35,114 +41,76 @@ pub(super) struct Past<'a> {
     pub(super) is_our_commit: bool,
 }
 
-/// Why there is no state yet.
-#[derive(Debug)]
-pub(super) enum NotRestored {
-    /// Something does not answer.
-    Later(String),
-    Never(Halt),
-}
-
-impl From<StoreError> for NotRestored {
+impl From<StoreError> for NotYet {
     fn from(error: StoreError) -> Self {
-        NotRestored::Later(format!("pipeline.state: {error}"))
+        NotYet::Later(format!("pipeline.state: {error}"))
     }
 }
 
-impl<O: Operator> Lane<O> {
+impl PartitionInquiry {
     /// The state as it was before the first record whose row is still to be made, or a state from
     /// which a silent replay leads there.
-    pub(super) fn restore(
-        &mut self,
-        past: Past<'_>,
-    ) -> Result<Restored<O::Partition>, NotRestored> {
+    pub(super) async fn saved(&self, past: Past<'_>) -> Result<Saved, NotYet> {
         let needed_from = past.start.read_from;
-        let Some(memory) = self.operator.memory() else {
-            return Ok(self.empty(past.partition, needed_from));
+        let Some(memory) = &self.memory else {
+            return Ok(Saved::Empty {
+                from: needed_from,
+                is_kept: false,
+            });
         };
         crash_point!("before_restore");
-        if let Some(restored) = self.newest_snapshot(past, &memory)? {
-            return Ok(restored);
+        if let Some(saved) = self.newest_snapshot(past, memory).await? {
+            return Ok(saved);
         }
         let (from, is_whole) = if past.is_first_start {
             (needed_from, false)
         } else {
-            self.replay_start(past, &memory)?
+            self.replay_start(past, memory).await?
         };
-        let mut restored = self.empty(past.partition, from);
         // Once there is a commit, nobody can tell any more that the state began empty here.
-        if !is_whole && from > 0 {
-            restored.is_from_snapshot = self.keep_beginning(past, &memory, &restored);
-        }
-        Ok(restored)
+        let is_kept = !is_whole && from > 0 && self.keep_beginning(past, memory, from).await;
+        Ok(Saved::Empty { from, is_kept })
     }
 
     /// Leaves a snapshot of a state that begins in the middle of a partition; true if that worked.
-    fn keep_beginning(
-        &self,
-        past: Past<'_>,
-        memory: &Memory,
-        beginning: &Restored<O::Partition>,
-    ) -> bool {
-        let offset = beginning.seen_to;
-        let label = Label::new(past.partition, past.topic_id, &memory.fingerprint, offset);
-        let snapshot = label.put_on(|out| self.operator.save(&beginning.state, out));
+    async fn keep_beginning(&self, past: Past<'_>, memory: &Memory, offset: i64) -> bool {
+        let partition = &self.partition;
+        let label = Label::new(partition, past.topic_id, &memory.fingerprint, offset);
+        let snapshot = label.put_on(|mut out| {
+            out.extend_from_slice(&self.empty_state);
+            out
+        });
         let store = &self.shared.snapshots;
-        let put = store.put(past.partition, offset, snapshot.seal());
-        match self.runtime.block_on(put) {
+        match store.put(partition, offset, snapshot.seal()).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(partition = %past.partition, %error, "snapshot not written");
+                tracing::warn!(%partition, %error, "snapshot not written");
                 false
             }
         }
     }
 
-    fn empty(&mut self, partition: &TopicPartition, seen_to: i64) -> Restored<O::Partition> {
-        Restored {
-            state: self.operator.begin(partition),
-            seen_to,
-            is_from_snapshot: false,
-        }
-    }
-
     /// The newest snapshot that is whole and leads there.
-    fn newest_snapshot(
-        &mut self,
+    async fn newest_snapshot(
+        &self,
         past: Past<'_>,
         memory: &Memory,
-    ) -> Result<Option<Restored<O::Partition>>, NotRestored> {
+    ) -> Result<Option<Saved>, NotYet> {
         let Past {
-            partition,
             topic_id,
             start,
             log_start,
             ..
         } = past;
-        let store = self.shared.snapshots.clone();
+        let (partition, store) = (&self.partition, &self.shared.snapshots);
         store.remove_unfinished(partition);
-        let offsets = self.runtime.block_on(store.offsets(partition))?;
+        let mut offsets = store.offsets(partition).await?;
+        offsets.retain(|offset| *offset < self.snapshots_below);
         for offset in usable(&offsets, start.read_from, log_start) {
-            let bytes = self.runtime.block_on(store.get(partition, offset))?;
+            let bytes = store.get(partition, offset).await?;
             let wanted = Label::new(partition, topic_id, &memory.fingerprint, offset);
-            let opened = state::open(&bytes).and_then(|(label, saved)| {
-                label.check(&wanted)?;
-                let state = self.operator.restore(partition, saved);
-                state.map_err(|_| Refused::Damaged("its state is not readable"))
-            });
-            match opened {
-                Ok(state) => {
-                    tracing::info!(
-                        %partition, snapshot = offset, bytes = bytes.len(),
-                        records_to_replay = start.read_from - offset, "state restored"
-                    );
-                    let restored = Restored {
-                        state,
-                        seen_to: offset,
-                        is_from_snapshot: true,
-                    };
-                    return Ok(Some(restored));
-                }
+            match state::open(&bytes).and_then(|(label, _)| label.check(&wanted)) {
+                Ok(()) => return Ok(Some(Saved::Snapshot { offset, bytes })),
                 Err(why) => tracing::warn!(
                     %partition, snapshot = offset, store = store.label(), %why,
                     "snapshot not used"
@@ -153,19 +121,15 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Where the records begin that the state depends on, and whether those are all of them.
-    fn replay_start(
-        &mut self,
-        past: Past<'_>,
-        memory: &Memory,
-    ) -> Result<(i64, bool), NotRestored> {
+    async fn replay_start(&self, past: Past<'_>, memory: &Memory) -> Result<(i64, bool), NotYet> {
         let Past {
-            partition,
             log_start,
             is_our_commit,
             ..
         } = past;
+        let partition = &self.partition;
         let needed_from = past.start.read_from;
-        let within = self.horizon_start(past, memory.horizon)?;
+        let within = self.horizon_start(past, memory).await?;
         let policy = self.shared.state.on_missing_state;
         match reach(within, log_start, is_our_commit, policy) {
             Reach::Whole(from) => {
@@ -190,7 +154,7 @@ impl<O: Operator> Lane<O> {
                 );
                 Ok((needed_from, false))
             }
-            Reach::Nowhere => Err(NotRestored::Never(Halt::new(
+            Reach::Nowhere => Err(NotYet::Never(Halt::new(
                 "missing_state",
                 format!(
                     "{partition}: no usable snapshot at or below offset {needed_from} in {}, and \
@@ -206,29 +170,21 @@ impl<O: Operator> Lane<O> {
     }
 
     /// The first offset within the horizon; `None`: it lies before everything in the log.
-    fn horizon_start(
-        &mut self,
-        past: Past<'_>,
-        horizon: Duration,
-    ) -> Result<Option<i64>, NotRestored> {
-        let Past {
-            partition,
-            log_start,
-            ..
-        } = past;
+    async fn horizon_start(&self, past: Past<'_>, memory: &Memory) -> Result<Option<i64>, NotYet> {
+        let log_start = past.log_start;
         let needed_from = past.start.read_from;
-        let last = record_before(&self.pipeline, partition, needed_from, log_start)
-            .map_err(|error| NotRestored::Later(error.to_string()))?;
+        let (pipeline, partition) = (self.pipeline.clone(), self.partition.clone());
+        let last = off_thread(move || record_before(&pipeline, &partition, needed_from, log_start))
+            .await?;
+        let last = last.map_err(|error| NotYet::Later(error.to_string()))?;
         let Some(last) = last.filter(|record| record.timestamp_ms >= 0) else {
             return Ok(None);
         };
-        let horizon_ms = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
+        let horizon_ms = i64::try_from(memory.horizon.as_millis()).unwrap_or(i64::MAX);
         let since_ms = last.timestamp_ms.saturating_sub(horizon_ms).max(0);
-        let timeout = self.shared.kafka_timeout;
-        let offsets = self
-            .consumer()
-            .offsets_at(std::slice::from_ref(partition), since_ms, timeout)
-            .map_err(|error| NotRestored::Later(format!("kafka: {error}")))?;
+        let (questions, timeout) = (self.questions.clone(), self.shared.kafka_timeout);
+        let asked = [self.partition.clone()];
+        let offsets = off_thread(move || questions.offsets_at(&asked, since_ms, timeout)).await??;
         // The last record is within it, so there is an answer, unless the log was cut meanwhile.
         Ok(offsets
             .into_iter()

@@ -39,7 +39,7 @@ impl<O: Operator> Lane<O> {
         // somebody, who looks, before the group's commits are believed.
         let is_idle = self.board.has_joined()
             && self.held.is_empty()
-            && self.assigning.is_none()
+            && self.assigning.is_over()
             && self.revoking.is_none()
             && !self.awaits_assignment();
         let mine = is_idle
@@ -96,6 +96,7 @@ impl<O: Operator> Lane<O> {
             .collect();
         let committed = self
             .consumer()
+            .questions()
             .committed(&unread, self.shared.kafka_timeout);
         let done = committed.is_ok_and(|committed| {
             let reached = |(p, c): (&TopicPartition, &Offsets)| {
@@ -117,6 +118,8 @@ impl<O: Operator> Lane<O> {
         }
         self.disown(|_| true);
         self.emission = None;
+        // Whoever still asks something holds the client.
+        let is_unanswered = self.assigning.take().is_unanswered;
         let deadline = leave_by(Instant::now(), self.stop.deadline());
         if !self.await_coordinator(deadline) {
             return self.abandon();
@@ -132,7 +135,7 @@ impl<O: Operator> Lane<O> {
         }
         self.end_transaction(deadline);
         // An assignment nobody has answered would hold the client up.
-        if self.assigning.take().is_some() {
+        if is_unanswered {
             let _ = self.consumer().assign(&[]);
         }
         self.consumer().unsubscribe();

@@ -292,7 +292,9 @@ impl<O: Operator> Lane<O> {
         timeout: Duration,
     ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
         fail::fail_point!("read_back_fails", |_| Err(KafkaError::NoMessageReceived));
-        self.consumer().committed_each(partitions, timeout)
+        self.consumer()
+            .questions()
+            .committed_each(partitions, timeout)
     }
 
     /// Sends every range whose name is safe.
@@ -391,6 +393,7 @@ impl<O: Operator> Lane<O> {
                 Message::Kept(kept) => self.snapshot_ended(kept),
                 Message::Errand(done) => self.errand_done(done),
                 Message::Transaction(news) => self.transaction_news(news)?,
+                Message::Begin(news) => self.begin_news(*news)?,
             }
         }
         self.split_waiting();

@@ -154,7 +154,7 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
     });
     environment
         .runtime
-        .block_on(replicas.open_all_existing(&partitions))?;
+        .block_on(replicas.look_at_all(&partitions))?;
     let parts = CommonParts {
         client,
         targets,

@@ -227,7 +227,7 @@ impl<'e> Starter<'e> {
     ) -> Result<(), NotStarted> {
         let pipeline = &self.environment.pipeline;
         let is_first_start = self.wait_for("kafka", || {
-            match consumer.committed(partitions, KAFKA_TIMEOUT) {
+            match consumer.questions().committed(partitions, KAFKA_TIMEOUT) {
                 // Offsets that were set by hand come without a word of ours.
                 Ok(committed) => {
                     Attempt::Done(committed.iter().all(|offsets| offsets.metadata.is_empty()))
@@ -452,14 +452,14 @@ fn partitions(
         match selector {
             TopicSelector::Name(name) => names.push((name.clone(), true)),
             TopicSelector::Pattern(_) => {
-                let matching = consumer.topic_names(KAFKA_TIMEOUT)?;
+                let matching = consumer.questions().topic_names(KAFKA_TIMEOUT)?;
                 let matching = matching.into_iter().filter(|topic| selector.matches(topic));
                 names.extend(matching.map(|topic| (topic, false)));
             }
         }
     }
     for (name, is_required) in names {
-        match consumer.partitions_of(&name, KAFKA_TIMEOUT)? {
+        match consumer.questions().partitions_of(&name, KAFKA_TIMEOUT)? {
             Some(partitions) => all.extend(partitions),
             None if is_required => return Ok(Err(name)),
             None => {}

@@ -45,11 +45,13 @@ impl Until {
     ) -> Result<HashMap<TopicPartition, End>, KafkaError> {
         let by_time = match self {
             Until::Latest => vec![None; partitions.len()],
-            Until::TimeMs(time_ms) => consumer.offsets_at(partitions, time_ms, timeout)?,
+            Until::TimeMs(time_ms) => consumer
+                .questions()
+                .offsets_at(partitions, time_ms, timeout)?,
         };
         let mut targets = HashMap::new();
         for (partition, by_time) in partitions.iter().zip(by_time) {
-            let (log_start, end) = consumer.watermarks(partition, timeout)?;
+            let (log_start, end) = consumer.questions().watermarks(partition, timeout)?;
             let offset = by_time.unwrap_or(end).min(end);
             targets.insert(partition.clone(), End { offset, log_start });
         }

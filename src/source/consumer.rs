@@ -3,10 +3,9 @@
 use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::Client;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -16,19 +15,9 @@ use rdkafka_sys as sys;
 use super::TopicPartition;
 use super::context::{Context, Event};
 use super::member::GroupMember;
+use super::questions::Questions;
 use super::record::Chunk;
 use super::topics::{TopicAnswers, TopicQuestion};
-
-/// What the broker has committed for one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offsets {
-    /// `None`: nothing was ever committed, or it expired.
-    pub(crate) position: Option<i64>,
-    pub(crate) metadata: String,
-    /// Where the very first start is to begin, and the id of the topic then, if nothing else was
-    /// committed.
-    pub(crate) start: Option<(i64, String)>,
-}
 
 /// A commit of one partition.
 #[derive(Debug, Clone)]
@@ -55,6 +44,9 @@ impl Drop for LaneQueue {
 /// Bytes of one chunk, about. Its rows are encoded beside it, so this much is held twice.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 
+/// How long questions of other threads may take when the client is closed.
+const QUESTIONS_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Of the client's news, lines of its log among them, that are taken in one turn.
 const EVENTS_MAX: usize = 1_000;
 
@@ -65,7 +57,7 @@ pub(crate) struct Consumer {
     config: ClientConfig,
     topics: TopicQuestion,
     queue: LaneQueue,
-    base: BaseConsumer<Context>,
+    base: Arc<BaseConsumer<Context>>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// Of the records of the last chunk, on average.
     record_bytes: usize,
@@ -90,7 +82,7 @@ impl Consumer {
             config: config.clone(),
             topics: TopicQuestion::new(base.client()),
             queue,
-            base,
+            base: Arc::new(base),
             messages: vec![],
             record_bytes: 0,
         })
@@ -115,8 +107,9 @@ impl Consumer {
         ms("max.poll.interval.ms", 300_000) + ms("session.timeout.ms", 45_000)
     }
 
-    pub(crate) fn client(&self) -> &Client<Context> {
-        self.base.client()
+    /// For questions that are asked from another thread.
+    pub(crate) fn questions(&self) -> Questions {
+        Questions::new(self.base.clone())
     }
 
     /// Names, or patterns that begin with `^`.
@@ -220,7 +213,17 @@ impl Consumer {
         self.base.incremental_assign(&list)
     }
 
-    /// Gives partitions back.
+    /// Whether [`Consumer::assign`] replaces what was assigned before.
+    pub(crate) fn is_eager(&self) -> bool {
+        self.is_eager
+    }
+
+    /// Whether the group has given our partitions to others, which is about to be reported.
+    pub(crate) fn has_lost_assignment(&self) -> bool {
+        self.base.assignment_lost()
+    }
+
+    /// Gives partitions back, those that were never assigned among them.
     ///
     /// # Errors
     /// As [`Consumer::assign`].
@@ -228,7 +231,7 @@ impl Consumer {
         if self.is_eager {
             return self.base.unassign();
         }
-        self.base.incremental_unassign(&list(partitions))
+        unassign_held(&self.base, &list(partitions))
     }
 
     /// Reads `partition` again from `position`.
@@ -322,87 +325,6 @@ impl Consumer {
         }
     }
 
-    /// Commits and waits for the answer, `timeout` at most. What the group gave to others may be
-    /// among it.
-    ///
-    /// # Errors
-    /// No answer in time, after which the commit may stand all the same, or a refusal.
-    pub(crate) fn commit_and_wait(
-        &self,
-        commits: &[PartitionCommit],
-        timeout: Duration,
-    ) -> KafkaResult<()> {
-        let list = commit_list(commits)?;
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: client and list are alive, the call copies the list; the queue is made and destroyed
-        // here, and the event's list is read only while the event lives.
-        let code = unsafe {
-            let client = self.base.client().native_ptr();
-            let queue = sys::rd_kafka_queue_new(client);
-            let sent =
-                sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
-            let mut code = sent;
-            if !sent.is_error() {
-                let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
-                code = if event.is_null() {
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT
-                } else {
-                    first_error(event)
-                };
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_queue_destroy(queue);
-            code
-        };
-        if code.is_error() {
-            Err(KafkaError::ConsumerCommit(code.into()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Reads the group's committed offsets from the broker.
-    ///
-    /// # Errors
-    /// When the coordinator does not answer within `timeout`, or refuses one partition.
-    pub(crate) fn committed(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> KafkaResult<Vec<Offsets>> {
-        self.committed_each(partitions, timeout)?
-            .into_iter()
-            .collect()
-    }
-
-    /// The same, with an answer for each partition.
-    ///
-    /// # Errors
-    /// When the coordinator does not answer within `timeout`.
-    pub(crate) fn committed_each(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
-        let answer = self.base.committed_offsets(list(partitions), timeout)?;
-        let read = |p: &TopicPartition| {
-            let element = answer
-                .find_partition(&p.topic, p.partition)
-                .ok_or(KafkaError::NoMessageReceived)?;
-            element.error()?;
-            let position = match element.offset() {
-                Offset::Offset(position) => Some(position),
-                _ => None,
-            };
-            Ok(Offsets {
-                position,
-                metadata: element.metadata().to_owned(),
-                start: None,
-            })
-        };
-        Ok(partitions.iter().map(read).collect())
-    }
-
     /// Whether the group's coordinator answers within `timeout`, whatever it says.
     pub(crate) fn coordinator_answers(&self, timeout: Duration) -> bool {
         let any = TopicPartition {
@@ -428,16 +350,6 @@ impl Consumer {
         }
     }
 
-    /// First offset still in the log, and the last stable offset.
-    pub(crate) fn watermarks(
-        &self,
-        partition: &TopicPartition,
-        timeout: Duration,
-    ) -> KafkaResult<(i64, i64)> {
-        self.base
-            .fetch_watermarks(&partition.topic, partition.partition, timeout)
-    }
-
     /// The end of the partition as the last fetch told it; `None` before the first.
     pub(crate) fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
         let topic = CString::new(&*partition.topic).ok()?;
@@ -455,53 +367,6 @@ impl Consumer {
         (high >= 0).then_some(high)
     }
 
-    /// For each partition the first offset whose timestamp is at or after `time_ms`; `None` when
-    /// there is no such record.
-    pub(crate) fn offsets_at(
-        &self,
-        partitions: &[TopicPartition],
-        time_ms: i64,
-        timeout: Duration,
-    ) -> KafkaResult<Vec<Option<i64>>> {
-        let mut times = list(partitions);
-        times.set_all_offsets(Offset::Offset(time_ms))?;
-        let answer = self.base.offsets_for_times(times, timeout)?;
-        let read = |p: &TopicPartition| {
-            let element = answer
-                .find_partition(&p.topic, p.partition)
-                .ok_or(KafkaError::NoMessageReceived)?;
-            element.error()?;
-            Ok(match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            })
-        };
-        partitions.iter().map(read).collect()
-    }
-
-    /// The partitions of `topic`; `None` when the topic does not exist.
-    ///
-    /// # Errors
-    /// When no broker answers within `timeout`.
-    pub(crate) fn partitions_of(
-        &self,
-        topic: &str,
-        timeout: Duration,
-    ) -> KafkaResult<Option<Vec<TopicPartition>>> {
-        let metadata = self.base.fetch_metadata(Some(topic), timeout)?;
-        let found = metadata.topics().iter().find(|t| t.name() == topic);
-        let name: Arc<str> = topic.into();
-        Ok(found
-            .filter(|t| t.error().is_none() && !t.partitions().is_empty())
-            .map(|t| {
-                let of = |id: i32| TopicPartition {
-                    topic: name.clone(),
-                    partition: id,
-                };
-                t.partitions().iter().map(|p| of(p.id())).collect()
-            }))
-    }
-
     /// Asks for the ids of topics without waiting: see [`Consumer::topic_answers`].
     ///
     /// # Errors
@@ -517,16 +382,6 @@ impl Consumer {
     /// What came of the oldest question about topics, as soon as that is known.
     pub(crate) fn topic_answers(&self) -> Option<TopicAnswers> {
         self.topics.answer(Duration::ZERO)
-    }
-
-    /// Every topic of the cluster.
-    pub(crate) fn topic_names(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
-        let metadata = self.base.fetch_metadata(None, timeout)?;
-        Ok(metadata
-            .topics()
-            .iter()
-            .map(|t| t.name().to_owned())
-            .collect())
     }
 
     fn forward(&self, partition: &TopicPartition) {
@@ -549,8 +404,13 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // The client's own drop closes the consumer and waits for the last revocation.
+        // The client's own drop closes the consumer and waits for the last revocation. It is to happen
+        // here: whoever still asks something has an answer within its timeout.
         self.base.context().close();
+        let deadline = Instant::now() + QUESTIONS_TIMEOUT;
+        while Arc::strong_count(&self.base) > 1 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -560,28 +420,23 @@ impl std::fmt::Debug for Consumer {
     }
 }
 
-/// What went wrong with a commit or one of its partitions.
-///
-/// # Safety
-/// `event` must be a live event of an offset commit.
-unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> sys::rd_kafka_resp_err_t {
-    // SAFETY: per the contract of this function.
-    unsafe {
-        let whole = sys::rd_kafka_event_error(event);
-        let list = sys::rd_kafka_event_topic_partition_list(event);
-        if whole.is_error() || list.is_null() {
-            return whole;
+/// Unassigns those of `partitions` that are assigned: the client refuses a list with any other one.
+pub(super) fn unassign_held(
+    base: &BaseConsumer<Context>,
+    partitions: &TopicPartitionList,
+) -> KafkaResult<()> {
+    let assigned = base.assignment()?;
+    let mut held = TopicPartitionList::new();
+    for element in partitions.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        if assigned.find_partition(topic, partition).is_some() {
+            held.add_partition(topic, partition);
         }
-        let count = usize::try_from((*list).cnt).unwrap_or(0);
-        let code = |index| (*(*list).elems.add(index)).err;
-        (0..count)
-            .map(code)
-            .find(|code| code.is_error())
-            .unwrap_or(whole)
     }
+    base.incremental_unassign(&held)
 }
 
-fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for p in partitions {
         list.add_partition(&p.topic, p.partition);

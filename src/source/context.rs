@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::TopicPartition;
+use super::consumer::unassign_held;
 
 /// Something that happened between two polls.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl ConsumerContext for Context {
                 let _ = if self.is_eager {
                     consumer.unassign()
                 } else {
-                    consumer.incremental_unassign(partitions)
+                    unassign_held(consumer, partitions)
                 };
             }
             return;

@@ -12,6 +12,7 @@ pub(crate) mod context;
 mod fetch;
 mod member;
 pub(crate) mod placement;
+mod questions;
 mod record;
 mod refetch;
 mod topics;
@@ -22,13 +23,14 @@ pub(crate) use client::{
 };
 pub use co_partitioning::joined_keys_advice;
 pub(crate) use co_partitioning::{NotCoPartitioned, check_keys};
-pub(crate) use consumer::{Consumer, Offsets, PartitionCommit, commit_list};
+pub(crate) use consumer::{Consumer, PartitionCommit, commit_list};
 pub(crate) use context::{CommitResult, Event};
 pub(crate) use fetch::record_before;
 pub(crate) use member::GroupMember;
+pub(crate) use questions::{Offsets, Questions};
 pub(crate) use record::{Chunk, MadeRecord, Record};
 pub(crate) use refetch::RecordFetcher;
-pub(crate) use topics::{TopicAnswer, TopicAnswers, topic_id};
+pub(crate) use topics::{TopicAnswer, TopicAnswers, TopicDescription};
 
 use std::sync::Arc;
 

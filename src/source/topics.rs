@@ -20,27 +20,38 @@ pub(crate) enum TopicAnswer {
     Unknown(String),
 }
 
-/// Asks the cluster for the id of `topic`, and waits for the answer.
+/// What is known of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicDescription {
+    pub(crate) id: TopicId,
+    /// How many partitions it has.
+    pub(crate) partitions: usize,
+    /// Partitions that no broker serves now.
+    pub(crate) leaderless: Vec<i32>,
+}
+
+/// Asks the cluster about `topic`, and waits for the answer.
 ///
 /// # Errors
 /// A text that says what the broker or the client answered.
-pub(crate) fn topic_id<C: ClientContext>(
+pub(super) fn describe_topic<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     timeout: Duration,
-) -> Result<TopicId, String> {
+) -> Result<TopicDescription, String> {
     let failed = |why: &str| format!("topic {topic}: its id could not be read: {why}");
     let question = TopicQuestion::new(client);
     question
         .ask(client, &[topic], timeout)
         .map_err(|why| failed(&why))?;
+    let wait = timeout + Duration::from_secs(1);
     let answer = question
-        .answer(timeout + Duration::from_secs(1))
+        .next(wait, read_description)
         .unwrap_or_else(|| Err("no answer in time".to_owned()));
     match answer.map_err(|why| failed(&why))?.pop() {
-        Some((_, TopicAnswer::Id(id))) => Ok(id),
-        Some((_, TopicAnswer::Missing)) => Err(failed("the topic does not exist")),
-        Some((_, TopicAnswer::Unknown(why))) => Err(failed(&why)),
+        Some((_, Ok(description))) => Ok(description),
+        Some((_, Err(TopicAnswer::Unknown(why)))) => Err(failed(&why)),
+        Some((_, Err(_))) => Err(failed("the topic does not exist")),
         None => Err(failed("an empty answer")),
     }
 }
@@ -109,6 +120,15 @@ impl TopicQuestion {
 
     /// The next answer, if one arrives within `wait`.
     pub(super) fn answer(&self, wait: Duration) -> Option<TopicAnswers> {
+        self.next(wait, read_answer)
+    }
+
+    /// The same; `read` is called with descriptions of a live result.
+    fn next<T>(
+        &self,
+        wait: Duration,
+        read: unsafe fn(*const sys::rd_kafka_TopicDescription_t) -> T,
+    ) -> Option<Result<Vec<(String, T)>, String>> {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive, and results are read only while the event that owns them lives.
         unsafe {
@@ -116,7 +136,7 @@ impl TopicQuestion {
             if event.is_null() {
                 return None;
             }
-            let answers = read_answers(event);
+            let answers = read_answers(event, read);
             sys::rd_kafka_event_destroy(event);
             Some(answers)
         }
@@ -124,8 +144,11 @@ impl TopicQuestion {
 }
 
 /// # Safety
-/// `event` must be a live DescribeTopics result event.
-unsafe fn read_answers(event: *mut sys::rd_kafka_event_t) -> TopicAnswers {
+/// `event` must be a live DescribeTopics result event, and `read` ask for no more than a description of it.
+unsafe fn read_answers<T>(
+    event: *mut sys::rd_kafka_event_t,
+    read: unsafe fn(*const sys::rd_kafka_TopicDescription_t) -> T,
+) -> Result<Vec<(String, T)>, String> {
     // SAFETY: per the contract of this function; every pointer read below is owned by the event.
     unsafe {
         if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
@@ -138,9 +161,34 @@ unsafe fn read_answers(event: *mut sys::rd_kafka_event_t) -> TopicAnswers {
         let read = |index| {
             let description = *descriptions.add(index);
             let name = text(sys::rd_kafka_TopicDescription_name(description));
-            (name, read_answer(description))
+            (name, read(description))
         };
         Ok((0..count).map(read).collect())
+    }
+}
+
+/// # Safety
+/// `description` must be one of a live result.
+unsafe fn read_description(
+    description: *const sys::rd_kafka_TopicDescription_t,
+) -> Result<TopicDescription, TopicAnswer> {
+    // SAFETY: per the contract of this function; the partitions are owned by the description.
+    unsafe {
+        let id = match read_answer(description) {
+            TopicAnswer::Id(id) => id,
+            other => return Err(other),
+        };
+        let mut count = 0;
+        let partitions = sys::rd_kafka_TopicDescription_partitions(description, &mut count);
+        let is_leaderless = |index: &usize| {
+            sys::rd_kafka_TopicPartitionInfo_leader(*partitions.add(*index)).is_null()
+        };
+        let number = |index| sys::rd_kafka_TopicPartitionInfo_partition(*partitions.add(index));
+        Ok(TopicDescription {
+            id,
+            partitions: count,
+            leaderless: (0..count).filter(is_leaderless).map(number).collect(),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is refused, by whom, and that the refusal costs nothing but what it names.
 
+mod begin;
 mod columns;
 mod dead_letters;
 mod offsets;

@@ -28,7 +28,7 @@ use crate::batch::OpenBatch;
 use crate::config::LateRecords;
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
-use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal, TableNames};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::Unreadable;
@@ -197,8 +197,9 @@ impl Operator for AggregationOperator {
         false
     }
 
-    fn table_of(&self, _topic: &str) -> String {
-        self.settings.table.clone()
+    fn table_names(&self) -> TableNames {
+        let table = self.settings.table.clone();
+        Arc::new(move |_| table.clone())
     }
 
     fn traceable(&self) -> Option<Arc<Target>> {
@@ -206,10 +207,6 @@ impl Operator for AggregationOperator {
     }
 
     fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
         None
     }
 

@@ -28,7 +28,7 @@ use crate::batch::OpenBatch;
 use crate::config::Enrichment;
 use crate::decode::Reject;
 use crate::decode::json::Scanner;
-use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal, TableNames};
 use crate::lookup::{Found, ProfileCache, SlotId};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
@@ -237,8 +237,9 @@ impl Operator for EnrichmentOperator {
         true
     }
 
-    fn table_of(&self, _topic: &str) -> String {
-        self.table.target.label.clone()
+    fn table_names(&self) -> TableNames {
+        let target = self.table.target.clone();
+        Arc::new(move |_| target.label.clone())
     }
 
     fn traceable(&self) -> Option<Arc<Target>> {
@@ -246,10 +247,6 @@ impl Operator for EnrichmentOperator {
     }
 
     fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
         None
     }
 

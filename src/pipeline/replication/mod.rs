@@ -17,7 +17,9 @@ use self::topic::{Made, Rows, Topic};
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
-use crate::lane::{Accepted, After, Errand, Finding, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{
+    Accepted, After, Errand, Finding, Memory, NotAccepted, Operator, Refusal, TableNames,
+};
 use crate::lookup::Found;
 use crate::operator::Unreadable;
 use crate::sink::Target;
@@ -136,8 +138,9 @@ impl Operator for ReplicationOperator {
         false
     }
 
-    fn table_of(&self, topic: &str) -> String {
-        self.replicas.label(topic)
+    fn table_names(&self) -> TableNames {
+        let replicas = self.replicas.clone();
+        Arc::new(move |topic| replicas.label(topic))
     }
 
     fn traceable(&self) -> Option<Arc<Target>> {
@@ -149,17 +152,13 @@ impl Operator for ReplicationOperator {
         Some(epochs.max().unwrap_or(0))
     }
 
-    fn versioned(&self, topic: &str) -> Option<Arc<Target>> {
-        Some(self.replicas.of(topic)?.target.clone())
-    }
-
     fn find_table(&self, topic: &str) -> Option<Finding> {
         let (replicas, topic) = (self.replicas.clone(), topic.to_owned());
         Some(Box::pin(async move {
-            match replicas.of(&topic) {
-                Some(_) => Ok(()),
-                None => replicas.open_existing(&topic).await,
+            if replicas.of(&topic).is_none() {
+                replicas.look(&topic).await?;
             }
+            Ok(replicas.of(&topic).map(|replica| replica.target.clone()))
         }))
     }
 

@@ -14,7 +14,7 @@ use super::settings::Settings;
 use crate::batch::{MessageSource, OpenBatch};
 use crate::clock::wall_ms;
 use crate::halt::Halt;
-use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal, TableNames};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::Unreadable;
@@ -259,8 +259,9 @@ impl Operator for StreamJoinOperator {
         false
     }
 
-    fn table_of(&self, _topic: &str) -> String {
-        self.settings.label.clone()
+    fn table_names(&self) -> TableNames {
+        let label = self.settings.label.clone();
+        Arc::new(move |_| label.clone())
     }
 
     fn traceable(&self) -> Option<Arc<Target>> {
@@ -268,10 +269,6 @@ impl Operator for StreamJoinOperator {
     }
 
     fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn versioned(&self, _topic: &str) -> Option<Arc<Target>> {
         None
     }
 

@@ -6,6 +6,7 @@ mod keys;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -18,7 +19,7 @@ use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
 use crate::decode::debezium::{Field, Schema};
 use crate::halt::Halt;
-use crate::lane::{After, Errand};
+use crate::lane::{After, Errand, NotFound};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
@@ -31,7 +32,9 @@ use crate::table::replica::{
 };
 
 /// Tables that are looked at at the same time.
-const OPENED_AT_ONCE: usize = 8;
+const LOOKS_AT_ONCE: usize = 8;
+/// How long one look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the lanes of one pipeline know of its tables.
 #[derive(Debug)]
@@ -177,25 +180,55 @@ impl Replicas {
         }
     }
 
-    /// Looks at the tables that are there: what is wrong with one is said before a record is read.
-    pub(crate) async fn open_all_existing(
-        &self,
-        partitions: &[TopicPartition],
-    ) -> Result<(), Halt> {
+    /// Looks at the tables that are there: what is wrong with one is said before a record is read. One
+    /// that cannot be looked at now is looked at again before its partitions begin.
+    pub(crate) async fn look_at_all(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
         let topics: BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();
-        let opened = topics.into_iter().map(|topic| self.open_existing(topic));
-        futures_util::stream::iter(opened)
-            .buffer_unordered(OPENED_AT_ONCE)
+        let looked = topics
+            .into_iter()
+            .map(async |topic| match self.look(topic).await {
+                Err(NotFound::Never(halt)) => Err(halt),
+                Err(NotFound::Later(why)) => {
+                    self.parts.board.error(&why);
+                    tracing::warn!(
+                        pipeline = self.parts.pipeline.name,
+                        topic,
+                        error = why,
+                        "table not seen yet"
+                    );
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
+            });
+        futures_util::stream::iter(looked)
+            .buffer_unordered(LOOKS_AT_ONCE)
             .try_for_each(|()| std::future::ready(Ok(())))
             .await
     }
 
     /// Looks at a topic's table, if it is there.
-    pub(super) async fn open_existing(&self, topic: &str) -> Result<(), Halt> {
-        let info = self.table_info(topic).await?;
-        match info {
-            Some(info) => self.take_over(topic, &info, &FirstRecord::default()).await,
-            None => Ok(()),
+    pub(super) async fn look(&self, topic: &str) -> Result<(), NotFound> {
+        let database = &self.parts.pipeline.clickhouse.database;
+        let table = self.parts.config.table_for(topic);
+        let label = self.label(topic);
+        let info = self.parts.client.table_info(database, table).await;
+        let info = info.map_err(|error| match error.remedy {
+            Remedy::Halt(reason) => NotFound::Never(Halt::refused(reason, &label, &error)),
+            _ => NotFound::Later(format!("table {label}: {error}")),
+        })?;
+        let Some(info) = info else {
+            return Ok(());
+        };
+        if self.parts.client.has_several(database, table, &info).await {
+            return Err(several_tables(&label, &info.engine).into());
+        }
+        let first = FirstRecord::default();
+        let taken = tokio::time::timeout(LOOK_TIMEOUT, self.take_over(topic, &info, &first));
+        match taken.await {
+            Ok(taken) => Ok(taken?),
+            Err(_too_long) => Err(NotFound::Later(format!(
+                "table {label}: its defaults, comments or view cannot be read or made yet"
+            ))),
         }
     }
 
