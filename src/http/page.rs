@@ -5,11 +5,15 @@
 
 use std::fmt::{self, Display, Write};
 
+use crate::observe::board::StuckStatus;
 use crate::observe::board::status::{BatchStatus, PartitionStatus, PipelineStatus, ServiceStatus};
 
 const FRAME: &str = include_str!("page.html");
 const NONCE_MARK: &str = "{{nonce}}";
 const STATUS_MARK: &str = "{{status}}";
+
+/// Of what does not get on, so much is shown.
+const STUCK_MAX: usize = 10;
 
 /// Size of the rate's picture, in its own units.
 const SPARKLINE_WIDTH: f64 = 180.0;
@@ -71,6 +75,7 @@ fn write_pipeline(out: &mut String, pipeline: &PipelineStatus) -> fmt::Result {
         }
         writeln!(out, ": {}</p>", Escaped(error))?;
     }
+    write_stuck(out, &pipeline.stuck)?;
     write_partitions(out, &pipeline.partitions)?;
     write_batches(out, &pipeline.batches)?;
     write_lanes_and_sinks(out, pipeline)?;
@@ -123,6 +128,30 @@ fn write_sparkline(out: &mut String, rows_per_second: &[f64]) -> fmt::Result {
         write!(out, "{x:.1},{y:.1} ")?;
     }
     write!(out, "\"/></svg></dd></div>")
+}
+
+fn write_stuck(out: &mut String, stuck: &[StuckStatus]) -> fmt::Result {
+    for stuck in stuck.iter().take(STUCK_MAX) {
+        write!(out, "<p class=\"error\">{}", Escaped(&stuck.topic))?;
+        if let Some(partition) = stuck.partition {
+            write!(out, ":{partition}")?;
+        }
+        if let Some(range) = &stuck.range {
+            write!(out, " {}", Escaped(range))?;
+        }
+        writeln!(
+            out,
+            " {} since {} ({}): {}</p>",
+            stuck.what.as_str(),
+            stuck.since,
+            Elapsed(stuck.seconds),
+            Escaped(&stuck.why),
+        )?;
+    }
+    match stuck.len().saturating_sub(STUCK_MAX) {
+        0 => Ok(()),
+        more => writeln!(out, "<p class=\"error\">and {more} more, see the JSON</p>"),
+    }
 }
 
 fn write_partitions(out: &mut String, partitions: &[PartitionStatus]) -> fmt::Result {

@@ -6,7 +6,8 @@
 //! wait for), `lookups`, `writes` (ranges
 //! are cut, named, written, settled, committed), `emission` (rows of many records), `transaction` (the same, with their
 //! offsets in one Kafka transaction), `refused` (the row that the server does not take),
-//! `topic_watch` (a topic that is created again), `keeping` (snapshots), `stop` (drain, `--until`), `report`. Nothing in the loop blocks for longer
+//! `topic_watch` (a topic that is created again), `keeping` (snapshots), `stop` (drain, `--until`), `report`,
+//! `stuck` (what does not get on). Nothing in the loop blocks for longer
 //! than a poll; whatever waits for another system runs as a task and answers through a channel.
 
 mod begin;
@@ -28,6 +29,7 @@ mod restore;
 mod shared;
 mod start;
 mod stop;
+mod stuck;
 mod topic_watch;
 mod transaction;
 mod writes;
@@ -115,6 +117,8 @@ pub(crate) struct Lane<O: Operator> {
     joining_since: Option<Instant>,
     committer: Committer,
     topic_watch: TopicWatch,
+    /// Topics of which the page says that nobody confirms them.
+    topics_said: Vec<String>,
     /// Whether somebody has begun to read, so that `start_offset` has been said.
     group_has_begun: bool,
     /// Whether a commit of ours was once read back as it was written.
@@ -174,6 +178,7 @@ impl<O: Operator> Lane<O> {
             joining_since: None,
             committer: Committer::default(),
             topic_watch: TopicWatch::default(),
+            topics_said: vec![],
             group_has_begun: false,
             metadata_is_kept: false,
             settlements: channel(),
@@ -368,6 +373,7 @@ impl<O: Operator> Lane<O> {
         while index < self.owned.len() {
             if goes(&self.owned[index].partition) {
                 let mut own = self.owned.swap_remove(index);
+                self.unsay(&own.partition);
                 self.operator.ended(&mut own.state);
             } else {
                 index += 1;

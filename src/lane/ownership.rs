@@ -12,6 +12,7 @@ use super::parking::Parked;
 use super::refused::Suspects;
 use super::restore::Restored;
 use super::start::Start;
+use super::stuck::Standing;
 use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, is_broken};
@@ -89,6 +90,7 @@ pub(super) struct Ownership<S> {
     pub(super) point: Option<CommitPoint>,
     pub(super) committed_point: Option<CommitPoint>,
     pub(super) quiet: Quiet,
+    pub(super) standing: Standing,
     /// Records below this that count nowhere were told of by whoever read them before.
     told_to: i64,
     writing: Vec<Writing>,
@@ -185,6 +187,7 @@ impl<S> Ownership<S> {
             point: None,
             committed_point: None,
             quiet: Quiet::default(),
+            standing: Standing::new(start.position, Instant::now()),
             told_to: start.frontier.map_or(0, |frontier| frontier.settled_to()),
             writing: vec![],
             names_ranges: beginning.names_ranges,

@@ -27,7 +27,11 @@ pub(super) enum Parked {
     /// What was read before the record may have to be written first.
     Settling(Errand),
     /// A task is at it.
-    UnderWay { _task: Task },
+    UnderWay {
+        what: String,
+        since: Instant,
+        _task: Task,
+    },
     /// It failed for good. The pipeline halts as soon as the others have read what there is for them, or
     /// after a while.
     Sick { halt: Halt, since: Instant },
@@ -182,12 +186,14 @@ impl<O: Operator> Lane<O> {
         };
         let ownership = own.ledger.ownership();
         let messages = self.messages.0.clone();
+        let what = errand.what;
         let task = self.runtime.spawn(async move {
             let result = errand.task.await;
             let _ = messages.send(Message::Errand(Done { ownership, result }));
         });
         let _task = Task(task.abort_handle());
-        self.owned[index].parked = Some(Parked::UnderWay { _task });
+        let since = Instant::now();
+        self.owned[index].parked = Some(Parked::UnderWay { what, since, _task });
     }
 
     pub(super) fn errand_done(&mut self, done: Done) {

@@ -76,6 +76,7 @@ impl<O: Operator> Lane<O> {
             return self.rewind_all(id, why, now);
         }
         let mut own = self.owned.swap_remove(index);
+        self.unsay(&own.partition);
         self.operator.ended(&mut own.state);
         tracing::warn!(partition = %own.partition, why, "reading the partition again from its committed offset");
         self.committer.retain(|ownership| ownership != id);

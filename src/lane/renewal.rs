@@ -44,7 +44,9 @@ impl<O: Operator> Lane<O> {
             .board
             .error("kafka: no assignment from the group");
         let old = self.consumer.replace(renewed);
-        drop(self.assigning.take());
+        for partition in self.assigning.take().partitions() {
+            self.unsay(partition);
+        }
         self.revoking = None;
         self.member = None;
         self.committer.retain(|_| false);

@@ -70,6 +70,7 @@ impl<O: Operator> Lane<O> {
             .map(|own| self.report_partition(own))
             .collect();
         self.say_ahead(&statuses, now);
+        self.say_stuck(now);
         self.board.set_partitions(statuses);
         if self.number == 0 {
             self.shared.note_stretch();

@@ -119,7 +119,12 @@ impl<O: Operator> Lane<O> {
         self.disown(|_| true);
         self.emission = None;
         // Whoever still asks something holds the client.
-        let is_unanswered = self.assigning.take().is_unanswered;
+        let assigning = self.assigning.take();
+        for partition in assigning.partitions() {
+            self.unsay(partition);
+        }
+        let is_unanswered = assigning.is_unanswered;
+        drop(assigning);
         let deadline = leave_by(Instant::now(), self.stop.deadline());
         if !self.await_coordinator(deadline) {
             return self.abandon();

@@ -51,6 +51,8 @@ struct Topic {
     gone_at: Option<Instant>,
     /// Something odd was reported, and no question sent after that has been answered yet.
     odd_at: Option<Instant>,
+    /// What was said of it instead of an id.
+    refusal: Option<String>,
 }
 
 /// What one answer says.
@@ -90,6 +92,7 @@ impl Topic {
                 }
             }
             TopicAnswer::Id(_) => {
+                self.refusal = None;
                 self.other = None;
                 self.missing_since = None;
                 self.same_at = Some(asked_at);
@@ -105,7 +108,10 @@ impl Topic {
                     Verdict::Doubtful
                 }
             }
-            TopicAnswer::Unknown(_) => Verdict::Doubtful,
+            TopicAnswer::Unknown(why) => {
+                self.refusal = Some(why.clone());
+                Verdict::Doubtful
+            }
         }
     }
 
@@ -137,6 +143,8 @@ pub(super) struct TopicWatch {
     not_before: Option<Instant>,
     /// Topics that do not exist, as they were last told.
     missing: Vec<String>,
+    /// Why the last question was not answered.
+    unanswered: Option<String>,
 }
 
 impl TopicWatch {
@@ -179,6 +187,30 @@ impl TopicWatch {
         self.next_at = Some(now + interval);
         let topics = u32::try_from(topics).unwrap_or(u32::MAX);
         self.not_before = Some(now + (topics * REST_PER_TOPIC).min(REST_MAX));
+    }
+
+    /// Topics that do not exist, or about which the broker refuses to tell.
+    pub(super) fn refused(&self) -> Vec<String> {
+        let refused = self.topics.iter();
+        let refused = refused.filter(|(_, topic)| topic.refusal.is_some());
+        let mut all = self.missing.clone();
+        all.extend(refused.map(|(name, _)| name.clone()));
+        all.sort();
+        all
+    }
+
+    /// Why a topic that somebody waits for is not known to be the one that was read.
+    pub(super) fn why_unknown(&self, name: &str, now: Instant) -> Option<String> {
+        if self.missing.iter().any(|missing| missing == name) {
+            return Some(does_not_exist(name));
+        }
+        let topic = self.topics.get(name);
+        let refused = topic.and_then(|topic| topic.refusal.clone());
+        let is_lost = self.asked_at.is_some_and(|at| now >= at + ANSWER_TIMEOUT);
+        let no_answer = || "no broker answers the question about its id".to_owned();
+        let why = refused.or_else(|| self.unanswered.clone());
+        let why = why.or_else(|| is_lost.then(no_answer))?;
+        Some(format!("topic {name}: its id could not be read: {why}"))
     }
 
     /// Another client: what the old one was asked will not be answered.
@@ -288,6 +320,7 @@ impl<O: Operator> Lane<O> {
         let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
+                self.topic_watch.unanswered = Some(error.clone());
                 tracing::debug!(
                     pipeline = self.pipeline.name,
                     error,
@@ -297,6 +330,7 @@ impl<O: Operator> Lane<O> {
                 return Ok(());
             }
         };
+        self.topic_watch.unanswered = None;
         let mut missing = vec![];
         for (name, answer) in answers {
             let own = self.owned.iter().find(|o| *o.partition.topic == *name);
@@ -323,10 +357,7 @@ impl<O: Operator> Lane<O> {
         }
         for topic in &missing {
             if !self.topic_watch.missing.contains(topic) {
-                let why = format!(
-                    "topic {topic} does not exist any more: create it again, or take it out of \
-                     pipeline.topics (waiting for it)"
-                );
+                let why = does_not_exist(topic);
                 tracing::warn!(pipeline = self.pipeline.name, "{why}");
                 self.shared.board.error(&why);
             }
@@ -334,6 +365,13 @@ impl<O: Operator> Lane<O> {
         self.board.set_missing_topics(missing.clone());
         self.topic_watch.missing = missing;
     }
+}
+
+fn does_not_exist(topic: &str) -> String {
+    format!(
+        "topic {topic} does not exist any more: create it again, or take it out of pipeline.topics \
+         (waiting for it)"
+    )
 }
 
 #[cfg(test)]

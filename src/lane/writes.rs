@@ -12,6 +12,7 @@ use super::{Lane, Message};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
+use crate::observe::board::Undone;
 use crate::progress::insert::Attempts;
 use crate::progress::{OwnershipId, Settlement};
 use crate::sink::{self, Delivery, Outcome, Trouble, WriteJob};
@@ -167,8 +168,10 @@ impl<O: Operator> Lane<O> {
         self.metrics.commit("error");
         let place = &entry.commit.partition;
         let text = format!("{place}: its offset is not committed yet: {why}");
-        tracing::warn!(pipeline = self.pipeline.name, "{text}");
         self.shared.board.error(&text);
+        self.shared
+            .board
+            .stuck(&place.place(Undone::NotCommitted), why);
         self.topic_watch.doubt(&place.topic, now);
         if let Some(own) = self.owned_by(entry.ownership) {
             own.commit_not_before = now + COMMIT_REFUSED_WAIT;
@@ -180,6 +183,7 @@ impl<O: Operator> Lane<O> {
         self.membership_proven(sent_at);
         let lease_until = sent_at.after(self.pipeline.clickhouse.insert_lease);
         let group_id = self.pipeline.group_id.clone();
+        let board = self.shared.board.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
             let epoch = self.operator.version_epoch();
@@ -191,6 +195,8 @@ impl<O: Operator> Lane<O> {
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
             own.committed_point = entry.point;
+            let committed = own.partition.place(Undone::NotCommitted);
+            board.got_on(&committed);
             own.lease_until = lease_until;
         }
         if self.owned.iter().any(|o| !o.unnamed.is_empty()) {

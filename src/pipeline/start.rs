@@ -13,8 +13,8 @@ use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic, several_tables,
 };
 use crate::source::{
-    Consumer, NotCoPartitioned, TopicPartition, admin_client, check_keys, cleanup_policy,
-    table_refusal,
+    Consumer, MISSING_RIGHT, NotCoPartitioned, TopicPartition, admin_client, check_keys,
+    cleanup_policy, table_refusal,
 };
 
 /// How long the newest keys of joined topics are looked at.
@@ -140,7 +140,11 @@ impl<'e> Starter<'e> {
             Ok(Err(missing)) => Attempt::Later(format!(
                 "topic {missing} does not exist: create it (waiting for it)"
             )),
-            Err(error) => kafka_attempt(&error),
+            Err((Some(topic), error)) if is_missing_right(&error) => Attempt::Never(Halt::new(
+                "authentication",
+                format!("topic {topic}: {error}: {MISSING_RIGHT}"),
+            )),
+            Err((_, error)) => kafka_attempt(&error),
         })
     }
 
@@ -441,25 +445,31 @@ fn kafka_attempt<T>(error: &KafkaError) -> Attempt<T> {
     }
 }
 
-/// `Ok(Err(name))`: a named topic does not exist.
+fn is_missing_right(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
+}
+
+/// `Ok(Err(name))`: a named topic does not exist. An error names the topic that it is about.
 fn partitions(
     pipeline: &Pipeline,
     consumer: &Consumer,
-) -> Result<Result<Vec<TopicPartition>, String>, KafkaError> {
+) -> Result<Result<Vec<TopicPartition>, String>, (Option<String>, KafkaError)> {
     let mut all = vec![];
     let mut names = vec![];
     for selector in &pipeline.topics {
         match selector {
             TopicSelector::Name(name) => names.push((name.clone(), true)),
             TopicSelector::Pattern(_) => {
-                let matching = consumer.questions().topic_names(KAFKA_TIMEOUT)?;
+                let matching = consumer.questions().topic_names(KAFKA_TIMEOUT);
+                let matching = matching.map_err(|error| (None, error))?;
                 let matching = matching.into_iter().filter(|topic| selector.matches(topic));
                 names.extend(matching.map(|topic| (topic, false)));
             }
         }
     }
     for (name, is_required) in names {
-        match consumer.questions().partitions_of(&name, KAFKA_TIMEOUT)? {
+        let asked = consumer.questions().partitions_of(&name, KAFKA_TIMEOUT);
+        match asked.map_err(|error| (Some(name.clone()), error))? {
             Some(partitions) => all.extend(partitions),
             None if is_required => return Ok(Err(name)),
             None => {}

@@ -87,6 +87,7 @@ impl Sink {
             };
             let failure = Failure {
                 target,
+                partition: &job.partition,
                 place: &place,
                 error: &error,
                 server,

@@ -11,6 +11,7 @@ use super::write::{Delivery, Outcome, Sink, SinkParts};
 use super::{Backoff, Target};
 use crate::batch::SealedBatch;
 use crate::crash::{Guarantee, is_broken};
+use crate::observe::board::{Place, Undone};
 use crate::progress::Range;
 use crate::progress::insert::Round;
 use crate::source::TopicPartition;
@@ -18,6 +19,7 @@ use crate::source::TopicPartition;
 /// A statement that did not succeed.
 pub(super) struct Failure<'f> {
     pub(super) target: &'f Target,
+    pub(super) partition: &'f TopicPartition,
     /// Which records it is about.
     pub(super) place: &'f str,
     pub(super) error: &'f InsertError,
@@ -97,6 +99,7 @@ impl Sink {
         } = &self.parts;
         let Failure {
             target,
+            partition,
             place,
             error,
             server,
@@ -118,10 +121,12 @@ impl Sink {
             }
         }
         let wait = backoff.next_wait();
-        tracing::warn!(
-            table = target.label, range = place, wait_ms = wait.as_millis() as u64, %error,
-            "clickhouse did not take the batch, trying again"
+        let why = format!(
+            "clickhouse does not take it: table {}: {error}",
+            target.label
         );
+        let range = place.rsplit(' ').next();
+        pipeline.stuck(&not_written(partition, range), &why);
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -151,6 +156,13 @@ impl Sink {
             }
         }
         Ok(is_unanimous)
+    }
+}
+
+pub(super) fn not_written<'p>(partition: &'p TopicPartition, range: Option<&'p str>) -> Place<'p> {
+    Place {
+        range,
+        ..partition.place(Undone::NotWritten)
     }
 }
 

@@ -9,7 +9,7 @@ use super::clickhouse::ClickHouseClient;
 use super::doubts::Doubts;
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::gaps::GappedRows;
-use super::insert::{Failure, insert_settings};
+use super::insert::{Failure, insert_settings, not_written};
 use super::moved::{MovedRows, MovedTable};
 use super::off_io::off_io;
 use super::permits::Permits;
@@ -23,7 +23,7 @@ use crate::config::Pipeline;
 use crate::crash::crash_point;
 use crate::decode::Reason;
 use crate::halt::Halt;
-use crate::observe::board::{PipelineBoard, SinkBoard};
+use crate::observe::board::{PipelineBoard, Place, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::progress::insert::{Attempts, Missing, Round, Step};
 use crate::progress::{Claim, Receipt};
@@ -130,14 +130,25 @@ pub(crate) enum Outcome {
 }
 
 /// Writes one range; returns when it is durable or somebody else must decide.
-pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
+pub(crate) async fn write(job: WriteJob, sink: Arc<Sink>) -> Outcome {
+    let (partition, range) = (job.partition.clone(), job.claim.range().to_string());
+    let outcome = write_range(job, &sink).await;
+    // One that waits for a new lease goes on where it was.
+    if !matches!(outcome, Outcome::Renew(_)) {
+        let place = not_written(&partition, Some(&range));
+        sink.parts.pipeline.got_on(&place);
+    }
+    outcome
+}
+
+async fn write_range(mut job: WriteJob, sink: &Arc<Sink>) -> Outcome {
     if let Some(outcome) = sink.check_columns(&job).await {
         return outcome;
     }
     if let Err(halt) = sink.write_dead_letters(&mut job).await {
         return Outcome::Halted(halt);
     }
-    let mut gapped = GappedRows::take(&sink, &mut job);
+    let mut gapped = GappedRows::take(sink, &mut job);
     let has_gapped = !gapped.is_empty();
     if has_gapped {
         crash_point!("before_gapped_rows");
@@ -150,7 +161,7 @@ pub(crate) async fn write(mut job: WriteJob, sink: Arc<Sink>) -> Outcome {
     }
     if let Some(target) = job.batch.target().filter(|_| job.batch.row_count() > 0) {
         let writer = Writer {
-            sink: &sink,
+            sink,
             target: target.clone(),
             server: 0,
             backoff: Backoff::new(),
@@ -285,12 +296,18 @@ impl Sink {
     }
 
     async fn write_dead_letters(&self, job: &mut WriteJob) -> Result<(), Halt> {
-        self.send_letters(job.batch.dead_letters()).await?;
+        let (partition, range) = (&job.partition, job.claim.range().to_string());
+        let place = not_written(partition, Some(&range));
+        self.send_letters(job.batch.dead_letters(), &place).await?;
         job.batch.dead_letters_written();
         Ok(())
     }
 
-    pub(super) async fn send_letters(&self, letters: &[DeadLetter]) -> Result<(), Halt> {
+    pub(super) async fn send_letters(
+        &self,
+        letters: &[DeadLetter],
+        place: &Place<'_>,
+    ) -> Result<(), Halt> {
         if letters.is_empty() {
             return Ok(());
         }
@@ -302,7 +319,10 @@ impl Sink {
         } = &self.parts;
         let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
             metrics.retry("dead_letters", "kafka");
-            tracing::warn!(pipeline = pipeline.name(), %error, "dead letter not acknowledged, trying again");
+            pipeline.stuck(
+                place,
+                &format!("kafka does not take its dead letters: {error}"),
+            );
         };
         dead_letters
             .send_all(letters, retried)
@@ -326,9 +346,11 @@ impl Sink {
         let SinkParts {
             metrics, pipeline, ..
         } = &self.parts;
+        let range = job.claim.range().to_string();
+        let place = not_written(&job.partition, Some(&range));
         let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
             metrics.retry("output", "kafka");
-            tracing::warn!(pipeline = pipeline.name(), %error, "row not acknowledged, trying again");
+            pipeline.stuck(&place, &format!("kafka does not take its rows: {error}"));
         };
         let Delivery::AsMember(membership) = &job.delivery else {
             unreachable!("only rows that a lane emits go to a topic")
@@ -366,10 +388,10 @@ impl Writer<'_> {
                         insert_timeout,
                         ..
                     } = self.sink.parts;
-                    tracing::warn!(
-                        partition = %job.partition, range = %job.claim.range(),
-                        "acknowledged but not in the table: waiting until no earlier insert can be running"
-                    );
+                    let range = job.claim.range().to_string();
+                    let place = not_written(&job.partition, Some(&range));
+                    let why = "acknowledged but not in the table: waiting until no earlier insert can be running";
+                    self.sink.parts.pipeline.stuck(&place, why);
                     tokio::time::sleep(insert_lease + insert_timeout).await;
                     job.attempts().waited();
                 }
@@ -540,6 +562,7 @@ impl Writer<'_> {
         let place = format!("{} {}", job.partition, job.claim.range());
         let failure = Failure {
             target: &self.target,
+            partition: &job.partition,
             place: &place,
             error: &error,
             server: self.server,

@@ -30,7 +30,7 @@ pub(crate) use member::GroupMember;
 pub(crate) use questions::{Offsets, Questions};
 pub(crate) use record::{Chunk, MadeRecord, Record};
 pub(crate) use refetch::RecordFetcher;
-pub(crate) use topics::{TopicAnswer, TopicAnswers, TopicDescription};
+pub(crate) use topics::{MISSING_RIGHT, TopicAnswer, TopicAnswers, TopicDescription};
 
 use std::sync::Arc;
 

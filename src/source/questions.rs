@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{IsError as _, KafkaError, KafkaResult};
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka_sys as sys;
 
@@ -151,7 +151,7 @@ impl Questions {
     /// The partitions of `topic`; `None` when the topic does not exist.
     ///
     /// # Errors
-    /// When no broker answers within `timeout`.
+    /// When no broker answers within `timeout`, or this user may not describe the topic.
     pub(crate) fn partitions_of(
         &self,
         topic: &str,
@@ -159,6 +159,13 @@ impl Questions {
     ) -> KafkaResult<Option<Vec<TopicPartition>>> {
         let metadata = self.0.fetch_metadata(Some(topic), timeout)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
+        // One that may not be described is not told from one that is not there in any other way.
+        let code = found.and_then(|t| t.error()).map(RDKafkaErrorCode::from);
+        if code == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::TopicAuthorizationFailed,
+            ));
+        }
         let name: Arc<str> = topic.into();
         Ok(found
             .filter(|t| t.error().is_none() && !t.partitions().is_empty())

@@ -20,6 +20,9 @@ pub(crate) enum TopicAnswer {
     Unknown(String),
 }
 
+/// What a topic that one may not describe looks like: it may be there.
+pub(crate) const MISSING_RIGHT: &str = "the user of kafka.properties lacks the right DESCRIBE on the topic: grant it READ, which includes it";
+
 /// What is known of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TopicDescription {
@@ -204,6 +207,9 @@ unsafe fn read_answer(description: *const sys::rd_kafka_TopicDescription_t) -> T
                 Code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
                 Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
                 | Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID => return TopicAnswer::Missing,
+                Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+                    return TopicAnswer::Unknown(MISSING_RIGHT.to_owned());
+                }
                 _ => return TopicAnswer::Unknown(text(sys::rd_kafka_error_string(error))),
             }
         }

@@ -14,6 +14,25 @@ fn produce(job: &Job, partitions: i32) {
     }
 }
 
+fn wait_for_ready(daemon: &Daemon, status: u16, words: &[&str]) {
+    let answers = || {
+        let (answered, body) = daemon.get("/readyz")?;
+        let says = words.iter().all(|word| body.contains(word));
+        (answered == status && says).then_some(())
+    };
+    let waited = wait::until("readyz", PATIENCE, answers);
+    waited.unwrap_or_else(|e| panic!("{e}: {words:?}\n{}", daemon.log()));
+}
+
+/// What the JSON says of a pipeline.
+fn stuck(daemon: &Daemon, pipeline: &str) -> serde_json::Value {
+    let (_, body) = daemon
+        .get(&format!("/api/v1/streaming/{pipeline}"))
+        .expect("an answer");
+    let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    status["stuck"].clone()
+}
+
 #[test]
 fn a_partition_without_leader_and_one_whose_look_hangs_keep_no_other_from_being_read() {
     let mut job = Job::new("unbegun");
@@ -27,6 +46,14 @@ fn a_partition_without_leader_and_one_whose_look_hangs_keep_no_other_from_being_
     let daemon = job.start("a", &[], "leaderless_2=7*return->off");
     // The look that hangs does so for 30 s, and the daemon reads, writes and commits the others.
     hanging.wait_for_hits(1, PATIENCE).expect("it looks");
+    wait_for_ready(
+        &daemon,
+        503,
+        &[
+            &format!("has not begun {}:2 since", job.topic),
+            "has no leader",
+        ],
+    );
     job.wait_for_rows(10);
     job.produce_events(0, 20..25);
     job.wait_for_rows(15);
@@ -34,8 +61,27 @@ fn a_partition_without_leader_and_one_whose_look_hangs_keep_no_other_from_being_
         job.query("SELECT count() FROM {db}.clickstream_events WHERE _partition = 1"),
         "0"
     );
+    let silent = format!("has not begun {}:1 since", job.topic);
+    wait_for_ready(&daemon, 503, &[&silent, "no answer yet"]);
+    let shown = stuck(&daemon, "clickstream");
+    assert_eq!(shown[0]["partition"], 1, "{shown}");
+    assert_eq!(shown[0]["what"], "not_begun", "{shown}");
+    let (_, page) = daemon.get("/").expect("a page");
+    assert!(page.contains(":1 has not begun since"), "{page}");
+    let counted = || {
+        let (_, metrics) = daemon.get("/metrics")?;
+        let mut lines = metrics
+            .lines()
+            .filter(|l| l.starts_with("streamweir_stuck_seconds{"));
+        let of_one = lines.find(|l| l.contains("partition=\"1\""))?;
+        (!of_one.ends_with(" 0")).then_some(())
+    };
+    wait::until("the metric counts", PATIENCE, counted).expect("it does");
     hanging.release();
     job.wait_for_rows(20);
+    wait_for_ready(&daemon, 200, &[]);
+    assert_eq!(stuck(&daemon, "clickstream"), serde_json::json!([]));
+    daemon.wait_for_log("has not begun: recovered after");
     daemon.stop();
     job.assert_committed_to_end();
     let found = "SELECT groupArray((p, n)) FROM (SELECT _partition p, uniqExact(_offset) n FROM \
@@ -53,7 +99,7 @@ fn partitions_that_are_given_back_before_they_began_are_another_members() {
     let never = |partition: i32| format!("leaderless_{partition}=return");
     let points: Vec<_> = (0..4).map(never).collect();
     let sick = job.start("a", &[], &points.join(";"));
-    let named = || sick.log().contains("cannot begin").then_some(());
+    let named = || sick.log().contains("has not begun").then_some(());
     wait::until("it cannot begin", PATIENCE, named).expect("it says so");
     let well = job.start("b", &[], "");
     // Half of them are given to the other one, and the rest when the first one leaves.
@@ -148,9 +194,21 @@ fn a_table_that_cannot_be_looked_at_and_one_that_takes_nothing_keep_no_other_fro
     let found =
         job.query("SELECT (SELECT count() FROM {db}.sick), (SELECT count() FROM {db}.retried)");
     assert_eq!(found, "0\t0");
+    let shown = stuck(&daemon, "replica").to_string();
+    for words in [
+        "no route to the shard",
+        "\"what\":\"not_begun\"",
+        "table is in readonly mode",
+        "\"range\":\"0-",
+        "\"what\":\"not_written\"",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(stuck(&daemon, "beside"), serde_json::json!([]));
     looks.stop();
     inserts.stop();
     wait_for_replica(&job, &daemon, "sick", 5);
     wait_for_replica(&job, &daemon, "retried", 35);
+    daemon.wait_for_log("is not written: recovered after");
     daemon.stop();
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::status::PipelineState;
+use super::stuck::Undone;
 use super::{Board, PipelineBoard};
 
 /// A sink that has been silent for longer is not ready.
@@ -78,7 +79,8 @@ impl PipelineBoard {
             }],
             PipelineState::Running | PipelineState::Paused => {
                 let sinks = self.silent_sinks(now_ms);
-                self.unjoined().chain(self.missing()).chain(sinks).collect()
+                let unready = self.unjoined().chain(self.missing());
+                unready.chain(self.unbegun()).chain(sinks).collect()
             }
         }
     }
@@ -101,6 +103,21 @@ impl PipelineBoard {
             .collect();
         let complain = |topic| format!("waits for topic {topic}, which does not exist");
         topics.into_iter().map(complain)
+    }
+
+    fn unbegun(&self) -> impl Iterator<Item = String> {
+        let stuck = self.all_stuck().into_iter();
+        let unbegun = stuck.filter(|stuck| stuck.what == Undone::NotBegun);
+        unbegun.map(|stuck| {
+            format!(
+                "has not begun {}:{} since {} ({} s): {}",
+                stuck.topic,
+                stuck.partition.unwrap_or_default(),
+                stuck.since,
+                stuck.seconds,
+                stuck.why
+            )
+        })
     }
 
     fn silent_sinks(&self, now_ms: u64) -> impl Iterator<Item = String> {

@@ -7,6 +7,7 @@
 mod health;
 mod pipeline;
 pub mod status;
+mod stuck;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use health::Verdict;
 pub use pipeline::{LaneBoard, PipelineBoard, SinkBoard};
 pub use status::{PartitionStatus, PipelineState, PipelineStatus, ServiceStatus};
+pub use stuck::{Place, StuckStatus, Undone};
 
 use super::clock::{Clock, SystemClock};
 

@@ -1,6 +1,6 @@
 //! The part of the board that belongs to one pipeline, and those of its lanes and sinks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::lock;
 use super::status::{
     BatchStatus, LaneStatus, Moment, PartitionStatus, PipelineState, PipelineStatus, SinkStatus,
 };
+use super::stuck::{AllStuck, Place, StuckStatus};
 use crate::observe::clock::Clock;
 
 /// How many acknowledged batches the page shows.
@@ -19,6 +20,8 @@ const RATES_MAX: usize = 90;
 const RATE_INTERVAL_MIN_MS: u64 = 500;
 /// Longer error texts are cut: an answer of a server can be a page of its own.
 const ERROR_CHARACTERS_MAX: usize = 1_000;
+/// What a server said of a table is why something waits for it, for so long.
+const TROUBLE_FRESH_MS: u64 = 60_000;
 
 /// What is shown of one pipeline. Shared by its lanes and sinks.
 #[derive(Debug)]
@@ -32,6 +35,9 @@ pub struct PipelineBoard {
     lanes: Mutex<Vec<Arc<LaneBoard>>>,
     sinks: Mutex<Vec<Arc<SinkBoard>>>,
     last_error: Mutex<Option<(String, Moment)>>,
+    stuck: Mutex<AllStuck>,
+    /// What the server last said of each table that is waited for, and when.
+    tables: Mutex<HashMap<String, (String, u64)>>,
     batches: Mutex<VecDeque<BatchStatus>>,
     rates: Mutex<Rates>,
 }
@@ -69,6 +75,8 @@ impl PipelineBoard {
             lanes: Mutex::default(),
             sinks: Mutex::default(),
             last_error: Mutex::default(),
+            stuck: Mutex::default(),
+            tables: Mutex::default(),
             batches: Mutex::new(VecDeque::with_capacity(BATCHES_MAX)),
             rates: Mutex::new(rates),
         }
@@ -161,11 +169,82 @@ impl PipelineBoard {
 
     /// Shows an error; the newest stands.
     pub fn error(&self, error: &str) {
-        let error = match error.char_indices().nth(ERROR_CHARACTERS_MAX) {
-            Some((end, _)) => format!("{}…", &error[..end]),
-            None => error.to_owned(),
-        };
-        *lock(&self.last_error) = Some((error, Moment(self.clock.unix_ms())));
+        *lock(&self.last_error) = Some((shortened(error), Moment(self.clock.unix_ms())));
+    }
+
+    /// Something failed, or still does not get on. The log has it the first time, and then once a minute.
+    pub fn stuck(&self, place: &Place<'_>, why: &str) {
+        let now = (Moment(self.clock.unix_ms()), self.clock.monotonic_ms());
+        let said = lock(&self.stuck).failed(place, shortened(why), now);
+        let Some(said) = said else { return };
+        tracing::warn!(
+            pipeline = self.name,
+            topic = place.topic,
+            partition = place.partition,
+            range = place.range,
+            since_s = said.seconds,
+            count = said.count,
+            error = why,
+            "{}",
+            place.undone.as_str(),
+        );
+    }
+
+    /// Takes [`PipelineBoard::stuck`] back, because it has been done.
+    pub fn got_on(&self, place: &Place<'_>) {
+        let said = lock(&self.stuck).got_on(place, self.clock.monotonic_ms());
+        let Some(said) = said else { return };
+        tracing::info!(
+            pipeline = self.name,
+            topic = place.topic,
+            partition = place.partition,
+            range = place.range,
+            count = said.count,
+            "{}: recovered after {} s",
+            place.undone.as_str(),
+            said.seconds,
+        );
+    }
+
+    /// The partition is not this process's any more, or is read anew.
+    pub fn partition_gone(&self, topic: &str, partition: i32) {
+        lock(&self.stuck).gone(topic, partition);
+    }
+
+    /// No lane of this process asks for the topic any more.
+    pub fn topic_gone(&self, topic: &str) {
+        lock(&self.stuck).topic_gone(topic);
+    }
+
+    /// Since how many seconds something of the partition, or its topic, does not get on; 0: all does.
+    pub fn stuck_seconds(&self, topic: &str, partition: i32) -> u64 {
+        let now_ms = self.clock.monotonic_ms();
+        lock(&self.stuck).seconds(topic, partition, now_ms)
+    }
+
+    /// Whether it is said of a range of the partition why it is not written.
+    pub fn is_not_written(&self, topic: &str, partition: i32) -> bool {
+        lock(&self.stuck).has_range(topic, partition)
+    }
+
+    /// What does not get on, the longest first.
+    pub fn all_stuck(&self) -> Vec<StuckStatus> {
+        lock(&self.stuck).status(self.clock.monotonic_ms())
+    }
+
+    /// A statement about a table failed and is repeated.
+    pub fn table_failed(&self, table: &str, why: &str) {
+        self.error(&format!("{table}: {why}"));
+        let failed = (shortened(why), self.clock.monotonic_ms());
+        lock(&self.tables).insert(table.to_owned(), failed);
+    }
+
+    /// What the server said of a table within the last minute.
+    pub fn table_trouble(&self, table: &str) -> Option<String> {
+        let now_ms = self.clock.monotonic_ms();
+        let tables = lock(&self.tables);
+        let (why, at_ms) = tables.get(table)?;
+        (now_ms < at_ms + TROUBLE_FRESH_MS).then(|| why.clone())
     }
 
     /// The state of the pipeline, as `/api/v1/streaming/{name}` shows it.
@@ -192,6 +271,7 @@ impl PipelineBoard {
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             last_error,
             last_error_at,
+            stuck: self.all_stuck(),
             lanes: lanes.iter().map(|lane| lane.status(now_ms)).collect(),
             sinks: self
                 .sinks()
@@ -232,6 +312,13 @@ impl PipelineBoard {
 
     pub(super) fn reason(&self) -> Option<String> {
         lock(&self.life).reason.clone()
+    }
+}
+
+fn shortened(error: &str) -> String {
+    match error.char_indices().nth(ERROR_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &error[..end]),
+        None => error.to_owned(),
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::stuck::StuckStatus;
+
 /// The life of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,6 +154,8 @@ pub struct PipelineStatus {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Moment>,
+    /// Partitions that have not begun or are not read, and ranges that are not written, the longest first.
+    pub stuck: Vec<StuckStatus>,
     /// Its lanes.
     pub lanes: Vec<LaneStatus>,
     /// Its sinks.

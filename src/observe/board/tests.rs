@@ -223,6 +223,7 @@ fn a_pipeline_shows_the_fields_of_the_contract_as_json() {
         "dead_letters": 2,
         "last_error": "clickhouse: code 241",
         "last_error_at": "2026-11-21T00:00:00.000Z",
+        "stuck": [],
     });
     for (field, expected) in contract.as_object().expect("an object") {
         assert_eq!(&shown[field], expected, "{field}");

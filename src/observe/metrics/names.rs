@@ -15,6 +15,7 @@ pub(super) const COMMITS_TOTAL: &str = "streamweir_commits_total";
 pub(super) const CONSUMER_LAG_RECORDS: &str = "streamweir_consumer_lag_records";
 pub(super) const COMMIT_LAG_RECORDS: &str = "streamweir_commit_lag_records";
 pub(super) const CONSUMER_LAG_SECONDS: &str = "streamweir_consumer_lag_seconds";
+pub(super) const STUCK_SECONDS: &str = "streamweir_stuck_seconds";
 pub(super) const FRESHNESS_SECONDS: &str = "streamweir_freshness_seconds";
 pub(super) const BATCH_ROWS: &str = "streamweir_batch_rows";
 pub(super) const BATCH_BYTES: &str = "streamweir_batch_bytes";
@@ -191,6 +192,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Count,
         "Offsets from the committed one to the end of the partition",
+    ),
+    metric(
+        STUCK_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        "Time since the partition, a range of it, or its topic first failed to get on; 0 while all does",
     ),
     metric(
         CONSUMER_LAG_SECONDS,

@@ -266,6 +266,7 @@ impl PipelineMetrics {
             lag_seconds: gauge_of(CONSUMER_LAG_SECONDS),
             watermark: gauge_of(WATERMARK_TIMESTAMP_SECONDS),
             watermark_ahead: gauge_of(WATERMARK_AHEAD_SECONDS),
+            stuck: gauge_of(STUCK_SECONDS),
         };
         metrics.forget();
         metrics
@@ -293,6 +294,8 @@ pub struct PartitionMetrics {
     pub watermark: Gauge,
     /// How many seconds it is ahead of the wall clock, at least 0.
     pub watermark_ahead: Gauge,
+    /// Seconds since something of the partition first failed to get on.
+    pub stuck: Gauge,
 }
 
 impl PartitionMetrics {
@@ -305,6 +308,7 @@ impl PartitionMetrics {
             &self.lag_seconds,
             &self.watermark,
             &self.watermark_ahead,
+            &self.stuck,
         ] {
             gauge.set(f64::NAN);
         }

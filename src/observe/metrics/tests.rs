@@ -39,6 +39,7 @@ fn count_everything() {
     partition.lag_seconds.set(0.5);
     partition.watermark.set(1_795_219_200.0);
     partition.watermark_ahead.set(0.0);
+    partition.stuck.set(0.0);
 }
 
 /// `name{label,label}` of every sample, the buckets' `le` left out.
@@ -85,6 +86,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "consumer_lag_records{pipeline,topic,partition}",
         "commit_lag_records{pipeline,topic,partition}",
         "consumer_lag_seconds{pipeline,topic,partition}",
+        "stuck_seconds{pipeline,topic,partition}",
         "inserts_total{pipeline,table,result,code}",
         "retries_total{pipeline,target,reason}",
         "flush_interval_effective_seconds{pipeline}",

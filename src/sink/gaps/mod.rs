@@ -214,6 +214,7 @@ impl<'s> GappedRows<'s> {
         }
         let failure = Failure {
             target,
+            partition: &self.partition,
             place: &self.place,
             error,
             server,

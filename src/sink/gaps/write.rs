@@ -11,7 +11,7 @@ use crate::decode::Reason;
 use crate::progress::insert::Round;
 use crate::sink::altered::Drift;
 use crate::sink::doubts::Doubts;
-use crate::sink::insert::{Failure, insert_settings};
+use crate::sink::insert::{Failure, insert_settings, not_written};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
 use crate::sink::refusals::{Rows, Suspicion};
@@ -87,6 +87,7 @@ impl GappedRows<'_> {
                 Err(error) => {
                     let failure = Failure {
                         target,
+                        partition: &self.partition,
                         place: &self.place,
                         error: &error,
                         server,
@@ -158,6 +159,7 @@ impl GappedRows<'_> {
                 Err(error) => {
                     let failure = Failure {
                         target,
+                        partition: &self.partition,
                         place: &self.place,
                         error: &error,
                         server,
@@ -192,7 +194,8 @@ impl GappedRows<'_> {
     ) -> Result<(), Outcome> {
         let letter = self.sink.letter(&self.partition, offset, reason, detail);
         let letter = letter.await.map_err(Outcome::Halted)?;
-        let sent = self.sink.send_letters(&[letter]).await;
+        let place = not_written(&self.partition, self.place.rsplit(' ').next());
+        let sent = self.sink.send_letters(&[letter], &place).await;
         sent.map_err(Outcome::Halted)?;
         self.dead_letters += 1;
         Ok(())

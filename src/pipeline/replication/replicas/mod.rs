@@ -516,11 +516,11 @@ impl Replicas {
         }
         let wait = backoff.next_wait();
         self.parts.metrics.retry("clickhouse", "table");
-        self.parts.board.error(&format!("{label}: {error}"));
-        tracing::warn!(
-            table = label, %error, wait_ms = wait.as_millis() as u64,
-            "clickhouse does not tell of the table, trying again"
-        );
+        self.parts.board.table_failed(label, &error.to_string());
+        // The lane says for how long its partitions wait.
+        if backoff.attempts() == 1 {
+            tracing::warn!(table = label, %error, "a statement about the table failed, trying again");
+        }
         tokio::time::sleep(wait).await;
         Ok(())
     }

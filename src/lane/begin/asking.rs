@@ -1,0 +1,335 @@
+//! Questions about partitions that have not begun, and their answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::first_start::Opener;
+use super::super::operator::Operator;
+use super::super::parking::Task;
+use super::super::restore::{Restored, Saved};
+use super::super::{Lane, Message};
+use super::assigning::{FACTS_FRESH, Opening, Question, Step, TopicStep, Unbegun};
+use super::partition::{Found, PartitionInquiry};
+use super::topic::{TopicFacts, TopicInquiry};
+use super::{NotYet, off_thread};
+use crate::config::StartOffset;
+use crate::halt::Halt;
+use crate::sink::Backoff;
+use crate::state;
+
+/// The answer to one.
+#[derive(Debug)]
+pub(in super::super) struct News {
+    number: u64,
+    told: Told,
+}
+
+#[derive(Debug)]
+enum Told {
+    Opened(Result<bool, NotYet>),
+    Topic(Arc<str>, Result<TopicFacts, NotYet>),
+    Partition(Result<Found, NotYet>),
+}
+
+impl<O: Operator> Lane<O> {
+    /// Whether it is known if this is the very first start, and what has to be done then is done.
+    pub(super) fn is_open(&mut self, now: Instant) -> bool {
+        let is_open = match &self.assigning.opening {
+            _ if self.group_has_begun => true,
+            _ if self.pipeline.start_offset == StartOffset::Earliest => true,
+            Opening::NotBegun(at) => now < *at + FACTS_FRESH,
+            Opening::Asking(_) => return false,
+            Opening::NotAsked => self.assigning.unbegun.is_empty(),
+        };
+        if is_open {
+            return true;
+        }
+        let unbegun = self.assigning.partitions();
+        let owned = self.owned.iter().map(|own| &own.partition);
+        let opener = Opener {
+            pipeline: self.pipeline.clone(),
+            state_dir: self.shared.state_dir.clone(),
+            questions: self.consumer().questions(),
+            timeout: self.shared.kafka_timeout,
+            version_epoch: self.operator.version_epoch(),
+            table_names: self.operator.table_names(),
+            ours: unbegun.chain(owned).cloned().collect(),
+        };
+        let question = self.ask(async move {
+            let opened = off_thread(move || opener.open()).await;
+            Told::Opened(opened.and_then(|opened| opened))
+        });
+        self.assigning.opening = Opening::Asking(question);
+        false
+    }
+
+    /// Asks about the topics of partitions that wait, where what is known of them is not fresh.
+    pub(super) fn ask_about_topics(&mut self, now: Instant) {
+        for index in 0..self.assigning.unbegun.len() {
+            let unbegun = &self.assigning.unbegun[index];
+            if !self.is_due(unbegun, now) {
+                continue;
+            }
+            let topic = unbegun.partition.topic.clone();
+            let new = || TopicStep {
+                facts: None,
+                asking: None,
+                backoff: Backoff::new(),
+                not_before: now,
+            };
+            let step = self.assigning.topics.entry(topic.clone());
+            let step = step.or_insert_with(new);
+            let is_again = step.backoff.attempts() > 0;
+            let is_asked = step.asking.is_some() || step.fresh(now).is_some();
+            if is_asked || now < step.not_before || !self.assigning.has_room_for_topic(is_again) {
+                continue;
+            }
+            let inquiry = TopicInquiry {
+                topic: topic.clone(),
+                pipeline: self.pipeline.clone(),
+                client: self.shared.client.clone(),
+                questions: self.consumer().questions(),
+                timeout: self.shared.kafka_timeout,
+                version_epoch: self.operator.version_epoch(),
+            };
+            let (asked, finding) = (topic.clone(), self.operator.find_table(&topic));
+            let question =
+                self.ask(async move { Told::Topic(asked, inquiry.facts(finding).await) });
+            if let Some(step) = self.assigning.topics.get_mut(&topic) {
+                step.asking = Some(question);
+            }
+        }
+    }
+
+    /// Asks about partitions whose topics are known.
+    pub(super) fn ask_about_partitions(&mut self, now: Instant) {
+        for index in 0..self.assigning.unbegun.len() {
+            let unbegun = &self.assigning.unbegun[index];
+            let topic = self.assigning.topics.get(&unbegun.partition.topic);
+            let Some(facts) = topic.and_then(|topic| topic.fresh(now)) else {
+                continue;
+            };
+            let is_again = unbegun.backoff.attempts() > 0;
+            if !self.is_due(unbegun, now) || !self.assigning.has_room(is_again) {
+                continue;
+            }
+            let inquiry = self.partition_inquiry(index, facts.clone());
+            let question = self.ask(async move { Told::Partition(inquiry.found().await) });
+            self.assigning.unbegun[index].step = Step::Asking(question);
+        }
+    }
+
+    fn is_due(&self, unbegun: &Unbegun<O::Partition>, now: Instant) -> bool {
+        // A commit in doubt may still change what the broker would tell.
+        let is_in_doubt = unbegun.is_again && self.committer.concerns(&unbegun.partition);
+        matches!(unbegun.step, Step::Waiting) && now >= unbegun.not_before && !is_in_doubt
+    }
+
+    fn partition_inquiry(&mut self, index: usize, topic: Arc<TopicFacts>) -> PartitionInquiry {
+        let unbegun = &self.assigning.unbegun[index];
+        let partition = unbegun.partition.clone();
+        let memory = self.operator.memory();
+        let empty_state = match &memory {
+            Some(_) => {
+                let state = self.operator.begin(&partition);
+                self.operator.save(&state, vec![])
+            }
+            None => vec![],
+        };
+        PartitionInquiry {
+            topic,
+            pipeline: self.pipeline.clone(),
+            shared: self.shared.clone(),
+            questions: self.consumer().questions(),
+            start_offset: self.start_offset(),
+            names_ranges: self.names_ranges(),
+            table: self.operator.table_of(&partition.topic),
+            traceable: self.operator.traceable(),
+            may_forget: self.operator.may_forget(&partition.topic),
+            memory,
+            empty_state,
+            snapshots_below: unbegun.snapshots_below,
+            marker: self.marker(&partition),
+            partition,
+        }
+    }
+
+    /// Where a partition begins that nobody has committed.
+    fn start_offset(&self) -> StartOffset {
+        if self.group_has_begun {
+            StartOffset::Earliest
+        } else {
+            self.pipeline.start_offset
+        }
+    }
+
+    fn ask(&mut self, question: impl Future<Output = Told> + Send + 'static) -> Question {
+        self.assigning.last_question += 1;
+        let number = self.assigning.last_question;
+        let messages = self.messages.0.clone();
+        let task = self.runtime.spawn(async move {
+            let told = question.await;
+            let _ = messages.send(Message::Begin(Box::new(News { number, told })));
+        });
+        Question {
+            number,
+            since: Instant::now(),
+            _task: Task::new(task.abort_handle()),
+        }
+    }
+
+    /// Takes an answer, unless nobody waits for it any more.
+    pub(in super::super) fn begin_news(&mut self, news: News) -> Result<(), Halt> {
+        let now = Instant::now();
+        let News { number, told } = news;
+        match told {
+            Told::Opened(opened) => {
+                let is_it = |q: &Question| q.number == number;
+                if !matches!(&self.assigning.opening, Opening::Asking(q) if is_it(q)) {
+                    return Ok(());
+                }
+                self.opened(opened, now)
+            }
+            Told::Topic(topic, facts) => {
+                let step = self.assigning.topics.get_mut(&topic);
+                let is_it = |q: &mut Question| q.number == number;
+                if step.is_none_or(|step| step.asking.take_if(is_it).is_none()) {
+                    return Ok(());
+                }
+                self.topic_known(&topic, facts, now)
+            }
+            Told::Partition(found) => {
+                let is_it = |unbegun: &Unbegun<O::Partition>| matches!(&unbegun.step, Step::Asking(question) if question.number == number);
+                match self.assigning.unbegun.iter().position(is_it) {
+                    Some(index) => self.partition_known(index, found, now),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, opened: Result<bool, NotYet>, now: Instant) -> Result<(), Halt> {
+        self.assigning.opening = Opening::NotAsked;
+        match opened {
+            Ok(true) => self.group_has_begun = true,
+            Ok(false) => self.assigning.opening = Opening::NotBegun(now),
+            Err(NotYet::Never(halt)) => return Err(halt),
+            Err(NotYet::Later(why)) => {
+                let all: Vec<_> = self.assigning.partitions().cloned().collect();
+                for partition in all {
+                    self.not_begun(&partition, NotYet::Later(why.clone()))?;
+                }
+                self.assigning.wait_together(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_known(
+        &mut self,
+        topic: &Arc<str>,
+        facts: Result<TopicFacts, NotYet>,
+        now: Instant,
+    ) -> Result<(), Halt> {
+        let why = match facts {
+            Ok(facts) => {
+                self.operator.note_partitions(topic, facts.partitions);
+                if let Some(step) = self.assigning.topics.get_mut(topic) {
+                    step.facts = Some((Arc::new(facts), now));
+                    step.backoff = Backoff::new();
+                }
+                return Ok(());
+            }
+            Err(NotYet::Never(halt)) => return Err(halt),
+            Err(NotYet::Later(why)) => why,
+        };
+        if let Some(step) = self.assigning.topics.get_mut(topic) {
+            step.not_before = now + step.backoff.next_wait();
+        }
+        let mut of_it = vec![];
+        for unbegun in &mut self.assigning.unbegun {
+            let is_waiting = matches!(unbegun.step, Step::Waiting);
+            if is_waiting && unbegun.partition.topic == *topic {
+                // Those of other topics do not wait for it.
+                unbegun.not_before = now + unbegun.backoff.next_wait();
+                of_it.push(unbegun.partition.clone());
+            }
+        }
+        for partition in of_it {
+            self.not_begun(&partition, NotYet::Later(why.clone()))?;
+        }
+        if self.begins_together() {
+            self.assigning.wait_together(now);
+        }
+        Ok(())
+    }
+
+    fn partition_known(
+        &mut self,
+        index: usize,
+        found: Result<Found, NotYet>,
+        now: Instant,
+    ) -> Result<(), Halt> {
+        let unbegun = &mut self.assigning.unbegun[index];
+        unbegun.step = Step::Waiting;
+        match found {
+            Ok(found) => {
+                self.restore(index, found);
+                self.assigning.known_since.get_or_insert(now);
+            }
+            Err(why) => {
+                unbegun.not_before = now + unbegun.backoff.next_wait();
+                let partition = unbegun.partition.clone();
+                self.not_begun(&partition, why)?;
+                if self.begins_together() {
+                    self.assigning.wait_together(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is known of a partition, unless its snapshot is not readable: then it is looked for an
+    /// older one.
+    fn restore(&mut self, index: usize, found: Found) {
+        let unbegun = &mut self.assigning.unbegun[index];
+        let partition = &unbegun.partition;
+        let restored = match &found.saved {
+            Saved::Empty { from, is_kept } => Restored {
+                state: self.operator.begin(partition),
+                seen_to: *from,
+                is_from_snapshot: *is_kept,
+            },
+            Saved::Snapshot { offset, bytes } => {
+                let saved = state::open(bytes)
+                    .map(|(_, saved)| saved)
+                    .unwrap_or_default();
+                let Ok(state) = self.operator.restore(partition, saved) else {
+                    tracing::warn!(
+                        %partition, snapshot = offset, store = self.shared.snapshots.label(),
+                        why = "its state is not readable", "snapshot not used"
+                    );
+                    unbegun.snapshots_below = *offset;
+                    return;
+                };
+                tracing::info!(
+                    %partition, snapshot = offset, bytes = bytes.len(),
+                    records_to_replay = found.start.read_from - offset, "state restored"
+                );
+                Restored {
+                    state,
+                    seen_to: *offset,
+                    is_from_snapshot: true,
+                }
+            }
+        };
+        let found = Found {
+            saved: Saved::Empty {
+                from: restored.seen_to,
+                is_kept: true,
+            },
+            ..found
+        };
+        unbegun.step = Step::Known(Box::new((found, restored)));
+    }
+}

@@ -1,0 +1,206 @@
+//! What holds a partition is said: on the page, in the JSON, by a metric and in the log.
+//!
+//! Whoever fails and tries again says why. What only does not answer is noticed here, once a second.
+
+use std::time::{Duration, Instant};
+
+use super::Lane;
+use super::operator::Operator;
+use super::ownership::Ownership;
+use super::parking::Parked;
+use crate::observe::board::{Place, Undone};
+use crate::source::TopicPartition;
+
+/// What has not moved for so long is said, if nobody has said why.
+const STILL_MAX: Duration = Duration::from_secs(30);
+/// The same of what a record waits for.
+const PARKED_MAX: Duration = Duration::from_secs(5);
+
+impl TopicPartition {
+    /// What is not done of the partition as a whole.
+    pub(crate) fn place(&self, undone: Undone) -> Place<'_> {
+        Place {
+            topic: &self.topic,
+            partition: Some(self.partition),
+            undone,
+            range: None,
+        }
+    }
+}
+
+/// Since when a partition stands where it does.
+#[derive(Debug)]
+pub(super) struct Standing {
+    written_to: i64,
+    written_at: Instant,
+    committed: Option<i64>,
+    committed_at: Instant,
+}
+
+impl Standing {
+    pub(super) fn new(written_to: i64, now: Instant) -> Self {
+        Standing {
+            written_to,
+            written_at: now,
+            committed: None,
+            committed_at: now,
+        }
+    }
+
+    /// Takes where it stands; `is_open`: a range is not written yet, `has_news`: something is not committed.
+    /// Since when that is so.
+    fn note(
+        &mut self,
+        (written_to, is_open): (i64, bool),
+        (committed, has_news): (Option<i64>, bool),
+        now: Instant,
+    ) -> (Option<Instant>, Option<Instant>) {
+        if written_to != self.written_to || !is_open {
+            (self.written_to, self.written_at) = (written_to, now);
+        }
+        if committed != self.committed || !has_news {
+            (self.committed, self.committed_at) = (committed, now);
+        }
+        let still = |since: Instant| (now >= since + STILL_MAX).then_some(since);
+        let written = still(self.written_at);
+        // What is not written cannot be committed.
+        let committed = still(self.committed_at).filter(|_| !is_open);
+        (written, committed)
+    }
+}
+
+impl<O: Operator> Lane<O> {
+    /// Says what does not get on.
+    pub(super) fn say_stuck(&mut self, now: Instant) {
+        let board = self.shared.board.clone();
+        let say = |partition: &TopicPartition, undone, why: Option<String>| {
+            let place = partition.place(undone);
+            match why {
+                Some(why) => board.stuck(&place, &why),
+                None => board.got_on(&place),
+            }
+        };
+        let paused = self.paused_since.filter(|(at, _)| now >= *at + STILL_MAX);
+        for index in 0..self.owned.len() {
+            let own = &mut self.owned[index];
+            let written = (own.ledger.position(), own.ledger.open_count() > 0);
+            let committed = (own.committed, own.has_news());
+            let (unwritten, uncommitted) = own.standing.note(written, committed, now);
+            let own = &self.owned[index];
+            let partition = &own.partition;
+            // Whoever writes it may have said more.
+            let is_said = board.is_not_written(&partition.topic, partition.partition);
+            let unwritten = unwritten.filter(|_| !is_said).map(|_| {
+                "no answer yet to what its first open range waits for: an insert, a dead letter, a record \
+                 that is read again, or the commit that names it"
+                    .to_owned()
+            });
+            let uncommitted = uncommitted
+                .map(|_| "the group's coordinator has not confirmed its offset".to_owned());
+            let unread = self.why_not_read(own, now).or_else(|| {
+                paused.map(|(_, reason)| format!("the lane is paused: it waits for {reason}"))
+            });
+            say(partition, Undone::NotWritten, unwritten);
+            say(partition, Undone::NotCommitted, uncommitted);
+            say(partition, Undone::NotRead, unread);
+            let seconds = board.stuck_seconds(&partition.topic, partition.partition);
+            own.metrics.stuck.set(seconds as f64);
+        }
+        for partition in self.assigning.unanswered(now, PARKED_MAX) {
+            let why = "no answer yet of kafka, clickhouse or the store of snapshots";
+            say(&partition, Undone::NotBegun, Some(why.to_owned()));
+        }
+        for partition in self.assigning.partitions() {
+            let seconds = board.stuck_seconds(&partition.topic, partition.partition);
+            if seconds > 0 {
+                let TopicPartition { topic, partition } = partition;
+                let metrics = self.metrics.partition(topic, *partition);
+                metrics.stuck.set(seconds as f64);
+            }
+        }
+        self.say_unknown_topics(now);
+    }
+
+    fn why_not_read(&self, own: &Ownership<O::Partition>, now: Instant) -> Option<String> {
+        let Some(Parked::UnderWay { what, since, .. }) = &own.parked else {
+            return None;
+        };
+        if now < *since + PARKED_MAX {
+            return None;
+        }
+        let trouble = self.shared.board.table_trouble(own.table());
+        let trouble = trouble.unwrap_or_else(|| "no answer yet".to_owned());
+        Some(format!("waits for {what}: {trouble}"))
+    }
+
+    /// Nothing of a topic is written before it is known to be the one that was read.
+    fn say_unknown_topics(&mut self, now: Instant) {
+        let waits = |own: &&Ownership<O::Partition>| {
+            let read_at = own.unnamed_read_at();
+            read_at.is_some_and(|at| now >= at + PARKED_MAX)
+        };
+        let waiting = self.owned.iter().filter(waits);
+        let mut topics = self.topic_watch.refused();
+        topics.extend(waiting.map(|own| own.partition.topic.to_string()));
+        topics.sort();
+        topics.dedup();
+        topics.retain(|topic| {
+            let Some(why) = self.topic_watch.why_unknown(topic, now) else {
+                return false;
+            };
+            self.shared.board.stuck(&unknown(topic), &why);
+            true
+        });
+        for topic in &self.topics_said {
+            if !topics.contains(topic) {
+                self.shared.board.got_on(&unknown(topic));
+            }
+        }
+        self.topics_said = topics;
+    }
+
+    /// A partition is not ours any more, or begins anew.
+    pub(super) fn unsay(&self, partition: &TopicPartition) {
+        let TopicPartition { topic, partition } = partition;
+        self.shared.board.partition_gone(topic, *partition);
+    }
+}
+
+fn unknown(topic: &str) -> Place<'_> {
+    Place {
+        topic,
+        partition: None,
+        undone: Undone::TopicUnknown,
+        range: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_moved_for_half_a_minute_is_said_and_what_moves_or_has_nothing_to_do_is_not() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut standing = Standing::new(5, start);
+        let mut note = |written, committed, s| {
+            let (unwritten, uncommitted) = standing.note(written, committed, at(s));
+            (unwritten.is_some(), uncommitted.is_some())
+        };
+        // Idle.
+        assert_eq!(note((5, false), (Some(5), false), 100), (false, false));
+        // A range is open.
+        assert_eq!(note((5, true), (Some(5), true), 101), (false, false));
+        assert_eq!(note((5, true), (Some(5), true), 129), (false, false));
+        assert_eq!(note((5, true), (Some(5), true), 130), (true, false));
+        // It is written, and then not committed.
+        assert_eq!(note((9, false), (Some(5), true), 131), (false, true));
+        assert_eq!(note((9, false), (Some(9), false), 132), (false, false));
+        // Others are written behind it, and nothing stands still.
+        assert_eq!(note((9, true), (Some(9), true), 140), (false, false));
+        assert_eq!(note((12, true), (Some(9), true), 169), (false, false));
+        assert_eq!(note((12, true), (Some(12), true), 198), (false, false));
+        assert_eq!(note((12, true), (Some(12), true), 199), (true, false));
+    }
+}

@@ -1,0 +1,266 @@
+//! What does not get on: since when and why. Said in the log once, then once a minute, and when it is over.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::status::Moment;
+
+/// A log line about one of them comes at most this often.
+const SAY_AGAIN_AFTER_MS: u64 = 60_000;
+
+/// What is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undone {
+    /// The partition has not begun.
+    NotBegun,
+    /// Nothing more is read of the partition.
+    NotRead,
+    /// A range of the partition, or all of them, is not written.
+    NotWritten,
+    /// The offset of the partition is not committed.
+    NotCommitted,
+    /// Nobody tells whether the topic is there, or it is not.
+    TopicUnknown,
+}
+
+impl Undone {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotBegun => "has not begun",
+            Self::NotRead => "is not read",
+            Self::NotWritten => "is not written",
+            Self::NotCommitted => "is not committed",
+            Self::TopicUnknown => "is not confirmed by kafka",
+        }
+    }
+}
+
+/// What it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// `None`: all partitions of the topic.
+    pub partition: Option<i32>,
+    /// What of it is not done.
+    pub undone: Undone,
+    /// `from-to` of the range that is not written.
+    pub range: Option<&'a str>,
+}
+
+/// One thing that does not get on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StuckStatus {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number; `null`: all partitions of the topic.
+    pub partition: Option<i32>,
+    /// `not_begun`, `not_read`, `not_written`, `not_committed` or `topic_unknown`.
+    pub what: Undone,
+    /// `from-to` of the range that is not written; `null` for everything else.
+    pub range: Option<String>,
+    /// When it first failed.
+    pub since: Moment,
+    /// Whole seconds since then.
+    pub seconds: u64,
+    /// What failed last.
+    pub why: String,
+}
+
+type Key = (String, Option<i32>, Undone, Option<String>);
+
+fn key(place: &Place<'_>) -> Key {
+    let range = place.range.map(str::to_owned);
+    (place.topic.to_owned(), place.partition, place.undone, range)
+}
+
+#[derive(Debug)]
+struct Stuck {
+    since: Moment,
+    since_ms: u64,
+    said_ms: u64,
+    count: u64,
+    why: String,
+}
+
+/// When the log is to speak of something: seconds since it first failed, and how often it has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) seconds: u64,
+    pub(super) count: u64,
+}
+
+/// All of a pipeline.
+#[derive(Debug, Default)]
+pub(super) struct AllStuck(BTreeMap<Key, Stuck>);
+
+impl AllStuck {
+    /// It failed once more. What is to be said of it, when it is time.
+    pub(super) fn failed(
+        &mut self,
+        place: &Place<'_>,
+        why: String,
+        (now, now_ms): (Moment, u64),
+    ) -> Option<Said> {
+        let key = key(place);
+        let Some(known) = self.0.get_mut(&key) else {
+            let stuck = Stuck {
+                since: now,
+                since_ms: now_ms,
+                said_ms: now_ms,
+                count: 1,
+                why,
+            };
+            self.0.insert(key, stuck);
+            return Some(Said {
+                seconds: 0,
+                count: 1,
+            });
+        };
+        known.why = why;
+        known.count += 1;
+        let is_due = now_ms.saturating_sub(known.said_ms) >= SAY_AGAIN_AFTER_MS;
+        is_due.then(|| {
+            known.said_ms = now_ms;
+            Said {
+                seconds: now_ms.saturating_sub(known.since_ms) / 1_000,
+                count: known.count,
+            }
+        })
+    }
+
+    /// It got on: what there is to say, if it was stuck.
+    pub(super) fn got_on(&mut self, place: &Place<'_>, now_ms: u64) -> Option<Said> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let stuck = self.0.remove(&key(place))?;
+        Some(Said {
+            seconds: now_ms.saturating_sub(stuck.since_ms) / 1_000,
+            count: stuck.count,
+        })
+    }
+
+    /// The partition is read anew, or by another member.
+    pub(super) fn gone(&mut self, topic: &str, partition: i32) {
+        self.0
+            .retain(|key, _| key.0 != topic || key.1 != Some(partition));
+    }
+
+    /// Nobody here reads the topic.
+    pub(super) fn topic_gone(&mut self, topic: &str) {
+        self.0.retain(|key, _| key.0 != topic || key.1.is_some());
+    }
+
+    /// Since how many seconds something of this partition does not get on, its topic included.
+    pub(super) fn seconds(&self, topic: &str, partition: i32, now_ms: u64) -> u64 {
+        let is_of_it = |key: &Key| key.0 == topic && key.1.is_none_or(|p| p == partition);
+        let of_it = self.0.iter().filter(|(key, _)| is_of_it(key));
+        let since_ms = of_it.map(|(_, stuck)| stuck.since_ms).min();
+        since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms) / 1_000)
+    }
+
+    /// Whether a range of the partition is not written, by what is said of it.
+    pub(super) fn has_range(&self, topic: &str, partition: i32) -> bool {
+        let is_it = |key: &Key| key.0 == topic && key.1 == Some(partition) && key.3.is_some();
+        self.0.keys().any(is_it)
+    }
+
+    /// The longest first.
+    pub(super) fn status(&self, now_ms: u64) -> Vec<StuckStatus> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by_key(|(_, stuck)| stuck.since_ms);
+        let status = |(key, stuck): (&Key, &Stuck)| StuckStatus {
+            topic: key.0.clone(),
+            partition: key.1,
+            what: key.2,
+            range: key.3.clone(),
+            since: stuck.since,
+            seconds: now_ms.saturating_sub(stuck.since_ms) / 1_000,
+            why: stuck.why.clone(),
+        };
+        all.into_iter().map(status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(partition: i32, range: &'static str) -> Place<'static> {
+        Place {
+            topic: "t",
+            partition: Some(partition),
+            undone: Undone::NotWritten,
+            range: Some(range),
+        }
+    }
+
+    fn unbegun(partition: i32) -> Place<'static> {
+        Place {
+            undone: Undone::NotBegun,
+            range: None,
+            ..range(partition, "")
+        }
+    }
+
+    #[test]
+    fn what_fails_again_keeps_its_beginning_and_is_said_once_a_minute_and_when_it_is_over() {
+        let mut stuck = AllStuck::default();
+        let at = |s: u64| (Moment(i64::try_from(s * 1000).expect("small")), s * 1000);
+        let said = |seconds, count| Some(Said { seconds, count });
+        let place = range(3, "0-10");
+        assert_eq!(stuck.failed(&place, "a".into(), at(5)), said(0, 1));
+        assert_eq!(stuck.failed(&place, "b".into(), at(64)), None);
+        assert_eq!(stuck.failed(&place, "c".into(), at(65)), said(60, 3));
+        assert_eq!(stuck.failed(&place, "d".into(), at(66)), None);
+        assert_eq!(stuck.failed(&unbegun(4), "e".into(), at(66)), said(0, 1));
+        let shown = stuck.status(70_000);
+        assert_eq!(shown.len(), 2);
+        assert_eq!((shown[0].seconds, &*shown[0].why), (65, "d"));
+        assert_eq!(shown[0].since, Moment(5000));
+        assert_eq!((shown[1].partition, &shown[1].range), (Some(4), &None));
+        assert_eq!(stuck.seconds("t", 3, 70_000), 65);
+        assert_eq!(stuck.seconds("t", 5, 70_000), 0);
+        assert_eq!(stuck.got_on(&place, 71_000), said(66, 4));
+        assert_eq!(stuck.got_on(&place, 71_000), None);
+    }
+
+    #[test]
+    fn one_that_gets_on_is_forgotten_and_so_are_all_of_a_partition_that_goes() {
+        let mut stuck = AllStuck::default();
+        let now = (Moment(0), 0);
+        for place in [range(0, "0-5"), range(0, "5-9"), unbegun(1)] {
+            stuck.failed(&place, String::new(), now);
+        }
+        assert!(stuck.has_range("t", 0) && !stuck.has_range("t", 1));
+        stuck.got_on(&range(0, "0-5"), 0);
+        stuck.got_on(&unbegun(7), 0);
+        assert_eq!(stuck.status(0).len(), 2);
+        stuck.gone("t", 0);
+        assert_eq!(stuck.status(0)[0].partition, Some(1));
+        stuck.got_on(&unbegun(1), 0);
+        assert!(stuck.status(0).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_topic_holds_each_of_its_partitions() {
+        let mut stuck = AllStuck::default();
+        let topic = Place {
+            topic: "t",
+            partition: None,
+            undone: Undone::TopicUnknown,
+            range: None,
+        };
+        stuck.failed(&topic, String::new(), (Moment(0), 2_000));
+        assert_eq!(stuck.seconds("t", 9, 5_000), 3);
+        assert!(!stuck.has_range("t", 9));
+        stuck.gone("t", 9);
+        assert_eq!(stuck.status(0)[0].partition, None);
+        stuck.topic_gone("t");
+        assert_eq!(stuck.seconds("t", 9, 5_000), 0);
+    }
+}
