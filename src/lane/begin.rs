@@ -390,7 +390,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
 
 fn not_looked_up(target: &Target, error: &InsertError) -> NotYet {
     match error.remedy {
-        Remedy::Halt(reason) => NotYet::Never(Halt::refused(reason, &target.label, error)),
+        Remedy::Halt(reason) => NotYet::Never(crate::sink::refused(reason, &target.label, error)),
         _ => NotYet::Later(format!("clickhouse: table {}: {error}", target.label)),
     }
 }

@@ -213,7 +213,7 @@ impl Replicas {
         let label = self.label(topic);
         let info = self.parts.client.table_info(database, table).await;
         let info = info.map_err(|error| match error.remedy {
-            Remedy::Halt(reason) => NotFound::Never(Halt::refused(reason, &label, &error)),
+            Remedy::Halt(reason) => NotFound::Never(crate::sink::refused(reason, &label, &error)),
             _ => NotFound::Later(format!("table {label}: {error}")),
         })?;
         let Some(info) = info else {
