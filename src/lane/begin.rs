@@ -12,6 +12,8 @@ mod topic;
 
 use std::time::{Duration, Instant};
 
+use rdkafka::error::{KafkaError, KafkaResult};
+
 pub(super) use self::asking::News;
 pub(super) use self::assigning::Assigning;
 use self::assigning::{Step, Unbegun};
@@ -69,8 +71,8 @@ impl From<NotFound> for NotYet {
     }
 }
 
-impl From<rdkafka::error::KafkaError> for NotYet {
-    fn from(error: rdkafka::error::KafkaError) -> Self {
+impl From<KafkaError> for NotYet {
+    fn from(error: KafkaError) -> Self {
         NotYet::Later(format!("kafka: {error}"))
     }
 }
@@ -87,7 +89,7 @@ impl<O: Operator> Lane<O> {
         }
         if !self.begins_together() {
             // Those that stay are read on while those that came are asked about.
-            self.assign(&[]);
+            let _ = self.assign(&[]);
         }
     }
 
@@ -123,7 +125,7 @@ impl<O: Operator> Lane<O> {
         // The client answers a revocation only of what it was told to read. Nobody will look at
         // what arrives until then.
         let nowhere: Vec<_> = gone.into_iter().map(|u| (u.partition, i64::MAX)).collect();
-        self.assign(&nowhere);
+        let _ = self.assign(&nowhere);
     }
 
     /// Whether partitions begin all at once, because they make rows together.
@@ -131,8 +133,11 @@ impl<O: Operator> Lane<O> {
         self.operator.is_whole() || self.consumer().is_eager()
     }
 
-    /// Answers the group's assignment, or adds to what the client reads. False when it refuses.
-    fn assign(&mut self, positions: &[(TopicPartition, i64)]) -> bool {
+    /// Answers the group's assignment, or adds to what the client reads.
+    ///
+    /// # Errors
+    /// The client refuses.
+    fn assign(&mut self, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         self.keep_positions();
         let assigned = self.consumer().assign(positions);
         if let Err(error) = &assigned {
@@ -140,7 +145,7 @@ impl<O: Operator> Lane<O> {
             tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
         }
         self.assigning.is_unanswered = false;
-        assigned.is_ok()
+        assigned
     }
 
     /// Asks about partitions that have not begun, and begins those of which everything is known.
@@ -185,7 +190,7 @@ impl<O: Operator> Lane<O> {
             );
             drop(partitions);
             self.assigning.unbegun.clear();
-            self.assign(&[]);
+            let _ = self.assign(&[]);
             return Ok(false);
         };
         drop(partitions);
@@ -259,19 +264,18 @@ impl<O: Operator> Lane<O> {
         if !fresh.is_empty() || self.assigning.is_unanswered {
             let position = |(own, _): &(Ownership<_>, _)| (own.partition.clone(), own.seen_to);
             let positions: Vec<_> = fresh.iter().map(position).collect();
-            let is_assigned = self.assign(&positions);
-            for own in fresh {
-                if is_assigned {
-                    self.owned.push(own.0);
-                } else {
-                    failed.push(own);
+            let assigned = self.assign(&positions);
+            for (own, is_again) in fresh {
+                match &assigned {
+                    Ok(()) => self.begun(own),
+                    Err(error) => failed.push((own, is_again, error.clone())),
                 }
             }
         }
         for (own, is_again) in sought {
             match self.read_again(&own) {
-                true => self.owned.push(own),
-                false => failed.push((own, is_again)),
+                Ok(()) => self.begun(own),
+                Err(error) => failed.push((own, is_again, error)),
             }
         }
         self.begin_failed(failed);
@@ -283,32 +287,37 @@ impl<O: Operator> Lane<O> {
         crash_point!("after_assign");
     }
 
+    fn begun(&mut self, own: Ownership<O::Partition>) {
+        let board = &self.shared.board;
+        board.got_on(&own.partition.place(Undone::NotBegun));
+        self.owned.push(own);
+    }
+
     /// Sets the client back to where a partition begins.
-    fn read_again(&self, own: &Ownership<O::Partition>) -> bool {
+    fn read_again(&self, own: &Ownership<O::Partition>) -> KafkaResult<()> {
         // It may have been parked, or have reached its target, before it was to be read again.
         let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
         let sought = resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to));
-        let begun = sought.or_else(|error| {
+        sought.or_else(|error| {
             tracing::warn!(partition = %own.partition, %error, "cannot seek, taking it anew");
             self.keep_positions();
             self.consumer().assign_anew(&own.partition, own.seen_to)
-        });
-        if let Err(error) = &begun {
-            tracing::warn!(partition = %own.partition, %error, "cannot seek yet");
-        }
-        begun.is_ok()
+        })
     }
 
     /// Partitions that the client refuses to read are tried again, and where partitions are needed
     /// together, all of them.
-    fn begin_failed(&mut self, failed: Vec<(Ownership<O::Partition>, bool)>) {
+    fn begin_failed(&mut self, failed: Vec<(Ownership<O::Partition>, bool, KafkaError)>) {
         if failed.is_empty() {
             return;
         }
         let not_before = Instant::now() + REFUSED_WAIT;
-        for (mut own, is_again) in failed {
+        for (mut own, is_again, error) in failed {
             self.operator.ended(&mut own.state);
             let partition = own.partition.clone();
+            let why = format!("the client refuses to read it: {error}");
+            let place = partition.place(Undone::NotBegun);
+            self.shared.board.stuck(&place, &why);
             self.assigning.push(partition, is_again, not_before);
         }
         if self.operator.is_whole() {
@@ -327,7 +336,6 @@ impl<O: Operator> Lane<O> {
         mut restored: Restored<O::Partition>,
     ) -> Result<Ownership<O::Partition>, Halt> {
         let Found { topic, start, .. } = found;
-        self.shared.board.got_on(&partition.place(Undone::NotBegun));
         tracing::info!(
             %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
         );

@@ -8,8 +8,12 @@ use super::operator::Operator;
 use super::{Lane, Message};
 use crate::config::OnUnavailable;
 use crate::lookup::{Breaker, Found, LookupError, ProfileReader};
+use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::{LookupResult, PipelineMetrics, Stage};
 use crate::sink::Backoff;
+
+/// Under what name it is known what the server of profiles said last.
+pub(super) const LOOKUPS: &str = "redis";
 
 /// How a lane gets its profiles.
 #[derive(Debug, Clone)]
@@ -117,12 +121,12 @@ impl<O: Operator> Lane<O> {
         let reader = lookups.access.reader.clone();
         let messages = self.messages.0.clone();
         let metrics = self.metrics.clone();
-        let pipeline = self.pipeline.name.clone();
+        let board = self.shared.board.clone();
         let task = self.runtime.spawn(async move {
             let found = if may_give_up {
                 reader.fetch(&wanted).await
             } else {
-                Ok(fetch_until_answered(&reader, &wanted, &metrics, &pipeline).await)
+                Ok(fetch_until_answered(&reader, &wanted, &metrics, &board).await)
             };
             let _ = messages.send(Message::Profiles(Answer {
                 request: number,
@@ -194,7 +198,7 @@ async fn fetch_until_answered(
     reader: &ProfileReader,
     keys: &[Vec<u8>],
     metrics: &PipelineMetrics,
-    pipeline: &str,
+    board: &PipelineBoard,
 ) -> Vec<Found> {
     let mut backoff = Backoff::new();
     loop {
@@ -203,10 +207,14 @@ async fn fetch_until_answered(
             Err(error) => {
                 let wait = backoff.next_wait();
                 metrics.retry("redis", "unavailable");
-                tracing::warn!(
-                    pipeline, %error, attempts = backoff.attempts(), wait_ms = wait.as_millis() as u64,
-                    "profiles are unavailable, waiting (pipeline.lookup.on_unavailable = \"wait\")"
-                );
+                board.table_failed(LOOKUPS, &error.to_string());
+                // The lane says for how long its partitions wait.
+                if backoff.attempts() == 1 {
+                    tracing::warn!(
+                        pipeline = board.name(), %error,
+                        "profiles are unavailable, waiting (pipeline.lookup.on_unavailable = \"wait\")"
+                    );
+                }
                 tokio::time::sleep(wait).await;
             }
         }

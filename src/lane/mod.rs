@@ -136,6 +136,8 @@ pub(crate) struct Lane<O: Operator> {
     /// When it was last said that a watermark is ahead of the wall clock.
     ahead_said_at: Option<Instant>,
     paused_since: Option<(Instant, &'static str)>,
+    /// The same since the reason has been another one.
+    pausing: Option<(Instant, &'static str)>,
 }
 
 impl<O: Operator> Lane<O> {
@@ -190,6 +192,7 @@ impl<O: Operator> Lane<O> {
             partitions_counted_at: Instant::now(),
             ahead_said_at: None,
             paused_since: None,
+            pausing: None,
         };
         lane.restart_emission();
         lane.start_transactions(parts.transactions)?;

@@ -197,6 +197,8 @@ impl<O: Operator> Lane<O> {
             self.metrics.paused(why, now.duration_since(since));
         }
         self.paused_since = reason.map(|reason| (now, reason));
+        let last = self.pausing.filter(|(_, last)| Some(*last) == reason);
+        self.pausing = last.or(self.paused_since);
     }
 
     fn check_sink(&mut self, now: Instant) {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::Lane;
+use super::lookups::LOOKUPS;
 use super::operator::Operator;
 use super::ownership::Ownership;
 use super::parking::Parked;
@@ -80,7 +81,7 @@ impl<O: Operator> Lane<O> {
                 None => board.got_on(&place),
             }
         };
-        let paused = self.paused_since.filter(|(at, _)| now >= *at + STILL_MAX);
+        let paused = self.why_paused(now);
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             let written = (own.ledger.position(), own.ledger.open_count() > 0);
@@ -95,11 +96,11 @@ impl<O: Operator> Lane<O> {
                  that is read again, or the commit that names it"
                     .to_owned()
             });
+            // A transaction that is due says so itself.
             let uncommitted = uncommitted
+                .filter(|_| self.transacting.is_none())
                 .map(|_| "the group's coordinator has not confirmed its offset".to_owned());
-            let unread = self.why_not_read(own, now).or_else(|| {
-                paused.map(|(_, reason)| format!("the lane is paused: it waits for {reason}"))
-            });
+            let unread = self.why_not_read(own, now).or_else(|| paused.clone());
             say(partition, Undone::NotWritten, unwritten);
             say(partition, Undone::NotCommitted, uncommitted);
             say(partition, Undone::NotRead, unread);
@@ -119,6 +120,20 @@ impl<O: Operator> Lane<O> {
             }
         }
         self.say_unknown_topics(now);
+    }
+
+    /// Why the lane takes nothing in, where that has lasted.
+    fn why_paused(&self, now: Instant) -> Option<String> {
+        let (since, reason) = self.pausing?;
+        let (why, for_at_least) = match reason {
+            "lookup" => ("profiles", PARKED_MAX),
+            "sink" => ("ranges that are not written", STILL_MAX),
+            _ => ("memory (service.memory_max)", STILL_MAX),
+        };
+        let trouble = self.shared.board.table_trouble(LOOKUPS);
+        let trouble = trouble.filter(|_| reason == "lookup");
+        let trouble = trouble.map_or(String::new(), |trouble| format!(": {trouble}"));
+        (now >= since + for_at_least).then(|| format!("waits for {why}{trouble}"))
     }
 
     fn why_not_read(&self, own: &Ownership<O::Partition>, now: Instant) -> Option<String> {

@@ -9,6 +9,7 @@ use super::{Environment, KAFKA_TIMEOUT, label, table_sql};
 use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelector, Window};
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
+use crate::observe::board::PipelineState;
 use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic, several_tables,
 };
@@ -17,6 +18,8 @@ use crate::source::{
     cleanup_policy, table_refusal,
 };
 
+/// What is waited for is said in the log this often.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// How long the newest keys of joined topics are looked at.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -384,24 +387,40 @@ impl<'e> Starter<'e> {
         mut attempt: impl FnMut() -> Attempt<T>,
     ) -> Result<T, NotStarted> {
         let mut backoff = Backoff::new();
+        let (since, mut said) = (Instant::now(), None::<Instant>);
         loop {
             if self.environment.stop.is_draining() {
                 return Err(NotStarted::Stopped);
             }
             let why = match attempt() {
-                Attempt::Done(value) => return Ok(value),
+                Attempt::Done(value) => {
+                    if said.is_some() {
+                        let since_s = since.elapsed().as_secs();
+                        tracing::info!("{what}: recovered after {since_s} s");
+                        let board = &self.environment.board;
+                        board.set_state(PipelineState::Starting, None);
+                    }
+                    return Ok(value);
+                }
                 Attempt::Never(halt) => return Err(halt.into()),
                 Attempt::Later(why) => why,
             };
             let wait = backoff.next_wait().max(Duration::from_millis(200));
             let name = &self.environment.pipeline.name;
-            self.environment.board.error(&format!("{what}: {why}"));
-            tracing::warn!(
-                pipeline = name,
-                error = why,
-                wait_ms = wait.as_millis() as u64,
-                "{what} is not ready, waiting"
-            );
+            let board = &self.environment.board;
+            board.error(&format!("{what}: {why}"));
+            let waits = format!("waits for {what}: {why}");
+            board.set_state(PipelineState::Starting, Some(&waits));
+            if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN_AFTER) {
+                said = Some(Instant::now());
+                tracing::warn!(
+                    pipeline = name,
+                    error = why,
+                    count = backoff.attempts(),
+                    since_s = since.elapsed().as_secs(),
+                    "{what} is not ready, waiting"
+                );
+            }
             if self
                 .deadline
                 .is_some_and(|deadline| Instant::now() + wait >= deadline)
