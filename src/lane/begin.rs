@@ -235,9 +235,7 @@ impl<O: Operator> Lane<O> {
         if !self.assigning.is_ready(together, now) || self.consumer().has_lost_assignment() {
             return Ok(());
         }
-        self.assigning.known_since = None;
-        let is_known = |u: &mut Unbegun<O::Partition>| matches!(u.step, Step::Known(_));
-        let known: Vec<_> = self.assigning.unbegun.extract_if(.., is_known).collect();
+        let known = self.assigning.take_known();
         let mut owned = vec![];
         for unbegun in known {
             let Step::Known(known) = unbegun.step else {

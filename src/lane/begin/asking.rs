@@ -65,7 +65,11 @@ impl<O: Operator> Lane<O> {
 
     /// Asks about the topics of partitions that wait, where what is known of them is not fresh.
     pub(super) fn ask_about_topics(&mut self, now: Instant) {
+        let mut asking = self.assigning.asking_about_topics();
         for index in 0..self.assigning.unbegun.len() {
+            if asking.is_full() {
+                return;
+            }
             let unbegun = &self.assigning.unbegun[index];
             if !self.is_due(unbegun, now) {
                 continue;
@@ -81,9 +85,10 @@ impl<O: Operator> Lane<O> {
             let step = step.or_insert_with(new);
             let is_again = step.backoff.attempts() > 0;
             let is_asked = step.asking.is_some() || step.fresh(now).is_some();
-            if is_asked || now < step.not_before || !self.assigning.has_room_for_topic(is_again) {
+            if is_asked || now < step.not_before || !asking.has_room(is_again) {
                 continue;
             }
+            asking.add(is_again);
             let inquiry = TopicInquiry {
                 topic: topic.clone(),
                 pipeline: self.pipeline.clone(),
@@ -103,16 +108,21 @@ impl<O: Operator> Lane<O> {
 
     /// Asks about partitions whose topics are known.
     pub(super) fn ask_about_partitions(&mut self, now: Instant) {
+        let mut asking = self.assigning.asking();
         for index in 0..self.assigning.unbegun.len() {
+            if asking.is_full() {
+                return;
+            }
             let unbegun = &self.assigning.unbegun[index];
             let topic = self.assigning.topics.get(&unbegun.partition.topic);
             let Some(facts) = topic.and_then(|topic| topic.fresh(now)) else {
                 continue;
             };
             let is_again = unbegun.backoff.attempts() > 0;
-            if !self.is_due(unbegun, now) || !self.assigning.has_room(is_again) {
+            if !self.is_due(unbegun, now) || !asking.has_room(is_again) {
                 continue;
             }
+            asking.add(is_again);
             let inquiry = self.partition_inquiry(index, facts.clone());
             let question = self.ask(async move { Told::Partition(inquiry.found().await) });
             self.assigning.unbegun[index].step = Step::Asking(question);

@@ -15,8 +15,11 @@ use crate::source::TopicPartition;
 const AT_ONCE: usize = 8;
 /// Of these so many may be asked again after a failure: what was just assigned does not wait for it.
 const AT_ONCE_AGAIN: usize = 4;
-/// Partitions of which everything is known wait so long for others, to begin in one call.
+/// Partitions of which everything is known wait so long for others, to begin in one call: each call sets
+/// the client back to where the lane stands, in every partition that is being read. Longer each time, as
+/// long as new ones are asked about.
 const TOGETHER_WITHIN: Duration = Duration::from_millis(250);
+const TOGETHER_WITHIN_MAX: Duration = Duration::from_secs(2);
 /// What was found out about a topic holds so long.
 pub(super) const FACTS_FRESH: Duration = Duration::from_secs(5);
 /// Partitions that were given to us and have not begun.
@@ -35,6 +38,7 @@ pub(in super::super) struct Assigning<S> {
     pub(super) backoff: Backoff,
     /// Since when everything is known of one that has not begun.
     pub(super) known_since: Option<Instant>,
+    together_within: Duration,
     pub(super) last_question: u64,
 }
 
@@ -102,6 +106,7 @@ impl<S> Default for Assigning<S> {
             not_before: None,
             backoff: Backoff::new(),
             known_since: None,
+            together_within: TOGETHER_WITHIN,
             last_question: 0,
         }
     }
@@ -173,18 +178,17 @@ impl<S> Assigning<S> {
         });
     }
 
-    /// Whether one more partition may be asked about.
-    pub(super) fn has_room(&self, is_again: bool) -> bool {
+    /// Questions about partitions that are under way.
+    pub(super) fn asking(&self) -> Asking {
         let asking = |unbegun: &&Unbegun<S>| matches!(unbegun.step, Step::Asking(_));
-        let again = |unbegun: &&Unbegun<S>| unbegun.backoff.attempts() > 0;
-        let all = self.unbegun.iter().filter(asking);
-        has_room(all.clone().count(), all.filter(again).count(), is_again)
+        let again = |unbegun: &Unbegun<S>| unbegun.backoff.attempts() > 0;
+        Asking::of(self.unbegun.iter().filter(asking).map(again))
     }
 
-    pub(super) fn has_room_for_topic(&self, is_again: bool) -> bool {
+    /// The same about topics.
+    pub(super) fn asking_about_topics(&self) -> Asking {
         let all = self.topics.values().filter(|topic| topic.asking.is_some());
-        let again = |topic: &&TopicStep| topic.backoff.attempts() > 0;
-        has_room(all.clone().count(), all.filter(again).count(), is_again)
+        Asking::of(all.map(|topic| topic.backoff.attempts() > 0))
     }
 
     /// Whether those of which everything is known may begin.
@@ -197,7 +201,20 @@ impl<S> Assigning<S> {
             return false;
         };
         let is_new = |unbegun: &Unbegun<S>| !is_known(unbegun) && unbegun.backoff.attempts() == 0;
-        now >= since + TOGETHER_WITHIN || !self.unbegun.iter().any(is_new)
+        now >= since + self.together_within || !self.unbegun.iter().any(is_new)
+    }
+
+    /// Those of which everything is known begin.
+    pub(super) fn take_known(&mut self) -> Vec<Unbegun<S>> {
+        self.known_since = None;
+        let is_known = |u: &mut Unbegun<S>| matches!(u.step, Step::Known(_));
+        let known = self.unbegun.extract_if(.., is_known).collect();
+        self.together_within = if self.unbegun.is_empty() {
+            TOGETHER_WITHIN
+        } else {
+            (self.together_within * 2).min(TOGETHER_WITHIN_MAX)
+        };
+        known
     }
 
     /// All are asked about again, after a while.
@@ -211,8 +228,36 @@ impl<S> Assigning<S> {
     }
 }
 
-fn has_room(asking: usize, again: usize, is_again: bool) -> bool {
-    asking < AT_ONCE && (!is_again || again < AT_ONCE_AGAIN)
+/// Questions of one kind that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    all: usize,
+    /// After a failure.
+    again: usize,
+}
+
+impl Asking {
+    fn of(questions: impl Iterator<Item = bool>) -> Self {
+        let mut asking = Asking::default();
+        for is_again in questions {
+            asking.add(is_again);
+        }
+        asking
+    }
+
+    pub(super) fn add(&mut self, is_again: bool) {
+        self.all += 1;
+        self.again += usize::from(is_again);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.all >= AT_ONCE
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self, is_again: bool) -> bool {
+        !self.is_full() && (!is_again || self.again < AT_ONCE_AGAIN)
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_failed_leaves_room_for_what_was_just_assigned() {
-        for (asking, again, is_again, expected) in [
+        for (all, again, is_again, expected) in [
             (0, 0, true, true),
             (AT_ONCE_AGAIN, AT_ONCE_AGAIN, true, false),
             (AT_ONCE_AGAIN, AT_ONCE_AGAIN, false, true),
@@ -236,11 +281,8 @@ mod tests {
             (AT_ONCE, 0, false, false),
             (AT_ONCE, AT_ONCE_AGAIN, true, false),
         ] {
-            assert_eq!(
-                has_room(asking, again, is_again),
-                expected,
-                "{asking} {again}"
-            );
+            let asking = Asking { all, again };
+            assert_eq!(asking.has_room(is_again), expected, "{asking:?}");
         }
     }
 
