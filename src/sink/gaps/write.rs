@@ -135,6 +135,7 @@ impl GappedRows<'_> {
                         Drift::Unknown => {
                             let failure = Failure {
                                 target,
+                                partition: &self.partition,
                                 place: &self.place,
                                 error: &error,
                                 server,
