@@ -193,7 +193,6 @@ impl<O: Operator> Lane<O> {
             for event in self.consumer().events() {
                 match event {
                     Event::Assigned(_) => {
-                        self.assigning = None;
                         let _ = self.consumer().assign(&[]);
                     }
                     Event::Revoked { partitions, .. } => {
