@@ -1,5 +1,7 @@
-//! Refused records are read again, one after the other, by one client of the pipeline.
+//! Refused records are read again, one after the other, by one client of the pipeline. Those of a
+//! partition that cannot be read wait aside and hold no other up.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,9 +19,17 @@ const QUEUE_MAX: usize = 64;
 /// How long the client stays connected without a request.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How long one record is waited for, and how long one of a partition that could not be read.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_AGAIN: Duration = Duration::from_secs(3);
+/// How long such a partition is left alone.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Requests that wait aside.
+const ASIDE_MAX: usize = 1_024;
 /// Records between two requests that are read over rather than jumped over.
 const READ_OVER_MAX: i64 = 200;
 
+#[derive(Debug)]
 struct Request {
     partition: TopicPartition,
     offset: i64,
@@ -72,6 +82,69 @@ impl RecordFetcher {
     }
 }
 
+/// Partitions that cannot be read, and the requests that wait for them.
+#[derive(Debug, Default)]
+struct Aside {
+    partitions: HashMap<TopicPartition, Failing>,
+    waiting: VecDeque<Request>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    again_at: Instant,
+    said_at: Option<Instant>,
+}
+
+impl Aside {
+    /// Whether the request was put aside, because its partition cannot be read.
+    fn takes(&mut self, request: Request) -> Option<Request> {
+        if !self.partitions.contains_key(&request.partition) {
+            return Some(request);
+        }
+        self.waiting.push_back(request);
+        None
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= ASIDE_MAX
+    }
+
+    /// Its partition could not be read: it is tried again later.
+    fn put(&mut self, request: Request, now: Instant) -> &mut Failing {
+        let partition = request.partition.clone();
+        self.waiting.push_back(request);
+        let failing = self.partitions.entry(partition).or_insert(Failing {
+            since: now,
+            again_at: now,
+            said_at: None,
+        });
+        failing.again_at = now + AGAIN_AFTER;
+        failing
+    }
+
+    /// What may be tried again now; a partition that nobody asks for any more is forgotten.
+    fn take_due(&mut self, now: Instant) -> Option<Request> {
+        self.waiting.retain(|request| !request.answer.is_closed());
+        let is_asked_for = |of: &TopicPartition| self.waiting.iter().any(|r| r.partition == *of);
+        self.partitions.retain(|of, _| is_asked_for(of));
+        let is_due = |request: &Request| {
+            let failing = self.partitions.get(&request.partition);
+            failing.is_none_or(|failing| failing.again_at <= now)
+        };
+        let index = self.waiting.iter().position(is_due)?;
+        self.waiting.remove(index)
+    }
+
+    /// When the next one is due.
+    fn due_at(&self) -> Option<Instant> {
+        self.partitions
+            .values()
+            .map(|failing| failing.again_at)
+            .min()
+    }
+}
+
 /// Ends with the sender.
 fn serve(
     pipeline: &Pipeline,
@@ -79,55 +152,75 @@ fn serve(
     runtime: &tokio::runtime::Handle,
 ) {
     let mut reader: Option<Reader> = None;
+    let mut aside = Aside::default();
     loop {
+        while let Some(request) = aside.take_due(Instant::now()) {
+            answer(pipeline, &mut reader, &mut aside, request);
+        }
+        let wait = match (aside.due_at(), &reader) {
+            (Some(at), _) => Some(at.saturating_duration_since(Instant::now())),
+            (None, Some(_)) => Some(IDLE_MAX),
+            (None, None) => None,
+        };
+        if aside.is_full() {
+            std::thread::sleep(wait.unwrap_or_default());
+            continue;
+        }
         let next = runtime.block_on(async {
-            match &reader {
-                Some(_) => tokio::time::timeout(IDLE_MAX, requests.recv()).await,
+            match wait {
+                Some(wait) => tokio::time::timeout(wait, requests.recv()).await,
                 None => Ok(requests.recv().await),
             }
         });
         match next {
-            Ok(Some(request)) => answer(pipeline, &mut reader, request),
+            Ok(Some(request)) => {
+                if let Some(request) = aside.takes(request) {
+                    answer(pipeline, &mut reader, &mut aside, request);
+                }
+            }
             Ok(None) => return,
-            Err(_idle) => reader = None,
+            Err(_) if aside.partitions.is_empty() => reader = None,
+            Err(_) => {}
         }
     }
 }
 
-/// Tries until there is an answer or nobody waits for it.
-fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, request: Request) {
-    let Request {
-        partition,
-        offset,
-        answer,
-    } = request;
-    let since = Instant::now();
-    let mut said = None;
-    while !answer.is_closed() {
-        let error = match read(pipeline, reader, &partition, offset) {
-            Ok(Some(record)) => {
-                let _ = answer.send(Ok(record));
-                return;
-            }
-            Ok(None) => {
-                let error = "it is not in the log any more".to_owned();
-                let place = format!("{partition}:{offset}");
-                let _ = answer.send(Err(FetchError { place, error }));
-                return;
-            }
-            Err(error) => error,
-        };
-        // A client that failed is not asked again.
-        *reader = None;
-        if said.is_none_or(|at: Instant| at.elapsed() >= SAY_AGAIN_AFTER) {
-            said = Some(Instant::now());
-            tracing::warn!(
-                pipeline = pipeline.name, %partition, offset, %error,
-                since_s = since.elapsed().as_secs(),
-                "a refused record cannot be read again yet, waiting for kafka"
-            );
+/// Answers a request, or puts it aside.
+fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, aside: &mut Aside, request: Request) {
+    if request.answer.is_closed() {
+        return;
+    }
+    let (partition, offset) = (request.partition.clone(), request.offset);
+    let patience = if aside.partitions.contains_key(&partition) {
+        PATIENCE_AGAIN
+    } else {
+        PATIENCE
+    };
+    let error = match read(pipeline, reader, &partition, offset, patience) {
+        Ok(record) => {
+            aside.partitions.remove(&partition);
+            let place = format!("{partition}:{offset}");
+            let gone = || FetchError {
+                place,
+                error: "it is not in the log any more".to_owned(),
+            };
+            let _ = request.answer.send(record.ok_or_else(gone));
+            return;
         }
-        std::thread::sleep(Duration::from_millis(500));
+        Err(error) => error,
+    };
+    // A client that failed is not asked again.
+    *reader = None;
+    let now = Instant::now();
+    let failing = aside.put(request, now);
+    let is_said = |at: Instant| now.duration_since(at) < SAY_AGAIN_AFTER;
+    if !failing.said_at.is_some_and(is_said) {
+        failing.said_at = Some(now);
+        tracing::warn!(
+            pipeline = pipeline.name, %partition, offset, %error,
+            since_s = failing.since.elapsed().as_secs(),
+            "a refused record cannot be read again yet, waiting for kafka"
+        );
     }
 }
 
@@ -153,6 +246,7 @@ fn read(
     reader: &mut Option<Reader>,
     partition: &TopicPartition,
     offset: i64,
+    patience: Duration,
 ) -> Result<Option<OwnedRecord>, KafkaError> {
     // What a client that reads on says of the log may have been queued before the record came.
     let mut is_assigned_now = true;
@@ -174,7 +268,7 @@ fn read(
             })
         }
     };
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + patience;
     let mut last = None;
     while Instant::now() < until {
         match reader.consumer.poll(Duration::from_millis(100)) {
@@ -238,5 +332,37 @@ mod tests {
         let near = |partition, offset| is_near(&place(0), 100, &place(partition), offset);
         assert!(near(0, 100) && near(0, 101) && near(0, 100 + READ_OVER_MAX));
         assert!(!near(0, 99) && !near(0, 101 + READ_OVER_MAX) && !near(1, 100));
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_read_holds_no_other_up() {
+        let now = Instant::now();
+        let mut answers = vec![];
+        let mut request = |partition, offset| {
+            let (answer, answered) = oneshot::channel();
+            answers.push(answered);
+            let topic = "t".into();
+            Request {
+                partition: TopicPartition { topic, partition },
+                offset,
+                answer,
+            }
+        };
+        let mut aside = Aside::default();
+        aside.put(request(0, 5), now);
+        assert!(aside.takes(request(0, 6)).is_none());
+        assert!(aside.takes(request(1, 7)).is_some());
+        assert!(aside.take_due(now).is_none());
+        assert_eq!(aside.due_at(), Some(now + AGAIN_AFTER));
+        let due = aside.take_due(now + AGAIN_AFTER).expect("the first is due");
+        assert_eq!(due.offset, 5);
+        // Once one is read, the others of its partition are due.
+        aside.partitions.clear();
+        assert_eq!(aside.take_due(now).map(|r| r.offset), Some(6));
+        // Nobody waits for it any more.
+        aside.put(due, now);
+        drop(answers);
+        assert!(aside.take_due(now + AGAIN_AFTER).is_none());
+        assert_eq!(aside.due_at(), None);
     }
 }
