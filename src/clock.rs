@@ -24,6 +24,11 @@ impl BootTime {
     pub(crate) fn after(self, wait: Duration) -> Self {
         BootTime(self.0 + wait)
     }
+
+    /// Zero if it is not later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 /// Wall-clock milliseconds since the epoch: for what operators read, never for a decision about

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::fault::{Fault, Matcher, Proxy, SeenRequest};
 use sandbox::topic::{self, Committed};
 use support::{Job, PATIENCE};
 
@@ -140,4 +140,58 @@ fn a_table_that_remembers_no_tokens_gets_no_row_again_for_a_lost_answer() {
     assert_eq!(lost.hits(), 1);
     assert_eq!(job.rows_and_offsets(), (100, 100));
     job.assert_committed_to_end();
+}
+
+#[test]
+fn a_range_that_is_refused_after_a_lost_answer_is_not_split_while_it_may_arrive() {
+    let (job, proxy) = behind_a_proxy("late-whole", 1);
+    job.produce_events(0, 0..40);
+    let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, 1);
+    let violated = Fault::exception(500, 469, "Constraint `c` is violated");
+    let refused = proxy.inject(Matcher::inserts(), violated, 1);
+    let daemon = job.start("a", &["--until", "latest"], "");
+    refused
+        .wait_for_hits(1, PATIENCE)
+        .unwrap_or_else(|e| panic!("{e:#}: {}", daemon.log()));
+    held.release();
+    let status = daemon.process.wait(PATIENCE).expect("it ends");
+    assert!(status.success(), "{}", daemon.log());
+    held.wait_for_finished(1, PATIENCE).expect("it arrived");
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (40, 40), "{}", daemon.log());
+    assert_eq!(job.dead_letters().unwrap_or_default().len(), 0);
+}
+
+#[test]
+fn parts_of_a_refused_range_leave_out_the_rows_of_it_that_are_there() {
+    let (job, proxy) = behind_a_proxy("part-there", 1);
+    job.produce_events(0, 0..40);
+    let held = proxy.inject(Matcher::inserts(), Fault::HoldResponse, 1);
+    let first = job.start("first", &[], "");
+    held.wait_for_hits(1, PATIENCE)
+        .unwrap_or_else(|e| panic!("{e:#}: {}", first.log()));
+    job.wait_for_rows(40);
+    first.process.kill();
+    held.release();
+    job.query(
+        "ALTER TABLE {db}.clickstream_events DELETE WHERE _offset % 2 = 1 \
+         SETTINGS mutations_sync = 2",
+    );
+    assert_eq!(job.rows_and_offsets(), (20, 20));
+    let is_about_17 = |request: &SeenRequest| {
+        let range = request.token_range();
+        range.is_some_and(|range| range.contains(&17))
+    };
+    let violated = Fault::exception(500, 469, "Constraint `c` is violated");
+    let refused = proxy.inject(Matcher::inserts().only(is_about_17), violated, usize::MAX);
+    job.run_to_end();
+    job.assert_committed_to_end();
+    assert!(refused.hits() > 1);
+    assert_eq!(job.rows_and_offsets(), (39, 39));
+    let letters = job.dead_letters().expect("dead letters");
+    let offsets: Vec<_> = letters
+        .iter()
+        .map(|letter| letter.header("streamweir-offset"))
+        .collect();
+    assert_eq!(offsets, [Some("17".to_owned())]);
 }

@@ -192,6 +192,16 @@ impl SealedBatch {
         }
     }
 
+    /// Its rows in two batches, whatever their offsets; `None` for a single row.
+    pub(crate) fn halves(&self) -> Option<[SealedBatch; 2]> {
+        let half = self.row_count() / 2;
+        let part = |is_first: bool| {
+            let seen = std::cell::Cell::new(0);
+            self.filtered(|_| (seen.replace(seen.get() + 1) < half) == is_first)
+        };
+        (half > 0).then(|| [part(true), part(false)])
+    }
+
     /// The offset that cuts the rows into two halves; `None` for a single row.
     pub(crate) fn middle_offset(&self) -> Option<i64> {
         let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
@@ -293,6 +303,17 @@ mod tests {
         assert!(budget.is_full());
         drop((rest, again));
         assert!(!budget.is_tight());
+    }
+
+    #[test]
+    fn halves_have_each_row_once_whatever_their_offsets() {
+        for count in 2..6 {
+            let whole = batch(&vec![0; count]);
+            let [first, second] = whole.halves().expect("more than one row");
+            assert_eq!(first.row_count() + second.row_count(), count);
+            assert!(first.row_count().abs_diff(second.row_count()) <= 1);
+        }
+        assert!(batch(&[7]).halves().is_none());
     }
 
     #[test]

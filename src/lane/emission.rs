@@ -16,7 +16,9 @@ use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Ledger, OwnershipId, Settlement};
-use crate::sink::{self, Delivery, InsertError, Membership, Trouble, WriteJob, membership_lasts};
+use crate::sink::{
+    self, Delivery, InsertError, Membership, Remedy, Trouble, WriteJob, membership_lasts,
+};
 use crate::source::TopicPartition;
 use tokio::task::AbortHandle;
 
@@ -205,9 +207,14 @@ impl<O: Operator> Lane<O> {
         if !self.emission.as_ref().is_some_and(is_ours) {
             return Ok(());
         }
+        let hint = if error.remedy == Remedy::TooLarge {
+            "a single row of a window is too large for a limit: raise that of the proxy before clickhouse \
+             (client_max_body_size of nginx), or of the user's profile, then start again"
+        } else {
+            "compare the table with `streamweir schema print`, mend it, then start again"
+        };
         let advice = format!(
-            "table {}: the server refuses a row of {}: {error}: compare the table with \
-             `streamweir schema print`, mend it, then start again",
+            "table {}: the server refuses a row of {}: {error}: {hint}",
             job.batch.table(),
             job.batch.row_count()
         );

@@ -102,7 +102,8 @@ pub(super) struct Ownership<S> {
     /// Where versions decide: from which offset on records have made rows, for all that is known.
     rows_from: Option<i64>,
     replay: VecDeque<i64>,
-    /// Rows of offsets below this may be in the table under tokens of other epochs.
+    /// Rows of offsets below this may be in the table under other tokens: of other epochs, or of a range that was
+    /// refused.
     look_below: i64,
     counter: u64,
     cut_number: u64,
@@ -241,20 +242,17 @@ impl<S> Ownership<S> {
 
     /// Replaces a refused range by two that meet at `at`; both must be named before they are sent.
     pub(super) fn split(&mut self, job: WriteJob, at: i64) {
+        let history = job.parts_history();
         let WriteJob { claim, batch, .. } = job;
+        if history == History::PartlyWritten {
+            // A successor meets these rows too, as long as a part is open.
+            self.look_below = self.look_below.max(claim.range().to);
+        }
         let (first, second) = self.ledger.split(claim.range(), at);
         // The whole's claim is void now: the ledger no longer knows its range.
         drop(claim);
-        self.push_unnamed(
-            first,
-            batch.filtered(|offset| offset < at),
-            History::MaybeWritten,
-        );
-        self.push_unnamed(
-            second,
-            batch.filtered(|offset| offset >= at),
-            History::MaybeWritten,
-        );
+        self.push_unnamed(first, batch.filtered(|offset| offset < at), history);
+        self.push_unnamed(second, batch.filtered(|offset| offset >= at), history);
     }
 
     fn push_unnamed(&mut self, claim: Claim, batch: SealedBatch, history: History) {

@@ -8,14 +8,16 @@ use super::{Lane, Message};
 use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::progress::{OwnershipId, Range};
-use crate::sink::{DeadLetter, InsertError, Remedy, WriteJob};
+use crate::sink::{InsertError, Remedy, WriteJob};
 
 /// A refused row's record, read again.
 #[derive(Debug)]
 pub(super) struct Original {
     ownership: OwnershipId,
-    job: WriteJob,
-    letter: Result<DeadLetter, Halt>,
+    /// Whether it was counted as a dead letter only when it was shown to be at fault.
+    is_judged_late: bool,
+    /// With its dead letter in place of the row.
+    read: Result<WriteJob, Halt>,
 }
 
 /// Ranges that were refused whole, with an answer that nobody classified, and since when.
@@ -45,7 +47,7 @@ impl<O: Operator> Lane<O> {
         &mut self,
         ownership: OwnershipId,
         job: WriteJob,
-        error: &InsertError,
+        error: InsertError,
     ) -> Result<(), Halt> {
         let table = job.batch.table().to_owned();
         let place = format!("{} {}", job.partition, job.claim.range());
@@ -67,11 +69,13 @@ impl<O: Operator> Lane<O> {
                 .note(job.claim.range(), position, Instant::now())
         };
         if let Some(offset) = job.batch.single_offset() {
-            self.sink.judge_refused(&table, error, since)?;
-            // Before it is read again: thousands of them are the producer's fault, or the table's.
-            self.shared.ratio.note_later(1);
-            self.judge_ratio()?;
-            self.read_original(ownership, job, offset, error.message.clone());
+            let is_named = error.remedy == Remedy::Split;
+            if is_named {
+                // Before it is read again: thousands of them are the producer's fault, or the table's.
+                self.shared.ratio.note_later(1);
+                self.judge_ratio()?;
+            }
+            self.read_original(ownership, job, offset, error, since);
         } else {
             own.to_split.push(job);
         }
@@ -111,32 +115,57 @@ impl<O: Operator> Lane<O> {
         ownership: OwnershipId,
         job: WriteJob,
         offset: i64,
-        detail: String,
+        error: InsertError,
+        since: Instant,
     ) {
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
-        self.runtime.spawn(async move {
-            let letter = sink.letter(&job.partition, offset, Reason::Rejected, detail);
-            let letter = letter.await;
+        let memory = self.shared.memory.clone();
+        let has_gaps = job.batch.has_gaps();
+        let lone = sink.refused_alone(job.batch.table(), since);
+        let task = self.runtime.spawn(async move {
+            let mut job = job;
+            let is_judged_late = error.remedy != Remedy::Split;
+            let judged = sink.is_at_fault(job.batch.table(), &error, lone).await;
+            let letter = match judged {
+                Ok(()) => {
+                    let detail = error.message;
+                    let letter = sink.letter(&job.partition, offset, Reason::Rejected, detail);
+                    letter.await
+                }
+                Err(halt) => Err(halt),
+            };
+            let read = letter.map(|letter| {
+                job.batch = job.batch.with_dead_letter(letter);
+                job.batch.count(&memory);
+                job
+            });
             let _ = messages.send(Message::Original(Box::new(Original {
                 ownership,
-                job,
-                letter,
+                is_judged_late,
+                read,
             })));
         });
+        if let Some(own) = self.owned_by(ownership) {
+            own.started_writing(task.abort_handle(), has_gaps);
+        }
     }
 
     pub(super) fn refused_record_read(&mut self, original: Original) -> Result<(), Halt> {
         let Original {
             ownership,
-            mut job,
-            letter,
+            is_judged_late,
+            read,
         } = original;
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
         let Some(index) = self.owned.iter().position(is_it) else {
             return Ok(());
         };
-        job.batch = job.batch.with_dead_letter(letter?);
+        let job = read?;
+        if is_judged_late {
+            self.shared.ratio.note_later(1);
+            self.judge_ratio()?;
+        }
         self.start_write(index, job);
         Ok(())
     }

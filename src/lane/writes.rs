@@ -421,7 +421,7 @@ impl<O: Operator> Lane<O> {
             }
             Outcome::Refused(job, error) => {
                 self.emission_refused(ownership, &job, &error)?;
-                self.refused(ownership, *job, &error)?;
+                self.refused(ownership, *job, error)?;
             }
             Outcome::Altered(table) => {
                 let why = format!("table {table} was altered while rows were written");

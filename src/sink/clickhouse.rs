@@ -197,6 +197,14 @@ impl ClickHouseClient {
         Ok(self.known(server).await?.has_stated_defaults())
     }
 
+    /// Learns what the server knows, so that an insert need not ask.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered.
+    pub(crate) async fn prepare(&self, server: u32) -> Result<(), InsertError> {
+        self.known(server).await.map(drop)
+    }
+
     /// Sends one insert and waits for its acknowledgement. `body` holds compressed frames.
     ///
     /// # Errors
@@ -212,7 +220,12 @@ impl ClickHouseClient {
         let patience = self.insert_timeout + Duration::from_secs(5);
         let seconds = self.insert_timeout.as_secs().max(1).to_string();
         let pinned = [("decompress", "1"), ("max_execution_time", &seconds)];
-        let known = self.known(server).await?;
+        // However old: no question comes between the look at the lease and the insert.
+        let kept = self.servers.get(server).known().clone();
+        let known = match kept {
+            Some(known) => known,
+            None => self.known(server).await?,
+        };
         let settings = settings.iter().map(|(k, v)| (*k, v.as_str()));
         let settings = settings.filter(|(name, _)| known.takes(name));
         let settings = pinned.into_iter().chain(settings);

@@ -195,7 +195,8 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         158 | 307 | 396 => Remedy::TooLarge,
         // The names and types that the rows state are not those of the table.
         117 if is_about_columns(message) => Remedy::Halt("schema"),
-        // The end of a text inside an expression; else of the request itself.
+        // The end of a text inside an expression; else of the request itself, which ends where it should.
+        32 | 33 if message.contains("BinaryRowInputFormat") => Remedy::Unclassified,
         32 if is_about_a_value(message) => Remedy::Split,
         // A value that the column, a constraint, an expression or a view does not take: CANNOT_PARSE_…,
         // …_OUT_OF_BOUND, sizes that do not match, overflows, throwIf.
@@ -229,6 +230,16 @@ fn is_about_a_value(message: &str) -> bool {
 }
 
 impl InsertError {
+    /// Whether the insert may be running on for all that this says: no answer, or that of a gateway. The server's
+    /// own answer ends it, and what a proxy refuses (4xx) it has not passed on.
+    pub(super) fn may_run_on(&self) -> bool {
+        let text = self.message.strip_prefix("bad response: ");
+        let status = text.unwrap_or(&self.message).get(..3);
+        let status = status.and_then(|status| status.parse::<u16>().ok());
+        let is_passed_on = status.is_none_or(|s| !(400..500).contains(&s) || s == 408 || s == 499);
+        self.code.is_none() && is_passed_on
+    }
+
     /// Whether fewer rows in one statement may succeed where these cannot: a limit of its own memory.
     pub(super) fn is_of_one_statement(&self) -> bool {
         self.code == Some(241)
@@ -306,6 +317,14 @@ mod tests {
             (
                 "Code: 32. DB::Exception: Attempt to read after eof",
                 Remedy::Unclassified,
+            ),
+            (
+                "Code: 33. DB::Exception: Cannot read all data. Bytes read: 9: (while reading header): While executing BinaryRowInputFormat",
+                Remedy::Unclassified,
+            ),
+            (
+                "Code: 33. DB::Exception: Cannot read all data: while executing 'FUNCTION reinterpretAsUUID(x)'",
+                Remedy::Split,
             ),
             (
                 "Code: 376. DB::Exception: Cannot parse uuid x",
@@ -393,6 +412,31 @@ mod tests {
             assert_eq!(failed_view(&format!("while {text}")), Some("v"), "{text}");
         }
         assert_eq!(failed_view("Code: 6. DB::Exception: no number"), None);
+    }
+
+    #[test]
+    fn an_insert_that_nobody_has_ended_may_be_running_on() {
+        let may_run =
+            |text: &str| InsertError::from(Error::BadResponse(text.to_owned())).may_run_on();
+        for text in [
+            "502 Bad Gateway: <html>",
+            "500 Internal Server Error",
+            "408 Request Timeout",
+            "<html>oops</html>",
+            "",
+        ] {
+            assert!(may_run(text), "{text}");
+        }
+        assert!(InsertError::from(Error::TimedOut).may_run_on());
+        assert!(InsertError::from(Error::Other("200 with a body".into())).may_run_on());
+        for text in [
+            "Code: 469. DB::Exception: Constraint",
+            "500 Internal Server Error: Code: 4711. DB::Exception: of tomorrow",
+            "413 Payload Too Large: <html>",
+            "403 Forbidden",
+        ] {
+            assert!(!may_run(text), "{text}");
+        }
     }
 
     #[test]

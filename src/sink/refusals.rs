@@ -1,8 +1,9 @@
 //! When an answer that keeps coming is a fault of the rows, and when it is not.
 //!
 //! [`Suspicion`] decides about one insert: an answer that nobody classified is tried again a few times
-//! before the rows are split. [`Refusals`] decides about a row that is refused alone: while the table
-//! takes other rows it becomes a dead letter; where the table takes nothing, the pipeline halts.
+//! before the rows are split. [`Refusals`] decides about a row that is refused alone: once the table
+//! has taken other rows it becomes a dead letter; where the table takes nothing, the pipeline halts
+//! and no row becomes one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -18,6 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_UNSPLIT: Duration = Duration::from_secs(60);
 /// Rows refused alone, one after the other, while the table acknowledges nothing.
 const LONE_MAX: u32 = 10;
+/// How long a row that is refused alone waits for the table to take others.
+const EVIDENCE_WAIT: Duration = Duration::from_secs(10);
+/// How long ago the table may have taken rows where a single one is refused and no other comes.
+const TAKEN_LATELY: Duration = Duration::from_secs(600);
 /// The same where it took other rows since the first of them was refused.
 const LONE_MAX_BESIDE: u32 = 100;
 
@@ -89,6 +94,22 @@ impl Suspicion {
     }
 }
 
+/// A row that was refused alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lone {
+    /// When rows beside it were first refused.
+    pub(crate) since: Instant,
+    alone_at: Instant,
+}
+
+/// Whether such a row is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    AtFault,
+    /// Nothing shows yet that the table takes other rows.
+    Open,
+}
+
 /// What the tables of one pipeline took last.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<HashMap<String, Taken>>);
@@ -115,7 +136,16 @@ impl Refusals {
         }
     }
 
-    /// Whether a row that was refused alone is at fault. `since`: when rows beside it were first refused.
+    /// Counts a row that was refused alone. `since`: when rows beside it were first refused.
+    pub(super) fn refused_alone(&self, table: &str, since: Instant, now: Instant) -> Lone {
+        self.tables().entry(table.to_owned()).or_default().lone += 1;
+        Lone {
+            since,
+            alone_at: now,
+        }
+    }
+
+    /// Whether the row is at fault.
     ///
     /// # Errors
     /// The table takes no rows at all.
@@ -123,23 +153,28 @@ impl Refusals {
         &self,
         table: &str,
         error: &InsertError,
-        since: Instant,
-    ) -> Result<(), Halt> {
+        lone: Lone,
+        now: Instant,
+    ) -> Result<Verdict, Halt> {
+        // The server has named a value of the row.
         if error.remedy == Remedy::Split {
-            return Ok(());
+            return Ok(Verdict::AtFault);
         }
-        let mut tables = self.tables();
-        let taken = tables.entry(table.to_owned()).or_default();
-        taken.lone += 1;
-        let lone_max = if taken.last.is_some_and(|last| last >= since) {
-            LONE_MAX_BESIDE
-        } else {
-            LONE_MAX
-        };
-        if taken.lone <= lone_max {
-            return Ok(());
+        let taken = self.tables().get(table).copied().unwrap_or_default();
+        if taken.last.is_some_and(|last| last >= lone.since) {
+            return if taken.lone <= LONE_MAX_BESIDE {
+                Ok(Verdict::AtFault)
+            } else {
+                Err(halt(table, error))
+            };
         }
-        Err(halt(table, error))
+        let is_over = now.duration_since(lone.alone_at) >= EVIDENCE_WAIT;
+        let is_lately = |last: Instant| lone.since.duration_since(last) <= TAKEN_LATELY;
+        match taken.lone {
+            0..=LONE_MAX if !is_over => Ok(Verdict::Open),
+            0..=1 if taken.last.is_some_and(is_lately) => Ok(Verdict::AtFault),
+            _ => Err(halt(table, error)),
+        }
     }
 
     fn tables(&self) -> MutexGuard<'_, HashMap<String, Taken>> {
@@ -156,9 +191,10 @@ fn halt(table: &str, error: &InsertError) -> Halt {
         )
     } else {
         format!(
-            "table {table}: one row after another was refused alone and none was taken in between: {error}: this \
-             is no fault of single rows: look at the table, its views and what stands before clickhouse, \
-             then start again"
+            "table {table}: every row is refused and none was taken meanwhile: {error}: this is no fault of \
+             single rows: look at the table, its views and \
+             what stands before clickhouse, then start again (pipeline.dead_letter.skip passes a \
+             single record by)"
         )
     };
     Halt::new("rejected", advice)
@@ -262,48 +298,91 @@ mod tests {
     }
 
     #[test]
-    fn single_rows_are_at_fault_while_the_table_takes_others() {
+    fn single_rows_are_at_fault_once_the_table_has_taken_others_meanwhile() {
         let refusals = Refusals::default();
         let since = Instant::now();
         let unknown = error(Remedy::Unclassified);
-        refusals.taken("a", since);
+        let judge = || {
+            let lone = refusals.refused_alone("a", since, since);
+            refusals.judge("a", &unknown, lone, since)
+        };
         for _ in 0..1000 {
-            assert!(refusals.judge("a", &unknown, since).is_ok());
             refusals.taken("a", since);
+            assert_eq!(judge().unwrap(), Verdict::AtFault);
         }
-        for _ in 0..LONE_MAX_BESIDE {
-            assert!(refusals.judge("a", &unknown, since).is_ok());
+        for _ in 1..LONE_MAX_BESIDE {
+            assert_eq!(judge().unwrap(), Verdict::AtFault);
         }
-        assert!(refusals.judge("a", &unknown, since).is_err());
-        refusals.taken("a", since);
-        // Another table says nothing about this one, and neither does what came before.
-        let later = since + Duration::from_secs(1);
-        for n in 1..=LONE_MAX {
-            assert!(refusals.judge("a", &unknown, later).is_ok(), "{n}");
-            assert!(refusals.judge("b", &unknown, since).is_ok(), "{n}");
+        let halt = judge().unwrap_err();
+        assert_eq!(halt.reason, "rejected");
+        assert!(halt.advice.contains("4711"), "{halt}");
+    }
+
+    #[test]
+    fn no_row_is_at_fault_where_the_table_takes_nothing() {
+        for taken_before in [false, true] {
+            let refusals = Refusals::default();
+            let before = Instant::now();
+            let since = before + Duration::from_secs(1);
+            let unknown = error(Remedy::TooLarge);
+            if taken_before {
+                refusals.taken("a", before);
+            }
+            // Another table says nothing about this one.
+            refusals.taken("b", since);
+            let rows: Vec<_> = (0..LONE_MAX)
+                .map(|_| refusals.refused_alone("a", since, since))
+                .collect();
+            let judge = |lone, ms| refusals.judge("a", &unknown, lone, at(since, ms));
+            for lone in &rows {
+                assert_eq!(judge(*lone, 9_999).unwrap(), Verdict::Open);
+                let halt = judge(*lone, 10_000).unwrap_err();
+                assert!(halt.advice.contains("client_max_body_size"), "{halt}");
+            }
+            let one_more = refusals.refused_alone("a", since, since);
+            assert!(
+                judge(one_more, 0).is_err(),
+                "and at once when they are many"
+            );
+            // Until it takes one after all.
+            refusals.taken("a", at(since, 5_000));
+            for lone in &rows {
+                assert_eq!(judge(*lone, 10_000).unwrap(), Verdict::AtFault);
+            }
         }
-        for table in ["a", "b"] {
-            let halt = refusals.judge(table, &unknown, later).unwrap_err();
-            assert_eq!(halt.reason, "rejected");
-            assert!(halt.advice.contains("4711"), "{halt}");
-        }
-        refusals.taken("b", later);
-        assert!(refusals.judge("b", &unknown, later).is_ok());
-        let too_large = refusals.judge("a", &error(Remedy::TooLarge), later);
-        assert!(
-            too_large
-                .unwrap_err()
-                .advice
-                .contains("client_max_body_size")
-        );
+    }
+
+    #[test]
+    fn one_row_of_a_quiet_table_is_at_fault_if_the_table_took_rows_lately() {
+        let start = Instant::now();
+        let unknown = error(Remedy::Unclassified);
+        let judged = |taken_ms: Option<u64>, lone: u32| {
+            let refusals = Refusals::default();
+            if let Some(ms) = taken_ms {
+                refusals.taken("a", at(start, ms));
+            }
+            let since = at(start, 1_000_000);
+            let rows = (0..lone).map(|_| refusals.refused_alone("a", since, since));
+            let last = rows.last().expect("one at least");
+            let after = at(since, 10_000);
+            refusals
+                .judge("a", &unknown, last, after)
+                .map_err(|halt| halt.reason)
+        };
+        assert_eq!(judged(Some(999_000), 1), Ok(Verdict::AtFault));
+        assert_eq!(judged(Some(999_000), 2), Err("rejected"));
+        assert_eq!(judged(Some(1_000), 1), Err("rejected"));
+        assert_eq!(judged(None, 1), Err("rejected"));
     }
 
     #[test]
     fn a_value_that_its_column_refuses_is_always_at_fault() {
         let refusals = Refusals::default();
+        let now = Instant::now();
         for _ in 0..1000 {
-            let judged = refusals.judge("a", &error(Remedy::Split), Instant::now());
-            assert!(judged.is_ok());
+            let lone = refusals.refused_alone("a", now, now);
+            let judged = refusals.judge("a", &error(Remedy::Split), lone, now);
+            assert_eq!(judged.unwrap(), Verdict::AtFault);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::insert::{Failure, insert_settings, not_written};
 use super::moved::{MovedRows, MovedTable};
 use super::off_io::off_io;
 use super::permits::Permits;
-use super::refusals::{Judgement, Refusals, Rows, Suspicion};
+use super::refusals::{Judgement, Lone, Refusals, Rows, Suspicion, Verdict};
 use super::{
     Backoff, DeadLetter, DeadLetterProducer, Membership, OutputProducer, RowMaker, Stage, Target,
 };
@@ -25,7 +25,7 @@ use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, Place, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
-use crate::progress::insert::{Attempts, Missing, Round, Step};
+use crate::progress::insert::{Attempts, History, Missing, Round, Step};
 use crate::progress::{Claim, Receipt};
 use crate::source::{RecordFetcher, TopicPartition};
 
@@ -36,6 +36,8 @@ const VIEW_ATTEMPTS_MAX: u32 = 4;
 /// How often rows that a look misses in a replicated table are looked for, and the wait between two looks.
 const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+const LOOK_AT_EVIDENCE_EVERY: Duration = Duration::from_millis(100);
 
 /// Everything the writes of one pipeline share.
 #[derive(Debug)]
@@ -75,6 +77,13 @@ pub(crate) struct SinkParts {
     pub(crate) insert_timeout: Duration,
 }
 
+impl SinkParts {
+    /// When an insert that may have been sent until now can no longer be running.
+    fn running_until(&self) -> BootTime {
+        BootTime::now().after(self.insert_lease + self.insert_timeout)
+    }
+}
+
 /// The duty to write one range.
 #[derive(Debug)]
 pub(crate) struct WriteJob {
@@ -93,6 +102,8 @@ pub(crate) struct WriteJob {
 pub(crate) struct Trouble {
     /// How often the rows were refused behind the table.
     view_failures: u32,
+    /// No insert of the range that was sent earlier is running after this.
+    running_until: Option<BootTime>,
     suspicion: Suspicion,
     doubts: Doubts,
 }
@@ -142,6 +153,10 @@ pub(crate) async fn write(job: WriteJob, sink: Arc<Sink>) -> Outcome {
 }
 
 async fn write_range(mut job: WriteJob, sink: &Arc<Sink>) -> Outcome {
+    if job.tokens().is_some_and(Attempts::may_run) && job.trouble.running_until.is_none() {
+        // What a predecessor sent.
+        job.trouble.running_until = Some(sink.parts.running_until());
+    }
     if let Some(outcome) = sink.check_columns(&job).await {
         return outcome;
     }
@@ -166,6 +181,7 @@ async fn write_range(mut job: WriteJob, sink: &Arc<Sink>) -> Outcome {
             server: 0,
             backoff: Backoff::new(),
             thinned: None,
+            pieces: vec![],
         };
         job = match writer.run(job).await {
             Ok(job) => job,
@@ -270,17 +286,38 @@ impl Sink {
         })
     }
 
-    /// Whether a row that was refused alone is at fault. `since`: when rows beside it were first refused.
+    /// Notes a row that was refused alone. `since`: when rows beside it were first refused.
+    pub(crate) fn refused_alone(&self, table: &str, since: Instant) -> Lone {
+        self.refusals.refused_alone(table, since, Instant::now())
+    }
+
+    /// Whether it is at fault, as far as it shows by now.
     ///
     /// # Errors
     /// The table takes no rows at all.
-    pub(crate) fn judge_refused(
+    pub(super) fn judge_lone(
         &self,
         table: &str,
         error: &InsertError,
-        since: Instant,
+        lone: Lone,
+    ) -> Result<Verdict, Halt> {
+        self.refusals.judge(table, error, lone, Instant::now())
+    }
+
+    /// Waits until it shows that the row is at fault.
+    ///
+    /// # Errors
+    /// The table takes no rows at all.
+    pub(crate) async fn is_at_fault(
+        &self,
+        table: &str,
+        error: &InsertError,
+        lone: Lone,
     ) -> Result<(), Halt> {
-        self.refusals.judge(table, error, since)
+        while self.judge_lone(table, error, lone)? == Verdict::Open {
+            tokio::time::sleep(LOOK_AT_EVIDENCE_EVERY).await;
+        }
+        Ok(())
     }
 
     fn settle(&self, job: WriteJob, dead_letters: u64) -> Outcome {
@@ -374,6 +411,8 @@ struct Writer<'s> {
     backoff: Backoff,
     /// The rows that [`Attempts::sends`], where these are not all.
     thinned: Option<SealedBatch>,
+    /// What is left to send of a batch that was too large, the next one last.
+    pieces: Vec<SealedBatch>,
 }
 
 impl Writer<'_> {
@@ -383,17 +422,8 @@ impl Writer<'_> {
             match job.step() {
                 Step::Settled => return Ok(job),
                 Step::Wait => {
-                    let SinkParts {
-                        insert_lease,
-                        insert_timeout,
-                        ..
-                    } = self.sink.parts;
-                    let range = job.claim.range().to_string();
-                    let place = not_written(&job.partition, Some(&range));
-                    let why = "acknowledged but not in the table: waiting until no earlier insert can be running";
-                    self.sink.parts.pipeline.stuck(&place, why);
-                    tokio::time::sleep(insert_lease + insert_timeout).await;
-                    job.attempts().waited();
+                    self.wait(&mut job, "acknowledged but not in the table")
+                        .await
                 }
                 Step::Look => match self.look(&job).await {
                     Ok(missing) => {
@@ -412,7 +442,12 @@ impl Writer<'_> {
                             continue;
                         }
                     }
-                    // Before the lease is looked at: the turn may be long in coming.
+                    // Before the lease is looked at: the server may be slow to say what it knows, and the turn long in
+                    // coming.
+                    if let Err(error) = self.sink.parts.client.prepare(self.server).await {
+                        self.after_failure(&mut job, error).await?;
+                        continue;
+                    }
                     let permit = self.sink.permits.take(&self.target.label).await;
                     if job.lease_is_over() {
                         return Err(Outcome::Renew(Box::new(job)));
@@ -429,24 +464,69 @@ impl Writer<'_> {
                             attempts.acknowledged();
                         }
                         Err(error) if self.is_refused(&mut job, &error).await => {
-                            let error = match self.unless_drifted(&mut job, error).await? {
-                                Ok(error) => match self.behind_the_table(&job, error).await {
-                                    Ok(error) => {
-                                        return Err(Outcome::Refused(Box::new(job), error));
-                                    }
-                                    Err(error) => error,
-                                },
-                                Err(error) => error,
+                            job = match self.unless_drifted(&mut job, error).await? {
+                                Ok(error) => self.refused(job, error).await?,
+                                Err(error) => {
+                                    job.unknown(&error, self.sink);
+                                    self.after_failure(&mut job, error).await?;
+                                    job
+                                }
                             };
-                            job.unknown();
-                            self.after_failure(&mut job, error).await?;
                         }
                         Err(error) => {
-                            job.unknown();
+                            job.unknown(&error, self.sink);
                             self.after_failure(&mut job, error).await?;
                         }
                     }
                 }
+                Step::Count | Step::Split(_) => {
+                    unreachable!("a refused range is given back at once")
+                }
+            }
+        }
+    }
+
+    /// Until no insert of the range that was sent earlier can be running.
+    async fn wait(&self, job: &mut WriteJob, why: &str) {
+        let until = job.trouble.running_until;
+        let until = until.unwrap_or_else(|| self.sink.parts.running_until());
+        let range = job.claim.range().to_string();
+        let place = not_written(&job.partition, Some(&range));
+        let why = format!("{why}: waiting until no earlier insert can be running");
+        self.sink.parts.pipeline.stuck(&place, &why);
+        tokio::time::sleep(until.since(BootTime::now())).await;
+        job.attempts().waited();
+    }
+
+    /// Gives a refused job back to be split, once nothing of it can still arrive under its token; goes on with
+    /// one whose rows are all in the table: those are no fault of theirs, and must not be written under
+    /// another token.
+    async fn refused(
+        &mut self,
+        mut job: WriteJob,
+        error: InsertError,
+    ) -> Result<WriteJob, Outcome> {
+        if job.tokens().is_none() {
+            return Err(Outcome::Refused(Box::new(job), error));
+        }
+        job.may_run(&error, self.sink);
+        job.attempts().refused(error.may_run_on());
+        loop {
+            match job.step() {
+                Step::Wait => self.wait(&mut job, "refused after a lost answer").await,
+                Step::Count => match self.look(&job).await {
+                    Ok(missing) => {
+                        let (there, sent) = job.count(&missing);
+                        job.attempts().counted(there, sent);
+                        if there == sent {
+                            let error = error.although_written(there);
+                            self.after_failure(&mut job, error).await?;
+                            return Ok(job);
+                        }
+                    }
+                    Err(failed) => self.after_failure(&mut job, failed).await?,
+                },
+                _ => return Err(Outcome::Refused(Box::new(job), error)),
             }
         }
     }
@@ -504,27 +584,6 @@ impl Writer<'_> {
         Ok(found)
     }
 
-    /// A refusal, if the table has none of the rows: those it has are no fault of theirs, and must not be
-    /// written under another token.
-    ///
-    /// # Errors
-    /// What it is otherwise.
-    async fn behind_the_table(
-        &mut self,
-        job: &WriteJob,
-        error: InsertError,
-    ) -> Result<InsertError, InsertError> {
-        let Some(attempts) = job.tokens() else {
-            return Ok(error);
-        };
-        let missing = self.look(job).await?;
-        let is_there = |offset: &i64| attempts.sends(*offset) && !missing.contains(*offset);
-        match job.batch.offsets().filter(is_there).count() {
-            0 => Ok(error),
-            there => Err(error.although_written(there)),
-        }
-    }
-
     async fn send(&mut self, job: &WriteJob, round: Round) -> Result<(), InsertError> {
         if let (Some(attempts), None) = (job.tokens(), &self.thinned)
             && !job.batch.offsets().all(|offset| attempts.sends(offset))
@@ -532,11 +591,46 @@ impl Writer<'_> {
             let thinned = off_io(|| job.batch.filtered(|offset| attempts.sends(offset)));
             self.thinned = Some(thinned);
         }
+        if matches!(job.delivery, Delivery::AsMember(_)) {
+            return self.send_in_pieces(job).await;
+        }
         let batch = self.thinned.as_ref().unwrap_or(&job.batch);
+        self.insert(job, round, batch).await
+    }
+
+    async fn insert(
+        &self,
+        job: &WriteJob,
+        round: Round,
+        batch: &SealedBatch,
+    ) -> Result<(), InsertError> {
         let settings = insert_settings(&job.delivery, round, batch);
         self.sink
             .insert(&self.target, batch, &settings, self.server)
             .await
+    }
+
+    /// Rows of many records each, for which no range stands: what is too large goes out in halves.
+    async fn send_in_pieces(&mut self, job: &WriteJob) -> Result<(), InsertError> {
+        loop {
+            let batch = self.pieces.last().unwrap_or(&job.batch);
+            match self.insert(job, Round::FIRST, batch).await {
+                Ok(()) => {
+                    self.pieces.pop();
+                    if self.pieces.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.remedy == Remedy::TooLarge || error.is_of_one_statement() => {
+                    let Some(halves) = off_io(|| batch.halves()) else {
+                        return Err(error);
+                    };
+                    self.pieces.pop();
+                    self.pieces.extend(halves.into_iter().rev());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn is_refused(&self, job: &mut WriteJob, error: &InsertError) -> bool {
@@ -606,9 +700,33 @@ impl WriteJob {
         }
     }
 
-    fn unknown(&mut self) {
+    fn unknown(&mut self, error: &InsertError, sink: &Sink) {
+        self.may_run(error, sink);
         if let Delivery::ExactlyOnce { attempts, .. } = &mut self.delivery {
-            attempts.unknown();
+            attempts.unknown(error.may_run_on());
+        }
+    }
+
+    /// Notes how long an insert that ended so may be running on.
+    fn may_run(&mut self, error: &InsertError, sink: &Sink) {
+        if error.may_run_on() {
+            self.trouble.running_until = Some(sink.parts.running_until());
+        }
+    }
+
+    /// Of the rows that were sent last, how many are in the table, and how many they are.
+    fn count(&self, missing: &Missing) -> (usize, usize) {
+        let sends = |offset: &i64| self.tokens().is_none_or(|t| t.sends(*offset));
+        let sent = || self.batch.offsets().filter(sends);
+        let there = sent().filter(|offset| !missing.contains(*offset));
+        (there.count(), sent().count())
+    }
+
+    /// What parts of a refused range begin with.
+    pub(crate) fn parts_history(&self) -> History {
+        match self.step() {
+            Step::Split(history) => history,
+            _ => History::Unsent,
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sandbox::fault::{Fault, Matcher, Proxy, SeenRequest};
 use sandbox::oracle::{self, Case};
-use sandbox::topic;
+use sandbox::{shared, topic};
 use toml::Value;
 
 use crate::support::windows::sessions_ddl;
@@ -93,7 +94,16 @@ fn compacted(job: &Job) -> BTreeMap<String, String> {
 
 #[test]
 fn generated_sales_give_the_expected_minutes() {
-    check("sales", |_| {});
+    // A proxy takes only a few rows at once.
+    let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
+    let too_large = Fault::Reject {
+        status: 413,
+        body: "<html><title>413</title></html>".to_owned(),
+    };
+    let is_large = |request: &SeenRequest| request.body_bytes > 1_500;
+    let large = proxy.inject(Matcher::inserts().only(is_large), too_large, usize::MAX);
+    check("sales", |job| job.set("clickhouse.url", proxy.url()));
+    assert!(large.hits() > 0);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::sink::doubts::Doubts;
 use crate::sink::insert::{Failure, insert_settings, not_written};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
-use crate::sink::refusals::{Rows, Suspicion};
+use crate::sink::refusals::{Rows, Suspicion, Verdict};
 use crate::sink::write::{Delivery, Outcome};
 use crate::sink::{Backoff, InsertError, Target};
 
@@ -105,6 +105,8 @@ impl GappedRows<'_> {
         let (mut backoff, mut suspicion) = (Backoff::new(), Suspicion::default());
         let mut doubts = Doubts::default();
         let mut refused_since = None;
+        // What the table does with the other rows decides about these.
+        let mut undecided = vec![];
         while let Some(mut rows) = parts.pop() {
             if rows.is_empty() {
                 continue;
@@ -148,8 +150,12 @@ impl GappedRows<'_> {
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
-                        let judged = self.sink.judge_refused(&target.label, &error, since);
-                        judged.map_err(Outcome::Halted)?;
+                        let lone = self.sink.refused_alone(&target.label, since);
+                        let judged = self.sink.judge_lone(&target.label, &error, lone);
+                        if judged.map_err(Outcome::Halted)? == Verdict::Open {
+                            undecided.push((offset, error, lone));
+                            continue;
+                        }
                         self.set_aside(offset, Reason::Rejected, error.message)
                             .await?;
                     } else {
@@ -170,6 +176,12 @@ impl GappedRows<'_> {
                     parts.push(rows);
                 }
             }
+        }
+        for (offset, error, lone) in undecided {
+            let judged = self.sink.is_at_fault(&target.label, &error, lone).await;
+            judged.map_err(Outcome::Halted)?;
+            self.set_aside(offset, Reason::Rejected, error.message)
+                .await?;
         }
         Ok(())
     }

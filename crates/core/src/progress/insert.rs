@@ -13,6 +13,10 @@
 //!
 //! Where rows of the range may be in the table under other tokens (the group was set back), no token
 //! recognises them: a look decides first which rows are sent at all.
+//!
+//! A range that is refused is replaced by two, whose tokens know nothing of the whole's. So the whole
+//! is given back only once no insert of it can still be running, and after a look: if the table has
+//! some of its rows, whoever writes the parts looks before sending.
 
 use super::Range;
 
@@ -65,15 +69,16 @@ impl Missing {
 }
 
 /// What may have happened to a range before this lane writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum History {
-    /// Nobody has sent it: cut and named by this lane just now.
+    /// Nobody has sent it, nor its rows: cut and named by this lane just now.
     Unsent,
     /// A predecessor named it and may have sent it, under the same token.
     MaybeSent,
-    /// Rows of it may be in the table under other tokens: the group was set back, or the range is
-    /// a part of one that was refused.
+    /// Rows of it may be in the table under other tokens: the group was set back.
     MaybeWritten,
+    /// Part of a range that was refused although some of its rows are in the table.
+    PartlyWritten,
 }
 
 /// What the sink must do next.
@@ -85,8 +90,13 @@ pub enum Step {
     /// call [`Attempts::waited`].
     Wait,
     /// Insert the rows that [`Attempts::sends`] under the round's token, then call one of `acknowledged`,
-    /// `unknown`.
+    /// `unknown`, `refused`.
     Send(Round),
+    /// Ask the table how many of the refused rows it has, then call [`Attempts::counted`].
+    Count,
+    /// Give the range back, to be replaced by two parts with this history, or its one row by a dead
+    /// letter.
+    Split(History),
     /// Every row is acknowledged and in the table.
     Settled,
 }
@@ -98,6 +108,8 @@ pub struct Attempts {
     round: Round,
     /// An earlier insert of this range may have left a token, a part, or both.
     sent_before: bool,
+    /// An earlier insert of this range may still be running.
+    may_run: bool,
     /// What goes out under the token of this round; `None`: the whole range.
     rows: Option<Missing>,
     /// Whether the table remembers tokens at all.
@@ -116,6 +128,11 @@ enum State {
     /// The look after the wait, which decides about the next round.
     LookAgain,
     Settled,
+    /// Refused: wait out whatever may still be running.
+    WaitToSplit,
+    /// The look after a refusal.
+    Count,
+    Split(History),
 }
 
 impl Attempts {
@@ -123,12 +140,13 @@ impl Attempts {
     pub fn new(history: History) -> Self {
         let state = match history {
             History::Unsent | History::MaybeSent => State::Send,
-            History::MaybeWritten => State::Look,
+            History::MaybeWritten | History::PartlyWritten => State::Look,
         };
         Attempts {
             state,
             round: Round::FIRST,
             sent_before: history != History::Unsent,
+            may_run: matches!(history, History::MaybeSent | History::MaybeWritten),
             rows: None,
             has_tokens: true,
         }
@@ -156,8 +174,10 @@ impl Attempts {
         match self.state {
             State::Look | State::Verify | State::LookAgain => Step::Look,
             State::Send => Step::Send(self.round),
-            State::Wait => Step::Wait,
+            State::Wait | State::WaitToSplit => Step::Wait,
             State::Settled => Step::Settled,
+            State::Count => Step::Count,
+            State::Split(history) => Step::Split(history),
         }
     }
 
@@ -187,11 +207,20 @@ impl Attempts {
         };
     }
 
+    /// Whether an insert of this range that was sent earlier may still be running.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        self.may_run
+    }
+
     /// Whatever was sent earlier can no longer be running.
     pub fn waited(&mut self) {
-        if self.state == State::Wait {
-            self.state = State::LookAgain;
-        }
+        self.state = match self.state {
+            State::Wait => State::LookAgain,
+            State::WaitToSplit => State::Count,
+            other => other,
+        };
+        self.may_run = false;
     }
 
     /// The server acknowledged the insert.
@@ -203,12 +232,37 @@ impl Attempts {
         };
     }
 
-    /// The insert failed or its answer was lost: it may be written or not, in part, or still be
-    /// running. Only its token tells, where the table remembers it.
-    pub fn unknown(&mut self) {
+    /// The insert failed or its answer was lost: it may be written or not, in part, or (`may_run`) still
+    /// be running. Only its token tells, where the table remembers it.
+    pub fn unknown(&mut self, may_run: bool) {
         self.sent_before = true;
+        self.may_run |= may_run;
         if !self.has_tokens {
             self.state = State::Look;
+        }
+    }
+
+    /// The server refused rows of the insert, which (`may_run`) may be running for all that its answer
+    /// says.
+    pub fn refused(&mut self, may_run: bool) {
+        self.may_run |= may_run;
+        self.state = if self.may_run {
+            State::WaitToSplit
+        } else {
+            State::Count
+        };
+    }
+
+    /// Of the rows that were refused, which were `sent`, so many are in the table.
+    pub fn counted(&mut self, there: usize, sent: usize) {
+        if there >= sent {
+            // The table has taken them: the same rows are sent on under the same token.
+            self.state = State::Send;
+            self.unknown(false);
+        } else if there == 0 && self.rows.is_none() {
+            self.state = State::Split(History::Unsent);
+        } else {
+            self.state = State::Split(History::PartlyWritten);
         }
     }
 }
@@ -236,7 +290,7 @@ mod tests {
             for _ in 0..3 {
                 assert_eq!(attempts.next(), Step::Send(Round::FIRST));
                 assert!(attempts.sends(7));
-                attempts.unknown();
+                attempts.unknown(true);
             }
             attempts.acknowledged();
             assert_eq!(attempts.next(), Step::Look);
@@ -257,7 +311,7 @@ mod tests {
             attempts.looked(Missing::of(5..8));
             assert_eq!(attempts.next(), Step::Send(Round(round)));
             assert_eq!(sent(&attempts), [5, 6, 7]);
-            attempts.unknown();
+            attempts.unknown(false);
             assert_eq!(attempts.next(), Step::Send(Round(round)));
             assert_eq!(sent(&attempts), [5, 6, 7]);
             attempts.acknowledged();
@@ -284,7 +338,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(attempts.next(), Step::Send(Round::FIRST));
             assert_eq!(sent(&attempts), [7, 9]);
-            attempts.unknown();
+            attempts.unknown(false);
         }
         attempts.acknowledged();
         attempts.looked(Missing::of([9]));
@@ -303,17 +357,73 @@ mod tests {
     fn a_table_without_tokens_is_looked_at_before_each_repetition() {
         let mut attempts = Attempts::new(History::Unsent).without_tokens();
         assert_eq!(attempts.next(), Step::Send(Round::FIRST));
-        attempts.unknown();
+        attempts.unknown(false);
         assert_eq!(attempts.next(), Step::Look);
         attempts.looked(Missing::of([4, 5]));
         assert_eq!(sent(&attempts), [4, 5]);
-        attempts.unknown();
+        attempts.unknown(false);
         assert_eq!(attempts.next(), Step::Look);
         attempts.looked(Missing::default());
         assert_eq!(attempts.next(), Step::Settled);
 
         let successor = Attempts::new(History::MaybeSent).without_tokens();
         assert_eq!(successor.next(), Step::Look);
+    }
+
+    #[test]
+    fn a_refused_range_is_given_back_once_nothing_of_it_can_arrive() {
+        let mut attempts = Attempts::new(History::Unsent);
+        attempts.refused(false);
+        assert_eq!(attempts.next(), Step::Count);
+        attempts.counted(0, 5);
+        assert_eq!(attempts.next(), Step::Split(History::Unsent));
+
+        let unanswered = |attempts: &mut Attempts| attempts.unknown(true);
+        let answered_by_a_gateway = |attempts: &mut Attempts| attempts.refused(true);
+        for open in [unanswered, answered_by_a_gateway] {
+            let mut attempts = Attempts::new(History::Unsent);
+            open(&mut attempts);
+            attempts.refused(false);
+            assert_eq!(attempts.next(), Step::Wait);
+            attempts.waited();
+            assert_eq!(attempts.next(), Step::Count);
+            assert!(!attempts.may_run());
+        }
+        for history in [History::MaybeSent, History::MaybeWritten] {
+            let mut attempts = Attempts::new(history);
+            attempts.refused(false);
+            assert_eq!(attempts.next(), Step::Wait, "of a predecessor");
+        }
+        let mut part = Attempts::new(History::PartlyWritten);
+        assert_eq!(part.next(), Step::Look);
+        part.looked(Missing::of([3]));
+        part.refused(false);
+        assert_eq!(part.next(), Step::Count, "the whole was waited for");
+    }
+
+    #[test]
+    fn rows_of_a_refused_range_that_are_there_are_looked_for_by_its_parts() {
+        let mut attempts = Attempts::new(History::Unsent);
+        attempts.refused(false);
+        attempts.counted(2, 5);
+        assert_eq!(attempts.next(), Step::Split(History::PartlyWritten));
+        // Rows that were left out of the sending are there too.
+        let mut attempts = Attempts::new(History::MaybeWritten);
+        attempts.looked(Missing::of([4, 5]));
+        attempts.refused(false);
+        attempts.waited();
+        attempts.counted(0, 2);
+        assert_eq!(attempts.next(), Step::Split(History::PartlyWritten));
+    }
+
+    #[test]
+    fn rows_that_are_all_there_although_they_are_refused_are_sent_on() {
+        let mut attempts = Attempts::new(History::Unsent);
+        attempts.refused(false);
+        attempts.counted(5, 5);
+        assert_eq!(attempts.next(), Step::Send(Round::FIRST));
+        attempts.acknowledged();
+        assert_eq!(attempts.next(), Step::Look);
     }
 
     #[test]

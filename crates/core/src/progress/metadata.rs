@@ -3,7 +3,7 @@
 //! Text, one line, at most [`METADATA_BYTES_MAX`] bytes, so that the usual consumer-group tools show it:
 //! `sw1 <topic id> <epoch> <counter> <table> <length>+<length>…`, where the lengths are those of the
 //! contiguous ranges that follow the committed offset (`-` when there is none). A `+` before the epoch:
-//! rows of these ranges may be in the table under tokens of other epochs. Where versions decide
+//! rows of these ranges may be in the table under tokens of other epochs or ranges. Where versions decide
 //! which row counts, `<partitions>@<version epoch>` follows, with `-` behind it as long as no row was
 //! made; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
@@ -75,7 +75,8 @@ pub struct Metadata {
     pub topic_id: String,
     /// See [`Epoch`].
     pub epoch: Epoch,
-    /// Rows of the ranges may be in the table under tokens of other epochs: the group was set back.
+    /// Rows of the ranges may be in the table under tokens of other epochs or ranges: the group was set back, or a
+    /// range was refused after some of its rows were stored.
     pub is_set_back: bool,
     /// Rises with every commit of the partition, whoever owns it.
     pub counter: u64,

@@ -48,7 +48,11 @@ impl Seen {
 }
 
 pub(super) fn explore(server: Server, broken: Broken, bounds: Bounds) -> Found {
-    let model = Model { server, broken };
+    let model = Model {
+        server,
+        broken,
+        splits: bounds.refusals > 0,
+    };
     let first = start(bounds);
     let mut seen = Seen::new();
     seen.insert(&first);
@@ -90,6 +94,8 @@ fn start(bounds: Bounds) -> State {
         takeovers,
         kills,
         failures,
+        refusals,
+        losses,
         is_set_back,
     } = bounds;
     let written = u8::from(is_set_back);
@@ -98,6 +104,8 @@ fn start(bounds: Bounds) -> State {
         takeovers,
         kills,
         failures,
+        refusals,
+        losses,
         table: [written, 0],
         look_below: i64::from(written),
         ..State::default()

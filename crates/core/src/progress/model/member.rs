@@ -2,7 +2,9 @@
 
 use super::super::Range;
 use super::super::insert::{Attempts, History, Missing, Round, Step};
-use super::{Broken, CUTS, END, Insert, Job, Member, Model, Server, State, Token, bits, visible};
+use super::{
+    Broken, CUTS, END, Insert, Job, Member, Model, NOBODY, Server, State, Token, bits, visible,
+};
 
 impl Model {
     /// Every state that can come next.
@@ -46,7 +48,7 @@ impl Model {
             } else {
                 look_below
             },
-            todo: listed.iter().map(|r| (*r, true)).collect(),
+            todo: listed.iter().map(|r| (*r, History::MaybeSent)).collect(),
             listed,
             ..Member::default()
         };
@@ -65,8 +67,9 @@ impl Model {
                 }
             });
             next.crashes -= 1;
-            next.answers
-                .retain(|(sender, _)| *sender != (i, m.incarnation));
+            let is_of_another = |(sender, _): &(_, _)| *sender != (i, m.incarnation);
+            next.answers.retain(is_of_another);
+            next.refused.retain(is_of_another);
             out.push(next);
         }
         self.name(s, i, is_current, out);
@@ -88,7 +91,7 @@ impl Model {
             let range = Range { from, to };
             let mut next = s.with(i, |m| {
                 m.listed.push(range);
-                m.todo.push_back((range, false));
+                m.todo.push_back((range, History::Unsent));
                 if from < m.look_below {
                     m.look_below = m.look_below.max(to);
                 }
@@ -104,22 +107,20 @@ impl Model {
     }
 
     fn take_up(&self, s: &State, i: usize, out: &mut Vec<State>) {
-        let Some((range, tried)) = s.members[i].todo.front().copied() else {
+        let Some((range, history)) = s.members[i].todo.front().copied() else {
             return;
         };
-        let history = if range.from < s.members[i].look_below {
+        let history = if range.from < s.members[i].look_below && history != History::PartlyWritten {
             History::MaybeWritten
-        } else if tried {
-            History::MaybeSent
         } else {
-            History::Unsent
+            history
         };
         out.push(s.with(i, |m| {
             m.todo.pop_front();
             m.job = Some(Job {
                 range,
                 attempts: Attempts::new(history),
-                is_repeated: tried,
+                is_repeated: history != History::Unsent,
                 sent: None,
             });
         }));
@@ -130,6 +131,11 @@ impl Model {
         let update = |change: &dyn Fn(&mut Job)| {
             s.with(i, |m| change(m.job.as_mut().expect("a job is under way")))
         };
+        let unanswered = |j: &mut Job| {
+            j.attempts.unknown(true);
+            j.is_repeated = true;
+            j.sent = None;
+        };
         if let Some(token) = job.sent {
             let answer = ((i, incarnation), token);
             if s.answers.contains(&answer) {
@@ -139,14 +145,33 @@ impl Model {
                 });
                 next.answers.remove(&answer);
                 out.push(next);
+            } else if s.refused.contains(&answer) {
+                let mut next = update(&|j| {
+                    j.attempts.refused(false);
+                    if self.broken == Broken::SplitAtOnce {
+                        j.attempts.waited();
+                    }
+                    j.sent = None;
+                });
+                next.refused.remove(&answer);
+                out.push(next);
             } else if !s.is_running(job.range)
                 && !s.flying.iter().any(|f| f.sender == (i, incarnation))
             {
-                out.push(update(&|j| {
-                    j.attempts.unknown();
-                    j.is_repeated = true;
-                    j.sent = None;
-                }));
+                out.push(update(&unanswered));
+            }
+            let is_ours = |f: &&Insert| f.sender == (i, incarnation) && f.token == token;
+            if s.losses > 0
+                && let Some(insert) = s.flying.iter().find(is_ours)
+            {
+                let mut next = update(&unanswered);
+                next.losses -= 1;
+                next.flying.remove(insert);
+                next.flying.insert(Insert {
+                    sender: NOBODY,
+                    ..*insert
+                });
+                out.push(next);
             }
             return;
         }
@@ -169,6 +194,15 @@ impl Model {
                     out.push(update(&|j| j.attempts.waited()));
                 }
             }
+            Step::Count => {
+                let chosen = bits_of(|o| job.attempts.sends(o)) & bits(job.range);
+                let there = (chosen & visible(s)).count_ones() as usize;
+                let sent = chosen.count_ones() as usize;
+                out.push(update(&|j| j.attempts.counted(there, sent)));
+            }
+            // The commit that names the parts, which a stale generation does not get through.
+            Step::Split(history) if is_current => out.push(self.split(s, i, job.range, history)),
+            Step::Split(_) => {}
             Step::Send(_) if self.looks_settled(s, job) => out.push(s.with(i, |m| {
                 m.job = None;
                 m.settled.insert(job.range);
@@ -187,9 +221,30 @@ impl Model {
         self.broken == Broken::LookSettles && job.is_repeated && is_there
     }
 
-    /// The lease: a zombie does not send. Only tokens that are forgotten need it.
+    /// The lease: a zombie does not send. Only tokens that are forgotten and ranges that are split need it.
     fn may_send(&self, is_current: bool) -> bool {
-        is_current || self.broken == Broken::LateZombie || self.server != Server::Forgetful
+        let needs_lease = self.server == Server::Forgetful || self.splits;
+        is_current || self.broken == Broken::LateZombie || !needs_lease
+    }
+
+    /// Two ranges take the place of one.
+    fn split(&self, s: &State, i: usize, whole: Range, history: History) -> State {
+        let parts = [whole.from, whole.from + 1].map(|from| Range { from, to: from + 1 });
+        let mut next = s.with(i, |m| {
+            m.job = None;
+            let index = m.listed.iter().position(|range| *range == whole);
+            let index = index.expect("a range under way is listed");
+            m.listed.splice(index..=index, parts);
+            for part in parts.into_iter().rev() {
+                m.todo.push_front((part, history));
+            }
+            if history == History::PartlyWritten && self.broken != Broken::SplitForgotten {
+                m.look_below = m.look_below.max(whole.to);
+            }
+        });
+        next.listed = next.members[i].listed.clone();
+        next.look_below = next.look_below.max(next.members[i].look_below);
+        next
     }
 
     /// A job may have been to the lane and back for a new lease before; nothing about it changes there.
@@ -202,8 +257,7 @@ impl Model {
             round,
             drawn,
         });
-        let sends = |o: &i64| job.attempts.sends(*o);
-        let chosen: u8 = (0..END).filter(sends).map(|o| 1 << o).sum();
+        let chosen = bits_of(|o| job.attempts.sends(o));
         let rows = match self.broken {
             Broken::LookForgotten => bits(job.range),
             Broken::OnlyMissing if job.is_repeated => bits(job.range) & chosen & !visible(s),
@@ -245,4 +299,8 @@ impl Model {
             out.push(next);
         }
     }
+}
+
+fn bits_of(holds: impl Fn(i64) -> bool) -> u8 {
+    (0..END).filter(|o| holds(*o)).map(|o| 1 << o).sum()
 }

@@ -1,17 +1,18 @@
 //! Every interleaving of the protocol within small bounds, with the decisions as they stand in
-//! [`super::insert`]: two members, crashes, takeovers, lost answers, a group that was set back, and
-//! servers that die between token and part, store in parts, cannot finish a part, have a view behind
-//! the table, or forget tokens. At no time may an offset be in the table twice, or be committed and
-//! not be there. Leaving any one thing out must show.
+//! [`super::insert`]: two members, crashes, takeovers, lost answers, a group that was set back, ranges
+//! that are refused and split, and servers that die between token and part, store in parts, cannot
+//! finish a part, have a view behind the table, or forget tokens. At no time may an offset be in the
+//! table twice, or be committed and not be there. Leaving any one thing out must show.
 //!
 //! `member` is what a member does, `server` what the server does, `explore` the search. A look and
 //! the insert after it are two steps here, because they are in the code: anything may happen
 //! between them.
 //!
-//! Within [`BOUNDS`] there are 341,841 states: `Atomic` 12,960, `TokenFirst` 32,775, `PartLater`
-//! 44,744, `Parts` 52,341, `Unfinished` 68,220, `View` 42,656, `Forgetful` 17,340, and 70,805 of
-//! groups that were set back. Only `PartLater` shows that a wait is left out, only `Parts` that a
-//! renewal forgets what a look found, only `Forgetful` that a zombie sends after its lease.
+//! There are 512,094 states: within [`BOUNDS`] `Atomic` 12,960, `TokenFirst` 38,721, `PartLater` 53,658,
+//! `Parts` 61,587, `Unfinished` 68,220, `View` 42,656, `Forgetful` 17,340, and 75,755 of groups that
+//! were set back; within [`SPLITS`] 141,197 of ranges that are refused and split. Only `PartLater`
+//! shows that a wait is left out, only `Parts` that a renewal forgets what a look found, only
+//! `Forgetful` that a zombie sends after its lease.
 
 mod explore;
 mod member;
@@ -21,7 +22,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use self::explore::explore;
 use super::Range;
-use super::insert::{Attempts, Round};
+use super::insert::{Attempts, History, Round};
 
 /// Offsets 0 and 1; a live member may cut them in any way.
 const END: i64 = 2;
@@ -67,10 +68,17 @@ enum Broken {
     OnlyMissing,
     /// The next owner does not know that the group was set back.
     SetBackForgotten,
+    /// A refused range is split while an insert of it may still be running.
+    SplitAtOnce,
+    /// The next owner does not know that rows of a refused range are there under its token.
+    SplitForgotten,
 }
 
 /// Member and incarnation.
 type Sender = (usize, u8);
+
+/// Of an insert whose sender has given up on its answer.
+const NOBODY: Sender = (2, 0);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Token {
@@ -112,7 +120,7 @@ struct Member {
     /// Rows below this may be in the table under other tokens.
     look_below: i64,
     listed: Vec<Range>,
-    todo: VecDeque<(Range, bool)>,
+    todo: VecDeque<(Range, History)>,
     job: Option<Job>,
     settled: BTreeSet<Range>,
 }
@@ -132,16 +140,22 @@ struct State {
     tokens: BTreeSet<(Token, u8)>,
     flying: BTreeSet<Insert>,
     answers: BTreeSet<(Sender, Option<Token>)>,
+    /// The same of inserts that were refused.
+    refused: BTreeSet<(Sender, Option<Token>)>,
     members: [Member; 2],
     crashes: u8,
     takeovers: u8,
     kills: u8,
     failures: u8,
+    refusals: u8,
+    losses: u8,
 }
 
 struct Model {
     server: Server,
     broken: Broken,
+    /// Whether ranges may be refused and split.
+    splits: bool,
 }
 
 fn bits(range: Range) -> u8 {
@@ -190,6 +204,10 @@ struct Bounds {
     kills: u8,
     /// Inserts that the server cannot finish, or that fail in the view.
     failures: u8,
+    /// Inserts of a whole range that are refused, after any of its parts.
+    refusals: u8,
+    /// Inserts that run on although their answer is given up on.
+    losses: u8,
     /// The table has offset 0 under a token of another epoch.
     is_set_back: bool,
 }
@@ -200,6 +218,19 @@ const BOUNDS: Bounds = Bounds {
     takeovers: 2,
     kills: 1,
     failures: 1,
+    refusals: 0,
+    losses: 0,
+    is_set_back: false,
+};
+
+/// Refused ranges, on servers without trouble of their own.
+const SPLITS: Bounds = Bounds {
+    crashes: 0,
+    takeovers: 2,
+    kills: 0,
+    failures: 0,
+    refusals: 1,
+    losses: 1,
     is_set_back: false,
 };
 
@@ -209,6 +240,8 @@ const MORE: Bounds = Bounds {
     takeovers: 4,
     kills: 2,
     failures: 2,
+    refusals: 0,
+    losses: 0,
     is_set_back: false,
 };
 
@@ -232,18 +265,20 @@ const SET_BACK_SERVERS: [Server; 5] = [
     Server::Forgetful,
 ];
 
-/// Every server, and with a group that was set back those that take it.
+/// Servers on which a range may be refused. With a failure besides, the same fault stays.
+const SPLIT_SERVERS: [Server; 3] = [Server::PartLater, Server::Parts, Server::Forgetful];
+
+/// Every server, and with a group that was set back, or a refused range, those that take it.
 fn cases(bounds: Bounds) -> impl Iterator<Item = (Server, Bounds)> {
     let set_back = Bounds {
         is_set_back: true,
         ..bounds
     };
-    let plain = SERVERS.into_iter().map(move |server| (server, bounds));
-    plain.chain(
-        SET_BACK_SERVERS
-            .into_iter()
-            .map(move |server| (server, set_back)),
-    )
+    let with = |bounds: Bounds| move |server| (server, bounds);
+    let plain = SERVERS.into_iter().map(with(bounds));
+    plain
+        .chain(SET_BACK_SERVERS.into_iter().map(with(set_back)))
+        .chain(SPLIT_SERVERS.into_iter().map(with(SPLITS)))
 }
 
 fn explore_all(bounds: Bounds) {
@@ -285,6 +320,8 @@ fn whatever_is_left_out_shows() {
         Broken::LookForgotten,
         Broken::OnlyMissing,
         Broken::SetBackForgotten,
+        Broken::SplitAtOnce,
+        Broken::SplitForgotten,
     ];
     for broken in each {
         let noticed = cases(BOUNDS).find_map(|(server, bounds)| {

@@ -10,6 +10,9 @@ impl Model {
                 Server::View => self.store_and_push(s, insert, out),
                 _ => out.push(self.store(s, insert)),
             }
+            if s.refusals > 0 && !insert.is_stored && insert.range.to - insert.range.from > 1 {
+                out.push(refuse(s, insert));
+            }
         }
         if s.kills > 0 && !s.flying.is_empty() {
             self.kill(s, out);
@@ -106,6 +109,7 @@ impl Model {
         let mut dead = s.clone();
         dead.kills -= 1;
         dead.answers.clear();
+        dead.refused.clear();
         dead.flying.clear();
         for insert in &s.flying {
             let part = match self.server {
@@ -122,6 +126,15 @@ impl Model {
         }
         out.push(dead);
     }
+}
+
+/// A row is refused. What is stored of the others stays.
+fn refuse(s: &State, insert: &Insert) -> State {
+    let mut next = s.clone();
+    next.flying.remove(insert);
+    next.refusals -= 1;
+    next.refused.insert((insert.sender, insert.token));
+    next
 }
 
 impl State {
