@@ -264,6 +264,12 @@ impl<O: Operator> Lane<O> {
         emission.is_some_and(|emission| emission.ledger.open_count() > 0)
     }
 
+    /// Since when rows wait for the ids of their topics.
+    pub(super) fn rows_held_since(&self) -> Option<Instant> {
+        let held = self.emission.as_ref()?.held.as_ref()?;
+        Some(held.1)
+    }
+
     /// Whether everything that can be sent before the end is durable.
     pub(super) fn has_emitted_all(&self) -> bool {
         let is_complete = |emission: &Emission| emission.is_complete;

@@ -17,7 +17,9 @@ use super::operator::TableNames;
 use crate::config::{Pipeline, StartOffset, TopicSelector};
 use crate::halt::Halt;
 use crate::progress::{Epoch, Layout, Metadata};
-use crate::source::{Offsets, PartitionCommit, Questions, TopicDescription, TopicPartition};
+use crate::source::{
+    MISSING_RIGHT, Offsets, PartitionCommit, Questions, TopicDescription, TopicPartition,
+};
 
 /// What is to be done before partitions begin that nobody has committed.
 #[derive(Debug, PartialEq, Eq)]
@@ -206,7 +208,16 @@ impl Opener {
             match self.questions.partitions_of(&name, self.timeout) {
                 Ok(Some(partitions)) => all.extend(partitions),
                 Ok(None) => unknown = Some(NotYet::no_partitions(&name)),
-                Err(error) => unknown = Some(NotYet::Later(format!("topic {name}: {error}"))),
+                Err(error) => {
+                    let code = error.rdkafka_error_code();
+                    let is_right = code == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+                    let why = if is_right {
+                        MISSING_RIGHT.to_owned()
+                    } else {
+                        error.to_string()
+                    };
+                    unknown = Some(NotYet::Later(format!("topic {name}: {why}")));
+                }
             }
         }
         Ok((all, unknown))

@@ -150,10 +150,12 @@ impl<O: Operator> Lane<O> {
 
     /// Nothing of a topic is written before it is known to be the one that was read.
     fn say_unknown_topics(&mut self, now: Instant) {
-        let waits = |own: &&Ownership<O::Partition>| {
-            let read_at = own.unnamed_read_at();
-            read_at.is_some_and(|at| now >= at + PARKED_MAX)
-        };
+        let is_long = |at: Instant| now >= at + PARKED_MAX;
+        // Rows of many records wait for the topics of all partitions.
+        let held = self.rows_held_since().or(self.transaction_held_since());
+        let all_wait = held.is_some_and(is_long);
+        let waits =
+            |own: &&Ownership<O::Partition>| all_wait || own.unnamed_read_at().is_some_and(is_long);
         let waiting = self.owned.iter().filter(waits);
         let mut topics = self.topic_watch.refused();
         topics.extend(waiting.map(|own| own.partition.topic.to_string()));

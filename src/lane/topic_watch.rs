@@ -420,6 +420,51 @@ mod tests {
     }
 
     #[test]
+    fn why_a_topic_is_not_confirmed_is_told_until_it_is() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut watch = TopicWatch::default();
+        let answered = |watch: &mut TopicWatch, ms, answer: &TopicAnswer| {
+            let topic = watch.topics.entry("t".into()).or_default();
+            topic.judge(Some("a"), answer, at(ms));
+        };
+        assert_eq!(watch.why_unknown("t", start), None);
+        answered(&mut watch, 0, &TopicAnswer::Unknown("no right".into()));
+        let why = watch.why_unknown("t", start).expect("it is refused");
+        assert!(
+            why.contains("topic t: ") && why.contains("no right"),
+            "{why}"
+        );
+        assert_eq!(watch.refused(), ["t"]);
+        assert_eq!(watch.why_unknown("u", start), None);
+        answered(&mut watch, 10, &id("a"));
+        assert_eq!(
+            (watch.why_unknown("t", start), watch.refused()),
+            (None, vec![])
+        );
+        // All questions fail, or nobody answers.
+        watch.unanswered = Some("transport".into());
+        assert!(
+            watch
+                .why_unknown("t", start)
+                .is_some_and(|why| why.contains("transport"))
+        );
+        watch.unanswered = None;
+        watch.asked(start, 1);
+        assert_eq!(watch.why_unknown("t", at(100)), None);
+        let late = start + ANSWER_TIMEOUT;
+        assert!(
+            watch
+                .why_unknown("t", late)
+                .is_some_and(|why| why.contains("no broker"))
+        );
+        watch.missing = vec!["t".into()];
+        let why = watch.why_unknown("t", start).expect("it is missing");
+        assert!(why.contains("does not exist"), "{why}");
+        assert_eq!(watch.refused(), ["t"]);
+    }
+
+    #[test]
     fn rows_without_a_name_are_written_once_their_topic_is_gone_for_good() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);

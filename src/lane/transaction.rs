@@ -315,6 +315,12 @@ impl<O: Operator> Lane<O> {
         transacting.is_some_and(|transacting| transacting.in_flight.is_some())
     }
 
+    /// Since when a transaction waits for the ids of its topics.
+    pub(super) fn transaction_held_since(&self) -> Option<Instant> {
+        let in_flight = self.transacting.as_ref()?.in_flight.as_ref()?;
+        Some(in_flight.held.as_ref()?.read_at)
+    }
+
     /// Whether everything that can be sent before the end is committed.
     pub(super) fn has_transacted_all(&self) -> bool {
         let is_complete = |t: &Transacting| t.is_complete && t.in_flight.is_none();
