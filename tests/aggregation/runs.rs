@@ -171,3 +171,35 @@ fn a_topic_that_is_created_again_halts_before_rows_of_the_new_one_are_sent() {
     }
     assert_eq!(rows(), "10");
 }
+
+/// The same word means the same for every kind.
+#[test]
+fn start_offset_fail_halts_the_very_first_start_alone_and_a_new_partition_is_read_from_its_beginning()
+ {
+    let mut job = Job::aggregation("fail", "sales");
+    job.apply_schema();
+    job.create_topic(2);
+    let (bootstrap, topic_name) = (job.bootstrap().to_owned(), job.topic.clone());
+    let sell = |partition: i32, count: i64| {
+        let sale = |second: i64| {
+            let time_ms = EVENT_TIME_MS + second * 1_000;
+            let text = format!(r#"{{"timestamp":{time_ms},"category":"a","amount":1}}"#);
+            Record::new(text).partition(partition).timestamp_ms(time_ms)
+        };
+        topic::produce(&bootstrap, &topic_name, (0..count).map(sale)).expect("records");
+    };
+    sell(0, 5);
+    job.set("pipeline.start_offset", "fail");
+    let advice = ["start_offset", "earliest", job.group.as_str()];
+    job.assert_halts("fail", "no_offset", &advice);
+    job.set("pipeline.start_offset", "earliest");
+    let (code, log) = job.run_to_code("earliest", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    topic::add_partitions(job.bootstrap(), &job.topic, 3).expect("a partition");
+    sell(2, 7);
+    job.set("pipeline.start_offset", "fail");
+    let (code, log) = job.run_to_code("later", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    let rows = "SELECT sum(total_sales) FROM {db}.sales_aggregates_1min FINAL";
+    assert_eq!(job.query(rows), "12");
+}

@@ -145,6 +145,21 @@ fn events_are_sent_though_all_that_a_table_says_is_that_profiles_have_ended() {
 }
 
 #[test]
+fn start_offset_fail_halts_the_very_first_start_alone() {
+    let mut job = job("fail");
+    happen(&job, 0..20);
+    job.set("pipeline.start_offset", "fail");
+    let advice = ["start_offset", "earliest", job.group.as_str()];
+    job.assert_halts("fail", "no_offset", &advice);
+    job.set("pipeline.start_offset", "earliest");
+    job.close_join();
+    job.set("pipeline.start_offset", "fail");
+    happen(&job, 20..30);
+    job.close_join();
+    assert_eq!(job.joined().len(), 30);
+}
+
+#[test]
 fn a_side_that_is_created_again_halts_before_its_events_are_sent() {
     let mut job = job("again");
     job.set("pipeline.consumers", 1);
