@@ -1,9 +1,9 @@
 //! Times of day, and the lengths of time that columns and databases of that name also hold.
 
 use super::json::{Kind, Raw};
-use super::{Reject, text};
+use super::{Reject, number, text};
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
+pub(crate) const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// 999:59:59.999999999, either side of zero: where Time and Time64 end.
 const NANOS_MAX: i64 = (1000 * 3600) * NANOS_PER_SECOND - 1;
 
@@ -54,16 +54,22 @@ impl TimeOfDay {
     }
 }
 
-/// Reads a string as [`TimeOfDay::parse`] does.
+/// Reads a string as [`TimeOfDay::parse`] does, and an integer as so many times `unit_nanos`.
 ///
 /// # Errors
-/// `invalid_value` for everything else.
-pub fn time_of_day(raw: Raw<'_>) -> Result<TimeOfDay, Reject> {
-    let no_time = || Reject::invalid_value("not a time of day: hh:mm:ss[.fff]");
-    if raw.kind() != Kind::String {
-        return Err(no_time());
+/// `invalid_value` for everything else, `out_of_range` for an integer that no column holds.
+pub fn time_of_day(raw: Raw<'_>, unit_nanos: i64) -> Result<TimeOfDay, Reject> {
+    let no_time = || Reject::invalid_value("not a time of day: hh:mm:ss[.fff], or an integer");
+    match raw.kind() {
+        Kind::String => TimeOfDay::parse(text::to_text(raw)?.as_bytes()).ok_or_else(no_time),
+        Kind::Number => {
+            let count = number::signed(raw, i64::MIN, i64::MAX, "Time")?;
+            let nanos = count.checked_mul(unit_nanos);
+            let nanos = nanos.ok_or_else(|| Reject::out_of_range("Time"))?;
+            Ok(TimeOfDay { nanos })
+        }
+        _ => Err(no_time()),
     }
-    TimeOfDay::parse(text::to_text(raw)?.as_bytes()).ok_or_else(no_time)
 }
 
 fn digits(text: &[u8]) -> Option<i64> {

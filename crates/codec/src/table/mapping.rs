@@ -59,7 +59,9 @@ pub enum MappingError {
         why: String,
     },
     /// A unit of times on a column that has none.
-    #[error("column {column}: unit needs a DateTime or DateTime64 column, not {column_type}")]
+    #[error(
+        "column {column}: unit needs a DateTime, DateTime64, Time or Time64 column, not {column_type}"
+    )]
     UnitNeedsTime {
         /// The column.
         column: String,
@@ -141,14 +143,18 @@ impl ColumnSource {
         own: Option<TimeUnit>,
         of_pipeline: Option<TimeUnit>,
     ) -> Result<Self, MappingError> {
-        let has_times = self.raw == RawMode::Off && self.column.column_type.has_times();
-        if own.is_some() && !has_times {
+        let column_type = &self.column.column_type;
+        let is_read = self.raw == RawMode::Off;
+        let has_times = is_read && column_type.has_times();
+        let has_times_of_day = is_read && column_type.has_times_of_day();
+        if own.is_some() && !has_times && !has_times_of_day {
             return Err(MappingError::UnitNeedsTime {
                 column_type: self.column.column_type.to_string(),
                 column: self.column.name,
             });
         }
-        self.unit = own.or(of_pipeline).filter(|_| has_times);
+        // Integers of a time of day have a unit of their own: the seconds, or what the column counts.
+        self.unit = own.or(of_pipeline.filter(|_| has_times));
         Ok(self)
     }
 
@@ -443,6 +449,21 @@ mod tests {
             encode(&list, "[60,null]", false).unwrap(),
             b"\x02\0\x3c\0\0\0\x01"
         );
+        // Integers of a time of day are seconds, or what the column counts, whatever the pipeline says.
+        for (type_name, own, json, ticks) in [
+            ("Time64(3)", None, "1500", 1_500),
+            ("Time64(3)", s, "-2", -2_000),
+            ("Array(Time64(6))", ms, "[3]", 3_000),
+            ("Nullable(Time64(9))", None, "7", 7),
+        ] {
+            let encoded = encode(&source(type_name, own, s), json, false).expect(type_name);
+            assert!(encoded.ends_with(&i64::to_le_bytes(ticks)), "{type_name}");
+        }
+        let time = |json| encode(&source("Time", None, ms), json, false);
+        assert_eq!(time("61"), datetime(61));
+        for json in ["1.5", "true", "3600000", "9223372036854775807"] {
+            assert!(time(json).is_err(), "{json}");
+        }
         let text = source("DateTime64(3)", s, None);
         assert_eq!(
             encode(&text, "\"1970-01-01T00:00:01Z\"", false),
@@ -516,7 +537,7 @@ mod tests {
         let unit = no_time.with_unit(Some(TimeUnit::Seconds), None);
         assert_eq!(
             unit.unwrap_err().to_string(),
-            "column c: unit needs a DateTime or DateTime64 column, not Date"
+            "column c: unit needs a DateTime, DateTime64, Time or Time64 column, not Date"
         );
     }
 }

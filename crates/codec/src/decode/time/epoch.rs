@@ -24,6 +24,19 @@ pub enum TimeUnit {
     Nanoseconds,
 }
 
+impl TimeUnit {
+    /// Nanoseconds of one.
+    #[must_use]
+    pub fn nanos(self) -> i64 {
+        match self {
+            TimeUnit::Seconds => 1_000_000_000,
+            TimeUnit::Milliseconds => 1_000_000,
+            TimeUnit::Microseconds => 1_000,
+            TimeUnit::Nanoseconds => 1,
+        }
+    }
+}
+
 /// How a number is read as a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NumberUnit {

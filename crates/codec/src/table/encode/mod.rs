@@ -4,7 +4,7 @@ use super::{ColumnType, EnumValues};
 use crate::decode::decimal::{Decimal, decimal};
 use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
 use crate::decode::time::{Instant, NumberUnit, TimeUnit};
-use crate::decode::time_of_day::{TimeOfDay, time_of_day};
+use crate::decode::time_of_day::{NANOS_PER_SECOND, TimeOfDay, time_of_day};
 use crate::decode::{Reject, address, number, text, time, uuid};
 use ethnum::I256;
 
@@ -78,8 +78,12 @@ impl ColumnType {
                 let time = time::instant(raw, NumberUnit::SecondsIfLikely)?;
                 return self.encode_instant(time, out);
             }
-            ColumnType::Time | ColumnType::Time64 { .. } => {
-                return self.encode_time_of_day(time_of_day(raw)?, out);
+            ColumnType::Time => {
+                return self.encode_time_of_day(time_of_day(raw, NANOS_PER_SECOND)?, out);
+            }
+            ColumnType::Time64 { precision } => {
+                let unit_nanos = NANOS_PER_SECOND / 10i64.pow(u32::from(*precision).min(9));
+                return self.encode_time_of_day(time_of_day(raw, unit_nanos)?, out);
             }
             ColumnType::Uuid => append_uuid(uuid::uuid(raw)?, out),
             ColumnType::Enum8(values) => out.push(enum_value(raw, values)? as u8),
@@ -113,6 +117,17 @@ impl ColumnType {
         }
     }
 
+    /// Whether numbers in the column stand for times of day.
+    pub fn has_times_of_day(&self) -> bool {
+        match self {
+            ColumnType::Time | ColumnType::Time64 { .. } => true,
+            ColumnType::LowCardinality(inner)
+            | ColumnType::Nullable(inner)
+            | ColumnType::Array(inner) => inner.has_times_of_day(),
+            _ => false,
+        }
+    }
+
     /// As [`ColumnType::encode`], numbers that stand for times in this unit.
     ///
     /// # Errors
@@ -127,6 +142,9 @@ impl ColumnType {
             ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => {
                 let time = time::instant(raw, NumberUnit::Declared(unit))?;
                 self.encode_instant(time, out)
+            }
+            ColumnType::Time | ColumnType::Time64 { .. } => {
+                self.encode_time_of_day(time_of_day(raw, unit.nanos())?, out)
             }
             ColumnType::LowCardinality(inner) => inner.encode_times(raw, unit, out),
             ColumnType::Nullable(inner) => {
