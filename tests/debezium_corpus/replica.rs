@@ -205,7 +205,7 @@ impl Replica {
                 let mut old_key = Vec::new();
                 let old_key = self
                     .keys
-                    .encode_header(old, &mut old_key)
+                    .encode_header(old, None, &mut old_key)
                     .then_some(old_key);
                 let moved = old_key.map(|old| (old, key_bytes.clone()));
                 let (mut cells, left_out) = encode(&row, self.columns.len())?;
@@ -236,7 +236,7 @@ impl Replica {
                 state.deleted = true;
                 let new = record.header(NEW_KEY_HEADER);
                 let mut new_key = Vec::new();
-                if !is_tombstone && self.keys.encode_header(new, &mut new_key) {
+                if !is_tombstone && self.keys.encode_header(new, None, &mut new_key) {
                     let cells = state.cells.clone();
                     self.moved
                         .entry((key_bytes, new_key))

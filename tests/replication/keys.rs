@@ -127,7 +127,7 @@ fn a_table_that_is_sorted_by_something_else_halts() {
 
 #[test]
 fn a_key_that_changes_at_the_source_halts_at_its_first_record_and_the_advice_loses_nothing() {
-    let mut shop = Shop::new("wider-key", &[], 1);
+    let mut shop = Shop::new("wider-key", &[], 2);
     let fields = |of_key: &[&str]| {
         let all = [
             field("id", "int32", false),
@@ -139,31 +139,177 @@ fn a_key_that_changes_at_the_source_halts_at_its_first_record_and_the_advice_los
     let (narrow, wide) = (fields(&["id"]), fields(&["id", "region"]));
     let row = |id: u32, region: &str| format!(r#"{{"id":{id},"region":"{region}"}}"#);
     let id = |id: u32| format!(r#"{{"id":{id}}}"#);
-    shop.write([
-        narrow(change("c", &id(1), &row(1, "eu"))),
-        narrow(change("c", &id(2), &row(2, "eu"))),
-        wide(change("c", &row(1, "us"), &row(1, "us"))),
-        wide(change("c", &row(2, "us"), &row(2, "us"))),
-        wide(delete(&row(2, "us"), &row(2, "us"))),
-    ]);
+    // The key changed long ago: both partitions have records of either.
+    for partition in 0..2 {
+        let (one, two) = (10 * partition + 1, 10 * partition + 2);
+        let records = [
+            narrow(change("c", &id(one), &row(one, "eu"))),
+            wide(change("c", &row(one, "us"), &row(one, "us"))),
+            wide(change("c", &row(two, "us"), &row(two, "us"))),
+            wide(delete(&row(two, "us"), &row(two, "us"))),
+        ];
+        shop.write_to(partition as i32, records);
+    }
     let advice = [
         "is sorted by (id), but the key of the records is (id, region)",
+        "for topic",
+        "to its end",
         "accept_empty = true",
         "new snapshot",
-        ":0:2",
+        ":1",
     ];
     shop.job.assert_halts("wider", "schema", &advice);
-    assert_eq!(shop.rows(), "1\teu\n2\teu");
+    assert_eq!(shop.rows(), "1\teu\n11\teu");
     let committed = sandbox::topic::committed(shop.job.bootstrap(), &shop.job.group, &shop.topic);
-    assert_eq!(committed.expect("an offset")[&0].offset, 2);
+    let committed = committed.expect("offsets");
+    assert!(committed.values().all(|committed| committed.offset == 1));
     shop.set_mapping("table", "wide");
     shop.job.assert_halts("behind", "table_behind", &["_.wide"]);
+    // As the advice says: neither halts any more, whatever lies in which partition.
     shop.set_mapping("accept_empty", true);
-    shop.write(["eu", "us"].map(|region| wide(change("r", &row(1, region), &row(1, region)))));
-    shop.write([wide(change("r", &row(2, "eu"), &row(2, "eu")))]);
+    shop.set_back(0, 4);
+    shop.set_back(1, 4);
+    let rows = [(1, "eu"), (1, "us"), (11, "eu"), (11, "us")];
+    for (number, (id, region)) in (0..).zip(rows) {
+        let record = wide(change("r", &row(id, region), &row(id, region)));
+        shop.write_to(number % 2, [record]);
+    }
     shop.run();
     let rows = "SELECT id, region FROM {db}.wide_current ORDER BY ALL";
-    assert_eq!(shop.job.query(rows), "1\teu\n1\tus\n2\teu");
+    assert_eq!(shop.job.query(rows), "1\teu\n1\tus\n11\teu\n11\tus");
+    shop.assert_no_dead_letters();
+}
+
+#[test]
+fn a_part_of_the_source_s_key_is_no_key() {
+    let mut shop = Shop::new("part-of-key", &[], 1);
+    let fields = [
+        field("id", "int32", false),
+        field("region", "string", false),
+    ];
+    let row = |id: u32, region: &str| format!(r#"{{"id":{id},"region":"{region}"}}"#);
+    let wide = |operation: &str, id: u32, region: &str| {
+        let row = row(id, region);
+        in_block(change(operation, &row, &row), &fields, 2)
+    };
+    let narrow = change("c", r#"{"id":1}"#, &row(1, "eu"));
+    shop.write([
+        in_block(narrow, &fields, 1),
+        wide("c", 2, "eu"),
+        wide("c", 2, "us"),
+        in_block(delete(&row(2, "eu"), &row(2, "eu")), &fields, 2),
+    ]);
+    shop.set_mapping("key", vec!["id"]);
+    let advice = [
+        r#"key = ["id"] leaves out ["region"]"#,
+        r#"key = ["id", "region"]"#,
+        "message.key.columns",
+    ];
+    shop.job
+        .assert_halts("part", "schema", &[&advice[..], &[":0:1"]].concat());
+    assert_eq!(shop.rows(), "1\teu");
+    // From the first record on no table is made.
+    shop.set_back(0, 1);
+    shop.job.query("DROP TABLE {db}.t");
+    shop.set_mapping("accept_empty", true);
+    shop.job.assert_halts("first", "schema", &advice);
+    assert_eq!(shop.job.query("EXISTS {db}.t"), "0");
+    // As the advice says.
+    shop.set_mapping("key", vec!["id", "region"]);
+    shop.set_back(0, 0);
+    shop.run();
+    assert_eq!(shop.rows(), "1\teu\n2\tus");
+    shop.assert_no_dead_letters();
+}
+
+#[test]
+fn null_in_a_key_halts_where_its_column_has_none_and_the_advice_loses_nothing() {
+    let mut shop = Shop::new("null-in-key", &[], 1);
+    let fields = [field("visitor", "string", true), field("n", "int32", false)];
+    let row = |visitor: &str, n: u32| {
+        let row = format!(r#"{{"visitor":{visitor},"n":{n}}}"#);
+        let key = format!(r#"{{"visitor":{visitor}}}"#);
+        in_block(change("c", &key, &row), &fields, 1)
+    };
+    shop.set_mapping("key", vec!["visitor"]);
+    shop.write([
+        row(r#""ann""#, 1),
+        row(r#""""#, 2),
+        // A key without members: it is the row that has NULL.
+        row("null", 3).key("7"),
+        row("null", 4),
+    ]);
+    let advice = [
+        "column visitor String of the key is null",
+        r#"columns = { "visitor" = "Nullable(String)" }"#,
+        "to its beginning",
+    ];
+    let halts = |shop: &Shop, instance: &str, place: &str| {
+        let advice = [&advice[..], &[place]].concat();
+        shop.job.assert_halts(instance, "schema", &advice);
+        assert_eq!(shop.select("n", "1"), "1\n2");
+    };
+    halts(&shop, "of-row", ":0:2");
+    let skip = |places: Vec<String>| toml::Value::from(places);
+    let place = format!("{}:0:2", shop.topic);
+    shop.job.set("pipeline.dead_letter.skip", skip(vec![place]));
+    halts(&shop, "of-key", ":0:3");
+    // As the advice says.
+    shop.job.set("pipeline.dead_letter.skip", skip(vec![]));
+    let columns = toml::Table::from_iter([("visitor".to_owned(), "Nullable(String)".into())]);
+    shop.set_mapping("columns", columns);
+    shop.set_mapping("table", "with_null");
+    shop.set_back(0, 0);
+    shop.run();
+    let rows = "SELECT concat('<', visitor, '>'), n FROM {db}.with_null_current ORDER BY n";
+    assert_eq!(shop.job.query(rows), "<ann>\t1\n<>\t2\n\\N\t4");
+    shop.assert_no_dead_letters();
+}
+
+#[test]
+fn a_key_of_bytes_is_taken_from_the_row_whatever_converter_wrote_it() {
+    let mut shop = Shop::new("bytes-key", &[], 1);
+    shop.set_mapping("key", vec!["id"]);
+    let fields = [field("id", "bytes", false), field("big", "string", true)];
+    let row = |id: &str, big: &str| format!(r#"{{"id":"{id}","big":{big}}}"#);
+    let id = |id: &str| format!(r#"{{"id":"{id}"}}"#);
+    let of_key = |bytes: &[u8], record: Record| Record {
+        key: Some(bytes.to_vec()),
+        ..in_block(
+            Record {
+                key: None,
+                ..record
+            },
+            &fields,
+            1,
+        )
+    };
+    let (one, two, three): (&[u8], &[u8], &[u8]) = (b"\0\0\0\0\0\0\0\x07", b"\xff\xfe", b"AQI=");
+    let (leaves, comes) = key_change(
+        &id("AQI="),
+        &id("AwQ="),
+        &row("AwQ=", crate::shop::UNCHANGED),
+    );
+    let mut records = vec![
+        of_key(one, change("c", "", &row("AQI=", r#""large""#))),
+        of_key(two, change("c", "", &row("//4=", r#""gone""#))),
+        of_key(two, delete("", &row("//4=", "null"))),
+        Record {
+            key: Some(two.to_vec()),
+            ..Record::tombstone("")
+        },
+    ];
+    records.extend(leaves.into_iter().map(|record| match record.value {
+        Some(_) => of_key(one, record),
+        None => Record {
+            key: Some(one.to_vec()),
+            ..record
+        },
+    }));
+    records.push(of_key(three, comes));
+    shop.write(records);
+    shop.run();
+    assert_eq!(shop.select("hex(id), big", "_deleted = 0"), "0304\tlarge");
     shop.assert_no_dead_letters();
 }
 

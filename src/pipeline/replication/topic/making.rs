@@ -10,7 +10,7 @@ use super::super::replicas::Replicas;
 use super::absent::Value;
 use super::evolving::Evolving;
 use super::notes::Notes;
-use super::{Made, MadeRow, Rows, failed, refused};
+use super::{Made, MadeRow, Rows, failed, has_field, refused};
 use crate::batch::{GapSource, Gaps, Moved};
 use crate::decode::debezium::{Delete, Failure, KeyReader, Outcome, Row};
 use crate::decode::json::Kind;
@@ -74,12 +74,12 @@ impl Making<'_, '_> {
     pub(super) fn key_of_row(&mut self, row: &Row<'_, '_>) -> Result<(), NotAccepted> {
         self.key.clear();
         if self.read_key()? {
-            return Ok(());
+            return self.check_whole_key(|name| has_field(row.schema(), row.after(), name));
         }
         self.key_is_of_row = true;
         for column in 0..self.replica.key_len() {
             let outcome = row.encode(column, self.key);
-            written(outcome, self.replica, column)?;
+            self.written(outcome, column)?;
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Making<'_, '_> {
         self.other_key.clear();
         for column in 0..self.replica.key_len() {
             let outcome = row.encode_before(column, self.other_key);
-            written(outcome, self.replica, column)?;
+            self.written(outcome, column)?;
         }
         if self.other_key == self.key {
             return Ok(false);
@@ -147,7 +147,8 @@ impl Making<'_, '_> {
     fn gaps_of(&mut self, row: &Row<'_, '_>, columns: Vec<u16>, kept: Vec<u16>) -> Gaps {
         self.other_key.clear();
         let old = self.record.header(OLD_KEY);
-        let has_moved = self.keys.encode_header(old, self.other_key);
+        let of_row = row.schema().filter(|_| self.key_is_of_row);
+        let has_moved = self.keys.encode_header(old, of_row, self.other_key);
         let source = if has_moved && self.other_key != self.key {
             GapSource::Moved(Moved {
                 old: self.other_key.as_slice().into(),
@@ -168,7 +169,10 @@ impl Making<'_, '_> {
 
     pub(super) fn delete(&mut self, delete: &Delete<'_, '_>) -> Result<Made, NotAccepted> {
         self.key.clear();
-        if !self.read_key()? {
+        if self.read_key()? {
+            self.check_whole_key(|name| has_field(delete.schema(), delete.before(), name))?;
+        } else {
+            self.key_is_of_row = true;
             let key = self.record.key().unwrap_or_default();
             let partition = self.record.partition();
             if delete.before().kind() != Kind::Object {
@@ -185,12 +189,13 @@ impl Making<'_, '_> {
             self.deleted.insert(partition, key.to_vec());
             for column in 0..self.replica.key_len() {
                 let outcome = delete.encode_before(column, self.key);
-                written(outcome, self.replica, column)?;
+                self.written(outcome, column)?;
             }
         }
         self.other_key.clear();
         let new = self.record.header(NEW_KEY);
-        let moves = self.keys.encode_header(new, self.other_key);
+        let of_row = delete.schema().filter(|_| self.key_is_of_row);
+        let moves = self.keys.encode_header(new, of_row, self.other_key);
         let moved = (moves && self.other_key != self.key).then(|| Moved {
             old: self.key.as_slice().into(),
             new: self.other_key.as_slice().into(),
@@ -238,8 +243,44 @@ impl Making<'_, '_> {
                 let halt = self.replicas.other_key(self.topic, self.replica, key);
                 Err(halted_behind(halt))
             }
+            Err(Failure::NullInKey(column)) => Err(self.null_in_key(&column)),
             Err(failure) => Err(failed(failure, Stage::Decode)),
         }
+    }
+
+    /// A key that names more of the row's columns than the configuration does tells rows apart that would be
+    /// one row here.
+    fn check_whole_key(&self, is_in_row: impl Fn(&str) -> bool) -> Result<(), NotAccepted> {
+        if !self.keys.had_others() {
+            return Ok(());
+        }
+        let check = self
+            .replicas
+            .check_whole_key(self.topic, self.record.key(), is_in_row);
+        check.map_err(halted_behind)
+    }
+
+    /// Key columns must be there.
+    fn written(&self, outcome: Result<Outcome, Reject>, column: usize) -> Result<(), NotAccepted> {
+        let name = &self.replica.target.key[column].0;
+        match outcome {
+            Ok(Outcome::Written) => Ok(()),
+            Ok(Outcome::Absent | Outcome::Unavailable) => {
+                let detail = format!(
+                    "{name}: part of the key, and neither the record's key nor its row has it"
+                );
+                let reject = Reject::new(Reason::MissingField, detail);
+                Err(refused(Stage::Decode, reject))
+            }
+            // Absent it is no error.
+            Err(reject) if reject.reason == Reason::MissingField => Err(self.null_in_key(name)),
+            Err(reject) => Err(refused(Stage::Decode, reject)),
+        }
+    }
+
+    fn null_in_key(&self, column: &str) -> NotAccepted {
+        let halt = self.replicas.null_in_key(self.topic, self.replica, column);
+        halted_behind(halt)
     }
 
     fn begin(&mut self, is_deleted: bool) -> usize {
@@ -279,25 +320,4 @@ fn no_row() -> Reject {
     let detail = "a delete whose key is not the table's, without the row that it is about: have the \
                   connector send deletes with their rows";
     Reject::new(Reason::MissingField, detail)
-}
-
-/// Key columns must be there.
-fn written(
-    outcome: Result<Outcome, Reject>,
-    replica: &Replica,
-    column: usize,
-) -> Result<(), NotAccepted> {
-    match outcome {
-        Ok(Outcome::Written) => Ok(()),
-        Ok(Outcome::Absent | Outcome::Unavailable) => {
-            let name = &replica.target.key[column].0;
-            let detail =
-                format!("{name}: part of the key, and neither the record's key nor its row has it");
-            Err(refused(
-                Stage::Decode,
-                Reject::new(Reason::MissingField, detail),
-            ))
-        }
-        Err(reject) => Err(refused(Stage::Decode, reject)),
-    }
 }

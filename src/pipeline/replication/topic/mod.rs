@@ -18,7 +18,10 @@ use crate::batch::Gaps;
 use crate::config::Cdc;
 use crate::crash::{Guarantee, is_broken};
 use crate::decode::Reject;
-use crate::decode::debezium::{Change, Columns, Failure, KeyReader, Members, Row, RowReader};
+use crate::decode::debezium::{
+    Change, Columns, Failure, KeyReader, Members, Row, RowReader, Schema,
+};
+use crate::decode::json::Raw;
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::progress;
@@ -166,8 +169,10 @@ impl Topic {
             (Change::Truncate(_), ..) => return Ok(Made::Truncated),
             (change, Some(replica), Some(keys)) => (change, &*replica, keys),
             (Change::Row(row), ..) => {
+                let is_in_row = |field: &str| has_field(row.schema(), row.after(), field);
                 replicas
                     .check_first_key(name, record.key())
+                    .and_then(|()| replicas.check_whole_key(name, record.key(), is_in_row))
                     .map_err(halted_behind)?;
                 let first = FirstRecord {
                     schema: row.schema().cloned(),
@@ -258,6 +263,12 @@ fn row_reader(fields: Columns, config: &Cdc) -> RowReader {
         .with_signal_tables(&config.signal_tables)
 }
 
+/// Whether an image of a row has a field.
+fn has_field(schema: Option<&Schema>, image: Raw<'_>, name: &str) -> bool {
+    let is_declared = || schema.is_some_and(|schema| schema.field_type(name).is_some());
+    is_declared() || image.members().any(|(member, _)| member == name)
+}
+
 fn failed(failure: Failure, stage: Stage) -> NotAccepted {
     match failure {
         Failure::Rejected(reject) => refused(stage, reject),
@@ -265,7 +276,7 @@ fn failed(failure: Failure, stage: Stage) -> NotAccepted {
             NotAccepted::Halted(Halt::new("undeclared_modes", failure.to_string()))
         }
         // Every record of the connector is like this one.
-        Failure::OtherKey | Failure::Framed(_) | Failure::Document => {
+        Failure::OtherKey | Failure::NullInKey(_) | Failure::Framed(_) | Failure::Document => {
             halted_behind(Halt::new("schema", failure.to_string()))
         }
     }

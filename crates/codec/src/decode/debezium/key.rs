@@ -3,7 +3,7 @@
 use super::frame::is_framed;
 use super::modes::Modes;
 use super::reading::Reading;
-use super::schema::SchemaCache;
+use super::schema::{Schema, SchemaCache};
 use super::shape;
 use super::value::{Outcome, Surroundings};
 use super::{Columns, Failure};
@@ -39,6 +39,7 @@ pub struct KeyReader {
     typed: SchemaCache<Vec<Reading>>,
     untyped: Option<Vec<Reading>>,
     members: Members,
+    had_others: bool,
 }
 
 impl KeyReader {
@@ -64,6 +65,7 @@ impl KeyReader {
             untyped: modes.map(|modes| columns.untyped(modes)),
             columns,
             members: Members::Exactly,
+            had_others: false,
         }
     }
 
@@ -76,10 +78,17 @@ impl KeyReader {
     /// Appends the key columns as RowBinary; equal keys give equal bytes.
     ///
     /// # Errors
-    /// `missing_field` without a key, as for values otherwise; a key of other members, or without any; one
-    /// without a schema block where no modes are declared. `out` is then as before.
+    /// `missing_field` without a key, as for values otherwise; a key of other members, or without any; NULL
+    /// in a column that has none; a key without a schema block where no modes are declared. `out` is then as
+    /// before.
     pub fn encode(&mut self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let key = key.ok_or_else(|| Reject::new(Reason::MissingField, "the record has no key"))?;
+        self.had_others = false;
+        // Bytes of another converter are no object either.
+        let is_taken_from_row = self.members == Members::AtLeast && !is_object(key);
+        if is_taken_from_row {
+            return Err(Failure::OtherKey);
+        }
         if is_framed(key) {
             return Err(Failure::Framed("key"));
         }
@@ -88,6 +97,12 @@ impl KeyReader {
             Err(Failure::Rejected(reject)) if is_no_object(&reject, key) => Err(Failure::OtherKey),
             other => other,
         }
+    }
+
+    /// Whether the key that was read last has members that are no columns of the table's key.
+    #[must_use]
+    pub fn had_others(&self) -> bool {
+        self.had_others
     }
 
     /// `as_last`: a key without a schema block has the types of the last block there was.
@@ -108,6 +123,7 @@ impl KeyReader {
         if !self.is_of_table(&fields) {
             return Err(Failure::OtherKey);
         }
+        self.had_others = self.has_other_members(&fields);
         let readings = if self.was_in_block && block.kind() == Kind::Object {
             let columns = &self.columns;
             let made = self.typed.get(block, |schema| Ok(columns.typed(&schema)))?;
@@ -122,24 +138,25 @@ impl KeyReader {
         if written.is_err() {
             out.truncate(start);
         }
-        Ok(written?)
+        written
     }
 
     /// Whether the key has the members that it is to have.
     fn is_of_table(&self, fields: &Fields<'_, '_>) -> bool {
         let is_there = |index| fields.get(FIRST_COLUMN + index).kind() != Kind::Absent;
         let has_all = (0..self.columns.iter().len()).all(is_there);
+        has_all && (self.members == Members::AtLeast || !self.has_other_members(fields))
+    }
+
+    /// Whether the key has members that are no columns of the table's key.
+    fn has_other_members(&self, fields: &Fields<'_, '_>) -> bool {
         let is_other = |(slot, name)| {
             let is_member = !self.was_in_block && fields.get(slot).kind() != Kind::Absent;
             is_member && !self.columns.has(name)
         };
         // What tells a key with a block from one without is a member like any other in the latter.
-        let has_probes = || {
-            [(SCHEMA, "schema"), (PAYLOAD, "payload")]
-                .into_iter()
-                .any(is_other)
-        };
-        has_all && (self.members == Members::AtLeast || !fields.has_others() && !has_probes())
+        let probes = [(SCHEMA, "schema"), (PAYLOAD, "payload")];
+        fields.has_others() || probes.into_iter().any(is_other)
     }
 
     /// Scans what stands behind a schema block that is the one of the key before.
@@ -174,22 +191,51 @@ impl KeyReader {
     }
 
     /// The same for a header. What cannot be read is no key: headers never cost a record. A header never
-    /// has a schema block, whatever the key beside it has: it is of the same types.
-    pub fn encode_header(&mut self, header: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    /// has a schema block, whatever the key beside it has: it is of the same types. `row`: the block of the
+    /// row that the key is taken from, where the record's key does not name it.
+    pub fn encode_header(
+        &mut self,
+        header: Option<&[u8]>,
+        row: Option<&Schema>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if let Some(row) = row {
+            return header.is_some_and(|header| self.encode_by_row(header, row, out).is_ok());
+        }
         let kept = self.was_in_block;
         let read = header.is_some_and(|header| self.encode_as(header, kept, out).is_ok());
         self.was_in_block = kept;
         read
+    }
+
+    fn encode_by_row(
+        &mut self,
+        header: &[u8],
+        row: &Schema,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let scanned = self.bare.read(Some(header))?;
+        let fields = self.bare.fields(scanned);
+        let start = out.len();
+        let written = append_columns(&self.columns, &self.columns.typed(row), &fields, out);
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
     }
 }
 
 /// A number, a text or an array where an object with members should be, as a transform that extracts one
 /// field leaves it. Texts may be bare: a string converter writes no quotes.
 fn is_no_object(reject: &Reject, key: &[u8]) -> bool {
-    let is_object = key.trim_ascii_start().first() == Some(&b'{');
     let is_text = || str::from_utf8(key).is_ok_and(|text| !text.trim().is_empty());
     reject.reason == Reason::NotAnObject
-        || reject.reason == Reason::InvalidJson && !is_object && is_text()
+        || reject.reason == Reason::InvalidJson && !is_object(key) && is_text()
+}
+
+fn is_object(key: &[u8]) -> bool {
+    let key = key.strip_prefix(b"\xef\xbb\xbf").unwrap_or(key);
+    key.trim_ascii_start().first() == Some(&b'{')
 }
 
 fn append_columns(
@@ -197,7 +243,7 @@ fn append_columns(
     readings: &[Reading],
     fields: &Fields<'_, '_>,
     out: &mut Vec<u8>,
-) -> Result<(), Reject> {
+) -> Result<(), Failure> {
     let around = Surroundings {
         // A key is always there, whatever its text.
         placeholder: None,
@@ -207,9 +253,16 @@ fn append_columns(
     let names = columns.iter().map(|(name, _)| name);
     for (index, (name, reading)) in names.zip(readings).enumerate() {
         let outcome = reading.encode(fields.get(FIRST_COLUMN + index), around, out);
-        if outcome.map_err(|reject| reject.about(name))? != Outcome::Written {
-            let detail = "not in the record's key";
-            return Err(Reject::new(Reason::MissingField, detail).about(name));
+        match outcome {
+            Ok(Outcome::Written) => {}
+            Err(reject) if reject.reason == Reason::MissingField => {
+                return Err(Failure::NullInKey(name.to_owned()));
+            }
+            Err(reject) => return Err(reject.about(name).into()),
+            Ok(Outcome::Absent | Outcome::Unavailable) => {
+                let detail = "not in the record's key";
+                return Err(Reject::new(Reason::MissingField, detail).about(name).into());
+            }
         }
     }
     Ok(())

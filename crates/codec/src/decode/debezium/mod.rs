@@ -61,6 +61,9 @@ pub enum Failure {
     /// The key has other members than the table's, or none.
     #[error("the members of the record's key are not the columns of the table's key")]
     OtherKey,
+    /// A member of the key is null, and its column has no NULL.
+    #[error("column {0} of the table's key is null in the record's key, and is not Nullable")]
+    NullInKey(String),
     /// Written for a schema registry; the text says whose converter.
     #[error(
         "the record's {0} begins like one that is framed for a schema registry (Avro, Protobuf or JSON \

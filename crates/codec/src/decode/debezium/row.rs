@@ -273,6 +273,12 @@ impl<'a> Delete<'_, 'a> {
         self.before
     }
 
+    /// The record's own types, where it has an image in a schema block.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Schema> {
+        self.types?.schema
+    }
+
     /// Appends the value that a column had: for the key columns of tables whose records have no key.
     ///
     /// # Errors

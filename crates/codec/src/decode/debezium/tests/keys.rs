@@ -74,10 +74,6 @@ fn what_is_no_key_is_refused() {
         Err(Failure::Rejected(reject)) => reject.reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(
-        reason(r#"{"region":"eu","day":null}"#),
-        Reason::MissingField
-    );
     assert_eq!(reason(r#"{"region":"eu","day":"x"}"#), Reason::InvalidValue);
     assert_eq!(reason(r#"{"region":"eu","#), Reason::InvalidJson);
     assert_eq!(reason(""), Reason::InvalidJson);
@@ -140,6 +136,67 @@ fn a_key_of_other_members_is_not_read_as_the_table_s() {
 }
 
 #[test]
+fn bytes_of_any_converter_are_a_key_without_members_where_columns_are_named() {
+    let mut reader = reader(Some(Modes::default())).with_members(Members::AtLeast);
+    let keys: [&[u8]; 6] = [
+        b"\0\0\0\0\0\0\0\x07",
+        b"\0\0\0\0\x01{\"region\":\"eu\"}",
+        b"\xff\xfe",
+        b"\x01\x02\x03\x04\x05\x06\x07\x08\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a",
+        b"",
+        b"\"AQI=\"",
+    ];
+    for key in keys {
+        let encoded = reader.encode(Some(key), &mut vec![]);
+        assert_eq!(encoded, Err(Failure::OtherKey), "{key:?}");
+    }
+    let with_bom = format!("\u{feff}{BARE}");
+    assert_eq!(encode(&mut reader, &with_bom).as_deref(), Ok(KEY));
+}
+
+#[test]
+fn null_in_a_key_names_its_column() {
+    for key in [
+        r#"{"region":"eu","day":null}"#.to_owned(),
+        IN_BLOCK.replace(r#""day":1"#, r#""day":null"#),
+    ] {
+        let failure = encode(&mut reader(Some(Modes::default())), &key);
+        assert_eq!(failure, Err(Failure::NullInKey("day".to_owned())), "{key}");
+    }
+}
+
+#[test]
+fn a_key_tells_whether_it_has_members_beside_the_table_s() {
+    let mut reader = reader(Some(Modes::default())).with_members(Members::AtLeast);
+    for (key, had_others) in [
+        (r#"{"region":"eu","day":1,"shard":"a"}"#, true),
+        (BARE, false),
+        (r#"{"region":"eu","day":1,"schema":"a"}"#, true),
+        (IN_BLOCK, false),
+        (IN_BLOCK, false),
+        ("7", false),
+    ] {
+        let _ = encode(&mut reader, key);
+        assert_eq!(reader.had_others(), had_others, "{key}");
+    }
+}
+
+#[test]
+fn a_header_beside_a_key_of_the_row_has_the_types_of_the_row() {
+    let columns = Columns::new().with("id", ColumnType::String);
+    let mut reader = KeyReader::new(columns, None);
+    let block = r#"{"type":"struct","fields":[{"type":"bytes","field":"id"}]}"#;
+    let block = Schema::parse(Raw::parse(block).expect("JSON")).expect("a block");
+    let mut out = vec![];
+    let header = Some(r#"{"id":"AQI="}"#.as_bytes());
+    assert!(reader.encode_header(header, Some(&block), &mut out));
+    assert_eq!(out, b"\x02\x01\x02");
+    let other = Some(r#"{"other":"AQI="}"#.as_bytes());
+    assert!(!reader.encode_header(other, Some(&block), &mut out));
+    assert_eq!(out.len(), 3);
+}
+
+#[test]
 fn without_declared_modes_only_keys_in_schema_blocks_are_read() {
     let mut reader = reader(None);
     assert_eq!(encode(&mut reader, BARE), Err(Failure::UndeclaredModes));
@@ -151,7 +208,7 @@ fn a_header_that_does_not_parse_is_no_key() {
     let mut reader = reader(Some(Modes::default()));
     let mut header = |header: Option<&str>| {
         let mut out = Vec::new();
-        let is_key = reader.encode_header(header.map(str::as_bytes), &mut out);
+        let is_key = reader.encode_header(header.map(str::as_bytes), None, &mut out);
         is_key.then_some(out)
     };
     assert_eq!(header(Some(BARE)).as_deref(), Some(KEY));
@@ -164,9 +221,9 @@ fn a_header_that_does_not_parse_is_no_key() {
 fn a_header_has_no_schema_block_and_the_types_of_the_key_beside_it() {
     let mut reader = reader(None);
     let mut out = Vec::new();
-    assert!(!reader.encode_header(Some(BARE.as_bytes()), &mut out));
+    assert!(!reader.encode_header(Some(BARE.as_bytes()), None, &mut out));
     assert_eq!(encode(&mut reader, IN_BLOCK).as_deref(), Ok(KEY));
-    assert!(reader.encode_header(Some(BARE.as_bytes()), &mut out));
+    assert!(reader.encode_header(Some(BARE.as_bytes()), None, &mut out));
     assert_eq!(out, KEY);
     assert_eq!(encode(&mut reader, BARE), Err(Failure::UndeclaredModes));
 }

@@ -27,7 +27,7 @@ fn read_of(reader: &mut RowReader, topic: &str, key: Option<&str>, value: Option
         Ok(Change::None(why)) => why.as_str().to_owned(),
         Err(Failure::Rejected(reject)) => reject.reason.to_string(),
         Err(Failure::UndeclaredModes) => "undeclared".to_owned(),
-        Err(Failure::OtherKey) => unreachable!("of keys"),
+        Err(Failure::OtherKey | Failure::NullInKey(_)) => unreachable!("of keys"),
         Err(Failure::Framed(what)) => format!("framed {what}"),
         Err(Failure::Document) => "document".to_owned(),
     }
