@@ -209,18 +209,20 @@ impl FieldType {
         let mut field_type = FieldType::declared(parse_form(&form)?, name.as_deref());
         field_type.optional = member(raw, "optional").kind() == Kind::True;
         let parameters = member(raw, "parameters");
-        field_type.scale = number_member(parameters, "scale")?;
-        field_type.precision = number_member(parameters, "connect.decimal.precision")?;
-        field_type.length = number_member(parameters, "length")?;
-        field_type.allowed = text_member(parameters, "allowed")?.map(Box::from);
-        let source_type = text_member(parameters, SOURCE_TYPE)?.unwrap_or_default();
+        field_type.scale = number_member(parameters, "scale");
+        field_type.precision = number_member(parameters, "connect.decimal.precision");
+        field_type.length = number_member(parameters, "length");
+        let text = |name| text_member(parameters, name).ok().flatten();
+        field_type.allowed = text("allowed").map(Box::from);
+        let source_type = text(SOURCE_TYPE).unwrap_or_default();
         field_type.unsigned = is_unsigned_64(&source_type.to_ascii_uppercase());
         if field_type.meaning == Meaning::Decimal && field_type.scale.is_none() {
             field_type.meaning = Meaning::Plain;
         }
         if field_type.form == Form::Array {
-            let items = FieldType::parse(member(raw, "items"), nesting + 1)?;
-            field_type.items = Some(Box::new(items));
+            // Elements of which nothing is said that we know are JSON.
+            let items = FieldType::parse(member(raw, "items"), nesting + 1).ok();
+            field_type.items = items.map(Box::new);
         }
         Ok(field_type)
     }
@@ -259,13 +261,9 @@ fn text_member(object: Raw<'_>, name: &str) -> Result<Option<String>, Reject> {
     Ok(Some(text::to_text(value)?.into_owned()))
 }
 
-/// Parameters are texts, whatever they hold.
-fn number_member<T: std::str::FromStr>(object: Raw<'_>, name: &str) -> Result<Option<T>, Reject> {
-    let Some(text) = text_member(object, name)? else {
-        return Ok(None);
-    };
-    let number = text.parse().map(Some);
-    number.map_err(|_| unknown(format!("parameter {name} is no number: {text}")))
+/// Parameters are texts, whatever they hold: of a type that we do not know they may mean anything.
+fn number_member<T: std::str::FromStr>(object: Raw<'_>, name: &str) -> Option<T> {
+    text_member(object, name).ok()??.parse().ok()
 }
 
 fn unknown(detail: String) -> Reject {

@@ -198,6 +198,7 @@ const TEXT_MODES: Modes = Modes {
 
 fn array_way(field: &FieldType, target: &ColumnType) -> Way {
     match (&field.items, target) {
+        (None, target) if is_text(target) => Way::Composite,
         (None, _) => Way::UnknownType("an array without a type of its elements".into()),
         (Some(items), ColumnType::Array(inner)) => {
             Way::Array(Box::new(Reading::typed(items, inner)))

@@ -217,18 +217,11 @@ mod tests {
 
     #[test]
     fn other_blocks_are_refused_by_type() {
-        let deep = format!(
-            "{}{}",
-            r#"{"type":"array","items":"#.repeat(9),
-            "{}".to_owned() + &"}".repeat(9)
-        );
         for block in [
             "{}".to_owned(),
             r#"{"fields":{}}"#.to_owned(),
             r#"{"fields":[{"type":"int32"}]}"#.to_owned(),
             r#"{"fields":[{"type":"int128","field":"a"}]}"#.to_owned(),
-            r#"{"fields":[{"type":"int32","parameters":{"scale":"x"},"field":"a"}]}"#.to_owned(),
-            format!(r#"{{"fields":[{{"field":"a","type":"array","items":{deep}}}]}}"#),
         ] {
             let reject = Schema::parse(Raw::parse(&block).unwrap()).unwrap_err();
             assert_eq!(reject.reason, Reason::UnknownType, "{block}");

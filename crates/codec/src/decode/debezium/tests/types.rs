@@ -299,3 +299,55 @@ fn what_a_column_does_not_hold_becomes_what_is_chosen() {
     let clamped = read(number, "Int8", "1000", OutOfRange::Clamp);
     assert_eq!(clamped, Err(Reason::OutOfRange));
 }
+
+#[test]
+fn a_type_that_is_not_known_is_read_by_its_form() {
+    let own = |form: &str| named(form, "com.example.Own");
+    check_texts(&own("string"), &[(r#""x""#, "x"), (r#""""#, "")]);
+    check_texts(&own("bytes"), &[(r#""AQI=""#, "\u{1}\u{2}")]);
+    let object = [(
+        r#"{"a": 1, "b":[null, {"c":"d"}]}"#,
+        r#"{"a":1,"b":[null,{"c":"d"}]}"#,
+    )];
+    check_texts(&own("struct"), &object);
+    // Keys that are no texts come as pairs.
+    let pairs = [(r#"[[1, "a"], [2, null]]"#, r#"[[1,"a"],[2,null]]"#)];
+    check_texts(&own("map"), &[&object[..], &pairs].concat());
+    for (form, json) in [
+        ("int8", "-7"),
+        ("int16", "7"),
+        ("int32", "7"),
+        ("int64", "-9223372036854775808"),
+        ("boolean", "true"),
+        ("float", "1.5"),
+        ("double", "1e300"),
+    ] {
+        let field = own(form);
+        check_columns(&field, &made(&field), &[(json, Ok(json))]);
+    }
+    // A name of ours in a form that it does not have.
+    let date = named("struct", "io.debezium.time.Date");
+    check_texts(&date, &object);
+    // Parameters mean what the type says, if anything.
+    let odd = r#""parameters":{"scale":"auto","length":"max","allowed":{"a":1},"__debezium.source.column.type":[1]}"#;
+    let field = format!("{},{odd}", own("int32"));
+    check_columns(&field, &made(&field), &[("7", Ok("7"))]);
+    let decimal = named("bytes", "org.apache.kafka.connect.data.Decimal");
+    check_texts(&format!("{decimal},{odd}"), &[(r#""QQ==""#, "A")]);
+    // Elements of which nothing is said that is known.
+    let list = [(r#"[1, {"a": null}]"#, r#"[1,{"a":null}]"#)];
+    let mut deep = r#""type":"string""#.to_owned();
+    for _ in 0..12 {
+        deep = format!(r#""type":"array","items":{{{deep}}}"#);
+    }
+    for field in [
+        r#""type":"array""#,
+        r#""type":"array","items":{"type":"tuple"}"#,
+        r#""type":"array","items":null"#,
+    ] {
+        check_texts(field, &list);
+        assert_eq!(made(field), "String");
+    }
+    assert_eq!(made(&deep), "String");
+    assert!(text(&deep, r#"[[[[[[[[[[[["a"]]]]]]]]]]]]"#).is_ok());
+}
