@@ -233,6 +233,98 @@ fn fields_that_stop_coming_are_null_and_those_that_return_are_new() {
 }
 
 #[test]
+fn what_returns_is_new_and_what_had_a_default_is_known_over_restarts_and_when_set_back() {
+    let made_by_hand = ["own", "restarted", "keeps"];
+    let all = [&["back", "defaults"][..], &made_by_hand[..]].concat();
+    let mut tables = Tables::new("again", &all);
+    tables.set("keeps", "absent", "keep");
+    tables.shop.job.query("CREATE DATABASE IF NOT EXISTS {db}");
+    for table in made_by_hand {
+        // A column that no record fills, and one of a type that we do not know.
+        tables.shop.job.query(&format!(
+            "CREATE TABLE {{db}}.{table} (id Int32, v Int32 DEFAULT 5, never Int32 DEFAULT 40 + 2, \
+             m Map(String, String), _version UInt64, _deleted UInt8) \
+             ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY id"
+        ));
+    }
+    let note = field("note", "string", true);
+    let old = field("n", "int32", false);
+    let new = field("n", "int32", false).with(r#""default":7"#);
+    let with_v = [id(), field("v", "int32", false)];
+    let without = [id()];
+    tables.write(
+        "back",
+        &[id(), note.clone()],
+        &[
+            ("c", r#"{"id":1,"note":"old 1"}"#),
+            ("c", r#"{"id":2,"note":"old 2"}"#),
+        ],
+    );
+    tables.write("back", &without, &[("u", r#"{"id":2}"#)]);
+    tables.write(
+        "defaults",
+        &[id(), old],
+        &[("c", r#"{"id":1,"n":1}"#), ("c", r#"{"id":2,"n":2}"#)],
+    );
+    tables.write(
+        "defaults",
+        &without,
+        &[("u", r#"{"id":2}"#), ("c", r#"{"id":3}"#)],
+    );
+    for table in made_by_hand {
+        // One of before the field came.
+        tables.write(table, &without, &[("c", r#"{"id":1}"#)]);
+        let rows = [("c", r#"{"id":2,"v":0}"#), ("c", r#"{"id":3,"v":8}"#)];
+        tables.write(table, &with_v, &rows);
+    }
+    let stops = [("u", r#"{"id":2}"#), ("c", r#"{"id":4}"#)];
+    tables.write("own", &without, &stops);
+    tables.write("keeps", &without, &stops);
+    tables.shop.run();
+    for table in made_by_hand {
+        let comment = tables.column(table, "v", "comment");
+        assert!(comment.starts_with("[streamweir added="), "{comment}");
+        assert_eq!(tables.column(table, "never", "comment"), "");
+    }
+
+    tables.write(
+        "back",
+        &[id(), note],
+        &[("c", r#"{"id":4,"note":"fresh"}"#)],
+    );
+    tables.write("defaults", &[id(), new], &[("c", r#"{"id":4,"n":4}"#)]);
+    tables.write("restarted", &without, &stops);
+    tables.shop.run();
+    let rows = || {
+        let of = |table, columns| tables.rows(table, columns);
+        let hand = made_by_hand.map(|table| of(table, "id, v, never, m"));
+        (of("back", "id, note"), of("defaults", "id, n"), hand)
+    };
+    let (back, defaults, [own, restarted, keeps]) = rows();
+    assert_eq!(back, "1\t\\N\n2\t\\N\n4\tfresh");
+    assert_eq!(defaults, "1\t7\n2\t7\n3\t7\n4\t4");
+    let expected = "1\t5\t42\t{}\n2\t\\N\t42\t{}\n3\t8\t42\t{}\n4\t\\N\t42\t{}";
+    assert_eq!(own, expected);
+    assert_eq!(restarted, expected, "a restart between makes no difference");
+    let expected = "1\t5\t42\t{}\n2\t0\t42\t{}\n3\t8\t42\t{}\n4\t\\N\t42\t{}";
+    assert_eq!(keeps, expected);
+
+    let before = rows();
+    for table in &all {
+        let to = topic::Committed {
+            offset: 0,
+            metadata: String::new(),
+        };
+        let job = &tables.shop.job;
+        let topic = tables.topic(table);
+        topic::commit(job.bootstrap(), &job.group, &topic, 0, &to).expect("set back");
+    }
+    tables.shop.run();
+    assert_eq!(rows(), before, "set back to before all of it");
+    tables.shop.assert_no_dead_letters();
+}
+
+#[test]
 fn fields_of_records_sent_again_or_of_several_shapes_are_not_new_ones() {
     let mut tables = Tables::new("shapes", &["sent", "shapes"]);
     // A column was dropped, and the connector sends again what it had sent before that.

@@ -29,14 +29,18 @@ pub(super) struct Replica {
     memos: Vec<ColumnMemo>,
     /// Columns whose fields stopped coming, by the same places, and the first record without.
     stopped: Vec<(usize, Since)>,
+    /// Columns that the source dropped and made anew, by the same places, and the first record between.
+    cleared: Vec<(usize, Since)>,
+    /// Columns with a DEFAULT of which nothing says that records have had a field, by the same places.
+    unmarked: Vec<usize>,
     /// Columns that tell of the record.
     pub(super) notes: Vec<Note>,
     /// The columns that the source does not have.
     own: OwnNames,
     /// Every column the table has, filled by us or not.
     known: HashSet<String>,
-    /// Columns that are left to their expressions, since no record has had a field of the name, as far as
-    /// this process and the columns' comments know.
+    /// Columns that are left to their expressions, or to the server where we do not know their type, since no
+    /// record has had a field of the name, as far as this process and the columns' comments know.
     left_out: HashSet<String>,
 }
 
@@ -66,22 +70,31 @@ impl Replica {
         let (mut others, mut notes) = (vec![], vec![]);
         let (mut known, mut left_out) = (HashSet::new(), HashSet::new());
         let own = config.own_names(topic);
+        let is_unfilled = |name: &str| {
+            let is_of_key = key.iter().any(|key| *key == *name);
+            !is_of_key && !has_field(name) && config.note(name).is_none()
+        };
         for column in &info.columns {
             known.insert(column.name.clone());
             let default_kind = DefaultKind::parse(&column.default_kind)
                 .map_err(|error| format!("column {}: {error}", column.name))?;
             let is_ours = own.has(&column.name);
-            let is_left_out = default_kind == DefaultKind::Default
-                && !has_field(&column.name)
-                && config.note(&column.name).is_none();
+            let is_left_out = default_kind == DefaultKind::Default && is_unfilled(&column.name);
             if is_left_out {
                 left_out.insert(column.name.clone());
             }
             if is_ours || is_left_out || !default_kind.is_insertable() {
                 continue;
             }
-            let column_type = ColumnType::parse(&column.type_name)
-                .map_err(|error| format!("column {}: {error}", column.name))?;
+            let column_type = match ColumnType::parse(&column.type_name) {
+                Ok(column_type) => column_type,
+                // The server fills it as it likes, as long as no record has a field for it.
+                Err(_) if is_unfilled(&column.name) => {
+                    left_out.insert(column.name.clone());
+                    continue;
+                }
+                Err(error) => return Err(format!("column {}: {error}", column.name)),
+            };
             if key.contains(&column.name) {
                 key_columns.push((column.name.clone(), column_type));
             } else if let Some(mapping) = config.note(&column.name) {
@@ -141,6 +154,8 @@ impl Replica {
             defaults: vec![],
             memos: vec![],
             stopped: vec![],
+            cleared: vec![],
+            unmarked: vec![],
             notes,
             known,
             left_out,
@@ -154,19 +169,32 @@ impl Replica {
         self
     }
 
-    /// The same with what is remembered of the columns in their comments.
-    pub(super) fn with_comments(mut self, comments: &HashMap<String, String>) -> Replica {
+    /// The same with what is remembered of the columns. Their defaults are known by then.
+    pub(super) fn with_memos(mut self, memo_of: impl Fn(&str) -> ColumnMemo) -> Replica {
         let names = self.fields.iter().map(|(name, _)| name);
-        let memo = |name| {
-            comments
-                .get(name)
-                .map_or(ColumnMemo::default(), |c| ColumnMemo::read(c))
+        self.memos = names.map(memo_of).collect();
+        let memos = || self.memos.iter().enumerate();
+        let stopped = memos().filter_map(|(field, memo)| Some((field, memo.stopped?)));
+        let cleared = memos().filter_map(|(field, memo)| Some((field, memo.cleared?)));
+        let is_unmarked = |(field, memo): &(usize, &ColumnMemo)| {
+            let has_mark = memo.added.is_some() || memo.stopped.is_some();
+            *field >= self.key_len() && self.has_default(*field) && !has_mark
         };
-        self.memos = names.map(memo).collect();
-        let memos = self.memos.iter().enumerate();
-        let stopped = memos.filter_map(|(field, memo)| Some((field, memo.stopped?)));
-        self.stopped = stopped.collect();
+        let unmarked = memos().filter(is_unmarked).map(|(field, _)| field);
+        let (stopped, cleared, unmarked) =
+            (stopped.collect(), cleared.collect(), unmarked.collect());
+        (self.stopped, self.cleared, self.unmarked) = (stopped, cleared, unmarked);
         self
+    }
+
+    /// Columns that the source dropped and made anew, and the first record between.
+    pub(super) fn cleared(&self) -> &[(usize, Since)] {
+        &self.cleared
+    }
+
+    /// Columns with a DEFAULT of which nothing says yet that records have had a field.
+    pub(super) fn unmarked(&self) -> &[usize] {
+        &self.unmarked
     }
 
     /// What is remembered of a field's column.

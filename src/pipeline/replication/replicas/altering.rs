@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::returning::Return;
 use super::{FirstRecord, Replicas, sorting_columns};
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -26,17 +27,12 @@ enum Change {
     },
     /// As long as nobody else has altered it meanwhile: their type may be the wider one.
     Widen { from: ColumnType, to: ColumnType },
-    /// It is there, and was left to its expression so far.
-    Fill,
+    /// It is there, has a DEFAULT, and records have a field for it, the first that is known of being this.
+    Seen { since: Since },
     /// Its field stopped coming.
     Stopped { since: Since },
     /// Its field comes again.
-    Returned {
-        stopped: Since,
-        since: Since,
-        /// Whether rows of before lose what they have.
-        clears: bool,
-    },
+    Returned(Return),
 }
 
 impl Addition {
@@ -69,20 +65,10 @@ impl Addition {
         }
     }
 
-    /// `since` is the first record with the field again.
-    pub(in super::super) fn returned(
-        name: &str,
-        stopped: Since,
-        since: Since,
-        clears: bool,
-    ) -> Self {
+    pub(in super::super) fn returned(name: &str, of: Return) -> Self {
         Addition {
             name: name.to_owned(),
-            change: Change::Returned {
-                stopped,
-                since,
-                clears,
-            },
+            change: Change::Returned(of),
         }
     }
 
@@ -96,10 +82,10 @@ impl Addition {
         }
     }
 
-    pub(in super::super) fn filled(name: &str) -> Self {
+    pub(in super::super) fn seen(name: &str, since: Since) -> Self {
         Addition {
             name: name.to_owned(),
-            change: Change::Fill,
+            change: Change::Seen { since },
         }
     }
 }
@@ -114,7 +100,7 @@ impl Replicas {
         let topic = topic.to_owned();
         let is_only_filled = additions
             .iter()
-            .all(|a| matches!(a.change, Change::Fill | Change::Stopped { .. }));
+            .all(|a| matches!(a.change, Change::Seen { .. } | Change::Stopped { .. }));
         Errand {
             what: format!("columns of table {}", self.label(&topic)),
             // What was made for the table as it is should not meet the table as it will be.
@@ -155,28 +141,23 @@ impl Replicas {
                     table.modify_column(name, to)
                 }
                 (Change::Stopped { since }, Some(_)) => {
-                    let memo = ColumnMemo::read(comment);
+                    let memo = self.memo(topic, name, comment);
                     let stopped = memo.stopped.or(Some(*since));
                     let memo = ColumnMemo { stopped, ..memo };
-                    table.comment_column(name, &memo.comment(comment))
+                    self.remember(topic, &table, name, comment, memo).await?;
+                    continue;
                 }
-                (
-                    Change::Returned {
-                        stopped,
-                        since,
-                        clears,
-                    },
-                    Some(_),
-                ) if ColumnMemo::read(comment).stopped == Some(*stopped) => {
-                    if *clears && !ColumnMemo::read(comment).returned {
-                        self.clear(topic, &table, name, stopped.version).await?;
-                    }
-                    let memo = ColumnMemo {
-                        added: Some(*since),
-                        stopped: None,
-                        returned: true,
-                    };
-                    table.comment_column(name, &memo.comment(comment))
+                (Change::Seen { since }, Some(_)) => {
+                    let memo = self.memo(topic, name, comment);
+                    let added = memo.added.or(Some(*since));
+                    let memo = ColumnMemo { added, ..memo };
+                    self.remember(topic, &table, name, comment, memo).await?;
+                    continue;
+                }
+                (Change::Returned(of), Some(now))
+                    if self.memo(topic, name, comment).stopped == Some(of.stopped) =>
+                {
+                    self.returned(topic, &table, of, now, comment).await?
                 }
                 // Somebody else was quicker.
                 _ => continue,
@@ -197,45 +178,6 @@ impl Replicas {
             ..FirstRecord::default()
         };
         self.take_over(topic, &info, &first).await
-    }
-
-    /// Rows of before `version` lose what they have in a column, and it is waited until they have. Done again
-    /// it changes nothing.
-    async fn clear(
-        &self,
-        topic: &str,
-        table: &ReplicaTable,
-        column: &str,
-        version: u64,
-    ) -> Result<(), Halt> {
-        let (label, client) = (self.label(topic), &self.parts.client);
-        let database = &self.parts.pipeline.clickhouse.database;
-        let name = self.parts.config.table_for(topic);
-        let (statement, condition) = table.clear_column(column, version);
-        tracing::warn!(
-            table = label,
-            column,
-            statement,
-            "records have the column's field again after others without it: rows of before lose what they \
-             have there, since the source's column is a new one"
-        );
-        crash_point!("before_alter");
-        self.execute(&label, &statement).await?;
-        let mut backoff = Backoff::new();
-        loop {
-            match client.is_updating(database, name, &condition).await {
-                Ok(None) => break,
-                Ok(Some(why)) => {
-                    if !why.is_empty() {
-                        tracing::warn!(table = label, column, why, "the column is not cleared yet");
-                    }
-                    tokio::time::sleep(backoff.next_wait()).await;
-                }
-                Err(error) => self.wait(&label, &error, &mut backoff).await?,
-            }
-        }
-        crash_point!("after_alter");
-        Ok(())
     }
 
     /// DateTime64(9) ends where other columns of times go on: a table that has such times would be broken

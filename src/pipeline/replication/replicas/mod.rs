@@ -2,6 +2,7 @@
 
 mod altering;
 mod keys;
+mod returning;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 pub(super) use self::altering::Addition;
 use self::keys::no_key;
 pub(super) use self::keys::{key_names, key_schema};
+pub(super) use self::returning::Return;
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
@@ -64,6 +66,8 @@ struct Entry {
     is_missing: bool,
     /// Fields that records of the topic have had.
     fields: BTreeSet<String>,
+    /// What the server does not let us write into the comments of columns.
+    memos: HashMap<String, ColumnMemo>,
     partitions: Option<usize>,
 }
 
@@ -76,10 +80,14 @@ struct ColumnFacts {
 }
 
 impl ColumnFacts {
+    fn memo(&self, column: &str) -> ColumnMemo {
+        let comment = self.comments.get(column);
+        comment.map_or(ColumnMemo::default(), |comment| ColumnMemo::read(comment))
+    }
+
     /// Whether records have had a field for the column, if only those that an earlier process has read.
     fn remembers(&self, column: &str) -> bool {
-        let memo = self.comments.get(column);
-        memo.is_some_and(|comment| ColumnMemo::read(comment) != ColumnMemo::default())
+        self.memo(column) != ColumnMemo::default()
     }
 }
 
@@ -404,7 +412,7 @@ impl Replicas {
         self.check_clash(&topics, topic, &label)?;
         let entry = topics.entry(topic.to_owned()).or_default();
         entry.fields.extend(first.fields.iter().cloned());
-        let fields = &entry.fields;
+        let (fields, memos) = (&entry.fields, &entry.memos);
         let sorted = sorting_columns(info);
         let replica = Replica::new(
             &label,
@@ -416,9 +424,8 @@ impl Replicas {
             |name| fields.contains(name) || values.remembers(name),
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
-        let replica = replica
-            .with_defaults(&values.defaults)
-            .with_comments(&values.comments);
+        let memo_of = |name: &str| memos.get(name).copied().unwrap_or(values.memo(name));
+        let replica = replica.with_defaults(&values.defaults).with_memos(memo_of);
         entry.replica = Some(Arc::new(replica));
         entry.is_missing = false;
         drop(topics);

@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::super::replicas::{Addition, key_names};
-use super::evolving::{Evolving, nullable, schema_changed};
+use super::super::replicas::{Addition, Return, key_names};
+use super::evolving::{Evolving, default_of, nullable, schema_changed};
 use crate::config::{Absent, Cdc, Evolution};
 use crate::decode::debezium::{Operation, Row, Schema};
 use crate::decode::json::Kind;
@@ -18,8 +18,10 @@ pub(super) enum Value {
     /// The column's DEFAULT: the source did not have the field yet.
     Default,
     Null,
-    /// What the row before has.
+    /// What the row before has, else NULL.
     Kept,
+    /// What the row before has, else the column's DEFAULT.
+    KeptOrDefault,
 }
 
 /// The policy of a topic: its own, else what the evolution comes to.
@@ -42,11 +44,14 @@ impl Evolving<'_> {
         let Some((name, column_type)) = self.replica.fields.iter().nth(column) else {
             return Ok(Value::Null);
         };
-        if self.is_earlier(row, column) {
-            return Ok(Value::Default);
-        }
         // A writer may leave out what is NULL; without a block nothing says that it is not that.
         let is_null = row.schema().is_some_and(|s| s.field_type(name).is_some());
+        if !is_null && self.is_earlier(column) {
+            return Ok(match self.absence {
+                Absent::Keep => Value::KeptOrDefault,
+                Absent::Null | Absent::Halt => Value::Default,
+            });
+        }
         if self.absence == Absent::Halt && !is_null && row.schema().is_some() {
             return Err(self.halted(name, column_type));
         }
@@ -59,7 +64,7 @@ impl Evolving<'_> {
             changes.push(Addition::widened(name, column_type, &nullable));
         }
         let has_stopped = !is_null && self.absence == Absent::Null && self.has_stopped(row, column);
-        if has_stopped && self.policy == Evolution::AddColumns {
+        if has_stopped {
             changes.push(Addition::stopped(name, self.now));
         }
         if !is_null && !missed.contains(name) {
@@ -82,12 +87,19 @@ impl Evolving<'_> {
     }
 
     /// Whether the record is of before the field came, and the column says what rows of then have.
-    fn is_earlier(&self, row: &Row<'_, '_>, column: usize) -> bool {
+    fn is_earlier(&self, column: usize) -> bool {
         let memo = self.replica.memo(column);
         let stopped = memo.stopped.is_some_and(|since| !self.is_before(since));
         let is_later = memo.added.is_some_and(|since| self.is_behind(since));
-        let is_certain = row.schema().is_some();
-        self.replica.has_default(column) && !(is_certain && (stopped || is_later))
+        self.replica.has_default(column) && !stopped && !is_later
+    }
+
+    /// Whether what the record has for a column is of one that the source has dropped since: read once more
+    /// it would come back. Only in one partition do versions say so.
+    pub(super) fn is_of_former(&self, column: usize) -> bool {
+        let mut cleared = self.replica.cleared().iter();
+        let is_before = |since: &Since| self.now.version < since.version;
+        self.has_one_partition && cleared.any(|(of, since)| *of == column && is_before(since))
     }
 
     /// Whether the record is the first without a field that others had before it. One without a schema
@@ -158,20 +170,41 @@ impl Evolving<'_> {
                 continue;
             }
             missed.remove(name);
+            let mut fields = row.schema().map_or(&[][..], Schema::fields).iter();
+            let field = fields.rfind(|field| *field.name == *name);
+            let default = field.and_then(|field| default_of(row, field));
+            // In which partition a row was written its version does not say.
+            let clears = self.has_one_partition;
+            let of = Return {
+                stopped,
+                since: self.now,
+                clears,
+                default,
+            };
             match self.policy {
                 Evolution::Strict => {
+                    let memo = of.memo(self.replica.memo(column)).comment("");
+                    let value = of.default.as_deref().unwrap_or("NULL");
                     return Err(schema_changed(format!(
                         "table {table}: the records have the field {name} again after others without it: \
                          the source's column is a new one, and rows of before still show values of the \
-                         old one: ALTER TABLE {table} UPDATE `{name}` = NULL WHERE `{}` < {}, \
-                         then ALTER TABLE {table} COMMENT COLUMN `{name}` '', and start again",
+                         old one: ALTER TABLE {table} UPDATE `{name}` = {value} WHERE `{}` < {}, \
+                         then ALTER TABLE {table} COMMENT COLUMN `{name}` '{memo}', and start again",
                         self.replica.target.own.version, stopped.version
                     )));
                 }
-                Evolution::Ignore => {}
+                Evolution::Ignore => {
+                    if returned.insert(name.to_owned()) {
+                        tracing::warn!(
+                            table,
+                            column = name,
+                            "the records have the field again after others without it, and \
+                             pipeline.evolution = \"ignore\" alters nothing: rows that the source does not \
+                             write again show values of its old column"
+                        );
+                    }
+                }
                 Evolution::AddColumns => {
-                    // In which partition a row was written its version does not say.
-                    let clears = self.has_one_partition;
                     if !clears {
                         tracing::warn!(
                             table,
@@ -181,7 +214,7 @@ impl Evolving<'_> {
                              take a snapshot of the table"
                         );
                     }
-                    let returned = Addition::returned(name, stopped, self.now, clears);
+                    let returned = Addition::returned(name, of);
                     return Err(self.alter(vec![returned]));
                 }
             }

@@ -7,7 +7,7 @@ use super::super::halted_behind;
 use super::super::replica::Replica;
 use super::super::replicas::{Addition, Replicas};
 use crate::config::{Absent, Evolution};
-use crate::decode::debezium::{OutOfRange, Row, Schema, fraction_digits, holds_time};
+use crate::decode::debezium::{Field, OutOfRange, Row, Schema, fraction_digits, holds_time};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
@@ -54,7 +54,21 @@ impl Evolving<'_> {
         if row.has_others() {
             self.check_others(row, ignored)?;
         }
-        Ok(())
+        self.mark_seen(row)
+    }
+
+    /// A column with a DEFAULT whose field comes: from now on a record without it is not one of before.
+    fn mark_seen(&self, row: &Row<'_, '_>) -> Result<(), NotAccepted> {
+        let unmarked = self.replica.unmarked().iter();
+        let seen = unmarked.filter(|column| row.field(**column).kind() != Kind::Absent);
+        let names = seen.filter_map(|column| self.replica.fields.iter().nth(*column));
+        let seen: Vec<Addition> = names
+            .map(|(name, _)| Addition::seen(name, self.now))
+            .collect();
+        match seen.is_empty() {
+            true => Ok(()),
+            false => Err(self.alter(seen)),
+        }
     }
 
     /// Whether every column can take what the block declares.
@@ -109,7 +123,7 @@ impl Evolving<'_> {
         let mut added = vec![];
         for (name, value) in row.others() {
             if self.replica.is_left_out(&name) {
-                added.push(Addition::filled(&name));
+                added.push(Addition::seen(&name, self.now));
                 continue;
             }
             if self.replica.is_own(&name) && self.policy != Evolution::Ignore {
@@ -178,12 +192,7 @@ impl Evolving<'_> {
             let addition = || Addition::new(name, &column_type(), None, self.now);
             return Ok(has_type.then(addition));
         };
-        let connector = row.provenance().connector();
-        let connector = connector.or_else(|| row.schema()?.connector());
-        let mut default = replica::default_expression(field);
-        if matches!(connector, Some("mysql" | "mariadb")) {
-            default = default.or_else(|| replica::implicit_default(field));
-        }
+        let default = default_of(row, field);
         let column_type = replica::added_column_type(&field.field_type, default.is_some());
         let addition = Addition::new(name, &column_type, default, self.now);
         Ok(Some(addition))
@@ -234,6 +243,17 @@ impl Evolving<'_> {
 
     pub(super) fn alter(&self, additions: Vec<Addition>) -> NotAccepted {
         NotAccepted::Later(self.replicas.clone().alter(self.topic, additions))
+    }
+}
+
+/// What rows of before have at the source in a column that it adds, as an expression.
+pub(super) fn default_of(row: &Row<'_, '_>, field: &Field) -> Option<String> {
+    let connector = row.provenance().connector();
+    let connector = connector.or_else(|| row.schema()?.connector());
+    let default = replica::default_expression(field);
+    match connector {
+        Some("mysql" | "mariadb") => default.or_else(|| replica::implicit_default(field)),
+        _ => default,
     }
 }
 

@@ -111,6 +111,11 @@ impl Making<'_, '_> {
         let key_len = self.replica.key_len();
         let fields = self.replica.fields.iter().enumerate().skip(key_len);
         for (column, (_, column_type)) in fields {
+            if evolution.is_of_former(column) {
+                let bytes = &mut self.out.bytes;
+                self.replica.append_absent(column, column_type, bytes);
+                continue;
+            }
             let outcome = row.encode(column, &mut self.out.bytes).map_err(|reject| {
                 evolution
                     .of_null(row, column, &reject)
@@ -125,8 +130,14 @@ impl Making<'_, '_> {
                         self.replica.append_absent(column, column_type, bytes);
                     }
                     Value::Null => column_type.encode_null_or_zero(&mut self.out.bytes),
-                    Value::Kept => {
-                        column_type.encode_null_or_zero(&mut self.out.bytes);
+                    value @ (Value::Kept | Value::KeptOrDefault) => {
+                        let bytes = &mut self.out.bytes;
+                        match value {
+                            Value::KeptOrDefault => {
+                                self.replica.append_absent(column, column_type, bytes);
+                            }
+                            _ => column_type.encode_null_or_zero(bytes),
+                        }
                         gaps.push(number(column - key_len));
                         kept.push(number(column - key_len));
                     }

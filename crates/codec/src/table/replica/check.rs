@@ -202,6 +202,7 @@ fn check_partitions(table: &ExistingTable<'_>, key: &[String]) -> Result<(), Str
 
 fn columns(table: &ExistingTable<'_>, own: &OwnNames) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
+    let sorted = sorting_columns(table.sorting_key);
     for column in &table.columns {
         let default_kind = DefaultKind::parse(column.default_kind);
         let default_kind =
@@ -209,10 +210,15 @@ fn columns(table: &ExistingTable<'_>, own: &OwnNames) -> Result<Vec<Column>, Str
         if own.has(column.name) || !default_kind.is_insertable() {
             continue;
         }
-        let column_type = ColumnType::parse(column.type_name);
+        let column_type = match ColumnType::parse(column.type_name) {
+            Ok(column_type) => column_type,
+            // Left to the server as long as no record has a field for it.
+            Err(_) if !sorted.iter().any(|name| *name == *column.name) => continue,
+            Err(error) => return Err(format!("column {}: {error}", column.name)),
+        };
         columns.push(Column {
             name: column.name.to_owned(),
-            column_type: column_type.map_err(|error| format!("column {}: {error}", column.name))?,
+            column_type,
             default_kind,
         });
     }

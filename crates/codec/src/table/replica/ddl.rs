@@ -246,18 +246,46 @@ impl ReplicaTable {
         )
     }
 
-    /// `ALTER TABLE … UPDATE`: rows of before `version` lose what they have in a column; with the part of
-    /// the condition that tells this change from all others in `system.mutations`.
+    /// `ALTER TABLE … UPDATE`: rows of before the version `stopped` lose what they have in a column, for the
+    /// expression `default` where there is one, which rows without a value of before `returned` get too; with
+    /// the part of the condition that tells this change from all others in `system.mutations`.
     #[must_use]
-    pub fn clear_column(&self, name: &str, version: u64) -> (String, String) {
-        let column = quoted(name);
-        let condition = format!("({} < {version})", own_name(&self.own.version));
+    pub fn clear_column(
+        &self,
+        name: &str,
+        stopped: u64,
+        returned: u64,
+        default: Option<&str>,
+    ) -> (String, String) {
+        let (column, version) = (quoted(name), own_name(&self.own.version));
+        let condition = format!("({version} < {stopped})");
+        let changes = match default {
+            None => format!("{column} = NULL WHERE {condition} AND ({column} IS NOT NULL)"),
+            Some(default) => format!(
+                "{column} = {default} WHERE ({condition} OR (({version} < {returned}) AND ({column} IS \
+                 NULL))) AND ({} = 0)",
+                own_name(&self.own.deleted)
+            ),
+        };
         let statement = format!(
-            "ALTER TABLE {} UPDATE {column} = NULL WHERE {condition} AND ({column} IS NOT NULL) \
-             SETTINGS mutations_sync = 0",
+            "ALTER TABLE {} UPDATE {changes} SETTINGS mutations_sync = 0",
             self.name()
         );
         (statement, condition)
+    }
+
+    /// `ALTER TABLE … MODIFY COLUMN … DEFAULT`, or `REMOVE DEFAULT`.
+    #[must_use]
+    pub fn column_default(&self, name: &str, type_name: &str, default: Option<&str>) -> String {
+        let change = match default {
+            Some(default) => format!("{type_name} DEFAULT {default}"),
+            None => "REMOVE DEFAULT".to_owned(),
+        };
+        format!(
+            "ALTER TABLE {} MODIFY COLUMN {} {change}",
+            self.name(),
+            quoted(name)
+        )
     }
 
     /// `ALTER TABLE … MODIFY COLUMN`.

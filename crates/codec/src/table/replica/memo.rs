@@ -7,17 +7,21 @@ const BEGIN: &str = "[streamweir";
 const ADDED: &str = "added=";
 const STOPPED: &str = "stopped=";
 const RETURNED: &str = "returned";
+const CLEARED: &str = "cleared=";
 
 /// What a column's comment says of its field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ColumnMemo {
-    /// The first record with the field, for which the column was added: earlier records lack the field
-    /// because the source did not have it yet.
+    /// The first record with the field, as far as is known: earlier records lack the field because the
+    /// source did not have it yet.
     pub added: Option<Since>,
     /// The first record without the field, until records have it again.
     pub stopped: Option<Since>,
     /// The field has come again once. A second time says nothing: records of several shapes may take turns.
     pub returned: bool,
+    /// The first record without the field of a column that the source dropped and made anew: values of
+    /// earlier records are another column's.
+    pub cleared: Option<Since>,
 }
 
 /// A record in the order of its partition, and in that of the source.
@@ -42,6 +46,8 @@ impl ColumnMemo {
                 memo.added = since.parse().ok();
             } else if let Some(since) = word.strip_prefix(STOPPED) {
                 memo.stopped = since.parse().ok();
+            } else if let Some(since) = word.strip_prefix(CLEARED) {
+                memo.cleared = since.parse().ok();
             } else if word == RETURNED {
                 memo.returned = true;
             }
@@ -56,7 +62,8 @@ impl ColumnMemo {
         let added = self.added.map(|since| format!(" {ADDED}{since}"));
         let stopped = self.stopped.map(|since| format!(" {STOPPED}{since}"));
         let returned = self.returned.then(|| format!(" {RETURNED}"));
-        let words = [added, stopped, returned];
+        let cleared = self.cleared.map(|since| format!(" {CLEARED}{since}"));
+        let words = [added, stopped, returned, cleared];
         let words = words.map(Option::unwrap_or_default).concat();
         let space = if own.is_empty() { "" } else { " " };
         match &*words {
@@ -101,6 +108,7 @@ mod tests {
             added: since(7, -5),
             stopped: since(u64::MAX, 1_763_719_200_123_456),
             returned: true,
+            cleared: since(3, 0),
         };
         for own in ["", "of the shop", "a [b]", "[streamweir"] {
             let comment = memo.comment(own);
