@@ -21,10 +21,12 @@ pub(crate) enum MemoryPart {
     State,
     /// Fetched records that no lane has taken yet.
     Queue,
+    /// Of what is in flight, what a server has not taken for a while and may never take; counted there.
+    Stuck,
 }
 
 impl MemoryBudget {
-    const PARTS: [&'static str; 5] = ["batches", "in_flight", "cache", "state", "queue"];
+    const PARTS: [&'static str; 6] = ["batches", "in_flight", "cache", "state", "queue", "stuck"];
     /// What the process takes beside what is counted: code, stacks, the clients' own buffers, and
     /// what the allocator holds in reserve.
     const PROCESS_BYTES: u64 = 80 << 20;
@@ -51,7 +53,7 @@ impl MemoryBudget {
     }
 
     fn held(&self) -> u64 {
-        self.parts
+        self.parts[..MemoryPart::Stuck as usize]
             .iter()
             .map(|part| part.load(Ordering::Relaxed))
             .sum()
@@ -62,14 +64,23 @@ impl MemoryBudget {
         self.held() >= self.bytes_max / 5 * 4
     }
 
+    /// At 50 %: what was held back for want of room may go on.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.held() >= self.bytes_max / 2
+    }
+
     /// At 100 %: nothing more is taken in.
     pub(crate) fn is_full(&self) -> bool {
         self.held() >= self.bytes_max
     }
 
-    /// Whether acknowledgements are awaited that will give something back.
+    /// Whether acknowledgements are awaited that will give something back, beside those of tables that a
+    /// server refuses.
     pub(crate) fn has_in_flight(&self) -> bool {
-        self.parts[MemoryPart::InFlight as usize].load(Ordering::Relaxed) > 0
+        let part = |p: MemoryPart| self.parts[p as usize].load(Ordering::Relaxed);
+        let (in_flight, stuck) = (part(MemoryPart::InFlight), part(MemoryPart::Stuck));
+        // The two are not measured at the same moment.
+        in_flight > stuck + stuck / 8
     }
 
     /// Whether caches and operator state alone leave no room for a batch.
@@ -162,6 +173,18 @@ mod tests {
         assert!(budget.is_full() && !budget.is_full_of_state());
         budget.change(MemoryPart::Batches, free / 5 * 4, 0);
         assert!(!budget.is_tight());
+    }
+
+    #[test]
+    fn what_a_server_refuses_is_held_and_not_waited_for() {
+        let budget = MemoryBudget::new(256 << 20, 0);
+        budget.change(MemoryPart::InFlight, 0, 1000);
+        assert!(budget.has_in_flight());
+        budget.change(MemoryPart::Stuck, 0, 1000);
+        assert!(!budget.has_in_flight());
+        assert_eq!(budget.held(), 1000);
+        budget.change(MemoryPart::InFlight, 1000, 2000);
+        assert!(budget.has_in_flight());
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl SealedBatch {
         }
     }
 
-    fn memory_bytes(&self) -> usize {
+    /// What it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
         let gapped: usize = self.gapped.iter().map(|row| row.bytes.capacity()).sum();
         let messages: usize = self.messages.iter().map(OutputMessage::bytes).sum();

@@ -298,7 +298,9 @@ impl<O: Operator> Lane<O> {
     /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
     /// the queue of fetched records, or a range that is cut only where a predecessor named its end.
     fn will_shrink(&self) -> bool {
-        self.shared.memory.has_in_flight() || self.owned.iter().any(Ownership::will_shrink)
+        let is_well = |own: &&Ownership<_>| self.operator.appends() || !own.is_stuck();
+        let mut well = self.owned.iter().filter(is_well);
+        self.shared.memory.has_in_flight() || well.any(Ownership::will_shrink)
     }
 
     /// Caches shrink and batches drain; operator state does neither.

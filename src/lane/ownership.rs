@@ -29,6 +29,9 @@ pub(super) const RANGES_MAX: usize = 8;
 /// Ranges that splitting may add: a refused batch of a million rows needs 20 to corner one.
 pub(super) const SPLIT_RANGES_MAX: usize = 48;
 
+/// Longer than a server that is well takes for a range, with a few attempts.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
 /// Offsets of an idle group expire after a week by default.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
@@ -118,6 +121,8 @@ struct Writing {
     task: AbortHandle,
     /// Rows of it get their missing values first.
     has_gaps: bool,
+    bytes: usize,
+    since: Instant,
 }
 
 /// What an ownership is made of besides [`Start`].
@@ -423,9 +428,25 @@ impl<S> Ownership<S> {
         !self.replay.is_empty()
     }
 
-    pub(super) fn started_writing(&mut self, task: AbortHandle, has_gaps: bool) {
+    pub(super) fn started_writing(&mut self, task: AbortHandle, has_gaps: bool, bytes: usize) {
         self.writing.retain(|writing| !writing.task.is_finished());
-        self.writing.push(Writing { task, has_gaps });
+        self.writing.push(Writing {
+            task,
+            has_gaps,
+            bytes,
+            since: Instant::now(),
+        });
+    }
+
+    /// Whether the server has not taken for a while what was sent to it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck_bytes() > 0
+    }
+
+    /// What ranges take that the server has not taken for a while.
+    pub(super) fn stuck_bytes(&self) -> usize {
+        let is_stuck = |w: &&Writing| !w.task.is_finished() && w.since.elapsed() > STUCK_AFTER;
+        self.writing.iter().filter(is_stuck).map(|w| w.bytes).sum()
     }
 
     /// Whether inserts are on their way or waiting to be sent.

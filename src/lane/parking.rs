@@ -93,17 +93,25 @@ impl<O: Operator> Lane<O> {
     /// Sends errands on their way whose time has come, parks partitions that the server is behind with,
     /// and lets go on those that it has caught up with.
     pub(super) fn run_errands(&mut self) {
+        self.note_stuck();
+        let memory = &self.shared.memory;
+        let (is_tight, is_half_full) = (memory.is_tight(), memory.is_half_full());
         for index in 0..self.owned.len() {
             if let Some(Parked::New(errand)) = self.owned[index].parked.take_if(|p| p.is_new()) {
                 self.stop_reading(index, Parked::Settling(errand));
             }
             let own = &mut self.owned[index];
             let open = own.ranges_open();
+            let is_stuck = own.is_stuck();
             match &own.parked {
-                None if !self.operator.appends() && open >= RANGES_MAX => {
+                None if !self.operator.appends()
+                    && (open >= RANGES_MAX || is_stuck && is_tight) =>
+                {
                     self.stop_reading(index, Parked::Full);
                 }
-                Some(Parked::Full) if open <= RANGES_MAX / 2 => self.unpark(index),
+                Some(Parked::Full) if open <= RANGES_MAX / 2 && !(is_stuck && is_half_full) => {
+                    self.unpark(index)
+                }
                 Some(Parked::Settling(errand)) => {
                     let is_held = own.seen_to != own.next;
                     let waits = match errand.after {
@@ -177,6 +185,16 @@ impl<O: Operator> Lane<O> {
         behind
             .map(|own| self.operator.watermark_ms(&own.state))
             .min()
+    }
+
+    /// Says how much of what is under way gives nothing back as long as a server refuses it: one sick table must
+    /// not keep its neighbours from being read for want of memory.
+    fn note_stuck(&mut self) {
+        let stuck = match self.operator.appends() {
+            true => 0,
+            false => self.owned.iter().map(Ownership::stuck_bytes).sum(),
+        };
+        self.holds.stuck.resize(stuck);
     }
 
     fn start_errand(&mut self, index: usize) {

@@ -121,7 +121,7 @@ impl<O: Operator> Lane<O> {
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
         let memory = self.shared.memory.clone();
-        let has_gaps = job.batch.has_gaps();
+        let (has_gaps, bytes) = (job.batch.has_gaps(), job.batch.memory_bytes());
         let lone = sink.refused_alone(job.batch.table(), since);
         let task = self.runtime.spawn(async move {
             let mut job = job;
@@ -147,7 +147,7 @@ impl<O: Operator> Lane<O> {
             })));
         });
         if let Some(own) = self.owned_by(ownership) {
-            own.started_writing(task.abort_handle(), has_gaps);
+            own.started_writing(task.abort_handle(), has_gaps, bytes);
         }
     }
 

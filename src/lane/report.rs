@@ -32,6 +32,7 @@ pub(super) struct Holds {
     pub(super) queue: MemoryHold,
     cache: MemoryHold,
     state: MemoryHold,
+    pub(super) stuck: MemoryHold,
     state_bytes: usize,
 }
 
@@ -43,6 +44,7 @@ impl Holds {
             queue: hold(MemoryPart::Queue),
             cache: hold(MemoryPart::Cache),
             state: hold(MemoryPart::State),
+            stuck: hold(MemoryPart::Stuck),
             state_bytes: 0,
         }
     }

@@ -368,7 +368,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn start_write(&mut self, index: usize, job: WriteJob) {
         let own = &mut self.owned[index];
         let ownership = own.ledger.ownership();
-        let has_gaps = job.batch.has_gaps();
+        let (has_gaps, bytes) = (job.batch.has_gaps(), job.batch.memory_bytes());
         if is_broken(Guarantee::Acknowledgement) {
             let range = job.claim.range();
             let durable = true;
@@ -384,7 +384,7 @@ impl<O: Operator> Lane<O> {
             let outcome = sink::write(job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
-        own.started_writing(task.abort_handle(), has_gaps);
+        own.started_writing(task.abort_handle(), has_gaps, bytes);
     }
 
     /// Takes what tasks have to say.

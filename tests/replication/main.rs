@@ -13,6 +13,7 @@ mod altering;
 mod behind;
 mod deletes;
 mod evolution;
+mod isolation;
 mod keys;
 mod lives;
 mod moved;
