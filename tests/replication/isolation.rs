@@ -78,3 +78,32 @@ fn a_table_whose_server_refuses_all_its_inserts_stops_only_its_own_topic() {
     shop.wait_for_commits(&daemon);
     shop.assert_no_dead_letters();
 }
+
+#[test]
+fn a_column_of_an_unknown_type_halts_at_the_first_record_with_its_field_behind_the_neighbours() {
+    let mut shop = Shop::new("unknown-type", &[], 1);
+    let well = shop.topic.replace(".t", ".well");
+    let bootstrap = shop.job.bootstrap().to_owned();
+    topic::create(&bootstrap, &well, 1, &[("retention.ms", "-1")]).expect("a topic");
+    shop.job
+        .set("pipeline.topics", vec![shop.topic.clone(), well.clone()]);
+    shop.job.query("CREATE DATABASE IF NOT EXISTS {db}");
+    shop.job.query(
+        "CREATE TABLE {db}.t (id Int64, m Map(String, String), _version UInt64, _deleted UInt8) \
+         ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY id",
+    );
+    let fields = [field("id", "int64", false), field("m", "string", true)];
+    let row = |id: u32, m: &str, count: usize| {
+        let row = format!(r#"{{"id":{id}{m}}}"#);
+        let key = format!(r#"{{"id":{id}}}"#);
+        in_block(change("c", &key, &row), &fields[..count], 1)
+    };
+    shop.write([row(1, "", 1), row(2, r#","m":"x""#, 2)]);
+    for round in 1..3 {
+        topic::produce(&bootstrap, &well, [row(round, "", 1)]).expect("a record");
+        let advice = ["column m", "Map(String, String)", ":0:1"];
+        shop.job.assert_halts("unknown", "schema", &advice);
+        let rows = "SELECT count() FROM {db}.well";
+        assert_eq!(shop.job.query(rows), round.to_string());
+    }
+}

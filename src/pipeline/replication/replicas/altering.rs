@@ -147,7 +147,10 @@ impl Replicas {
                     self.remember(topic, &table, name, comment, memo).await?;
                     continue;
                 }
-                (Change::Seen { since }, Some(_)) => {
+                // One of an unknown type halts, at a restart no sooner than here.
+                (Change::Seen { since }, Some(now))
+                    if ColumnType::parse(&now.type_name).is_ok() =>
+                {
                     let memo = self.memo(topic, name, comment);
                     let added = memo.added.or(Some(*since));
                     let memo = ColumnMemo { added, ..memo };
