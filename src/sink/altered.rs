@@ -131,7 +131,13 @@ impl Sink {
 
     /// What the table's columns have to do with a refusal: an altered table refuses every row, and so does a
     /// server that does not know yet of an ALTER, which is no fault of the rows.
-    pub(super) async fn drift(&self, target: &Target, server: u32, doubts: &mut Doubts) -> Drift {
+    pub(super) async fn drift(
+        &self,
+        error: &InsertError,
+        target: &Target,
+        server: u32,
+        doubts: &mut Doubts,
+    ) -> Drift {
         let Some((database, table)) = target.label.split_once('.') else {
             return Drift::Not;
         };
@@ -141,9 +147,9 @@ impl Sink {
             return Drift::Unknown;
         };
         let has_several = client.servers() > 1;
-        let standing = Standing::of_refused(target, &now, has_several);
+        let standing = Standing::of_refused(error, target, &now, has_several);
         let may_be_behind = target.replicated || has_several;
-        if may_be_behind && doubts.asks_again(standing, Instant::now()) {
+        if may_be_behind && doubts.asks_again(error, standing, Instant::now()) {
             return Drift::Unknown;
         }
         match standing {

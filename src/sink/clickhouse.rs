@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const SYSTEM_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(10);
 /// Of a question that a server answers at once.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many ALTERs of a table a replica has still to carry out.
+const PENDING: &str = "ifNull((SELECT count() FROM system.replication_queue WHERE database = {database} AND \
+                       table = {table} AND type = 'ALTER_METADATA'), 0)";
 
 /// Connections to the servers of one cluster; cloning shares them.
 #[derive(Clone)]
@@ -70,6 +75,8 @@ pub(crate) struct TableInfo {
 pub(crate) struct TableColumns {
     /// How often a replicated table has been altered as far as this server knows; else 0.
     pub(crate) version: u64,
+    /// An ALTER of a replicated table has reached this server and is not carried out here yet.
+    pub(crate) is_behind: bool,
     pub(crate) columns: Vec<ColumnInfo>,
 }
 
@@ -511,11 +518,40 @@ impl ClickHouseClient {
         database: &str,
         table: &str,
     ) -> Result<TableColumns, InsertError> {
+        let sees_queue = &self.servers.get(server).sees_queue;
+        let columns = if sees_queue.load(Ordering::Relaxed) {
+            match self.columns_and(server, database, table, PENDING).await {
+                // The user may not see it: what is behind is found out when rows are refused.
+                Err(error) if error.remedy == Remedy::Halt("authentication") => None,
+                columns => Some(columns?),
+            }
+        } else {
+            None
+        };
+        if let Some(columns) = columns {
+            return Ok(columns);
+        }
+        let columns = self.columns_and(server, database, table, "0").await?;
+        sees_queue.store(false, Ordering::Relaxed);
+        Ok(columns)
+    }
+
+    /// `pending`: an expression for how many ALTERs this server has still to carry out.
+    async fn columns_and(
+        &self,
+        server: u32,
+        database: &str,
+        table: &str,
+        pending: &str,
+    ) -> Result<TableColumns, InsertError> {
         let (database, table) = (quote_text(database), quote_text(table));
+        let pending = pending.replace("{database}", &database);
+        let pending = pending.replace("{table}", &table);
         let sql = format!(
-            "SELECT name, type, default_kind, toString(ifNull((SELECT max(metadata_version) FROM \
-             system.tables WHERE database = {database} AND name = {table}), 0)) AS version FROM \
-             system.columns WHERE database = {database} AND table = {table} ORDER BY position"
+            "SELECT name, type, default_kind, toString({pending}) AS pending, toString(ifNull((SELECT \
+             max(metadata_version) FROM system.tables WHERE database = {database} AND name = {table}), \
+             0)) AS version FROM system.columns WHERE database = {database} AND table = {table} ORDER BY \
+             position"
         );
         let column = |mut row: BTreeMap<String, String>| {
             let mut text = |key: &str| row.remove(key).unwrap_or_default();
@@ -526,10 +562,10 @@ impl ClickHouseClient {
             }
         };
         let rows = self.select_json_on(server, &sql).await?;
-        let version = rows.first().and_then(|row| row.get("version"));
-        let version = version.and_then(|version| version.parse().ok());
+        let number = |name: &str| rows.first()?.get(name)?.parse().ok();
         Ok(TableColumns {
-            version: version.unwrap_or(0),
+            version: number("version").unwrap_or(0),
+            is_behind: number("pending").unwrap_or(0) > 0,
             columns: rows.into_iter().map(column).collect(),
         })
     }

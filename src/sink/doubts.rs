@@ -1,6 +1,7 @@
 //! Whether a refusal is believed where several servers hold one table: one of them may lack what the others
 //! have, or know of an ALTER later than they do.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,15 @@ impl Doubts {
 
     /// Whether to ask once more, since the server that refused may be behind the others. `standing`: what
     /// a look at the columns found since.
-    pub(super) fn asks_again(&mut self, standing: Standing, now: Instant) -> bool {
+    pub(super) fn asks_again(
+        &mut self,
+        error: &InsertError,
+        standing: Standing,
+        now: Instant,
+    ) -> bool {
         let patience = match standing {
+            // A server that knows the columns judges values as the others do.
+            Standing::Same if !error.is_about_columns() => return false,
             Standing::Behind => PATIENCE_BEHIND,
             Standing::Same | Standing::Doubtful => PATIENCE,
             Standing::Altered => return false,
@@ -58,27 +66,30 @@ impl Standing {
     /// `has_several`: there are several addresses of servers.
     pub(super) fn of(target: &Target, now: &TableColumns, has_several: bool) -> Standing {
         // That there is no table is said by the insert.
-        if now.columns.is_empty() || now.columns == target.columns {
+        if now.columns.is_empty() {
             return Standing::Same;
         }
-        if !target.replicated {
-            return if has_several {
-                Standing::Doubtful
-            } else {
-                Standing::Altered
-            };
-        }
-        match now.version.cmp(&target.metadata_version) {
-            std::cmp::Ordering::Less => Standing::Behind,
-            std::cmp::Ordering::Equal => Standing::Doubtful,
-            std::cmp::Ordering::Greater => Standing::Altered,
+        let is_same = now.columns == target.columns;
+        match (target.replicated, now.version.cmp(&target.metadata_version)) {
+            (true, Ordering::Greater) if !is_same => Standing::Altered,
+            (true, _) if now.is_behind => Standing::Behind,
+            _ if is_same => Standing::Same,
+            (true, Ordering::Less) => Standing::Behind,
+            (false, _) if !has_several => Standing::Altered,
+            _ => Standing::Doubtful,
         }
     }
 
     /// The same for rows that were refused: what the table has besides their columns is no reason.
-    pub(super) fn of_refused(target: &Target, now: &TableColumns, has_several: bool) -> Standing {
+    pub(super) fn of_refused(
+        error: &InsertError,
+        target: &Target,
+        now: &TableColumns,
+        has_several: bool,
+    ) -> Standing {
+        let may_be_behind = now.is_behind && error.is_about_columns();
         let mut columns = target.columns.iter();
-        if columns.all(|column| now.columns.contains(column)) {
+        if !may_be_behind && columns.all(|column| now.columns.contains(column)) {
             return Standing::Same;
         }
         Standing::of(target, now, has_several)
@@ -105,7 +116,16 @@ mod tests {
         };
         TableColumns {
             version,
+            is_behind: false,
             columns: names.iter().map(column).collect(),
+        }
+    }
+
+    fn error(remedy: Remedy) -> InsertError {
+        InsertError {
+            code: Some(16),
+            message: String::new(),
+            remedy,
         }
     }
 
@@ -120,6 +140,7 @@ mod tests {
 
     #[test]
     fn the_version_of_a_replicated_table_tells_a_replica_that_is_behind_from_an_alter() {
+        let about_columns = error(Remedy::Halt("schema"));
         let of_two = target(true, columns(2, &["a", "b"]));
         for (now, standing, refused) in [
             (columns(2, &["a", "b"]), Standing::Same, Standing::Same),
@@ -144,8 +165,23 @@ mod tests {
                 let found = Standing::of(&of_two, &now, has_several);
                 assert_eq!(found, standing, "{now:?}");
             }
-            let found = Standing::of_refused(&of_two, &now, false);
+            let found = Standing::of_refused(&about_columns, &of_two, &now, false);
             assert_eq!(found, refused, "{now:?}");
+        }
+        // Whatever this server has, an ALTER is on its way to it.
+        let names: [&[&str]; 3] = [&["a"], &["a", "b"], &["a", "b", "c"]];
+        for now in names.map(|names| columns(2, names)) {
+            let now = TableColumns {
+                is_behind: true,
+                ..now
+            };
+            assert_eq!(Standing::of(&of_two, &now, false), Standing::Behind);
+            let refused = |error| Standing::of_refused(&error, &of_two, &now, false);
+            let about_columns = error(Remedy::Halt("schema"));
+            assert_eq!(refused(about_columns), Standing::Behind);
+            let has_both = now.columns.len() > 1;
+            let of_value = refused(error(Remedy::Split));
+            assert_eq!(of_value == Standing::Same, has_both, "{now:?}");
         }
         let plain = target(false, columns(0, &["a", "b"]));
         let now = columns(0, &["a"]);
@@ -157,20 +193,28 @@ mod tests {
     fn a_server_that_may_be_behind_is_asked_again_for_a_while() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
+        let about_columns = error(Remedy::Halt("schema"));
         let mut doubts = Doubts::default();
-        assert!(!doubts.asks_again(Standing::Altered, start));
+        assert!(!doubts.asks_again(&about_columns, Standing::Altered, start));
         for s in [0, 1, 5, 9] {
-            assert!(doubts.asks_again(Standing::Same, at(s)), "{s}");
+            assert!(
+                doubts.asks_again(&about_columns, Standing::Same, at(s)),
+                "{s}"
+            );
         }
-        assert!(!doubts.asks_again(Standing::Same, at(10)));
-        assert!(doubts.asks_again(Standing::Behind, at(10)));
-        assert!(doubts.asks_again(Standing::Behind, at(299)));
-        assert!(!doubts.asks_again(Standing::Behind, at(300)));
+        assert!(!doubts.asks_again(&about_columns, Standing::Same, at(10)));
+        assert!(doubts.asks_again(&about_columns, Standing::Behind, at(10)));
+        assert!(doubts.asks_again(&about_columns, Standing::Behind, at(299)));
+        assert!(!doubts.asks_again(&about_columns, Standing::Behind, at(300)));
         // Two slow answers are not three.
         let mut doubts = Doubts::default();
-        assert!(doubts.asks_again(Standing::Doubtful, start));
-        assert!(doubts.asks_again(Standing::Doubtful, at(60)));
-        assert!(!doubts.asks_again(Standing::Doubtful, at(61)));
+        assert!(doubts.asks_again(&about_columns, Standing::Doubtful, start));
+        assert!(doubts.asks_again(&about_columns, Standing::Doubtful, at(60)));
+        assert!(!doubts.asks_again(&about_columns, Standing::Doubtful, at(61)));
+        // A value is refused at once where the columns are known.
+        let value = error(Remedy::Split);
+        assert!(!Doubts::default().asks_again(&value, Standing::Same, start));
+        assert!(Doubts::default().asks_again(&value, Standing::Behind, start));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Sink {
         }
         let is_unanimous = doubts.is_unanimous(server, self.parts.client.servers());
         if error.is_about_columns() {
-            match self.drift(target, server, doubts).await {
+            match self.drift(error, target, server, doubts).await {
                 Drift::Altered(outcome) => return Err(outcome),
                 Drift::Unknown => return Ok(false),
                 Drift::Not => {}

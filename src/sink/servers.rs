@@ -1,7 +1,7 @@
 //! The servers of `clickhouse.urls`: statements go to one of them until it fails, then to the next.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use clickhouse::Client;
@@ -23,6 +23,8 @@ pub(super) struct Server {
     pub(super) signature: Signature,
     /// What it was found to know of settings and formats.
     known: Mutex<Option<Arc<Known>>>,
+    /// Whether our user may see what a replica has still to do, as far as is known.
+    pub(super) sees_queue: AtomicBool,
 }
 
 /// All servers; cloning shares them, and which one is the current.
@@ -45,6 +47,7 @@ impl Server {
             reader,
             signature: Signature::default(),
             known: Mutex::default(),
+            sees_queue: AtomicBool::new(true),
         }
     }
 

@@ -538,7 +538,11 @@ impl Writer<'_> {
         error: InsertError,
     ) -> Result<Result<InsertError, InsertError>, Outcome> {
         let doubts = &mut job.trouble.doubts;
-        match self.sink.drift(&self.target, self.server, doubts).await {
+        match self
+            .sink
+            .drift(&error, &self.target, self.server, doubts)
+            .await
+        {
             Drift::Not => Ok(Ok(error)),
             Drift::Unknown => Ok(Err(InsertError {
                 remedy: Remedy::Retry("replication"),

@@ -28,7 +28,9 @@ fn all(proxy: &Proxy, fault: Fault) -> Injection {
 
 #[test]
 fn a_server_that_is_dead_frozen_behind_or_refuses_is_no_outage() {
-    let columns = format!("v Float64, w String DEFAULT concat('w', toString(id)), {PROVENANCE}");
+    let columns = format!(
+        "CONSTRAINT c CHECK v < 1000, v Float64, w String DEFAULT concat('w', toString(id)), {PROVENANCE}"
+    );
     let (job, first, second) = behind_three_addresses("failover", &columns);
     // The second server is of an older version, which nobody has asked yet.
     let settings = ["deduplicate_insert", "max_insert_block_size_bytes"];
@@ -86,15 +88,19 @@ fn a_server_that_is_dead_frozen_behind_or_refuses_is_no_outage() {
         assert!(hits > 0, "{message}");
         behind.iter().for_each(Injection::stop);
     }
+    produce(&job, 1, 1_000..1_001, r#""v":1000"#);
+    produce(&job, 1, 1_001..1_005, FIELDS);
+    job.wait_for_rows(usize::try_from(rows).expect("a few") + 4);
     frozen.release();
     frozen
         .wait_for_finished(frozen.hits(), PATIENCE)
         .expect("late statements");
     daemon.stop();
     job.assert_committed_to_end();
-    let rows = usize::try_from(rows).expect("a few");
+    let rows = usize::try_from(rows).expect("a few") + 4;
     assert_eq!(job.rows_and_offsets(), (rows, rows), "{}", daemon.log());
-    assert_eq!(job.dead_letters().expect("dead letters").len(), 0);
+    // The row that no server takes.
+    assert_eq!(job.dead_letters().expect("dead letters").len(), 1);
     let defaults =
         job.query("SELECT countIf(w = concat('w', toString(id))) FROM {db}.clickstream_events");
     assert_eq!(defaults, rows.to_string());

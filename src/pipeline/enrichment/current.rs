@@ -72,7 +72,9 @@ impl CurrentRows {
 
 impl RowMaker for CurrentRows {
     fn take(&self, now: TableColumns) -> Result<(), Halt> {
-        let TableColumns { version, columns } = now;
+        let TableColumns {
+            version, columns, ..
+        } = now;
         let current = self.current.lock();
         let mut current = current.expect("no holder of this lock panics");
         // Rows that were made earlier may be held against a server that is behind.
@@ -203,7 +205,11 @@ mod tests {
     }
 
     fn at(version: u64, columns: Vec<ColumnInfo>) -> TableColumns {
-        TableColumns { version, columns }
+        TableColumns {
+            version,
+            is_behind: false,
+            columns,
+        }
     }
 
     fn rows(more: &str) -> CurrentRows {

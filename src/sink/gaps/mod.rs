@@ -208,7 +208,7 @@ impl<'s> GappedRows<'s> {
         (backoff, doubts): (&mut Backoff, &mut Doubts),
     ) -> Result<(), Outcome> {
         if error.remedy == Remedy::Split
-            && let Drift::Altered(outcome) = self.sink.drift(target, server, doubts).await
+            && let Drift::Altered(outcome) = self.sink.drift(error, target, server, doubts).await
         {
             return Err(outcome);
         }

@@ -131,7 +131,7 @@ impl GappedRows<'_> {
                 {
                     suspicion = Suspicion::default();
                     let since = *refused_since.get_or_insert_with(Instant::now);
-                    match self.sink.drift(target, server, &mut doubts).await {
+                    match self.sink.drift(&error, target, server, &mut doubts).await {
                         Drift::Not => {}
                         Drift::Altered(outcome) => return Err(outcome),
                         Drift::Unknown => {
