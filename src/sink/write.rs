@@ -558,7 +558,9 @@ impl Writer<'_> {
         let looks = if self.target.replicated { LOOKS } else { 1 };
         let mut found = HashSet::new();
         for look in 1..=looks {
-            found.extend(self.offsets_there(job).await?);
+            // A balancer that takes its servers in turn would else lead every look to the same one.
+            let syncs = 2 - look % 2;
+            found.extend(self.offsets_there(job, syncs).await?);
             let is_there = job.batch.offsets().all(|offset| found.contains(&offset));
             if is_there || look == looks {
                 break;
@@ -574,12 +576,14 @@ impl Writer<'_> {
         Ok(Missing::of(job.batch.offsets().filter(is_missing)))
     }
 
-    async fn offsets_there(&mut self, job: &WriteJob) -> Result<Vec<i64>, InsertError> {
+    async fn offsets_there(&mut self, job: &WriteJob, syncs: u32) -> Result<Vec<i64>, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
         let _permit = self.sink.permits.take(&target.label).await;
         self.server = client.current();
         if target.replicated {
-            client.sync_replica(self.server, &target.sql).await?;
+            for _ in 0..syncs {
+                client.sync_replica(self.server, &target.sql).await?;
+            }
         }
         let range = job.claim.range();
         let found = client.offsets_in(self.server, &target.sql, &job.partition, range);
