@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clickhouse::{ColumnInfo, TableColumns};
 use super::doubts::{Doubts, Standing};
 use super::errors::InsertError;
 use super::insert::Failure;
+use super::tables::{ColumnInfo, TableColumns};
 use super::write::{Outcome, Sink, WriteJob};
 use super::{Backoff, Target};
 use crate::halt::Halt;

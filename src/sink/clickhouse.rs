@@ -1,8 +1,7 @@
 //! The HTTP conversation with ClickHouse.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,15 +12,13 @@ use secrecy::ExposeSecret as _;
 
 use super::Target;
 use super::answer::{ask, offsets};
-use super::deduplication::{query_of_defaults, remembers_tokens};
-use super::errors::{InsertError, Remedy};
+use super::errors::InsertError;
 use super::post::Post;
 use super::server_settings::{Known, READS, READS_OF_LATER_VERSIONS};
 use super::servers::{Server, Servers, UNKNOWN_SETTING};
 use crate::config::ClickHouse;
 use crate::progress::Range;
 use crate::source::TopicPartition;
-use crate::table::replica::{ExistingColumn, ExistingTable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where another server can be asked instead.
@@ -32,76 +29,12 @@ const SYSTEM_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(10);
 /// Of a question that a server answers at once.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many ALTERs of a table a replica has still to carry out.
-const PENDING: &str = "ifNull((SELECT count() FROM system.replication_queue WHERE database = {database} AND \
-                       table = {table} AND type = 'ALTER_METADATA'), 0)";
-
 /// Connections to the servers of one cluster; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct ClickHouseClient {
-    servers: Servers,
+    pub(super) servers: Servers,
     post: Post,
     insert_timeout: Duration,
-}
-
-/// A column as `system.columns` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ColumnInfo {
-    pub(crate) name: String,
-    pub(crate) type_name: String,
-    /// Empty, or DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL.
-    pub(crate) default_kind: String,
-}
-
-/// What the daemon needs to know of a target table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableInfo {
-    pub(crate) engine: String,
-    /// The engine clause with its settings.
-    pub(crate) engine_full: String,
-    /// Expressions with commas between them.
-    pub(crate) sorting_key: String,
-    /// Empty without partitions.
-    pub(crate) partition_key: String,
-    pub(crate) columns: Vec<ColumnInfo>,
-    /// How often a replicated table had been altered.
-    pub(crate) metadata_version: u64,
-    /// Whether the table remembers the tokens of inserts.
-    pub(crate) has_tokens: bool,
-}
-
-/// A table's columns, as one server has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableColumns {
-    /// How often a replicated table has been altered as far as this server knows; else 0.
-    pub(crate) version: u64,
-    /// An ALTER of a replicated table has reached this server and is not carried out here yet.
-    pub(crate) is_behind: bool,
-    pub(crate) columns: Vec<ColumnInfo>,
-}
-
-impl TableInfo {
-    /// Whether inserts go through Keeper, which remembers their tokens for every replica.
-    pub(crate) fn is_replicated(&self) -> bool {
-        is_replicated(&self.engine)
-    }
-
-    /// As the checks of replicas take it; `name` is what messages call the table.
-    pub(crate) fn existing<'a>(&'a self, name: &'a str) -> ExistingTable<'a> {
-        let column = |column: &'a ColumnInfo| ExistingColumn {
-            name: &column.name,
-            type_name: &column.type_name,
-            default_kind: &column.default_kind,
-        };
-        ExistingTable {
-            name,
-            engine: &self.engine,
-            engine_full: &self.engine_full,
-            sorting_key: &self.sorting_key,
-            partition_key: &self.partition_key,
-            columns: self.columns.iter().map(column).collect(),
-        }
-    }
 }
 
 impl std::fmt::Debug for ClickHouseClient {
@@ -391,24 +324,6 @@ impl ClickHouseClient {
         Ok(self.look(target, &sql).await?.trim().is_empty())
     }
 
-    /// What a table is, if there is one of this name.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn engine_of(
-        &self,
-        database: &str,
-        table: &str,
-    ) -> Result<Option<String>, InsertError> {
-        let sql = format!(
-            "SELECT engine FROM system.tables WHERE database = {} AND name = {}",
-            quote_text(database),
-            quote_text(table)
-        );
-        let mut rows = self.select_json(&sql).await?.into_iter();
-        Ok(rows.next().and_then(|mut row| row.remove("engine")))
-    }
-
     /// Waits until this replica has what the others acknowledged. A no-op without replication.
     ///
     /// # Errors
@@ -416,210 +331,6 @@ impl ClickHouseClient {
     pub(crate) async fn sync_replica(&self, server: u32, table: &str) -> Result<(), InsertError> {
         self.execute_on(server, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
             .await
-    }
-
-    /// Engine and columns of `database.table`; `None` when no server has such a table.
-    ///
-    /// # Errors
-    /// As above; also when one that is away may have it.
-    pub(crate) async fn table_info(
-        &self,
-        database: &str,
-        table: &str,
-    ) -> Result<Option<TableInfo>, InsertError> {
-        match self.find_table(database, table).await? {
-            (None, Some(error)) => Err(error),
-            (info, _) => Ok(info),
-        }
-    }
-
-    /// The same as far as servers answer, with why one of them does not.
-    ///
-    /// # Errors
-    /// None answers.
-    pub(super) async fn find_table(
-        &self,
-        database: &str,
-        table: &str,
-    ) -> Result<(Option<TableInfo>, Option<InsertError>), InsertError> {
-        let (mut answers, mut failure) = (0, None);
-        let first = self.current();
-        for number in 0..self.servers.count() {
-            let server = (first + number) % self.servers.count();
-            match self.table_info_on(server, database, table).await {
-                Ok(Some(info)) => return Ok((Some(info), None)),
-                Ok(None) => answers += 1,
-                Err(error) => failure = Some(gentler(failure, error)),
-            }
-        }
-        match failure {
-            Some(error) if answers == 0 => Err(error),
-            failure => Ok((None, failure)),
-        }
-    }
-
-    async fn table_info_on(
-        &self,
-        server: u32,
-        database: &str,
-        table: &str,
-    ) -> Result<Option<TableInfo>, InsertError> {
-        let sql = format!(
-            "SELECT engine, engine_full, sorting_key, partition_key FROM system.tables WHERE \
-             database = {} AND name = {}",
-            quote_text(database),
-            quote_text(table)
-        );
-        let engine = self.select_json_on(server, &sql).await?;
-        let Some(engine) = engine.into_iter().next() else {
-            return Ok(None);
-        };
-        let now = self.columns(server, database, table).await?;
-        let text =
-            |row: &BTreeMap<String, String>, key: &str| row.get(key).cloned().unwrap_or_default();
-        let defaults = self.deduplication_defaults(server).await?;
-        let (engine_name, full) = (text(&engine, "engine"), text(&engine, "engine_full"));
-        let is_replicated = is_replicated(&engine_name);
-        Ok(Some(TableInfo {
-            has_tokens: remembers_tokens(is_replicated, &full, &defaults),
-            engine: engine_name,
-            engine_full: full,
-            sorting_key: text(&engine, "sorting_key"),
-            partition_key: text(&engine, "partition_key"),
-            columns: now.columns,
-            metadata_version: now.version,
-        }))
-    }
-
-    /// What the server does where a table says nothing about its window; nothing for a user who may not see it.
-    async fn deduplication_defaults(
-        &self,
-        server: u32,
-    ) -> Result<HashMap<String, String>, InsertError> {
-        let rows = match self.select_json_on(server, &query_of_defaults()).await {
-            Ok(rows) => rows,
-            Err(error) if error.code.is_some() && !matches!(error.remedy, Remedy::Retry(_)) => {
-                vec![]
-            }
-            Err(error) => return Err(error),
-        };
-        let pair =
-            |mut row: BTreeMap<String, String>| Some((row.remove("name")?, row.remove("value")?));
-        Ok(rows.into_iter().filter_map(pair).collect())
-    }
-
-    /// The columns of `database.table` as they are now; none when there is no such table.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn columns(
-        &self,
-        server: u32,
-        database: &str,
-        table: &str,
-    ) -> Result<TableColumns, InsertError> {
-        let sees_queue = &self.servers.get(server).sees_queue;
-        let columns = if sees_queue.load(Ordering::Relaxed) {
-            match self.columns_and(server, database, table, PENDING).await {
-                // The user may not see it: what is behind is found out when rows are refused.
-                Err(error) if error.remedy == Remedy::Halt("authentication") => None,
-                columns => Some(columns?),
-            }
-        } else {
-            None
-        };
-        if let Some(columns) = columns {
-            return Ok(columns);
-        }
-        let columns = self.columns_and(server, database, table, "0").await?;
-        sees_queue.store(false, Ordering::Relaxed);
-        Ok(columns)
-    }
-
-    /// `pending`: an expression for how many ALTERs this server has still to carry out.
-    async fn columns_and(
-        &self,
-        server: u32,
-        database: &str,
-        table: &str,
-        pending: &str,
-    ) -> Result<TableColumns, InsertError> {
-        let (database, table) = (quote_text(database), quote_text(table));
-        let pending = pending.replace("{database}", &database);
-        let pending = pending.replace("{table}", &table);
-        let sql = format!(
-            "SELECT name, type, default_kind, toString({pending}) AS pending, toString(ifNull((SELECT \
-             max(metadata_version) FROM system.tables WHERE database = {database} AND name = {table}), \
-             0)) AS version FROM system.columns WHERE database = {database} AND table = {table} ORDER BY \
-             position"
-        );
-        let column = |mut row: BTreeMap<String, String>| {
-            let mut text = |key: &str| row.remove(key).unwrap_or_default();
-            ColumnInfo {
-                name: text("name"),
-                type_name: text("type"),
-                default_kind: text("default_kind"),
-            }
-        };
-        let rows = self.select_json_on(server, &sql).await?;
-        let number = |name: &str| rows.first()?.get(name)?.parse().ok();
-        Ok(TableColumns {
-            version: number("version").unwrap_or(0),
-            is_behind: number("pending").unwrap_or(0) > 0,
-            columns: rows.into_iter().map(column).collect(),
-        })
-    }
-
-    /// What columns with a DEFAULT that depends on nothing else have where a row leaves them out, in
-    /// RowBinary.
-    ///
-    /// # Errors
-    /// As above; an expression that the server does not take by itself is none.
-    pub(crate) async fn default_values(
-        &self,
-        database: &str,
-        table: &str,
-    ) -> Result<HashMap<String, Bytes>, InsertError> {
-        let columns = self
-            .select_json(&format!(
-                "SELECT name, type, default_expression FROM system.columns WHERE database = {} AND \
-                 table = {} AND default_kind = 'DEFAULT'",
-                quote_text(database),
-                quote_text(table)
-            ))
-            .await?;
-        let mut values = HashMap::new();
-        for column in columns {
-            let type_name = quote_text(&column["type"]);
-            let sql = format!(
-                "SELECT CAST(({}), {type_name})",
-                column["default_expression"]
-            );
-            match self.select_any(&sql, "RowBinary").await {
-                Ok(value) => values.insert(column["name"].clone(), value),
-                Err(error) if error.code.is_some() => None,
-                Err(error) => return Err(error),
-            };
-        }
-        Ok(values)
-    }
-
-    /// The SELECT of a view; `None` when there is no such view.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn view_query(
-        &self,
-        database: &str,
-        view: &str,
-    ) -> Result<Option<String>, InsertError> {
-        let sql = format!(
-            "SELECT as_select FROM system.tables WHERE database = {} AND name = {} AND engine = 'View'",
-            quote_text(database),
-            quote_text(view)
-        );
-        let mut rows = self.select_json(&sql).await?.into_iter();
-        Ok(rows.next().and_then(|mut row| row.remove("as_select")))
     }
 
     /// Runs a statement that returns nothing.
@@ -726,7 +437,10 @@ impl ClickHouseClient {
     }
 
     /// Rows of text columns.
-    async fn select_json(&self, sql: &str) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
+    pub(super) async fn select_json(
+        &self,
+        sql: &str,
+    ) -> Result<Vec<BTreeMap<String, String>>, InsertError> {
         self.servers
             .any(|server| self.select_json_on(server, sql))
             .await
@@ -760,18 +474,6 @@ impl ClickHouseClient {
             .collect::<Result<_, _>>()
             .map_err(|_| self.servers.failed(server, unreadable(&bytes)))
     }
-}
-
-/// Of two errors the one that may pass by itself.
-fn gentler(kept: Option<InsertError>, error: InsertError) -> InsertError {
-    match kept {
-        Some(kept) if !matches!(kept.remedy, Remedy::Halt(_)) => kept,
-        _ => error,
-    }
-}
-
-fn is_replicated(engine: &str) -> bool {
-    engine.starts_with("Replicated") || engine.starts_with("Shared")
 }
 
 /// What `count(), max(…)` gives as text: the largest, if there are any.

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Target;
-use super::clickhouse::TableColumns;
 use super::errors::{InsertError, Remedy};
+use super::tables::TableColumns;
 
 /// A refusal for the table's columns is believed after so many attempts, and this long at least.
 const ATTEMPTS_MIN: u32 = 3;
@@ -105,7 +105,7 @@ impl InsertError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clickhouse::ColumnInfo;
+    use super::super::tables::ColumnInfo;
     use super::*;
 
     fn columns(version: u64, names: &[&str]) -> TableColumns {

@@ -26,13 +26,14 @@ mod refused;
 mod server_settings;
 mod servers;
 mod several_tables;
+mod tables;
 mod target;
 mod transaction;
 mod write;
 
 pub(crate) use altered::{RowMaker, differences};
 pub(crate) use backoff::Backoff;
-pub(crate) use clickhouse::{ClickHouseClient, ColumnInfo, TableColumns, TableInfo, quote_name};
+pub(crate) use clickhouse::{ClickHouseClient, quote_name};
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
@@ -42,6 +43,7 @@ pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use refused::refused;
 pub(crate) use several_tables::several_tables;
+pub(crate) use tables::{ColumnInfo, TableColumns, TableInfo};
 pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{
     Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,

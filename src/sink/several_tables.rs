@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::clickhouse::{ClickHouseClient, TableInfo, quote_text};
+use super::clickhouse::{ClickHouseClient, quote_text};
+use super::tables::TableInfo;
 use crate::halt::Halt;
 
 /// Engines whose rows lie on one server, beside those of the MergeTree family.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::clickhouse::{ColumnInfo, TableInfo, quote_name};
+use super::clickhouse::quote_name;
+use super::tables::{ColumnInfo, TableInfo};
 use crate::batch::compressed;
 use crate::table::replica::OwnNames;
 use crate::table::{ColumnType, append_length};

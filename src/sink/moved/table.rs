@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::super::Target;
-use super::super::clickhouse::{ClickHouseClient, TableInfo, quote_name, quote_text};
+use super::super::clickhouse::{ClickHouseClient, quote_name, quote_text};
 use super::super::errors::{InsertError, Remedy};
+use super::super::tables::TableInfo;
 use super::told::{append_text, change_of, place, row_of};
 use crate::batch::{GappedRow, Moved};
 use crate::table::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
