@@ -109,17 +109,15 @@ impl<O: Operator> Lane<O> {
         let assigning = &mut self.assigning;
         let goes = |unbegun: &mut Unbegun<O::Partition>| goes(&unbegun.partition);
         let gone: Vec<_> = assigning.unbegun.extract_if(.., goes).collect();
-        for unbegun in &gone {
-            let TopicPartition { topic, partition } = &unbegun.partition;
-            self.shared.board.partition_gone(topic, *partition);
-            self.metrics.partition(topic, *partition).forget();
-        }
         if assigning.unbegun.is_empty() {
             assigning.topics.clear();
             assigning.opening = assigning::Opening::NotAsked;
             assigning.known_since = None;
         }
-        if gone.is_empty() || !assigning.is_unanswered {
+        for unbegun in &gone {
+            self.unsay(&unbegun.partition);
+        }
+        if gone.is_empty() || !self.assigning.is_unanswered {
             return;
         }
         // The client answers a revocation only of what it was told to read. Nobody will look at

@@ -180,6 +180,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn unsay(&self, partition: &TopicPartition) {
         let TopicPartition { topic, partition } = partition;
         self.shared.board.partition_gone(topic, *partition);
+        self.metrics.partition(topic, *partition).forget();
     }
 }
 
