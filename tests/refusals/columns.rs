@@ -90,7 +90,7 @@ fn each_absent_field_takes_its_columns_own_default() {
          m UInt32 DEFAULT n * 2, nn Nullable(UInt8) DEFAULT 3, word LowCardinality(String) DEFAULT \
          concat('w', toString(id)), at DateTime64(3) DEFAULT now64(3), set UInt8 DEFAULT 5, \
          point Point DEFAULT (1, 2), twice UInt32 MATERIALIZED m * 2, also UInt32 ALIAS m, \
-         total SimpleAggregateFunction(sum, UInt64), {PROVENANCE}"
+         total SimpleAggregateFunction(sum, UInt64), _key String DEFAULT concat('k', toString(id)), {PROVENANCE}"
     );
     let mut job = job("defaults", &columns);
     job.set("pipeline.columns.set.default", "6");
@@ -108,14 +108,14 @@ fn each_absent_field_takes_its_columns_own_default() {
     job.run_to_end();
     job.assert_committed_to_end();
     let rows = job.query(
-        "SELECT id, ip, m, nn, word, set, point, twice, total, at > '2025-01-01' \
+        "SELECT id, ip, m, nn, word, set, point, twice, total, at > '2025-01-01', _key \
          FROM {db}.clickstream_events ORDER BY id",
     );
     let expected = [
-        "0\t1.2.3.4\t8\t3\tw0\t6\t(1,2)\t16\t5\t1",
-        "1\t9.9.9.9\t1\t\\N\tx\t1\t(1,2)\t2\t0\t1",
-        "2\t0.0.0.0\t14\t8\tw2\t6\t(1,2)\t28\t0\t1",
-        "3\t0.0.0.0\t10\t3\tw3\t6\t(1,2)\t20\t0\t1",
+        "0\t1.2.3.4\t8\t3\tw0\t6\t(1,2)\t16\t5\t1\tk0",
+        "1\t9.9.9.9\t1\t\\N\tx\t1\t(1,2)\t2\t0\t1\tk1",
+        "2\t0.0.0.0\t14\t8\tw2\t6\t(1,2)\t28\t0\t1\tk2",
+        "3\t0.0.0.0\t10\t3\tw3\t6\t(1,2)\t20\t0\t1\tk3",
     ];
     assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
 }

@@ -35,6 +35,15 @@ impl KafkaField {
         }
     }
 
+    /// Whether the record does not have it.
+    pub(super) fn is_missing(self, record: Record<'_>) -> bool {
+        match self {
+            KafkaField::Timestamp => record.timestamp_ms() < 0,
+            KafkaField::Key => record.key().is_none(),
+            KafkaField::Value => record.value().is_none(),
+        }
+    }
+
     /// What such a column must be, for people.
     pub(super) fn expected(self) -> &'static str {
         match self {

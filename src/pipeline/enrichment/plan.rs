@@ -46,8 +46,23 @@ pub(super) enum Provenance {
     Topic,
     Partition,
     Offset,
-    /// A column of that name which nothing is mapped to.
-    Kafka(KafkaField),
+    /// A column of that name which nothing is mapped to, and whether the table's DEFAULT takes the place of
+    /// what a record does not have.
+    Kafka(KafkaField, bool),
+}
+
+impl Provenance {
+    /// A null is a value where the column holds it.
+    fn before_default_of(self, column: &Column) -> Self {
+        let kind = column.default_kind;
+        let has_default = matches!(kind, DefaultKind::Default | DefaultKind::Ephemeral);
+        match self {
+            Provenance::Kafka(field, _) => {
+                Provenance::Kafka(field, has_default && !column.column_type.is_nullable())
+            }
+            other => other,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -130,6 +145,7 @@ impl RowPlan {
             if let Some(kind) = session_column(config, &column.name) {
                 session_columns.push((kind, counting_type(column)?));
             } else if let Some(kind) = provenance_column(config, &column.name) {
+                let kind = kind.before_default_of(&column);
                 provenance.push((kind, provenance_type(kind, column)?));
             } else if config
                 .lookup
@@ -146,6 +162,9 @@ impl RowPlan {
             .event_columns
             .iter()
             .any(ColumnSource::needs_server_default)
+            || provenance
+                .iter()
+                .any(|(kind, _)| matches!(kind, Provenance::Kafka(_, true)))
             || lookup.is_some_and(|lookup| needs_server_default(lookup, &profile_columns));
         let profile = match &config.lookup {
             Some(lookup) => Some(
@@ -465,7 +484,7 @@ fn provenance_column(config: &Enrichment, name: &str) -> Option<Provenance> {
     let is_mapped = config.columns.contains_key(name)
         || lookup.is_some_and(|lookup| lookup.columns.contains_key(name));
     if let Some(field) = KafkaField::of_column(name).filter(|_| !is_mapped) {
-        return Some(Provenance::Kafka(field));
+        return Some(Provenance::Kafka(field, false));
     }
     let index = PROVENANCE.iter().position(|known| *known == name)?;
     Some([Provenance::Topic, Provenance::Partition, Provenance::Offset][index])
@@ -499,7 +518,7 @@ fn provenance_type(kind: Provenance, column: Column) -> Result<Typed, PlanError>
             )
         }
         Provenance::Offset => matches!(column.column_type, ColumnType::UInt64 | ColumnType::Int64),
-        Provenance::Kafka(field) => field.fits(&column.column_type),
+        Provenance::Kafka(field, _) => field.fits(&column.column_type),
     };
     if fits {
         return Ok((column.name, column.column_type));
@@ -508,7 +527,7 @@ fn provenance_type(kind: Provenance, column: Column) -> Result<Typed, PlanError>
         Provenance::Topic => "LowCardinality(String)",
         Provenance::Partition => "UInt32",
         Provenance::Offset => "UInt64",
-        Provenance::Kafka(field) => field.expected(),
+        Provenance::Kafka(field, _) => field.expected(),
     };
     Err(PlanError(format!(
         "column {} must be {expected}, not {}",

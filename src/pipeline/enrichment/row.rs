@@ -95,6 +95,12 @@ impl<'a> Row<'_, '_, 'a> {
         record: Record<'_>,
     ) -> Result<(), Reject> {
         for (kind, column_type) in &self.plan.provenance {
+            if let Provenance::Kafka(field, true) = kind
+                && field.is_missing(record)
+            {
+                self.out.push(OWN_DEFAULT);
+                continue;
+            }
             self.flag();
             match kind {
                 Provenance::Topic => self.out.extend_from_slice(&state.topic),
@@ -104,7 +110,7 @@ impl<'a> Row<'_, '_, 'a> {
                 }
                 Provenance::Partition => self.out.extend_from_slice(&state.partition.to_le_bytes()),
                 Provenance::Offset => self.out.extend_from_slice(&record.offset().to_le_bytes()),
-                Provenance::Kafka(field) => field.encode(record, column_type, self.out)?,
+                Provenance::Kafka(field, _) => field.encode(record, column_type, self.out)?,
             }
         }
         Ok(())
@@ -210,6 +216,9 @@ impl<'a> Row<'_, '_, 'a> {
         }
     }
 }
+
+/// In formats of rows with defaults: no value follows.
+const OWN_DEFAULT: u8 = 1;
 
 /// The time that a column's value stands for, if that is one.
 fn time_ms_of(column_type: &ColumnType, value: &[u8]) -> Option<i64> {
