@@ -122,7 +122,7 @@ impl<O: Operator> Lane<O> {
         let messages = self.messages.0.clone();
         let memory = self.shared.memory.clone();
         let (has_gaps, bytes) = (job.batch.has_gaps(), job.batch.memory_bytes());
-        let lone = sink.refused_alone(job.batch.table(), since);
+        let lone = sink.refused_alone(job.batch.table(), &error, since);
         let task = self.runtime.spawn(async move {
             let mut job = job;
             let is_judged_late = error.remedy != Remedy::Split;

@@ -230,11 +230,22 @@ fn is_about_a_value(message: &str) -> bool {
 }
 
 impl InsertError {
-    /// Whether the insert may be running on for all that this says: no answer, or that of a gateway. The server's
-    /// own answer ends it, and what a proxy refuses (4xx) it has not passed on.
+    /// Whether a replica could not finish the insert: a part that it shows may still be dropped, and one
+    /// that it does not show may still come.
+    pub(super) fn is_unfinished(&self) -> bool {
+        matches!(self.code, Some(319 | 999))
+    }
+
+    /// Whether the insert may be running on for all that this says: no answer, that of a gateway, or that of a
+    /// replica which could not finish it. Any other answer of the server's ends it, and what a proxy refuses (4xx)
+    /// it has not passed on.
     pub(super) fn may_run_on(&self) -> bool {
-        let text = self.message.strip_prefix("bad response: ");
-        let status = text.unwrap_or(&self.message).get(..3);
+        if self.is_unfinished() {
+            return true;
+        }
+        // With several servers the address that was asked stands before it.
+        let text = self.message.split_once("bad response: ");
+        let status = text.map_or(&self.message[..], |(_, text)| text).get(..3);
         let status = status.and_then(|status| status.parse::<u16>().ok());
         let is_passed_on = status.is_none_or(|s| !(400..500).contains(&s) || s == 408 || s == 499);
         self.code.is_none() && is_passed_on
@@ -428,6 +439,16 @@ mod tests {
             assert!(may_run(text), "{text}");
         }
         assert!(InsertError::from(Error::TimedOut).may_run_on());
+        assert!(may_run(
+            "Code: 319. DB::Exception: Unknown status of part all_4_4_0"
+        ));
+        let of_several = |text: &str| {
+            let error = InsertError::from(Error::BadResponse(text.to_owned()));
+            let message = format!("http://clickhouse-2:8123: {}", error.message);
+            InsertError { message, ..error }.may_run_on()
+        };
+        assert!(of_several("502 Bad Gateway"));
+        assert!(!of_several("413 Payload Too Large"));
         assert!(InsertError::from(Error::Other("200 with a body".into())).may_run_on());
         for text in [
             "Code: 469. DB::Exception: Constraint",

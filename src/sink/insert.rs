@@ -61,7 +61,8 @@ impl Sink {
                 metrics.batch_bytes.record(bytes as f64);
                 pipeline.batch_written(&target.label, batch.row_count() as u64, bytes, took);
                 self.board.answered();
-                self.refusals.taken(&target.label, Instant::now());
+                // One that was on its way when rows were first refused says nothing of now.
+                self.refusals.taken(&target.label, started);
             }
             Err(error) => {
                 metrics.insert(&target.label, "error", error.code);

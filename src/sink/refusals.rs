@@ -136,9 +136,18 @@ impl Refusals {
         }
     }
 
-    /// Counts a row that was refused alone. `since`: when rows beside it were first refused.
-    pub(super) fn refused_alone(&self, table: &str, since: Instant, now: Instant) -> Lone {
-        self.tables().entry(table.to_owned()).or_default().lone += 1;
+    /// Counts a row that was refused alone, unless the server has named a value of it. `since`: when rows
+    /// beside it were first refused.
+    pub(super) fn refused_alone(
+        &self,
+        table: &str,
+        error: &InsertError,
+        since: Instant,
+        now: Instant,
+    ) -> Lone {
+        if error.remedy != Remedy::Split {
+            self.tables().entry(table.to_owned()).or_default().lone += 1;
+        }
         Lone {
             since,
             alone_at: now,
@@ -303,7 +312,7 @@ mod tests {
         let since = Instant::now();
         let unknown = error(Remedy::Unclassified);
         let judge = || {
-            let lone = refusals.refused_alone("a", since, since);
+            let lone = refusals.refused_alone("a", &unknown, since, since);
             refusals.judge("a", &unknown, lone, since)
         };
         for _ in 0..1000 {
@@ -331,7 +340,7 @@ mod tests {
             // Another table says nothing about this one.
             refusals.taken("b", since);
             let rows: Vec<_> = (0..LONE_MAX)
-                .map(|_| refusals.refused_alone("a", since, since))
+                .map(|_| refusals.refused_alone("a", &unknown, since, since))
                 .collect();
             let judge = |lone, ms| refusals.judge("a", &unknown, lone, at(since, ms));
             for lone in &rows {
@@ -339,7 +348,7 @@ mod tests {
                 let halt = judge(*lone, 10_000).unwrap_err();
                 assert!(halt.advice.contains("client_max_body_size"), "{halt}");
             }
-            let one_more = refusals.refused_alone("a", since, since);
+            let one_more = refusals.refused_alone("a", &unknown, since, since);
             assert!(
                 judge(one_more, 0).is_err(),
                 "and at once when they are many"
@@ -362,7 +371,7 @@ mod tests {
                 refusals.taken("a", at(start, ms));
             }
             let since = at(start, 1_000_000);
-            let rows = (0..lone).map(|_| refusals.refused_alone("a", since, since));
+            let rows = (0..lone).map(|_| refusals.refused_alone("a", &unknown, since, since));
             let last = rows.last().expect("one at least");
             let after = at(since, 10_000);
             refusals
@@ -380,9 +389,15 @@ mod tests {
         let refusals = Refusals::default();
         let now = Instant::now();
         for _ in 0..1000 {
-            let lone = refusals.refused_alone("a", now, now);
-            let judged = refusals.judge("a", &error(Remedy::Split), lone, now);
+            let named = error(Remedy::Split);
+            let lone = refusals.refused_alone("a", &named, now, now);
+            let judged = refusals.judge("a", &named, lone, now);
             assert_eq!(judged.unwrap(), Verdict::AtFault);
         }
+        // Nor do they count against one that is refused for another reason.
+        let large = error(Remedy::TooLarge);
+        let lone = refusals.refused_alone("a", &large, now, now);
+        let judged = refusals.judge("a", &large, lone, now);
+        assert_eq!(judged.unwrap(), Verdict::Open);
     }
 }

@@ -32,6 +32,8 @@ use crate::source::{RecordFetcher, TopicPartition};
 /// How often a range that fails behind its table is sent under its token: the view may just be being
 /// replaced.
 const VIEW_ATTEMPTS_MAX: u32 = 4;
+/// After this a replica has kept or dropped a part that it could not finish: it checks after 300 s.
+const UNFINISHED_MAX: Duration = Duration::from_secs(330);
 
 /// How often rows that a look misses in a replicated table are looked for, and the wait between two looks.
 const LOOKS: u32 = 4;
@@ -287,8 +289,9 @@ impl Sink {
     }
 
     /// Notes a row that was refused alone. `since`: when rows beside it were first refused.
-    pub(crate) fn refused_alone(&self, table: &str, since: Instant) -> Lone {
-        self.refusals.refused_alone(table, since, Instant::now())
+    pub(crate) fn refused_alone(&self, table: &str, error: &InsertError, since: Instant) -> Lone {
+        self.refusals
+            .refused_alone(table, error, since, Instant::now())
     }
 
     /// Whether it is at fault, as far as it shows by now.
@@ -718,7 +721,13 @@ impl WriteJob {
     /// Notes how long an insert that ended so may be running on.
     fn may_run(&mut self, error: &InsertError, sink: &Sink) {
         if error.may_run_on() {
-            self.trouble.running_until = Some(sink.parts.running_until());
+            let until = sink.parts.running_until();
+            let until = if error.is_unfinished() {
+                until.max(BootTime::now().after(UNFINISHED_MAX))
+            } else {
+                until
+            };
+            self.trouble.running_until = self.trouble.running_until.max(Some(until));
         }
     }
 

@@ -154,10 +154,14 @@ fn serve(
     let mut reader: Option<Reader> = None;
     let mut aside = Aside::default();
     loop {
-        while let Some(request) = aside.take_due(Instant::now()) {
+        // One at a time: each may take seconds, and partitions that can be read must not wait for all.
+        let was_due = aside.take_due(Instant::now());
+        let was_busy = was_due.is_some();
+        if let Some(request) = was_due {
             answer(pipeline, &mut reader, &mut aside, request);
         }
         let wait = match (aside.due_at(), &reader) {
+            _ if was_busy => Some(Duration::ZERO),
             (Some(at), _) => Some(at.saturating_duration_since(Instant::now())),
             (None, Some(_)) => Some(IDLE_MAX),
             (None, None) => None,
@@ -179,7 +183,7 @@ fn serve(
                 }
             }
             Ok(None) => return,
-            Err(_) if aside.partitions.is_empty() => reader = None,
+            Err(_) if !was_busy && aside.partitions.is_empty() => reader = None,
             Err(_) => {}
         }
     }

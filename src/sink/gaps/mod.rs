@@ -163,8 +163,8 @@ impl<'s> GappedRows<'s> {
         let mut answers = Answers::default();
         if !keys.is_empty() {
             if target.replicated {
-                // An error here shows again in the query.
-                let _ = client.sync_replica(server, &target.sql).await;
+                // A replica that lags answers with values of before, or with none.
+                client.sync_replica(server, &target.sql).await?;
             }
             answers.keys = client
                 .newest_rows(server, target, &keys, columns, bytes_max)

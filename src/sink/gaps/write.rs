@@ -150,7 +150,7 @@ impl GappedRows<'_> {
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
-                        let lone = self.sink.refused_alone(&target.label, since);
+                        let lone = self.sink.refused_alone(&target.label, &error, since);
                         let judged = self.sink.judge_lone(&target.label, &error, lone);
                         if judged.map_err(Outcome::Halted)? == Verdict::Open {
                             undecided.push((offset, error, lone));
