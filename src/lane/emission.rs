@@ -25,6 +25,9 @@ use tokio::task::AbortHandle;
 /// How often rows are asked for when memory is tight.
 const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
 
+/// What stands in a topic's place where rows of many partitions are written; the number is the lane's.
+pub(super) const ROWS_OF_WINDOWS: &str = "windows of";
+
 /// What the lane knows of the rows on their way.
 #[derive(Debug)]
 pub(super) struct Emission {
@@ -59,6 +62,7 @@ impl<O: Operator> Lane<O> {
         if !self.operator.emits() || !self.owned.is_empty() {
             return;
         }
+        self.drop_emission();
         self.next_ownership += 1;
         let id = OwnershipId(self.next_ownership);
         let table = self.operator.table_of("");
@@ -121,6 +125,13 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
+    /// Ends what is on its way, and what is said of it.
+    pub(super) fn drop_emission(&mut self) {
+        self.emission = None;
+        let number = i32::from(self.number);
+        self.shared.board.partition_gone(ROWS_OF_WINDOWS, number);
+    }
+
     /// Makes a job of the rows, which waits for [`Lane::send_held`].
     fn hold_rows(&mut self, mut batch: OpenBatch) {
         let Some(emission) = &mut self.emission else {
@@ -133,7 +144,7 @@ impl<O: Operator> Lane<O> {
         let job = WriteJob {
             claim,
             partition: TopicPartition {
-                topic: "windows of".into(),
+                topic: ROWS_OF_WINDOWS.into(),
                 partition: i32::from(self.number),
             },
             batch,
@@ -152,7 +163,8 @@ impl<O: Operator> Lane<O> {
         let Some((job, read_at)) = emission.held.take() else {
             return;
         };
-        if !self.topic_watch.covers_all(&self.owned, read_at, now) {
+        // Without a partition nothing tells whose rows they are.
+        if self.owned.is_empty() || !self.topic_watch.covers_all(&self.owned, read_at, now) {
             emission.held = Some((job, read_at));
             return;
         }

@@ -378,8 +378,11 @@ impl<O: Operator> Lane<O> {
         while index < self.owned.len() {
             if goes(&self.owned[index].partition) {
                 let mut own = self.owned.swap_remove(index);
-                self.unsay(&own.partition);
                 self.operator.ended(&mut own.state);
+                let partition = own.partition.clone();
+                // Its tasks end first: they might say something more.
+                drop(own);
+                self.unsay(&partition);
             } else {
                 index += 1;
             }

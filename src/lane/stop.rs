@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Lane;
 use super::operator::Operator;
 use super::ownership::Ownership;
+use super::stuck::unknown;
 use crate::crash::crash_point;
 use crate::progress::Metadata;
 use crate::source::{Event, Offsets, TopicPartition};
@@ -117,7 +118,10 @@ impl<O: Operator> Lane<O> {
             tracing::info!(pipeline = self.pipeline.name, open, "left for a later run");
         }
         self.disown(|_| true);
-        self.emission = None;
+        self.drop_emission();
+        for topic in std::mem::take(&mut self.topics_said) {
+            self.shared.board.got_on(&unknown(&topic));
+        }
         // Whoever still asks something holds the client.
         let assigning = self.assigning.take();
         for partition in assigning.partitions() {

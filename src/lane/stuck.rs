@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::Lane;
+use super::emission::ROWS_OF_WINDOWS;
 use super::lookups::LOOKUPS;
 use super::operator::Operator;
 use super::ownership::Ownership;
@@ -82,6 +83,11 @@ impl<O: Operator> Lane<O> {
             }
         };
         let paused = self.why_paused(now);
+        // Rows of windows are of all partitions.
+        let of_windows = match &self.emission {
+            Some(_) => board.stuck_seconds(ROWS_OF_WINDOWS, i32::from(self.number)),
+            None => 0,
+        };
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
             let written = (own.ledger.position(), own.ledger.open_count() > 0);
@@ -102,9 +108,14 @@ impl<O: Operator> Lane<O> {
                 .map(|_| "the group's coordinator has not confirmed its offset".to_owned());
             let unread = self.why_not_read(own, now).or_else(|| paused.clone());
             say(partition, Undone::NotWritten, unwritten);
-            say(partition, Undone::NotCommitted, uncommitted);
+            // A commit that is refused says why itself, and is repeated.
+            let is_refused = now < own.commit_not_before + PARKED_MAX;
+            if !is_refused && (uncommitted.is_some() || !own.has_news()) {
+                say(partition, Undone::NotCommitted, uncommitted);
+            }
             say(partition, Undone::NotRead, unread);
             let seconds = board.stuck_seconds(&partition.topic, partition.partition);
+            let seconds = seconds.max(of_windows);
             own.metrics.stuck.set(seconds as f64);
         }
         for partition in self.assigning.unanswered(now, PARKED_MAX) {
@@ -184,7 +195,7 @@ impl<O: Operator> Lane<O> {
     }
 }
 
-fn unknown(topic: &str) -> Place<'_> {
+pub(super) fn unknown(topic: &str) -> Place<'_> {
     Place {
         topic,
         partition: None,

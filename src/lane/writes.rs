@@ -169,12 +169,11 @@ impl<O: Operator> Lane<O> {
         let place = &entry.commit.partition;
         let text = format!("{place}: its offset is not committed yet: {why}");
         self.shared.board.error(&text);
-        self.shared
-            .board
-            .stuck(&place.place(Undone::NotCommitted), why);
         self.topic_watch.doubt(&place.topic, now);
         if let Some(own) = self.owned_by(entry.ownership) {
             own.commit_not_before = now + COMMIT_REFUSED_WAIT;
+            let place = place.place(Undone::NotCommitted);
+            self.shared.board.stuck(&place, why);
         }
     }
 

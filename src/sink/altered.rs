@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::doubts::{Doubts, Standing};
+use super::doubts::{Doubts, PATIENCE_BEHIND, Standing};
 use super::errors::InsertError;
 use super::insert::Failure;
 use super::tables::{ColumnInfo, TableColumns};
@@ -54,7 +54,9 @@ impl Sink {
         let place = format!("{} {}", job.partition, job.claim.range());
         let waits_since = Instant::now();
         let mut seen = self.columns_seen.lock().await;
-        let (mut backoff, mut doubts, mut looks) = (Backoff::new(), Doubts::default(), 0);
+        let (mut backoff, mut doubts) = (Backoff::new(), Doubts::default());
+        // Every question goes to the next server, those that are not answered too.
+        let (mut asked, mut looks) = (0, 0);
         loop {
             let is_seen =
                 |(at, of): &(Instant, Arc<Target>)| *at >= waits_since && Arc::ptr_eq(of, target);
@@ -62,8 +64,9 @@ impl Sink {
                 return None;
             }
             let client = &self.parts.client;
-            let server = client.current() + looks;
+            let server = (client.current() + asked) % client.servers();
             let asked_at = Instant::now();
+            asked += 1;
             let error = match client.columns(server, database, table).await {
                 Ok(now) => {
                     self.answered();
@@ -72,6 +75,18 @@ impl Sink {
                         Standing::Behind | Standing::Doubtful if looks < LOOKS => {
                             tokio::time::sleep(BETWEEN_LOOKS).await;
                             continue;
+                        }
+                        // A dead letter may be one only for the columns of before.
+                        Standing::Behind
+                            if !job.batch.dead_letters().is_empty()
+                                && waits_since.elapsed() < PATIENCE_BEHIND =>
+                        {
+                            looks = 0;
+                            InsertError::behind(format!(
+                                "table {} has older columns on this server than rows are made for, and dead letters \
+                                 wait for it",
+                                target.label
+                            ))
                         }
                         // Only servers that are behind answer: they say nothing of what is there now.
                         Standing::Same | Standing::Behind => {
@@ -162,7 +177,9 @@ impl Sink {
         let changes = differences(&target.columns, &now.columns).join(", ");
         if standing == Standing::Behind {
             let advice = format!(
-                "table {} has had older columns for minutes than those that rows were made for                  ({changes}): if it was made anew under its name, start again; else look why its replica                  does not take an ALTER over (system.replication_queue)",
+                "table {} has had older columns for minutes than those that rows were made for \
+                 ({changes}): if it was made anew under its name, start again; else look why its replica \
+                 does not take an ALTER over (system.replication_queue)",
                 target.label
             );
             return Outcome::Halted(Halt::new("schema", advice));
@@ -174,7 +191,8 @@ impl Sink {
             return renewed(rows.take(now), target);
         }
         let advice = format!(
-            "table {} was altered while rows were written ({changes}): start again to take the table as it              is now",
+            "table {} was altered while rows were written ({changes}): start again to take the table as it \
+             is now",
             target.label
         );
         Outcome::Halted(Halt::new("schema", advice))

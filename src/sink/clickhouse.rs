@@ -343,6 +343,18 @@ impl ClickHouseClient {
             .await
     }
 
+    /// Runs a statement that reads a replicated table on a server that has all that others acknowledged.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn execute_in_sync(&self, table: &str, sql: &str) -> Result<(), InsertError> {
+        let run = |server| async move {
+            self.sync_replica(server, table).await?;
+            self.execute_on(server, sql).await
+        };
+        self.servers.any(run).await
+    }
+
     /// Runs a statement outside the configured database (which may not exist yet).
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::tables::TableColumns;
 const ATTEMPTS_MIN: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a server may be behind. After that the table is taken to be another one under the same name.
-const PATIENCE_BEHIND: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE_BEHIND: Duration = Duration::from_secs(300);
 
 /// What one insert has met so far. A success ends it.
 #[derive(Debug, Default)]

@@ -581,13 +581,14 @@ impl Writer<'_> {
 
     async fn offsets_there(&mut self, job: &WriteJob, syncs: u32) -> Result<Vec<i64>, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
-        let _permit = self.sink.permits.take(&target.label).await;
         self.server = client.current();
         if target.replicated {
             for _ in 0..syncs {
                 client.sync_replica(self.server, &target.sql).await?;
             }
         }
+        // Not while a replica is waited for: ranges that can be written need the permits.
+        let _permit = self.sink.permits.take(&target.label).await;
         let range = job.claim.range();
         let found = client.offsets_in(self.server, &target.sql, &job.partition, range);
         let found = found.await?;

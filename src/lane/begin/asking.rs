@@ -256,6 +256,7 @@ impl<O: Operator> Lane<O> {
         if let Some(step) = self.assigning.topics.get_mut(topic) {
             step.not_before = now + step.backoff.next_wait();
         }
+        self.assigning.ask_last(|of| of.topic == *topic);
         let mut of_it = vec![];
         for unbegun in &mut self.assigning.unbegun {
             let is_waiting = matches!(unbegun.step, Step::Waiting);
@@ -290,6 +291,7 @@ impl<O: Operator> Lane<O> {
             Err(why) => {
                 unbegun.not_before = now + unbegun.backoff.next_wait();
                 let partition = unbegun.partition.clone();
+                self.assigning.ask_last(|of| *of == partition);
                 self.not_begun(&partition, why)?;
                 if self.begins_together() {
                     self.assigning.wait_together(now);

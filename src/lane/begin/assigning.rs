@@ -178,6 +178,14 @@ impl<S> Assigning<S> {
         });
     }
 
+    /// Those that failed are asked about behind all others: few questions are under way at a time, and
+    /// answers that take long must not keep the rest from being asked about.
+    pub(super) fn ask_last(&mut self, failed: impl Fn(&TopicPartition) -> bool) {
+        // Stable: among equals the order stays.
+        self.unbegun
+            .sort_by_key(|unbegun| failed(&unbegun.partition));
+    }
+
     /// Questions about partitions that are under way.
     pub(super) fn asking(&self) -> Asking {
         let asking = |unbegun: &&Unbegun<S>| matches!(unbegun.step, Step::Asking(_));

@@ -315,7 +315,12 @@ impl Replicas {
                      FROM {table} FINAL WHERE {order} < {version} AND {mark} = 0"
                 );
                 crash_point!("before_truncation");
-                self.execute(&self.label(&topic), &statement).await?;
+                let label = self.label(&topic);
+                if info.is_replicated() {
+                    self.execute_in_sync(&label, &table, &statement).await?;
+                } else {
+                    self.execute(&label, &statement).await?;
+                }
                 crash_point!("after_truncation");
                 Ok(())
             }),

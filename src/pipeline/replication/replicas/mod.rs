@@ -494,9 +494,28 @@ impl Replicas {
 
     /// Runs a statement until it has been run. What the server refuses outright, an operator must do.
     async fn execute(&self, label: &str, statement: &str) -> Result<(), Halt> {
+        let run = || self.parts.client.execute_anywhere(statement);
+        self.until_run(label, statement, run).await
+    }
+
+    /// The same for a statement that reads all rows of a replicated table.
+    async fn execute_in_sync(&self, label: &str, table: &str, statement: &str) -> Result<(), Halt> {
+        let run = || self.parts.client.execute_in_sync(table, statement);
+        self.until_run(label, statement, run).await
+    }
+
+    async fn until_run<F>(
+        &self,
+        label: &str,
+        statement: &str,
+        run: impl Fn() -> F,
+    ) -> Result<(), Halt>
+    where
+        F: Future<Output = Result<(), InsertError>>,
+    {
         let mut backoff = Backoff::new();
         loop {
-            let Err(error) = self.parts.client.execute_anywhere(statement).await else {
+            let Err(error) = run().await else {
                 return Ok(());
             };
             let is_refused = error.code.is_some() && !is_temporary(&error);
