@@ -13,8 +13,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, Pipeline, Service};
 use crate::exit;
-use crate::halt::Halt;
-use crate::lane::Stop;
+use crate::lane::{Stop, panicked};
 use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::{Board, PipelineBoard, PipelineState};
 use crate::observe::metrics;
@@ -60,6 +59,7 @@ struct Running {
 /// What is wrong before anything has started; the message names the key.
 pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     let pipelines = selected(&config, &options.pipelines)?;
+    log_panics();
     bound_allocator(lane_count(&pipelines));
     for pipeline in &pipelines {
         let directory = config.service.state_dir.join(&pipeline.name);
@@ -93,6 +93,22 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     // Connections get a moment; nothing durable depends on them.
     runtime.shutdown_timeout(Duration::from_millis(500));
     Ok(exit_code(&ended))
+}
+
+/// A panic ends one pipeline, and the process runs on: it must be found in the log with everything else.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(
+            thread = thread.name(),
+            place,
+            message = panic.payload_as_str(),
+            %backtrace,
+            "panic"
+        );
+    }));
 }
 
 fn selected(config: &Config, names: &[String]) -> Result<Vec<Pipeline>, UnknownPipeline> {
@@ -242,12 +258,7 @@ fn wait(running: Vec<Running>) -> Vec<Ended> {
     {
         let ended = ended.clone();
         std::thread::spawn(move || {
-            let end = thread.join().unwrap_or_else(|_| {
-                Ended::Halted(Halt::new(
-                    "panic",
-                    "a defect stopped it: please report the log",
-                ))
-            });
+            let end = thread.join().unwrap_or_else(|_| Ended::Halted(panicked()));
             note_end(&name, &board, &end);
             let _ = ended.send(end);
         });

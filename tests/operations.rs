@@ -591,3 +591,34 @@ fn a_clickhouse_that_stops_answering_ends_readiness_until_it_answers_again() {
     });
     daemon.stop();
 }
+
+/// In the lane's own thread, and in a task beside it.
+#[test]
+fn a_panic_ends_its_pipeline_alone_and_the_next_start_doubles_nothing() {
+    for point in ["after_poll", "before_insert"] {
+        let name = format!("panic-{}", point.replace('_', "-"));
+        let (mut job, mut neighbour) = (ready(&name, 1), ready(&format!("{name}-beside"), 1));
+        job.produce_events(0, 0..100);
+        job.run_beside(&mut neighbour);
+        // Its neighbour has no records yet: whoever passes the point first is this one.
+        let daemon = job.start("a", &[], &format!("{point}=1*panic"));
+        daemon.wait_for_log("reason=\"panic\"");
+        let halted = total(
+            &daemon.get("/metrics").expect("it listens").1,
+            "pipeline_halted",
+        );
+        assert_eq!(halted, Some(1.0), "{point}");
+        neighbour.produce_events(0, 0..50);
+        neighbour.wait_for_rows(50);
+        daemon.process.terminate();
+        let status = daemon.process.wait(PATIENCE).expect("the daemon ends");
+        let log = daemon.log();
+        assert_eq!(status.code(), Some(4), "{log}");
+        for words in ["panic", point, "pipeline=\"clickstream\"", "report"] {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+        job.run_to_end();
+        assert_eq!(job.rows_and_offsets(), (100, 100), "{point}");
+        assert_eq!(neighbour.rows_and_offsets(), (50, 50), "{point}");
+    }
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::operator::{Emit, Operator};
 use super::ownership::Ownership;
+use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::batch::{Messages, OpenBatch, PartitionPace};
 use crate::clock::BootTime;
@@ -178,11 +179,11 @@ impl<O: Operator> Lane<O> {
             let _ = self.settlements.0.send(settlement);
         }
         let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let outcome = sink::write(*job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
-        emission.task = Some(task.abort_handle());
+        emission.task = Some(task);
     }
 
     /// A batch of such rows is durable, or was given up; false when the settlement is of something else.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::operator::{Memory, Operator};
 use super::ownership::Ownership;
+use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::crash::crash_point;
 use crate::memory::{MemoryHold, MemoryPart};
@@ -118,7 +119,7 @@ impl<O: Operator> Lane<O> {
         let store = self.shared.snapshots.clone();
         let keep = self.shared.state.keep as usize;
         let messages = self.messages.0.clone();
-        self.runtime.spawn(async move {
+        spawn(&self.runtime, &self.messages.0, async move {
             crash_point!("during_snapshot");
             // Hashing hundreds of megabytes would hold up everything else that waits for an answer.
             let sealed = tokio::task::spawn_blocking(|| snapshot.seal()).await;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::task::AbortHandle;
 
 use super::operator::Operator;
+use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::config::OnUnavailable;
 use crate::lookup::{Breaker, Found, LookupError, ProfileReader};
@@ -122,7 +123,7 @@ impl<O: Operator> Lane<O> {
         let messages = self.messages.0.clone();
         let metrics = self.metrics.clone();
         let board = self.shared.board.clone();
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let found = if may_give_up {
                 reader.fetch(&wanted).await
             } else {
@@ -137,7 +138,7 @@ impl<O: Operator> Lane<O> {
             number,
             keys,
             asked_at: now,
-            task: task.abort_handle(),
+            task: task,
         });
         self.wait_for_profiles();
         // Answered while we waited, in the usual case.

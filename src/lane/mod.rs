@@ -30,6 +30,7 @@ mod shared;
 mod start;
 mod stop;
 mod stuck;
+mod tasks;
 mod topic_watch;
 mod transaction;
 mod writes;
@@ -53,6 +54,7 @@ pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::Revoking;
 use self::report::Holds;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
+pub(crate) use self::tasks::panicked;
 use self::topic_watch::TopicWatch;
 use self::transaction::Transacting;
 use crate::config::{Delivery, Pipeline};
@@ -85,6 +87,7 @@ enum Message {
     Errand(parking::Done),
     Transaction(TransactionNews),
     Begin(Box<begin::News>),
+    Panicked,
 }
 
 /// See the module.

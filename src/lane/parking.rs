@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::operator::{After, Errand, Operator};
 use super::ownership::Ownership;
+use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::halt::Halt;
 use crate::progress::OwnershipId;
@@ -205,11 +206,11 @@ impl<O: Operator> Lane<O> {
         let ownership = own.ledger.ownership();
         let messages = self.messages.0.clone();
         let what = errand.what;
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let result = errand.task.await;
             let _ = messages.send(Message::Errand(Done { ownership, result }));
         });
-        let _task = Task(task.abort_handle());
+        let _task = Task(task);
         let since = Instant::now();
         self.owned[index].parked = Some(Parked::UnderWay { what, since, _task });
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::operator::Operator;
 use super::ownership::{Ownership, RANGES_MAX, SPLIT_RANGES_MAX};
+use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::decode::Reason;
 use crate::halt::Halt;
@@ -123,7 +124,7 @@ impl<O: Operator> Lane<O> {
         let memory = self.shared.memory.clone();
         let (has_gaps, bytes) = (job.batch.has_gaps(), job.batch.memory_bytes());
         let lone = sink.refused_alone(job.batch.table(), &error, since);
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let mut job = job;
             let is_judged_late = error.remedy != Remedy::Split;
             let judged = sink.is_at_fault(job.batch.table(), &error, lone).await;
@@ -147,7 +148,7 @@ impl<O: Operator> Lane<O> {
             })));
         });
         if let Some(own) = self.owned_by(ownership) {
-            own.started_writing(task.abort_handle(), has_gaps, bytes);
+            own.started_writing(task, has_gaps, bytes);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::commit::Entry;
 use super::operator::{Emit, Operator};
+use super::tasks::Answers;
 use super::writes::write_marker;
 use super::{Lane, Message};
 use crate::batch::{Messages, OpenBatch};
@@ -82,9 +83,9 @@ impl<O: Operator> Lane<O> {
         let Some(settings) = settings else {
             return Ok(());
         };
-        let messages = self.messages.0.clone();
+        let messages = Answers(self.messages.0.clone());
         let worker = Transactions::start(settings, move |news| {
-            let _ = messages.send(Message::Transaction(news));
+            let _ = messages.0.send(Message::Transaction(news));
         })?;
         let now = Instant::now();
         self.transacting = Some(Transacting {

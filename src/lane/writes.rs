@@ -7,6 +7,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use super::commit::{self, Answer, Entry, Kept};
 use super::operator::Operator;
 use super::ownership::{Ownership, Unnamed};
+use super::tasks::{panicked, spawn};
 use super::topic_watch::TopicWatch;
 use super::{Lane, Message};
 use crate::clock::BootTime;
@@ -379,11 +380,11 @@ impl<O: Operator> Lane<O> {
         }
         let sink = self.sink.clone();
         let messages = self.messages.0.clone();
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let outcome = sink::write(job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
-        own.started_writing(task.abort_handle(), has_gaps, bytes);
+        own.started_writing(task, has_gaps, bytes);
     }
 
     /// Takes what tasks have to say.
@@ -399,6 +400,7 @@ impl<O: Operator> Lane<O> {
                 Message::Errand(done) => self.errand_done(done),
                 Message::Transaction(news) => self.transaction_news(news)?,
                 Message::Begin(news) => self.begin_news(*news)?,
+                Message::Panicked => return Err(panicked()),
             }
         }
         self.split_waiting();

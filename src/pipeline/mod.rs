@@ -9,6 +9,7 @@ mod stream_join;
 mod until;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ use crate::config::{
 };
 use crate::halt::Halt;
 use crate::lane::{
-    DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop,
+    DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop, panicked,
 };
 use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
@@ -369,7 +370,9 @@ fn run_lanes<O: Operator>(environment: &Environment, lanes: Vec<Lane<O>>) -> Res
             .take(15)
             .collect();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            let ended = lane.run();
+            // What a lane that panicked leaves behind is dropped with it: its claims are abandoned.
+            let ended =
+                catch_unwind(AssertUnwindSafe(|| lane.run())).unwrap_or_else(|_| Err(panicked()));
             if ended.is_err() {
                 stop.drain(Instant::now() + shutdown_timeout);
             }
@@ -380,12 +383,7 @@ fn run_lanes<O: Operator>(environment: &Environment, lanes: Vec<Lane<O>>) -> Res
     }
     let mut result = Ok(());
     for (number, thread) in threads.into_iter().enumerate() {
-        let ended = thread.join().unwrap_or_else(|_| {
-            Err(Halt::new(
-                "panic",
-                "a defect stopped the lane: please report the log",
-            ))
-        });
+        let ended = thread.join().unwrap_or_else(|_| Err(panicked()));
         board.remove_lane(number);
         result = result.and(ended);
     }

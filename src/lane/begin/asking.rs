@@ -7,6 +7,7 @@ use super::super::first_start::Opener;
 use super::super::operator::Operator;
 use super::super::parking::Task;
 use super::super::restore::{Restored, Saved};
+use super::super::tasks::spawn;
 use super::super::{Lane, Message};
 use super::assigning::{FACTS_FRESH, Opening, Question, Step, TopicStep, Unbegun};
 use super::partition::{Found, PartitionInquiry};
@@ -177,14 +178,14 @@ impl<O: Operator> Lane<O> {
         self.assigning.last_question += 1;
         let number = self.assigning.last_question;
         let messages = self.messages.0.clone();
-        let task = self.runtime.spawn(async move {
+        let task = spawn(&self.runtime, &self.messages.0, async move {
             let told = question.await;
             let _ = messages.send(Message::Begin(Box::new(News { number, told })));
         });
         Question {
             number,
             since: Instant::now(),
-            _task: Task::new(task.abort_handle()),
+            _task: Task::new(task),
         }
     }
 
