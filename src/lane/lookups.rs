@@ -138,7 +138,7 @@ impl<O: Operator> Lane<O> {
             number,
             keys,
             asked_at: now,
-            task: task,
+            task,
         });
         self.wait_for_profiles();
         // Answered while we waited, in the usual case.
