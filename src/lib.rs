@@ -2,7 +2,7 @@
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
 //! [`decode`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress` and
-//! `halt` are modules of `streamweir-core`.
+//! `halt` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
 //!
 //! | module | what it does |
 //! |---|---|

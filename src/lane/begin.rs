@@ -27,7 +27,7 @@ use super::restore::Restored;
 use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::observe::board::Undone;
+use crate::observe::board::{Place, Undone};
 use crate::progress::OwnershipId;
 use crate::sink::{Backoff, InsertError, Remedy, Target};
 use crate::source::TopicPartition;
@@ -222,7 +222,10 @@ impl<O: Operator> Lane<O> {
         };
         let board = &self.shared.board;
         board.error(&format!("{partition}: {why}"));
-        board.stuck(&partition.place(Undone::NotBegun), &why);
+        board.stuck(
+            &Place::of(&partition.topic, partition.partition, Undone::NotBegun),
+            &why,
+        );
         Ok(())
     }
 
@@ -285,7 +288,11 @@ impl<O: Operator> Lane<O> {
 
     fn begun(&mut self, own: Ownership<O::Partition>) {
         let board = &self.shared.board;
-        board.got_on(&own.partition.place(Undone::NotBegun));
+        board.got_on(&Place::of(
+            &own.partition.topic,
+            own.partition.partition,
+            Undone::NotBegun,
+        ));
         self.owned.push(own);
     }
 
@@ -312,7 +319,7 @@ impl<O: Operator> Lane<O> {
             self.operator.ended(&mut own.state);
             let partition = own.partition.clone();
             let why = format!("the client refuses to read it: {error}");
-            let place = partition.place(Undone::NotBegun);
+            let place = Place::of(&partition.topic, partition.partition, Undone::NotBegun);
             self.shared.board.stuck(&place, &why);
             self.assigning.push(partition, is_again, not_before);
         }

@@ -98,7 +98,7 @@ impl<O: Operator> Lane<O> {
         let started = Instant::now();
         let mut operated = Duration::ZERO;
         let mut start = 0;
-        while start < chunk.len() {
+        while start < chunk.count() {
             let end = chunk.run_end(start);
             operated += self.judge_run(chunk, start, end, started)?;
             start = end;

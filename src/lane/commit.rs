@@ -244,14 +244,6 @@ impl Committer {
     }
 }
 
-impl CommitResult {
-    /// What went wrong with a partition.
-    fn code_of(&self, partition: &TopicPartition) -> Option<RDKafkaErrorCode> {
-        let own = self.partitions.iter().find(|p| p.partition == *partition);
-        own.map(|p| p.code).or(self.error)
-    }
-}
-
 /// What of a commit was read back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -331,7 +323,7 @@ fn hopeless(code: RDKafkaErrorCode) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::context::PartitionError;
+    use crate::source::PartitionError;
 
     fn entry(ownership: u64) -> Entry {
         let partition = TopicPartition {

@@ -18,18 +18,6 @@ const STILL_MAX: Duration = Duration::from_secs(30);
 /// The same of what a record waits for.
 const PARKED_MAX: Duration = Duration::from_secs(5);
 
-impl TopicPartition {
-    /// What is not done of the partition as a whole.
-    pub(crate) fn place(&self, undone: Undone) -> Place<'_> {
-        Place {
-            topic: &self.topic,
-            partition: Some(self.partition),
-            undone,
-            range: None,
-        }
-    }
-}
-
 /// Since when a partition stands where it does.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -76,7 +64,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn say_stuck(&mut self, now: Instant) {
         let board = self.shared.board.clone();
         let say = |partition: &TopicPartition, undone, why: Option<String>| {
-            let place = partition.place(undone);
+            let place = Place::of(&partition.topic, partition.partition, undone);
             match why {
                 Some(why) => board.stuck(&place, &why),
                 None => board.got_on(&place),

@@ -13,7 +13,7 @@ use super::{Lane, Message};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
-use crate::observe::board::Undone;
+use crate::observe::board::{Place, Undone};
 use crate::progress::insert::Attempts;
 use crate::progress::{OwnershipId, Settlement};
 use crate::sink::{self, Delivery, Outcome, Trouble, WriteJob};
@@ -173,7 +173,7 @@ impl<O: Operator> Lane<O> {
         self.topic_watch.doubt(&place.topic, now);
         if let Some(own) = self.owned_by(entry.ownership) {
             own.commit_not_before = now + COMMIT_REFUSED_WAIT;
-            let place = place.place(Undone::NotCommitted);
+            let place = Place::of(&place.topic, place.partition, Undone::NotCommitted);
             self.shared.board.stuck(&place, why);
         }
     }
@@ -195,7 +195,11 @@ impl<O: Operator> Lane<O> {
             }
             own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
             own.committed_point = entry.point;
-            let committed = own.partition.place(Undone::NotCommitted);
+            let committed = Place::of(
+                &own.partition.topic,
+                own.partition.partition,
+                Undone::NotCommitted,
+            );
             board.got_on(&committed);
             own.lease_until = lease_until;
         }

@@ -163,7 +163,7 @@ impl Sink {
 pub(super) fn not_written<'p>(partition: &'p TopicPartition, range: Option<&'p str>) -> Place<'p> {
     Place {
         range,
-        ..partition.place(Undone::NotWritten)
+        ..Place::of(&partition.topic, partition.partition, Undone::NotWritten)
     }
 }
 

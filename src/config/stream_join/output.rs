@@ -5,6 +5,8 @@ use crate::config::section::Section;
 use crate::config::topics::TOPIC;
 use crate::config::value::Choice;
 
+pub use streamweir_kafka::Partitioner;
+
 /// Where joined records go, and what the daemon's own members are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinOutput {
@@ -16,17 +18,6 @@ pub struct JoinOutput {
     pub right_time_field: String,
     /// The member with the time of joining.
     pub join_time_field: String,
-}
-
-/// How a key decides its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Partitioner {
-    /// CRC32, as librdkafka and clients on top of it do by default.
-    Consistent,
-    /// Murmur2, as Java's clients do by default.
-    Murmur2,
-    /// A decimal key modulo the number of partitions; other keys by Murmur2.
-    KeyModulo,
 }
 
 pub(in crate::config) const PARTITIONERS: Choice<Partitioner> = Choice(&[

@@ -51,6 +51,19 @@ pub struct Place<'a> {
     pub range: Option<&'a str>,
 }
 
+impl<'a> Place<'a> {
+    /// What is not done of a partition as a whole.
+    #[must_use]
+    pub fn of(topic: &'a str, partition: i32, undone: Undone) -> Self {
+        Place {
+            topic,
+            partition: Some(partition),
+            undone,
+            range: None,
+        }
+    }
+}
+
 /// One thing that does not get on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StuckStatus {

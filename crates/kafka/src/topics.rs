@@ -8,11 +8,11 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as sys;
 
 /// The id as base64 text, or `-` where the broker tells none.
-pub(crate) type TopicId = String;
+pub type TopicId = String;
 
 /// What the cluster says of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TopicAnswer {
+pub enum TopicAnswer {
     Id(TopicId),
     /// No topic has this name.
     Missing,
@@ -21,23 +21,23 @@ pub(crate) enum TopicAnswer {
 }
 
 /// What a topic that one may not describe looks like: it may be there.
-pub(crate) const MISSING_RIGHT: &str = "the user of kafka.properties lacks the right DESCRIBE on the topic: grant it READ, which includes it";
+pub const MISSING_RIGHT: &str = "the user of kafka.properties lacks the right DESCRIBE on the topic: grant it READ, which includes it";
 
 /// What is known of one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TopicDescription {
-    pub(crate) id: TopicId,
+pub struct TopicDescription {
+    pub id: TopicId,
     /// How many partitions it has.
-    pub(crate) partitions: usize,
+    pub partitions: usize,
     /// Partitions that no broker serves now.
-    pub(crate) leaderless: Vec<i32>,
+    pub leaderless: Vec<i32>,
 }
 
 /// Asks the cluster about `topic`, and waits for the answer.
 ///
 /// # Errors
 /// A text that says what the broker or the client answered.
-pub(super) fn describe_topic<C: ClientContext>(
+pub(crate) fn describe_topic<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     timeout: Duration,
@@ -60,7 +60,7 @@ pub(super) fn describe_topic<C: ClientContext>(
 }
 
 /// Where the answers to questions about topics arrive. To be dropped before its client.
-pub(super) struct TopicQuestion(NonNull<sys::rd_kafka_queue_t>);
+pub(crate) struct TopicQuestion(NonNull<sys::rd_kafka_queue_t>);
 
 // SAFETY: librdkafka's queues may be used from any thread.
 unsafe impl Send for TopicQuestion {}
@@ -73,10 +73,10 @@ impl Drop for TopicQuestion {
 }
 
 /// Topics and what the cluster says of each, or why it says nothing.
-pub(crate) type TopicAnswers = Result<Vec<(String, TopicAnswer)>, String>;
+pub type TopicAnswers = Result<Vec<(String, TopicAnswer)>, String>;
 
 impl TopicQuestion {
-    pub(super) fn new<C: ClientContext>(client: &Client<C>) -> Self {
+    pub(crate) fn new<C: ClientContext>(client: &Client<C>) -> Self {
         // SAFETY: the client is alive.
         let queue = unsafe { sys::rd_kafka_queue_new(client.native_ptr()) };
         TopicQuestion(NonNull::new(queue).expect("a queue of a live client is not null"))
@@ -86,7 +86,7 @@ impl TopicQuestion {
     ///
     /// # Errors
     /// A name that is no topic's.
-    pub(super) fn ask<C: ClientContext>(
+    pub(crate) fn ask<C: ClientContext>(
         &self,
         client: &Client<C>,
         topics: &[&str],
@@ -122,7 +122,7 @@ impl TopicQuestion {
     }
 
     /// The next answer, if one arrives within `wait`.
-    pub(super) fn answer(&self, wait: Duration) -> Option<TopicAnswers> {
+    pub(crate) fn answer(&self, wait: Duration) -> Option<TopicAnswers> {
         self.next(wait, read_answer)
     }
 

@@ -8,28 +8,28 @@ use rdkafka::error::{IsError as _, RDKafkaErrorCode};
 use rdkafka_sys as sys;
 
 /// The messages one poll returned, in the order they arrived; destroyed when dropped.
-pub(crate) struct Chunk<'q> {
+pub struct Chunk<'q> {
     messages: &'q mut Vec<*mut sys::rd_kafka_message_t>,
 }
 
 /// One message: a record, or a note about its partition.
 #[derive(Clone, Copy)]
-pub(crate) struct Record<'c> {
+pub struct Record<'c> {
     message: &'c sys::rd_kafka_message_t,
     timestamp_ms: i64,
 }
 
 impl<'q> Chunk<'q> {
     /// Takes over the messages; each pointer must come from one consume call.
-    pub(super) fn new(messages: &'q mut Vec<*mut sys::rd_kafka_message_t>) -> Self {
+    pub(crate) fn new(messages: &'q mut Vec<*mut sys::rd_kafka_message_t>) -> Self {
         Chunk { messages }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.messages.len()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Record<'_> {
+    pub fn get(&self, index: usize) -> Record<'_> {
         let message = self.message(index);
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive; `kind` is written by the call.
@@ -41,13 +41,13 @@ impl<'q> Chunk<'q> {
     }
 
     /// Where the run of messages of one partition that begins at `start` ends.
-    pub(crate) fn run_end(&self, start: usize) -> usize {
+    pub fn run_end(&self, start: usize) -> usize {
         let first = self.message(start);
         let same =
             |m: &sys::rd_kafka_message_t| m.partition == first.partition && m.rkt == first.rkt;
-        (start + 1..self.len())
+        (start + 1..self.count())
             .find(|&i| !same(self.message(i)))
-            .unwrap_or(self.len())
+            .unwrap_or(self.count())
     }
 
     fn message(&self, index: usize) -> &sys::rd_kafka_message_t {
@@ -77,20 +77,20 @@ impl fmt::Debug for Chunk<'_> {
 impl<'c> Record<'c> {
     /// The error this message stands for; `None` for a record. `PartitionEOF` says that the
     /// partition was read to [`Record::offset`].
-    pub(crate) fn error(self) -> Option<RDKafkaErrorCode> {
+    pub fn error(self) -> Option<RDKafkaErrorCode> {
         let code = self.message.err;
         code.is_error().then(|| code.into())
     }
 
-    pub(crate) fn offset(self) -> i64 {
+    pub fn offset(self) -> i64 {
         self.message.offset
     }
 
-    pub(crate) fn partition(self) -> i32 {
+    pub fn partition(self) -> i32 {
         self.message.partition
     }
 
-    pub(crate) fn topic(self) -> &'c str {
+    pub fn topic(self) -> &'c str {
         if self.message.rkt.is_null() {
             return "";
         }
@@ -100,27 +100,27 @@ impl<'c> Record<'c> {
         name.to_str().unwrap_or_default()
     }
 
-    pub(crate) fn value(self) -> Option<&'c [u8]> {
+    pub fn value(self) -> Option<&'c [u8]> {
         slice(self.message.payload.cast(), self.message.len)
     }
 
-    pub(crate) fn key(self) -> Option<&'c [u8]> {
+    pub fn key(self) -> Option<&'c [u8]> {
         slice(self.message.key.cast(), self.message.key_len)
     }
 
     /// Milliseconds since the epoch; −1 where the broker has none.
-    pub(crate) fn timestamp_ms(self) -> i64 {
+    pub fn timestamp_ms(self) -> i64 {
         self.timestamp_ms
     }
 
     /// The epoch of the partition's leader when it was fetched; −1 where unknown.
-    pub(crate) fn leader_epoch(self) -> i32 {
+    pub fn leader_epoch(self) -> i32 {
         // SAFETY: the message is alive.
         unsafe { sys::rd_kafka_message_leader_epoch(self.message) }
     }
 
     /// The value of the last header of this name.
-    pub(crate) fn header(self, name: &CStr) -> Option<&'c [u8]> {
+    pub fn header(self, name: &CStr) -> Option<&'c [u8]> {
         // What a client received says where it came from; what we made is only what is seen of it.
         if self.message._private.is_null() {
             return None;
@@ -142,7 +142,7 @@ impl<'c> Record<'c> {
     }
 
     /// The headers in order, names and values.
-    pub(crate) fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
+    pub fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the headers stay owned by the message, which is alive.
         if unsafe { sys::rd_kafka_message_headers(self.message, &mut headers) }.is_error() {
@@ -168,14 +168,14 @@ impl<'c> Record<'c> {
 }
 
 /// A record that no broker sent. It has neither headers nor a topic's name.
-pub(crate) struct MadeRecord<'b> {
+pub struct MadeRecord<'b> {
     message: sys::rd_kafka_message_t,
     timestamp_ms: i64,
     bytes: PhantomData<&'b [u8]>,
 }
 
 impl<'b> MadeRecord<'b> {
-    pub(crate) fn new(
+    pub fn new(
         key: Option<&'b [u8]>,
         value: Option<&'b [u8]>,
         timestamp_ms: i64,
@@ -206,11 +206,17 @@ impl<'b> MadeRecord<'b> {
     /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`] and
     /// [`Record::headers`], which read what librdkafka keeps behind a message of its own;
     /// [`Record::header`] finds none.
-    pub(crate) fn record(&self) -> Record<'_> {
+    pub fn record(&self) -> Record<'_> {
         Record {
             message: &self.message,
             timestamp_ms: self.timestamp_ms,
         }
+    }
+}
+
+impl fmt::Debug for MadeRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record().fmt(f)
     }
 }
 

@@ -3,11 +3,20 @@
 //! A partitioner of librdkafka or Kafka that ends in `_random`, and Java's default one, place a
 //! record without key anywhere; with a key they are the functions here.
 
-use crate::config::Partitioner;
+/// How a key decides its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partitioner {
+    /// CRC32, as librdkafka and clients on top of it do by default.
+    Consistent,
+    /// Murmur2, as Java's clients do by default.
+    Murmur2,
+    /// A decimal key modulo the number of partitions; other keys by Murmur2.
+    KeyModulo,
+}
 
 /// The partition of `partitions` that a record with this key belongs to; none where any will do:
 /// without key, and by CRC32 with an empty one too.
-pub(crate) fn partition_of(
+pub fn partition_of(
     partitioner: Partitioner,
     key: Option<&[u8]>,
     partitions: usize,
@@ -30,7 +39,7 @@ pub(crate) fn partition_of(
 /// # Panics
 /// When `partitions` is not positive.
 #[must_use]
-pub(crate) fn murmur2(key: &[u8], partitions: i32) -> i32 {
+pub fn murmur2(key: &[u8], partitions: i32) -> i32 {
     let positive = murmur2_hash(key) & 0x7fff_ffff;
     remainder(u64::from(positive), partitions)
 }
@@ -41,7 +50,7 @@ pub(crate) fn murmur2(key: &[u8], partitions: i32) -> i32 {
 /// # Panics
 /// When `partitions` is not positive.
 #[must_use]
-pub(crate) fn consistent(key: &[u8], partitions: i32) -> i32 {
+pub fn consistent(key: &[u8], partitions: i32) -> i32 {
     remainder(u64::from(crc32fast::hash(key)), partitions)
 }
 
@@ -51,7 +60,7 @@ pub(crate) fn consistent(key: &[u8], partitions: i32) -> i32 {
 /// # Panics
 /// When `partitions` is not positive.
 #[must_use]
-pub(crate) fn key_modulo(key: &[u8], partitions: i32) -> Option<i32> {
+pub fn key_modulo(key: &[u8], partitions: i32) -> Option<i32> {
     if key.is_empty() || !key.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -10,12 +10,12 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::TopicPartition;
 use super::consumer::unassign_held;
+use crate::TopicPartition;
 
 /// Something that happened between two polls.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// Partitions were given to us; nothing is read before [`super::Consumer::assign`].
     Assigned(Vec<TopicPartition>),
     /// Partitions must be given back by [`super::Consumer::unassign`].
@@ -36,22 +36,30 @@ pub(crate) enum Event {
 
 /// The outcome of one commit.
 #[derive(Debug)]
-pub(crate) struct CommitResult {
+pub struct CommitResult {
     /// What went wrong with the request as a whole.
-    pub(crate) error: Option<RDKafkaErrorCode>,
+    pub error: Option<RDKafkaErrorCode>,
     /// What went wrong with single partitions.
-    pub(crate) partitions: Vec<PartitionError>,
+    pub partitions: Vec<PartitionError>,
+}
+
+impl CommitResult {
+    /// What went wrong with a partition.
+    pub fn code_of(&self, partition: &TopicPartition) -> Option<RDKafkaErrorCode> {
+        let own = self.partitions.iter().find(|p| p.partition == *partition);
+        own.map(|p| p.code).or(self.error)
+    }
 }
 
 /// One partition of a commit that the broker refused.
 #[derive(Debug)]
-pub(crate) struct PartitionError {
-    pub(crate) partition: TopicPartition,
-    pub(crate) code: RDKafkaErrorCode,
+pub struct PartitionError {
+    pub partition: TopicPartition,
+    pub code: RDKafkaErrorCode,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Context {
+pub struct Context {
     /// See [`super::Consumer`].
     is_eager: bool,
     // Only the lane's thread polls, so the lock is never contended; the trait wants `Sync`.
@@ -60,20 +68,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(is_eager: bool) -> Self {
+    pub(crate) fn new(is_eager: bool) -> Self {
         Context {
             is_eager,
             ..Context::default()
         }
     }
 
-    pub(super) fn take(&self) -> Vec<Event> {
+    pub(crate) fn take(&self) -> Vec<Event> {
         let mut events = self.events.lock().expect("no holder of this lock panics");
         std::mem::take(&mut *events).into()
     }
 
     /// From now on a revocation is answered at once: nobody polls for events any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
@@ -146,7 +154,7 @@ impl ConsumerContext for Context {
     }
 }
 
-pub(super) fn list_to_vec(list: &TopicPartitionList) -> Vec<TopicPartition> {
+pub(crate) fn list_to_vec(list: &TopicPartitionList) -> Vec<TopicPartition> {
     let elements = list.elements();
     elements
         .iter()

@@ -8,28 +8,28 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka_sys as sys;
 
-use super::TopicPartition;
 use super::consumer::{PartitionCommit, commit_list, list};
 use super::context::Context;
 use super::topics::{TopicDescription, describe_topic};
+use crate::TopicPartition;
 
 /// What the broker has committed for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offsets {
+pub struct Offsets {
     /// `None`: nothing was ever committed, or it expired.
-    pub(crate) position: Option<i64>,
-    pub(crate) metadata: String,
+    pub position: Option<i64>,
+    pub metadata: String,
     /// Where the very first start is to begin, and the id of the topic then, if nothing else was
     /// committed.
-    pub(crate) start: Option<(i64, String)>,
+    pub start: Option<(i64, String)>,
 }
 
 /// See the module. The client is that of a [`super::Consumer`], which waits for the answers when it ends.
 #[derive(Clone)]
-pub(crate) struct Questions(Arc<BaseConsumer<Context>>);
+pub struct Questions(Arc<BaseConsumer<Context>>);
 
 impl Questions {
-    pub(super) fn new(base: Arc<BaseConsumer<Context>>) -> Self {
+    pub(crate) fn new(base: Arc<BaseConsumer<Context>>) -> Self {
         Questions(base)
     }
 
@@ -38,7 +38,7 @@ impl Questions {
     ///
     /// # Errors
     /// No answer in time, after which the commit may stand all the same, or a refusal.
-    pub(crate) fn commit_and_wait(
+    pub fn commit_and_wait(
         &self,
         commits: &[PartitionCommit],
         timeout: Duration,
@@ -76,7 +76,7 @@ impl Questions {
     ///
     /// # Errors
     /// When the coordinator does not answer within `timeout`, or refuses one partition.
-    pub(crate) fn committed(
+    pub fn committed(
         &self,
         partitions: &[TopicPartition],
         timeout: Duration,
@@ -90,7 +90,7 @@ impl Questions {
     ///
     /// # Errors
     /// When the coordinator does not answer within `timeout`.
-    pub(crate) fn committed_each(
+    pub fn committed_each(
         &self,
         partitions: &[TopicPartition],
         timeout: Duration,
@@ -115,7 +115,7 @@ impl Questions {
     }
 
     /// First offset still in the log, and the last stable offset.
-    pub(crate) fn watermarks(
+    pub fn watermarks(
         &self,
         partition: &TopicPartition,
         timeout: Duration,
@@ -126,7 +126,7 @@ impl Questions {
 
     /// For each partition the first offset whose timestamp is at or after `time_ms`; `None` when
     /// there is no such record.
-    pub(crate) fn offsets_at(
+    pub fn offsets_at(
         &self,
         partitions: &[TopicPartition],
         time_ms: i64,
@@ -152,7 +152,7 @@ impl Questions {
     ///
     /// # Errors
     /// When no broker answers within `timeout`, or this user may not describe the topic.
-    pub(crate) fn partitions_of(
+    pub fn partitions_of(
         &self,
         topic: &str,
         timeout: Duration,
@@ -179,7 +179,7 @@ impl Questions {
     }
 
     /// Every topic of the cluster.
-    pub(crate) fn topic_names(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
+    pub fn topic_names(&self, timeout: Duration) -> KafkaResult<Vec<String>> {
         let metadata = self.0.fetch_metadata(None, timeout)?;
         Ok(metadata
             .topics()
@@ -192,7 +192,7 @@ impl Questions {
     ///
     /// # Errors
     /// A text that says what the broker or the client answered.
-    pub(crate) fn topic(&self, topic: &str, timeout: Duration) -> Result<TopicDescription, String> {
+    pub fn topic(&self, topic: &str, timeout: Duration) -> Result<TopicDescription, String> {
         describe_topic(self.0.client(), topic, timeout)
     }
 }

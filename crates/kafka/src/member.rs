@@ -5,7 +5,7 @@ use rdkafka_sys as sys;
 
 /// One membership in one generation of the group. The broker refuses offsets in a transaction that name
 /// another one than it knows.
-pub(crate) struct GroupMember {
+pub struct GroupMember {
     metadata: ConsumerGroupMetadata,
     generation: i32,
 }
@@ -20,7 +20,7 @@ impl std::fmt::Debug for GroupMember {
 
 impl GroupMember {
     /// `None` outside of a generation: offsets without one are taken from anybody.
-    pub(super) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Self> {
+    pub(crate) fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<Self> {
         let metadata = consumer.group_metadata()?;
         // SAFETY: the client is alive; what the first call returns is destroyed by the last.
         let generation = unsafe {
@@ -38,7 +38,7 @@ impl GroupMember {
         })
     }
 
-    pub(crate) fn metadata(&self) -> &ConsumerGroupMetadata {
+    pub fn metadata(&self) -> &ConsumerGroupMetadata {
         &self.metadata
     }
 }

@@ -12,20 +12,20 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
-use super::TopicPartition;
 use super::context::{Context, Event};
 use super::member::GroupMember;
 use super::questions::Questions;
 use super::record::Chunk;
 use super::topics::{TopicAnswers, TopicQuestion};
+use crate::TopicPartition;
 
 /// A commit of one partition.
 #[derive(Debug, Clone)]
-pub(crate) struct PartitionCommit {
-    pub(crate) partition: TopicPartition,
-    pub(crate) position: i64,
-    pub(crate) leader_epoch: i32,
-    pub(crate) metadata: String,
+pub struct PartitionCommit {
+    pub partition: TopicPartition,
+    pub position: i64,
+    pub leader_epoch: i32,
+    pub metadata: String,
 }
 
 /// A queue of librdkafka's that messages of all assigned partitions are forwarded to.
@@ -51,7 +51,7 @@ const QUESTIONS_TIMEOUT: Duration = Duration::from_secs(10);
 const EVENTS_MAX: usize = 1_000;
 
 /// See the module. Field order is drop order: the queues go before the client.
-pub(crate) struct Consumer {
+pub struct Consumer {
     /// The assignor gives and takes everything at once.
     is_eager: bool,
     config: ClientConfig,
@@ -71,7 +71,7 @@ impl Consumer {
     ///
     /// # Errors
     /// A configuration that librdkafka refuses.
-    pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let is_eager = config.get("partition.assignment.strategy") == Some("range");
         let base = BaseConsumer::from_config_and_context(config, Context::new(is_eager))?;
         // SAFETY: the client is alive.
@@ -92,14 +92,14 @@ impl Consumer {
     ///
     /// # Errors
     /// As of [`Consumer::new`] and [`Consumer::subscribe`].
-    pub(crate) fn renewed(&self, topics: &[String]) -> KafkaResult<Self> {
+    pub fn renewed(&self, topics: &[String]) -> KafkaResult<Self> {
         let renewed = Consumer::new(&self.config)?;
         renewed.subscribe(topics)?;
         Ok(renewed)
     }
 
     /// How long the group may take to give an assignment, waiting for slow members and for dead ones.
-    pub(crate) fn rebalance_max(&self) -> Duration {
+    pub fn rebalance_max(&self) -> Duration {
         let ms = |name, default| {
             let value = self.config.get(name).and_then(|value| value.parse().ok());
             Duration::from_millis(value.unwrap_or(default))
@@ -108,23 +108,23 @@ impl Consumer {
     }
 
     /// For questions that are asked from another thread.
-    pub(crate) fn questions(&self) -> Questions {
+    pub fn questions(&self) -> Questions {
         Questions::new(self.base.clone())
     }
 
     /// Names, or patterns that begin with `^`.
-    pub(crate) fn subscribe(&self, topics: &[String]) -> KafkaResult<()> {
+    pub fn subscribe(&self, topics: &[String]) -> KafkaResult<()> {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         self.base.subscribe(&topics)
     }
 
     /// Leaves the group: the revocation arrives as an event.
-    pub(crate) fn unsubscribe(&self) {
+    pub fn unsubscribe(&self) {
         self.base.unsubscribe();
     }
 
     /// Takes what happened since the last call. Must be called well within `max.poll.interval.ms`.
-    pub(crate) fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<Event> {
         // Rebalances and commits end up in the context; a message here can only be an error. One call ends
         // with the first line of the client's log: what lies behind must not wait for the next turn each.
         for _ in 0..EVENTS_MAX {
@@ -146,7 +146,7 @@ impl Consumer {
     }
 
     /// Waits at most `wait` for a message; false when none has come.
-    pub(crate) fn wait(&mut self, wait: Duration) -> bool {
+    pub fn wait(&mut self, wait: Duration) -> bool {
         if self.messages.is_empty() {
             self.consume(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX), 1);
         }
@@ -154,7 +154,7 @@ impl Consumer {
     }
 
     /// Takes what is there, up to `max` messages, fewer where they are large.
-    pub(crate) fn take(&mut self, max: usize) -> Chunk<'_> {
+    pub fn take(&mut self, max: usize) -> Chunk<'_> {
         // The client counts messages only. Those of a topic are much alike: the one that was waited
         // for and those of the last chunk tell how many make a chunk.
         let expected_bytes = self.mean_bytes().max(self.record_bytes).max(1);
@@ -165,7 +165,7 @@ impl Consumer {
     }
 
     /// What waits to be taken, by the size of what was taken last.
-    pub(crate) fn queued_bytes(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         // SAFETY: the queue is alive.
         let length = unsafe { sys::rd_kafka_queue_length(self.queue.0.as_ptr()) };
         length * self.record_bytes
@@ -200,7 +200,7 @@ impl Consumer {
     ///
     /// # Errors
     /// When the group has moved on meanwhile; the next rebalance event settles it.
-    pub(crate) fn assign(&self, partitions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+    pub fn assign(&self, partitions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for (partition, position) in partitions {
             self.forward(partition);
@@ -214,12 +214,12 @@ impl Consumer {
     }
 
     /// Whether [`Consumer::assign`] replaces what was assigned before.
-    pub(crate) fn is_eager(&self) -> bool {
+    pub fn is_eager(&self) -> bool {
         self.is_eager
     }
 
     /// Whether the group has given our partitions to others, which is about to be reported.
-    pub(crate) fn has_lost_assignment(&self) -> bool {
+    pub fn has_lost_assignment(&self) -> bool {
         self.base.assignment_lost()
     }
 
@@ -227,7 +227,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::assign`].
-    pub(crate) fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
         if self.is_eager {
             return self.base.unassign();
         }
@@ -238,7 +238,7 @@ impl Consumer {
     ///
     /// # Errors
     /// When the partition is not assigned any more or the broker does not answer in time.
-    pub(crate) fn seek(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+    pub fn seek(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
         fail::fail_point!("seek_fails", |_| Err(KafkaError::Seek("for a test".into())));
         let mut target = list(std::slice::from_ref(partition));
         target.set_all_offsets(Offset::Offset(position))?;
@@ -251,7 +251,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::assign`]; where the assignor replaces whole assignments, always.
-    pub(crate) fn assign_anew(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+    pub fn assign_anew(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
         if self.is_eager {
             return Err(KafkaError::Seek("not one partition alone".into()));
         }
@@ -266,7 +266,7 @@ impl Consumer {
     /// last handed out. For chunks it counts a message of partition EOF, or of an error, as a record
     /// (`rd_kafka_q_serve_rkmessages`; librdkafka issue 4844), so a partition that was read to its end
     /// would lose the next one. The operations of a partition are done in order: this one comes before the resumption.
-    pub(crate) fn keep_positions(&self, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+    pub fn keep_positions(&self, positions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         if positions.is_empty() {
             return Ok(());
         }
@@ -280,24 +280,24 @@ impl Consumer {
     }
 
     /// Stops fetching a partition.
-    pub(crate) fn stop_fetching(&self, partition: &TopicPartition) -> KafkaResult<()> {
+    pub fn stop_fetching(&self, partition: &TopicPartition) -> KafkaResult<()> {
         self.base.pause(&list(std::slice::from_ref(partition)))
     }
 
     /// Fetches a partition again that was stopped, from `position`. Resuming by itself would start after
     /// the position that the client last handed out, which a partition-EOF message moves one too far.
-    pub(crate) fn fetch_again(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
+    pub fn fetch_again(&self, partition: &TopicPartition, position: i64) -> KafkaResult<()> {
         self.base.resume(&list(std::slice::from_ref(partition)))?;
         self.keep_positions(&[(partition.clone(), position)])
     }
 
     /// As what the group knows us now; `None` while it does not.
-    pub(crate) fn member(&self) -> Option<GroupMember> {
+    pub fn member(&self) -> Option<GroupMember> {
         GroupMember::of(&self.base)
     }
 
     /// How many partitions the client believes it has.
-    pub(crate) fn assigned_count(&self) -> usize {
+    pub fn assigned_count(&self) -> usize {
         self.base.assignment().map_or(0, |list| list.count())
     }
 
@@ -305,7 +305,7 @@ impl Consumer {
     ///
     /// # Errors
     /// When the request cannot even be queued.
-    pub(crate) fn commit(&self, commits: &[PartitionCommit]) -> KafkaResult<()> {
+    pub fn commit(&self, commits: &[PartitionCommit]) -> KafkaResult<()> {
         let list = commit_list(commits)?;
         // Not the client's plain asynchronous commit: that one tells nobody how it ended.
         // SAFETY: client, list and queue are alive; the call copies the list, and the reference to
@@ -326,7 +326,7 @@ impl Consumer {
     }
 
     /// Whether the group's coordinator answers within `timeout`, whatever it says.
-    pub(crate) fn coordinator_answers(&self, timeout: Duration) -> bool {
+    pub fn coordinator_answers(&self, timeout: Duration) -> bool {
         let any = TopicPartition {
             topic: "streamweir".into(),
             partition: 0,
@@ -351,7 +351,7 @@ impl Consumer {
     }
 
     /// The end of the partition as the last fetch told it; `None` before the first.
-    pub(crate) fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+    pub fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
         let topic = CString::new(&*partition.topic).ok()?;
         let (mut low, mut high) = (-1, -1);
         // SAFETY: the client is alive, the name is a C string, the out-parameters are ours.
@@ -371,16 +371,12 @@ impl Consumer {
     ///
     /// # Errors
     /// A name that is no topic's.
-    pub(crate) fn ask_about_topics(
-        &self,
-        topics: &[&str],
-        timeout: Duration,
-    ) -> Result<(), String> {
+    pub fn ask_about_topics(&self, topics: &[&str], timeout: Duration) -> Result<(), String> {
         self.topics.ask(self.base.client(), topics, timeout)
     }
 
     /// What came of the oldest question about topics, as soon as that is known.
-    pub(crate) fn topic_answers(&self) -> Option<TopicAnswers> {
+    pub fn topic_answers(&self) -> Option<TopicAnswers> {
         self.topics.answer(Duration::ZERO)
     }
 
@@ -421,7 +417,7 @@ impl std::fmt::Debug for Consumer {
 }
 
 /// Unassigns those of `partitions` that are assigned: the client refuses a list with any other one.
-pub(super) fn unassign_held(
+pub(crate) fn unassign_held(
     base: &BaseConsumer<Context>,
     partitions: &TopicPartitionList,
 ) -> KafkaResult<()> {
@@ -436,7 +432,7 @@ pub(super) fn unassign_held(
     base.incremental_unassign(&held)
 }
 
-pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+pub(crate) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for p in partitions {
         list.add_partition(&p.topic, p.partition);
@@ -448,7 +444,7 @@ pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
 ///
 /// # Errors
 /// An offset below zero.
-pub(crate) fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
+pub fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(commits.len());
     for commit in commits {
         let TopicPartition { topic, partition } = &commit.partition;
