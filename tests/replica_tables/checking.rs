@@ -87,7 +87,8 @@ fn a_table_that_would_not_become_equal_is_refused_with_what_to_do() {
         (
             format!("{columns}, m Map(String, String), {own}"),
             format!("{replacing} ORDER BY id"),
-            "column m: type Map(String, String) is not supported",
+            // Left to the server until a record has its field.
+            "",
         ),
     ]
     .into_iter()
