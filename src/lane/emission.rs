@@ -165,7 +165,8 @@ impl<O: Operator> Lane<O> {
             return;
         };
         // Without a partition nothing tells whose rows they are.
-        if self.owned.is_empty() || !self.topic_watch.covers_all(&self.owned, read_at, now) {
+        let topics = self.owned.iter().map(|own| &*own.partition.topic);
+        if self.owned.is_empty() || !self.topic_watch.covers_all(topics, read_at, now) {
             emission.held = Some((job, read_at));
             return;
         }

@@ -253,19 +253,15 @@ impl TopicWatch {
         known.is_some_and(|topic| topic.is_gone_since(read_at)) || self.covers(topic, read_at, now)
     }
 
-    /// The same of rows that are made of records of all these partitions.
-    pub(super) fn covers_all<S>(
+    /// The same of rows that are made of records of all these topics.
+    pub(super) fn covers_all<'t>(
         &mut self,
-        owned: &[Ownership<S>],
+        topics: impl Iterator<Item = &'t str>,
         read_at: Instant,
         now: Instant,
     ) -> bool {
-        let mut is_covered = |own: &Ownership<S>| {
-            let topic = &own.partition.topic;
-            self.covers_rows(topic, read_at, now)
-        };
         // Every topic that is not covered is asked for.
-        let uncovered = owned.iter().filter(|own| !is_covered(own));
+        let uncovered = topics.filter(|topic| !self.covers_rows(topic, read_at, now));
         uncovered.count() == 0
     }
 }
@@ -487,6 +483,37 @@ mod tests {
         answered(&mut watch, 700, &id("b"));
         assert!(!watch.covers_rows("t", at(410), at(40_000)));
         assert!(watch.covers_rows("t", at(50), at(710)));
+    }
+
+    #[test]
+    fn rows_of_several_topics_wait_for_each_of_them() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut watch = TopicWatch::default();
+        let topics = ["left", "right"];
+        let answered = |watch: &mut TopicWatch, topic: &str, ms| {
+            watch.asked_at = None;
+            let topic = watch.topics.entry(topic.to_owned()).or_default();
+            topic.judge(Some("a"), &id("a"), at(ms))
+        };
+        for topic in topics {
+            answered(&mut watch, topic, 0);
+        }
+        let covers =
+            |watch: &mut TopicWatch, ms| watch.covers_all(topics.into_iter(), at(10), at(ms));
+        assert!(!covers(&mut watch, 11) && watch.is_due(at(11)));
+        answered(&mut watch, "left", 12);
+        assert!(!covers(&mut watch, 13), "the right one has not answered");
+        // An answer to a question that was sent before the last record was read says nothing.
+        answered(&mut watch, "right", 9);
+        assert!(!covers(&mut watch, 14));
+        answered(&mut watch, "right", 15);
+        assert!(covers(&mut watch, 16));
+        // Of one that may have been created again nothing is sent, whatever the other says.
+        let other = watch.topics.entry("left".to_owned()).or_default();
+        other.judge(Some("a"), &id("b"), at(17));
+        assert!(!watch.covers_all(topics.into_iter(), at(20), at(40_000)));
+        assert!(watch.covers_all(["right"].into_iter(), at(20), at(40_000)));
     }
 
     #[test]

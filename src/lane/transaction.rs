@@ -182,9 +182,10 @@ impl<O: Operator> Lane<O> {
             return;
         };
         let is_ours = |id| self.owned.iter().any(|own| own.ledger.ownership() == id);
+        let topics = self.owned.iter().map(|own| &*own.partition.topic);
         if !held.ownerships.iter().copied().all(is_ours) {
             transacting.in_flight = None;
-        } else if self.topic_watch.covers_all(&self.owned, held.read_at, now) {
+        } else if self.topic_watch.covers_all(topics, held.read_at, now) {
             transacting.worker.run(held.transaction);
         } else if let Some(in_flight) = &mut transacting.in_flight {
             in_flight.held = Some(held);
