@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 
 use super::commit::{self, Answer, Entry, Kept};
 use super::operator::Operator;
@@ -301,7 +301,9 @@ impl<O: Operator> Lane<O> {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
-        fail::fail_point!("read_back_fails", |_| Err(KafkaError::NoMessageReceived));
+        fail::fail_point!("read_back_fails", |_| Err(
+            rdkafka::error::KafkaError::NoMessageReceived
+        ));
         self.consumer()
             .questions()
             .committed_each(partitions, timeout)
