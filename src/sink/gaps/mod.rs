@@ -212,6 +212,18 @@ impl<'s> GappedRows<'s> {
         {
             return Err(outcome);
         }
+        self.wait_after(server, target, error, (backoff, doubts))
+            .await
+    }
+
+    /// Waits before the same is asked or sent again; `Err` is how the job ends where it is not.
+    async fn wait_after(
+        &self,
+        server: u32,
+        target: &Target,
+        error: &InsertError,
+        (backoff, doubts): (&mut Backoff, &mut Doubts),
+    ) -> Result<(), Outcome> {
         let failure = Failure {
             target,
             partition: &self.partition,

@@ -11,7 +11,7 @@ use crate::decode::Reason;
 use crate::progress::insert::Round;
 use crate::sink::altered::Drift;
 use crate::sink::doubts::Doubts;
-use crate::sink::insert::{Failure, insert_settings, not_written};
+use crate::sink::insert::{insert_settings, not_written};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
 use crate::sink::refusals::{Rows, Suspicion, Verdict};
@@ -85,15 +85,8 @@ impl GappedRows<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) if table.is_given_up(&error) => {}
                 Err(error) => {
-                    let failure = Failure {
-                        target,
-                        partition: &self.partition,
-                        place: &self.place,
-                        error: &error,
-                        server,
-                        doubts: &mut doubts,
-                    };
-                    self.sink.wait_after(failure, &mut backoff).await?;
+                    self.wait_after(server, target, &error, (&mut backoff, &mut doubts))
+                        .await?;
                 }
             }
         }
@@ -135,15 +128,8 @@ impl GappedRows<'_> {
                         Drift::Not => {}
                         Drift::Altered(outcome) => return Err(outcome),
                         Drift::Unknown => {
-                            let failure = Failure {
-                                target,
-                                partition: &self.partition,
-                                place: &self.place,
-                                error: &error,
-                                server,
-                                doubts: &mut doubts,
-                            };
-                            self.sink.wait_after(failure, &mut backoff).await?;
+                            self.wait_after(server, target, &error, (&mut backoff, &mut doubts))
+                                .await?;
                             parts.push(rows);
                             continue;
                         }
@@ -164,15 +150,8 @@ impl GappedRows<'_> {
                     }
                 }
                 Err(error) => {
-                    let failure = Failure {
-                        target,
-                        partition: &self.partition,
-                        place: &self.place,
-                        error: &error,
-                        server,
-                        doubts: &mut doubts,
-                    };
-                    self.sink.wait_after(failure, &mut backoff).await?;
+                    self.wait_after(server, target, &error, (&mut backoff, &mut doubts))
+                        .await?;
                     parts.push(rows);
                 }
             }
