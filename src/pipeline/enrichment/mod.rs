@@ -5,16 +5,15 @@
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
 mod current;
-mod kafka_field;
 mod memory;
 mod plan;
 mod profile;
+mod profiles;
+mod record_field;
 mod row;
+mod settings;
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -22,14 +21,14 @@ use rand::{Rng as _, SeedableRng as _};
 pub(crate) use self::current::CurrentRows;
 use self::memory::memory;
 pub(crate) use self::plan::RowPlan;
-use self::profile::ProfileEncoder;
+use self::profiles::{Profile, Profiles};
 use self::row::{Row, SessionEvent};
+pub(crate) use self::settings::{Settings, Table};
 use crate::batch::OpenBatch;
-use crate::config::Enrichment;
 use crate::decode::Reject;
 use crate::decode::json::Scanner;
 use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal, TableNames};
-use crate::lookup::{Found, ProfileCache, SlotId};
+use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
 use crate::sink::{Stage, Target};
@@ -46,7 +45,7 @@ pub(crate) struct EnrichmentOperator {
     scanner: Scanner,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
-    /// Event and provenance columns of the chunk's rows, one behind the other.
+    /// Event and record columns of the chunk's rows, one behind the other.
     heads: Vec<u8>,
     /// Their session columns.
     session_columns: Vec<u8>,
@@ -61,40 +60,6 @@ pub(crate) struct EnrichmentOperator {
     current: Option<Arc<CurrentRows>>,
     /// The table was altered: the next chunk is made for it as it is now.
     is_outdated: bool,
-}
-
-/// Where its rows go.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
-    pub(crate) target: Arc<Target>,
-    /// Whether it has `_topic`, `_partition` and `_offset`.
-    pub(crate) has_provenance: bool,
-}
-
-/// What an operator is given besides its plan.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    watermark_delay: Duration,
-    timestamp_ahead_max_ms: i64,
-    cache_bytes_max: usize,
-    cache_ttl_ms: u64,
-    seed: u64,
-}
-
-impl Settings {
-    /// From `seed` come the seeds of all hashes: a random number, so that nobody can send keys that
-    /// meet.
-    pub(crate) fn new(config: &Enrichment, cache_bytes_max: usize, seed: u64) -> Self {
-        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let cache_ttl = config.lookup.as_ref().map(|lookup| lookup.cache_ttl);
-        Settings {
-            watermark_delay: config.watermark_delay,
-            timestamp_ahead_max_ms: ms(config.timestamp_ahead_max),
-            cache_bytes_max,
-            cache_ttl_ms: cache_ttl.map_or(0, |ttl| ms(ttl).unsigned_abs()),
-            seed,
-        }
-    }
 }
 
 /// Where the parts of a row lie, as start and end.
@@ -115,34 +80,6 @@ struct Unjudged {
     makes_row: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Profile {
-    /// No key, or no look-up at all.
-    Defaults,
-    /// Not looked for yet: the key lies here among those of the chunk.
-    Key {
-        start: usize,
-        end: usize,
-    },
-    Cached(SlotId),
-    /// Index into what is asked for.
-    Wanted(usize),
-}
-
-/// The profile columns of the chunk's rows.
-struct Profiles {
-    cache: ProfileCache,
-    encoder: ProfileEncoder,
-    /// Keys of the chunk's rows, one behind the other.
-    keys: Vec<u8>,
-    wanted: Vec<Vec<u8>>,
-    wanted_index: HashMap<Vec<u8>, usize>,
-    asked: bool,
-    /// What became of each wanted key; `None`: nobody answered.
-    resolved: Vec<Option<SlotId>>,
-    cache_hits: u64,
-}
-
 /// What is kept for one partition.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
@@ -161,19 +98,12 @@ impl EnrichmentOperator {
         metrics: PipelineMetrics,
     ) -> Self {
         let mut seeds = StdRng::seed_from_u64(settings.seed);
-        let profiles = plan.profile.as_ref().map(|profile| Profiles {
-            cache: ProfileCache::new(
-                settings.cache_bytes_max,
-                settings.cache_ttl_ms,
-                seeds.random(),
-            ),
-            encoder: profile.encoder(),
-            keys: vec![],
-            wanted: vec![],
-            wanted_index: HashMap::new(),
-            asked: false,
-            resolved: vec![],
-            cache_hits: 0,
+        let profiles = plan.profile.as_ref().map(|profile| {
+            let (bytes_max, ttl_ms) = (settings.cache_bytes_max, settings.cache_ttl_ms);
+            Profiles::new(
+                profile,
+                ProfileCache::new(bytes_max, ttl_ms, seeds.random()),
+            )
         });
         EnrichmentOperator {
             scanner: Scanner::new(plan.paths.clone()),
@@ -217,7 +147,10 @@ impl EnrichmentOperator {
         [
             &self.heads[row.head.0..row.head.1],
             &self.session_columns[session.0..session.1],
-            self.profile_columns(row.profile),
+            match (&self.profiles, &self.plan.profile) {
+                (Some(profiles), Some(plan)) => profiles.columns(plan, row.profile),
+                _ => &[],
+            },
         ]
     }
 }
@@ -480,7 +413,7 @@ impl Operator for EnrichmentOperator {
 }
 
 impl EnrichmentOperator {
-    /// Appends the event and provenance columns of a record, and leaves its key for the look-up in
+    /// Appends the event and record columns of a record, and leaves its key for the look-up in
     /// `scratch` if it has one. After an error part of the columns may be left.
     #[inline(always)]
     fn read(
@@ -507,7 +440,7 @@ impl EnrichmentOperator {
             Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
             None => SessionEvent::default(),
         };
-        row.provenance_columns(state, record)
+        row.record_columns(state, record)
             .map_err(at(Stage::Encode))?;
         let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
         let event = Unjudged {
@@ -516,20 +449,6 @@ impl EnrichmentOperator {
             makes_row: true,
         };
         Ok((event, has_key))
-    }
-
-    fn profile_columns(&self, profile: Profile) -> &[u8] {
-        let (Some(profiles), Some(plan)) = (&self.profiles, &self.plan.profile) else {
-            return &[];
-        };
-        let slot = match profile {
-            // Records are only dropped, never batched, before their keys are looked for.
-            Profile::Key { .. } => unreachable!("a row is made before its profile was looked for"),
-            Profile::Defaults => None,
-            Profile::Cached(slot) => Some(slot),
-            Profile::Wanted(index) => profiles.resolved[index],
-        };
-        slot.map_or(plan.defaults(), |slot| profiles.cache.columns(slot))
     }
 
     /// The first hundred fields that no column takes, each once.
@@ -544,33 +463,6 @@ impl EnrichmentOperator {
             "fields of events that no column takes"
         );
         self.names_logged += new.len();
-    }
-}
-
-impl Profiles {
-    /// Keeps a key until the chunk is complete.
-    fn note(&mut self, key: &[u8]) -> Profile {
-        let start = self.keys.len();
-        self.keys.extend_from_slice(key);
-        Profile::Key {
-            start,
-            end: self.keys.len(),
-        }
-    }
-
-    fn find(&mut self, key: Range<usize>, now_ms: u64) -> Profile {
-        let key = &self.keys[key];
-        if let Some(slot) = self.cache.find(key, now_ms) {
-            self.cache_hits += 1;
-            return Profile::Cached(slot);
-        }
-        if let Some(index) = self.wanted_index.get(key) {
-            return Profile::Wanted(*index);
-        }
-        let index = self.wanted.len();
-        self.wanted.push(key.to_vec());
-        self.wanted_index.insert(key.to_vec(), index);
-        Profile::Wanted(index)
     }
 }
 

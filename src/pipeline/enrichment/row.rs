@@ -1,7 +1,7 @@
-//! One row while it is made: event and provenance columns, in this order, and what the session
+//! One row while it is made: event and record columns, in this order, and what the session
 //! columns will be made of.
 
-use super::plan::{Field, Provenance, RowPlan, SessionPlan};
+use super::plan::{Field, RowPlan, SessionPlan};
 use super::{PartitionState, Settings};
 use crate::decode::json::{Fields, Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
@@ -85,33 +85,17 @@ impl<'a> Row<'_, '_, 'a> {
         })
     }
 
-    /// Where the record lies, and what else Kafka says of it.
+    /// What Kafka says of the record.
     ///
     /// # Errors
     /// A timestamp outside its column.
-    pub(super) fn provenance_columns(
+    pub(super) fn record_columns(
         &mut self,
         state: &PartitionState,
         record: Record<'_>,
     ) -> Result<(), Reject> {
-        for (kind, column_type) in &self.plan.provenance {
-            if let Provenance::Kafka(field, true) = kind
-                && field.is_missing(record)
-            {
-                self.out.push(OWN_DEFAULT);
-                continue;
-            }
-            self.flag();
-            match kind {
-                Provenance::Topic => self.out.extend_from_slice(&state.topic),
-                Provenance::Partition if *column_type == ColumnType::UInt64 => {
-                    self.out
-                        .extend_from_slice(&i64::from(state.partition).to_le_bytes());
-                }
-                Provenance::Partition => self.out.extend_from_slice(&state.partition.to_le_bytes()),
-                Provenance::Offset => self.out.extend_from_slice(&record.offset().to_le_bytes()),
-                Provenance::Kafka(field, _) => field.encode(record, column_type, self.out)?,
-            }
+        for column in &self.plan.record_columns {
+            column.encode(state, record, self.out, self.plan.with_default_flag)?;
         }
         Ok(())
     }
@@ -208,17 +192,7 @@ impl<'a> Row<'_, '_, 'a> {
         wide[..value.len()].copy_from_slice(value);
         Some(i128::from_le_bytes(wide))
     }
-
-    /// In formats of rows with defaults: a value follows.
-    fn flag(&mut self) {
-        if self.plan.with_default_flag {
-            self.out.push(0);
-        }
-    }
 }
-
-/// In formats of rows with defaults: no value follows.
-const OWN_DEFAULT: u8 = 1;
 
 /// The time that a column's value stands for, if that is one.
 fn time_ms_of(column_type: &ColumnType, value: &[u8]) -> Option<i64> {

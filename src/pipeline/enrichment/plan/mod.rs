@@ -1,0 +1,132 @@
+//! Which column comes from where: the table and the configuration, brought together once at start.
+
+mod columns;
+mod event;
+mod session;
+
+use std::sync::Arc;
+
+use self::columns::ColumnGroups;
+pub(crate) use self::columns::PROVENANCE;
+pub(super) use self::columns::is_left_to_server;
+use self::event::EventColumns;
+pub(super) use self::session::SessionPlan;
+use super::profile::ProfilePlan;
+use super::record_field::RecordColumn;
+use crate::config::Enrichment;
+use crate::decode::json::Plan;
+use crate::decode::time::TimeUnit;
+use crate::sink::{ColumnInfo, RowFormat};
+use crate::table::ColumnSource;
+
+/// How one table's rows are made. Shared by the lanes.
+#[derive(Debug)]
+pub(crate) struct RowPlan {
+    pub(super) paths: Arc<Plan>,
+    /// Columns taken from the event, in the order in which they stand in a row.
+    pub(super) event_columns: Vec<ColumnSource>,
+    pub(super) with_default_flag: bool,
+    pub(super) time: Field,
+    /// Of numbers in the event time's field, where its column does not read it.
+    pub(super) time_unit: Option<TimeUnit>,
+    pub(super) session: Option<SessionPlan>,
+    /// Columns that take what Kafka says of the record, behind those of the event.
+    pub(super) record_columns: Vec<RecordColumn>,
+    pub(super) lookup_key: Option<Field>,
+    pub(super) profile: Option<ProfilePlan>,
+    names: Vec<String>,
+}
+
+/// A value that an operator needs: a column of the row, or a field that no column takes.
+#[derive(Debug, Clone)]
+pub(super) enum Field {
+    Column(usize),
+    /// A slot of the scanner's plan.
+    Slot(usize),
+}
+
+/// The table cannot be filled as configured. The text names the column.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct PlanError(String);
+
+impl RowPlan {
+    /// Maps the columns of the table.
+    ///
+    /// # Errors
+    /// The first column that cannot be filled, with what to do about it.
+    pub(crate) fn new(
+        config: &Enrichment,
+        columns: &[ColumnInfo],
+        needs_provenance: bool,
+    ) -> Result<Self, PlanError> {
+        columns::check_names(config, columns, needs_provenance)?;
+        let groups = ColumnGroups::new(config, columns)?;
+        let mut event = EventColumns::new(config, groups.event)?;
+        let with_default_flag = event.need_server_defaults()
+            || groups.record.iter().any(RecordColumn::needs_server_default)
+            || columns::profiles_need_server_defaults(config, &groups.profile);
+        let profile = match &config.lookup {
+            Some(lookup) => {
+                let plan = ProfilePlan::new(lookup, groups.profile, with_default_flag);
+                Some(plan.map_err(PlanError)?)
+            }
+            None => None,
+        };
+        let time = event.field(&config.time_field)?;
+        let lookup_key = match &config.lookup {
+            Some(lookup) => Some(event.field(&lookup.key_field)?),
+            None => None,
+        };
+        let session = match &config.session {
+            Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
+            None => None,
+        };
+        let (paths, event_columns) = event.into_parts();
+        let mut plan = RowPlan {
+            paths: Arc::new(Plan::new(&paths)),
+            event_columns,
+            with_default_flag,
+            time,
+            time_unit: config.time_unit,
+            session,
+            record_columns: groups.record,
+            lookup_key,
+            profile,
+            names: vec![],
+        };
+        plan.names = plan.insert_names();
+        Ok(plan)
+    }
+
+    fn insert_names(&self) -> Vec<String> {
+        let event = self.event_columns.iter().map(|c| c.column().name.as_str());
+        let record = self.record_columns.iter().map(RecordColumn::name);
+        let session = self.session.iter().flat_map(SessionPlan::names);
+        let profile = self.profile.iter().flat_map(ProfilePlan::names);
+        let names = event.chain(record).chain(session).chain(profile);
+        names.map(str::to_owned).collect()
+    }
+
+    /// The columns that are inserted, in the order in which they stand in a row.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How the values of a row stand one behind the other.
+    pub(crate) fn format(&self) -> RowFormat {
+        if self.with_default_flag {
+            RowFormat::ValuesOrDefaults
+        } else {
+            RowFormat::Values
+        }
+    }
+
+    /// The fields to ask a profile's hash for.
+    pub(crate) fn hash_fields(&self) -> Vec<String> {
+        self.profile
+            .as_ref()
+            .map(ProfilePlan::hash_fields)
+            .unwrap_or_default()
+    }
+}
