@@ -1,7 +1,7 @@
 //! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
-//! [`decode`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress` and
+//! [`decode`], [`mod@format`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress` and
 //! `halt` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
 //!
 //! | module | what it does |
@@ -13,6 +13,7 @@
 //! | `source` | Kafka: records in chunks, rebalances and commits as events |
 //! | `lane` | the loop: poll → judge → look up → batch → cut → name → write → settle → commit |
 //! | [`decode`] | bytes → values: strict JSON, times, decimals |
+//! | [`mod@format`] | readers of records: JSON, text |
 //! | `operator` | decisions about records: sessions, watermarks |
 //! | `lookup` | profiles from Redis, cached |
 //! | [`table`] | columns, types and their RowBinary encoding |
@@ -47,7 +48,7 @@ mod source;
 mod state;
 pub mod topics;
 
-pub use streamweir_codec::{decode, table};
+pub use streamweir_codec::{decode, format, table};
 use streamweir_core::{halt, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};

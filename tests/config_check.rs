@@ -252,10 +252,12 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"classic\", \"consumer\"",
     ),
     ("pipeline.revoke_timeout", "\"6m\"", "from 0s to 5m"),
+    ("pipeline.time_field", "\"$\"", "the name of a field"),
+    ("pipeline.format", "\"xml\"", "\"json\", \"string\""),
     (
-        "pipeline.time_field",
-        "\"$.timestamp\"",
-        "the name of a field",
+        "pipeline.tombstones",
+        "\"keep\"",
+        "\"dead_letter\", \"drop\"",
     ),
     (
         "pipeline.time_unit",
@@ -287,12 +289,17 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     (
         "pipeline.columns.page_url",
         "5",
-        "or a table { path, default, required, raw, unit }, found 5",
+        "or a table { path, from, default, required, raw, unit }, found 5",
     ),
     (
         "pipeline.columns.page_url.path",
         "\"$.pages[0]\"",
         "no array steps",
+    ),
+    (
+        "pipeline.columns.page_url.from",
+        "\"headers\"",
+        "\"header:NAME\"",
     ),
     (
         "pipeline.columns.page_url.default",
@@ -1143,6 +1150,60 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "the name of a field",
     ),
     (
+        &[("pipeline.columns.city", "{ from = \"header:\" }")],
+        "pipeline.columns.city.from",
+        "\"header:NAME\"",
+    ),
+    (
+        &[(
+            "pipeline.columns.city",
+            "{ from = \"key\", path = \"$.a\" }",
+        )],
+        "pipeline.columns.city.path",
+        "together with from",
+    ),
+    (
+        &[("pipeline.columns.timestamp", "{ from = \"timestamp\" }")],
+        "pipeline.time_field",
+        "what Kafka says of the record",
+    ),
+    (
+        &[("pipeline.time_field", "\"\"")],
+        "pipeline.time_field",
+        "[pipeline.session] needs an event time",
+    ),
+    (
+        &[("pipeline.time_field", "{ from = \"offset\" }")],
+        "pipeline.time_field.from",
+        "one of \"timestamp\"",
+    ),
+    (
+        &[("pipeline.time_field", "{}")],
+        "pipeline.time_field.from",
+        "is required",
+    ),
+    (
+        &[("pipeline.format", "\"string\"")],
+        "pipeline.format",
+        "message = \"$\"",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"string\""),
+            ("pipeline.columns.city", "\"$.city\""),
+        ],
+        "pipeline.columns.city.path",
+        "the whole value",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"string\""),
+            ("pipeline.columns.city", "\"$\""),
+        ],
+        "pipeline.lookup.key_field",
+        "knows no members",
+    ),
+    (
         &[("pipeline.time_field", "\"user_signup_date\"")],
         "pipeline.time_field",
         "the lookup fills it",
@@ -1512,6 +1573,16 @@ const REPLICA_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         )],
         "pipeline.tables.shop.public.orders.columns._deleted",
         "the daemon makes and fills it",
+    ),
+    (
+        &[("pipeline.columns._lsn", "{ from = \"offset\" }")],
+        "pipeline.columns._lsn.from",
+        "only kind = \"enrichment\"",
+    ),
+    (
+        &[("pipeline.columns._lsn", "\"$\"")],
+        "pipeline.columns._lsn.path",
+        "must name a member",
     ),
     (
         &[("pipeline.columns._version", "\"$.source.lsn\"")],

@@ -112,6 +112,16 @@ impl Cdc {
             .chain(tables)
             .flat_map(|own| [&*own.version, &*own.deleted])
             .collect();
+        for (column, mapping) in &cdc.columns {
+            let message = "must not be set: only kind = \"enrichment\" reads it";
+            if mapping.from.is_some() {
+                section.problem(&format!("columns.{column}.from"), message);
+            }
+            if mapping.path.as_deref() == Some("$") {
+                let message = "must name a member: replicas have no column for whole records";
+                section.problem(&format!("columns.{column}.path"), message);
+            }
+        }
         for column in own {
             if cdc.columns.contains_key(column) {
                 let message = "must not be mapped: the daemon fills it";

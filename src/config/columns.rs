@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clickhouse::is_identifier;
+use super::record_field::{From, RecordField};
 use super::replica_tables::OUT_OF_RANGE;
 use super::section::Section;
 use super::time_unit::TIME_UNITS;
@@ -14,8 +15,10 @@ use crate::decode::time::TimeUnit;
 /// One entry of `[pipeline.columns]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ColumnMapping {
-    /// `$.a.b`; none: `$.<column>`.
+    /// `$.a.b`, `$` for the whole record; none: `$.<column>`.
     pub path: Option<String>,
+    /// What Kafka says of the record, in place of a value in it.
+    pub from: Option<RecordField>,
     /// The text of the value for a field that is absent or null; none: the type's zero.
     pub default: Option<String>,
     /// Whether a record without the field is a dead letter.
@@ -43,6 +46,13 @@ pub enum RawMode {
 pub(super) const PATH: Text = Text {
     allowed: "a path such as \"$.page.url\": '$' and then '.name' steps, no array steps",
     check: is_path,
+};
+
+/// A path of a column: any that the decoder reads.
+pub(super) const COLUMN_PATH: Text = Text {
+    allowed: "a path such as \"$.page.url\": '$' and then '.name' steps, no array steps; \"$\" is the whole \
+              record",
+    check: |text| text == "$" || is_path(text),
 };
 
 /// `$`, then steps `.name` whose names are not empty and have no dots and brackets.
@@ -96,7 +106,7 @@ pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, ColumnMapping> 
 fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
     match section.peek(column) {
         Some(Value::Text(_)) => {
-            let path = section.take(column, PATH);
+            let path = section.take(column, COLUMN_PATH);
             // Recorded as the long form is: one meaning, one effective configuration.
             section.forget(column);
             section.record(&format!("{column}.path"), path.clone().unwrap_or_default());
@@ -109,10 +119,10 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
         Some(Value::Table(_)) => {}
         other => {
             let found = other.map_or("nothing".to_owned(), Value::to_string);
-            let allowed = PATH.allowed;
+            let allowed = COLUMN_PATH.allowed;
             section.take_node(column);
             let message = format!(
-                "must be {allowed}, or a table {{ path, default, required, raw, unit }}, found {found}"
+                "must be {allowed}, or a table {{ path, from, default, required, raw, unit }}, found {found}"
             );
             section.problem(column, message);
             return ColumnMapping::default();
@@ -123,7 +133,8 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
     };
     let raw_modes = Choice(&[("object", RawMode::Object), ("any", RawMode::Any)]);
     let mapping = ColumnMapping {
-        path: entry.take("path", PATH),
+        path: entry.take("path", COLUMN_PATH),
+        from: entry.take("from", From),
         default: entry.take("default", Scalar),
         required: entry.take_or("required", Boolean, false),
         raw: entry.take("raw", raw_modes).unwrap_or(RawMode::No),
@@ -135,6 +146,18 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
             "default",
             "cannot be set together with required = true: keep one of them",
         );
+    }
+    if mapping.from.is_some() {
+        for (key, is_set) in [
+            ("path", mapping.path.is_some()),
+            ("raw", mapping.raw != RawMode::No),
+        ] {
+            if is_set {
+                let message =
+                    "cannot be set together with from: the column takes no value of the record";
+                entry.problem(key, message);
+            }
+        }
     }
     if let Some(default) = &mapping.default {
         check_raw_default(&entry, mapping.raw, default);

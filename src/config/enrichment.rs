@@ -3,21 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::columns::{self, ColumnMapping, FIELD, RawMode};
+use super::columns::{self, ColumnMapping, RawMode};
+use super::format;
 use super::lookup::Lookup;
 use super::quantity::Span;
 use super::section::Section;
 use super::session::Session;
 use super::state::State;
+use super::time_field::TimeField;
 use super::time_unit::TIME_UNITS;
 use super::tree::join;
+use super::value::Choice;
 use crate::decode::time::TimeUnit;
+use crate::format::Format;
 
 /// The keys of an enrichment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrichment {
-    /// The field that holds the event time.
-    pub time_field: String,
+    /// How the bytes of a record are read.
+    pub format: Format,
+    /// What becomes of records without value.
+    pub tombstones: Tombstones,
+    /// Where the event time is.
+    pub time_field: TimeField,
     /// What numbers that stand for times are; none: milliseconds, and what looks like seconds is refused.
     pub time_unit: Option<TimeUnit>,
     /// How far the watermark stays behind the largest event time, up to 24 h.
@@ -34,12 +42,32 @@ pub struct Enrichment {
     pub state: State,
 }
 
+/// What becomes of records without value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tombstones {
+    /// They are dead letters, `null_value`.
+    DeadLetter,
+    /// They are dropped and counted.
+    Drop,
+}
+
 impl Enrichment {
     pub(super) fn read(section: &mut Section<'_>) -> Enrichment {
         let delay = Duration::from_secs(30);
         let hour = Duration::from_secs(3600);
+        let format = format::read(section);
+        let time_field = match format {
+            Format::Json => TimeField::Field("timestamp".to_owned()),
+            Format::String => TimeField::Nowhere,
+        };
+        let tombstones = Choice(&[
+            ("dead_letter", Tombstones::DeadLetter),
+            ("drop", Tombstones::Drop),
+        ]);
         let enrichment = Enrichment {
-            time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            tombstones: section.take_or("tombstones", tombstones, Tombstones::DeadLetter),
+            time_field: TimeField::read(section, time_field),
+            format,
             time_unit: section.take("time_unit", TIME_UNITS),
             watermark_delay: section.take_or("watermark_delay", Span::secs(0, 86_400), delay),
             timestamp_ahead_max: section.take_or(
@@ -54,6 +82,8 @@ impl Enrichment {
         };
         enrichment.check_columns(section);
         enrichment.check_fields(section);
+        let fields = enrichment.deciding_fields();
+        format::check(&enrichment.format, &enrichment.columns, &fields, section);
         enrichment
     }
 
@@ -90,6 +120,10 @@ impl Enrichment {
 
     /// A field that decides something is read from the event, converted.
     fn check_fields(&self, section: &Section<'_>) {
+        if self.time_field == TimeField::Nowhere && self.session.is_some() {
+            let message = "must not be \"\": [pipeline.session] needs an event time";
+            section.problem("time_field", message);
+        }
         for (key, field) in self.deciding_fields() {
             let by_session = self.session.iter().flat_map(Session::columns);
             if self.lookup_columns().any(|column| column == field) {
@@ -109,12 +143,24 @@ impl Enrichment {
                 let message = format!("must not be {field}: [pipeline.columns] keeps it raw");
                 section.problem(&key, message);
             }
+            if self
+                .columns
+                .get(field)
+                .is_some_and(|mapping| mapping.from.is_some())
+            {
+                let message = format!(
+                    "must not be {field}: [pipeline.columns] fills it with what Kafka says of the record"
+                );
+                section.problem(&key, message);
+            }
         }
     }
 
     /// Each field that decides something, with the key that names it.
     fn deciding_fields(&self) -> Vec<(String, &str)> {
-        let mut fields = vec![("time_field".to_owned(), self.time_field.as_str())];
+        let mut fields = vec![];
+        let time_field = self.time_field.field();
+        fields.extend(time_field.map(|field| ("time_field".to_owned(), field)));
         if let Some(lookup) = &self.lookup {
             fields.push(("lookup.key_field".to_owned(), &lookup.key_field));
         }

@@ -19,12 +19,14 @@ mod declared_topics;
 mod dotted;
 mod enrichment;
 mod environment;
+mod format;
 mod kafka;
 mod lookup;
 mod outputs;
 mod pipeline;
 mod problem;
 mod quantity;
+mod record_field;
 mod redis;
 mod replica_tables;
 mod secret;
@@ -35,6 +37,7 @@ mod state;
 mod stream_join;
 #[cfg(test)]
 mod tests;
+mod time_field;
 mod time_unit;
 mod topic_pattern;
 mod topics;
@@ -53,12 +56,13 @@ pub(crate) use client_property::shown as client_refusal;
 pub use columns::{ColumnMapping, RawMode};
 pub use dead_letter::DeadLetter;
 pub use declared_topics::DeclaredTopic;
-pub use enrichment::Enrichment;
+pub use enrichment::{Enrichment, Tombstones};
 pub use environment::process_environment;
 pub use kafka::{Kafka, Property};
 pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
 pub use problem::{Problem, Problems};
+pub use record_field::RecordField;
 pub use redis::Redis;
 pub use replica_tables::{Absent, TableMapping};
 pub use secret::redacted;
@@ -68,6 +72,7 @@ pub use state::{OnMissingState, State};
 pub use stream_join::{
     Emit, JoinOutput, JoinSide, JoinType, KeyFormat, Partitioner, RightField, StreamJoin,
 };
+pub use time_field::TimeField;
 pub use topics::TopicSelector;
 pub use version_epochs::VersionEpoch;
 

@@ -129,6 +129,7 @@ dead_letter.ratio_max = 0.1
 dead_letter.skip = []
 dead_letter.topic = streamweir-dead-letters
 delivery = exactly_once
+format = json
 group_id = clickstream-processor
 group_protocol = classic
 kafka.bootstrap_servers = [localhost:9092]
@@ -144,6 +145,7 @@ state.on_missing_state = halt
 state.url = \n\
 time_field = timestamp
 timestamp_ahead_max = 1h
+tombstones = dead_letter
 topics = [user-events]
 watermark_delay = 30s
 "

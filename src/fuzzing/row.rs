@@ -90,11 +90,12 @@ impl Table {
     }
 
     fn time_reason(&self, object: &json::Object<'_>, timestamp_ms: i64) -> Option<Reason> {
-        let Some(value) = object.find(&self.path(&self.config.time_field)) else {
+        let time_field = self.config.time_field.field()?;
+        let Some(value) = object.find(&self.path(time_field)) else {
             return Some(Reason::MissingField);
         };
         let mut columns = self.columns.iter();
-        let column = columns.find(|column| column.name == self.config.time_field);
+        let column = columns.find(|column| column.name == time_field);
         let unit = match column.map(|column| &column.column_type) {
             Some(ColumnType::DateTime { .. }) => time::Undeclared::SecondsIfLikely,
             _ => time::Undeclared::Milliseconds,

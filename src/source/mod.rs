@@ -21,6 +21,6 @@ pub(crate) use refetch::RecordFetcher;
 pub(crate) use streamweir_kafka::PartitionError;
 pub(crate) use streamweir_kafka::{
     Chunk, CommitResult, Consumer, Event, GroupMember, MISSING_RIGHT, MadeRecord, Offsets,
-    PartitionCommit, Questions, Record, TopicAnswer, TopicAnswers, TopicDescription,
+    PartitionCommit, Questions, Record, TimestampType, TopicAnswer, TopicAnswers, TopicDescription,
     TopicPartition, commit_list, placement,
 };

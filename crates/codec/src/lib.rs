@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals, change records |
 //! | [`table`] | columns, types, and their encoding; the tables of change records |
+//! | [`mod@format`] | readers of records: JSON and text; bytes to the values that columns take |
 
 pub mod decode;
+pub mod format;
 pub mod table;

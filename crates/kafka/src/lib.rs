@@ -27,7 +27,7 @@ pub use context::{CommitResult, Context, Event, PartitionError};
 pub use member::GroupMember;
 pub use placement::Partitioner;
 pub use questions::{Offsets, Questions};
-pub use record::{Chunk, MadeRecord, Record};
+pub use record::{Chunk, MadeRecord, Record, TimestampType};
 pub use topics::{MISSING_RIGHT, TopicAnswer, TopicAnswers, TopicDescription, TopicId};
 
 use std::sync::Arc;

@@ -17,6 +17,29 @@ pub struct Chunk<'q> {
 pub struct Record<'c> {
     message: &'c sys::rd_kafka_message_t,
     timestamp_ms: i64,
+    timestamp_type: TimestampType,
+}
+
+/// Who set a record's timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The record has no timestamp, or nobody says whose it is.
+    Unknown,
+    /// The producer.
+    CreateTime,
+    /// The broker, when it appended the record.
+    LogAppendTime,
+}
+
+impl From<sys::rd_kafka_timestamp_type_t> for TimestampType {
+    fn from(kind: sys::rd_kafka_timestamp_type_t) -> Self {
+        use sys::rd_kafka_timestamp_type_t as kinds;
+        match kind {
+            kinds::RD_KAFKA_TIMESTAMP_CREATE_TIME => TimestampType::CreateTime,
+            kinds::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => TimestampType::LogAppendTime,
+            kinds::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => TimestampType::Unknown,
+        }
+    }
 }
 
 impl<'q> Chunk<'q> {
@@ -37,6 +60,7 @@ impl<'q> Chunk<'q> {
         Record {
             message,
             timestamp_ms,
+            timestamp_type: kind.into(),
         }
     }
 
@@ -111,6 +135,11 @@ impl<'c> Record<'c> {
     /// Milliseconds since the epoch; −1 where the broker has none.
     pub fn timestamp_ms(self) -> i64 {
         self.timestamp_ms
+    }
+
+    /// Who set the timestamp.
+    pub fn timestamp_type(self) -> TimestampType {
+        self.timestamp_type
     }
 
     /// The epoch of the partition's leader when it was fetched; −1 where unknown.
@@ -210,6 +239,7 @@ impl<'b> MadeRecord<'b> {
         Record {
             message: &self.message,
             timestamp_ms: self.timestamp_ms,
+            timestamp_type: TimestampType::Unknown,
         }
     }
 }

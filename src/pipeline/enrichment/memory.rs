@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::plan::{Field, RowPlan};
+use super::plan::{EventTime, Field, RowPlan};
 use super::{EnrichmentOperator, PartitionState};
 use crate::config::Enrichment;
 use crate::lane::{Memory, Operator as _};
@@ -29,7 +29,10 @@ pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
         };
         writeln!(rules, "{role} {name} {kind}").expect("memory takes every text");
     };
-    field("time", &config.time_field, &plan.time);
+    match (&plan.time, config.time_field.field()) {
+        (Some(EventTime::Field(time)), Some(name)) => field("time", name, time),
+        (_, _) => field("time", "Kafka", &Field::Slot(0)),
+    }
     field("key", &session.key_field, &planned.key);
     if let (Some(name), Some(distinct)) = (&session.distinct_field, &planned.distinct) {
         field("distinct", name, distinct);

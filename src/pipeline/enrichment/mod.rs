@@ -9,7 +9,8 @@ mod memory;
 mod plan;
 mod profile;
 mod profiles;
-mod record_field;
+mod reading;
+mod record_column;
 mod row;
 mod settings;
 
@@ -22,11 +23,11 @@ pub(crate) use self::current::CurrentRows;
 use self::memory::memory;
 pub(crate) use self::plan::RowPlan;
 use self::profiles::{Profile, Profiles};
-use self::row::{Row, SessionEvent};
+use self::reading::{RowSpace, Unjudged, at};
+use self::row::SessionEvent;
 pub(crate) use self::settings::{Settings, Table};
 use crate::batch::OpenBatch;
-use crate::decode::Reject;
-use crate::decode::json::Scanner;
+use crate::format::AnyReader;
 use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal, TableNames};
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
@@ -42,7 +43,7 @@ pub(crate) struct EnrichmentOperator {
     settings: Settings,
     seeds: StdRng,
     memory: Option<Memory>,
-    scanner: Scanner,
+    reader: AnyReader,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
     /// Event and record columns of the chunk's rows, one behind the other.
@@ -71,15 +72,6 @@ struct PendingRow {
     profile: Profile,
 }
 
-/// An event on its way to its session.
-#[derive(Debug, Clone, Copy)]
-struct Unjudged {
-    time_ms: i64,
-    session: SessionEvent,
-    /// False for a record whose row was made before.
-    makes_row: bool,
-}
-
 /// What is kept for one partition.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
@@ -106,7 +98,7 @@ impl EnrichmentOperator {
             )
         });
         EnrichmentOperator {
-            scanner: Scanner::new(plan.paths.clone()),
+            reader: plan.read.reader(),
             plan,
             table,
             settings,
@@ -232,6 +224,9 @@ impl Operator for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
+        if self.plan.drops_tombstones && record.value().is_none() {
+            return Ok(Accepted::Dropped("tombstone"));
+        }
         let head_start = self.heads.len();
         let read = self.read(state, record);
         let (event, has_key) = read.inspect_err(|_| self.heads.truncate(head_start))?;
@@ -268,19 +263,19 @@ impl Operator for EnrichmentOperator {
             let SessionEvent { key, distinct } = event.session;
             let encoded = match (&self.plan.session, &mut *sessions) {
                 (Some(plan), Some(sessions)) => {
-                    let judged = match key {
-                        Some(key) => {
-                            sessions.judge(key, event.time_ms, watermark.time_ms(), distinct)
+                    let judged = match (key, event.time_ms) {
+                        (Some(key), Some(time_ms)) => {
+                            sessions.judge(key, time_ms, watermark.time_ms(), distinct)
                         }
                         // Nothing to belong to: a session of its own.
-                        None => Sessions::alone(distinct.is_some()),
+                        _ => Sessions::alone(distinct.is_some()),
                     };
                     plan.encode(judged, &mut self.session_columns, with_flag)
                 }
                 _ => Ok(()),
             };
-            if encoded.is_ok() {
-                watermark.observe(event.time_ms);
+            if let (Ok(()), Some(time_ms)) = (&encoded, event.time_ms) {
+                watermark.observe(time_ms);
             }
             if !event.makes_row {
                 self.session_columns.truncate(start);
@@ -413,7 +408,7 @@ impl Operator for EnrichmentOperator {
 }
 
 impl EnrichmentOperator {
-    /// Appends the event and record columns of a record, and leaves its key for the look-up in
+    /// Appends the event and record columns of a record, and leaves its key for the lookup in
     /// `scratch` if it has one. After an error part of the columns may be left.
     #[inline(always)]
     fn read(
@@ -421,51 +416,29 @@ impl EnrichmentOperator {
         state: &PartitionState,
         record: Record<'_>,
     ) -> Result<(Unjudged, bool), Refusal> {
-        let fields = self
-            .scanner
-            .scan(record.value())
-            .map_err(at(Stage::Decode))?;
-        let mut row = Row {
+        let space = RowSpace {
             plan: &self.plan,
-            fields: &fields,
+            settings: &self.settings,
             out: &mut self.heads,
             starts: &mut self.starts,
             scratch: &mut self.scratch,
         };
-        row.event_columns().map_err(at(Stage::Encode))?;
-        let time_ms = row
-            .event_time(record, &self.settings)
-            .map_err(at(Stage::Operate))?;
-        let session = match &state.sessions {
-            Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
-            None => SessionEvent::default(),
-        };
-        row.record_columns(state, record)
-            .map_err(at(Stage::Encode))?;
-        let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
-        let event = Unjudged {
-            time_ms,
-            session,
-            makes_row: true,
-        };
-        Ok((event, has_key))
+        match &mut self.reader {
+            AnyReader::Json(reader) => space.read(reader, state, record),
+            AnyReader::String(reader) => space.read(reader, state, record),
+        }
     }
 
     /// The first hundred fields that no column takes, each once.
     fn log_unknown_names(&mut self) {
-        let names = self.scanner.unknown_names();
-        if names.len() == self.names_logged {
+        let new = self.reader.unknown_names(self.names_logged);
+        if new.is_empty() {
             return;
         }
-        let new: Vec<&str> = names.skip(self.names_logged).collect();
         tracing::info!(
             fields = new.join(", "),
             "fields of events that no column takes"
         );
         self.names_logged += new.len();
     }
-}
-
-fn at(stage: Stage) -> impl Fn(Reject) -> Refusal {
-    move |reject| Refusal { stage, reject }
 }

@@ -1,10 +1,11 @@
 //! One row while it is made: event and record columns, in this order, and what the session
 //! columns will be made of.
 
-use super::plan::{Field, RowPlan, SessionPlan};
+use super::plan::{EventTime, Field, RowPlan, SessionPlan};
 use super::{PartitionState, Settings};
-use crate::decode::json::{Fields, Kind, Raw};
+use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
+use crate::format::Values;
 use crate::operator::{SessionKey, Sessions};
 use crate::source::Record;
 use crate::table::ColumnType;
@@ -19,37 +20,48 @@ pub(super) struct SessionEvent {
 }
 
 /// One row while it is made.
-pub(super) struct Row<'r, 's, 'a> {
+pub(super) struct Row<'r, V> {
     pub(super) plan: &'r RowPlan,
-    pub(super) fields: &'r Fields<'s, 'a>,
+    pub(super) values: &'r V,
     pub(super) out: &'r mut Vec<u8>,
     pub(super) starts: &'r mut Vec<usize>,
     pub(super) scratch: &'r mut Vec<u8>,
 }
 
-impl<'a> Row<'_, '_, 'a> {
+impl<'r, V: Values> Row<'r, V> {
     #[inline(never)]
     pub(super) fn event_columns(&mut self) -> Result<(), Reject> {
         self.starts.clear();
         for source in &self.plan.event_columns {
             self.starts.push(self.out.len());
-            source.encode(self.fields, self.out, self.plan.with_default_flag)?;
+            self.values
+                .append(source, self.out, self.plan.with_default_flag)?;
         }
         self.starts.push(self.out.len());
         Ok(())
     }
 
-    /// The event's time, which must be there and not lie too far ahead of the record's own.
+    /// The event's time, which must be there and not lie too far ahead of the record's own; `None` in a
+    /// pipeline without event time.
     pub(super) fn event_time(
         &mut self,
         record: Record<'_>,
         settings: &Settings,
-    ) -> Result<i64, Reject> {
-        let raw = self.raw(&self.plan.time);
+    ) -> Result<Option<i64>, Reject> {
+        let time = match &self.plan.time {
+            None => return Ok(None),
+            Some(EventTime::Field(time)) => time,
+            Some(EventTime::KafkaTimestamp) if record.timestamp_ms() < 0 => {
+                let detail = "time_field: the record has no Kafka timestamp";
+                return Err(Reject::new(Reason::MissingField, detail));
+            }
+            Some(EventTime::KafkaTimestamp) => return Ok(Some(record.timestamp_ms())),
+        };
+        let raw = self.raw(time);
         if raw.is_missing() {
             return Err(Reject::new(Reason::MissingField, "time_field"));
         }
-        let time_ms = match &self.plan.time {
+        let time_ms = match time {
             Field::Column(index) => match self.encoded_time_ms(*index) {
                 Some(time_ms) => time_ms,
                 None => time::event_time_ms(raw, self.plan.time_unit)?,
@@ -62,7 +74,7 @@ impl<'a> Row<'_, '_, 'a> {
             let detail = format!("event time is {ahead_ms} ms after the Kafka timestamp");
             return Err(Reject::new(Reason::TooFarAhead, detail));
         }
-        Ok(time_ms)
+        Ok(Some(time_ms))
     }
 
     /// What the sessions must know of the event to judge it.
@@ -146,7 +158,7 @@ impl<'a> Row<'_, '_, 'a> {
         match field {
             Field::Column(index) => Ok(value_bytes(self.plan, self.starts, self.out, *index)),
             Field::Slot(slot) => {
-                let raw = self.fields.get(*slot);
+                let raw = self.values.get(*slot);
                 self.scratch.clear();
                 if !raw.is_missing() {
                     text::append_text(raw, self.scratch)?;
@@ -156,10 +168,10 @@ impl<'a> Row<'_, '_, 'a> {
         }
     }
 
-    fn raw(&self, field: &Field) -> Raw<'a> {
+    fn raw(&self, field: &Field) -> Raw<'r> {
         match field {
-            Field::Column(index) => self.fields.get(self.plan.event_columns[*index].slot()),
-            Field::Slot(slot) => self.fields.get(*slot),
+            Field::Column(index) => self.values.get(self.plan.event_columns[*index].slot()),
+            Field::Slot(slot) => self.values.get(*slot),
         }
     }
 

@@ -16,14 +16,16 @@ pub struct Path {
 
 /// A text that is no path, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("path {text:?} {why}; a path is \"$.name\" or \"$.name.name\", without array steps")]
+#[error(
+    "path {text:?} {why}; a path is \"$.name\" or \"$.name.name\", without array steps, or \"$\" for the whole record"
+)]
 pub struct PathError {
     text: String,
     why: &'static str,
 }
 
 impl Path {
-    /// Reads `$.a.b`. Names are taken as they stand, compared with member names after unescaping.
+    /// Reads `$.a.b`, or `$` for the record itself. Names are taken as they stand, compared with member names after unescaping.
     ///
     /// # Errors
     /// Anything but `$` and then dots and names; brackets, stars, quotes and backslashes in a name;
@@ -41,6 +43,9 @@ impl Path {
         if rest.contains(['[', ']', '*']) {
             return refuse("has an array step or a wildcard");
         }
+        if rest.is_empty() {
+            return Ok(Path::whole());
+        }
         let Some(rest) = rest.strip_prefix('.') else {
             return refuse("names no member");
         };
@@ -55,6 +60,18 @@ impl Path {
             return refuse("has more than 32 names");
         }
         Ok(Path { names })
+    }
+
+    /// `$`: the record itself.
+    #[must_use]
+    pub fn whole() -> Path {
+        Path { names: vec![] }
+    }
+
+    /// Whether this is `$`.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// `$.name` for the one top-level member of exactly this name, dots and all.
@@ -77,7 +94,7 @@ impl Path {
         Path { names }
     }
 
-    /// The names from the top-level object down; at least one.
+    /// The names from the top-level object down; none for the record itself.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
@@ -96,7 +113,7 @@ mod tests {
 
     #[test]
     fn paths_read_back_as_they_were_written() {
-        for text in ["$.a", "$.page.url", "$.überschrift.a b", "$.0"] {
+        for text in ["$", "$.a", "$.page.url", "$.überschrift.a b", "$.0"] {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Path::parse("$.page").unwrap(), Path::field("page"));
@@ -107,7 +124,7 @@ mod tests {
     #[test]
     fn array_steps_and_other_query_languages_are_refused_by_name() {
         for text in [
-            "", "a", "$", "$.", "$a", "$..a", "$.a.", "$.a[0]", "$[0]", "$.*", "$.\"a\"", "$['a']",
+            "", "a", "$.", "$a", "$..a", "$.a.", "$.a[0]", "$[0]", "$.*", "$.\"a\"", "$['a']",
             "$.a\n", "/a",
         ] {
             let error = Path::parse(text).unwrap_err().to_string();

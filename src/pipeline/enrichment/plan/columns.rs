@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::PlanError;
 use super::session::SessionColumn;
-use crate::config::Enrichment;
-use crate::pipeline::enrichment::record_field::{RecordColumn, RecordField};
+use crate::config::{Enrichment, RecordField};
+use crate::pipeline::enrichment::record_column::RecordColumn;
 use crate::sink::ColumnInfo;
 use crate::table::{Column, ColumnType, DefaultKind};
 
@@ -31,7 +31,8 @@ impl ColumnGroups {
             if let Some(kind) = session_column(config, &column.name) {
                 groups.session.push((kind, counting_type(column)?));
             } else if let Some(field) = record_field(config, &column.name) {
-                let column = RecordColumn::new(field, column).map_err(PlanError)?;
+                let mapping = config.columns.get(&column.name);
+                let column = RecordColumn::new(field, column, mapping).map_err(PlanError)?;
                 groups.record.push(column);
             } else if is_of_profile(config, &column.name) {
                 groups.profile.push(column);
@@ -162,10 +163,13 @@ fn session_column(config: &Enrichment, name: &str) -> Option<SessionColumn> {
     SessionColumn::of_name(session, name)
 }
 
-/// What Kafka says of the record, where the column is named so and nothing else is mapped to it.
+/// What Kafka says of the record, where the column is mapped to it, or is named so and not mapped.
 fn record_field(config: &Enrichment, name: &str) -> Option<RecordField> {
-    let is_mapped = config.columns.contains_key(name) || is_of_profile(config, name);
-    RecordField::of_column(name).filter(|field| field.is_provenance() || !is_mapped)
+    match config.columns.get(name) {
+        Some(mapping) => mapping.from.clone(),
+        None if is_of_profile(config, name) => None,
+        None => RecordField::of_column(name),
+    }
 }
 
 fn counting_type(column: Column) -> Result<Column, PlanError> {

@@ -4,29 +4,27 @@ mod columns;
 mod event;
 mod session;
 
-use std::sync::Arc;
-
 use self::columns::ColumnGroups;
 pub(crate) use self::columns::PROVENANCE;
 pub(super) use self::columns::is_left_to_server;
 use self::event::EventColumns;
 pub(super) use self::session::SessionPlan;
 use super::profile::ProfilePlan;
-use super::record_field::RecordColumn;
-use crate::config::Enrichment;
-use crate::decode::json::Plan;
+use super::record_column::RecordColumn;
+use crate::config::{Enrichment, TimeField, Tombstones};
 use crate::decode::time::TimeUnit;
+use crate::format::ReadPlan;
 use crate::sink::{ColumnInfo, RowFormat};
 use crate::table::ColumnSource;
 
 /// How one table's rows are made. Shared by the lanes.
 #[derive(Debug)]
 pub(crate) struct RowPlan {
-    pub(super) paths: Arc<Plan>,
+    pub(super) read: ReadPlan,
     /// Columns taken from the event, in the order in which they stand in a row.
     pub(super) event_columns: Vec<ColumnSource>,
     pub(super) with_default_flag: bool,
-    pub(super) time: Field,
+    pub(super) time: Option<EventTime>,
     /// Of numbers in the event time's field, where its column does not read it.
     pub(super) time_unit: Option<TimeUnit>,
     pub(super) session: Option<SessionPlan>,
@@ -34,14 +32,23 @@ pub(crate) struct RowPlan {
     pub(super) record_columns: Vec<RecordColumn>,
     pub(super) lookup_key: Option<Field>,
     pub(super) profile: Option<ProfilePlan>,
+    /// Records without value make no row and no dead letter.
+    pub(super) drops_tombstones: bool,
     names: Vec<String>,
+}
+
+/// Where the event time is.
+#[derive(Debug, Clone)]
+pub(super) enum EventTime {
+    KafkaTimestamp,
+    Field(Field),
 }
 
 /// A value that an operator needs: a column of the row, or a field that no column takes.
 #[derive(Debug, Clone)]
 pub(super) enum Field {
     Column(usize),
-    /// A slot of the scanner's plan.
+    /// A slot of the reader's plan.
     Slot(usize),
 }
 
@@ -73,7 +80,11 @@ impl RowPlan {
             }
             None => None,
         };
-        let time = event.field(&config.time_field)?;
+        let time = match &config.time_field {
+            TimeField::Nowhere => None,
+            TimeField::KafkaTimestamp => Some(EventTime::KafkaTimestamp),
+            TimeField::Field(name) => Some(EventTime::Field(event.field(name)?)),
+        };
         let lookup_key = match &config.lookup {
             Some(lookup) => Some(event.field(&lookup.key_field)?),
             None => None,
@@ -84,7 +95,7 @@ impl RowPlan {
         };
         let (paths, event_columns) = event.into_parts();
         let mut plan = RowPlan {
-            paths: Arc::new(Plan::new(&paths)),
+            read: ReadPlan::new(&config.format, &paths),
             event_columns,
             with_default_flag,
             time,
@@ -93,6 +104,7 @@ impl RowPlan {
             record_columns: groups.record,
             lookup_key,
             profile,
+            drops_tombstones: config.tombstones == Tombstones::Drop,
             names: vec![],
         };
         plan.names = plan.insert_names();

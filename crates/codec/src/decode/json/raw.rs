@@ -67,6 +67,19 @@ impl<'a> Raw<'a> {
         Raw::new(Kind::String, false, content, content.len())
     }
 
+    /// A value that never was JSON and has no quotes: a number, true or false where it reads as one, else a
+    /// string.
+    #[must_use]
+    pub fn bare(content: &'a str) -> Self {
+        let kind = match content {
+            "true" => Kind::True,
+            "false" => Kind::False,
+            number if syntax::is_number(number.as_bytes()) => Kind::Number,
+            _ => Kind::String,
+        };
+        Raw::new(kind, false, content, content.len())
+    }
+
     /// Reads one JSON value with nothing but white space around it.
     ///
     /// # Errors

@@ -236,6 +236,16 @@ impl Walk {
             syntax::value(bytes, at, 0)?.end
         };
         syntax::end_of_text(bytes, end)?;
+        if let Some(index) = plan.nodes()[Plan::ROOT].value() {
+            self.spans[index] = Span::new(
+                at,
+                Value {
+                    end,
+                    kind: Kind::Object,
+                    escaped: false,
+                },
+            );
+        }
         Ok(is_object)
     }
 

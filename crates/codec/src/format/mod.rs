@@ -1,0 +1,116 @@
+//! Formats: how the bytes of a record become the values that columns take.
+//!
+//! A format is a [`Reader`]: it reads a record whole, by a plan that was compiled at start, and hands
+//! out its [`Values`] by slot, where slot `i` is the plan's path number `i`. [`ReadPlan`] chooses the
+//! reader of a pipeline. The caller matches on [`AnyReader`] once a record; everything behind that is
+//! dispatched statically.
+//!
+//! A new format is a file here that implements the two traits, and a variant of [`Format`],
+//! [`ReadPlan`] and [`AnyReader`].
+
+mod json;
+mod string;
+
+use std::sync::Arc;
+
+use self::string::{StringPlan, StringReader};
+use crate::decode::json::{Plan, Raw, Scanner};
+use crate::decode::{Path, Reject};
+use crate::table::ColumnSource;
+
+/// Reads records of one format. Keeps what it learns of the records, so use one per lane; allocates
+/// nothing per record once warm.
+pub trait Reader {
+    /// What one record has for the plan's slots.
+    type Values<'r, 'a>: Values
+    where
+        Self: 'r;
+
+    /// Reads a record's value, and validates all of it. `None` is a tombstone.
+    ///
+    /// # Errors
+    /// The record is none of the format, or has no value.
+    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Self::Values<'r, 'a>, Reject>;
+
+    /// Names of fields that no path leads to, in the order they were met, without the first `known`.
+    /// The list is limited.
+    fn unknown_names(&self, known: usize) -> Vec<&str>;
+}
+
+/// The values of one record.
+pub trait Values {
+    /// Appends the value of a column, or what stands in for a missing one. `with_default_flag`: a byte
+    /// before each value says whether the server's DEFAULT takes its place.
+    ///
+    /// # Errors
+    /// `missing_field` when required and absent or null; whatever the conversion says, led by the
+    /// column's name. `out` may then end in part of the value: cut it back to the row's start.
+    fn append(
+        &self,
+        column: &ColumnSource,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject>;
+
+    /// The value of a slot as JSON has it: for what decides something and is no column.
+    fn get(&self, slot: usize) -> Raw<'_>;
+}
+
+/// `format` of a pipeline, with the format's own keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Strict JSON, one object a record.
+    #[default]
+    Json,
+    /// Text in UTF-8: the record is one value, `$`.
+    String,
+}
+
+/// The compiled paths of a pipeline. Shared by the lanes.
+#[derive(Debug, Clone)]
+pub enum ReadPlan {
+    /// Of JSON.
+    Json(Arc<Plan>),
+    /// Of texts.
+    String(Arc<StringPlan>),
+}
+
+/// The reader of one lane.
+#[derive(Debug)]
+pub enum AnyReader {
+    /// Of JSON.
+    Json(Scanner),
+    /// Of texts.
+    String(StringReader),
+}
+
+impl ReadPlan {
+    /// Compiles the paths; slot `i` is `paths[i]`.
+    #[must_use]
+    pub fn new(format: &Format, paths: &[Path]) -> ReadPlan {
+        match format {
+            Format::Json => ReadPlan::Json(Arc::new(Plan::new(paths))),
+            Format::String => ReadPlan::String(Arc::new(StringPlan::new(paths))),
+        }
+    }
+
+    /// A reader for the plan.
+    #[must_use]
+    pub fn reader(&self) -> AnyReader {
+        match self {
+            ReadPlan::Json(plan) => AnyReader::Json(Scanner::new(plan.clone())),
+            ReadPlan::String(plan) => AnyReader::String(StringReader::new(plan.clone())),
+        }
+    }
+}
+
+impl AnyReader {
+    /// [`Reader::unknown_names`]
+    #[must_use]
+    pub fn unknown_names(&self, known: usize) -> Vec<&str> {
+        match self {
+            AnyReader::Json(reader) => Reader::unknown_names(reader, known),
+            AnyReader::String(reader) => reader.unknown_names(known),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! One record read: its columns in the row, and what the operator has to know of it.
+
+use super::plan::RowPlan;
+use super::row::{Row, SessionEvent};
+use super::{PartitionState, Settings};
+use crate::decode::Reject;
+use crate::format::Reader;
+use crate::lane::Refusal;
+use crate::sink::Stage;
+use crate::source::Record;
+
+/// An event on its way to its session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unjudged {
+    /// `None` in a pipeline without event time.
+    pub(super) time_ms: Option<i64>,
+    pub(super) session: SessionEvent,
+    /// False for a record whose row was made before.
+    pub(super) makes_row: bool,
+}
+
+/// Where a row is made.
+pub(super) struct RowSpace<'r> {
+    pub(super) plan: &'r RowPlan,
+    pub(super) settings: &'r Settings,
+    pub(super) out: &'r mut Vec<u8>,
+    pub(super) starts: &'r mut Vec<usize>,
+    pub(super) scratch: &'r mut Vec<u8>,
+}
+
+impl RowSpace<'_> {
+    /// Appends the event and record columns of a record, and leaves its key for the lookup in
+    /// `scratch` if it has one. After an error part of the columns may be left.
+    #[inline(always)]
+    pub(super) fn read<R: Reader>(
+        self,
+        reader: &mut R,
+        state: &PartitionState,
+        record: Record<'_>,
+    ) -> Result<(Unjudged, bool), Refusal> {
+        let values = reader.read(record.value()).map_err(at(Stage::Decode))?;
+        let mut row = Row {
+            plan: self.plan,
+            values: &values,
+            out: self.out,
+            starts: self.starts,
+            scratch: self.scratch,
+        };
+        row.event_columns().map_err(at(Stage::Encode))?;
+        let time_ms = row
+            .event_time(record, self.settings)
+            .map_err(at(Stage::Operate))?;
+        let session = match &state.sessions {
+            Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
+            None => SessionEvent::default(),
+        };
+        row.record_columns(state, record)
+            .map_err(at(Stage::Encode))?;
+        let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
+        let event = Unjudged {
+            time_ms,
+            session,
+            makes_row: true,
+        };
+        Ok((event, has_key))
+    }
+}
+
+/// A refusal at this stage.
+pub(super) fn at(stage: Stage) -> impl Fn(Reject) -> Refusal {
+    move |reject| Refusal { stage, reject }
+}

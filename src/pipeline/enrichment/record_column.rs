@@ -1,0 +1,443 @@
+//! Columns that take what Kafka says of the record instead of a value in it: where it lies, its key,
+//! its timestamp, its headers.
+
+use super::PartitionState;
+use crate::config::{ColumnMapping, RecordField};
+use crate::decode::time::TimeUnit;
+use crate::decode::{Reason, Reject};
+use crate::source::{Record, TimestampType};
+use crate::table::{Column, ColumnType, DefaultKind, append_length};
+
+/// In formats of rows with defaults: a value follows.
+const VALUE_FOLLOWS: u8 = 0;
+/// In formats of rows with defaults: the column's DEFAULT takes the value's place.
+const SERVER_DEFAULT: u8 = 1;
+
+/// A column that takes a part of the record.
+#[derive(Debug)]
+pub(super) struct RecordColumn {
+    name: String,
+    field: RecordField,
+    column_type: ColumnType,
+    /// Of numbers that stand for times.
+    unit: Option<TimeUnit>,
+    missing: Missing,
+}
+
+/// What stands in for what a record does not have.
+#[derive(Debug, PartialEq, Eq)]
+enum Missing {
+    /// The record is a dead letter.
+    Refused,
+    /// The column's DEFAULT.
+    ServerDefault,
+    /// Encoded: NULL, zero, or what is configured.
+    Value(Vec<u8>),
+}
+
+impl RecordColumn {
+    /// `mapping`: the entry of `[pipeline.columns]`; none where the column's name alone says what it
+    /// takes.
+    ///
+    /// # Errors
+    /// The column cannot hold the field.
+    pub(super) fn new(
+        field: RecordField,
+        column: Column,
+        mapping: Option<&ColumnMapping>,
+    ) -> Result<Self, String> {
+        if !fits(&field, &column.column_type, mapping.is_none()) {
+            let (name, column_type) = (&column.name, &column.column_type);
+            let expected = expected(&field);
+            return Err(format!(
+                "column {name} must be {expected}, not {column_type}"
+            ));
+        }
+        let unit = mapping.and_then(|mapping| mapping.unit);
+        Ok(RecordColumn {
+            missing: Missing::new(&field, &column, mapping)?,
+            name: column.name,
+            field,
+            column_type: column.column_type,
+            unit,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a missing value has to be left to the server.
+    pub(super) fn needs_server_default(&self) -> bool {
+        self.missing == Missing::ServerDefault
+    }
+
+    /// Appends the column's value, or what stands in for a missing one. `with_default_flag`: a byte
+    /// before each value.
+    ///
+    /// # Errors
+    /// A required part that the record does not have, and values that the column does not hold.
+    pub(super) fn encode(
+        &self,
+        state: &PartitionState,
+        record: Record<'_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        if with_default_flag {
+            out.push(VALUE_FOLLOWS);
+        }
+        let encoded = match &self.field {
+            RecordField::Topic => {
+                self.mark_not_null(out);
+                out.extend_from_slice(&state.topic);
+                Ok(())
+            }
+            RecordField::Partition => self.encode_partition(state.partition, out),
+            RecordField::Offset => self.encode_offset(record.offset(), out),
+            RecordField::Timestamp if record.timestamp_ms() < 0 => {
+                self.encode_missing(out, with_default_flag)
+            }
+            RecordField::Timestamp => self.encode_timestamp(record.timestamp_ms(), out),
+            RecordField::TimestampType => match timestamp_type(record) {
+                Some(name) => self.column_type.encode_text(name, out),
+                None => self.encode_missing(out, with_default_flag),
+            },
+            RecordField::Key => self.encode_bytes(record.key(), out, with_default_flag),
+            RecordField::Value => self.encode_bytes(record.value(), out, with_default_flag),
+            RecordField::Header(name) => {
+                self.encode_bytes(record.header(name), out, with_default_flag)
+            }
+        };
+        encoded.map_err(|reject| reject.about(&self.name))
+    }
+
+    fn encode_partition(&self, partition: i32, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self.column_type {
+            ColumnType::UInt32 | ColumnType::Int32 => {
+                out.extend_from_slice(&partition.to_le_bytes());
+                Ok(())
+            }
+            ref other => other.encode_integer(partition.into(), out),
+        }
+    }
+
+    fn encode_offset(&self, offset: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self.column_type {
+            ColumnType::UInt64 | ColumnType::Int64 => {
+                out.extend_from_slice(&offset.to_le_bytes());
+                Ok(())
+            }
+            ref other => other.encode_integer(offset.into(), out),
+        }
+    }
+
+    fn encode_timestamp(&self, timestamp_ms: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match &self.column_type {
+            times if times.has_times() => times.encode_time_ms(timestamp_ms, out),
+            integer => integer.encode_integer(timestamp_ms.into(), out),
+        }
+    }
+
+    /// Text columns take the bytes as they are, other types read them as a text.
+    fn encode_bytes(
+        &self,
+        bytes: Option<&[u8]>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        let Some(bytes) = bytes else {
+            return self.encode_missing(out, with_default_flag);
+        };
+        if self.column_type.is_text() {
+            self.mark_not_null(out);
+            append_length(bytes.len(), out);
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let text = str::from_utf8(bytes).map_err(|_| Reject::invalid_value("not UTF-8"))?;
+        self.column_type
+            .encode_text_default_in(text, self.unit, out)
+    }
+
+    fn mark_not_null(&self, out: &mut Vec<u8>) {
+        if self.column_type.is_nullable() {
+            out.push(0);
+        }
+    }
+
+    fn encode_missing(&self, out: &mut Vec<u8>, with_default_flag: bool) -> Result<(), Reject> {
+        match &self.missing {
+            Missing::Refused => {
+                let detail = format!("the record has no {}", self.field.name());
+                Err(Reject::new(Reason::MissingField, detail))
+            }
+            Missing::ServerDefault => {
+                debug_assert!(with_default_flag, "a column of the plan needs the flag");
+                // In place of the flag that says that a value follows.
+                out.pop();
+                out.push(SERVER_DEFAULT);
+                Ok(())
+            }
+            Missing::Value(encoded) => {
+                out.extend_from_slice(encoded);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Missing {
+    fn new(
+        field: &RecordField,
+        column: &Column,
+        mapping: Option<&ColumnMapping>,
+    ) -> Result<Self, String> {
+        let Column {
+            name,
+            column_type,
+            default_kind,
+        } = column;
+        if mapping.is_some_and(|mapping| mapping.required) {
+            return Ok(Missing::Refused);
+        }
+        let mut encoded = vec![];
+        if let Some(mapping) = mapping
+            && let Some(default) = &mapping.default
+        {
+            column_type
+                .encode_text_default_in(default, mapping.unit, &mut encoded)
+                .map_err(|reject| {
+                    let why = reject.detail;
+                    format!("column {name}: default {default:?} does not fit {column_type}: {why}")
+                })?;
+            return Ok(Missing::Value(encoded));
+        }
+        let has_default = matches!(default_kind, DefaultKind::Default | DefaultKind::Ephemeral);
+        // A null is a value where the column holds it.
+        if has_default && !field.is_always_there() && !column_type.is_nullable() {
+            return Ok(Missing::ServerDefault);
+        }
+        column_type.encode_null_or_zero(&mut encoded);
+        Ok(Missing::Value(encoded))
+    }
+}
+
+fn timestamp_type(record: Record<'_>) -> Option<&'static str> {
+    match record.timestamp_type() {
+        TimestampType::Unknown => None,
+        TimestampType::CreateTime => Some("create_time"),
+        TimestampType::LogAppendTime => Some("log_append_time"),
+    }
+}
+
+/// Whether a column of this type can hold the field. `by_name`: where nothing is mapped to the column, so
+/// that it means what the daemon takes such a name for.
+fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
+    let is_integer = || column_type.encode_integer(0, &mut vec![]).is_ok();
+    match field {
+        RecordField::Topic => column_type.is_text() && !(by_name && column_type.is_nullable()),
+        RecordField::Partition if by_name => matches!(
+            column_type,
+            ColumnType::UInt32 | ColumnType::Int32 | ColumnType::UInt64
+        ),
+        RecordField::Offset if by_name => {
+            matches!(column_type, ColumnType::UInt64 | ColumnType::Int64)
+        }
+        RecordField::Partition | RecordField::Offset => is_integer(),
+        RecordField::Timestamp => {
+            !matches!(column_type, ColumnType::Array(_))
+                && (column_type.has_times()
+                    || (is_integer() && !by_name)
+                    || matches!(column_type, ColumnType::Int64 | ColumnType::UInt64))
+        }
+        RecordField::TimestampType => ["create_time", "log_append_time"]
+            .iter()
+            .all(|name| column_type.encode_text(name, &mut vec![]).is_ok()),
+        RecordField::Key | RecordField::Value | RecordField::Header(_) => {
+            column_type.is_text() || !by_name
+        }
+    }
+}
+
+/// What such a column must be, for people.
+fn expected(field: &RecordField) -> &'static str {
+    match field {
+        RecordField::Topic => "LowCardinality(String)",
+        RecordField::Partition => "UInt32",
+        RecordField::Offset => "UInt64",
+        RecordField::Timestamp => "DateTime64(3)",
+        RecordField::TimestampType => "String, or an Enum of 'create_time' and 'log_append_time'",
+        RecordField::Key | RecordField::Value | RecordField::Header(_) => "String",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::operator::Watermark;
+    use crate::source::MadeRecord;
+
+    fn column(name: &str, type_name: &str) -> Result<RecordColumn, String> {
+        let column = Column {
+            name: name.to_owned(),
+            column_type: ColumnType::parse(type_name).unwrap(),
+            default_kind: DefaultKind::None,
+        };
+        RecordColumn::new(RecordField::of_column(name).expect("a field"), column, None)
+    }
+
+    fn encode(name: &str, type_name: &str, timestamp_ms: i64, key: Option<&[u8]>) -> Vec<u8> {
+        let column = column(name, type_name).unwrap();
+        let made = MadeRecord::new(key, Some(b"{}"), timestamp_ms, 7);
+        let state = PartitionState {
+            topic: b"\x01t".to_vec(),
+            partition: 3,
+            watermark: Watermark::new(Duration::ZERO),
+            sessions: None,
+        };
+        let mut out = vec![];
+        let encoded = column.encode(&state, made.record(), &mut out, false);
+        encoded.unwrap();
+        out
+    }
+
+    #[test]
+    fn timestamps_keys_and_values_are_as_received() {
+        let time = 1_763_719_200_123;
+        let ticks = |ticks: i64| ticks.to_le_bytes().to_vec();
+        assert_eq!(
+            encode("_timestamp", "DateTime64(3, 'UTC')", time, None),
+            ticks(time)
+        );
+        assert_eq!(
+            encode("_timestamp", "DateTime64(6)", time, None),
+            ticks(time * 1000)
+        );
+        assert_eq!(encode("_timestamp", "Int64", time, None), ticks(time));
+        assert_eq!(
+            encode("_timestamp", "DateTime", time, None),
+            b"\x20\x38\x20\x69"
+        );
+        assert_eq!(
+            encode("_timestamp", "Nullable(DateTime64(3))", -1, None),
+            b"\x01"
+        );
+        assert_eq!(encode("_timestamp", "DateTime64(3)", -1, None), ticks(0));
+        assert_eq!(
+            encode("_key", "String", time, Some(b"\xff\0k")),
+            b"\x03\xff\0k"
+        );
+        assert_eq!(encode("_key", "Nullable(String)", time, Some(b"")), b"\0\0");
+        assert_eq!(encode("_key", "Nullable(String)", time, None), b"\x01");
+        assert_eq!(encode("_key", "LowCardinality(String)", time, None), b"\0");
+        assert_eq!(encode("_value", "String", time, None), b"\x02{}");
+        assert_eq!(encode("_topic", "String", time, None), b"\x01t");
+        assert_eq!(encode("_partition", "UInt32", time, None), b"\x03\0\0\0");
+        assert_eq!(encode("_offset", "UInt64", time, None), ticks(7));
+        for (name, type_name) in [
+            ("_topic", "Nullable(String)"),
+            ("_offset", "UInt32"),
+            ("_timestamp", "String"),
+            ("_timestamp", "Array(DateTime)"),
+            ("_timestamp", "UInt32"),
+            ("_key", "UInt64"),
+            ("_value", "FixedString(2)"),
+        ] {
+            assert!(column(name, type_name).is_err(), "{name} {type_name}");
+        }
+    }
+
+    fn mapped(
+        from: &str,
+        type_name: &str,
+        kind: DefaultKind,
+    ) -> (RecordField, Column, ColumnMapping) {
+        let field = RecordField::parse(from).expect("a field");
+        let column = Column {
+            name: "c".to_owned(),
+            column_type: ColumnType::parse(type_name).unwrap(),
+            default_kind: kind,
+        };
+        let mapping = ColumnMapping {
+            from: Some(field.clone()),
+            ..ColumnMapping::default()
+        };
+        (field, column, mapping)
+    }
+
+    fn state() -> PartitionState {
+        PartitionState {
+            topic: b"\x01t".to_vec(),
+            partition: 3,
+            watermark: Watermark::new(Duration::ZERO),
+            sessions: None,
+        }
+    }
+
+    fn encode_mapped(
+        from: &str,
+        type_name: &str,
+        made: &MadeRecord<'_>,
+        change: impl FnOnce(&mut ColumnMapping),
+    ) -> Result<Vec<u8>, String> {
+        let (field, column, mut mapping) = mapped(from, type_name, DefaultKind::None);
+        change(&mut mapping);
+        let column = RecordColumn::new(field, column, Some(&mapping))?;
+        let mut out = vec![];
+        let encoded = column.encode(&state(), made.record(), &mut out, false);
+        encoded.map(|()| out).map_err(|reject| reject.to_string())
+    }
+
+    #[test]
+    fn a_mapped_column_of_any_type_takes_a_part_of_the_record() {
+        let made = MadeRecord::new(Some(b"42"), Some(b"\xff"), 1_000, 7);
+        let encode = |from, type_name| encode_mapped(from, type_name, &made, |_| {});
+        assert_eq!(encode("key", "UInt16"), Ok(vec![42, 0]));
+        assert_eq!(encode("key", "Nullable(UInt8)"), Ok(vec![0, 42]));
+        assert_eq!(encode("topic", "Nullable(String)"), Ok(b"\0\x01t".to_vec()));
+        assert_eq!(encode("partition", "Nullable(UInt16)"), Ok(vec![0, 3, 0]));
+        assert_eq!(encode("offset", "UInt64"), Ok(7u64.to_le_bytes().to_vec()));
+        assert_eq!(encode("timestamp", "DateTime"), Ok(vec![1, 0, 0, 0]));
+        assert_eq!(encode("timestamp_type", "String"), Ok(vec![0]));
+        assert_eq!(encode("header:tenant", "String"), Ok(vec![0]));
+        assert_eq!(encode("value", "String"), Ok(b"\x01\xff".to_vec()));
+        let not_text = encode("value", "UInt8").unwrap_err();
+        assert_eq!(not_text, "invalid_value: c: not UTF-8");
+        for (from, type_name) in [
+            ("partition", "String"),
+            ("offset", "Float64"),
+            ("topic", "UInt64"),
+            ("timestamp_type", "Enum8('create_time' = 1)"),
+        ] {
+            let error = encode(from, type_name).unwrap_err();
+            assert!(error.starts_with("column c must be"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_record_lacks_is_the_default_the_servers_or_a_dead_letter() {
+        let made = MadeRecord::new(None, None, -1, 7);
+        let with = |text: &'static str| {
+            move |mapping: &mut ColumnMapping| mapping.default = Some(text.to_owned())
+        };
+        assert_eq!(encode_mapped("key", "UInt8", &made, with("9")), Ok(vec![9]));
+        let tenant = encode_mapped("header:t", "String", &made, with("none"));
+        assert_eq!(tenant, Ok(b"\x04none".to_vec()));
+        let required = encode_mapped("header:t", "String", &made, |m| m.required = true);
+        assert_eq!(
+            required.unwrap_err(),
+            "missing_field: c: the record has no header:t"
+        );
+        let (field, column, mapping) = mapped("key", "String", DefaultKind::Default);
+        let column = RecordColumn::new(field, column, Some(&mapping)).unwrap();
+        assert!(column.needs_server_default());
+        let mut out = vec![];
+        column
+            .encode(&state(), made.record(), &mut out, true)
+            .unwrap();
+        assert_eq!(out, [SERVER_DEFAULT]);
+    }
+}
