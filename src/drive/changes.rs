@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Given, SealedSoFar};
 use crate::batch::OpenBatch;
 use crate::config::{Config, Kind, Pipeline};
-use crate::lane::{Accepted, Operator};
+use crate::lane::{Accepted, Operator, RecordRows as _};
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{Replicas, ReplicasParts, ReplicationOperator};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Given;
 use crate::batch::{Messages, OpenBatch};
 use crate::config::{Config, Kind, Pipeline};
-use crate::lane::{Accepted, Emit, Operator};
+use crate::lane::{Accepted, EmissionPart as _, Emit, Operator};
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{StreamJoinOperator, join_operator};
 use crate::source::TopicPartition;
@@ -123,6 +123,7 @@ impl JoinPath {
             rows_max: limits.rows_max,
             bytes_max: limits.bytes_max,
         });
+        let is_all = is_all.expect("a join can always go on");
         self.joined += self.messages.len();
         self.bytes += self.messages.bytes();
         self.messages.clear();

@@ -11,7 +11,7 @@ pub use joins::{JoinPath, JoinTopic};
 
 use crate::batch::{OpenBatch, SealedBatch};
 use crate::config::{Config, Kind, Pipeline};
-use crate::lane::Operator;
+use crate::lane::{LookupPart as _, Operator, RecordRows as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{EnrichmentOperator, RowPlan, Settings, Table};
@@ -150,13 +150,13 @@ impl RecordPath {
 
     #[inline(never)]
     fn look_up(&mut self, profile: impl FnMut(&[u8]) -> Option<Vec<u8>>) {
-        let wanted = self.operator.wanted(0);
-        if wanted.is_empty() {
+        let keys = self.operator.lookup_keys(0);
+        if keys.is_empty() {
             return;
         }
-        let answers = wanted.iter().map(Vec::as_slice).map(profile);
+        let answers = keys.iter().map(Vec::as_slice).map(profile);
         let found = answers.map(|json| json.map_or(Found::Nothing, Found::Json));
-        self.operator.found(found.collect(), 0);
+        self.operator.apply_lookup(found.collect(), 0);
     }
 
     #[inline(never)]

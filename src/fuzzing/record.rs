@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::tables::{EVERY_TYPE, SHIPPED, Table};
 
-use crate::lane::{Accepted, NotAccepted, Operator as _};
+use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator as _, Snapshots as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{EnrichmentOperator, Settings, Table as RowTable};
@@ -130,8 +130,8 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
             keys.push(key.clone());
         }
     }
-    assert_eq!(operator.wanted(0), keys, "each key is asked for once");
-    operator.found(keys.iter().map(|_| fit(table, found)).collect(), 0);
+    assert_eq!(operator.lookup_keys(0), keys, "each key is asked for once");
+    operator.apply_lookup(keys.iter().map(|_| fit(table, found)).collect(), 0);
     for (index, (offset, expected)) in accepted.iter().enumerate() {
         table.check(operator.row(index), expected, &fit(table, found), *offset);
     }

@@ -21,7 +21,7 @@ use self::partition::Found;
 pub(super) use self::partition::PartitionInquiry;
 use super::Lane;
 use super::chunk::cut_replayed;
-use super::operator::{NotFound, Operator};
+use super::operator::{NotFound, Operator, Together};
 use super::ownership::{Beginning, Ownership};
 use super::restore::Restored;
 use crate::batch::PartitionPace;
@@ -128,7 +128,7 @@ impl<O: Operator> Lane<O> {
 
     /// Whether partitions begin all at once, because they make rows together.
     fn begins_together(&self) -> bool {
-        self.operator.is_whole() || self.consumer().is_eager()
+        self.operator.together().is_some() || self.consumer().is_eager()
     }
 
     /// Answers the group's assignment, or adds to what the client reads.
@@ -160,7 +160,9 @@ impl<O: Operator> Lane<O> {
         }
         if self.begins_together() {
             let all: Vec<_> = self.assigning.partitions().cloned().collect();
-            self.operator.check_assignment(&all)?;
+            if let Some(Together::CoPartitioned(operator)) = self.operator.together() {
+                operator.check_assignment(&all)?;
+            }
         }
         if self.is_open(now) {
             self.ask_about_topics(now);
@@ -174,7 +176,8 @@ impl<O: Operator> Lane<O> {
     fn reads_whole(&mut self, now: Instant) -> Result<bool, Halt> {
         let assigning = &self.assigning;
         let mut partitions = assigning.partitions();
-        if !self.operator.has_one_reader()
+        let together = self.operator.together();
+        if !together.is_some_and(|together| together.has_one_reader())
             || assigning.is_whole
             || !assigning.is_unanswered
             || assigning.unbegun.is_empty()
@@ -316,14 +319,14 @@ impl<O: Operator> Lane<O> {
         }
         let not_before = Instant::now() + REFUSED_WAIT;
         for (mut own, is_again, error) in failed {
-            self.operator.ended(&mut own.state);
+            self.end(&mut own);
             let partition = own.partition.clone();
             let why = format!("the client refuses to read it: {error}");
             let place = Place::of(&partition.topic, partition.partition, Undone::NotBegun);
             self.shared.board.stuck(&place, &why);
             self.assigning.push(partition, is_again, not_before);
         }
-        if self.operator.is_whole() {
+        if self.operator.together().is_some() {
             let others = self.owned.iter().filter(|own| !own.revoking);
             let others: Vec<_> = others.map(|own| own.partition.clone()).collect();
             self.disown(|_| true);
@@ -351,8 +354,9 @@ impl<O: Operator> Lane<O> {
             _ => found.log_end,
         };
         let (position, frontier) = (start.position, start.frontier);
-        self.operator
-            .resume(&mut restored.state, position, frontier, log_end)?;
+        if let Some(operator) = self.operator.emission() {
+            operator.resume(&mut restored.state, position, frontier, log_end)?;
+        }
         self.next_ownership += 1;
         let is_here = |place: &&(String, i32, i64)| {
             place.0 == *partition.topic && place.1 == partition.partition

@@ -1,12 +1,14 @@
 //! Records on their way from the consumer to the batches of their partitions.
 
+use std::iter::Peekable;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Lane;
-use super::operator::{Accepted, NotAccepted, Operator, Refusal};
-use super::ownership::RANGES_MAX;
+use super::operator::{Accepted, Appends, NotAccepted, Operator, RecordRows, Refusal};
+use super::ownership::{Ownership, RANGES_MAX};
+use crate::config::Batch;
 use crate::crash::crash_point;
 use crate::decode::Reason;
 use crate::halt::Halt;
@@ -125,7 +127,7 @@ impl<O: Operator> Lane<O> {
         if own.revoking || own.parked.is_some() {
             return Ok(Duration::ZERO);
         }
-        let mut errand = None;
+        let mut task = None;
         let mut run = HeldRun {
             ownership: own.ledger.ownership(),
             partition: own.partition.clone(),
@@ -168,8 +170,10 @@ impl<O: Operator> Lane<O> {
                 replayed += 1;
                 run.next = offset + 1;
                 own.seen_to = run.next;
-                if !own.skip.contains(&offset) {
-                    self.operator.replay(&mut own.state, record);
+                if !own.skip.contains(&offset)
+                    && let Some(snapshots) = self.operator.snapshots()
+                {
+                    snapshots.replay(&mut own.state, record);
                 }
                 continue;
             }
@@ -190,7 +194,7 @@ impl<O: Operator> Lane<O> {
                     run.dead_letters.push(letter);
                 }
                 Err(NotAccepted::Later(later)) => {
-                    errand = Some(later);
+                    task = Some(later);
                     break;
                 }
                 Err(NotAccepted::Halted(halt)) => {
@@ -224,8 +228,8 @@ impl<O: Operator> Lane<O> {
             self.topic_watch.doubt(&run.partition.topic, now);
         }
         self.held.push(run);
-        if let Some(errand) = errand {
-            self.park(index, errand);
+        if let Some(task) = task {
+            self.park(index, task);
         }
         if is_out_of_range {
             // Beginning again compares the committed offset with the log, and halts or goes on.
@@ -273,39 +277,28 @@ impl<O: Operator> Lane<O> {
         if own.revoking {
             return;
         }
-        if let Some(target) = self.operator.judges_for() {
+        if let Some(target) = self.operator.appends().map(Appends::target) {
             if !own.batch.takes(target) {
                 let why = "its table was altered while rows were batched";
                 return self.rewind(run.ownership, why, Instant::now());
             }
             own.batch.goes_to(target);
         }
-        let limits = &self.pipeline.batch;
-        let mut dead_letters = run.dead_letters.into_iter().peekable();
         let rows = run.offsets.len();
-        let mut offsets = run.offsets.into_iter().peekable();
-        for row in first_row.. {
-            let Some(offset) = offsets.next() else { break };
-            while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
-                cut_replayed(own, letter.offset);
-                own.batch.push_dead_letter(letter);
+        let mut dead_letters = run.dead_letters.into_iter().peekable();
+        match self.operator.rows() {
+            Some(operator) => {
+                let rows = Rows {
+                    operator,
+                    first: first_row,
+                    offsets: run.offsets,
+                };
+                batch_rows(own, rows, &mut dead_letters, &self.pipeline.batch);
             }
-            cut_replayed(own, offset);
-            if !own.batch.takes(self.operator.target(row)) {
-                // Rows of one insert are of one form.
-                let to = own.next;
-                own.cut(to);
-            }
-            self.operator.push(row, offset, &mut own.batch);
-            own.next = offset + 1;
-            let bytes = own.batch.raw_bytes() + own.batch.dead_letter_bytes();
-            let is_full = own.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
-            // A commit names only so many ranges: then the batch takes the rest of the chunk too.
-            let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
-            let is_whole = offsets.peek() != Some(&offset);
-            if is_full && may_cut && is_whole {
-                own.cut(offset + 1);
-            }
+            None => assert_eq!(
+                rows, 0,
+                "a kind without rows of single records accepts none"
+            ),
         }
         for letter in dead_letters {
             cut_replayed(own, letter.offset);
@@ -332,8 +325,51 @@ impl<O: Operator> Lane<O> {
     }
 }
 
+/// Rows of a run in the operator's chunk.
+struct Rows<'o, R> {
+    operator: &'o R,
+    /// The number of the first in the chunk.
+    first: usize,
+    offsets: Vec<i64>,
+}
+
+/// Puts rows into their partition's batch, with the dead letters that lie between them, and closes the batch
+/// whenever it is full.
+#[inline]
+fn batch_rows<S, R: RecordRows>(
+    own: &mut Ownership<S>,
+    rows: Rows<'_, R>,
+    dead_letters: &mut Peekable<impl Iterator<Item = DeadLetter>>,
+    limits: &Batch,
+) {
+    let mut offsets = rows.offsets.into_iter().peekable();
+    for row in rows.first.. {
+        let Some(offset) = offsets.next() else { break };
+        while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
+            cut_replayed(own, letter.offset);
+            own.batch.push_dead_letter(letter);
+        }
+        cut_replayed(own, offset);
+        if !own.batch.takes(rows.operator.target(row)) {
+            // Rows of one insert are of one form.
+            let to = own.next;
+            own.cut(to);
+        }
+        rows.operator.push(row, offset, &mut own.batch);
+        own.next = offset + 1;
+        let bytes = own.batch.raw_bytes() + own.batch.dead_letter_bytes();
+        let is_full = own.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
+        // A commit names only so many ranges: then the batch takes the rest of the chunk too.
+        let may_cut = !own.is_replaying() && own.ranges_open() < RANGES_MAX;
+        let is_whole = offsets.peek() != Some(&offset);
+        if is_full && may_cut && is_whole {
+            own.cut(offset + 1);
+        }
+    }
+}
+
 /// Ends ranges that a predecessor named and that are complete once the next record is at `next`.
-pub(super) fn cut_replayed<S>(own: &mut super::ownership::Ownership<S>, next: i64) {
+pub(super) fn cut_replayed<S>(own: &mut Ownership<S>, next: i64) {
     while let Some(to) = own.replay_cut().filter(|to| *to <= next) {
         own.cut(to);
     }

@@ -2,7 +2,7 @@
 //! one batch of them at a time, so that of two rows of one key the newer is sent after the older.
 //!
 //! What they are made of stays uncommitted until no open window needs it
-//! ([`Operator::commit_point`]). Nothing names these batches: they are of tables in which the fuller row
+//! ([`operator::Emission::commit_point`](super::operator::Emission::commit_point)). Nothing names these batches: they are of tables in which the fuller row
 //! wins, and of topics in which the last one does.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl<O: Operator> Lane<O> {
     /// Begins anew once no partition is left, or all will be read again: what was on its way is theirs.
     /// Rows of partitions that stay go on.
     pub(super) fn restart_emission(&mut self) {
-        if !self.operator.emits() || !self.owned.is_empty() {
+        if self.operator.settling().is_none() || !self.owned.is_empty() {
             return;
         }
         self.drop_emission();
@@ -102,16 +102,16 @@ impl<O: Operator> Lane<O> {
         self.tell_silence(now);
         let limits = &self.pipeline.batch;
         let mut batch = OpenBatch::new();
-        let is_all = self.operator.emit(Emit {
+        let Some(operator) = self.operator.emission() else {
+            return Ok(());
+        };
+        let is_all = operator.emit(Emit {
             batch: &mut batch,
             messages: &mut Messages::default(),
             all: asks_for_all,
             rows_max: limits.rows_max,
             bytes_max: limits.bytes_max,
-        });
-        if let Some(halt) = self.operator.failed() {
-            return Err(halt);
-        }
+        })?;
         let emission = self.emission.as_mut().expect("just seen");
         emission.asked_at = now;
         emission.pace.set_busy(!batch.is_empty());
@@ -204,7 +204,9 @@ impl<O: Operator> Lane<O> {
     }
 
     fn rows_settled(&mut self, now: Instant) {
-        self.operator.emitted();
+        if let Some(operator) = self.operator.settling() {
+            operator.emitted();
+        }
         if let Some(emission) = &mut self.emission {
             emission.points_due = now;
         }
@@ -239,7 +241,8 @@ impl<O: Operator> Lane<O> {
     pub(super) fn move_commit_points(&mut self, now: Instant) {
         let must_be_exact =
             self.stop.is_draining() || self.revoking.is_some() || self.has_read_all();
-        let Some(emission) = &mut self.emission else {
+        let (Some(emission), Some(operator)) = (&mut self.emission, self.operator.emission())
+        else {
             return;
         };
         let is_due = now >= emission.points_due || must_be_exact;
@@ -250,7 +253,7 @@ impl<O: Operator> Lane<O> {
         let due = self.owned.iter_mut();
         for own in due.filter(|own| is_due || own.point.is_none()) {
             let settled = own.ledger.position();
-            own.point = self.operator.commit_point(&own.state, settled);
+            own.point = Some(operator.commit_point(&own.state, settled));
             if is_broken(Guarantee::CommitPoint)
                 && let Some(point) = &mut own.point
             {
@@ -301,15 +304,17 @@ impl<O: Operator> Lane<O> {
     /// How long each partition has been read to its end without a word.
     pub(super) fn tell_silence(&mut self, now: Instant) {
         let consumer = self.consumer.as_ref().expect("no chunk is judged here");
+        let Some(operator) = self.operator.emission() else {
+            return;
+        };
         for own in &mut self.owned {
             let end = consumer.known_end(&own.partition);
             let is_at_end = end.is_some_and(|end| own.seen_to >= end);
             let is_read = own.parked.is_none() && !own.fetch_stopped;
-            let spoken_to = self.operator.spoken_to(&own.state, own.seen_to);
+            let spoken_to = operator.spoken_to(&own.state);
             own.quiet.note(spoken_to, is_at_end, is_read, now);
             let quiet_for = own.quiet.lasts(now);
-            self.operator
-                .note_silence(&own.state, quiet_for, own.seen_to);
+            operator.note_silence(&own.state, quiet_for, own.seen_to);
         }
     }
 }

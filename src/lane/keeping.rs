@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::operator::{Memory, Operator};
+use super::operator::{Operator, SnapshotSpec};
 use super::ownership::Ownership;
 use super::tasks::spawn;
 use super::{Lane, Message};
@@ -81,7 +81,7 @@ impl Keeping {
 impl<O: Operator> Lane<O> {
     /// Takes the snapshots that are due, one at a time, and those of partitions about to go.
     pub(super) fn keep_state(&mut self, now: Instant) {
-        let Some(memory) = self.operator.memory() else {
+        let Some(spec) = self.operator.snapshot_spec().cloned() else {
             return;
         };
         for index in 0..self.owned.len() {
@@ -96,23 +96,26 @@ impl<O: Operator> Lane<O> {
                     && self.owned.iter().all(|o| o.keeping.writing.is_none())
             };
             if wanted {
-                self.take_snapshot(index, &memory, now);
+                self.take_snapshot(index, &spec, now);
             }
         }
     }
 
     /// Whether a partition that has nothing else to do still has to leave its state behind.
     pub(super) fn leaves_state(&self, own: &Ownership<O::Partition>) -> bool {
-        self.operator.memory().is_some() && waits_for_snapshot(own)
+        self.operator.snapshot_spec().is_some() && waits_for_snapshot(own)
     }
 
-    fn take_snapshot(&mut self, index: usize, memory: &Memory, now: Instant) {
+    fn take_snapshot(&mut self, index: usize, spec: &SnapshotSpec, now: Instant) {
+        let Some(snapshots) = self.operator.snapshots() else {
+            return;
+        };
         crash_point!("before_snapshot");
         let own = &mut self.owned[index];
         let offset = own.seen_to;
         own.keeping.writing = Some(offset);
-        let label = Label::new(&own.partition, own.topic_id(), &memory.fingerprint, offset);
-        let snapshot = label.put_on(|out| self.operator.save(&own.state, out));
+        let label = Label::new(&own.partition, own.topic_id(), &spec.fingerprint, offset);
+        let snapshot = label.put_on(|out| snapshots.save(&own.state, out));
         let hold = MemoryHold::new(&self.shared.memory, MemoryPart::State, snapshot.len());
         let partition = own.partition.clone();
         let (ownership, committed) = (own.ledger.ownership(), own.committed.unwrap_or(-1));

@@ -74,7 +74,7 @@ impl<O: Operator> Lane<O> {
         if self.lookups.as_ref().is_some_and(is_awaited) {
             self.wait_for_profiles();
         }
-        let Some(lookups) = &mut self.lookups else {
+        let (Some(lookups), Some(operator)) = (&mut self.lookups, self.operator.lookups()) else {
             return true;
         };
         if lookups.under_way.is_some() {
@@ -90,7 +90,7 @@ impl<O: Operator> Lane<O> {
             match answer {
                 Ok(found) => {
                     lookups.breaker.succeeded();
-                    self.operator.found(found, now_ms);
+                    operator.apply_lookup(found, now_ms);
                 }
                 Err(error) => {
                     let pause = lookups.breaker.failed(now_ms);
@@ -100,34 +100,34 @@ impl<O: Operator> Lane<O> {
                         pipeline = self.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
                         "profiles are unavailable, rows take the defaults"
                     );
-                    self.operator.unavailable();
+                    operator.apply_defaults();
                 }
             }
             return true;
         }
-        let wanted = self.operator.wanted(now_ms);
-        if wanted.is_empty() {
+        let keys = operator.lookup_keys(now_ms);
+        if keys.is_empty() {
             return true;
         }
         let may_give_up = lookups.access.on_unavailable == OnUnavailable::UseDefaults;
         if may_give_up && !lookups.breaker.allows(now_ms) {
             self.metrics
-                .lookup(LookupResult::Unavailable, wanted.len() as u64);
-            self.operator.unavailable();
+                .lookup(LookupResult::Unavailable, keys.len() as u64);
+            operator.apply_defaults();
             return true;
         }
         lookups.requests += 1;
         let number = lookups.requests;
-        let keys = wanted.len() as u64;
+        let key_count = keys.len() as u64;
         let reader = lookups.access.reader.clone();
         let messages = self.messages.0.clone();
         let metrics = self.metrics.clone();
         let board = self.shared.board.clone();
         let task = spawn(&self.runtime, &self.messages.0, async move {
             let found = if may_give_up {
-                reader.fetch(&wanted).await
+                reader.fetch(&keys).await
             } else {
-                Ok(fetch_until_answered(&reader, &wanted, &metrics, &board).await)
+                Ok(fetch_until_answered(&reader, &keys, &metrics, &board).await)
             };
             let _ = messages.send(Message::Profiles(Answer {
                 request: number,
@@ -136,7 +136,7 @@ impl<O: Operator> Lane<O> {
         });
         lookups.under_way = Some(Request {
             number,
-            keys,
+            keys: key_count,
             asked_at: now,
             task,
         });
@@ -190,7 +190,9 @@ impl<O: Operator> Lane<O> {
             lookups.answer = None;
         }
         let now_ms = self.now_ms();
-        self.operator.unavailable();
+        if let Some(operator) = self.operator.lookups() {
+            operator.apply_defaults();
+        }
         self.operator.clear(now_ms);
     }
 }

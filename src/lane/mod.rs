@@ -46,8 +46,9 @@ use self::emission::Emission;
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
 pub(crate) use self::operator::{
-    Accepted, After, Emit, Errand, Finding, Memory, NotAccepted, NotFound, Operator, Refusal,
-    TableNames,
+    Accepted, After, Appends, BlockingTask, CoPartitioned, Emission as EmissionPart, Emit, Finding,
+    Lookups as LookupPart, NoRows, NotAccepted, NotFound, Operator, PartitionCount, RecordRows,
+    Refusal, Settling, SnapshotSpec, Snapshots, TableNames, TimedState, Together, Versions,
 };
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
@@ -84,7 +85,7 @@ enum Message {
     /// The record that the server refused, read again to be dead-lettered.
     Original(Box<refused::Original>),
     Kept(keeping::Kept),
-    Errand(parking::Done),
+    BlockingTask(parking::Done),
     Transaction(TransactionNews),
     Begin(Box<begin::News>),
     Panicked,
@@ -250,9 +251,9 @@ impl<O: Operator> Lane<O> {
         self.commit(now)?;
         self.write_named(now);
         self.keep_state(now);
-        self.run_errands();
+        self.run_blocking_tasks();
         self.halt_for_sick(now)?;
-        self.hold_leaders();
+        self.pause_partitions_ahead();
         self.try_let_go(now)?;
         self.renew_client(now);
         self.report(now);
@@ -280,7 +281,7 @@ impl<O: Operator> Lane<O> {
         } else if self
             .owned
             .iter()
-            .any(|o| self.operator.appends() && o.ranges_open() >= ownership::RANGES_MAX)
+            .any(|o| self.appends() && o.ranges_open() >= ownership::RANGES_MAX)
         {
             Some("sink")
         } else if self.waits_for_memory() {
@@ -301,7 +302,7 @@ impl<O: Operator> Lane<O> {
     /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
     /// the queue of fetched records, or a range that is cut only where a predecessor named its end.
     fn will_shrink(&self) -> bool {
-        let is_well = |own: &&Ownership<_>| self.operator.appends() || !own.is_stuck();
+        let is_well = |own: &&Ownership<_>| self.appends() || !own.is_stuck();
         let mut well = self.owned.iter().filter(is_well);
         self.shared.memory.has_in_flight() || well.any(Ownership::will_shrink)
     }
@@ -353,9 +354,27 @@ impl<O: Operator> Lane<O> {
         })
     }
 
+    /// Whether rows are appended, so that a range must be named before it is written to arrive once.
+    fn appends(&self) -> bool {
+        self.operator.appends().is_some()
+    }
+
+    /// The highest of the epochs that versions are of; `None` where rows have none.
+    fn version_epoch(&self) -> Option<u16> {
+        let versions = self.operator.versions();
+        versions.map(|versions| versions.highest_epoch())
+    }
+
+    /// Tells the operator that a partition is not ours any more, or begins anew.
+    fn end(&mut self, own: &mut Ownership<O::Partition>) {
+        if let Some(operator) = self.operator.emission() {
+            operator.ended(&mut own.state);
+        }
+    }
+
     /// Whether ranges are named before they are written, so that their rows arrive once.
     fn names_ranges(&self) -> bool {
-        self.operator.appends() && self.pipeline.delivery == Delivery::ExactlyOnce
+        self.appends() && self.pipeline.delivery == Delivery::ExactlyOnce
     }
 
     fn consumer(&self) -> &Consumer {
@@ -381,7 +400,7 @@ impl<O: Operator> Lane<O> {
         while index < self.owned.len() {
             if goes(&self.owned[index].partition) {
                 let mut own = self.owned.swap_remove(index);
-                self.operator.ended(&mut own.state);
+                self.end(&mut own);
                 let partition = own.partition.clone();
                 // Its tasks end first: they might say something more.
                 drop(own);

@@ -1,11 +1,11 @@
-//! A partition that has to wait for something is parked: it is not read, and its next record is fetched
+//! A partition that has to wait for something is parked. It is not read, and its next record is fetched
 //! again when it may go on. The other partitions of the lane are read meanwhile.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
-use super::operator::{After, Errand, Operator};
+use super::operator::{After, BlockingTask, Operator, Together};
 use super::ownership::Ownership;
 use super::tasks::spawn;
 use super::{Lane, Message};
@@ -23,10 +23,10 @@ const HALT_AFTER: Duration = Duration::from_secs(10);
 /// What a partition waits for.
 #[derive(Debug)]
 pub(super) enum Parked {
-    /// Since this turn, for this errand.
-    New(Errand),
+    /// Since this turn, for this task.
+    New(BlockingTask),
     /// What was read before the record may have to be written first.
-    Settling(Errand),
+    Settling(BlockingTask),
     /// A task is at it.
     UnderWay {
         what: String,
@@ -64,7 +64,7 @@ impl Drop for Task {
     }
 }
 
-/// An errand is done, or cannot be.
+/// A blocking task is done, or cannot be.
 #[derive(Debug)]
 pub(super) struct Done {
     ownership: OwnershipId,
@@ -72,14 +72,14 @@ pub(super) struct Done {
 }
 
 impl<O: Operator> Lane<O> {
-    /// The partition's next record has to wait for this errand.
-    pub(super) fn park(&mut self, index: usize, errand: Errand) {
+    /// The partition's next record has to wait for this task.
+    pub(super) fn park(&mut self, index: usize, task: BlockingTask) {
         tracing::debug!(
             partition = %self.owned[index].partition, offset = self.owned[index].seen_to,
-            what = errand.what, "parked"
+            what = task.what, "parked"
         );
         // The consumer is away: this is said while its chunk is judged.
-        self.owned[index].parked = Some(Parked::New(errand));
+        self.owned[index].parked = Some(Parked::New(task));
     }
 
     fn stop_reading(&mut self, index: usize, why: Parked) {
@@ -91,31 +91,30 @@ impl<O: Operator> Lane<O> {
         self.owned[index].parked = Some(why);
     }
 
-    /// Sends errands on their way whose time has come, parks partitions that the server is behind with,
-    /// and lets go on those that it has caught up with.
-    pub(super) fn run_errands(&mut self) {
+    /// Starts the blocking tasks whose time has come. Parks partitions whose rows the server is behind
+    /// with, and resumes those that it has caught up with.
+    pub(super) fn run_blocking_tasks(&mut self) {
         self.note_stuck();
         let memory = &self.shared.memory;
         let (is_tight, is_half_full) = (memory.is_tight(), memory.is_half_full());
+        let appends = self.appends();
         for index in 0..self.owned.len() {
-            if let Some(Parked::New(errand)) = self.owned[index].parked.take_if(|p| p.is_new()) {
-                self.stop_reading(index, Parked::Settling(errand));
+            if let Some(Parked::New(task)) = self.owned[index].parked.take_if(|p| p.is_new()) {
+                self.stop_reading(index, Parked::Settling(task));
             }
             let own = &mut self.owned[index];
             let open = own.ranges_open();
             let is_stuck = own.is_stuck();
             match &own.parked {
-                None if !self.operator.appends()
-                    && (open >= RANGES_MAX || is_stuck && is_tight) =>
-                {
+                None if !appends && (open >= RANGES_MAX || is_stuck && is_tight) => {
                     self.stop_reading(index, Parked::Full);
                 }
                 Some(Parked::Full) if open <= RANGES_MAX / 2 && !(is_stuck && is_half_full) => {
                     self.unpark(index)
                 }
-                Some(Parked::Settling(errand)) => {
+                Some(Parked::Settling(task)) => {
                     let is_held = own.seen_to != own.next;
-                    let waits = match errand.after {
+                    let waits = match task.after {
                         After::Nothing => false,
                         After::Writes => is_held || !own.is_written(),
                         After::Commit => is_held || !own.is_clean(),
@@ -125,7 +124,7 @@ impl<O: Operator> Lane<O> {
                         own.cut(to);
                     }
                     if !waits {
-                        self.start_errand(index);
+                        self.start_blocking_task(index);
                     }
                 }
                 _ => {}
@@ -133,9 +132,11 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Partitions that are ahead wait for those that are behind, where records of all are needed together.
-    pub(super) fn hold_leaders(&mut self) {
-        if !self.operator.is_whole() {
+    /// Pauses partitions that are ahead of others, where partitions make rows together, until the others
+    /// have caught up. Where there are no pairs of partitions, this is done when memory is tight, with
+    /// those that are ahead of the slowest that has something to read.
+    pub(super) fn pause_partitions_ahead(&mut self) {
+        if self.operator.together().is_none() {
             return;
         }
         let is_tight = self.shared.memory.is_tight();
@@ -146,15 +147,18 @@ impl<O: Operator> Lane<O> {
             if own.parked.is_some() && !is_held {
                 continue;
             }
-            let state = &own.state;
-            let waits = self.operator.waits(state, is_held, is_tight);
-            // Nothing more is read of one that has reached its target.
-            let waits = waits.map(|waits| waits && !self.is_over_beside(own));
-            let waits = waits.unwrap_or_else(|| {
-                let mut slowest = || *slowest.get_or_insert_with(|| self.slowest_watermark_ms());
-                let is_ahead = |slowest| self.operator.watermark_ms(state) > slowest;
-                is_tight && slowest().is_some_and(is_ahead)
-            });
+            let waits = match self.operator.together() {
+                // Nothing more is read of a counterpart that has reached its target.
+                Some(Together::CoPartitioned(operator)) => {
+                    operator.waits(&own.state, is_held, is_tight) && !self.is_over_beside(own)
+                }
+                _ => {
+                    let mut slowest =
+                        || *slowest.get_or_insert_with(|| self.slowest_watermark_ms());
+                    let is_ahead = |slowest| self.watermark_ms(own) > slowest;
+                    is_tight && slowest().is_some_and(is_ahead)
+                }
+            };
             match (is_held, waits) {
                 (false, true) => self.stop_reading(index, Parked::Ahead),
                 (true, false) => self.unpark(index),
@@ -183,39 +187,42 @@ impl<O: Operator> Lane<O> {
             !own.fetch_stopped && end.is_none_or(|end| own.seen_to < end)
         };
         let behind = self.owned.iter().filter(has_more);
-        behind
-            .map(|own| self.operator.watermark_ms(&own.state))
-            .min()
+        behind.map(|own| self.watermark_ms(own)).min()
+    }
+
+    /// The partition's watermark, where the kind has one.
+    pub(super) fn watermark_ms(&self, own: &Ownership<O::Partition>) -> Option<i64> {
+        self.operator.timed_state()?.watermark_ms(&own.state)
     }
 
     /// Says how much of what is under way gives nothing back as long as a server refuses it: one sick table must
     /// not keep its neighbours from being read for want of memory.
     fn note_stuck(&mut self) {
-        let stuck = match self.operator.appends() {
+        let stuck = match self.appends() {
             true => 0,
             false => self.owned.iter().map(Ownership::stuck_bytes).sum(),
         };
         self.holds.stuck.resize(stuck);
     }
 
-    fn start_errand(&mut self, index: usize) {
+    fn start_blocking_task(&mut self, index: usize) {
         let own = &mut self.owned[index];
-        let Some(Parked::Settling(errand)) = own.parked.take() else {
+        let Some(Parked::Settling(blocking)) = own.parked.take() else {
             return;
         };
         let ownership = own.ledger.ownership();
         let messages = self.messages.0.clone();
-        let what = errand.what;
+        let what = blocking.what;
         let task = spawn(&self.runtime, &self.messages.0, async move {
-            let result = errand.task.await;
-            let _ = messages.send(Message::Errand(Done { ownership, result }));
+            let result = blocking.task.await;
+            let _ = messages.send(Message::BlockingTask(Done { ownership, result }));
         });
         let _task = Task(task);
         let since = Instant::now();
         self.owned[index].parked = Some(Parked::UnderWay { what, since, _task });
     }
 
-    pub(super) fn errand_done(&mut self, done: Done) {
+    pub(super) fn blocking_task_done(&mut self, done: Done) {
         let Done { ownership, result } = done;
         let is_it = |o: &Ownership<O::Partition>| o.ledger.ownership() == ownership;
         let Some(index) = self.owned.iter().position(is_it) else {

@@ -72,12 +72,12 @@ impl<O: Operator> Lane<O> {
         let Some(index) = self.owned.iter().position(|o| o.ledger.ownership() == id) else {
             return;
         };
-        if self.operator.is_whole() {
+        if self.operator.together().is_some() {
             return self.rewind_all(id, why, now);
         }
         let mut own = self.owned.swap_remove(index);
         self.unsay(&own.partition);
-        self.operator.ended(&mut own.state);
+        self.end(&mut own);
         tracing::warn!(partition = %own.partition, why, "reading the partition again from its committed offset");
         self.committer.retain(|ownership| ownership != id);
         if !own.revoking {
@@ -108,7 +108,7 @@ impl<O: Operator> Lane<O> {
     }
 
     fn revoked(&mut self, mut partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
-        if self.operator.is_whole() {
+        if self.operator.together().is_some() {
             // What we took beyond what the group gave us goes with it.
             let unbegun = self.assigning.partitions();
             let held = self.owned.iter().map(|o| &o.partition).chain(unbegun);

@@ -58,7 +58,9 @@ impl<O: Operator> Lane<O> {
         }
         self.last_report = now;
         for own in &mut self.owned {
-            self.operator.tidy(&mut own.state);
+            if let Some(snapshots) = self.operator.snapshots() {
+                snapshots.sweep(&mut own.state);
+            }
         }
         self.count_memory();
         self.count_partitions(now);
@@ -99,7 +101,7 @@ impl<O: Operator> Lane<O> {
             timestamp_ms => (wall_ms() - timestamp_ms).max(0),
         };
         own.metrics.lag_seconds.set(behind_ms as f64 / 1000.0);
-        let watermark_ms = self.operator.watermark_ms(&own.state);
+        let watermark_ms = self.watermark_ms(own);
         let ahead_seconds = watermark_ms.map(|watermark_ms| ahead_seconds(watermark_ms, wall_ms()));
         if let Some((watermark_ms, ahead_seconds)) = watermark_ms.zip(ahead_seconds) {
             own.metrics.watermark.set(watermark_ms as f64 / 1000.0);
@@ -117,14 +119,14 @@ impl<O: Operator> Lane<O> {
 
     /// Asks how many partitions a topic has, where windows would be split by more of them.
     fn count_partitions(&mut self, now: Instant) {
-        let Some(topic) = self.operator.counts_partitions_of() else {
+        let Some(count) = self.operator.partition_count() else {
             return;
         };
         if self.owned.is_empty() || now < self.partitions_counted_at + PARTITIONS_INTERVAL {
             return;
         }
         self.partitions_counted_at = now;
-        let topic = topic.to_owned();
+        let topic = count.topic().to_owned();
         // What does not answer is asked the next time.
         self.ask_partitions(&topic, PARTITIONS_TIMEOUT);
     }
@@ -132,18 +134,22 @@ impl<O: Operator> Lane<O> {
     fn ask_partitions(&mut self, topic: &str, timeout: Duration) {
         let counted = self.consumer().questions().partitions_of(topic, timeout);
         if let Ok(Some(partitions)) = counted {
-            self.operator.note_partitions(topic, partitions.len());
+            if let Some(count) = self.operator.partition_count() {
+                count.note_partitions(partitions.len());
+            }
         }
     }
 
     /// A record that lies where it should not may be of a topic that has got partitions just now: they are
     /// counted before the lane halts for it, and records are judged again if there are more.
     pub(super) fn count_before_halt(&mut self, halt: Halt, now: Instant) -> Result<(), Halt> {
-        let Some(topic) = self.operator.counts_partitions_of().map(str::to_owned) else {
+        let count = self.operator.partition_count();
+        let Some(topic) = count.map(|count| count.topic().to_owned()) else {
             return Err(halt);
         };
         self.ask_partitions(&topic, self.shared.kafka_timeout);
-        if !self.operator.adopt_partitions()? {
+        let count = self.operator.partition_count();
+        if !count.map_or(Ok(false), |count| count.adopt_partitions())? {
             return Err(halt);
         }
         self.drop_held();
@@ -180,11 +186,10 @@ impl<O: Operator> Lane<O> {
     }
 
     pub(super) fn count_memory(&mut self) {
-        let state = self
-            .owned
-            .iter()
-            .map(|o| self.operator.state_bytes(&o.state))
-            .sum();
+        let state = self.operator.timed_state().map_or(0, |operator| {
+            let owned = self.owned.iter();
+            owned.map(|own| operator.state_bytes(&own.state)).sum()
+        });
         self.holds.cache.resize(self.operator.memory_bytes());
         self.holds.state.resize(state);
         let grown = state as f64 - self.holds.state_bytes as f64;

@@ -1,7 +1,7 @@
 //! How a partition's new owner comes to know what its predecessor knew.
 
 use super::begin::{NotYet, PartitionInquiry, off_thread};
-use super::operator::Memory;
+use super::operator::SnapshotSpec;
 use super::start::Start;
 use crate::config::OnMissingState;
 use crate::crash::crash_point;
@@ -52,30 +52,30 @@ impl PartitionInquiry {
     /// which a silent replay leads there.
     pub(super) async fn saved(&self, past: Past<'_>) -> Result<Saved, NotYet> {
         let needed_from = past.start.read_from;
-        let Some(memory) = &self.memory else {
+        let Some(spec) = &self.snapshot_spec else {
             return Ok(Saved::Empty {
                 from: needed_from,
                 is_kept: false,
             });
         };
         crash_point!("before_restore");
-        if let Some(saved) = self.newest_snapshot(past, memory).await? {
+        if let Some(saved) = self.newest_snapshot(past, spec).await? {
             return Ok(saved);
         }
         let (from, is_whole) = if past.is_first_start {
             (needed_from, false)
         } else {
-            self.replay_start(past, memory).await?
+            self.replay_start(past, spec).await?
         };
         // Once there is a commit, nobody can tell any more that the state began empty here.
-        let is_kept = !is_whole && from > 0 && self.keep_beginning(past, memory, from).await;
+        let is_kept = !is_whole && from > 0 && self.keep_beginning(past, spec, from).await;
         Ok(Saved::Empty { from, is_kept })
     }
 
     /// Leaves a snapshot of a state that begins in the middle of a partition; true if that worked.
-    async fn keep_beginning(&self, past: Past<'_>, memory: &Memory, offset: i64) -> bool {
+    async fn keep_beginning(&self, past: Past<'_>, spec: &SnapshotSpec, offset: i64) -> bool {
         let partition = &self.partition;
-        let label = Label::new(partition, past.topic_id, &memory.fingerprint, offset);
+        let label = Label::new(partition, past.topic_id, &spec.fingerprint, offset);
         let snapshot = label.put_on(|mut out| {
             out.extend_from_slice(&self.empty_state);
             out
@@ -94,7 +94,7 @@ impl PartitionInquiry {
     async fn newest_snapshot(
         &self,
         past: Past<'_>,
-        memory: &Memory,
+        spec: &SnapshotSpec,
     ) -> Result<Option<Saved>, NotYet> {
         let Past {
             topic_id,
@@ -108,7 +108,7 @@ impl PartitionInquiry {
         offsets.retain(|offset| *offset < self.snapshots_below);
         for offset in usable(&offsets, start.read_from, log_start) {
             let bytes = store.get(partition, offset).await?;
-            let wanted = Label::new(partition, topic_id, &memory.fingerprint, offset);
+            let wanted = Label::new(partition, topic_id, &spec.fingerprint, offset);
             match state::open(&bytes).and_then(|(label, _)| label.check(&wanted)) {
                 Ok(()) => return Ok(Some(Saved::Snapshot { offset, bytes })),
                 Err(why) => tracing::warn!(
@@ -121,7 +121,11 @@ impl PartitionInquiry {
     }
 
     /// Where the records begin that the state depends on, and whether those are all of them.
-    async fn replay_start(&self, past: Past<'_>, memory: &Memory) -> Result<(i64, bool), NotYet> {
+    async fn replay_start(
+        &self,
+        past: Past<'_>,
+        spec: &SnapshotSpec,
+    ) -> Result<(i64, bool), NotYet> {
         let Past {
             log_start,
             is_our_commit,
@@ -129,7 +133,7 @@ impl PartitionInquiry {
         } = past;
         let partition = &self.partition;
         let needed_from = past.start.read_from;
-        let within = self.horizon_start(past, memory).await?;
+        let within = self.horizon_start(past, spec).await?;
         let policy = self.shared.state.on_missing_state;
         match reach(within, log_start, is_our_commit, policy) {
             Reach::Whole(from) => {
@@ -163,14 +167,18 @@ impl PartitionInquiry {
                      pipeline.state.on_missing_state = \"start_empty\" (sessions under way then \
                      begin anew)",
                     self.shared.snapshots.label(),
-                    humantime::format_duration(memory.horizon),
+                    humantime::format_duration(spec.horizon),
                 ),
             ))),
         }
     }
 
     /// The first offset within the horizon; `None`: it lies before everything in the log.
-    async fn horizon_start(&self, past: Past<'_>, memory: &Memory) -> Result<Option<i64>, NotYet> {
+    async fn horizon_start(
+        &self,
+        past: Past<'_>,
+        spec: &SnapshotSpec,
+    ) -> Result<Option<i64>, NotYet> {
         let log_start = past.log_start;
         let needed_from = past.start.read_from;
         let (pipeline, partition) = (self.pipeline.clone(), self.partition.clone());
@@ -180,7 +188,7 @@ impl PartitionInquiry {
         let Some(last) = last.filter(|record| record.timestamp_ms >= 0) else {
             return Ok(None);
         };
-        let horizon_ms = i64::try_from(memory.horizon.as_millis()).unwrap_or(i64::MAX);
+        let horizon_ms = i64::try_from(spec.horizon.as_millis()).unwrap_or(i64::MAX);
         let since_ms = last.timestamp_ms.saturating_sub(horizon_ms).max(0);
         let (questions, timeout) = (self.questions.clone(), self.shared.kafka_timeout);
         let asked = [self.partition.clone()];

@@ -55,7 +55,7 @@ impl<O: Operator> Lane<O> {
     /// what was not yet emitted of them is then somebody's again. Commits tell how far everything was read,
     /// not whether it was emitted.
     fn awaits_assignment(&self) -> bool {
-        self.operator.is_whole() && self.member.is_none()
+        self.operator.together().is_some() && self.member.is_none()
     }
 
     /// The records after the target are left to a later run.
@@ -114,7 +114,11 @@ impl<O: Operator> Lane<O> {
         crash_point!("before_leave");
         self.board.turned();
         self.drop_held();
-        if let Some(open) = self.operator.unfinished().filter(|_| in_good_order) {
+        let open = self
+            .operator
+            .emission()
+            .and_then(|operator| operator.unfinished());
+        if let Some(open) = open.filter(|_| in_good_order) {
             tracing::info!(pipeline = self.pipeline.name, open, "left for a later run");
         }
         self.disown(|_| true);

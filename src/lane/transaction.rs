@@ -202,14 +202,16 @@ impl<O: Operator> Lane<O> {
         let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
         self.tell_silence(now);
         let limits = &self.pipeline.batch;
-        let is_all = self.operator.emit(Emit {
+        let Some(operator) = self.operator.emission() else {
+            return Ok(true);
+        };
+        operator.emit(Emit {
             batch: &mut OpenBatch::new(),
             messages,
             all: asks_for_all,
             rows_max: limits.rows_max,
             bytes_max: limits.bytes_max.min(BYTES_MAX),
-        });
-        self.operator.failed().map_or(Ok(is_all), Err)
+        })
     }
 
     /// What there is to commit, as of the rows just taken.
@@ -217,7 +219,8 @@ impl<O: Operator> Lane<O> {
         let mut entries = vec![];
         for own in &mut self.owned {
             let settled = own.ledger.position();
-            own.point = self.operator.commit_point(&own.state, settled);
+            let operator = self.operator.emission();
+            own.point = operator.map(|operator| operator.commit_point(&own.state, settled));
             if own.has_news() || own.is_long_committed(now) {
                 entries.push(Entry::of(own)?);
             }

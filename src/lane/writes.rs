@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaResult;
 
 use super::commit::{self, Answer, Entry, Kept};
-use super::operator::Operator;
+use super::operator::{Operator, RecordRows as _};
 use super::ownership::{Ownership, Unnamed};
 use super::tasks::{panicked, spawn};
 use super::topic_watch::TopicWatch;
@@ -186,7 +186,7 @@ impl<O: Operator> Lane<O> {
         let board = self.shared.board.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
-            let epoch = self.operator.version_epoch();
+            let epoch = self.version_epoch();
             let Some(own) = self.owned_by(entry.ownership) else {
                 continue;
             };
@@ -403,7 +403,7 @@ impl<O: Operator> Lane<O> {
                 }
                 Message::Original(original) => self.refused_record_read(*original)?,
                 Message::Kept(kept) => self.snapshot_ended(kept),
-                Message::Errand(done) => self.errand_done(done),
+                Message::BlockingTask(done) => self.blocking_task_done(done),
                 Message::Transaction(news) => self.transaction_news(news)?,
                 Message::Begin(news) => self.begin_news(*news)?,
                 Message::Panicked => return Err(panicked()),
@@ -432,7 +432,9 @@ impl<O: Operator> Lane<O> {
             }
             Outcome::Altered(table) => {
                 let why = format!("table {table} was altered while rows were written");
-                self.operator.altered(&table);
+                if let Some(rows) = self.operator.rows() {
+                    rows.altered(&table);
+                }
                 self.rewind(ownership, &why, Instant::now());
             }
         }

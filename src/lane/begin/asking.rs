@@ -16,6 +16,7 @@ use super::{NotYet, off_thread};
 use crate::config::StartOffset;
 use crate::halt::Halt;
 use crate::sink::Backoff;
+use crate::source::TopicPartition;
 use crate::state;
 
 /// The answer to one.
@@ -52,7 +53,7 @@ impl<O: Operator> Lane<O> {
             state_dir: self.shared.state_dir.clone(),
             questions: self.consumer().questions(),
             timeout: self.shared.kafka_timeout,
-            version_epoch: self.operator.version_epoch(),
+            version_epoch: self.version_epoch(),
             table_names: self.operator.table_names(),
             ours: unbegun.chain(owned).cloned().collect(),
         };
@@ -96,9 +97,11 @@ impl<O: Operator> Lane<O> {
                 client: self.shared.client.clone(),
                 questions: self.consumer().questions(),
                 timeout: self.shared.kafka_timeout,
-                version_epoch: self.operator.version_epoch(),
+                version_epoch: self.version_epoch(),
             };
-            let (asked, finding) = (topic.clone(), self.operator.find_table(&topic));
+            let versions = self.operator.versions();
+            let finding = versions.map(|versions| versions.find_table(&topic));
+            let asked = topic.clone();
             let question =
                 self.ask(async move { Told::Topic(asked, inquiry.facts(finding).await) });
             if let Some(step) = self.assigning.topics.get_mut(&topic) {
@@ -138,15 +141,15 @@ impl<O: Operator> Lane<O> {
 
     fn partition_inquiry(&mut self, index: usize, topic: Arc<TopicFacts>) -> PartitionInquiry {
         let unbegun = &self.assigning.unbegun[index];
+        let snapshots_below = unbegun.snapshots_below;
         let partition = unbegun.partition.clone();
-        let memory = self.operator.memory();
-        let empty_state = match &memory {
-            Some(_) => {
-                let state = self.operator.begin(&partition);
-                self.operator.save(&state, vec![])
-            }
-            None => vec![],
-        };
+        let empty_state = self.empty_state(&partition);
+        let emission = self.operator.emission();
+        let may_forget = emission.is_some_and(|emission| emission.may_forget(&partition.topic));
+        let traceable = self
+            .operator
+            .appends()
+            .filter(|appends| appends.is_traceable());
         PartitionInquiry {
             topic,
             pipeline: self.pipeline.clone(),
@@ -155,14 +158,24 @@ impl<O: Operator> Lane<O> {
             start_offset: self.start_offset(),
             names_ranges: self.names_ranges(),
             table: self.operator.table_of(&partition.topic),
-            traceable: self.operator.traceable(),
-            may_forget: self.operator.may_forget(&partition.topic),
-            memory,
+            traceable: traceable.map(|appends| appends.target().clone()),
+            may_forget,
+            snapshot_spec: self.operator.snapshot_spec().cloned(),
             empty_state,
-            snapshots_below: unbegun.snapshots_below,
+            snapshots_below,
             marker: self.marker(&partition),
             partition,
         }
+    }
+
+    /// A state that has seen nothing, as bytes, where snapshots are kept.
+    fn empty_state(&mut self, partition: &TopicPartition) -> Vec<u8> {
+        if self.operator.snapshot_spec().is_none() {
+            return vec![];
+        }
+        let state = self.operator.begin(partition);
+        let snapshots = self.operator.snapshots();
+        snapshots.map_or(vec![], |snapshots| snapshots.save(&state, vec![]))
     }
 
     /// Where a partition begins that nobody has committed.
@@ -244,7 +257,12 @@ impl<O: Operator> Lane<O> {
     ) -> Result<(), Halt> {
         let why = match facts {
             Ok(facts) => {
-                self.operator.note_partitions(topic, facts.partitions);
+                if let Some(versions) = self.operator.versions() {
+                    versions.note_partitions(topic, facts.partitions);
+                }
+                if let Some(count) = self.operator.partition_count() {
+                    count.note_partitions(facts.partitions);
+                }
                 if let Some(step) = self.assigning.topics.get_mut(topic) {
                     step.facts = Some((Arc::new(facts), now));
                     step.backoff = Backoff::new();
@@ -317,7 +335,9 @@ impl<O: Operator> Lane<O> {
                 let saved = state::open(bytes)
                     .map(|(_, saved)| saved)
                     .unwrap_or_default();
-                let Ok(state) = self.operator.restore(partition, saved) else {
+                let snapshots = self.operator.snapshots();
+                let restored = snapshots.map(|snapshots| snapshots.restore(partition, saved));
+                let Some(Ok(state)) = restored else {
                     tracing::warn!(
                         %partition, snapshot = offset, store = self.shared.snapshots.label(),
                         why = "its state is not readable", "snapshot not used"

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::first_start::{read_marker, without_starts};
-use super::super::operator::Memory;
+use super::super::operator::SnapshotSpec;
 use super::super::restore::{Past, Saved};
 use super::super::shared::PipelineShared;
 use super::super::start::{self, Facts, SeenBefore, Start};
@@ -41,7 +41,7 @@ pub(in super::super) struct PartitionInquiry {
     pub(super) traceable: Option<Arc<Target>>,
     /// What the topic has forgotten is forgotten.
     pub(super) may_forget: bool,
-    pub(in super::super) memory: Option<Memory>,
+    pub(in super::super) snapshot_spec: Option<SnapshotSpec>,
     /// A state that has seen nothing, as bytes.
     pub(in super::super) empty_state: Vec<u8>,
     /// Snapshots from here on are known to be unreadable.

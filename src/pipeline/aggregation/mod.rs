@@ -24,14 +24,14 @@ pub(super) use self::plan::AggregationPlan;
 use self::reading::{Read, Reader};
 use self::row::RowMaker;
 pub(super) use self::settings::Settings;
-use crate::batch::OpenBatch;
 use crate::config::LateRecords;
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
-use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal, TableNames};
-use crate::lookup::Found;
+use crate::lane::{
+    Accepted, EmissionPart as Emission, Emit, NoRows, NotAccepted, Operator, PartitionCount,
+    Refusal, Settling, TableNames, TimedState, Together,
+};
 use crate::observe::metrics::PipelineMetrics;
-use crate::operator::Unreadable;
 use crate::operator::window::{Event, Silence, Verdict, Windows};
 use crate::progress::{CommitPoint, Frontier};
 use crate::sink::{Stage, Target};
@@ -55,7 +55,6 @@ pub(crate) struct AggregationOperator {
     partitions: usize,
     /// Of the partition whose record lies elsewhere too: whether windows were open before it came.
     had_open: Option<(i32, bool)>,
-    halt: Option<Halt>,
 }
 
 /// Windows that belong together.
@@ -94,7 +93,6 @@ impl AggregationOperator {
             metrics,
             late_logged: false,
             open_count: 0,
-            halt: None,
         }
     }
 
@@ -192,48 +190,11 @@ fn refusal(reject: Reject) -> NotAccepted {
 
 impl Operator for AggregationOperator {
     type Partition = PartitionState;
-
-    fn appends(&self) -> bool {
-        false
-    }
+    type Rows = NoRows;
 
     fn table_names(&self) -> TableNames {
         let table = self.settings.table.clone();
         Arc::new(move |_| table.clone())
-    }
-
-    fn traceable(&self) -> Option<Arc<Target>> {
-        None
-    }
-
-    fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn note_partitions(&mut self, _topic: &str, count: usize) {
-        self.settings.places.note_partitions(count);
-    }
-
-    fn counts_partitions_of(&self) -> Option<&str> {
-        self.settings
-            .is_partitioned
-            .then_some(self.settings.topic.as_str())
-    }
-
-    /// Partitions that are added take keys of those that were there.
-    fn adopt_partitions(&mut self) -> Result<bool, Halt> {
-        let (then, now) = (self.partitions, self.settings.places.partitions());
-        let has_more = self.settings.is_partitioned && now > then;
-        if has_more && self.has_open_windows() {
-            return Err(halts::partitions_changed(&self.settings, then, now));
-        }
-        self.partitions = then.max(now);
-        self.had_open = None;
-        Ok(has_more)
-    }
-
-    fn spoken_to(&self, state: &PartitionState, _seen_to: i64) -> i64 {
-        state.spoken_to
     }
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
@@ -243,25 +204,6 @@ impl Operator for AggregationOperator {
             spoken_to: 0,
         }
     }
-
-    /// Records of open windows are read again.
-    fn memory(&self) -> Option<Memory> {
-        None
-    }
-
-    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
-        out
-    }
-
-    fn restore(
-        &mut self,
-        partition: &TopicPartition,
-        _saved: &[u8],
-    ) -> Result<PartitionState, Unreadable> {
-        Ok(self.begin(partition))
-    }
-
-    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
 
     fn accept(
         &mut self,
@@ -310,43 +252,54 @@ impl Operator for AggregationOperator {
         vec![]
     }
 
-    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
-        vec![]
-    }
-
-    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
-
-    fn unavailable(&mut self) {}
-
-    fn target(&self, _row: usize) -> &Arc<Target> {
-        &self.target
-    }
-
-    fn push(&self, _row: usize, _offset: i64, _batch: &mut OpenBatch) {
-        unreachable!("no row is of one record")
-    }
-
-    /// Its table halts the pipeline when it is altered.
-    fn altered(&mut self, _table: &str) {}
-
     fn clear(&mut self, _now_ms: u64) {
         self.reader.clear();
     }
 
-    fn tidy(&self, _state: &mut PartitionState) {}
-
-    fn emits(&self) -> bool {
-        true
+    /// What the lanes share is counted with each in equal parts.
+    fn memory_bytes(&self) -> usize {
+        self.reader.memory_bytes()
+            + self.settings.places.memory_bytes() / self.settings.lanes.max(1)
     }
 
-    fn is_whole(&self) -> bool {
-        !self.settings.is_partitioned
+    fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {
+        Some(self)
     }
 
-    fn has_one_reader(&self) -> bool {
-        self.is_whole()
+    fn emission(&mut self) -> Option<&mut dyn Emission<PartitionState>> {
+        Some(self)
     }
 
+    fn settling(&mut self) -> Option<&mut dyn Settling> {
+        Some(self)
+    }
+
+    fn together(&self) -> Option<Together<'_, PartitionState>> {
+        (!self.settings.is_partitioned).then_some(Together::OneReader)
+    }
+
+    fn partition_count(&mut self) -> Option<&mut dyn PartitionCount> {
+        self.settings.is_partitioned.then_some(self as _)
+    }
+}
+
+impl TimedState<PartitionState> for AggregationOperator {
+    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
+        self.windows(state.partition)?
+            .input_watermark_ms(self.input(state.partition))
+    }
+
+    /// Windows of all partitions are counted with the first.
+    fn state_bytes(&self, state: &PartitionState) -> usize {
+        if self.input(state.partition) != 0 {
+            return 0;
+        }
+        self.windows(state.partition)
+            .map_or(0, Windows::memory_bytes)
+    }
+}
+
+impl Emission<PartitionState> for AggregationOperator {
     fn resume(
         &mut self,
         state: &mut PartitionState,
@@ -386,6 +339,10 @@ impl Operator for AggregationOperator {
         self.note_open();
     }
 
+    fn spoken_to(&self, state: &PartitionState) -> i64 {
+        state.spoken_to
+    }
+
     fn note_silence(&mut self, state: &PartitionState, quiet_for: Option<Duration>, seen_to: i64) {
         let silence = match quiet_for {
             Some(quiet) if quiet >= self.settings.idle_retention => Silence::Retired,
@@ -397,7 +354,7 @@ impl Operator for AggregationOperator {
             .note_silence(input, silence, seen_to);
     }
 
-    fn emit(&mut self, emit: Emit<'_>) -> bool {
+    fn emit(&mut self, emit: Emit<'_>) -> Result<bool, Halt> {
         let Emit {
             batch,
             messages: _,
@@ -411,16 +368,13 @@ impl Operator for AggregationOperator {
             ..
         } = self.settings;
         let mut is_all = true;
-        if let Err(halt) = self.adopt_partitions() {
-            self.halt = Some(halt);
-            return false;
-        }
+        self.adopt_partitions()?;
+        let mut unwritable = None;
         for space in &mut self.spaces {
             is_all &= space.windows.collect(all, |row| {
                 if let Err(why) = self.rows.make(&row) {
                     let table = &self.settings.table;
-                    self.halt
-                        .get_or_insert_with(|| halts::unwritable(table, &why));
+                    unwritable.get_or_insert_with(|| halts::unwritable(table, &why));
                     return ControlFlow::Break(());
                 }
                 if has_table {
@@ -436,22 +390,21 @@ impl Operator for AggregationOperator {
                 ControlFlow::Continue(())
             });
         }
-        is_all
+        unwritable.map_or(Ok(is_all), Err)
     }
 
-    fn emitted(&mut self) {
-        for space in &mut self.spaces {
-            space.windows.settled();
-            let closed_through_ms = space.windows.closed_through_ms();
-            if let Some((partition, through_ms)) = space.partition.zip(closed_through_ms) {
-                self.settings.places.note_closed(partition, through_ms);
-            }
+    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> CommitPoint {
+        let input = self.input(state.partition);
+        let mut point = self.space(state.partition).commit_point(input, settled);
+        if let Frontier::Windows(frontier) = &mut point.frontier {
+            frontier.partitions = self.settings.is_partitioned.then_some(self.partitions);
         }
-        self.note_open();
+        point
     }
 
-    fn failed(&mut self) -> Option<Halt> {
-        self.halt.take()
+    /// Open windows need every record.
+    fn may_forget(&self, _topic: &str) -> bool {
+        false
     }
 
     fn unfinished(&self) -> Option<String> {
@@ -464,33 +417,39 @@ impl Operator for AggregationOperator {
             row::time_text(last)
         ))
     }
+}
 
-    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> Option<CommitPoint> {
-        let input = self.input(state.partition);
-        let mut point = self.space(state.partition).commit_point(input, settled);
-        if let Frontier::Windows(frontier) = &mut point.frontier {
-            frontier.partitions = self.settings.is_partitioned.then_some(self.partitions);
+impl Settling for AggregationOperator {
+    fn emitted(&mut self) {
+        for space in &mut self.spaces {
+            space.windows.settled();
+            let closed_through_ms = space.windows.closed_through_ms();
+            if let Some((partition, through_ms)) = space.partition.zip(closed_through_ms) {
+                self.settings.places.note_closed(partition, through_ms);
+            }
         }
-        Some(point)
+        self.note_open();
+    }
+}
+
+impl PartitionCount for AggregationOperator {
+    fn topic(&self) -> &str {
+        &self.settings.topic
     }
 
-    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
-        self.windows(state.partition)?
-            .input_watermark_ms(self.input(state.partition))
+    fn note_partitions(&mut self, count: usize) {
+        self.settings.places.note_partitions(count);
     }
 
-    /// Windows of all partitions are counted with the first.
-    fn state_bytes(&self, state: &PartitionState) -> usize {
-        if self.input(state.partition) != 0 {
-            return 0;
+    /// Partitions that are added take keys of those that were there.
+    fn adopt_partitions(&mut self) -> Result<bool, Halt> {
+        let (then, now) = (self.partitions, self.settings.places.partitions());
+        let has_more = self.settings.is_partitioned && now > then;
+        if has_more && self.has_open_windows() {
+            return Err(halts::partitions_changed(&self.settings, then, now));
         }
-        self.windows(state.partition)
-            .map_or(0, Windows::memory_bytes)
-    }
-
-    /// What the lanes share is counted with each in equal parts.
-    fn memory_bytes(&self) -> usize {
-        self.reader.memory_bytes()
-            + self.settings.places.memory_bytes() / self.settings.lanes.max(1)
+        self.partitions = then.max(now);
+        self.had_open = None;
+        Ok(has_more)
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::plan::{PROVENANCE, is_left_to_server};
-use super::{EnrichmentOperator, RowPlan, Settings, Table, memory};
+use super::{EnrichmentOperator, RowPlan, Settings, Table, snapshot_spec};
 use crate::config::{Delivery, Encoding, Enrichment, Pipeline};
 use crate::halt::Halt;
-use crate::lane::Memory;
+use crate::lane::SnapshotSpec;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{label, table_sql};
 use crate::sink::{ColumnInfo, RowMaker, TableColumns, TableInfo, Target, differences};
@@ -25,7 +25,7 @@ pub(crate) struct Rows {
     pub(crate) plan: Arc<RowPlan>,
     table: Table,
     info: TableInfo,
-    memory: Option<Memory>,
+    memory: Option<SnapshotSpec>,
 }
 
 impl CurrentRows {
@@ -143,7 +143,7 @@ impl Rows {
                 has_provenance: PROVENANCE.iter().all(has),
                 target: Arc::new(target),
             },
-            memory: memory(config, &plan),
+            memory: snapshot_spec(config, &plan),
             plan: Arc::new(plan),
             info,
         })

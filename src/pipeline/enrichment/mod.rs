@@ -5,7 +5,6 @@
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
 mod current;
-mod memory;
 mod plan;
 mod profile;
 mod profiles;
@@ -13,6 +12,7 @@ mod reading;
 mod record_column;
 mod row;
 mod settings;
+mod snapshots;
 
 use std::sync::Arc;
 
@@ -20,15 +20,18 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub(crate) use self::current::CurrentRows;
-use self::memory::memory;
 pub(crate) use self::plan::RowPlan;
 use self::profiles::{Profile, Profiles};
 use self::reading::{RowSpace, Unjudged, at};
 use self::row::SessionEvent;
 pub(crate) use self::settings::{Settings, Table};
+use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
 use crate::format::AnyReader;
-use crate::lane::{Accepted, Memory, NotAccepted, Operator, Refusal, TableNames};
+use crate::lane::{
+    Accepted, Appends, LookupPart, NotAccepted, Operator, RecordRows, Refusal, SnapshotSpec, Snapshots,
+    TableNames, TimedState,
+};
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
@@ -42,7 +45,7 @@ pub(crate) struct EnrichmentOperator {
     table: Table,
     settings: Settings,
     seeds: StdRng,
-    memory: Option<Memory>,
+    snapshot_spec: Option<SnapshotSpec>,
     reader: AnyReader,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
@@ -86,7 +89,7 @@ impl EnrichmentOperator {
         plan: Arc<RowPlan>,
         table: Table,
         settings: Settings,
-        memory: Option<Memory>,
+        snapshot_spec: Option<SnapshotSpec>,
         metrics: PipelineMetrics,
     ) -> Self {
         let mut seeds = StdRng::seed_from_u64(settings.seed);
@@ -103,7 +106,7 @@ impl EnrichmentOperator {
             table,
             settings,
             seeds,
-            memory,
+            snapshot_spec,
             profiles,
             metrics,
             heads: vec![],
@@ -157,25 +160,12 @@ impl EnrichmentOperator {
 
 impl Operator for EnrichmentOperator {
     type Partition = PartitionState;
-
-    fn appends(&self) -> bool {
-        true
-    }
+    type Rows = Self;
 
     fn table_names(&self) -> TableNames {
         let target = self.table.target.clone();
         Arc::new(move |_| target.label.clone())
     }
-
-    fn traceable(&self) -> Option<Arc<Target>> {
-        self.table.has_provenance.then(|| self.table.target.clone())
-    }
-
-    fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
         let mut topic = vec![];
@@ -189,34 +179,6 @@ impl Operator for EnrichmentOperator {
             watermark: Watermark::new(self.settings.watermark_delay),
             sessions: rules.map(|rules| Sessions::new(rules, seed)),
         }
-    }
-
-    fn memory(&self) -> Option<Memory> {
-        self.memory.clone()
-    }
-
-    fn save(&self, state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
-        state.save(out)
-    }
-
-    fn restore(
-        &mut self,
-        partition: &TopicPartition,
-        saved: &[u8],
-    ) -> Result<PartitionState, Unreadable> {
-        self.restored(partition, saved)
-    }
-
-    fn replay(&mut self, state: &mut PartitionState, record: Record<'_>) {
-        let head_start = self.heads.len();
-        // A refusal was one before, and its dead letter is written.
-        if let Ok((event, _)) = self.read(state, record) {
-            self.unjudged.push(Unjudged {
-                makes_row: false,
-                ..event
-            });
-        }
-        self.heads.truncate(head_start);
     }
 
     fn accept(
@@ -297,67 +259,6 @@ impl Operator for EnrichmentOperator {
         refused
     }
 
-    fn wanted(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
-        let Some(profiles) = self.profiles.as_mut().filter(|p| !p.asked) else {
-            return vec![];
-        };
-        profiles.asked = true;
-        // All at once: each look into the cache waits for memory, and the processor waits for
-        // several of them together when nothing else stands between.
-        for row in &mut self.rows {
-            if let Profile::Key { start, end } = row.profile {
-                row.profile = profiles.find(start..end, now_ms);
-            }
-        }
-        profiles.wanted.clone()
-    }
-
-    fn found(&mut self, found: Vec<Found>, now_ms: u64) {
-        let (Some(profiles), Some(plan)) = (&mut self.profiles, &self.plan.profile) else {
-            return;
-        };
-        let (mut remote, mut missing) = (0, 0);
-        for (key, found) in profiles.wanted.iter().zip(found) {
-            self.scratch.clear();
-            let has_profile = profiles.encoder.encode(plan, &found, &mut self.scratch);
-            *if has_profile {
-                &mut remote
-            } else {
-                &mut missing
-            } += 1;
-            let slot = profiles.cache.insert(key, &self.scratch, now_ms);
-            profiles.resolved.push(Some(slot));
-        }
-        self.metrics.lookup(LookupResult::Remote, remote);
-        self.metrics.lookup(LookupResult::Missing, missing);
-    }
-
-    fn unavailable(&mut self) {
-        if let Some(profiles) = &mut self.profiles {
-            profiles.resolved = vec![None; profiles.wanted.len()];
-        }
-    }
-
-    fn target(&self, _row: usize) -> &Arc<Target> {
-        &self.table.target
-    }
-
-    fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch) {
-        batch.push(&self.table.target, offset, self.row(row));
-    }
-
-    fn judges_for(&self) -> Option<&Arc<Target>> {
-        Some(&self.table.target)
-    }
-
-    fn altered(&mut self, _table: &str) {
-        if self.rows.is_empty() && self.unjudged.is_empty() {
-            self.renew();
-        } else {
-            self.is_outdated = true;
-        }
-    }
-
     fn clear(&mut self, now_ms: u64) {
         self.heads.clear();
         self.session_columns.clear();
@@ -385,25 +286,148 @@ impl Operator for EnrichmentOperator {
         }
     }
 
-    fn tidy(&self, state: &mut PartitionState) {
+    fn memory_bytes(&self) -> usize {
+        let cache = self.profiles.as_ref().map_or(0, |p| p.cache.memory_bytes());
+        cache + self.heads.capacity()
+    }
+
+    fn rows(&mut self) -> Option<&mut Self> {
+        Some(self)
+    }
+
+    fn appends(&self) -> Option<&dyn Appends> {
+        Some(self)
+    }
+
+    fn lookups(&mut self) -> Option<&mut dyn LookupPart> {
+        Some(self)
+    }
+
+    fn snapshot_spec(&self) -> Option<&SnapshotSpec> {
+        self.snapshot_spec.as_ref()
+    }
+
+    fn snapshots(&mut self) -> Option<&mut dyn Snapshots<PartitionState>> {
+        self.snapshot_spec.is_some().then_some(self as _)
+    }
+
+    fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {
+        Some(self)
+    }
+}
+
+impl RecordRows for EnrichmentOperator {
+    fn target(&self, _row: usize) -> &Arc<Target> {
+        &self.table.target
+    }
+
+    fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch) {
+        batch.push(&self.table.target, offset, self.row(row));
+    }
+
+    fn altered(&mut self, _table: &str) {
+        if self.rows.is_empty() && self.unjudged.is_empty() {
+            self.renew();
+        } else {
+            self.is_outdated = true;
+        }
+    }
+}
+
+impl Appends for EnrichmentOperator {
+    fn target(&self) -> &Arc<Target> {
+        &self.table.target
+    }
+
+    fn is_traceable(&self) -> bool {
+        self.table.has_provenance
+    }
+}
+
+impl LookupPart for EnrichmentOperator {
+    fn lookup_keys(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
+        let Some(profiles) = self.profiles.as_mut().filter(|p| !p.asked) else {
+            return vec![];
+        };
+        profiles.asked = true;
+        // All at once: each look into the cache waits for memory, and the processor waits for
+        // several of them together when nothing else stands between.
+        for row in &mut self.rows {
+            if let Profile::Key { start, end } = row.profile {
+                row.profile = profiles.find(start..end, now_ms);
+            }
+        }
+        profiles.wanted.clone()
+    }
+
+    fn apply_lookup(&mut self, found: Vec<Found>, now_ms: u64) {
+        let (Some(profiles), Some(plan)) = (&mut self.profiles, &self.plan.profile) else {
+            return;
+        };
+        let (mut remote, mut missing) = (0, 0);
+        for (key, found) in profiles.wanted.iter().zip(found) {
+            self.scratch.clear();
+            let has_profile = profiles.encoder.encode(plan, &found, &mut self.scratch);
+            *if has_profile {
+                &mut remote
+            } else {
+                &mut missing
+            } += 1;
+            let slot = profiles.cache.insert(key, &self.scratch, now_ms);
+            profiles.resolved.push(Some(slot));
+        }
+        self.metrics.lookup(LookupResult::Remote, remote);
+        self.metrics.lookup(LookupResult::Missing, missing);
+    }
+
+    fn apply_defaults(&mut self) {
+        if let Some(profiles) = &mut self.profiles {
+            profiles.resolved = vec![None; profiles.wanted.len()];
+        }
+    }
+}
+
+impl Snapshots<PartitionState> for EnrichmentOperator {
+    fn save(&self, state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
+        state.save(out)
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        saved: &[u8],
+    ) -> Result<PartitionState, Unreadable> {
+        self.restored(partition, saved)
+    }
+
+    fn replay(&mut self, state: &mut PartitionState, record: Record<'_>) {
+        let head_start = self.heads.len();
+        // A refusal was one before, and its dead letter is written.
+        if let Ok((event, _)) = self.read(state, record) {
+            self.unjudged.push(Unjudged {
+                makes_row: false,
+                ..event
+            });
+        }
+        self.heads.truncate(head_start);
+    }
+
+    fn sweep(&self, state: &mut PartitionState) {
         if let (Some(sessions), Some(watermark_ms)) =
             (&mut state.sessions, state.watermark.time_ms())
         {
             sessions.sweep(watermark_ms);
         }
     }
+}
 
+impl TimedState<PartitionState> for EnrichmentOperator {
     fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
         state.watermark.time_ms()
     }
 
     fn state_bytes(&self, state: &PartitionState) -> usize {
         state.sessions.as_ref().map_or(0, Sessions::memory_bytes)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        let cache = self.profiles.as_ref().map_or(0, |p| p.cache.memory_bytes());
-        cache + self.heads.capacity()
     }
 }
 

@@ -18,10 +18,9 @@ use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
 use crate::lane::{
-    Accepted, After, Errand, Finding, Memory, NotAccepted, Operator, Refusal, TableNames,
+    Accepted, After, BlockingTask, Finding, NotAccepted, Operator, RecordRows, Refusal, TableNames,
+    Versions,
 };
-use crate::lookup::Found;
-use crate::operator::Unreadable;
 use crate::sink::Target;
 use crate::source::{Record, TopicPartition};
 
@@ -124,7 +123,7 @@ fn halted_by_truncation(advice: String) -> NotAccepted {
 
 /// The pipeline halts at this record, once everything before it is written and committed.
 fn halted_behind(halt: Halt) -> NotAccepted {
-    NotAccepted::Later(Errand {
+    NotAccepted::Later(BlockingTask {
         what: "record that an operator has to deal with".to_owned(),
         after: After::Commit,
         task: Box::pin(async { Err(halt) }),
@@ -133,37 +132,11 @@ fn halted_behind(halt: Halt) -> NotAccepted {
 
 impl Operator for ReplicationOperator {
     type Partition = PartitionState;
-
-    fn appends(&self) -> bool {
-        false
-    }
+    type Rows = Self;
 
     fn table_names(&self) -> TableNames {
         let replicas = self.replicas.clone();
         Arc::new(move |topic| replicas.label(topic))
-    }
-
-    fn traceable(&self) -> Option<Arc<Target>> {
-        None
-    }
-
-    fn version_epoch(&self) -> Option<u16> {
-        let epochs = self.config.version_epochs.iter().map(|epoch| epoch.epoch);
-        Some(epochs.max().unwrap_or(0))
-    }
-
-    fn find_table(&self, topic: &str) -> Option<Finding> {
-        let (replicas, topic) = (self.replicas.clone(), topic.to_owned());
-        Some(Box::pin(async move {
-            if replicas.of(&topic).is_none() {
-                replicas.look(&topic).await?;
-            }
-            Ok(replicas.of(&topic).map(|replica| replica.target.clone()))
-        }))
-    }
-
-    fn note_partitions(&mut self, topic: &str, count: usize) {
-        self.replicas.set_partitions(topic, count);
     }
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
@@ -182,25 +155,6 @@ impl Operator for ReplicationOperator {
         }
     }
 
-    /// The tables remember everything.
-    fn memory(&self) -> Option<Memory> {
-        None
-    }
-
-    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
-        out
-    }
-
-    fn restore(
-        &mut self,
-        partition: &TopicPartition,
-        _saved: &[u8],
-    ) -> Result<PartitionState, Unreadable> {
-        Ok(self.begin(partition))
-    }
-
-    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
-
     fn accept(
         &mut self,
         state: &mut PartitionState,
@@ -215,18 +169,34 @@ impl Operator for ReplicationOperator {
         }
     }
 
+    /// Records are decided one by one when they are accepted.
     fn judge(&mut self, _state: &mut PartitionState) -> Vec<(usize, Refusal)> {
         vec![]
     }
 
-    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
-        vec![]
+    fn clear(&mut self, _now_ms: u64) {
+        self.rows.rows.clear();
+        self.rows.bytes.clear();
+        // One huge record must not keep its room for ever.
+        if self.rows.bytes.capacity() > 8 << 20 {
+            self.rows.bytes.shrink_to(1 << 20);
+        }
     }
 
-    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
+    fn memory_bytes(&self) -> usize {
+        self.rows.bytes.capacity()
+    }
 
-    fn unavailable(&mut self) {}
+    fn rows(&mut self) -> Option<&mut Self> {
+        Some(self)
+    }
 
+    fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
+}
+
+impl RecordRows for ReplicationOperator {
     fn target(&self, row: usize) -> &Arc<Target> {
         &self.rows.rows[row].replica.target
     }
@@ -247,28 +217,26 @@ impl Operator for ReplicationOperator {
     fn altered(&mut self, table: &str) {
         self.replicas.forget(table);
     }
+}
 
-    fn clear(&mut self, _now_ms: u64) {
-        self.rows.rows.clear();
-        self.rows.bytes.clear();
-        // One huge record must not keep its room for ever.
-        if self.rows.bytes.capacity() > 8 << 20 {
-            self.rows.bytes.shrink_to(1 << 20);
-        }
+impl Versions for ReplicationOperator {
+    fn highest_epoch(&self) -> u16 {
+        let epochs = self.config.version_epochs.iter().map(|epoch| epoch.epoch);
+        epochs.max().unwrap_or(0)
     }
 
-    fn tidy(&self, _state: &mut PartitionState) {}
-
-    fn watermark_ms(&self, _state: &PartitionState) -> Option<i64> {
-        None
+    fn find_table(&self, topic: &str) -> Finding {
+        let (replicas, topic) = (self.replicas.clone(), topic.to_owned());
+        Box::pin(async move {
+            if replicas.of(&topic).is_none() {
+                replicas.look(&topic).await?;
+            }
+            Ok(replicas.of(&topic).map(|replica| replica.target.clone()))
+        })
     }
 
-    fn state_bytes(&self, _state: &PartitionState) -> usize {
-        0
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.rows.bytes.capacity()
+    fn note_partitions(&self, topic: &str, count: usize) {
+        self.replicas.set_partitions(topic, count);
     }
 }
 

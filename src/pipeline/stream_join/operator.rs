@@ -11,16 +11,16 @@ use super::plan::JoinPlan;
 use super::reading::{Left, LeftReader, Right, RightReader};
 use super::rendering::{kafka_key, left_payload};
 use super::settings::Settings;
-use crate::batch::{MessageSource, OpenBatch};
+use crate::batch::MessageSource;
 use crate::clock::wall_ms;
 use crate::halt::Halt;
-use crate::lane::{Accepted, Emit, Memory, NotAccepted, Operator, Refusal, TableNames};
-use crate::lookup::Found;
+use crate::lane::{
+    Accepted, CoPartitioned, EmissionPart as Emission, Emit, NoRows, NotAccepted, Operator,
+    Refusal, TableNames, TimedState, Together,
+};
 use crate::observe::metrics::PipelineMetrics;
-use crate::operator::Unreadable;
 use crate::operator::join::{Join, LeftEvent, Outcome, RightRecord, Side, Verdict};
 use crate::progress::{CommitPoint, Frontier};
-use crate::sink::Target;
 use crate::source::{Record, TopicPartition};
 
 /// What one lane keeps.
@@ -32,8 +32,6 @@ pub(crate) struct StreamJoinOperator {
     right: RightReader,
     /// Of the event at hand.
     payload: Vec<u8>,
-    /// Where rows would go that no table takes.
-    target: Arc<Target>,
     /// Partitions of equal number, of both topics.
     pairs: Vec<Pair>,
     metrics: PipelineMetrics,
@@ -109,7 +107,6 @@ impl StreamJoinOperator {
             payload: vec![],
             settings,
             keys,
-            target: Arc::new(Target::nowhere()),
             pairs: vec![],
             buffers: [buffer("left"), buffer("right")],
             plan,
@@ -254,29 +251,11 @@ impl StreamJoinOperator {
 
 impl Operator for StreamJoinOperator {
     type Partition = PartitionState;
-
-    fn appends(&self) -> bool {
-        false
-    }
+    type Rows = NoRows;
 
     fn table_names(&self) -> TableNames {
         let label = self.settings.label.clone();
         Arc::new(move |_| label.clone())
-    }
-
-    fn traceable(&self) -> Option<Arc<Target>> {
-        None
-    }
-
-    fn version_epoch(&self) -> Option<u16> {
-        None
-    }
-
-    fn note_partitions(&mut self, _topic: &str, _count: usize) {}
-
-    /// Tombstones and records that cannot be read move no watermark.
-    fn spoken_to(&self, state: &PartitionState, _seen_to: i64) -> i64 {
-        state.spoken_to
     }
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
@@ -288,25 +267,6 @@ impl Operator for StreamJoinOperator {
             told_to: 0,
         }
     }
-
-    /// Records that may still be needed are read again.
-    fn memory(&self) -> Option<Memory> {
-        None
-    }
-
-    fn save(&self, _state: &PartitionState, out: Vec<u8>) -> Vec<u8> {
-        out
-    }
-
-    fn restore(
-        &mut self,
-        partition: &TopicPartition,
-        _saved: &[u8],
-    ) -> Result<PartitionState, Unreadable> {
-        Ok(self.begin(partition))
-    }
-
-    fn replay(&mut self, _state: &mut PartitionState, _record: Record<'_>) {}
 
     fn accept(
         &mut self,
@@ -326,39 +286,42 @@ impl Operator for StreamJoinOperator {
         vec![]
     }
 
-    fn wanted(&mut self, _now_ms: u64) -> Vec<Vec<u8>> {
-        vec![]
-    }
-
-    fn found(&mut self, _found: Vec<Found>, _now_ms: u64) {}
-
-    fn unavailable(&mut self) {}
-
-    fn target(&self, _row: usize) -> &Arc<Target> {
-        &self.target
-    }
-
-    fn push(&self, _row: usize, _offset: i64, _batch: &mut OpenBatch) {
-        unreachable!("no row is of one record")
-    }
-
-    fn altered(&mut self, _table: &str) {}
-
     fn clear(&mut self, _now_ms: u64) {
         self.right.log_unread();
     }
 
-    fn tidy(&self, _state: &mut PartitionState) {}
-
-    fn is_whole(&self) -> bool {
-        true
+    fn memory_bytes(&self) -> usize {
+        self.left.memory_bytes() + self.right.memory_bytes() + self.payload.capacity()
     }
 
-    /// A table has the profiles that its topic has.
-    fn may_forget(&self, topic: &str) -> bool {
-        self.settings.rules.before_ms.is_none() && self.side_of(topic) == Side::Right
+    fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {
+        Some(self)
     }
 
+    fn emission(&mut self) -> Option<&mut dyn Emission<PartitionState>> {
+        Some(self)
+    }
+
+    fn together(&self) -> Option<Together<'_, PartitionState>> {
+        Some(Together::CoPartitioned(self))
+    }
+}
+
+impl TimedState<PartitionState> for StreamJoinOperator {
+    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
+        self.pair(state.partition)?.watermark_ms(state.side)
+    }
+
+    /// Both sides are counted with the left one.
+    fn state_bytes(&self, state: &PartitionState) -> usize {
+        if state.side == Side::Right {
+            return 0;
+        }
+        self.pair(state.partition).map_or(0, Join::memory_bytes)
+    }
+}
+
+impl CoPartitioned<PartitionState> for StreamJoinOperator {
     fn check_assignment(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
         let has = |side, number| {
             let mut all = partitions.iter();
@@ -379,11 +342,13 @@ impl Operator for StreamJoinOperator {
     }
 
     /// The side that is far ahead waits for the other.
-    fn waits(&self, state: &PartitionState, is_held: bool, is_tight: bool) -> Option<bool> {
+    fn waits(&self, state: &PartitionState, is_held: bool, is_tight: bool) -> bool {
         let pair = self.pair(state.partition);
-        Some(pair.is_some_and(|join| join.is_far_ahead(state.side, is_held, is_tight)))
+        pair.is_some_and(|join| join.is_far_ahead(state.side, is_held, is_tight))
     }
+}
 
+impl Emission<PartitionState> for StreamJoinOperator {
     fn resume(
         &mut self,
         state: &mut PartitionState,
@@ -429,13 +394,18 @@ impl Operator for StreamJoinOperator {
         self.note_buffers();
     }
 
+    /// Tombstones and records that cannot be read move no watermark.
+    fn spoken_to(&self, state: &PartitionState) -> i64 {
+        state.spoken_to
+    }
+
     fn note_silence(&mut self, state: &PartitionState, quiet_for: Option<Duration>, seen_to: i64) {
         let is_idle = quiet_for.is_some_and(|quiet| quiet >= self.settings.idle_timeout);
         self.join(state.partition)
             .note_silence(state.side, is_idle, seen_to);
     }
 
-    fn emit(&mut self, emit: Emit<'_>) -> bool {
+    fn emit(&mut self, emit: Emit<'_>) -> Result<bool, Halt> {
         let Emit {
             messages,
             all,
@@ -473,7 +443,17 @@ impl Operator for StreamJoinOperator {
             }
         }
         self.note_buffers();
-        is_all
+        Ok(is_all)
+    }
+
+    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> CommitPoint {
+        let side = state.side;
+        self.join(state.partition).commit_point(side, settled)
+    }
+
+    /// A table has the profiles that its topic has.
+    fn may_forget(&self, topic: &str) -> bool {
+        self.settings.rules.before_ms.is_none() && self.side_of(topic) == Side::Right
     }
 
     fn unfinished(&self) -> Option<String> {
@@ -485,26 +465,5 @@ impl Operator for StreamJoinOperator {
             time_text(first),
             time_text(last)
         ))
-    }
-
-    fn commit_point(&mut self, state: &PartitionState, settled: i64) -> Option<CommitPoint> {
-        let side = state.side;
-        Some(self.join(state.partition).commit_point(side, settled))
-    }
-
-    fn watermark_ms(&self, state: &PartitionState) -> Option<i64> {
-        self.pair(state.partition)?.watermark_ms(state.side)
-    }
-
-    /// Both sides are counted with the left one.
-    fn state_bytes(&self, state: &PartitionState) -> usize {
-        if state.side == Side::Right {
-            return 0;
-        }
-        self.pair(state.partition).map_or(0, Join::memory_bytes)
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.left.memory_bytes() + self.right.memory_bytes() + self.payload.capacity()
     }
 }

@@ -6,7 +6,7 @@ use super::returning::Return;
 use super::{FirstRecord, Replicas, sorting_columns};
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::lane::{After, Errand};
+use crate::lane::{After, BlockingTask};
 use crate::sink::{Backoff, InsertError, TableInfo, quote_name};
 use crate::table::ColumnType;
 use crate::table::replica::{ColumnMemo, ReplicaTable, Since};
@@ -96,12 +96,12 @@ impl Replicas {
         self: Arc<Self>,
         topic: &str,
         additions: Vec<Addition>,
-    ) -> Errand {
+    ) -> BlockingTask {
         let topic = topic.to_owned();
         let is_only_filled = additions
             .iter()
             .all(|a| matches!(a.change, Change::Seen { .. } | Change::Stopped { .. }));
-        Errand {
+        BlockingTask {
             what: format!("columns of table {}", self.label(&topic)),
             // What was made for the table as it is should not meet the table as it will be.
             after: if is_only_filled {
@@ -296,9 +296,9 @@ impl Replicas {
 
     /// Marks every row of a table as deleted that is older than `version`. Done again it changes nothing,
     /// and what came later stays.
-    pub(in super::super) fn truncate(self: Arc<Self>, topic: &str, version: u64) -> Errand {
+    pub(in super::super) fn truncate(self: Arc<Self>, topic: &str, version: u64) -> BlockingTask {
         let topic = topic.to_owned();
-        Errand {
+        BlockingTask {
             what: format!("truncation of table {}", self.label(&topic)),
             after: After::Writes,
             task: Box::pin(async move {

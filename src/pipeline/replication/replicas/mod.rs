@@ -21,7 +21,7 @@ use crate::config::{Cdc, Pipeline};
 use crate::crash::crash_point;
 use crate::decode::debezium::{Field, Schema};
 use crate::halt::Halt;
-use crate::lane::{After, Errand, NotFound};
+use crate::lane::{After, BlockingTask, NotFound};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
@@ -179,9 +179,9 @@ impl Replicas {
     }
 
     /// Finds the topic's table, or makes it.
-    pub(super) fn open(self: Arc<Self>, topic: &str, first: FirstRecord) -> Errand {
+    pub(super) fn open(self: Arc<Self>, topic: &str, first: FirstRecord) -> BlockingTask {
         let topic = topic.to_owned();
-        Errand {
+        BlockingTask {
             what: format!("table {}", self.label(&topic)),
             after: After::Nothing,
             task: Box::pin(async move { self.opened(&topic, &first).await }),

@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 use super::plan::{EventTime, Field, RowPlan};
 use super::{EnrichmentOperator, PartitionState};
 use crate::config::Enrichment;
-use crate::lane::{Memory, Operator as _};
+use crate::lane::{Operator as _, SnapshotSpec};
 use crate::operator::{Sessions, Unreadable};
 use crate::source::TopicPartition;
 
 /// What the sessions of this pipeline depend on; `None` without sessions.
-pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
+pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<SnapshotSpec> {
     let (session, planned) = (config.session.as_ref()?, plan.session.as_ref()?);
     // Every value that decides what a session is, and the types by which values are told apart.
     let mut rules = format!(
@@ -48,7 +48,7 @@ pub(crate) fn memory(config: &Enrichment, plan: &RowPlan) -> Option<Memory> {
         + session.timeout
         + config.watermark_delay
         + config.timestamp_ahead_max;
-    Some(Memory {
+    Some(SnapshotSpec {
         fingerprint: format!("{:x}", Sha256::digest(rules)),
         horizon,
     })
