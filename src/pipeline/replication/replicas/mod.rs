@@ -2,7 +2,9 @@
 
 mod altering;
 mod keys;
+mod opening;
 mod returning;
+mod running;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,25 +15,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 pub(super) use self::altering::Addition;
-use self::keys::no_key;
 pub(super) use self::keys::{key_names, key_schema};
 pub(super) use self::returning::Return;
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
-use crate::crash::crash_point;
-use crate::decode::debezium::{Field, Schema};
+use crate::decode::debezium::Schema;
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask, NotFound};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{
-    Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name, several_tables,
-};
+use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, quote_name, several_tables};
 use crate::source::TopicPartition;
-use crate::table::ColumnType;
-use crate::table::replica::{
-    ColumnMemo, ReplicaTable, check_table, create_database, create_moved_rows, zoned_key_columns,
-};
+use crate::table::replica::{ColumnMemo, check_table};
 
 /// Tables that are looked at at the same time.
 const LOOKS_AT_ONCE: usize = 8;
@@ -240,150 +235,10 @@ impl Replicas {
         }
     }
 
-    async fn opened(&self, topic: &str, first: &FirstRecord) -> Result<(), Halt> {
-        if let Some(info) = self.table_info(topic).await? {
-            return self.take_over(topic, &info, first).await;
-        }
-        let config = &self.parts.config;
-        let columns = config
-            .tables
-            .get(topic)
-            .map_or(&[][..], |mapping| &mapping.columns);
-        if first.is_delete && (!config.create_tables || columns.is_empty()) {
-            self.topics()
-                .entry(topic.to_owned())
-                .or_default()
-                .is_missing = true;
-            return Ok(());
-        }
-        let label = self.label(topic);
-        if !config.create_tables {
-            let advice = format!(
-                "table {label} does not exist: create it, set pipeline.create_tables = true, or name \
-                 another one ([pipeline.tables.{topic:?}] table)"
-            );
-            return Err(Halt::new("missing_table", advice));
-        }
-        let table = self.table_to_create(topic, first, columns)?;
-        let database = &self.parts.pipeline.clickhouse.database;
-        crash_point!("before_create_table");
-        self.execute(&label, &create_database(database)).await?;
-        self.execute(&label, &table.create()).await?;
-        crash_point!("after_create_table");
-        self.execute(&label, &table.create_view()).await?;
-        if !self.has_made_moved_rows.swap(true, Ordering::Relaxed) {
-            // Rows do without it; who misses it looks for it again, and says so.
-            let _ = self.execute(&label, &create_moved_rows(database)).await;
-        }
-        tracing::info!(
-            table = label,
-            topic,
-            "table made, unless another task was quicker"
-        );
-        match self.table_info(topic).await? {
-            Some(info) => self.take_over(topic, &info, first).await,
-            None => Err(Halt::new(
-                "missing_table",
-                format!("table {label} is gone as soon as it was created: see who drops it"),
-            )),
-        }
-    }
-
-    fn table_to_create(
-        &self,
-        topic: &str,
-        first: &FirstRecord,
-        declared: &[(String, ColumnType)],
-    ) -> Result<ReplicaTable, Halt> {
-        let label = self.label(topic);
-        let database = &self.parts.pipeline.clickhouse.database;
-        let name = self.parts.config.table_for(topic);
-        let own = self.parts.config.own_names(topic);
-        let named = self.key_of(topic);
-        let key = if named.is_empty() {
-            first
-                .key_names
-                .as_deref()
-                .ok_or_else(|| no_key(&label, topic))?
-        } else {
-            named
-        };
-        let table = match &first.schema {
-            Some(schema) => {
-                let zoned = zoned_key_columns(schema, key);
-                let declared = [declared, &zoned].concat();
-                let fields = with_key(schema, first.key_schema.as_ref(), key);
-                ReplicaTable::of_fields(database, name, &fields, key, &declared, &own)
-            }
-            None if declared.is_empty() => {
-                let advice = format!(
-                    "table {label} does not exist, and the records have no schema block that says of \
-                     what to make it: name its columns, [pipeline.tables.{topic:?}] columns = {{ id = \
-                     \"Int64\", … }}, create it yourself, or have the connector write schema blocks \
-                     (value.converter.schemas.enable)"
-                );
-                return Err(Halt::new("missing_table", advice));
-            }
-            None => ReplicaTable::new(database, name, declared.to_vec(), key, &own),
-        };
-        table.map_err(|error| {
-            let declare = format!("[pipeline.tables.{topic:?}]");
-            let advice = error.to_string().replace("[pipeline.tables]", &declare);
-            Halt::new("schema", advice)
-        })
-    }
-
-    /// From now on rows are made for the table as it is.
-    async fn take_over(
-        &self,
-        topic: &str,
-        info: &TableInfo,
-        first: &FirstRecord,
-    ) -> Result<(), Halt> {
-        let values = ColumnFacts {
-            defaults: self.default_values(topic, info).await?,
-            comments: self.comments(topic).await?,
-        };
-        self.take(topic, info, first, &values)?;
-        self.renew_view(topic, info).await
-    }
-
     /// The same for a table of which everything is known without the server.
     pub(crate) fn take_known(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
         let nothing = ColumnFacts::default();
         self.take(topic, info, &FirstRecord::default(), &nothing)
-    }
-
-    /// The comments of the table's columns.
-    async fn comments(&self, topic: &str) -> Result<HashMap<String, String>, Halt> {
-        let (client, table) = (&self.parts.client, self.parts.config.table_for(topic));
-        let database = &self.parts.pipeline.clickhouse.database;
-        let mut backoff = Backoff::new();
-        loop {
-            match client.column_comments(database, table).await {
-                Ok(comments) => return Ok(comments),
-                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
-            }
-        }
-    }
-
-    async fn default_values(
-        &self,
-        topic: &str,
-        info: &TableInfo,
-    ) -> Result<HashMap<String, Bytes>, Halt> {
-        if info.columns.iter().all(|c| c.default_kind != "DEFAULT") {
-            return Ok(HashMap::new());
-        }
-        let (client, table) = (&self.parts.client, self.parts.config.table_for(topic));
-        let database = &self.parts.pipeline.clickhouse.database;
-        let mut backoff = Backoff::new();
-        loop {
-            match client.default_values(database, table).await {
-                Ok(values) => return Ok(values),
-                Err(error) => self.wait(&self.label(topic), &error, &mut backoff).await?,
-            }
-        }
     }
 
     fn take(
@@ -491,79 +346,6 @@ impl Replicas {
             }
         }
     }
-
-    /// Runs a statement until it has been run. What the server refuses outright, an operator must do.
-    async fn execute(&self, label: &str, statement: &str) -> Result<(), Halt> {
-        let run = || self.parts.client.execute_anywhere(statement);
-        self.until_run(label, statement, run).await
-    }
-
-    /// The same for a statement that reads all rows of a replicated table.
-    async fn execute_in_sync(&self, label: &str, table: &str, statement: &str) -> Result<(), Halt> {
-        let run = || self.parts.client.execute_in_sync(table, statement);
-        self.until_run(label, statement, run).await
-    }
-
-    async fn until_run<F>(
-        &self,
-        label: &str,
-        statement: &str,
-        run: impl Fn() -> F,
-    ) -> Result<(), Halt>
-    where
-        F: Future<Output = Result<(), InsertError>>,
-    {
-        let mut backoff = Backoff::new();
-        loop {
-            let Err(error) = run().await else {
-                return Ok(());
-            };
-            let is_refused = error.code.is_some() && !is_temporary(&error);
-            if is_refused {
-                let statement = statement.replace('\n', " ");
-                let advice = format!(
-                    "table {label}: the server refuses {statement}: {error}: grant the right, or run a \
-                     statement that does the same yourself, then start again"
-                );
-                return Err(Halt::new("refused_statement", advice));
-            }
-            self.wait(label, &error, &mut backoff).await?;
-        }
-    }
-
-    async fn wait(
-        &self,
-        label: &str,
-        error: &InsertError,
-        backoff: &mut Backoff,
-    ) -> Result<(), Halt> {
-        if let Remedy::Halt(reason) = error.remedy {
-            return Err(crate::sink::refused(reason, label, error));
-        }
-        let wait = backoff.next_wait();
-        self.parts.metrics.retry("clickhouse", "table");
-        self.parts.board.table_failed(label, &error.to_string());
-        // The lane says for how long its partitions wait.
-        if backoff.attempts() == 1 {
-            tracing::warn!(table = label, %error, "a statement about the table failed, trying again");
-        }
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-}
-
-/// The fields of a row, and those members of the key that the row has not: a transform put them there.
-fn with_key(row: &Schema, key_schema: Option<&Schema>, key: &[String]) -> Vec<Field> {
-    let is_in_row = |field: &&Field| row.field_type(&field.name).is_some();
-    let of_key = key_schema.map_or(&[][..], Schema::fields).iter();
-    let is_key = |field: &&Field| key.iter().any(|name| **name == *field.name);
-    let only_in_key = of_key.filter(is_key).filter(|field| !is_in_row(field));
-    only_in_key.chain(row.fields()).cloned().collect()
-}
-
-/// Of what a server that is ill may recover.
-fn is_temporary(error: &InsertError) -> bool {
-    matches!(error.remedy, Remedy::Retry(_))
 }
 
 /// The columns a table is sorted by.

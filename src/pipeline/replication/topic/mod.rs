@@ -19,7 +19,7 @@ use crate::config::Cdc;
 use crate::crash::{Guarantee, is_broken};
 use crate::decode::Reject;
 use crate::decode::debezium::{
-    Change, Columns, Failure, KeyReader, Members, Row, RowReader, Schema,
+    Change, Columns, Delete, Failure, KeyReader, Members, Row, RowReader, Schema,
 };
 use crate::decode::json::Raw;
 use crate::halt::Halt;
@@ -164,40 +164,14 @@ impl Topic {
         let change = rows
             .read(name, record.key(), record.value())
             .map_err(|failure| failed(failure, Stage::Decode))?;
-        let (change, replica, keys) = match (change, replica, keys) {
-            (Change::None(why), ..) => return Ok(Made::Dropped(why.as_str())),
-            (Change::Truncate(_), ..) => return Ok(Made::Truncated),
-            (change, Some(replica), Some(keys)) => (change, &*replica, keys),
-            (Change::Row(row), ..) => {
-                let is_in_row = |field: &str| has_field(row.schema(), row.after(), field);
-                replicas
-                    .check_first_key(name, record.key())
-                    .and_then(|()| replicas.check_whole_key(name, record.key(), is_in_row))
-                    .map_err(halted_behind)?;
-                let first = FirstRecord {
-                    schema: row.schema().cloned(),
-                    key_names: key_names(record.key()),
-                    key_schema: key_schema(record.key()),
-                    fields: row
-                        .after()
-                        .members()
-                        .map(|(name, _)| name.into_owned())
-                        .collect(),
-                    is_delete: false,
-                };
-                return Err(NotAccepted::Later(replicas.clone().open(name, first)));
-            }
-            (Change::Delete(_), ..) if replicas.is_missing(name) => {
-                return Ok(Made::Dropped("no_table"));
-            }
-            (Change::Delete(_), ..) => {
-                let first = FirstRecord {
-                    key_names: key_names(record.key()),
-                    is_delete: true,
-                    ..FirstRecord::default()
-                };
-                return Err(NotAccepted::Later(replicas.clone().open(name, first)));
-            }
+        let change = match change {
+            Change::None(why) => return Ok(Made::Dropped(why.as_str())),
+            Change::Truncate(_) => return Ok(Made::Truncated),
+            Change::Row(row) => RowChange::Row(row),
+            Change::Delete(delete) => RowChange::Delete(delete),
+        };
+        let (Some(replica), Some(keys)) = (&*replica, keys) else {
+            return first_record(name, &change, record, replicas);
         };
         let mut making = Making {
             record,
@@ -215,7 +189,7 @@ impl Topic {
             key_is_of_row: false,
         };
         match change {
-            Change::Row(row) => {
+            RowChange::Row(row) => {
                 let evolution = Evolving {
                     replicas,
                     topic: name,
@@ -233,8 +207,7 @@ impl Topic {
                 evolution.check_returned(&row, record.key(), making.missed, returned)?;
                 making.row(&row, &evolution).map(Made::Rows)
             }
-            Change::Delete(delete) => making.delete(&delete),
-            Change::None(_) | Change::Truncate(_) => unreachable!("dealt with above"),
+            RowChange::Delete(delete) => making.delete(&delete),
         }
     }
 
@@ -242,6 +215,45 @@ impl Topic {
     pub(super) fn version_of(config: &Cdc, record: Record<'_>) -> u64 {
         version(config, record)
     }
+}
+
+/// A change of one row.
+enum RowChange<'s, 'a> {
+    Row(Row<'s, 'a>),
+    Delete(Delete<'s, 'a>),
+}
+
+/// The table of the topic is not known yet: the record waits until it was found, or made.
+fn first_record(
+    name: &Arc<str>,
+    change: &RowChange<'_, '_>,
+    record: Record<'_>,
+    replicas: &Arc<Replicas>,
+) -> Result<Made, NotAccepted> {
+    let first = match change {
+        RowChange::Row(row) => {
+            let is_in_row = |field: &str| has_field(row.schema(), row.after(), field);
+            replicas
+                .check_first_key(name, record.key())
+                .and_then(|()| replicas.check_whole_key(name, record.key(), is_in_row))
+                .map_err(halted_behind)?;
+            let fields = row.after().members();
+            FirstRecord {
+                schema: row.schema().cloned(),
+                key_names: key_names(record.key()),
+                key_schema: key_schema(record.key()),
+                fields: fields.map(|(name, _)| name.into_owned()).collect(),
+                is_delete: false,
+            }
+        }
+        RowChange::Delete(_) if replicas.is_missing(name) => return Ok(Made::Dropped("no_table")),
+        RowChange::Delete(_) => FirstRecord {
+            key_names: key_names(record.key()),
+            is_delete: true,
+            ..FirstRecord::default()
+        },
+    };
+    Err(NotAccepted::Later(replicas.clone().open(name, first)))
 }
 
 /// When the source had a row, epoch microseconds; where the record does not say, when it was written.
