@@ -50,11 +50,15 @@ fn metadata(text: &str) {
         return;
     };
     assert!(
-        read.cuts.is_sorted_by(|a, b| a < b),
+        read.range_ends.is_sorted_by(|a, b| a < b),
         "ranges are not empty: {:?}",
-        read.cuts
+        read.range_ends
     );
-    assert!(read.cuts.first().is_none_or(|first| *first > position));
+    assert!(
+        read.range_ends
+            .first()
+            .is_none_or(|first| *first > position)
+    );
     let is_word =
         (1..=256).contains(&read.table.len()) && read.table.chars().all(|c| c.is_ascii_graphic());
     if let Ok(written) = read.encode(position)

@@ -7,6 +7,7 @@
 
 mod asking;
 mod assigning;
+mod not_yet;
 mod partition;
 mod topic;
 
@@ -16,76 +17,33 @@ use rdkafka::error::{KafkaError, KafkaResult};
 
 pub(super) use self::asking::News;
 pub(super) use self::assigning::Assigning;
-use self::assigning::{Step, Unbegun};
+use self::assigning::Unbegun;
+use self::not_yet::not_looked_up;
+pub(super) use self::not_yet::{NotYet, off_thread};
 use self::partition::Found;
 pub(super) use self::partition::PartitionInquiry;
 use super::Lane;
-use super::chunk::cut_replayed;
-use super::operator::{NotFound, Operator, Together};
-use super::ownership::{Beginning, Ownership};
-use super::restore::Restored;
+use super::operator::{Operator, Together};
+use super::ownership::{Beginning, Ownership, Restored};
 use crate::batch::PartitionPace;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::board::{Place, Undone};
-use crate::progress::OwnershipId;
-use crate::sink::{Backoff, InsertError, Remedy, Target};
+use crate::sink::Backoff;
 use crate::source::TopicPartition;
 
 /// A partition that the client refused to begin is tried again after this.
 const REFUSED_WAIT: Duration = Duration::from_millis(500);
 
-/// Why a partition cannot begin yet.
-#[derive(Debug)]
-pub(super) enum NotYet {
-    /// Something does not answer.
-    Later(String),
-    Never(Halt),
-}
-
-impl NotYet {
-    /// The broker that was asked knows no partitions of a topic now, which does not say that it has none.
-    pub(super) fn no_partitions(topic: &str) -> Self {
-        NotYet::Later(format!("topic {topic}: its partitions are not known"))
-    }
-
-    pub(super) fn leaderless(partition: &TopicPartition) -> Self {
-        NotYet::Later(format!(
-            "kafka: {partition} has no leader: the brokers that have its replicas are away"
-        ))
-    }
-}
-
-impl From<Halt> for NotYet {
-    fn from(halt: Halt) -> Self {
-        NotYet::Never(halt)
-    }
-}
-
-impl From<NotFound> for NotYet {
-    fn from(reason: NotFound) -> Self {
-        match reason {
-            NotFound::Later(why) => NotYet::Later(why),
-            NotFound::Never(halt) => NotYet::Never(halt),
-        }
-    }
-}
-
-impl From<KafkaError> for NotYet {
-    fn from(error: KafkaError) -> Self {
-        NotYet::Later(format!("kafka: {error}"))
-    }
-}
-
 impl<O: Operator> Lane<O> {
     /// The group has given us partitions.
     pub(super) fn begin_given(&mut self, partitions: Vec<TopicPartition>) {
         let now = Instant::now();
-        self.assigning.is_unanswered = true;
-        self.assigning.is_whole = false;
-        self.assigning.not_before = None;
+        self.group.assigning.is_unanswered = true;
+        self.group.assigning.is_whole = false;
+        self.group.assigning.not_before = None;
         for partition in partitions {
-            self.assigning.push(partition, false, now);
+            self.group.assigning.push(partition, false, now);
         }
         if !self.begins_together() {
             // Those that stay are read on while those that came are asked about.
@@ -100,13 +58,13 @@ impl<O: Operator> Lane<O> {
         not_before: Instant,
     ) {
         for partition in partitions {
-            self.assigning.push(partition, true, not_before);
+            self.group.assigning.push(partition, true, not_before);
         }
     }
 
     /// Partitions that go before they began.
     pub(super) fn forget_unbegun(&mut self, goes: impl Fn(&TopicPartition) -> bool) {
-        let assigning = &mut self.assigning;
+        let assigning = &mut self.group.assigning;
         let goes = |unbegun: &mut Unbegun<O::Partition>| goes(&unbegun.partition);
         let gone: Vec<_> = assigning.unbegun.extract_if(.., goes).collect();
         if assigning.unbegun.is_empty() {
@@ -117,7 +75,7 @@ impl<O: Operator> Lane<O> {
         for unbegun in &gone {
             self.unsay(&unbegun.partition);
         }
-        if gone.is_empty() || !self.assigning.is_unanswered {
+        if gone.is_empty() || !self.group.assigning.is_unanswered {
             return;
         }
         // The client answers a revocation only of what it was told to read. Nobody will look at
@@ -140,17 +98,17 @@ impl<O: Operator> Lane<O> {
         let assigned = self.consumer().assign(positions);
         if let Err(error) = &assigned {
             // The group has moved on: the revocation is on its way, and nothing was read.
-            tracing::warn!(pipeline = self.pipeline.name, %error, "assignment refused");
+            tracing::warn!(pipeline = self.context.pipeline.name, %error, "assignment refused");
         }
-        self.assigning.is_unanswered = false;
+        self.group.assigning.is_unanswered = false;
         assigned
     }
 
     /// Asks about partitions that have not begun, and begins those of which everything is known.
     pub(super) fn begin_assigned(&mut self, now: Instant) -> Result<(), Halt> {
-        if self.assigning.is_over()
-            || self.stop.is_draining()
-            || self.assigning.not_before.is_some_and(|at| now < at)
+        if self.group.assigning.is_over()
+            || self.context.stop.is_draining()
+            || self.group.assigning.not_before.is_some_and(|at| now < at)
         {
             return Ok(());
         }
@@ -159,7 +117,7 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         if self.begins_together() {
-            let all: Vec<_> = self.assigning.partitions().cloned().collect();
+            let all: Vec<_> = self.group.assigning.partitions().cloned().collect();
             if let Some(Together::CoPartitioned(operator)) = self.operator.together() {
                 operator.check_assignment(&all)?;
             }
@@ -174,7 +132,7 @@ impl<O: Operator> Lane<O> {
     /// Where one member reads a whole topic, it is the one that was given the first partition: it takes
     /// them all, and the others none. False when there is nothing to begin, or not yet.
     fn reads_whole(&mut self, now: Instant) -> Result<bool, Halt> {
-        let assigning = &self.assigning;
+        let assigning = &self.group.assigning;
         let mut partitions = assigning.partitions();
         let together = self.operator.together();
         if !together.is_some_and(|together| together.has_one_reader())
@@ -186,34 +144,34 @@ impl<O: Operator> Lane<O> {
         }
         let Some(first) = partitions.find(|p| p.partition == 0).cloned() else {
             tracing::info!(
-                pipeline = self.pipeline.name,
+                pipeline = self.context.pipeline.name,
                 "another member of the group reads the whole topic; standing by"
             );
             drop(partitions);
-            self.assigning.unbegun.clear();
+            self.group.assigning.unbegun.clear();
             let _ = self.assign(&[]);
             return Ok(false);
         };
         drop(partitions);
-        let timeout = self.shared.kafka_timeout;
+        let timeout = self.context.shared.kafka_timeout;
         let asked = self
             .consumer()
             .questions()
             .partitions_of(&first.topic, timeout);
         let why = match asked {
             Ok(Some(partitions)) => {
-                self.assigning.unbegun.clear();
+                self.group.assigning.unbegun.clear();
                 for partition in partitions {
-                    self.assigning.push(partition, false, now);
+                    self.group.assigning.push(partition, false, now);
                 }
-                self.assigning.is_whole = true;
+                self.group.assigning.is_whole = true;
                 return Ok(true);
             }
             Ok(None) => NotYet::no_partitions(&first.topic),
             Err(error) => error.into(),
         };
         self.not_begun(&first, why)?;
-        self.assigning.wait_together(now);
+        self.group.assigning.wait_together(now);
         Ok(false)
     }
 
@@ -223,7 +181,7 @@ impl<O: Operator> Lane<O> {
             NotYet::Later(why) => why,
             NotYet::Never(halt) => return Err(halt),
         };
-        let board = &self.shared.board;
+        let board = &self.context.shared.board;
         board.error(&format!("{partition}: {why}"));
         board.stuck(
             &Place::of(&partition.topic, partition.partition, Undone::NotBegun),
@@ -236,24 +194,21 @@ impl<O: Operator> Lane<O> {
     fn begin_known(&mut self, now: Instant) -> Result<(), Halt> {
         let together = self.begins_together();
         // The revocation is on its way, and would be taken for a regular one.
-        if !self.assigning.is_ready(together, now) || self.consumer().has_lost_assignment() {
+        if !self.group.assigning.is_ready(together, now) || self.consumer().has_lost_assignment() {
             return Ok(());
         }
-        let known = self.assigning.take_known();
+        let known = self.group.assigning.take_known();
         let mut owned = vec![];
-        for unbegun in known {
-            let Step::Known(known) = unbegun.step else {
-                unreachable!("only these were taken");
-            };
-            let (found, restored) = *known;
-            let own = self.ownership(unbegun.partition, found, restored)?;
-            owned.push((own, unbegun.is_again));
+        for known in known {
+            let (found, restored) = *known.facts;
+            let own = self.ownership(known.partition, found, restored)?;
+            owned.push((own, known.is_again));
         }
         self.begin(owned);
-        if self.assigning.unbegun.is_empty() {
+        if self.group.assigning.unbegun.is_empty() {
             self.forget_unbegun(|_| true);
-            self.assigning.not_before = None;
-            self.assigning.backoff = Backoff::new();
+            self.group.assigning.not_before = None;
+            self.group.assigning.backoff = Backoff::new();
         }
         Ok(())
     }
@@ -263,8 +218,9 @@ impl<O: Operator> Lane<O> {
         let is_sought = |own: &(_, bool)| own.1 && !is_eager;
         let (sought, fresh): (Vec<_>, Vec<_>) = owned.into_iter().partition(is_sought);
         let mut failed = vec![];
-        if !fresh.is_empty() || self.assigning.is_unanswered {
-            let position = |(own, _): &(Ownership<_>, _)| (own.partition.clone(), own.seen_to);
+        if !fresh.is_empty() || self.group.assigning.is_unanswered {
+            let position =
+                |(own, _): &(Ownership<_>, _)| (own.partition.clone(), own.reading.seen_to);
             let positions: Vec<_> = fresh.iter().map(position).collect();
             let assigned = self.assign(&positions);
             for (own, is_again) in fresh {
@@ -283,14 +239,14 @@ impl<O: Operator> Lane<O> {
         self.begin_failed(failed);
         for own in &mut self.owned {
             // Ranges whose records the log has dropped are complete without reading.
-            let next = own.next;
-            cut_replayed(own, next);
+            let next = own.reading.next;
+            own.seal_replayed(next);
         }
         crash_point!("after_assign");
     }
 
     fn begun(&mut self, own: Ownership<O::Partition>) {
-        let board = &self.shared.board;
+        let board = &self.context.shared.board;
         board.got_on(&Place::of(
             &own.partition.topic,
             own.partition.partition,
@@ -302,12 +258,16 @@ impl<O: Operator> Lane<O> {
     /// Sets the client back to where a partition begins.
     fn read_again(&self, own: &Ownership<O::Partition>) -> KafkaResult<()> {
         // It may have been parked, or have reached its target, before it was to be read again.
-        let resumed = self.consumer().fetch_again(&own.partition, own.seen_to);
-        let sought = resumed.and_then(|()| self.consumer().seek(&own.partition, own.seen_to));
+        let resumed = self
+            .consumer()
+            .fetch_again(&own.partition, own.reading.seen_to);
+        let sought =
+            resumed.and_then(|()| self.consumer().seek(&own.partition, own.reading.seen_to));
         sought.or_else(|error| {
             tracing::warn!(partition = %own.partition, %error, "cannot seek, taking it anew");
             self.keep_positions();
-            self.consumer().assign_anew(&own.partition, own.seen_to)
+            self.consumer()
+                .assign_anew(&own.partition, own.reading.seen_to)
         })
     }
 
@@ -323,11 +283,11 @@ impl<O: Operator> Lane<O> {
             let partition = own.partition.clone();
             let why = format!("the client refuses to read it: {error}");
             let place = Place::of(&partition.topic, partition.partition, Undone::NotBegun);
-            self.shared.board.stuck(&place, &why);
-            self.assigning.push(partition, is_again, not_before);
+            self.context.shared.board.stuck(&place, &why);
+            self.group.assigning.push(partition, is_again, not_before);
         }
         if self.operator.together().is_some() {
-            let others = self.owned.iter().filter(|own| !own.revoking);
+            let others = self.owned.iter().filter(|own| !own.reading.revoking);
             let others: Vec<_> = others.map(|own| own.partition.clone()).collect();
             self.disown(|_| true);
             self.restart_emission();
@@ -343,30 +303,36 @@ impl<O: Operator> Lane<O> {
     ) -> Result<Ownership<O::Partition>, Halt> {
         let Found { topic, start, .. } = found;
         tracing::info!(
-            %partition, position = start.position, ranges = start.cuts.len(), "partition begins"
+            %partition, position = start.position, ranges = start.range_ends.len(), "partition begins"
         );
-        let targets = self.shared.targets.as_ref();
+        let targets = self.context.shared.targets.as_ref();
         // A partition made after `--until` was resolved is wholly left to a later run.
         let stop_at = targets.map(|t| t.get(&partition).map_or(0, |target| target.offset));
         let log_end = match stop_at {
             // Nothing behind the target is read, nor waited for.
-            Some(stop_at) if self.pipeline.is_transactional() => found.log_end.min(stop_at),
+            Some(stop_at) if self.transacting.is_some() => found.log_end.min(stop_at),
             _ => found.log_end,
         };
         let (position, frontier) = (start.position, start.frontier);
         if let Some(operator) = self.operator.emission() {
             operator.resume(&mut restored.state, position, frontier, log_end)?;
         }
-        self.next_ownership += 1;
+        let id = self.inbox.next_ownership();
         let is_here = |place: &&(String, i32, i64)| {
             place.0 == *partition.topic && place.1 == partition.partition
         };
-        let skip = self.pipeline.dead_letter.skip.iter().filter(is_here);
+        let skip = self
+            .context
+            .pipeline
+            .dead_letter
+            .skip
+            .iter()
+            .filter(is_here);
         let table = self.operator.table_of(&partition.topic);
         Ok(Ownership::new(Beginning {
-            id: OwnershipId(self.next_ownership),
+            id,
             restored,
-            snapshot_interval: self.shared.state.interval,
+            snapshot_interval: self.context.shared.state.interval,
             start,
             topic_id: topic.id.clone(),
             layout: topic.layout,
@@ -376,11 +342,12 @@ impl<O: Operator> Lane<O> {
             stop_at,
             skip: skip.map(|p| p.2).collect(),
             metrics: self
+                .context
                 .metrics
                 .partition(&partition.topic, partition.partition),
-            pace: PartitionPace::new(self.shared.paces.of(&table)),
+            pace: PartitionPace::new(self.context.shared.paces.of(&table)),
             table,
-            settlements: self.settlements.0.clone(),
+            settlements: self.inbox.settlements.0.clone(),
             partition,
         }))
     }
@@ -388,24 +355,6 @@ impl<O: Operator> Lane<O> {
     /// The file that tells a later start what was committed of a partition.
     pub(super) fn marker(&self, partition: &TopicPartition) -> std::path::PathBuf {
         let name = format!("{}-{}.started", partition.topic, partition.partition);
-        self.shared.state_dir.join(name)
-    }
-}
-
-/// Asks something whose answer has to be waited for, on a thread that may wait.
-///
-/// # Errors
-/// The process ends.
-pub(super) async fn off_thread<T: Send + 'static>(
-    question: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NotYet> {
-    let answer = tokio::task::spawn_blocking(question).await;
-    answer.map_err(|error| NotYet::Later(format!("not asked: {error}")))
-}
-
-fn not_looked_up(target: &Target, error: &InsertError) -> NotYet {
-    match error.remedy {
-        Remedy::Halt(reason) => NotYet::Never(crate::sink::refused(reason, &target.label, error)),
-        _ => NotYet::Later(format!("clickhouse: table {}: {error}", target.label)),
+        self.context.shared.state_dir.join(name)
     }
 }

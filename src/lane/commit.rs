@@ -6,24 +6,27 @@
 //! back. librdkafka says the error of one partition of all that were committed with it, so an answer with
 //! errors is read back as well.
 
+mod kept;
+
 use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 
+pub(super) use self::kept::{Kept, kept};
 use super::ownership::Ownership;
 use crate::clock::BootTime;
 use crate::halt::Halt;
-use crate::progress::{CommitPoint, Metadata, OwnershipId};
+use crate::progress::{CommitPoint, OwnershipId};
 use crate::sink::Backoff;
-use crate::source::{CommitResult, Offsets, PartitionCommit, TopicPartition};
+use crate::source::{CommitResult, PartitionCommit, TopicPartition};
 
 /// One partition of the commit in flight.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) ownership: OwnershipId,
     pub(super) commit: PartitionCommit,
-    /// The last cut that it names.
-    pub(super) cut_number: u64,
+    /// The number of the last seal that it names.
+    pub(super) seal_number: u64,
     pub(super) counter: u64,
     pub(super) point: Option<CommitPoint>,
     /// What the answer says of it, which may be meant for another partition of the same commit.
@@ -36,16 +39,16 @@ impl Entry {
     /// # Errors
     /// It does not fit a commit.
     pub(super) fn of<S>(own: &Ownership<S>) -> Result<Self, Halt> {
-        let (commit, cut_number, counter) = own.commit().map_err(|error| {
+        let (commit, seal_number, counter) = own.commit().map_err(|error| {
             let advice = format!("{}: {error}: raise pipeline.batch.rows_max", own.partition);
             Halt::new("metadata", advice)
         })?;
         Ok(Entry {
             ownership: own.ledger.ownership(),
             commit,
-            cut_number,
+            seal_number,
             counter,
-            point: own.point,
+            point: own.commits.point,
             refusal: None,
         })
     }
@@ -77,6 +80,8 @@ pub(super) struct Committer {
     doubtful: bool,
     /// The next commit says again what is in doubt of a partition.
     is_doubt_left: bool,
+    /// Whether a commit of ours was once read back as it was written.
+    pub(super) metadata_is_kept: bool,
     sent_at: Option<BootTime>,
     /// The same before it was repeated.
     first_sent_at: Option<BootTime>,
@@ -244,41 +249,6 @@ impl Committer {
     }
 }
 
-/// What of a commit was read back.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    AsCommitted,
-    /// The same offset, without the text beside it, which is not needed.
-    OffsetAlone,
-    /// Another member has committed since.
-    Later,
-    /// The broker keeps no text beside offsets.
-    NoMetadata,
-    Another,
-    /// The broker has refused it, and keeps what was committed before.
-    Refused(RDKafkaErrorCode),
-}
-
-/// Compares what the broker keeps of a partition with what was committed.
-pub(super) fn kept(entry: &Entry, kept: &Offsets, needs_metadata: bool) -> Kept {
-    if kept.metadata == entry.commit.metadata {
-        return Kept::AsCommitted;
-    }
-    let theirs = kept
-        .position
-        .and_then(|p| Metadata::decode(&kept.metadata, p).ok()?);
-    if theirs.is_some_and(|m| m.counter > entry.counter) {
-        return Kept::Later;
-    }
-    let is_same_offset = kept.position == Some(entry.commit.position);
-    match (kept.metadata.is_empty(), needs_metadata, entry.refusal) {
-        (true, false, _) if is_same_offset => Kept::OffsetAlone,
-        (_, _, Some(code)) => Kept::Refused(code),
-        (true, true, None) => Kept::NoMetadata,
-        _ => Kept::Another,
-    }
-}
-
 /// Whether the broker says this of a partition and not of the group: others of the same commit may be
 /// committed.
 fn is_of_one_partition(code: RDKafkaErrorCode) -> bool {
@@ -321,221 +291,4 @@ fn hopeless(code: RDKafkaErrorCode) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::PartitionError;
-
-    fn entry(ownership: u64) -> Entry {
-        let partition = TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        };
-        let metadata = "m".to_owned();
-        let commit = PartitionCommit {
-            partition,
-            position: 7,
-            leader_epoch: -1,
-            metadata,
-        };
-        Entry {
-            ownership: OwnershipId(ownership),
-            commit,
-            cut_number: 3,
-            counter: 1,
-            point: None,
-            refusal: None,
-        }
-    }
-
-    fn failed(code: RDKafkaErrorCode) -> CommitResult {
-        let partition = TopicPartition {
-            topic: "t".into(),
-            partition: 0,
-        };
-        CommitResult {
-            error: None,
-            partitions: vec![PartitionError { partition, code }],
-        }
-    }
-
-    const OK: CommitResult = CommitResult {
-        error: None,
-        partitions: vec![],
-    };
-
-    #[test]
-    fn a_commit_of_unknown_outcome_is_repeated_unchanged_and_marked_doubtful() {
-        let now = Instant::now();
-        let mut committer = Committer::default();
-        committer.sending(vec![entry(1)]);
-        let answer = committer.answered(&failed(RDKafkaErrorCode::RebalanceInProgress), now);
-        assert!(matches!(answer, Ok(Answer::Again)));
-        assert!(!committer.is_idle() && !committer.is_in_flight());
-        let later = now + Duration::from_secs(3);
-        assert_eq!(committer.due(later).unwrap()[0].commit.position, 7);
-        assert!(committer.is_in_flight());
-        let Ok(Answer::Done {
-            entries, doubtful, ..
-        }) = committer.answered(&OK, later)
-        else {
-            panic!("acknowledged")
-        };
-        assert!(doubtful && entries.len() == 1 && committer.is_idle());
-    }
-
-    #[test]
-    fn a_commit_is_not_repeated_for_partitions_that_were_given_back() {
-        let now = Instant::now();
-        let mut committer = Committer::default();
-        committer.sending(vec![entry(1)]);
-        committer.retain(|_| false);
-        assert!(committer.is_in_flight(), "an answer is still awaited");
-        let _ = committer.answered(&failed(RDKafkaErrorCode::IllegalGeneration), now);
-        committer.retain(|_| false);
-        assert!(committer.is_idle());
-        assert!(committer.due(now + Duration::from_secs(3)).is_none());
-    }
-
-    #[test]
-    fn a_doubtful_commit_is_read_back_until_that_works_and_nothing_is_committed_meanwhile() {
-        let now = Instant::now();
-        let mut committer = Committer::default();
-        let sent_at = BootTime::now();
-        committer.await_read_back(vec![entry(1)], sent_at, now);
-        assert!(!committer.is_idle() && !committer.is_in_flight());
-        assert!(committer.due(now + Duration::from_secs(9)).is_none());
-        for _ in 0..20 {
-            let (entries, sent) = committer.read_back_due(now).expect("its time has come");
-            assert_eq!((entries.len(), sent), (1, sent_at));
-            let at = committer.again_at(now);
-            assert!(at <= now + Duration::from_secs(2));
-            committer.await_read_back(entries, sent, at);
-            assert!(
-                committer
-                    .read_back_due(now - Duration::from_secs(1))
-                    .is_none()
-            );
-            let (entries, sent) = committer.read_back_due(at).expect("again");
-            committer.await_read_back(entries, sent, now);
-        }
-        // Partitions that were given back are nobody's to ask about.
-        committer.retain(|_| false);
-        assert!(committer.is_idle());
-    }
-
-    #[test]
-    fn an_answer_with_errors_says_nothing_of_one_partition_before_it_is_read_back() {
-        let now = Instant::now();
-        let other = |ownership| {
-            let mut entry = entry(ownership);
-            entry.commit.partition.partition = 1;
-            entry
-        };
-        let mut committer = Committer::default();
-        for code in [
-            RDKafkaErrorCode::UnknownTopicOrPartition,
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::OffsetMetadataTooLarge,
-        ] {
-            committer.sending(vec![entry(1), other(2)]);
-            // As librdkafka says it: of one partition, and so of all.
-            let mut refused = failed(code);
-            refused.error = Some(code);
-            let Ok(Answer::Done {
-                entries,
-                doubtful: true,
-                refused,
-                ..
-            }) = committer.answered(&refused, now)
-            else {
-                panic!("to be read back")
-            };
-            let refusals: Vec<_> = entries.iter().map(|entry| entry.refusal).collect();
-            assert_eq!(refusals, [Some(code); 2]);
-            assert!(refused.is_empty() && committer.is_idle());
-        }
-        // What the coordinator says is of all of them, whichever it names.
-        committer.sending(vec![entry(1), other(2)]);
-        let moved = failed(RDKafkaErrorCode::NotCoordinator);
-        assert!(matches!(committer.answered(&moved, now), Ok(Answer::Again)));
-        // One that is refused after a doubtful sending stays in doubt.
-        committer.due(now + Duration::from_secs(3)).expect("again");
-        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let _ = committer.answered(&gone, now);
-        committer.sending(vec![entry(1)]);
-        let Ok(Answer::Done { doubtful, .. }) = committer.answered(&OK, now) else {
-            panic!("acknowledged")
-        };
-        assert!(doubtful);
-    }
-
-    #[test]
-    fn a_partition_that_was_committed_alone_is_refused_at_once() {
-        let mut committer = Committer::default();
-        committer.sending(vec![entry(1)]);
-        let gone = failed(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let Ok(Answer::Done {
-            entries, refused, ..
-        }) = committer.answered(&gone, Instant::now())
-        else {
-            panic!("refused")
-        };
-        assert_eq!(refused[0].0.ownership, OwnershipId(1));
-        assert!(entries.is_empty() && committer.is_idle());
-    }
-
-    #[test]
-    fn what_is_read_back_is_compared_with_what_was_committed() {
-        let offsets = |position, metadata: &str| Offsets {
-            position: Some(position),
-            metadata: metadata.to_owned(),
-            start: None,
-        };
-        let judged = |offsets: &Offsets, needs| kept(&entry(1), offsets, needs);
-        assert_eq!(judged(&offsets(7, "m"), true), Kept::AsCommitted);
-        assert_eq!(judged(&offsets(7, ""), true), Kept::NoMetadata);
-        assert_eq!(judged(&offsets(7, ""), false), Kept::OffsetAlone);
-        assert_eq!(judged(&offsets(6, ""), false), Kept::Another);
-        let ours = |counter| format!("sw1 - 0000000000000001 {counter} t -");
-        assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
-        assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Another);
-        // The error of another partition, or its own.
-        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
-        let mut refused = entry(1);
-        refused.refusal = Some(code);
-        let judged = |offsets: &Offsets, needs| kept(&refused, offsets, needs);
-        assert_eq!(judged(&offsets(7, "m"), true), Kept::AsCommitted);
-        assert_eq!(judged(&offsets(7, ""), false), Kept::OffsetAlone);
-        assert_eq!(judged(&offsets(7, ""), true), Kept::Refused(code));
-        assert_eq!(judged(&offsets(6, ""), false), Kept::Refused(code));
-        assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Refused(code));
-        assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
-        assert!(may_be_tried_again(&refused, code).is_ok());
-        let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
-        let halt = may_be_tried_again(&refused, denied).unwrap_err();
-        assert!(halt.advice.contains("t:0"));
-    }
-
-    #[test]
-    fn a_refusal_that_no_repetition_mends_halts() {
-        let mut committer = Committer::default();
-        committer.sending(vec![entry(1)]);
-        let halt = committer
-            .answered(
-                &failed(RDKafkaErrorCode::OffsetMetadataTooLarge),
-                Instant::now(),
-            )
-            .unwrap_err();
-        assert_eq!(halt.reason, "commit_refused");
-        assert!(halt.advice.contains("offset.metadata.max.bytes"));
-    }
-
-    #[test]
-    fn answers_nobody_asked_for_change_nothing() {
-        let mut committer = Committer::default();
-        assert!(matches!(
-            committer.answered(&OK, Instant::now()),
-            Ok(Answer::Stray)
-        ));
-    }
-}
+mod tests;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::operator::{Emit, Operator};
-use super::ownership::Ownership;
 use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::batch::{Messages, OpenBatch, PartitionPace};
@@ -64,17 +63,18 @@ impl<O: Operator> Lane<O> {
             return;
         }
         self.drop_emission();
-        self.next_ownership += 1;
-        let id = OwnershipId(self.next_ownership);
+        let id = self.inbox.next_ownership();
         let table = self.operator.table_of("");
         let now = Instant::now();
         self.emission = Some(Emission {
-            ledger: Ledger::new(id, 0, self.settlements.0.clone()),
+            ledger: Ledger::new(id, 0, self.inbox.settlements.0.clone()),
             task: None,
             held: None,
-            membership: Arc::new(Membership::unproven(membership_lasts(&self.pipeline.kafka))),
+            membership: Arc::new(Membership::unproven(membership_lasts(
+                &self.context.pipeline.kafka,
+            ))),
             asked_at: now,
-            pace: PartitionPace::new(self.shared.paces.of(&table)),
+            pace: PartitionPace::new(self.context.shared.paces.of(&table)),
             is_complete: false,
             points_due: now,
         });
@@ -87,20 +87,22 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         let is_under_way = emission.ledger.open_count() > 0;
-        let may = self.revoking.is_none() && !self.topic_watch.may_have_changed();
+        let may = self.group.revoking.is_none() && !self.topic_watch.may_have_changed();
         if is_under_way || self.owned.is_empty() || !may {
             return Ok(());
         }
-        let is_last = self.stop.is_draining() || self.has_read_all();
+        let is_last = self.context.stop.is_draining() || self.has_read_all();
         let is_due = now >= emission.asked_at + emission.pace.interval();
         // Not every turn: windows may be many, and what fills the memory may be something else.
-        let is_tight = self.shared.memory.is_tight() && now >= emission.asked_at + TIGHT_INTERVAL;
+        let is_tight =
+            self.context.shared.memory.is_tight() && now >= emission.asked_at + TIGHT_INTERVAL;
         if emission.is_complete || !is_due && !is_last && !is_tight {
             return Ok(());
         }
-        let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
+        let asks_for_all =
+            is_last && !self.context.stop.is_draining() && self.context.shared.closes_windows;
         self.tell_silence(now);
-        let limits = &self.pipeline.batch;
+        let limits = &self.context.pipeline.batch;
         let mut batch = OpenBatch::new();
         let Some(operator) = self.operator.emission() else {
             return Ok(());
@@ -129,8 +131,11 @@ impl<O: Operator> Lane<O> {
     /// Ends what is on its way, and what is said of it.
     pub(super) fn drop_emission(&mut self) {
         self.emission = None;
-        let number = i32::from(self.number);
-        self.shared.board.partition_gone(ROWS_OF_WINDOWS, number);
+        let number = i32::from(self.context.number);
+        self.context
+            .shared
+            .board
+            .partition_gone(ROWS_OF_WINDOWS, number);
     }
 
     /// Makes a job of the rows, which waits for [`Lane::send_held`].
@@ -139,14 +144,14 @@ impl<O: Operator> Lane<O> {
             return;
         };
         let number = emission.ledger.next();
-        let claim = emission.ledger.cut(number + 1);
+        let claim = emission.ledger.seal(number + 1);
         let mut batch = batch.seal();
-        batch.count(&self.shared.memory);
+        batch.count(&self.context.shared.memory);
         let job = WriteJob {
             claim,
             partition: TopicPartition {
                 topic: ROWS_OF_WINDOWS.into(),
-                partition: i32::from(self.number),
+                partition: i32::from(self.context.number),
             },
             batch,
             delivery: Delivery::AsMember(emission.membership.clone()),
@@ -177,10 +182,10 @@ impl<O: Operator> Lane<O> {
                 range: job.claim.range(),
                 durable: true,
             };
-            let _ = self.settlements.0.send(settlement);
+            let _ = self.inbox.settlements.0.send(settlement);
         }
-        let (sink, messages) = (self.sink.clone(), self.messages.0.clone());
-        let task = spawn(&self.runtime, &self.messages.0, async move {
+        let (sink, messages) = (self.context.sink.clone(), self.inbox.messages.0.clone());
+        let task = spawn(&self.context.runtime, &self.inbox.messages.0, async move {
             let outcome = sink::write(*job, sink).await;
             let _ = messages.send(Message::Write { ownership, outcome });
         });
@@ -240,22 +245,22 @@ impl<O: Operator> Lane<O> {
     /// Works out anew where partitions may be committed, when something may have changed it.
     pub(super) fn move_commit_points(&mut self, now: Instant) {
         let must_be_exact =
-            self.stop.is_draining() || self.revoking.is_some() || self.has_read_all();
+            self.context.stop.is_draining() || self.group.revoking.is_some() || self.has_read_all();
         let (Some(emission), Some(operator)) = (&mut self.emission, self.operator.emission())
         else {
             return;
         };
         let is_due = now >= emission.points_due || must_be_exact;
         if is_due {
-            emission.points_due = now + self.pipeline.batch.flush_interval;
+            emission.points_due = now + self.context.pipeline.batch.flush_interval;
         }
         // One that has just begun has none yet, and must not be committed without.
         let due = self.owned.iter_mut();
-        for own in due.filter(|own| is_due || own.point.is_none()) {
+        for own in due.filter(|own| is_due || own.commits.point.is_none()) {
             let settled = own.ledger.position();
-            own.point = Some(operator.commit_point(&own.state, settled));
+            own.commits.point = Some(operator.commit_point(&own.state, settled));
             if is_broken(Guarantee::CommitPoint)
-                && let Some(point) = &mut own.point
+                && let Some(point) = &mut own.commits.point
             {
                 point.position = settled;
             }
@@ -295,10 +300,13 @@ impl<O: Operator> Lane<O> {
 
     /// Whether every partition is read to its `--until` target.
     pub(super) fn has_read_all(&self) -> bool {
-        self.shared.targets.is_some()
+        self.context.shared.targets.is_some()
             && self.held.is_empty()
-            && self.assigning.is_over()
-            && self.owned.iter().all(Ownership::has_reached_target)
+            && self.group.assigning.is_over()
+            && self
+                .owned
+                .iter()
+                .all(|own| own.reading.has_reached_target())
     }
 
     /// How long each partition has been read to its end without a word.
@@ -309,79 +317,10 @@ impl<O: Operator> Lane<O> {
         };
         for own in &mut self.owned {
             let end = consumer.known_end(&own.partition);
-            let is_at_end = end.is_some_and(|end| own.seen_to >= end);
-            let is_read = own.parked.is_none() && !own.fetch_stopped;
+            let is_at_end = end.is_some_and(|end| own.reading.seen_to >= end);
             let spoken_to = operator.spoken_to(&own.state);
-            own.quiet.note(spoken_to, is_at_end, is_read, now);
-            let quiet_for = own.quiet.lasts(now);
-            operator.note_silence(&own.state, quiet_for, own.seen_to);
+            let quiet_for = own.note_quiet(spoken_to, is_at_end, now);
+            operator.note_silence(&own.state, quiet_for, own.reading.seen_to);
         }
-    }
-}
-
-/// Since when a partition has had nothing to say, we being there to hear it.
-#[derive(Debug, Default)]
-pub(super) struct Quiet {
-    since: Option<Instant>,
-    spoken_to: i64,
-    is_at_end: bool,
-}
-
-impl Quiet {
-    /// Records that say nothing of time interrupt a silence while they are waited for, and do not end it.
-    fn note(&mut self, spoken_to: i64, is_at_end: bool, is_read: bool, now: Instant) {
-        self.is_at_end = is_at_end && is_read;
-        if !is_read {
-            self.since = None;
-        } else if spoken_to != self.spoken_to {
-            self.since = is_at_end.then_some(now);
-        } else if is_at_end {
-            self.since = self.since.or(Some(now));
-        }
-        self.spoken_to = spoken_to;
-    }
-
-    fn lasts(&self, now: Instant) -> Option<Duration> {
-        let since = self.since.filter(|_| self.is_at_end)?;
-        Some(now.saturating_duration_since(since))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_is_quiet_from_when_it_was_read_to_its_end() {
-        let mut quiet = Quiet::default();
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        quiet.note(10, false, true, begun);
-        assert_eq!(quiet.lasts(at(9)), None);
-        quiet.note(20, true, true, at(9));
-        quiet.note(20, true, true, at(12));
-        assert_eq!(quiet.lasts(at(12)), Some(Duration::from_secs(3)));
-        quiet.note(21, true, true, at(13));
-        assert_eq!(quiet.lasts(at(13)), Some(Duration::ZERO), "it has spoken");
-        quiet.note(22, false, true, at(14));
-        assert_eq!(quiet.lasts(at(20)), None, "there is more to read");
-        quiet.note(22, true, true, at(21));
-        quiet.note(22, true, false, at(23));
-        assert_eq!(quiet.lasts(at(23)), None, "it is paused");
-        quiet.note(22, true, true, at(24));
-        assert_eq!(quiet.lasts(at(24)), Some(Duration::ZERO), "and was");
-    }
-
-    #[test]
-    fn records_that_say_nothing_of_time_do_not_end_a_silence() {
-        let mut quiet = Quiet::default();
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        quiet.note(7, true, true, begun);
-        // A tombstone has arrived, and is read.
-        quiet.note(7, false, true, at(4));
-        assert_eq!(quiet.lasts(at(4)), None);
-        quiet.note(7, true, true, at(5));
-        assert_eq!(quiet.lasts(at(5)), Some(Duration::from_secs(5)));
     }
 }

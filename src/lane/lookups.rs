@@ -64,6 +64,11 @@ impl Lookups {
             answer: None,
         }
     }
+
+    /// Whether rows take the defaults where nobody answers.
+    fn may_give_up(&self) -> bool {
+        self.access.on_unavailable == OnUnavailable::UseDefaults
+    }
 }
 
 impl<O: Operator> Lane<O> {
@@ -82,48 +87,45 @@ impl<O: Operator> Lane<O> {
                 return false;
             };
             let request = lookups.under_way.take().expect("just seen");
-            self.metrics
+            self.context
+                .metrics
                 .lane_time(Stage::WaitLookup, request.asked_at.elapsed());
-            self.metrics
+            self.context
+                .metrics
                 .lookup_seconds
                 .record(request.asked_at.elapsed().as_secs_f64());
-            match answer {
-                Ok(found) => {
-                    lookups.breaker.succeeded();
-                    operator.apply_lookup(found, now_ms);
-                }
-                Err(error) => {
-                    let pause = lookups.breaker.failed(now_ms);
-                    self.metrics.lookup(LookupResult::Unavailable, request.keys);
-                    self.shared.board.error(&error.to_string());
-                    tracing::warn!(
-                        pipeline = self.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
-                        "profiles are unavailable, rows take the defaults"
-                    );
-                    operator.apply_defaults();
-                }
-            }
+            self.apply(answer, request.keys, now_ms);
             return true;
         }
         let keys = operator.lookup_keys(now_ms);
         if keys.is_empty() {
             return true;
         }
-        let may_give_up = lookups.access.on_unavailable == OnUnavailable::UseDefaults;
-        if may_give_up && !lookups.breaker.allows(now_ms) {
-            self.metrics
-                .lookup(LookupResult::Unavailable, keys.len() as u64);
+        if lookups.may_give_up() && !lookups.breaker.allows(now_ms) {
+            let metrics = &self.context.metrics;
+            metrics.lookup(LookupResult::Unavailable, keys.len() as u64);
             operator.apply_defaults();
             return true;
         }
+        self.ask_for(keys, now);
+        self.wait_for_profiles();
+        // Answered while we waited, in the usual case.
+        self.lookups.as_ref().is_some_and(|l| l.answer.is_some()) && self.resolve_lookups(now)
+    }
+
+    fn ask_for(&mut self, keys: Vec<Vec<u8>>, now: Instant) {
+        let Some(lookups) = &mut self.lookups else {
+            return;
+        };
         lookups.requests += 1;
         let number = lookups.requests;
         let key_count = keys.len() as u64;
+        let may_give_up = lookups.may_give_up();
         let reader = lookups.access.reader.clone();
-        let messages = self.messages.0.clone();
-        let metrics = self.metrics.clone();
-        let board = self.shared.board.clone();
-        let task = spawn(&self.runtime, &self.messages.0, async move {
+        let messages = self.inbox.messages.0.clone();
+        let metrics = self.context.metrics.clone();
+        let board = self.context.shared.board.clone();
+        let task = spawn(&self.context.runtime, &self.inbox.messages.0, async move {
             let found = if may_give_up {
                 reader.fetch(&keys).await
             } else {
@@ -140,9 +142,29 @@ impl<O: Operator> Lane<O> {
             asked_at: now,
             task,
         });
-        self.wait_for_profiles();
-        // Answered while we waited, in the usual case.
-        self.lookups.as_ref().is_some_and(|l| l.answer.is_some()) && self.resolve_lookups(now)
+    }
+
+    /// Gives the operator what was found, or says that nobody answers.
+    fn apply(&mut self, answer: Result<Vec<Found>, LookupError>, keys: u64, now_ms: u64) {
+        let (Some(lookups), Some(operator)) = (&mut self.lookups, self.operator.lookups()) else {
+            return;
+        };
+        let error = match answer {
+            Ok(found) => {
+                lookups.breaker.succeeded();
+                operator.apply_lookup(found, now_ms);
+                return;
+            }
+            Err(error) => error,
+        };
+        let pause = lookups.breaker.failed(now_ms);
+        operator.apply_defaults();
+        self.context.metrics.lookup(LookupResult::Unavailable, keys);
+        self.context.shared.board.error(&error.to_string());
+        tracing::warn!(
+            pipeline = self.context.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
+            "profiles are unavailable, rows take the defaults"
+        );
     }
 
     /// A round trip takes less than a turn: worth waiting for, but not for long. When it takes longer
@@ -151,6 +173,7 @@ impl<O: Operator> Lane<O> {
         let deadline = Instant::now() + super::BUSY_WAIT;
         let mut others = vec![];
         while let Ok(message) = self
+            .inbox
             .messages
             .1
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -164,7 +187,7 @@ impl<O: Operator> Lane<O> {
             }
         }
         for message in others {
-            let _ = self.messages.0.send(message);
+            let _ = self.inbox.messages.0.send(message);
         }
     }
 

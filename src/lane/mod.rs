@@ -1,10 +1,10 @@
-//! One thread, one consumer: poll → judge → look up → batch → cut → name → write → settle → commit.
+//! One thread, one consumer: poll → judge → look up → batch → seal → name → write → settle → commit.
 //!
 //! [`Lane::turn`] is the loop; the files beside it are its rooms, in the order a record meets them:
 //! `rebalance` (partitions come and go), `begin`, `first_start` and `start` (where one is read from), `restore`
 //! (what its last owner knew), `chunk` (records are judged and batched), `parking` (what a record has to
 //! wait for), `lookups`, `writes` (ranges
-//! are cut, named, written, settled, committed), `emission` (rows of many records), `transaction` (the same, with their
+//! are sealed, named, written, settled, committed), `emission` (rows of many records), `transaction` (the same, with their
 //! offsets in one Kafka transaction), `refused` (the row that the server does not take),
 //! `topic_watch` (a topic that is created again), `keeping` (snapshots), `stop` (drain, `--until`), `report`,
 //! `stuck` (what does not get on). Nothing in the loop blocks for longer
@@ -13,8 +13,11 @@
 mod begin;
 mod chunk;
 mod commit;
+mod committing;
+mod context;
 mod emission;
 mod first_start;
+mod inbox;
 mod keeping;
 mod lookups;
 mod operator;
@@ -35,36 +38,34 @@ mod topic_watch;
 mod transaction;
 mod writes;
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use self::begin::Assigning;
 use self::chunk::HeldRun;
 use self::commit::Committer;
+use self::context::Context;
 use self::emission::Emission;
+use self::inbox::{Inbox, Message};
 pub(crate) use self::lookups::LookupAccess;
 use self::lookups::Lookups;
 pub(crate) use self::operator::{
     Accepted, After, Appends, BlockingTask, CoPartitioned, Emission as EmissionPart, Emit, Finding,
     Lookups as LookupPart, NoRows, NotAccepted, NotFound, Operator, PartitionCount, RecordRows,
-    Refusal, Settling, SnapshotSpec, Snapshots, TableNames, TimedState, Together, Versions,
+    Refusal, Settling, SnapshotSpec, Snapshots, TableNames, TableRules, TimedState, Together,
+    Versions,
 };
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
-use self::rebalance::Revoking;
-use self::report::Holds;
+use self::rebalance::Group;
+use self::report::Reporting;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
 pub(crate) use self::tasks::panicked;
 use self::topic_watch::TopicWatch;
 use self::transaction::Transacting;
-use crate::config::{Delivery, Pipeline};
+use crate::config::Delivery;
 use crate::halt::Halt;
-use crate::observe::board::LaneBoard;
-use crate::observe::metrics::{PipelineMetrics, Stage};
-use crate::progress::{OwnershipId, Settlement};
-use crate::sink::{Outcome, Sink, TransactionNews};
-use crate::source::{Consumer, GroupMember, TopicPartition};
+use crate::observe::metrics::Stage;
+use crate::progress::OwnershipId;
+use crate::source::{Consumer, TopicPartition};
 
 /// Longest sleep in one turn: bounds how late a rebalance or a signal is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -74,74 +75,25 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// `/readyz` wants to have heard from every sink within 30 s.
 const SINK_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a task tells the lane.
-#[derive(Debug)]
-enum Message {
-    Write {
-        ownership: OwnershipId,
-        outcome: Outcome,
-    },
-    Profiles(lookups::Answer),
-    /// The record that the server refused, read again to be dead-lettered.
-    Original(Box<refused::Original>),
-    Kept(keeping::Kept),
-    BlockingTask(parking::Done),
-    Transaction(TransactionNews),
-    Begin(Box<begin::News>),
-    Panicked,
-}
-
 /// See the module.
 pub(crate) struct Lane<O: Operator> {
-    pipeline: Arc<Pipeline>,
-    shared: Arc<PipelineShared>,
-    sink: Arc<Sink>,
-    runtime: tokio::runtime::Handle,
-    metrics: PipelineMetrics,
-    board: Arc<LaneBoard>,
-    stop: Stop,
-    number: u16,
-    born: Instant,
-
+    context: Context,
     /// `None` only while a chunk borrowed from it is judged.
     consumer: Option<Consumer>,
+    group: Group<O::Partition>,
+    owned: Vec<Ownership<O::Partition>>,
     operator: O,
     lookups: Option<Lookups>,
-    owned: Vec<Ownership<O::Partition>>,
-    assigning: Assigning<O::Partition>,
-    revoking: Option<Revoking>,
+    /// Records that were judged, and wait for look-ups.
     held: Vec<HeldRun>,
     /// Where the operator makes rows of many records.
     emission: Option<Emission>,
     /// The same, where offsets are committed by transactions.
     transacting: Option<Transacting>,
-    /// As what the group knows us since the last assignment.
-    member: Option<Arc<GroupMember>>,
-    /// Since when the group owes us an assignment.
-    joining_since: Option<Instant>,
     committer: Committer,
     topic_watch: TopicWatch,
-    /// Topics of which the page says that nobody confirms them.
-    topics_said: Vec<String>,
-    /// Whether somebody has begun to read, so that `start_offset` has been said.
-    group_has_begun: bool,
-    /// Whether a commit of ours was once read back as it was written.
-    metadata_is_kept: bool,
-
-    settlements: (Sender<Settlement>, Receiver<Settlement>),
-    messages: (Sender<Message>, Receiver<Message>),
-    holds: Holds,
-    next_ownership: u64,
-    last_report: Instant,
-    last_group_check: Option<Instant>,
-    last_sink_check: Option<Instant>,
-    /// When the partitions of a topic were last counted, where their number matters.
-    partitions_counted_at: Instant,
-    /// When it was last said that a watermark is ahead of the wall clock.
-    ahead_said_at: Option<Instant>,
-    paused_since: Option<(Instant, &'static str)>,
-    /// The same since the reason has been another one.
-    pausing: Option<(Instant, &'static str)>,
+    inbox: Inbox,
+    reporting: Reporting,
 }
 
 impl<O: Operator> Lane<O> {
@@ -150,53 +102,21 @@ impl<O: Operator> Lane<O> {
     /// # Errors
     /// The machine has no room for its threads.
     pub(crate) fn new(parts: LaneParts<O>) -> Result<Self, Halt> {
-        let LaneParts {
-            pipeline,
-            shared,
-            sink,
-            runtime,
-            board,
-            stop,
-            number,
-            ..
-        } = parts;
+        let context = Context::new(&parts);
         let mut lane = Lane {
-            metrics: shared.metrics.clone(),
+            reporting: Reporting::new(&context.shared.memory),
+            context,
             consumer: Some(parts.consumer),
+            group: Group::default(),
+            owned: vec![],
             operator: parts.operator,
             lookups: parts.lookup.map(Lookups::new),
-            holds: Holds::new(&shared.memory),
-            pipeline,
-            shared,
-            sink,
-            runtime,
-            board,
-            stop,
-            number,
-            born: Instant::now(),
-            owned: vec![],
-            assigning: Assigning::default(),
-            revoking: None,
             held: vec![],
             emission: None,
             transacting: None,
-            member: None,
-            joining_since: None,
             committer: Committer::default(),
             topic_watch: TopicWatch::default(),
-            topics_said: vec![],
-            group_has_begun: false,
-            metadata_is_kept: false,
-            settlements: channel(),
-            messages: channel(),
-            next_ownership: 0,
-            last_report: Instant::now(),
-            last_group_check: None,
-            last_sink_check: None,
-            partitions_counted_at: Instant::now(),
-            ahead_said_at: None,
-            paused_since: None,
-            pausing: None,
+            inbox: Inbox::new(),
         };
         lane.restart_emission();
         lane.start_transactions(parts.transactions)?;
@@ -228,7 +148,7 @@ impl<O: Operator> Lane<O> {
 
     /// One turn of the loop; false when the lane is done.
     fn turn(&mut self) -> Result<bool, Halt> {
-        self.board.turned();
+        self.context.board.turned();
         let now = Instant::now();
         self.handle_events(now)?;
         self.watch_topics(now)?;
@@ -244,7 +164,7 @@ impl<O: Operator> Lane<O> {
             self.rest(now);
         }
         self.finish_held(now)?;
-        self.cut_by_time(now);
+        self.seal_by_time(now);
         self.emit(now)?;
         self.move_commit_points(now);
         self.transact(now)?;
@@ -274,7 +194,7 @@ impl<O: Operator> Lane<O> {
 
     /// Whether more records may be taken in now; otherwise says why the lane pauses.
     fn may_consume(&mut self) -> bool {
-        let reason = if self.stop.is_draining() {
+        let reason = if self.context.stop.is_draining() {
             return false;
         } else if !self.held.is_empty() {
             Some("lookup")
@@ -294,22 +214,22 @@ impl<O: Operator> Lane<O> {
     }
 
     fn waits_for_memory(&self) -> bool {
-        let memory = &self.shared.memory;
+        let memory = &self.context.shared.memory;
         let may_shrink = || memory.is_full_of_state() && self.may_give_state_back();
         memory.is_full() && (self.will_shrink() || may_shrink())
     }
 
     /// Whether waiting gives memory back. Where it would not, reading on must: what is full may be
-    /// the queue of fetched records, or a range that is cut only where a predecessor named its end.
+    /// the queue of fetched records, or a range that is sealed only where a predecessor named its end.
     fn will_shrink(&self) -> bool {
-        let is_well = |own: &&Ownership<_>| self.appends() || !own.is_stuck();
+        let is_well = |own: &&Ownership<_>| self.appends() || !own.writing.is_stuck();
         let mut well = self.owned.iter().filter(is_well);
-        self.shared.memory.has_in_flight() || well.any(Ownership::will_shrink)
+        self.context.shared.memory.has_in_flight() || well.any(Ownership::will_shrink)
     }
 
     /// Caches shrink and batches drain; operator state does neither.
     fn check_state_fits(&self) -> Result<(), Halt> {
-        if !self.shared.memory.is_full_of_state() || self.may_give_state_back() {
+        if !self.context.shared.memory.is_full_of_state() || self.may_give_state_back() {
             return Ok(());
         }
         let advice = "sessions, windows, records that wait to be joined and profiles alone fill \
@@ -322,31 +242,33 @@ impl<O: Operator> Lane<O> {
     /// Waits a moment for the world to answer.
     fn rest(&mut self, now: Instant) {
         let wait = self.poll_wait(now).min(Duration::from_millis(20));
-        match self.messages.1.recv_timeout(wait) {
+        match self.inbox.messages.1.recv_timeout(wait) {
             Ok(message) => {
-                let _ = self.messages.0.send(message);
+                let _ = self.inbox.messages.0.send(message);
             }
             Err(_timeout) => {}
         }
-        self.metrics.lane_time(Stage::WaitSink, now.elapsed());
+        self.context
+            .metrics
+            .lane_time(Stage::WaitSink, now.elapsed());
     }
 
     /// How long a poll may sleep.
     fn poll_wait(&self, now: Instant) -> Duration {
         let is_busy = !self.committer.is_idle()
-            || self.assigning.is_under_way()
-            || self.revoking.is_some()
+            || self.group.assigning.is_under_way()
+            || self.group.revoking.is_some()
             || self.is_emitting()
             || self.is_transacting()
             || self.owned.iter().any(|o| o.ranges_open() > 0);
         if is_busy {
             return BUSY_WAIT;
         }
-        let cuttable = self
+        let sealable = self
             .owned
             .iter()
-            .filter(|o| !o.revoking && !o.is_replaying());
-        let due = cuttable.filter_map(Ownership::due_at);
+            .filter(|o| !o.reading.revoking && !o.writing.is_replaying());
+        let due = sealable.filter_map(|own| own.writing.due_at());
         let due = due.chain(self.transaction_due()).min();
         let until_due = due.map(|at| at.saturating_duration_since(now));
         until_due.map_or(IDLE_WAIT, |until| {
@@ -374,7 +296,7 @@ impl<O: Operator> Lane<O> {
 
     /// Whether ranges are named before they are written, so that their rows arrive once.
     fn names_ranges(&self) -> bool {
-        self.appends() && self.pipeline.delivery == Delivery::ExactlyOnce
+        self.appends() && self.context.pipeline.delivery == Delivery::ExactlyOnce
     }
 
     fn consumer(&self) -> &Consumer {
@@ -413,6 +335,6 @@ impl<O: Operator> Lane<O> {
 
     /// Milliseconds since the lane was made.
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.context.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

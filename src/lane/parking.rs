@@ -3,10 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::task::AbortHandle;
-
 use super::operator::{After, BlockingTask, Operator, Together};
-use super::ownership::Ownership;
+use super::ownership::{Ownership, Parked, Task};
 use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::halt::Halt;
@@ -20,50 +18,6 @@ const RANGES_MAX: usize = 4;
 /// How long the other partitions go on reading when the pipeline is to halt for one of them.
 const HALT_AFTER: Duration = Duration::from_secs(10);
 
-/// What a partition waits for.
-#[derive(Debug)]
-pub(super) enum Parked {
-    /// Since this turn, for this task.
-    New(BlockingTask),
-    /// What was read before the record may have to be written first.
-    Settling(BlockingTask),
-    /// A task is at it.
-    UnderWay {
-        what: String,
-        since: Instant,
-        _task: Task,
-    },
-    /// It failed for good. The pipeline halts as soon as the others have read what there is for them, or
-    /// after a while.
-    Sick { halt: Halt, since: Instant },
-    /// The server is behind.
-    Full,
-    /// The slowest partition is behind, and memory is tight.
-    Ahead,
-}
-
-impl Parked {
-    fn is_new(&self) -> bool {
-        matches!(self, Parked::New(_))
-    }
-}
-
-/// Ends with whoever waits for it.
-#[derive(Debug)]
-pub(super) struct Task(AbortHandle);
-
-impl Task {
-    pub(super) fn new(task: AbortHandle) -> Self {
-        Task(task)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// A blocking task is done, or cannot be.
 #[derive(Debug)]
 pub(super) struct Done {
@@ -75,11 +29,11 @@ impl<O: Operator> Lane<O> {
     /// The partition's next record has to wait for this task.
     pub(super) fn park(&mut self, index: usize, task: BlockingTask) {
         tracing::debug!(
-            partition = %self.owned[index].partition, offset = self.owned[index].seen_to,
+            partition = %self.owned[index].partition, offset = self.owned[index].reading.seen_to,
             what = task.what, "parked"
         );
         // The consumer is away: this is said while its chunk is judged.
-        self.owned[index].parked = Some(Parked::New(task));
+        self.owned[index].reading.parked = Some(Parked::New(task));
     }
 
     fn stop_reading(&mut self, index: usize, why: Parked) {
@@ -88,24 +42,26 @@ impl<O: Operator> Lane<O> {
             // What arrives all the same is not looked at, and fetched again.
             tracing::debug!(%partition, %error, "not paused");
         }
-        self.owned[index].parked = Some(why);
+        self.owned[index].reading.parked = Some(why);
     }
 
     /// Starts the blocking tasks whose time has come. Parks partitions whose rows the server is behind
     /// with, and resumes those that it has caught up with.
     pub(super) fn run_blocking_tasks(&mut self) {
         self.note_stuck();
-        let memory = &self.shared.memory;
+        let memory = &self.context.shared.memory;
         let (is_tight, is_half_full) = (memory.is_tight(), memory.is_half_full());
         let appends = self.appends();
         for index in 0..self.owned.len() {
-            if let Some(Parked::New(task)) = self.owned[index].parked.take_if(|p| p.is_new()) {
+            if let Some(Parked::New(task)) =
+                self.owned[index].reading.parked.take_if(|p| p.is_new())
+            {
                 self.stop_reading(index, Parked::Settling(task));
             }
             let own = &mut self.owned[index];
             let open = own.ranges_open();
-            let is_stuck = own.is_stuck();
-            match &own.parked {
+            let is_stuck = own.writing.is_stuck();
+            match &own.reading.parked {
                 None if !appends && (open >= RANGES_MAX || is_stuck && is_tight) => {
                     self.stop_reading(index, Parked::Full);
                 }
@@ -113,15 +69,19 @@ impl<O: Operator> Lane<O> {
                     self.unpark(index)
                 }
                 Some(Parked::Settling(task)) => {
-                    let is_held = own.seen_to != own.next;
+                    let is_held = own.reading.is_held();
                     let waits = match task.after {
                         After::Nothing => false,
                         After::Writes => is_held || !own.is_written(),
                         After::Commit => is_held || !own.is_clean(),
                     };
-                    if waits && !is_held && !own.batch.is_empty() && !own.is_replaying() {
-                        let to = own.next;
-                        own.cut(to);
+                    if waits
+                        && !is_held
+                        && !own.writing.batch.is_empty()
+                        && !own.writing.is_replaying()
+                    {
+                        let to = own.reading.next;
+                        own.seal(to);
                     }
                     if !waits {
                         self.start_blocking_task(index);
@@ -139,12 +99,12 @@ impl<O: Operator> Lane<O> {
         if self.operator.together().is_none() {
             return;
         }
-        let is_tight = self.shared.memory.is_tight();
+        let is_tight = self.context.shared.memory.is_tight();
         let mut slowest = None;
         for index in 0..self.owned.len() {
             let own = &self.owned[index];
-            let is_held = matches!(own.parked, Some(Parked::Ahead));
-            if own.parked.is_some() && !is_held {
+            let is_held = matches!(own.reading.parked, Some(Parked::Ahead));
+            if own.reading.parked.is_some() && !is_held {
                 continue;
             }
             let waits = match self.operator.together() {
@@ -176,7 +136,7 @@ impl<O: Operator> Lane<O> {
         self.owned
             .iter()
             .filter(is_beside)
-            .any(|other| other.has_reached_target())
+            .any(|other| other.reading.has_reached_target())
     }
 
     /// Of the partitions that have something to read: their records close the windows that those of others
@@ -184,7 +144,7 @@ impl<O: Operator> Lane<O> {
     fn slowest_watermark_ms(&self) -> Option<Option<i64>> {
         let has_more = |own: &&Ownership<O::Partition>| {
             let end = self.consumer().known_end(&own.partition);
-            !own.fetch_stopped && end.is_none_or(|end| own.seen_to < end)
+            !own.reading.fetch_stopped && end.is_none_or(|end| own.reading.seen_to < end)
         };
         let behind = self.owned.iter().filter(has_more);
         behind.map(|own| self.watermark_ms(own)).min()
@@ -200,26 +160,29 @@ impl<O: Operator> Lane<O> {
     fn note_stuck(&mut self) {
         let stuck = match self.appends() {
             true => 0,
-            false => self.owned.iter().map(Ownership::stuck_bytes).sum(),
+            false => {
+                let owned = self.owned.iter();
+                owned.map(|own| own.writing.stuck_bytes()).sum()
+            }
         };
-        self.holds.stuck.resize(stuck);
+        self.reporting.holds.stuck.resize(stuck);
     }
 
     fn start_blocking_task(&mut self, index: usize) {
         let own = &mut self.owned[index];
-        let Some(Parked::Settling(blocking)) = own.parked.take() else {
+        let Some(Parked::Settling(blocking)) = own.reading.parked.take() else {
             return;
         };
         let ownership = own.ledger.ownership();
-        let messages = self.messages.0.clone();
+        let messages = self.inbox.messages.0.clone();
         let what = blocking.what;
-        let task = spawn(&self.runtime, &self.messages.0, async move {
+        let task = spawn(&self.context.runtime, &self.inbox.messages.0, async move {
             let result = blocking.task.await;
             let _ = messages.send(Message::BlockingTask(Done { ownership, result }));
         });
-        let _task = Task(task);
+        let _task = Task::new(task);
         let since = Instant::now();
-        self.owned[index].parked = Some(Parked::UnderWay { what, since, _task });
+        self.owned[index].reading.parked = Some(Parked::UnderWay { what, since, _task });
     }
 
     pub(super) fn blocking_task_done(&mut self, done: Done) {
@@ -233,16 +196,16 @@ impl<O: Operator> Lane<O> {
             return;
         };
         let own = &mut self.owned[index];
-        let advice = format!("{}:{}: {}", own.partition, own.seen_to, halt.advice);
-        self.shared.board.error(&advice);
+        let advice = format!("{}:{}: {}", own.partition, own.reading.seen_to, halt.advice);
+        self.context.shared.board.error(&advice);
         let halt = Halt { advice, ..halt };
         let since = Instant::now();
-        own.parked = Some(Parked::Sick { halt, since });
+        own.reading.parked = Some(Parked::Sick { halt, since });
     }
 
     /// Halts for a partition that cannot go on, once the others have nothing left to do.
     pub(super) fn halt_for_sick(&self, now: Instant) -> Result<(), Halt> {
-        let sick = |own: &Ownership<O::Partition>| match &own.parked {
+        let sick = |own: &Ownership<O::Partition>| match &own.reading.parked {
             Some(Parked::Sick { halt, since }) => Some((halt.clone(), *since)),
             _ => None,
         };
@@ -250,7 +213,7 @@ impl<O: Operator> Lane<O> {
         else {
             return Ok(());
         };
-        let is_over = now.duration_since(since) >= HALT_AFTER || self.stop.is_draining();
+        let is_over = now.duration_since(since) >= HALT_AFTER || self.context.stop.is_draining();
         let mut others = self.owned.iter().filter(|own| sick(own).is_none());
         if is_over || others.all(|own| self.has_nothing_to_do(own)) {
             return Err(halt);
@@ -262,19 +225,19 @@ impl<O: Operator> Lane<O> {
     fn has_nothing_to_do(&self, own: &Ownership<O::Partition>) -> bool {
         let is_at_end = || {
             let end = self.consumer().known_end(&own.partition);
-            end.is_some_and(|end| own.seen_to >= end)
+            end.is_some_and(|end| own.reading.seen_to >= end)
         };
         own.is_clean()
-            && own.seen_to == own.next
-            && own.parked.is_none()
-            && (own.has_reached_target() || is_at_end())
+            && !own.reading.is_held()
+            && own.reading.parked.is_none()
+            && (own.reading.has_reached_target() || is_at_end())
     }
 
     fn unpark(&mut self, index: usize) {
-        self.owned[index].parked = None;
+        self.owned[index].reading.parked = None;
         let (id, seen_to) = (
             self.owned[index].ledger.ownership(),
-            self.owned[index].seen_to,
+            self.owned[index].reading.seen_to,
         );
         let partition = &self.owned[index].partition;
         if let Err(error) = self.consumer().fetch_again(partition, seen_to) {
@@ -285,13 +248,17 @@ impl<O: Operator> Lane<O> {
 
     /// Partitions about to go: whoever gets them next, even this client, reads them.
     pub(super) fn unpark_all(&self, partitions: &[TopicPartition]) {
-        let stopped = |o: &&Ownership<O::Partition>| o.parked.is_some() || o.fetch_stopped;
+        let stopped =
+            |o: &&Ownership<O::Partition>| o.reading.parked.is_some() || o.reading.fetch_stopped;
         let going = self
             .owned
             .iter()
             .filter(|o| partitions.contains(&o.partition));
         for own in going.filter(stopped) {
-            if let Err(error) = self.consumer().fetch_again(&own.partition, own.seen_to) {
+            if let Err(error) = self
+                .consumer()
+                .fetch_again(&own.partition, own.reading.seen_to)
+            {
                 tracing::debug!(partition = %own.partition, %error, "not resumed");
             }
         }

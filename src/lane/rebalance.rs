@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Lane;
+use super::begin::Assigning;
 use super::operator::Operator;
 use super::ownership::Ownership;
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::progress::OwnershipId;
-use crate::source::{Event, TopicPartition};
+use crate::source::{Event, GroupMember, TopicPartition};
 
 /// Partitions that are to be given back.
 #[derive(Debug)]
@@ -17,6 +18,33 @@ pub(super) struct Revoking {
     partitions: Vec<TopicPartition>,
     lost: bool,
     deadline: Instant,
+}
+
+/// Where the lane stands with its consumer group.
+#[derive(Debug)]
+pub(super) struct Group<S> {
+    /// Partitions that were given to us and have not begun.
+    pub(super) assigning: Assigning<S>,
+    /// Partitions that are to be given back.
+    pub(super) revoking: Option<Revoking>,
+    /// As what the group knows us since the last assignment.
+    pub(super) member: Option<Arc<GroupMember>>,
+    /// Since when the group owes us an assignment.
+    pub(super) joining_since: Option<Instant>,
+    /// Whether somebody has begun to read, so that `start_offset` does not matter any more.
+    pub(super) has_begun: bool,
+}
+
+impl<S> Default for Group<S> {
+    fn default() -> Self {
+        Group {
+            assigning: Assigning::default(),
+            revoking: None,
+            member: None,
+            joining_since: None,
+            has_begun: false,
+        }
+    }
 }
 
 impl<O: Operator> Lane<O> {
@@ -41,9 +69,9 @@ impl<O: Operator> Lane<O> {
                     text,
                     fatal: false,
                 } => {
-                    self.shared.board.error(&format!("kafka: {text}"));
+                    self.context.shared.board.error(&format!("kafka: {text}"));
                     tracing::warn!(
-                        pipeline = self.pipeline.name,
+                        pipeline = self.context.pipeline.name,
                         error = text,
                         "kafka reports trouble"
                     );
@@ -54,16 +82,16 @@ impl<O: Operator> Lane<O> {
     }
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
-        self.metrics.rebalances.increment(1);
-        self.joining_since = None;
-        self.board.set_joined(true);
+        self.context.metrics.rebalances.increment(1);
+        self.group.joining_since = None;
+        self.context.board.set_joined(true);
         tracing::info!(
-            pipeline = self.pipeline.name,
-            lane = self.number,
+            pipeline = self.context.pipeline.name,
+            lane = self.context.number,
             partitions = list(&partitions),
             "partitions assigned"
         );
-        self.member = self.consumer().member().map(Arc::new);
+        self.group.member = self.consumer().member().map(Arc::new);
         self.begin_given(partitions);
     }
 
@@ -80,7 +108,7 @@ impl<O: Operator> Lane<O> {
         self.end(&mut own);
         tracing::warn!(partition = %own.partition, why, "reading the partition again from its committed offset");
         self.committer.retain(|ownership| ownership != id);
-        if !own.revoking {
+        if !own.reading.revoking {
             let partition = own.partition.clone();
             self.begin_again([partition], now);
         }
@@ -98,7 +126,7 @@ impl<O: Operator> Lane<O> {
         for own in &self.owned {
             let id = own.ledger.ownership();
             self.committer.retain(|ownership| ownership != id);
-            if !own.revoking {
+            if !own.reading.revoking {
                 again.push(own.partition.clone());
             }
         }
@@ -110,21 +138,21 @@ impl<O: Operator> Lane<O> {
     fn revoked(&mut self, mut partitions: Vec<TopicPartition>, lost: bool, now: Instant) {
         if self.operator.together().is_some() {
             // What we took beyond what the group gave us goes with it.
-            let unbegun = self.assigning.partitions();
+            let unbegun = self.group.assigning.partitions();
             let held = self.owned.iter().map(|o| &o.partition).chain(unbegun);
             partitions.extend(held.cloned());
             partitions.sort();
             partitions.dedup();
         }
-        self.metrics.rebalances.increment(1);
+        self.context.metrics.rebalances.increment(1);
         tracing::info!(
-            pipeline = self.pipeline.name,
-            lane = self.number,
+            pipeline = self.context.pipeline.name,
+            lane = self.context.number,
             lost,
             partitions = list(&partitions),
             "partitions revoked"
         );
-        self.member = None;
+        self.group.member = None;
         crash_point!("before_revoke");
         self.forget_unbegun(|partition| partitions.contains(partition));
         for own in self
@@ -132,15 +160,15 @@ impl<O: Operator> Lane<O> {
             .iter_mut()
             .filter(|o| partitions.contains(&o.partition))
         {
-            own.revoking = true;
+            own.reading.revoking = true;
         }
         if lost {
             self.unpark_all(&partitions);
             self.disown(|partition| partitions.contains(partition));
             self.restart_emission();
         }
-        let deadline = now + self.pipeline.revoke_timeout;
-        self.revoking = Some(Revoking {
+        let deadline = now + self.context.pipeline.revoke_timeout;
+        self.group.revoking = Some(Revoking {
             partitions,
             lost,
             deadline,
@@ -152,16 +180,16 @@ impl<O: Operator> Lane<O> {
         let kept: Vec<_> = self
             .owned
             .iter()
-            .map(|o| (o.partition.clone(), o.seen_to))
+            .map(|o| (o.partition.clone(), o.reading.seen_to))
             .collect();
         if let Err(error) = self.consumer().keep_positions(&kept) {
-            tracing::warn!(pipeline = self.pipeline.name, %error, "positions not kept");
+            tracing::warn!(pipeline = self.context.pipeline.name, %error, "positions not kept");
         }
     }
 
     /// Gives revoked partitions back once what they have on its way has settled, or in time.
     pub(super) fn try_let_go(&mut self, now: Instant) -> Result<(), Halt> {
-        let Some(revoking) = &self.revoking else {
+        let Some(revoking) = &self.group.revoking else {
             return Ok(());
         };
         let is_settled = |o: &Ownership<O::Partition>| {
@@ -173,12 +201,15 @@ impl<O: Operator> Lane<O> {
             && now < revoking.deadline
             && (self.is_emitting()
                 || self.is_transacting()
-                || self.owned.iter().any(|o| o.revoking && !is_settled(o)));
+                || self
+                    .owned
+                    .iter()
+                    .any(|o| o.reading.revoking && !is_settled(o)));
         // An answer that is still to come must not meet the next generation.
         if waits || self.committer.is_in_flight() {
             return Ok(());
         }
-        let revoking = self.revoking.take().expect("just seen");
+        let revoking = self.group.revoking.take().expect("just seen");
         self.unpark_all(&revoking.partitions);
         self.disown(|partition| revoking.partitions.contains(partition));
         self.give_up_rows(now);
@@ -187,7 +218,7 @@ impl<O: Operator> Lane<O> {
         self.committer.retain(|id| owned.contains(&id));
         self.keep_positions();
         if let Err(error) = self.consumer().unassign(&revoking.partitions) {
-            tracing::warn!(pipeline = self.pipeline.name, %error, "unassignment refused");
+            tracing::warn!(pipeline = self.context.pipeline.name, %error, "unassignment refused");
         }
         self.await_assignment(now);
         crash_point!("after_revoke");

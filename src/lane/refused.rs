@@ -8,7 +8,7 @@ use super::tasks::spawn;
 use super::{Lane, Message};
 use crate::decode::Reason;
 use crate::halt::Halt;
-use crate::progress::{OwnershipId, Range};
+use crate::progress::OwnershipId;
 use crate::sink::{InsertError, Remedy, WriteJob};
 
 /// A refused row's record, read again.
@@ -21,28 +21,6 @@ pub(super) struct Original {
     read: Result<WriteJob, Halt>,
 }
 
-/// Ranges that were refused whole, with an answer that nobody classified, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Suspects(Vec<(Range, Instant)>);
-
-impl Suspects {
-    /// Since when rows are refused of the range that this one was split off.
-    pub(super) fn since(&self, range: Range) -> Option<Instant> {
-        let holds = |whole: &Range| whole.from <= range.from && range.to <= whole.to;
-        let found = self.0.iter().find(|(whole, _)| holds(whole));
-        found.map(|(_, since)| *since)
-    }
-
-    /// The range, or part of it, was refused. Forgets ranges before `position`.
-    fn note(&mut self, range: Range, position: i64, now: Instant) -> Instant {
-        self.0.retain(|(whole, _)| whole.to > position);
-        self.since(range).unwrap_or_else(|| {
-            self.0.push((range, now));
-            now
-        })
-    }
-}
-
 impl<O: Operator> Lane<O> {
     pub(super) fn refused(
         &mut self,
@@ -52,7 +30,8 @@ impl<O: Operator> Lane<O> {
     ) -> Result<(), Halt> {
         let table = job.batch.table().to_owned();
         let place = format!("{} {}", job.partition, job.claim.range());
-        self.shared
+        self.context
+            .shared
             .board
             .error(&format!("{table}: {place}: {error}"));
         tracing::warn!(
@@ -65,20 +44,18 @@ impl<O: Operator> Lane<O> {
         let since = if error.remedy == Remedy::Split {
             Instant::now()
         } else {
-            let position = own.ledger.position();
-            own.suspects
-                .note(job.claim.range(), position, Instant::now())
+            own.suspect_since(&job)
         };
         if let Some(offset) = job.batch.single_offset() {
             let is_named = error.remedy == Remedy::Split;
             if is_named {
                 // Before it is read again: thousands of them are the producer's fault, or the table's.
-                self.shared.ratio.note_later(1);
+                self.context.shared.ratio.note_later(1);
                 self.judge_ratio()?;
             }
             self.read_original(ownership, job, offset, error, since);
         } else {
-            own.to_split.push(job);
+            own.writing.to_split.push(job);
         }
         Ok(())
     }
@@ -89,8 +66,8 @@ impl<O: Operator> Lane<O> {
     pub(super) fn split_waiting(&mut self) {
         for own in &mut self.owned {
             let position = own.ledger.position();
-            while let Some(index) = lowest(&own.to_split) {
-                let is_first = own.to_split[index].claim.range().from == position;
+            while let Some(index) = lowest(&own.writing.to_split) {
+                let is_first = own.writing.to_split[index].claim.range().from == position;
                 let open_max = RANGES_MAX
                     + if is_first {
                         SPLIT_RANGES_MAX
@@ -100,7 +77,7 @@ impl<O: Operator> Lane<O> {
                 if own.ranges_open() >= open_max {
                     break;
                 }
-                let job = own.to_split.swap_remove(index);
+                let job = own.writing.to_split.swap_remove(index);
                 let at = job
                     .batch
                     .middle_offset()
@@ -119,12 +96,12 @@ impl<O: Operator> Lane<O> {
         error: InsertError,
         since: Instant,
     ) {
-        let sink = self.sink.clone();
-        let messages = self.messages.0.clone();
-        let memory = self.shared.memory.clone();
+        let sink = self.context.sink.clone();
+        let messages = self.inbox.messages.0.clone();
+        let memory = self.context.shared.memory.clone();
         let (has_gaps, bytes) = (job.batch.has_gaps(), job.batch.memory_bytes());
         let lone = sink.refused_alone(job.batch.table(), &error, since);
-        let task = spawn(&self.runtime, &self.messages.0, async move {
+        let task = spawn(&self.context.runtime, &self.inbox.messages.0, async move {
             let mut job = job;
             let is_judged_late = error.remedy != Remedy::Split;
             let judged = sink.is_at_fault(job.batch.table(), &error, lone).await;
@@ -148,7 +125,7 @@ impl<O: Operator> Lane<O> {
             })));
         });
         if let Some(own) = self.owned_by(ownership) {
-            own.started_writing(task, has_gaps, bytes);
+            own.writing.started(task, has_gaps, bytes);
         }
     }
 
@@ -164,7 +141,7 @@ impl<O: Operator> Lane<O> {
         };
         let job = read?;
         if is_judged_late {
-            self.shared.ratio.note_later(1);
+            self.context.shared.ratio.note_later(1);
             self.judge_ratio()?;
         }
         self.start_write(index, job);
@@ -175,31 +152,4 @@ impl<O: Operator> Lane<O> {
 /// Which of the jobs has the lowest range.
 fn lowest(jobs: &[WriteJob]) -> Option<usize> {
     (0..jobs.len()).min_by_key(|&index| jobs[index].claim.range().from)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn halves_of_a_refused_range_are_suspect_since_the_whole_was() {
-        let range = |from, to| Range { from, to };
-        let start = Instant::now();
-        let later = start + Duration::from_secs(1);
-        let mut suspects = Suspects::default();
-        assert_eq!(suspects.since(range(0, 100)), None);
-        assert_eq!(suspects.note(range(0, 100), 0, start), start);
-        assert_eq!(suspects.note(range(100, 200), 0, later), later);
-        assert_eq!(suspects.note(range(50, 100), 0, later), start);
-        assert_eq!(suspects.since(range(50, 75)), Some(start));
-        assert_eq!(suspects.since(range(150, 151)), Some(later));
-        assert_eq!(suspects.since(range(99, 101)), None);
-        assert_eq!(suspects.since(range(200, 300)), None);
-        // What lies before the position is settled.
-        suspects.note(range(300, 400), 100, later);
-        assert_eq!(suspects.since(range(50, 75)), None);
-        assert_eq!(suspects.since(range(100, 150)), Some(later));
-    }
 }

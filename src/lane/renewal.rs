@@ -12,43 +12,44 @@ use crate::config::{GroupProtocol, TopicSelector};
 impl<O: Operator> Lane<O> {
     /// The group owes us an assignment from now on.
     pub(super) fn await_assignment(&mut self, now: Instant) {
-        self.joining_since = Some(now);
+        self.group.joining_since = Some(now);
     }
 
     /// Replaces the client when the group has owed us an assignment for longer than a rebalance can take.
     pub(super) fn renew_client(&mut self, now: Instant) {
-        let Some(since) = self.joining_since.filter(|_| self.owned.is_empty()) else {
+        let Some(since) = self.group.joining_since.filter(|_| self.owned.is_empty()) else {
             return;
         };
         let patience = self.consumer().rebalance_max();
-        if self.stop.is_draining() || now < since + patience {
+        if self.context.stop.is_draining() || now < since + patience {
             return;
         }
         // What it still holds is nobody's.
-        self.joining_since = Some(now);
+        self.group.joining_since = Some(now);
         let renewed = self.consumer().renewed(&self.topics());
         let renewed = match renewed {
             Ok(renewed) => renewed,
             Err(error) => {
-                tracing::warn!(pipeline = self.pipeline.name, %error, "no other client either");
+                tracing::warn!(pipeline = self.context.pipeline.name, %error, "no other client either");
                 return;
             }
         };
         tracing::warn!(
-            pipeline = self.pipeline.name,
-            lane = self.number,
+            pipeline = self.context.pipeline.name,
+            lane = self.context.number,
             waited_ms = patience.as_millis() as u64,
             "the group has not given this member an assignment; another client tries"
         );
-        self.shared
+        self.context
+            .shared
             .board
             .error("kafka: no assignment from the group");
         let old = self.consumer.replace(renewed);
-        for partition in self.assigning.take().partitions() {
+        for partition in self.group.assigning.take().partitions() {
             self.unsay(partition);
         }
-        self.revoking = None;
-        self.member = None;
+        self.group.revoking = None;
+        self.group.member = None;
         self.committer.retain(|_| false);
         self.topic_watch.restart();
         // It may never come to an end, and nobody waits for it.
@@ -59,8 +60,8 @@ impl<O: Operator> Lane<O> {
     }
 
     pub(super) fn topics(&self) -> Vec<String> {
-        let topics = self.pipeline.topics.iter();
-        let protocol = self.pipeline.group_protocol;
+        let topics = self.context.pipeline.topics.iter();
+        let protocol = self.context.pipeline.group_protocol;
         topics.map(|topic| subscribed(topic, protocol)).collect()
     }
 }

@@ -25,6 +25,41 @@ fn ahead_seconds(watermark_ms: i64, wall_ms: i64) -> u64 {
     u64::try_from(watermark_ms.saturating_sub(wall_ms)).unwrap_or(0) / 1000
 }
 
+/// What the lane has said, and when.
+#[derive(Debug)]
+pub(super) struct Reporting {
+    pub(super) holds: Holds,
+    last_report: Instant,
+    pub(super) last_group_check: Option<Instant>,
+    last_sink_check: Option<Instant>,
+    /// When the partitions of a topic were last counted, where their number matters.
+    partitions_counted_at: Instant,
+    /// When it was last said that a watermark is ahead of the wall clock.
+    ahead_said_at: Option<Instant>,
+    /// Since when nothing was taken in, and why, as the metric has it.
+    paused_since: Option<(Instant, &'static str)>,
+    /// The same since the reason has been another one.
+    pub(super) pausing: Option<(Instant, &'static str)>,
+    /// Topics of which the page says that nobody confirms them.
+    pub(super) topics_said: Vec<String>,
+}
+
+impl Reporting {
+    pub(super) fn new(memory: &Arc<MemoryBudget>) -> Self {
+        Reporting {
+            holds: Holds::new(memory),
+            last_report: Instant::now(),
+            last_group_check: None,
+            last_sink_check: None,
+            partitions_counted_at: Instant::now(),
+            ahead_said_at: None,
+            paused_since: None,
+            pausing: None,
+            topics_said: vec![],
+        }
+    }
+}
+
 /// The lane's own share of the process's memory.
 #[derive(Debug)]
 pub(super) struct Holds {
@@ -37,7 +72,7 @@ pub(super) struct Holds {
 }
 
 impl Holds {
-    pub(super) fn new(budget: &Arc<MemoryBudget>) -> Self {
+    fn new(budget: &Arc<MemoryBudget>) -> Self {
         let hold = |part| MemoryHold::new(budget, part, 0);
         Holds {
             batches: hold(MemoryPart::Batches),
@@ -53,10 +88,10 @@ impl Holds {
 impl<O: Operator> Lane<O> {
     /// Publishes positions, lag and memory; asks the sink whether it is there.
     pub(super) fn report(&mut self, now: Instant) {
-        if now < self.last_report + REPORT_INTERVAL {
+        if now < self.reporting.last_report + REPORT_INTERVAL {
             return;
         }
-        self.last_report = now;
+        self.reporting.last_report = now;
         for own in &mut self.owned {
             if let Some(snapshots) = self.operator.snapshots() {
                 snapshots.sweep(&mut own.state);
@@ -64,8 +99,9 @@ impl<O: Operator> Lane<O> {
         }
         self.count_memory();
         self.count_partitions(now);
-        let (interval, _) = self.shared.paces.slowest();
-        self.metrics
+        let (interval, _) = self.context.shared.paces.slowest();
+        self.context
+            .metrics
             .flush_interval_effective
             .set(interval.as_secs_f64());
         let statuses: Vec<_> = self
@@ -75,9 +111,9 @@ impl<O: Operator> Lane<O> {
             .collect();
         self.say_ahead(&statuses, now);
         self.say_stuck(now);
-        self.board.set_partitions(statuses);
-        if self.number == 0 {
-            self.shared.note_stretch();
+        self.context.board.set_partitions(statuses);
+        if self.context.number == 0 {
+            self.context.shared.note_stretch();
             self.check_sink(now);
         }
     }
@@ -87,15 +123,15 @@ impl<O: Operator> Lane<O> {
         let end = self
             .consumer()
             .known_end(partition)
-            .unwrap_or(own.next)
-            .max(own.next);
-        let committed = own.committed.unwrap_or(-1);
-        let lag = end - own.next;
+            .unwrap_or(own.reading.next)
+            .max(own.reading.next);
+        let committed = own.commits.position.unwrap_or(-1);
+        let lag = end - own.reading.next;
         own.metrics.lag_records.set(lag as f64);
         own.metrics
             .commit_lag_records
             .set((end - own.position()) as f64);
-        let behind_ms = match own.last_timestamp_ms {
+        let behind_ms = match own.reading.last_timestamp_ms {
             _ if lag == 0 => 0,
             -1 => 0,
             timestamp_ms => (wall_ms() - timestamp_ms).max(0),
@@ -110,7 +146,7 @@ impl<O: Operator> Lane<O> {
         PartitionStatus::new(
             &partition.topic,
             partition.partition,
-            own.next,
+            own.reading.next,
             committed,
             end,
         )
@@ -122,10 +158,11 @@ impl<O: Operator> Lane<O> {
         let Some(count) = self.operator.partition_count() else {
             return;
         };
-        if self.owned.is_empty() || now < self.partitions_counted_at + PARTITIONS_INTERVAL {
+        if self.owned.is_empty() || now < self.reporting.partitions_counted_at + PARTITIONS_INTERVAL
+        {
             return;
         }
-        self.partitions_counted_at = now;
+        self.reporting.partitions_counted_at = now;
         let topic = count.topic().to_owned();
         // What does not answer is asked the next time.
         self.ask_partitions(&topic, PARTITIONS_TIMEOUT);
@@ -147,7 +184,7 @@ impl<O: Operator> Lane<O> {
         let Some(topic) = count.map(|count| count.topic().to_owned()) else {
             return Err(halt);
         };
-        self.ask_partitions(&topic, self.shared.kafka_timeout);
+        self.ask_partitions(&topic, self.context.shared.kafka_timeout);
         let count = self.operator.partition_count();
         if !count.map_or(Ok(false), |count| count.adopt_partitions())? {
             return Err(halt);
@@ -165,6 +202,7 @@ impl<O: Operator> Lane<O> {
     /// Says which watermark is furthest ahead of the wall clock.
     fn say_ahead(&mut self, statuses: &[PartitionStatus], now: Instant) {
         let is_silent = self
+            .reporting
             .ahead_said_at
             .is_some_and(|at| now < at + AHEAD_SAID_INTERVAL);
         let furthest = statuses.iter().max_by_key(|s| s.watermark_ahead_seconds);
@@ -173,9 +211,9 @@ impl<O: Operator> Lane<O> {
         else {
             return;
         };
-        self.ahead_said_at = Some(now);
+        self.reporting.ahead_said_at = Some(now);
         tracing::warn!(
-            pipeline = self.pipeline.name,
+            pipeline = self.context.pipeline.name,
             topic = partition.topic,
             partition = partition.partition,
             ahead_seconds = partition.watermark_ahead_seconds,
@@ -190,37 +228,46 @@ impl<O: Operator> Lane<O> {
             let owned = self.owned.iter();
             owned.map(|own| operator.state_bytes(&own.state)).sum()
         });
-        self.holds.cache.resize(self.operator.memory_bytes());
-        self.holds.state.resize(state);
-        let grown = state as f64 - self.holds.state_bytes as f64;
-        self.metrics.state_bytes.increment(grown);
-        self.holds.state_bytes = state;
+        self.reporting
+            .holds
+            .cache
+            .resize(self.operator.memory_bytes());
+        self.reporting.holds.state.resize(state);
+        let grown = state as f64 - self.reporting.holds.state_bytes as f64;
+        self.context.metrics.state_bytes.increment(grown);
+        self.reporting.holds.state_bytes = state;
     }
 
     /// Notes how long, and why, nothing was taken in.
     pub(super) fn note_pause(&mut self, reason: Option<&'static str>) {
         let now = Instant::now();
-        if let Some((since, why)) = self.paused_since.take() {
-            self.metrics.paused(why, now.duration_since(since));
+        if let Some((since, why)) = self.reporting.paused_since.take() {
+            self.context.metrics.paused(why, now.duration_since(since));
         }
-        self.paused_since = reason.map(|reason| (now, reason));
-        let last = self.pausing.filter(|(_, last)| Some(*last) == reason);
-        self.pausing = last.or(self.paused_since);
+        self.reporting.paused_since = reason.map(|reason| (now, reason));
+        let last = self
+            .reporting
+            .pausing
+            .filter(|(_, last)| Some(*last) == reason);
+        self.reporting.pausing = last.or(self.reporting.paused_since);
     }
 
     fn check_sink(&mut self, now: Instant) {
         if self
+            .reporting
             .last_sink_check
             .is_some_and(|at| now < at + super::SINK_CHECK_INTERVAL)
         {
             return;
         }
-        self.last_sink_check = Some(now);
+        self.reporting.last_sink_check = Some(now);
         if self.check_output_topic() {
             return;
         }
-        let sink = self.sink.clone();
-        self.runtime.spawn(async move { sink.check().await });
+        let sink = self.context.sink.clone();
+        self.context
+            .runtime
+            .spawn(async move { sink.check().await });
     }
 }
 

@@ -9,16 +9,6 @@ use crate::halt::Halt;
 use crate::source::record_before;
 use crate::state::{self, Label, StoreError};
 
-/// A partition's state, and from where it is still to be replayed.
-#[derive(Debug)]
-pub(super) struct Restored<S> {
-    pub(super) state: S,
-    /// The first offset that the state has not seen.
-    pub(super) seen_to: i64,
-    /// Whether a snapshot with this label exists already.
-    pub(super) is_from_snapshot: bool,
-}
-
 /// Where a partition's state comes from.
 #[derive(Debug)]
 pub(super) enum Saved {

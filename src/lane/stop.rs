@@ -23,25 +23,25 @@ const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(1);
 impl<O: Operator> Lane<O> {
     /// False once the lane has nothing left to do.
     pub(super) fn is_still_wanted(&mut self, now: Instant) -> Result<bool, crate::halt::Halt> {
-        if self.stop.is_draining() {
+        if self.context.stop.is_draining() {
             if !self.held.is_empty() {
                 self.drop_held();
             }
-            return Ok(!self.is_drained() && !self.stop.is_overdue(now));
+            return Ok(!self.is_drained() && !self.context.stop.is_overdue(now));
         }
-        if self.shared.targets.is_none() {
+        if self.context.shared.targets.is_none() {
             return Ok(true);
         }
         self.stop_fetching_reached();
         let is_done = |o: &Ownership<O::Partition>| {
-            o.has_reached_target() && o.is_clean() && !self.leaves_state(o)
+            o.reading.has_reached_target() && o.is_clean() && !self.leaves_state(o)
         };
         // Offsets that are past every target may be past the log too: each partition is begun by
         // somebody, who looks, before the group's commits are believed.
-        let is_idle = self.board.has_joined()
+        let is_idle = self.context.board.has_joined()
             && self.held.is_empty()
-            && self.assigning.is_over()
-            && self.revoking.is_none()
+            && self.group.assigning.is_over()
+            && self.group.revoking.is_none()
             && !self.awaits_assignment();
         let mine = is_idle
             && self.committer.is_idle()
@@ -55,15 +55,15 @@ impl<O: Operator> Lane<O> {
     /// what was not yet emitted of them is then somebody's again. Commits tell how far everything was read,
     /// not whether it was emitted.
     fn awaits_assignment(&self) -> bool {
-        self.operator.together().is_some() && self.member.is_none()
+        self.operator.together().is_some() && self.group.member.is_none()
     }
 
     /// The records after the target are left to a later run.
     fn stop_fetching_reached(&mut self) {
         let consumer = self.consumer.as_ref().expect("no chunk is judged here");
         for own in &mut self.owned {
-            if own.has_reached_target() && !own.fetch_stopped {
-                own.fetch_stopped = consumer.stop_fetching(&own.partition).is_ok();
+            if own.reading.has_reached_target() && !own.reading.fetch_stopped {
+                own.reading.fetch_stopped = consumer.stop_fetching(&own.partition).is_ok();
             }
         }
     }
@@ -73,7 +73,7 @@ impl<O: Operator> Lane<O> {
         let is_done = |o: &Ownership<O::Partition>| {
             o.ranges_open() == 0
                 && !o.has_news()
-                && (o.batch.is_empty() || o.is_replaying())
+                && (o.writing.batch.is_empty() || o.writing.is_replaying())
                 && !self.leaves_state(o)
         };
         self.owned.iter().all(is_done)
@@ -85,9 +85,10 @@ impl<O: Operator> Lane<O> {
     /// Whether every partition of the pipeline is committed up to its target, by whichever member.
     fn group_is_done(&mut self, now: Instant) -> bool {
         let is_due = self
+            .reporting
             .last_group_check
             .is_none_or(|at| now >= at + GROUP_CHECK_INTERVAL);
-        let Some(targets) = self.shared.targets.as_ref().filter(|_| is_due) else {
+        let Some(targets) = self.context.shared.targets.as_ref().filter(|_| is_due) else {
             return false;
         };
         let unread: Vec<TopicPartition> = targets
@@ -98,46 +99,72 @@ impl<O: Operator> Lane<O> {
         let committed = self
             .consumer()
             .questions()
-            .committed(&unread, self.shared.kafka_timeout);
+            .committed(&unread, self.context.shared.kafka_timeout);
         let done = committed.is_ok_and(|committed| {
             let reached = |(p, c): (&TopicPartition, &Offsets)| {
                 read_to(c).is_some_and(|read_to| read_to >= targets[p].offset)
             };
             unread.iter().zip(&committed).all(reached)
         });
-        self.last_group_check = Some(now);
+        self.reporting.last_group_check = Some(now);
         done
     }
 
     /// Leaves the group. What is not durable stays for the next owner.
     pub(super) fn leave(&mut self, in_good_order: bool) {
         crash_point!("before_leave");
-        self.board.turned();
+        self.context.board.turned();
         self.drop_held();
         let open = self
             .operator
             .emission()
             .and_then(|operator| operator.unfinished());
         if let Some(open) = open.filter(|_| in_good_order) {
-            tracing::info!(pipeline = self.pipeline.name, open, "left for a later run");
+            tracing::info!(
+                pipeline = self.context.pipeline.name,
+                open,
+                "left for a later run"
+            );
         }
         self.disown(|_| true);
         self.drop_emission();
-        for topic in std::mem::take(&mut self.topics_said) {
-            self.shared.board.got_on(&unknown(&topic));
+        for topic in std::mem::take(&mut self.reporting.topics_said) {
+            self.context.shared.board.got_on(&unknown(&topic));
         }
         // Whoever still asks something holds the client.
-        let assigning = self.assigning.take();
+        let assigning = self.group.assigning.take();
         for partition in assigning.partitions() {
             self.unsay(partition);
         }
         let is_unanswered = assigning.is_unanswered;
         drop(assigning);
-        let deadline = leave_by(Instant::now(), self.stop.deadline());
+        let deadline = leave_by(Instant::now(), self.context.stop.deadline());
         if !self.await_coordinator(deadline) {
             return self.abandon();
         }
-        // An answer that is still to come must not meet the next generation.
+        self.await_commit(deadline);
+        self.end_transaction(deadline);
+        // An assignment nobody has answered would hold the client up.
+        if is_unanswered {
+            let _ = self.consumer().assign(&[]);
+        }
+        self.consumer().unsubscribe();
+        self.await_revocation(deadline);
+        // Closing may wait for a coordinator that has gone away just now, without end.
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if self.close(false).recv_timeout(remaining).is_err() {
+            return self.say_abandoned();
+        }
+        tracing::info!(
+            pipeline = self.context.pipeline.name,
+            lane = self.context.number,
+            in_good_order,
+            "left the group"
+        );
+    }
+
+    /// An answer that is still to come must not meet the next generation.
+    fn await_commit(&mut self, deadline: Instant) {
         while self.committer.is_in_flight() && Instant::now() < deadline {
             for event in self.consumer().events() {
                 if let Event::Committed(result) = event {
@@ -146,12 +173,10 @@ impl<O: Operator> Lane<O> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.end_transaction(deadline);
-        // An assignment nobody has answered would hold the client up.
-        if is_unanswered {
-            let _ = self.consumer().assign(&[]);
-        }
-        self.consumer().unsubscribe();
+    }
+
+    /// What the client still has is given back.
+    fn await_revocation(&mut self, deadline: Instant) {
         let mut left = false;
         while !left && Instant::now() < deadline {
             for event in self.consumer().events() {
@@ -170,17 +195,6 @@ impl<O: Operator> Lane<O> {
             left |= self.consumer().assigned_count() == 0;
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Closing may wait for a coordinator that has gone away just now, without end.
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        if self.close(false).recv_timeout(remaining).is_err() {
-            return self.say_abandoned();
-        }
-        tracing::info!(
-            pipeline = self.pipeline.name,
-            lane = self.number,
-            in_good_order,
-            "left the group"
-        );
     }
 
     /// Waits until the group's coordinator answers, which may be away for a moment, or moving. Meanwhile a
@@ -193,8 +207,8 @@ impl<O: Operator> Lane<O> {
             }
             if !std::mem::replace(&mut is_said, true) {
                 tracing::info!(
-                    pipeline = self.pipeline.name,
-                    lane = self.number,
+                    pipeline = self.context.pipeline.name,
+                    lane = self.context.number,
                     "the group's coordinator does not answer: waiting for it before the group is left"
                 );
             }
@@ -230,8 +244,8 @@ impl<O: Operator> Lane<O> {
 
     fn say_abandoned(&self) {
         tracing::warn!(
-            pipeline = self.pipeline.name,
-            lane = self.number,
+            pipeline = self.context.pipeline.name,
+            lane = self.context.number,
             "the group's coordinator does not answer: ended without leaving the group, which gives \
              the partitions to others after session.timeout.ms"
         );

@@ -8,61 +8,17 @@ use super::Lane;
 use super::emission::ROWS_OF_WINDOWS;
 use super::lookups::LOOKUPS;
 use super::operator::Operator;
-use super::ownership::Ownership;
-use super::parking::Parked;
+use super::ownership::{Ownership, Parked, STILL_MAX};
 use crate::observe::board::{Place, Undone};
 use crate::source::TopicPartition;
 
-/// What has not moved for so long is said, if nobody has said why.
-const STILL_MAX: Duration = Duration::from_secs(30);
-/// The same of what a record waits for.
+/// What a record waits for is said after this, if nobody has said why.
 const PARKED_MAX: Duration = Duration::from_secs(5);
-
-/// Since when a partition stands where it does.
-#[derive(Debug)]
-pub(super) struct Standing {
-    written_to: i64,
-    written_at: Instant,
-    committed: Option<i64>,
-    committed_at: Instant,
-}
-
-impl Standing {
-    pub(super) fn new(written_to: i64, now: Instant) -> Self {
-        Standing {
-            written_to,
-            written_at: now,
-            committed: None,
-            committed_at: now,
-        }
-    }
-
-    /// Takes where it stands; `is_open`: a range is not written yet, `has_news`: something is not committed.
-    /// Since when that is so.
-    fn note(
-        &mut self,
-        (written_to, is_open): (i64, bool),
-        (committed, has_news): (Option<i64>, bool),
-        now: Instant,
-    ) -> (Option<Instant>, Option<Instant>) {
-        if written_to != self.written_to || !is_open {
-            (self.written_to, self.written_at) = (written_to, now);
-        }
-        if committed != self.committed || !has_news {
-            (self.committed, self.committed_at) = (committed, now);
-        }
-        let still = |since: Instant| (now >= since + STILL_MAX).then_some(since);
-        let written = still(self.written_at);
-        // What is not written cannot be committed.
-        let committed = still(self.committed_at).filter(|_| !is_open);
-        (written, committed)
-    }
-}
 
 impl<O: Operator> Lane<O> {
     /// Says what does not get on.
     pub(super) fn say_stuck(&mut self, now: Instant) {
-        let board = self.shared.board.clone();
+        let board = self.context.shared.board.clone();
         let say = |partition: &TopicPartition, undone, why: Option<String>| {
             let place = Place::of(&partition.topic, partition.partition, undone);
             match why {
@@ -73,14 +29,12 @@ impl<O: Operator> Lane<O> {
         let paused = self.why_paused(now);
         // Rows of windows are of all partitions.
         let of_windows = match &self.emission {
-            Some(_) => board.stuck_seconds(ROWS_OF_WINDOWS, i32::from(self.number)),
+            Some(_) => board.stuck_seconds(ROWS_OF_WINDOWS, i32::from(self.context.number)),
             None => 0,
         };
         for index in 0..self.owned.len() {
             let own = &mut self.owned[index];
-            let written = (own.ledger.position(), own.ledger.open_count() > 0);
-            let committed = (own.committed, own.has_news());
-            let (unwritten, uncommitted) = own.standing.note(written, committed, now);
+            let (unwritten, uncommitted) = own.note_standing(now);
             let own = &self.owned[index];
             let partition = &own.partition;
             // Whoever writes it may have said more.
@@ -97,7 +51,7 @@ impl<O: Operator> Lane<O> {
             let unread = self.why_not_read(own, now).or_else(|| paused.clone());
             say(partition, Undone::NotWritten, unwritten);
             // A commit that is refused says why itself, and is repeated.
-            let is_refused = now < own.commit_not_before + PARKED_MAX;
+            let is_refused = now < own.commits.not_before + PARKED_MAX;
             if !is_refused && (uncommitted.is_some() || !own.has_news()) {
                 say(partition, Undone::NotCommitted, uncommitted);
             }
@@ -106,15 +60,15 @@ impl<O: Operator> Lane<O> {
             let seconds = seconds.max(of_windows);
             own.metrics.stuck.set(seconds as f64);
         }
-        for partition in self.assigning.unanswered(now, PARKED_MAX) {
+        for partition in self.group.assigning.unanswered(now, PARKED_MAX) {
             let why = "no answer yet of kafka, clickhouse or the store of snapshots";
             say(&partition, Undone::NotBegun, Some(why.to_owned()));
         }
-        for partition in self.assigning.partitions() {
+        for partition in self.group.assigning.partitions() {
             let seconds = board.stuck_seconds(&partition.topic, partition.partition);
             if seconds > 0 {
                 let TopicPartition { topic, partition } = partition;
-                let metrics = self.metrics.partition(topic, *partition);
+                let metrics = self.context.metrics.partition(topic, *partition);
                 metrics.stuck.set(seconds as f64);
             }
         }
@@ -123,26 +77,26 @@ impl<O: Operator> Lane<O> {
 
     /// Why the lane takes nothing in, where that has lasted.
     fn why_paused(&self, now: Instant) -> Option<String> {
-        let (since, reason) = self.pausing?;
+        let (since, reason) = self.reporting.pausing?;
         let (why, for_at_least) = match reason {
             "lookup" => ("profiles", PARKED_MAX),
             "sink" => ("ranges that are not written", STILL_MAX),
             _ => ("memory (service.memory_max)", STILL_MAX),
         };
-        let trouble = self.shared.board.table_trouble(LOOKUPS);
+        let trouble = self.context.shared.board.table_trouble(LOOKUPS);
         let trouble = trouble.filter(|_| reason == "lookup");
         let trouble = trouble.map_or(String::new(), |trouble| format!(": {trouble}"));
         (now >= since + for_at_least).then(|| format!("waits for {why}{trouble}"))
     }
 
     fn why_not_read(&self, own: &Ownership<O::Partition>, now: Instant) -> Option<String> {
-        let Some(Parked::UnderWay { what, since, .. }) = &own.parked else {
+        let Some(Parked::UnderWay { what, since, .. }) = &own.reading.parked else {
             return None;
         };
         if now < *since + PARKED_MAX {
             return None;
         }
-        let trouble = self.shared.board.table_trouble(own.table());
+        let trouble = self.context.shared.board.table_trouble(&own.commits.table);
         let trouble = trouble.unwrap_or_else(|| "no answer yet".to_owned());
         Some(format!("waits for {what}: {trouble}"))
     }
@@ -153,8 +107,9 @@ impl<O: Operator> Lane<O> {
         // Rows of many records wait for the topics of all partitions.
         let held = self.rows_held_since().or(self.transaction_held_since());
         let all_wait = held.is_some_and(is_long);
-        let waits =
-            |own: &&Ownership<O::Partition>| all_wait || own.unnamed_read_at().is_some_and(is_long);
+        let waits = |own: &&Ownership<O::Partition>| {
+            all_wait || own.writing.unnamed_read_at().is_some_and(is_long)
+        };
         let waiting = self.owned.iter().filter(waits);
         let mut topics = self.topic_watch.refused();
         topics.extend(waiting.map(|own| own.partition.topic.to_string()));
@@ -164,22 +119,22 @@ impl<O: Operator> Lane<O> {
             let Some(why) = self.topic_watch.why_unknown(topic, now) else {
                 return false;
             };
-            self.shared.board.stuck(&unknown(topic), &why);
+            self.context.shared.board.stuck(&unknown(topic), &why);
             true
         });
-        for topic in &self.topics_said {
+        for topic in &self.reporting.topics_said {
             if !topics.contains(topic) {
-                self.shared.board.got_on(&unknown(topic));
+                self.context.shared.board.got_on(&unknown(topic));
             }
         }
-        self.topics_said = topics;
+        self.reporting.topics_said = topics;
     }
 
     /// A partition is not ours any more, or begins anew.
     pub(super) fn unsay(&self, partition: &TopicPartition) {
         let TopicPartition { topic, partition } = partition;
-        self.shared.board.partition_gone(topic, *partition);
-        self.metrics.partition(topic, *partition).forget();
+        self.context.shared.board.partition_gone(topic, *partition);
+        self.context.metrics.partition(topic, *partition).forget();
     }
 }
 
@@ -189,35 +144,5 @@ pub(super) fn unknown(topic: &str) -> Place<'_> {
         partition: None,
         undone: Undone::TopicUnknown,
         range: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_not_moved_for_half_a_minute_is_said_and_what_moves_or_has_nothing_to_do_is_not() {
-        let start = Instant::now();
-        let at = |s| start + Duration::from_secs(s);
-        let mut standing = Standing::new(5, start);
-        let mut note = |written, committed, s| {
-            let (unwritten, uncommitted) = standing.note(written, committed, at(s));
-            (unwritten.is_some(), uncommitted.is_some())
-        };
-        // Idle.
-        assert_eq!(note((5, false), (Some(5), false), 100), (false, false));
-        // A range is open.
-        assert_eq!(note((5, true), (Some(5), true), 101), (false, false));
-        assert_eq!(note((5, true), (Some(5), true), 129), (false, false));
-        assert_eq!(note((5, true), (Some(5), true), 130), (true, false));
-        // It is written, and then not committed.
-        assert_eq!(note((9, false), (Some(5), true), 131), (false, true));
-        assert_eq!(note((9, false), (Some(9), false), 132), (false, false));
-        // Others are written behind it, and nothing stands still.
-        assert_eq!(note((9, true), (Some(9), true), 140), (false, false));
-        assert_eq!(note((12, true), (Some(9), true), 169), (false, false));
-        assert_eq!(note((12, true), (Some(12), true), 198), (false, false));
-        assert_eq!(note((12, true), (Some(12), true), 199), (true, false));
     }
 }

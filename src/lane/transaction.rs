@@ -5,12 +5,15 @@
 //! result of everything. If it fails, or a member of the group's next generation has our partitions, none
 //! of it is seen, and the partitions are read anew from what is committed.
 
+mod standing;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::commit::Entry;
+use super::committing::write_marker;
 use super::operator::{Emit, Operator};
 use super::tasks::Answers;
-use super::writes::write_marker;
 use super::{Lane, Message};
 use crate::batch::{Messages, OpenBatch};
 use crate::clock::wall_ms;
@@ -21,15 +24,12 @@ use crate::progress::OwnershipId;
 use crate::sink::{
     Backoff, Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
 };
+use crate::source::GroupMember;
 
 /// How often offsets alone are worth a transaction.
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often one is begun although it is not due, to have memory back.
 const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
-/// How long the state must have filled the memory since the last transaction before it is too large.
-const FULL_FOR: Duration = Duration::from_secs(1);
-/// The same while others have something on its way.
-const OTHERS_FULL_FOR: Duration = Duration::from_secs(30);
 /// Bytes of one transaction, about. The client holds as much again while they are on their way.
 const BYTES_MAX: usize = 8 << 20;
 /// One message of so many tells how fresh they are.
@@ -83,7 +83,7 @@ impl<O: Operator> Lane<O> {
         let Some(settings) = settings else {
             return Ok(());
         };
-        let messages = Answers(self.messages.0.clone());
+        let messages = Answers(self.inbox.messages.0.clone());
         let worker = Transactions::start(settings, move |news| {
             let _ = messages.0.send(Message::Transaction(news));
         })?;
@@ -111,21 +111,21 @@ impl<O: Operator> Lane<O> {
         self.send_held_transaction(now);
         // What waits to be joined grows with every chunk.
         self.count_memory();
-        let is_full = self.shared.memory.is_full_of_state();
+        let is_full = self.context.shared.memory.is_full_of_state();
         let transacting = self.transacting.as_mut().expect("just seen");
         transacting.full_since = is_full.then(|| transacting.full_since.unwrap_or(now));
         let is_ready = transacting.in_flight.is_none() && now >= transacting.not_before;
-        let Some(member) = self.member.clone().filter(|_| is_ready) else {
+        let Some(member) = self.group.member.clone().filter(|_| is_ready) else {
             return Ok(());
         };
-        let is_last = self.stop.is_draining() || self.has_read_all();
+        let is_last = self.context.stop.is_draining() || self.has_read_all();
         let transacting = self.transacting.as_mut().expect("just seen");
         let is_due = transacting.has_more
-            || now >= transacting.asked_at + self.pipeline.batch.flush_interval;
-        let is_tight = self.shared.memory.is_tight()
+            || now >= transacting.asked_at + self.context.pipeline.batch.flush_interval;
+        let is_tight = self.context.shared.memory.is_tight()
             && (is_full || now >= transacting.asked_at + TIGHT_INTERVAL);
         let may = !self.owned.is_empty()
-            && self.revoking.is_none()
+            && self.group.revoking.is_none()
             && !self.topic_watch.may_have_changed();
         if !may || !is_due && !is_last && !is_tight {
             return Ok(());
@@ -148,10 +148,25 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         crash_point!("before_transaction");
-        let bytes = messages.memory_bytes();
-        let offsets = entries.iter().map(|e| e.commit.clone()).collect();
         transacting.is_complete = false;
         transacting.sent_at = now;
+        self.hold_transaction(messages, entries, member);
+        self.send_held_transaction(now);
+        Ok(())
+    }
+
+    /// Makes a transaction of rows and offsets, which waits for [`Lane::send_held_transaction`].
+    fn hold_transaction(
+        &mut self,
+        messages: Messages,
+        entries: Vec<Entry>,
+        member: Arc<GroupMember>,
+    ) {
+        let Some(transacting) = &mut self.transacting else {
+            return;
+        };
+        let bytes = messages.memory_bytes();
+        let offsets = entries.iter().map(|e| e.commit.clone()).collect();
         let ownerships = self.owned.iter().map(|own| own.ledger.ownership());
         let held = Held {
             transaction: Transaction {
@@ -165,10 +180,8 @@ impl<O: Operator> Lane<O> {
         transacting.in_flight = Some(InFlight {
             entries,
             held: Some(held),
-            _hold: MemoryHold::new(&self.shared.memory, MemoryPart::InFlight, bytes),
+            _hold: MemoryHold::new(&self.context.shared.memory, MemoryPart::InFlight, bytes),
         });
-        self.send_held_transaction(now);
-        Ok(())
     }
 
     /// Begins the transaction whose records are known to be of the topics that their partitions began with.
@@ -199,9 +212,10 @@ impl<O: Operator> Lane<O> {
         is_last: bool,
         messages: &mut Messages,
     ) -> Result<bool, Halt> {
-        let asks_for_all = is_last && !self.stop.is_draining() && self.shared.closes_windows;
+        let asks_for_all =
+            is_last && !self.context.stop.is_draining() && self.context.shared.closes_windows;
         self.tell_silence(now);
-        let limits = &self.pipeline.batch;
+        let limits = &self.context.pipeline.batch;
         let Some(operator) = self.operator.emission() else {
             return Ok(true);
         };
@@ -220,8 +234,8 @@ impl<O: Operator> Lane<O> {
         for own in &mut self.owned {
             let settled = own.ledger.position();
             let operator = self.operator.emission();
-            own.point = operator.map(|operator| operator.commit_point(&own.state, settled));
-            if own.has_news() || own.is_long_committed(now) {
+            own.commits.point = operator.map(|operator| operator.commit_point(&own.state, settled));
+            if own.has_news() || own.commits.is_long_ago(now) {
                 entries.push(Entry::of(own)?);
             }
         }
@@ -232,7 +246,7 @@ impl<O: Operator> Lane<O> {
     pub(super) fn transaction_news(&mut self, news: TransactionNews) -> Result<(), Halt> {
         let (transaction, end) = match news {
             TransactionNews::Answered => {
-                self.sink.answered();
+                self.context.sink.answered();
                 return Ok(());
             }
             TransactionNews::Ended(transaction, end) => (transaction, end),
@@ -252,9 +266,9 @@ impl<O: Operator> Lane<O> {
             TransactionEnd::GivenUp(why) => {
                 let wait = transacting.backoff.next_wait();
                 transacting.not_before = now + wait;
-                self.metrics.commit("error");
-                self.metrics.retry("output", "transaction");
-                self.shared.board.error(&format!("kafka: {why}"));
+                self.context.metrics.commit("error");
+                self.context.metrics.retry("output", "transaction");
+                self.context.shared.board.error(&format!("kafka: {why}"));
                 self.transaction_given_up(&why, now);
             }
             TransactionEnd::Halted(halt) => return Err(halt),
@@ -270,23 +284,23 @@ impl<O: Operator> Lane<O> {
     }
 
     fn transaction_committed(&mut self, entries: &[Entry], now: Instant) -> Result<(), Halt> {
-        self.metrics.commit("ok");
-        self.sink.answered();
-        if !self.metadata_is_kept && !entries.is_empty() {
+        self.context.metrics.commit("ok");
+        self.context.sink.answered();
+        if !self.committer.metadata_is_kept && !entries.is_empty() {
             // What a transaction has committed stands; whether the text beside it does is seen soon enough.
             self.read_back(entries, now)?;
         }
-        let group_id = self.pipeline.group_id.clone();
+        let group_id = self.context.pipeline.group_id.clone();
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
             let Some(own) = self.owned_by(entry.ownership) else {
                 continue;
             };
-            if own.committed.is_none() {
+            if own.commits.position.is_none() {
                 write_marker(&marker, &entry.commit.metadata, &group_id, None);
             }
-            own.committed(entry.commit.position, entry.cut_number, entry.counter, now);
-            own.committed_point = entry.point;
+            own.committed(entry.commit.position, entry.seal_number, entry.counter, now);
+            own.commits.last_point = entry.point;
         }
         Ok(())
     }
@@ -295,7 +309,7 @@ impl<O: Operator> Lane<O> {
     fn transaction_given_up(&mut self, why: &str, now: Instant) {
         let Some(own) = self.owned.first() else {
             tracing::info!(
-                pipeline = self.pipeline.name,
+                pipeline = self.context.pipeline.name,
                 why,
                 "a transaction was given up"
             );
@@ -306,83 +320,17 @@ impl<O: Operator> Lane<O> {
     }
 
     fn note_written(&self, messages: &Messages) {
-        self.metrics.rows_written.increment(messages.len() as u64);
+        self.context
+            .metrics
+            .rows_written
+            .increment(messages.len() as u64);
         let now_ms = wall_ms();
         for message in messages.range(0..messages.len()).step_by(FRESHNESS_EVERY) {
             let age_ms = (now_ms - message.source.timestamp_ms).max(0);
-            self.metrics.freshness.record(age_ms as f64 / 1000.0);
+            self.context
+                .metrics
+                .freshness
+                .record(age_ms as f64 / 1000.0);
         }
-    }
-
-    /// Whether a transaction is on its way.
-    pub(super) fn is_transacting(&self) -> bool {
-        let transacting = self.transacting.as_ref();
-        transacting.is_some_and(|transacting| transacting.in_flight.is_some())
-    }
-
-    /// Since when a transaction waits for the ids of its topics.
-    pub(super) fn transaction_held_since(&self) -> Option<Instant> {
-        let in_flight = self.transacting.as_ref()?.in_flight.as_ref()?;
-        Some(in_flight.held.as_ref()?.read_at)
-    }
-
-    /// Whether everything that can be sent before the end is committed.
-    pub(super) fn has_transacted_all(&self) -> bool {
-        let is_complete = |t: &Transacting| t.is_complete && t.in_flight.is_none();
-        self.owned.is_empty() || self.transacting.as_ref().is_none_or(is_complete)
-    }
-
-    /// Whether what fills the memory may be decided soon, by this lane or another: what is decided is
-    /// let go when the transaction before it has ended and it is asked for.
-    pub(super) fn may_give_state_back(&self) -> bool {
-        let Some(transacting) = &self.transacting else {
-            return false;
-        };
-        let patience = if self.shared.memory.has_in_flight() {
-            OTHERS_FULL_FOR
-        } else {
-            FULL_FOR
-        };
-        let is_full_for = transacting.full_since.map(|since| since.elapsed());
-        transacting.has_more
-            || transacting.in_flight.is_some()
-            || is_full_for.is_none_or(|it| it < patience)
-    }
-
-    /// When rows are asked for next; `None` where nobody will.
-    pub(super) fn transaction_due(&self) -> Option<Instant> {
-        let may = !self.owned.is_empty() && self.member.is_some() && self.revoking.is_none();
-        let transacting = self.transacting.as_ref().filter(|_| may)?;
-        let due = transacting.asked_at + self.pipeline.batch.flush_interval;
-        Some(due.max(transacting.not_before))
-    }
-
-    /// Waits for the transaction on its way, until then at most: what becomes of it stands in the group.
-    pub(super) fn end_transaction(&mut self, deadline: Instant) {
-        if let Some(transacting) = &mut self.transacting {
-            transacting
-                .in_flight
-                .take_if(|in_flight| in_flight.held.is_some());
-        }
-        while self.is_transacting() && Instant::now() < deadline {
-            if let Ok(Message::Transaction(TransactionNews::Ended(..))) =
-                self.messages.1.recv_timeout(Duration::from_millis(5))
-                && let Some(transacting) = &mut self.transacting
-            {
-                transacting.in_flight = None;
-            }
-        }
-        self.transacting = None;
-    }
-
-    /// Asks whether the topic is there; false where there are no transactions.
-    pub(super) fn check_output_topic(&self) -> bool {
-        let Some(transacting) = &self.transacting else {
-            return false;
-        };
-        if transacting.in_flight.is_none() {
-            transacting.worker.check();
-        }
-        true
     }
 }

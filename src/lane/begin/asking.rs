@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::first_start::Opener;
-use super::super::operator::Operator;
-use super::super::parking::Task;
-use super::super::restore::{Restored, Saved};
+use super::super::operator::{Operator, TableRules};
+use super::super::ownership::{Restored, Task};
+use super::super::restore::Saved;
 use super::super::tasks::spawn;
 use super::super::{Lane, Message};
 use super::assigning::{FACTS_FRESH, Opening, Question, Step, TopicStep, Unbegun};
@@ -36,23 +36,23 @@ enum Told {
 impl<O: Operator> Lane<O> {
     /// Whether it is known if this is the very first start, and what has to be done then is done.
     pub(super) fn is_open(&mut self, now: Instant) -> bool {
-        let is_open = match &self.assigning.opening {
-            _ if self.group_has_begun => true,
-            _ if self.pipeline.start_offset == StartOffset::Earliest => true,
+        let is_open = match &self.group.assigning.opening {
+            _ if self.group.has_begun => true,
+            _ if self.context.pipeline.start_offset == StartOffset::Earliest => true,
             Opening::NotBegun(at) => now < *at + FACTS_FRESH,
             Opening::Asking(_) => return false,
-            Opening::NotAsked => self.assigning.unbegun.is_empty(),
+            Opening::NotAsked => self.group.assigning.unbegun.is_empty(),
         };
         if is_open {
             return true;
         }
-        let unbegun = self.assigning.partitions();
+        let unbegun = self.group.assigning.partitions();
         let owned = self.owned.iter().map(|own| &own.partition);
         let opener = Opener {
-            pipeline: self.pipeline.clone(),
-            state_dir: self.shared.state_dir.clone(),
+            pipeline: self.context.pipeline.clone(),
+            state_dir: self.context.shared.state_dir.clone(),
             questions: self.consumer().questions(),
-            timeout: self.shared.kafka_timeout,
+            timeout: self.context.shared.kafka_timeout,
             version_epoch: self.version_epoch(),
             table_names: self.operator.table_names(),
             ours: unbegun.chain(owned).cloned().collect(),
@@ -61,18 +61,18 @@ impl<O: Operator> Lane<O> {
             let opened = off_thread(move || opener.open()).await;
             Told::Opened(opened.and_then(|opened| opened))
         });
-        self.assigning.opening = Opening::Asking(question);
+        self.group.assigning.opening = Opening::Asking(question);
         false
     }
 
     /// Asks about the topics of partitions that wait, where what is known of them is not fresh.
     pub(super) fn ask_about_topics(&mut self, now: Instant) {
-        let mut asking = self.assigning.asking_about_topics();
-        for index in 0..self.assigning.unbegun.len() {
+        let mut asking = self.group.assigning.asking_about_topics();
+        for index in 0..self.group.assigning.unbegun.len() {
             if asking.is_full() {
                 return;
             }
-            let unbegun = &self.assigning.unbegun[index];
+            let unbegun = &self.group.assigning.unbegun[index];
             if !self.is_due(unbegun, now) {
                 continue;
             }
@@ -83,7 +83,7 @@ impl<O: Operator> Lane<O> {
                 backoff: Backoff::new(),
                 not_before: now,
             };
-            let step = self.assigning.topics.entry(topic.clone());
+            let step = self.group.assigning.topics.entry(topic.clone());
             let step = step.or_insert_with(new);
             let is_again = step.backoff.attempts() > 0;
             let is_asked = step.asking.is_some() || step.fresh(now).is_some();
@@ -91,20 +91,21 @@ impl<O: Operator> Lane<O> {
                 continue;
             }
             asking.add(is_again);
+            let versions = self.operator.versions();
             let inquiry = TopicInquiry {
+                rules: versions.map_or(TableRules::default(), |v| v.table_rules(&topic)),
                 topic: topic.clone(),
-                pipeline: self.pipeline.clone(),
-                client: self.shared.client.clone(),
+                pipeline: self.context.pipeline.clone(),
+                client: self.context.shared.client.clone(),
                 questions: self.consumer().questions(),
-                timeout: self.shared.kafka_timeout,
+                timeout: self.context.shared.kafka_timeout,
                 version_epoch: self.version_epoch(),
             };
-            let versions = self.operator.versions();
             let finding = versions.map(|versions| versions.find_table(&topic));
             let asked = topic.clone();
             let question =
                 self.ask(async move { Told::Topic(asked, inquiry.facts(finding).await) });
-            if let Some(step) = self.assigning.topics.get_mut(&topic) {
+            if let Some(step) = self.group.assigning.topics.get_mut(&topic) {
                 step.asking = Some(question);
             }
         }
@@ -112,13 +113,13 @@ impl<O: Operator> Lane<O> {
 
     /// Asks about partitions whose topics are known.
     pub(super) fn ask_about_partitions(&mut self, now: Instant) {
-        let mut asking = self.assigning.asking();
-        for index in 0..self.assigning.unbegun.len() {
+        let mut asking = self.group.assigning.asking();
+        for index in 0..self.group.assigning.unbegun.len() {
             if asking.is_full() {
                 return;
             }
-            let unbegun = &self.assigning.unbegun[index];
-            let topic = self.assigning.topics.get(&unbegun.partition.topic);
+            let unbegun = &self.group.assigning.unbegun[index];
+            let topic = self.group.assigning.topics.get(&unbegun.partition.topic);
             let Some(facts) = topic.and_then(|topic| topic.fresh(now)) else {
                 continue;
             };
@@ -129,7 +130,7 @@ impl<O: Operator> Lane<O> {
             asking.add(is_again);
             let inquiry = self.partition_inquiry(index, facts.clone());
             let question = self.ask(async move { Told::Partition(inquiry.found().await) });
-            self.assigning.unbegun[index].step = Step::Asking(question);
+            self.group.assigning.unbegun[index].step = Step::Asking(question);
         }
     }
 
@@ -140,7 +141,7 @@ impl<O: Operator> Lane<O> {
     }
 
     fn partition_inquiry(&mut self, index: usize, topic: Arc<TopicFacts>) -> PartitionInquiry {
-        let unbegun = &self.assigning.unbegun[index];
+        let unbegun = &self.group.assigning.unbegun[index];
         let snapshots_below = unbegun.snapshots_below;
         let partition = unbegun.partition.clone();
         let empty_state = self.empty_state(&partition);
@@ -152,8 +153,8 @@ impl<O: Operator> Lane<O> {
             .filter(|appends| appends.is_traceable());
         PartitionInquiry {
             topic,
-            pipeline: self.pipeline.clone(),
-            shared: self.shared.clone(),
+            pipeline: self.context.pipeline.clone(),
+            shared: self.context.shared.clone(),
             questions: self.consumer().questions(),
             start_offset: self.start_offset(),
             names_ranges: self.names_ranges(),
@@ -180,18 +181,18 @@ impl<O: Operator> Lane<O> {
 
     /// Where a partition begins that nobody has committed.
     fn start_offset(&self) -> StartOffset {
-        if self.group_has_begun {
+        if self.group.has_begun {
             StartOffset::Earliest
         } else {
-            self.pipeline.start_offset
+            self.context.pipeline.start_offset
         }
     }
 
     fn ask(&mut self, question: impl Future<Output = Told> + Send + 'static) -> Question {
-        self.assigning.last_question += 1;
-        let number = self.assigning.last_question;
-        let messages = self.messages.0.clone();
-        let task = spawn(&self.runtime, &self.messages.0, async move {
+        self.group.assigning.last_question += 1;
+        let number = self.group.assigning.last_question;
+        let messages = self.inbox.messages.0.clone();
+        let task = spawn(&self.context.runtime, &self.inbox.messages.0, async move {
             let told = question.await;
             let _ = messages.send(Message::Begin(Box::new(News { number, told })));
         });
@@ -209,13 +210,13 @@ impl<O: Operator> Lane<O> {
         match told {
             Told::Opened(opened) => {
                 let is_it = |q: &Question| q.number == number;
-                if !matches!(&self.assigning.opening, Opening::Asking(q) if is_it(q)) {
+                if !matches!(&self.group.assigning.opening, Opening::Asking(q) if is_it(q)) {
                     return Ok(());
                 }
                 self.opened(opened, now)
             }
             Told::Topic(topic, facts) => {
-                let step = self.assigning.topics.get_mut(&topic);
+                let step = self.group.assigning.topics.get_mut(&topic);
                 let is_it = |q: &mut Question| q.number == number;
                 if step.is_none_or(|step| step.asking.take_if(is_it).is_none()) {
                     return Ok(());
@@ -224,7 +225,7 @@ impl<O: Operator> Lane<O> {
             }
             Told::Partition(found) => {
                 let is_it = |unbegun: &Unbegun<O::Partition>| matches!(&unbegun.step, Step::Asking(question) if question.number == number);
-                match self.assigning.unbegun.iter().position(is_it) {
+                match self.group.assigning.unbegun.iter().position(is_it) {
                     Some(index) => self.partition_known(index, found, now),
                     None => Ok(()),
                 }
@@ -233,17 +234,17 @@ impl<O: Operator> Lane<O> {
     }
 
     fn opened(&mut self, opened: Result<bool, NotYet>, now: Instant) -> Result<(), Halt> {
-        self.assigning.opening = Opening::NotAsked;
+        self.group.assigning.opening = Opening::NotAsked;
         match opened {
-            Ok(true) => self.group_has_begun = true,
-            Ok(false) => self.assigning.opening = Opening::NotBegun(now),
+            Ok(true) => self.group.has_begun = true,
+            Ok(false) => self.group.assigning.opening = Opening::NotBegun(now),
             Err(NotYet::Never(halt)) => return Err(halt),
             Err(NotYet::Later(why)) => {
-                let all: Vec<_> = self.assigning.partitions().cloned().collect();
+                let all: Vec<_> = self.group.assigning.partitions().cloned().collect();
                 for partition in all {
                     self.not_begun(&partition, NotYet::Later(why.clone()))?;
                 }
-                self.assigning.wait_together(now);
+                self.group.assigning.wait_together(now);
             }
         }
         Ok(())
@@ -263,7 +264,7 @@ impl<O: Operator> Lane<O> {
                 if let Some(count) = self.operator.partition_count() {
                     count.note_partitions(facts.partitions);
                 }
-                if let Some(step) = self.assigning.topics.get_mut(topic) {
+                if let Some(step) = self.group.assigning.topics.get_mut(topic) {
                     step.facts = Some((Arc::new(facts), now));
                     step.backoff = Backoff::new();
                 }
@@ -272,12 +273,12 @@ impl<O: Operator> Lane<O> {
             Err(NotYet::Never(halt)) => return Err(halt),
             Err(NotYet::Later(why)) => why,
         };
-        if let Some(step) = self.assigning.topics.get_mut(topic) {
+        if let Some(step) = self.group.assigning.topics.get_mut(topic) {
             step.not_before = now + step.backoff.next_wait();
         }
-        self.assigning.ask_last(|of| of.topic == *topic);
+        self.group.assigning.ask_last(|of| of.topic == *topic);
         let mut of_it = vec![];
-        for unbegun in &mut self.assigning.unbegun {
+        for unbegun in &mut self.group.assigning.unbegun {
             let is_waiting = matches!(unbegun.step, Step::Waiting);
             if is_waiting && unbegun.partition.topic == *topic {
                 // Those of other topics do not wait for it.
@@ -289,7 +290,7 @@ impl<O: Operator> Lane<O> {
             self.not_begun(&partition, NotYet::Later(why.clone()))?;
         }
         if self.begins_together() {
-            self.assigning.wait_together(now);
+            self.group.assigning.wait_together(now);
         }
         Ok(())
     }
@@ -300,20 +301,20 @@ impl<O: Operator> Lane<O> {
         found: Result<Found, NotYet>,
         now: Instant,
     ) -> Result<(), Halt> {
-        let unbegun = &mut self.assigning.unbegun[index];
+        let unbegun = &mut self.group.assigning.unbegun[index];
         unbegun.step = Step::Waiting;
         match found {
             Ok(found) => {
                 self.restore(index, found);
-                self.assigning.known_since.get_or_insert(now);
+                self.group.assigning.known_since.get_or_insert(now);
             }
             Err(why) => {
                 unbegun.not_before = now + unbegun.backoff.next_wait();
                 let partition = unbegun.partition.clone();
-                self.assigning.ask_last(|of| *of == partition);
+                self.group.assigning.ask_last(|of| *of == partition);
                 self.not_begun(&partition, why)?;
                 if self.begins_together() {
-                    self.assigning.wait_together(now);
+                    self.group.assigning.wait_together(now);
                 }
             }
         }
@@ -323,7 +324,7 @@ impl<O: Operator> Lane<O> {
     /// Everything is known of a partition, unless its snapshot is not readable: then it is looked for an
     /// older one.
     fn restore(&mut self, index: usize, found: Found) {
-        let unbegun = &mut self.assigning.unbegun[index];
+        let unbegun = &mut self.group.assigning.unbegun[index];
         let partition = &unbegun.partition;
         let restored = match &found.saved {
             Saved::Empty { from, is_kept } => Restored {
@@ -339,7 +340,7 @@ impl<O: Operator> Lane<O> {
                 let restored = snapshots.map(|snapshots| snapshots.restore(partition, saved));
                 let Some(Ok(state)) = restored else {
                     tracing::warn!(
-                        %partition, snapshot = offset, store = self.shared.snapshots.label(),
+                        %partition, snapshot = offset, store = self.context.shared.snapshots.label(),
                         why = "its state is not readable", "snapshot not used"
                     );
                     unbegun.snapshots_below = *offset;

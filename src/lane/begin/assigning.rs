@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::parking::Task;
-use super::super::restore::Restored;
+use super::super::ownership::{Restored, Task};
 use super::partition::Found;
 use super::topic::TopicFacts;
 use crate::sink::Backoff;
@@ -53,6 +52,14 @@ pub(super) struct Unbegun<S> {
     pub(super) not_before: Instant,
     /// Snapshots from here on are not readable.
     pub(super) snapshots_below: i64,
+}
+
+/// One of which everything is known.
+#[derive(Debug)]
+pub(super) struct Known<S> {
+    pub(super) partition: TopicPartition,
+    pub(super) is_again: bool,
+    pub(super) facts: Box<(Found, Restored<S>)>,
 }
 
 #[derive(Debug)]
@@ -213,10 +220,19 @@ impl<S> Assigning<S> {
     }
 
     /// Those of which everything is known begin.
-    pub(super) fn take_known(&mut self) -> Vec<Unbegun<S>> {
+    pub(super) fn take_known(&mut self) -> Vec<Known<S>> {
         self.known_since = None;
-        let is_known = |u: &mut Unbegun<S>| matches!(u.step, Step::Known(_));
-        let known = self.unbegun.extract_if(.., is_known).collect();
+        let mut known = vec![];
+        for unbegun in std::mem::take(&mut self.unbegun) {
+            match unbegun.step {
+                Step::Known(facts) => known.push(Known {
+                    partition: unbegun.partition,
+                    is_again: unbegun.is_again,
+                    facts,
+                }),
+                step => self.unbegun.push(Unbegun { step, ..unbegun }),
+            }
+        }
         self.together_within = if self.unbegun.is_empty() {
             TOGETHER_WITHIN
         } else {

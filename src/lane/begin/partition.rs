@@ -129,7 +129,7 @@ impl PartitionInquiry {
     async fn highest_written(&self, offsets: &Offsets) -> Result<Option<i64>, NotYet> {
         let ours = offsets.position.and_then(|p| {
             let metadata = Metadata::decode(&offsets.metadata, p).ok()??;
-            let end = metadata.cuts.last().copied().unwrap_or(p);
+            let end = metadata.range_ends.last().copied().unwrap_or(p);
             metadata.is_for_table(&self.table).then_some(end)
         });
         let is_blind = !self.names_ranges && ours.is_some();

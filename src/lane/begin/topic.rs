@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::first_start::without_starts;
-use super::super::operator::Finding;
+use super::super::operator::{Finding, TableRules};
 use super::super::start::{self, ReplicaFacts};
 use super::{NotYet, not_looked_up, off_thread};
-use crate::config::{Kind, Pipeline};
+use crate::config::Pipeline;
 use crate::progress::{Layout, Metadata};
 use crate::sink::{ClickHouseClient, Target};
 use crate::source::{Offsets, Questions, TopicDescription, TopicPartition};
@@ -33,6 +33,7 @@ pub(super) struct TopicInquiry {
     pub(super) timeout: Duration,
     /// The highest of the epochs that versions are of.
     pub(super) version_epoch: Option<u16>,
+    pub(super) rules: TableRules,
 }
 
 impl TopicInquiry {
@@ -94,39 +95,46 @@ impl TopicInquiry {
             None => true,
         };
         let committed = self.committed(&partitions).await?;
-        let topic = &*self.topic;
-        let skip = &self.pipeline.dead_letter.skip;
-        let (mut topic_is_committed, mut was_emptied_by_hand) = (false, false);
-        for (partition, offsets) in partitions.iter().zip(committed) {
-            let Some(position) = offsets.position else {
-                continue;
-            };
-            topic_is_committed = true;
-            was_emptied_by_hand |= skip.iter().any(|place| {
-                place.0 == topic && (place.1, place.2) == (partition.partition, position)
-            });
-            let metadata = Metadata::decode(&offsets.metadata, position).ok().flatten();
-            if let Some(then) = metadata.and_then(|metadata| metadata.layout) {
-                start::check_layout(partition, &self.pipeline.group_id, then, now)?;
-            }
+        for (partition, offsets) in partitions.iter().zip(&committed) {
+            self.check_layout(partition, offsets, now)?;
         }
+        let committed = || partitions.iter().zip(&committed);
         let newer_version = match newest_version {
             Some(version) => self.newer_version(version, &partitions, facts, now).await?,
             None => None,
-        };
-        let mapping = match &self.pipeline.kind {
-            Kind::Cdc(cdc) => cdc.tables.get(topic),
-            _ => None,
         };
         Ok(ReplicaFacts {
             is_empty,
             newest_version,
             newer_version,
-            topic_is_committed,
-            accepts_empty: mapping.is_some_and(|mapping| mapping.accept_empty),
-            is_shared: mapping.is_some_and(|mapping| mapping.shared),
-            was_emptied_by_hand,
+            topic_is_committed: committed().any(|(_, offsets)| offsets.position.is_some()),
+            accepts_empty: self.rules.accepts_empty,
+            is_shared: self.rules.is_shared,
+            was_emptied_by_hand: committed()
+                .any(|(partition, offsets)| self.skips(partition, offsets)),
         })
+    }
+
+    /// Whether the configuration passes the record by that a partition is committed up to.
+    fn skips(&self, partition: &TopicPartition, offsets: &Offsets) -> bool {
+        let committed = (partition.partition, offsets.position);
+        let mut skip = self.pipeline.dead_letter.skip.iter();
+        skip.any(|place| *place.0 == *self.topic && (place.1, Some(place.2)) == committed)
+    }
+
+    fn check_layout(
+        &self,
+        partition: &TopicPartition,
+        offsets: &Offsets,
+        now: Layout,
+    ) -> Result<(), NotYet> {
+        let metadata = offsets
+            .position
+            .and_then(|position| Metadata::decode(&offsets.metadata, position).ok().flatten());
+        if let Some(then) = metadata.and_then(|metadata| metadata.layout) {
+            start::check_layout(partition, &self.pipeline.group_id, then, now)?;
+        }
+        Ok(())
     }
 
     async fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Offsets>, NotYet> {

@@ -35,7 +35,7 @@ pub(crate) use self::records::{
     Accepted, Appends, Lookups, NoRows, NotAccepted, RecordRows, Refusal,
 };
 pub(crate) use self::state::{SnapshotSpec, Snapshots, TimedState};
-pub(crate) use self::versions::{Finding, NotFound, Versions};
+pub(crate) use self::versions::{Finding, NotFound, TableRules, Versions};
 use crate::source::{Record, TopicPartition};
 
 /// `database.table` of topics.

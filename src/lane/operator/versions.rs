@@ -15,8 +15,20 @@ pub(crate) trait Versions {
     /// Looks for the table of a topic.
     fn find_table(&self, topic: &str) -> Finding;
 
+    /// What the configuration says of the table of a topic.
+    fn table_rules(&self, topic: &str) -> TableRules;
+
     /// A topic has this many partitions. Called before one of them begins.
     fn note_partitions(&self, topic: &str, count: usize);
+}
+
+/// What the configuration says of the table of a topic.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TableRules {
+    /// The table may be empty although the topic was read before.
+    pub(crate) accepts_empty: bool,
+    /// Rows of other topics are in it too.
+    pub(crate) is_shared: bool,
 }
 
 /// A look for a table: the table if it exists, or why it is not known.

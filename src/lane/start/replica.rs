@@ -117,7 +117,7 @@ pub(super) mod tests {
                 epoch: Epoch(5),
                 counter: 9,
                 table: "db.t".into(),
-                cuts: vec![],
+                range_ends: vec![],
                 is_set_back: false,
                 layout: Some(Layout {
                     partitions: 4,

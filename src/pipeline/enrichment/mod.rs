@@ -300,7 +300,7 @@ impl Operator for EnrichmentOperator {
     }
 
     fn lookups(&mut self) -> Option<&mut dyn LookupPart> {
-        Some(self)
+        self.profiles.is_some().then_some(self as _)
     }
 
     fn snapshot_spec(&self) -> Option<&SnapshotSpec> {

@@ -19,7 +19,7 @@ use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
 use crate::lane::{
     Accepted, After, BlockingTask, Finding, NotAccepted, Operator, RecordRows, Refusal, TableNames,
-    Versions,
+    TableRules, Versions,
 };
 use crate::sink::Target;
 use crate::source::{Record, TopicPartition};
@@ -233,6 +233,14 @@ impl Versions for ReplicationOperator {
             }
             Ok(replicas.of(&topic).map(|replica| replica.target.clone()))
         })
+    }
+
+    fn table_rules(&self, topic: &str) -> TableRules {
+        let mapping = self.config.tables.get(topic);
+        TableRules {
+            accepts_empty: mapping.is_some_and(|mapping| mapping.accept_empty),
+            is_shared: mapping.is_some_and(|mapping| mapping.shared),
+        }
     }
 
     fn note_partitions(&self, topic: &str, count: usize) {

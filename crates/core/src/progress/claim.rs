@@ -24,7 +24,7 @@ pub struct OwnershipId(pub u64);
 /// What the lane learns when the last part of a claim is gone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// The holding the range was cut under; settlements of an ended one are ignored.
+    /// The holding the range was sealed under; settlements of an ended one are ignored.
     pub ownership: OwnershipId,
     /// The range the claim stood for.
     pub range: Range,

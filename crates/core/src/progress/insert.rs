@@ -71,7 +71,7 @@ impl Missing {
 /// What may have happened to a range before this lane writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum History {
-    /// Nobody has sent it, nor its rows: cut and named by this lane just now.
+    /// Nobody has sent it, nor its rows: sealed and named by this lane just now.
     Unsent,
     /// A predecessor named it and may have sent it, under the same token.
     MaybeSent,

@@ -36,11 +36,11 @@ impl Ledger {
         }
     }
 
-    /// Cuts the range from where the last one ended to `to`; gaps in the log belong to it.
+    /// Seals the range from where the last one ended to `to`; gaps in the log belong to it.
     ///
     /// # Panics
-    /// When `to` does not lie after the last cut: ranges only move forward.
-    pub fn cut(&mut self, to: i64) -> Claim {
+    /// When `to` does not lie after the last seal: ranges only move forward.
+    pub fn seal(&mut self, to: i64) -> Claim {
         let range = Range {
             from: self.next(),
             to,
@@ -125,7 +125,7 @@ impl Ledger {
     }
 
     /// The end of every range past the position, in order: what a commit must name.
-    pub fn cuts(&self) -> impl Iterator<Item = i64> + '_ {
+    pub fn range_ends(&self) -> impl Iterator<Item = i64> + '_ {
         self.open.iter().map(|entry| entry.to)
     }
 
@@ -184,7 +184,7 @@ mod tests {
             for (cut, length, pick) in steps {
                 if cut || open.is_empty() {
                     let to = ledger.next() + length;
-                    open.push(ledger.cut(to));
+                    open.push(ledger.seal(to));
                 } else {
                     open.swap_remove(pick.index(open.len())).settle(&Receipt::acknowledged());
                 }
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn every_part_of_a_claim_must_settle() {
         let (mut ledger, settled) = ledger(5);
-        let rows = ledger.cut(9);
+        let rows = ledger.seal(9);
         let dead_letter = rows.split();
         rows.settle(&Receipt::acknowledged());
         drain(&mut ledger, &settled).unwrap();
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_forgotten_part_abandons_the_range() {
         let (mut ledger, settled) = ledger(0);
-        let rows = ledger.cut(3);
+        let rows = ledger.seal(3);
         drop(rows.split());
         rows.settle(&Receipt::acknowledged());
         assert_eq!(
@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn settlements_of_an_ended_ownership_are_ignored() {
         let (lane, settled) = channel();
-        let zombie = Ledger::new(OwnershipId(1), 0, lane.clone()).cut(50);
+        let zombie = Ledger::new(OwnershipId(1), 0, lane.clone()).seal(50);
         let mut ledger = Ledger::new(OwnershipId(2), 0, lane);
-        let fresh = ledger.cut(50);
+        let fresh = ledger.seal(50);
         zombie.settle(&Receipt::acknowledged());
         drain(&mut ledger, &settled).unwrap();
         assert_eq!(ledger.position(), 0);
@@ -242,11 +242,11 @@ mod tests {
     #[test]
     fn a_split_range_settles_in_two_and_its_old_claim_means_nothing() {
         let (mut ledger, settled) = ledger(0);
-        let whole = ledger.cut(10);
-        let after = ledger.cut(12);
+        let whole = ledger.seal(10);
+        let after = ledger.seal(12);
         let (first, second) = ledger.split(Range { from: 0, to: 10 }, 4);
         drop(whole);
-        assert_eq!(ledger.cuts().collect::<Vec<_>>(), [4, 10, 12]);
+        assert_eq!(ledger.range_ends().collect::<Vec<_>>(), [4, 10, 12]);
         second.settle(&Receipt::acknowledged());
         after.settle(&Receipt::acknowledged());
         drain(&mut ledger, &settled).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     fn passing_a_gap_moves_the_position_and_the_next_range() {
         let (mut ledger, settled) = ledger(7);
         ledger.pass(9);
-        let claim = ledger.cut(12);
+        let claim = ledger.seal(12);
         assert_eq!(claim.range(), Range { from: 9, to: 12 });
         claim.settle(&Receipt::acknowledged());
         drain(&mut ledger, &settled).unwrap();

@@ -83,7 +83,7 @@ pub struct Metadata {
     /// The table the ranges go to, `database.table`; longer names are cut and hashed.
     pub table: String,
     /// End offsets of the contiguous ranges after the committed offset.
-    pub cuts: Vec<i64>,
+    pub range_ends: Vec<i64>,
     /// Where versions decide.
     pub layout: Option<Layout>,
     /// Where versions decide: the table had no row when the partition began, and got none since.
@@ -116,7 +116,7 @@ impl Metadata {
             is_set_back,
             counter,
             table,
-            cuts,
+            range_ends,
             layout,
             made_no_rows,
             frontier,
@@ -127,13 +127,13 @@ impl Metadata {
             table_label(table)
         );
         let mut from = position;
-        for (index, &to) in cuts.iter().enumerate() {
+        for (index, &to) in range_ends.iter().enumerate() {
             assert!(to > from, "ranges are contiguous and not empty");
             let separator = if index == 0 { "" } else { "+" };
             write!(text, "{separator}{}", to - from).expect("writing to a string succeeds");
             from = to;
         }
-        if cuts.is_empty() {
+        if range_ends.is_empty() {
             text.push('-');
         }
         if let Some(Layout { partitions, epoch }) = layout {
@@ -178,12 +178,12 @@ impl Metadata {
                 return Err(unknown());
             }
         }
-        let mut cuts = vec![];
+        let mut range_ends = vec![];
         let mut to = position;
         for length in lengths.split('+').filter(|_| lengths != "-") {
             let length: i64 = length.parse().ok().filter(|l| *l > 0).ok_or_else(unknown)?;
             to = to.checked_add(length).ok_or_else(unknown)?;
-            cuts.push(to);
+            range_ends.push(to);
         }
         Ok(Some(Metadata {
             topic_id: topic_id.to_owned(),
@@ -192,7 +192,7 @@ impl Metadata {
             is_set_back: epoch.starts_with('+'),
             counter: counter.parse().map_err(|_| unknown())?,
             table: table.to_owned(),
-            cuts,
+            range_ends,
             layout,
             made_no_rows,
             frontier,
@@ -225,14 +225,14 @@ mod tests {
     use crate::progress::{FirstRead, JoinFrontier, WindowFrontier};
     use proptest::prelude::*;
 
-    fn sample(cuts: Vec<i64>) -> Metadata {
+    fn sample(range_ends: Vec<i64>) -> Metadata {
         Metadata {
             topic_id: "Zm9vYmFyYmF6cXV4MTIzNA".into(),
             epoch: Epoch(7),
             is_set_back: false,
             counter: 3,
             table: "analytics.clickstream_events".into(),
-            cuts,
+            range_ends,
             layout: None,
             made_no_rows: false,
             frontier: None,
@@ -280,10 +280,10 @@ mod tests {
             frontier in prop::option::of(frontier()),
         ) {
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
-            let cuts = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
+            let range_ends = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
             let made_no_rows = no_rows && layout.is_some();
             let metadata = Metadata {
-                counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, ..sample(cuts)
+                counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, ..sample(range_ends)
             };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);

@@ -1,6 +1,6 @@
 //! Which records are safe, and therefore what may be committed: pure values, no clock, no socket.
 //!
-//! [`Range`] is a cut of one partition, [`Claim`] the duty to make it durable, [`Receipt`] the proof
+//! [`Range`] is a part of one partition, [`Claim`] the duty to make it durable, [`Receipt`] the proof
 //! that it is, [`Ledger`] the contiguous settled prefix and the only source of commits,
 //! [`Metadata`] what a commit says about the ranges after it, and [`insert::Attempts`] the order in
 //! which one range is looked up, sent and settled. `docs/adr/0002` explains the protocol.

@@ -24,7 +24,7 @@ use self::explore::explore;
 use super::Range;
 use super::insert::{Attempts, History, Round};
 
-/// Offsets 0 and 1; a live member may cut them in any way.
+/// Offsets 0 and 1; a live member may seal them in any way.
 const END: i64 = 2;
 const CUTS: [(i64, i64); 3] = [(0, 1), (0, 2), (1, 2)];
 

@@ -1,0 +1,245 @@
+//! A run of records of one partition, judged one after the other.
+
+use std::iter::Peekable;
+use std::time::Instant;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::super::operator::{Accepted, BlockingTask, NotAccepted, Operator, RecordRows, Refusal};
+use super::super::ownership::{Ownership, RANGES_MAX};
+use crate::config::Batch;
+use crate::crash::crash_point;
+use crate::halt::Halt;
+use crate::observe::metrics::PipelineMetrics;
+use crate::progress::OwnershipId;
+use crate::sink::DeadLetter;
+use crate::source::{Chunk, Record, TopicPartition};
+
+/// A run of one partition's records that have been judged and not yet batched.
+#[derive(Debug)]
+pub(in super::super) struct HeldRun {
+    pub(super) ownership: OwnershipId,
+    pub(super) partition: TopicPartition,
+    /// Offsets of its rows, which follow those of the run before in the operator's chunk.
+    pub(super) offsets: Vec<i64>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    pub(super) judged_at: Instant,
+    /// The offset after its last record.
+    pub(super) next: i64,
+    /// Kafka timestamps of its first and its last record.
+    pub(super) oldest_ms: i64,
+    pub(super) timestamp_ms: i64,
+    pub(super) leader_epoch: i32,
+}
+
+impl HeldRun {
+    pub(super) fn new<S>(own: &Ownership<S>, first: Record<'_>, now: Instant) -> Self {
+        HeldRun {
+            ownership: own.ledger.ownership(),
+            partition: own.partition.clone(),
+            offsets: vec![],
+            dead_letters: vec![],
+            judged_at: now,
+            next: own.reading.seen_to,
+            // A note about the partition has no time; the last record stands in for the first then.
+            oldest_ms: first.timestamp_ms(),
+            timestamp_ms: -1,
+            leader_epoch: -1,
+        }
+    }
+
+    /// A record has been judged, whatever became of it.
+    pub(super) fn passes(&mut self, record: Record<'_>) {
+        self.next = record.offset() + 1;
+        self.timestamp_ms = record.timestamp_ms();
+        self.leader_epoch = record.leader_epoch();
+    }
+
+    /// Records that were accepted first, by their number among those, become dead letters.
+    #[cold]
+    pub(super) fn refuse(
+        &mut self,
+        refused: Vec<(usize, Refusal)>,
+        chunk: &Chunk<'_>,
+        run: std::ops::Range<usize>,
+    ) {
+        for (nth, refusal) in refused.into_iter().rev() {
+            let offset = self.offsets.remove(nth);
+            let record = run.clone().map(|at| chunk.get(at));
+            let record = record
+                .rev()
+                .find(|r| r.error().is_none() && r.offset() == offset);
+            let record = record.expect("what was accepted is a record of the run");
+            let letter = dead_letter(&self.partition, record, refusal);
+            self.dead_letters.push(letter);
+        }
+        self.dead_letters.sort_by_key(|letter| letter.offset);
+    }
+}
+
+/// A run on its way through the operator.
+pub(super) struct Judging<'l, O: Operator> {
+    pub(super) held: HeldRun,
+    /// Records from here on are left to a later run.
+    pub(super) stop_at: i64,
+    pub(super) own: &'l mut Ownership<O::Partition>,
+    pub(super) operator: &'l mut O,
+    pub(super) metrics: &'l PipelineMetrics,
+    pub(super) counts: Counts,
+}
+
+/// What the run had.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) replayed: u64,
+    pub(super) is_out_of_range: bool,
+    /// Something else was reported of the partition than its end.
+    pub(super) is_odd: bool,
+}
+
+impl<O: Operator> Judging<'_, O> {
+    /// Takes the next record. Returns the task that it has to wait for, if there is one: then the run ends
+    /// before it.
+    #[inline(always)]
+    pub(super) fn take(&mut self, record: Record<'_>) -> Result<Option<BlockingTask>, Halt> {
+        let offset = record.offset();
+        if let Some(code) = record.error() {
+            return self.note_error(code, offset).map(|()| None);
+        }
+        if offset < self.held.next || offset >= self.stop_at {
+            // Seen before a seek, or left to a later run.
+            if offset >= self.stop_at {
+                self.held.next = self.held.next.max(self.stop_at);
+            }
+            return Ok(None);
+        }
+        if self.own.reading.was_written(offset) {
+            self.replay(record);
+            return Ok(None);
+        }
+        if self.own.reading.skip.contains(&offset) {
+            self.metrics.dropped("skip", 1);
+            self.held.passes(record);
+            self.counts.records += 1;
+            return Ok(None);
+        }
+        match self.operator.accept(&mut self.own.state, record) {
+            Ok(Accepted::Rows(rows)) => {
+                self.held.offsets.extend(std::iter::repeat_n(offset, rows));
+            }
+            // A previous owner reported it; it is read again for its neighbours' sake.
+            Ok(Accepted::Dropped(_)) | Err(NotAccepted::Refused(_))
+                if self.own.reading.was_told(offset) => {}
+            Ok(Accepted::Dropped(reason)) => self.metrics.dropped(reason, 1),
+            Err(NotAccepted::Refused(refusal)) => {
+                let letter = dead_letter(&self.held.partition, record, refusal);
+                self.held.dead_letters.push(letter);
+            }
+            Err(NotAccepted::Later(task)) => return Ok(Some(task)),
+            Err(NotAccepted::Halted(halt)) => return Err(self.placed(halt, offset)),
+        }
+        let key_and_value = [record.value(), record.key()];
+        let bytes: usize = key_and_value.into_iter().flatten().map(<[u8]>::len).sum();
+        self.counts.records += 1;
+        self.counts.bytes += bytes as u64;
+        self.held.passes(record);
+        Ok(None)
+    }
+
+    /// The record's row was made before.
+    fn replay(&mut self, record: Record<'_>) {
+        crash_point!("during_replay");
+        let offset = record.offset();
+        self.counts.replayed += 1;
+        self.held.next = offset + 1;
+        self.own.reading.seen_to = offset + 1;
+        if !self.own.reading.skip.contains(&offset)
+            && let Some(snapshots) = self.operator.snapshots()
+        {
+            snapshots.replay(&mut self.own.state, record);
+        }
+    }
+
+    #[cold]
+    fn placed(&self, halt: Halt, offset: i64) -> Halt {
+        let advice = format!("{}:{offset}: {}", self.held.partition, halt.advice);
+        Halt { advice, ..halt }
+    }
+
+    #[cold]
+    fn note_error(&mut self, code: RDKafkaErrorCode, offset: i64) -> Result<(), Halt> {
+        let partition = &self.held.partition;
+        self.counts.is_odd |= code != RDKafkaErrorCode::PartitionEOF;
+        match code {
+            // Transaction markers leave gaps that no record fills: the end is where it is.
+            RDKafkaErrorCode::PartitionEOF => {
+                self.held.next = self.held.next.max(offset.min(self.stop_at));
+            }
+            RDKafkaErrorCode::AutoOffsetReset => self.counts.is_out_of_range = true,
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                let advice = format!("{partition}: allow this user to read the topic");
+                return Err(Halt::new("authentication", advice));
+            }
+            _ => {
+                tracing::warn!(%partition, error = %code, "kafka reports trouble with a partition")
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a run in the operator's chunk.
+pub(super) struct Rows<'o, R> {
+    pub(super) operator: &'o R,
+    /// The number of the first in the chunk.
+    pub(super) first: usize,
+    pub(super) offsets: Vec<i64>,
+}
+
+/// Puts rows into their partition's batch, with the dead letters that lie between them, and closes the batch
+/// whenever it is full.
+#[inline]
+pub(super) fn batch_rows<S, R: RecordRows>(
+    own: &mut Ownership<S>,
+    rows: Rows<'_, R>,
+    dead_letters: &mut Peekable<impl Iterator<Item = DeadLetter>>,
+    limits: &Batch,
+) {
+    let mut offsets = rows.offsets.into_iter().peekable();
+    for row in rows.first.. {
+        let Some(offset) = offsets.next() else { break };
+        while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
+            own.seal_replayed(letter.offset);
+            own.writing.batch.push_dead_letter(letter);
+        }
+        own.seal_replayed(offset);
+        if !own.writing.batch.takes(rows.operator.target(row)) {
+            // Rows of one insert are of one form.
+            let to = own.reading.next;
+            own.seal(to);
+        }
+        rows.operator.push(row, offset, &mut own.writing.batch);
+        own.reading.next = offset + 1;
+        let bytes = own.writing.batch.raw_bytes() + own.writing.batch.dead_letter_bytes();
+        let is_full = own.writing.batch.row_count() >= limits.rows_max || bytes >= limits.bytes_max;
+        // A commit names only so many ranges: then the batch takes the rest of the chunk too.
+        let may_seal = !own.writing.is_replaying() && own.ranges_open() < RANGES_MAX;
+        let is_whole = offsets.peek() != Some(&offset);
+        if is_full && may_seal && is_whole {
+            own.seal(offset + 1);
+        }
+    }
+}
+
+fn dead_letter(partition: &TopicPartition, record: Record<'_>, refusal: Refusal) -> DeadLetter {
+    let (reason, detail) = (refusal.reject.reason, refusal.reject.detail);
+    DeadLetter::new(
+        partition,
+        record,
+        refusal.stage,
+        reason,
+        detail.into_owned(),
+    )
+}
