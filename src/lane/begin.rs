@@ -78,8 +78,8 @@ impl<O: Operator> Lane<O> {
         if gone.is_empty() || !self.group.assigning.is_unanswered {
             return;
         }
-        // The client answers a revocation only of what it was told to read. Nobody will look at
-        // what arrives until then.
+        // The client answers a revocation only for partitions that it was told to read. What arrives until
+        // then is dropped.
         let nowhere: Vec<_> = gone.into_iter().map(|u| (u.partition, i64::MAX)).collect();
         let _ = self.assign(&nowhere);
     }
@@ -97,7 +97,7 @@ impl<O: Operator> Lane<O> {
         self.keep_positions();
         let assigned = self.consumer().assign(positions);
         if let Err(error) = &assigned {
-            // The group has moved on: the revocation is on its way, and nothing was read.
+            // The group has moved on: the revocation will come, and nothing was read.
             tracing::warn!(pipeline = self.context.pipeline.name, %error, "assignment refused");
         }
         self.group.assigning.is_unanswered = false;
@@ -175,7 +175,7 @@ impl<O: Operator> Lane<O> {
         Ok(false)
     }
 
-    /// A partition waits, and that is said.
+    /// Reports that a partition cannot begin yet.
     fn not_begun(&mut self, partition: &TopicPartition, why: NotYet) -> Result<(), Halt> {
         let why = match why {
             NotYet::Later(why) => why,
@@ -193,7 +193,7 @@ impl<O: Operator> Lane<O> {
     /// Begins the partitions of which everything is known.
     fn begin_known(&mut self, now: Instant) -> Result<(), Halt> {
         let together = self.begins_together();
-        // The revocation is on its way, and would be taken for a regular one.
+        // The revocation will come, and would be taken for a regular one.
         if !self.group.assigning.is_ready(together, now) || self.consumer().has_lost_assignment() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Records on their way from the consumer to the batches of their partitions.
+//! Records go from the consumer through the operator into the batches of their partitions.
 
 mod judging;
 
@@ -159,7 +159,7 @@ impl<O: Operator> Lane<O> {
         self.context.shared.ratio.judge(self.context.pipeline.dead_letter.ratio_max).map_err(|seen| {
             let advice = format!(
                 "{} of the last {} records could not be written (pipeline.dead_letter.ratio_max \
-                 is {}): look at topic {}, mend the producer or the configuration, then start again",
+                 is {}): look at topic {}, fix the producer or the configuration, then start again",
                 seen.dead_letters, seen.records, self.context.pipeline.dead_letter.ratio_max,
                 self.context.pipeline.dead_letter.topic
             );

@@ -109,7 +109,7 @@ impl Committer {
         self.state == State::InFlight
     }
 
-    /// Whether what was sent of a partition may still change what the broker tells of it.
+    /// Whether a commit in flight may still change what the broker reports of a partition.
     pub(super) fn concerns(&self, partition: &TopicPartition) -> bool {
         !self.is_idle()
             && self

@@ -21,7 +21,7 @@ const COMMIT_REFUSED_WAIT: Duration = Duration::from_secs(1);
 const READ_BACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<O: Operator> Lane<O> {
-    /// Sends the next commit, if there is something to say and none is on its way.
+    /// Sends the next commit, if there is news and no other commit is in flight.
     pub(super) fn commit(&mut self, now: Instant) -> Result<(), Halt> {
         if self.transacting.is_some() {
             return Ok(());
@@ -110,7 +110,7 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    /// The offset of one partition stays where it is, and it is said that it does.
+    /// Reports that the offset of one partition is not committed yet.
     fn commit_refused(&mut self, entry: &Entry, why: &str, now: Instant) {
         self.context.metrics.commit("error");
         let place = &entry.commit.partition;

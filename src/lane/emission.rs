@@ -28,7 +28,7 @@ const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
 /// What stands in a topic's place where rows of many partitions are written; the number is the lane's.
 pub(super) const ROWS_OF_WINDOWS: &str = "windows of";
 
-/// What the lane knows of the rows on their way.
+/// The rows in flight.
 #[derive(Debug)]
 pub(super) struct Emission {
     /// Counts batches where others count offsets.
@@ -56,8 +56,8 @@ impl Drop for Emission {
 }
 
 impl<O: Operator> Lane<O> {
-    /// Begins anew once no partition is left, or all will be read again: what was on its way is theirs.
-    /// Rows of partitions that stay go on.
+    /// Begins anew once no partition is left, or all will be read again. Rows in flight are dropped. Rows of
+    /// partitions that stay go on.
     pub(super) fn restart_emission(&mut self) {
         if self.operator.settling().is_none() || !self.owned.is_empty() {
             return;
@@ -128,7 +128,7 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    /// Ends what is on its way, and what is said of it.
+    /// Drops the rows in flight, and what is reported of them.
     pub(super) fn drop_emission(&mut self) {
         self.emission = None;
         let number = i32::from(self.context.number);
@@ -232,7 +232,7 @@ impl<O: Operator> Lane<O> {
             "a single row of a window is too large for a limit: raise that of the proxy before clickhouse \
              (client_max_body_size of nginx), or of the user's profile, then start again"
         } else {
-            "compare the table with `streamweir schema print`, mend it, then start again"
+            "compare the table with `streamweir schema print`, fix it, then start again"
         };
         let advice = format!(
             "table {}: the server refuses a row of {}: {error}: {hint}",
@@ -280,7 +280,7 @@ impl<O: Operator> Lane<O> {
         emission.is_some_and(|emission| emission.membership.is_awaited())
     }
 
-    /// Whether rows are on their way.
+    /// Whether rows are in flight.
     pub(super) fn is_emitting(&self) -> bool {
         let emission = self.emission.as_ref();
         emission.is_some_and(|emission| emission.ledger.open_count() > 0)

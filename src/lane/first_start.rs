@@ -21,7 +21,7 @@ use crate::source::{
     MISSING_RIGHT, Offsets, PartitionCommit, Questions, TopicDescription, TopicPartition,
 };
 
-/// What is to be done before partitions begin that nobody has committed.
+/// What has to be done before partitions begin that have no committed offset.
 #[derive(Debug, PartialEq, Eq)]
 enum Opening {
     /// The group has begun before: what is new is read from its beginning.
@@ -30,7 +30,7 @@ enum Opening {
     Nothing,
     /// The ends of the partitions that lack one are to be committed, by us.
     CommitEnds,
-    /// The same by whoever has this partition.
+    /// The same, by the member that has this partition.
     WaitFor(TopicPartition),
 }
 
@@ -61,7 +61,7 @@ pub(super) fn read_marker(text: &str) -> Option<(&str, &str, u16)> {
     })
 }
 
-/// Whether a file of this directory tells of a partition that the group has committed.
+/// Whether a file of this directory says that the group has committed a partition.
 fn has_marker(directory: &Path, group_id: &str) -> bool {
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let is_marker = |path: &Path| path.extension().is_some_and(|end| end == "started");
@@ -91,7 +91,7 @@ pub(super) fn without_starts(committed: Vec<Offsets>) -> Vec<Offsets> {
     committed.into_iter().map(of).collect()
 }
 
-/// Partitions that nobody has committed, and for which it is not said where they are to begin.
+/// Partitions without a committed offset, and without a commit that says where they are to begin.
 fn lacking(all: &[TopicPartition], committed: &[Offsets]) -> Vec<TopicPartition> {
     let lacks = |offsets: &Offsets| offsets.position.is_none() && offsets.start.is_none();
     let each = all.iter().zip(committed);

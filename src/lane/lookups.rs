@@ -1,4 +1,4 @@
-//! Asking for the profiles of a chunk, and what happens when nobody answers.
+//! The profiles of a chunk are looked up. If Redis does not answer, rows wait or take the defaults.
 
 use std::time::Instant;
 
@@ -65,7 +65,7 @@ impl Lookups {
         }
     }
 
-    /// Whether rows take the defaults where nobody answers.
+    /// Whether rows take the defaults if there is no answer.
     fn may_give_up(&self) -> bool {
         self.access.on_unavailable == OnUnavailable::UseDefaults
     }
@@ -144,7 +144,7 @@ impl<O: Operator> Lane<O> {
         });
     }
 
-    /// Gives the operator what was found, or says that nobody answers.
+    /// Gives the operator the answer, or tells it to use the defaults.
     fn apply(&mut self, answer: Result<Vec<Found>, LookupError>, keys: u64, now_ms: u64) {
         let (Some(lookups), Some(operator)) = (&mut self.lookups, self.operator.lookups()) else {
             return;

@@ -69,7 +69,7 @@ use crate::source::{Consumer, TopicPartition};
 
 /// Longest sleep in one turn: bounds how late a rebalance or a signal is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
-/// The same while an acknowledgement or a profile is on its way.
+/// The same while an acknowledgement or a profile is awaited.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// `/readyz` wants to have heard from every sink within 30 s.
@@ -126,7 +126,7 @@ impl<O: Operator> Lane<O> {
     /// Runs until it is told to stop, has reached its `--until` targets, or must halt.
     ///
     /// # Errors
-    /// What only an operator can mend. The group has been left either way.
+    /// What only an operator can fix. The group has been left either way.
     pub(crate) fn run(mut self) -> Result<(), Halt> {
         self.await_assignment(Instant::now());
         if let Err(error) = self.consumer().subscribe(&self.topics()) {
@@ -239,7 +239,7 @@ impl<O: Operator> Lane<O> {
         Err(Halt::new("state_too_large", advice))
     }
 
-    /// Waits a moment for the world to answer.
+    /// Waits a moment for an answer.
     fn rest(&mut self, now: Instant) {
         let wait = self.poll_wait(now).min(Duration::from_millis(20));
         match self.inbox.messages.1.recv_timeout(wait) {

@@ -32,7 +32,7 @@ impl<O: Operator> Lane<O> {
             partition = %self.owned[index].partition, offset = self.owned[index].reading.seen_to,
             what = task.what, "parked"
         );
-        // The consumer is away: this is said while its chunk is judged.
+        // The consumer cannot be told here: it is lent out while its chunk is judged.
         self.owned[index].reading.parked = Some(Parked::New(task));
     }
 
@@ -246,7 +246,8 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Partitions about to go: whoever gets them next, even this client, reads them.
+    /// Resumes partitions that are about to go, so that their next owner reads them, even if that is this
+    /// client.
     pub(super) fn unpark_all(&self, partitions: &[TopicPartition]) {
         let stopped =
             |o: &&Ownership<O::Partition>| o.reading.parked.is_some() || o.reading.fetch_stopped;

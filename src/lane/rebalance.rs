@@ -31,7 +31,7 @@ pub(super) struct Group<S> {
     pub(super) member: Option<Arc<GroupMember>>,
     /// Since when the group owes us an assignment.
     pub(super) joining_since: Option<Instant>,
-    /// Whether somebody has begun to read, so that `start_offset` does not matter any more.
+    /// Whether a member has begun to read, so that `start_offset` does not matter any more.
     pub(super) has_begun: bool,
 }
 
@@ -187,7 +187,7 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Gives revoked partitions back once what they have on its way has settled, or in time.
+    /// Gives revoked partitions back once their open ranges have settled, or when the time is up.
     pub(super) fn try_let_go(&mut self, now: Instant) -> Result<(), Halt> {
         let Some(revoking) = &self.group.revoking else {
             return Ok(());
@@ -225,15 +225,15 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    /// Rows of partitions that are gone must not arrive once somebody else has them: nothing stays on its
-    /// way, and what stays of the partitions makes its rows again.
+    /// Rows of partitions that are gone must not arrive once another member has them: nothing stays in
+    /// flight, and the partitions that stay make their rows again.
     fn give_up_rows(&mut self, now: Instant) {
         if !self.is_emitting() {
             return;
         }
         let staying: Vec<_> = self.owned.iter().map(|o| o.ledger.ownership()).collect();
         for id in staying {
-            let why = "rows were still on their way when other partitions were given back";
+            let why = "rows were still in flight when other partitions were given back";
             self.rewind(id, why, now);
         }
     }

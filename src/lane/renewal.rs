@@ -1,7 +1,7 @@
-//! A client that was to rejoin its group and never hears of it again is replaced.
+//! The client is recreated if a rejoin yields no assignment.
 //!
 //! librdkafka 2.12 has been seen to stand still after its only broker had died twice within seconds,
-//! connected and without ever joining. Whoever runs a daemon would see nothing but lag.
+//! connected and without ever joining. All that a user would see is lag.
 
 use std::time::Instant;
 
@@ -24,13 +24,13 @@ impl<O: Operator> Lane<O> {
         if self.context.stop.is_draining() || now < since + patience {
             return;
         }
-        // What it still holds is nobody's.
+        // It has no partitions.
         self.group.joining_since = Some(now);
         let renewed = self.consumer().renewed(&self.topics());
         let renewed = match renewed {
             Ok(renewed) => renewed,
             Err(error) => {
-                tracing::warn!(pipeline = self.context.pipeline.name, %error, "no other client either");
+                tracing::warn!(pipeline = self.context.pipeline.name, %error, "cannot create a replacement client");
                 return;
             }
         };
@@ -52,7 +52,7 @@ impl<O: Operator> Lane<O> {
         self.group.member = None;
         self.committer.retain(|_| false);
         self.topic_watch.restart();
-        // It may never come to an end, and nobody waits for it.
+        // Closing it may never end, so the lane does not wait for it.
         let leaving = std::thread::Builder::new().name("leaving".to_owned());
         if let Err(error) = leaving.spawn(move || drop(old)) {
             tracing::warn!(%error, "no thread for the client that leaves");

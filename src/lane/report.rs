@@ -1,4 +1,4 @@
-//! What the lane tells of itself, about once a second.
+//! What the lane reports of itself, about once a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::halt::Halt;
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::observe::board::PartitionStatus;
 
-/// A watermark further ahead of the wall clock than this is said.
+/// A watermark further ahead of the wall clock than this is reported.
 const AHEAD_SECONDS_MAX: u64 = 3600;
 
 /// How often partitions are counted, and how long the lane waits for the answer.
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 const PARTITIONS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often at most it is said in the log.
+/// How often at most the log says so.
 const AHEAD_SAID_INTERVAL: Duration = Duration::from_secs(60);
 
 fn ahead_seconds(watermark_ms: i64, wall_ms: i64) -> u64 {
@@ -40,7 +40,7 @@ pub(super) struct Reporting {
     paused_since: Option<(Instant, &'static str)>,
     /// The same since the reason has been another one.
     pub(super) pausing: Option<(Instant, &'static str)>,
-    /// Topics of which the page says that nobody confirms them.
+    /// Topics that the page reports as not confirmed.
     pub(super) topics_said: Vec<String>,
 }
 

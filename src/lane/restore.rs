@@ -57,7 +57,7 @@ impl PartitionInquiry {
         } else {
             self.replay_start(past, spec).await?
         };
-        // Once there is a commit, nobody can tell any more that the state began empty here.
+        // Once there is a commit, it cannot be seen any more that the state began empty here.
         let is_kept = !is_whole && from > 0 && self.keep_beginning(past, spec, from).await;
         Ok(Saved::Empty { from, is_kept })
     }
@@ -183,7 +183,7 @@ impl PartitionInquiry {
         let (questions, timeout) = (self.questions.clone(), self.shared.kafka_timeout);
         let asked = [self.partition.clone()];
         let offsets = off_thread(move || questions.offsets_at(&asked, since_ms, timeout)).await??;
-        // The last record is within it, so there is an answer, unless the log was cut meanwhile.
+        // The last record is within it, so there is an answer, unless the log was truncated meanwhile.
         Ok(offsets
             .into_iter()
             .next()

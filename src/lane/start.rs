@@ -18,8 +18,8 @@ pub(super) struct Facts<'a> {
     /// `database.table`.
     pub(super) table: &'a str,
     pub(super) start_offset: StartOffset,
-    /// Where the very first start of the pipeline was to begin, if somebody has committed that and
-    /// nobody has begun.
+    /// Where the very first start of the pipeline is to begin, if that was committed and no member has begun
+    /// to read.
     pub(super) first_position: Option<i64>,
     /// Whether rows of the table tell which record each came from.
     pub(super) is_traceable: bool,
@@ -42,7 +42,7 @@ pub(super) struct Facts<'a> {
     pub(super) deleted_part_is_written: bool,
 }
 
-/// What the files of this instance tell of a partition.
+/// What the files of this instance say about a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SeenBefore {
     Never,
@@ -59,7 +59,7 @@ pub(super) enum SeenBefore {
 pub(super) struct Start {
     /// The settled prefix ends here.
     pub(super) position: i64,
-    /// First offset to fetch; later than `position` only where the log was cut meanwhile.
+    /// First offset to fetch; later than `position` only where the log was truncated meanwhile.
     pub(super) read_from: i64,
     /// Carried on from the commit; `None`: draw a new one.
     pub(super) epoch: Option<Epoch>,
@@ -72,7 +72,10 @@ pub(super) struct Start {
     pub(super) frontier: Option<Frontier>,
 }
 
-/// Decides, or says why nobody but an operator can.
+/// Decides where to begin.
+///
+/// # Errors
+/// Only an operator can decide. The advice says what to do.
 pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
     let Some(position) = facts.committed else {
         return first_start(facts);

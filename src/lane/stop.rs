@@ -111,7 +111,7 @@ impl<O: Operator> Lane<O> {
     }
 
     /// Leaves the group. What is not durable stays for the next owner.
-    pub(super) fn leave(&mut self, in_good_order: bool) {
+    pub(super) fn leave(&mut self, is_clean: bool) {
         crash_point!("before_leave");
         self.context.board.turned();
         self.drop_held();
@@ -119,7 +119,7 @@ impl<O: Operator> Lane<O> {
             .operator
             .emission()
             .and_then(|operator| operator.unfinished());
-        if let Some(open) = open.filter(|_| in_good_order) {
+        if let Some(open) = open.filter(|_| is_clean) {
             tracing::info!(
                 pipeline = self.context.pipeline.name,
                 open,
@@ -131,7 +131,7 @@ impl<O: Operator> Lane<O> {
         for topic in std::mem::take(&mut self.reporting.topics_said) {
             self.context.shared.board.got_on(&unknown(&topic));
         }
-        // Whoever still asks something holds the client.
+        // Questions that are not answered yet hold the client.
         let assigning = self.group.assigning.take();
         for partition in assigning.partitions() {
             self.unsay(partition);
@@ -144,7 +144,7 @@ impl<O: Operator> Lane<O> {
         }
         self.await_commit(deadline);
         self.end_transaction(deadline);
-        // An assignment nobody has answered would hold the client up.
+        // An assignment without an answer would block the client.
         if is_unanswered {
             let _ = self.consumer().assign(&[]);
         }
@@ -158,7 +158,7 @@ impl<O: Operator> Lane<O> {
         tracing::info!(
             pipeline = self.context.pipeline.name,
             lane = self.context.number,
-            in_good_order,
+            is_clean,
             "left the group"
         );
     }
@@ -232,8 +232,8 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Goes without leaving: nobody is there to take the leave. librdkafka 2.12 then waits in its close
-    /// for ever, and may crash where it hears at that moment that the coordinator is gone
+    /// Ends without leaving the group, because no coordinator takes the request. librdkafka 2.12 then waits in its close
+    /// for ever, and may crash if it learns at that moment that the coordinator is gone
     /// (librdkafka issues 3740 and 5347). The group takes the member for dead after its session timeout,
     /// unless this process lives until the coordinator is back.
     fn abandon(&mut self) {

@@ -1,6 +1,6 @@
-//! What holds a partition is said: on the page, in the JSON, by a metric and in the log.
+//! What holds a partition is reported on the page, in the JSON, by a metric and in the log.
 //!
-//! Whoever fails and tries again says why. What only does not answer is noticed here, once a second.
+//! Code that fails and tries again reports why. What only does not answer is noticed here, once a second.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::ownership::{Ownership, Parked, STILL_MAX};
 use crate::observe::board::{Place, Undone};
 use crate::source::TopicPartition;
 
-/// What a record waits for is said after this, if nobody has said why.
+/// What a record waits for is reported after this time, if no reason was reported yet.
 const PARKED_MAX: Duration = Duration::from_secs(5);
 
 impl<O: Operator> Lane<O> {
@@ -37,7 +37,7 @@ impl<O: Operator> Lane<O> {
             let (unwritten, uncommitted) = own.note_standing(now);
             let own = &self.owned[index];
             let partition = &own.partition;
-            // Whoever writes it may have said more.
+            // The writer may have reported more.
             let is_said = board.is_not_written(&partition.topic, partition.partition);
             let unwritten = unwritten.filter(|_| !is_said).map(|_| {
                 "no answer yet to what its first open range waits for: an insert, a dead letter, a record \

@@ -19,7 +19,7 @@ use crate::source::TopicAnswers;
 
 /// How often the ids are asked for while nothing happens.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// The same where a test wants nobody to ask who has no rows to send.
+/// The same in tests where ids are asked for only before rows are sent.
 const INTERVAL_OF_TESTS: Duration = Duration::from_secs(3600);
 /// The same while one answer needs another, and after an error.
 const INTERVAL_IN_DOUBT: Duration = Duration::from_millis(300);
@@ -44,7 +44,7 @@ pub(super) struct TopicWatch {
     next_at: Option<Instant>,
     /// No question is sent before this, however many ranges wait for one.
     not_before: Option<Instant>,
-    /// Topics that do not exist, as they were last told.
+    /// Topics that do not exist, as last reported.
     missing: Vec<String>,
     /// Why the last question was not answered.
     unanswered: Option<String>,
@@ -102,7 +102,7 @@ impl TopicWatch {
         all
     }
 
-    /// Why a topic that somebody waits for is not known to be the one that was read.
+    /// Why it is not known that a topic is still the one that was read.
     pub(super) fn why_unknown(&self, name: &str, now: Instant) -> Option<String> {
         if self.missing.iter().any(|missing| missing == name) {
             return Some(does_not_exist(name));
@@ -260,7 +260,7 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    /// A topic that was deleted for good is waited for, and that is said.
+    /// Reports topics that were deleted. The lane waits for them.
     fn note_missing(&mut self, missing: Vec<String>) {
         if missing == self.topic_watch.missing {
             return;

@@ -30,7 +30,7 @@ use crate::source::GroupMember;
 const OFFSETS_INTERVAL: Duration = Duration::from_secs(1);
 /// How often one is begun although it is not due, to have memory back.
 const TIGHT_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes of one transaction, about. The client holds as much again while they are on their way.
+/// Bytes of one transaction, about. The client holds as much again while it is in flight.
 const BYTES_MAX: usize = 8 << 20;
 /// One message of so many tells how fresh they are.
 const FRESHNESS_EVERY: usize = 32;
@@ -55,7 +55,7 @@ pub(super) struct Transacting {
     is_complete: bool,
 }
 
-/// The transaction on its way.
+/// The transaction in flight.
 #[derive(Debug)]
 struct InFlight {
     entries: Vec<Entry>,

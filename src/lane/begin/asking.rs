@@ -179,7 +179,7 @@ impl<O: Operator> Lane<O> {
         snapshots.map_or(vec![], |snapshots| snapshots.save(&state, vec![]))
     }
 
-    /// Where a partition begins that nobody has committed.
+    /// Where a partition begins that has no committed offset.
     fn start_offset(&self) -> StartOffset {
         if self.group.has_begun {
             StartOffset::Earliest
@@ -203,7 +203,7 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Takes an answer, unless nobody waits for it any more.
+    /// Takes an answer. One that is not awaited any more is dropped.
     pub(in super::super) fn begin_news(&mut self, news: News) -> Result<(), Halt> {
         let now = Instant::now();
         let News { number, told } = news;
@@ -321,8 +321,8 @@ impl<O: Operator> Lane<O> {
         Ok(())
     }
 
-    /// Everything is known of a partition, unless its snapshot is not readable: then it is looked for an
-    /// older one.
+    /// Restores a partition's state: then everything is known of it. If its snapshot is not readable, an
+    /// older one is looked for.
     fn restore(&mut self, index: usize, found: Found) {
         let unbegun = &mut self.group.assigning.unbegun[index];
         let partition = &unbegun.partition;

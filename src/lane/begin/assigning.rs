@@ -85,7 +85,7 @@ impl TopicStep {
     }
 }
 
-/// Whether somebody of the group has begun to read.
+/// Whether a member of the group has begun to read.
 #[derive(Debug)]
 pub(super) enum Opening {
     NotAsked,
@@ -120,7 +120,7 @@ impl<S> Default for Assigning<S> {
 }
 
 impl<S> Assigning<S> {
-    /// Forgets everything; answers that are still to come are nobody's.
+    /// Forgets everything. Answers that are still to come are dropped.
     pub(in super::super) fn take(&mut self) -> Self {
         let last_question = self.last_question;
         let emptied = Assigning {

@@ -46,7 +46,7 @@ pub(in super::super) struct PartitionInquiry {
     pub(in super::super) empty_state: Vec<u8>,
     /// Snapshots from here on are known to be unreadable.
     pub(in super::super) snapshots_below: i64,
-    /// The file that tells of an earlier run.
+    /// The file that an earlier run has left.
     pub(super) marker: PathBuf,
 }
 
@@ -124,8 +124,8 @@ impl PartitionInquiry {
         Ok(off_thread(move || questions.watermarks(&asked, timeout)).await??)
     }
 
-    /// Asked from the end of the named ranges on: there nobody has written yet, unless the group was
-    /// set back. Where the commit does not carry metadata of ours for this very table, any row counts.
+    /// The highest offset in the table, from the end of the named ranges on. There are no rows there, unless
+    /// the group's offset was set back. Where the commit does not carry metadata of ours for this very table, any row counts.
     async fn highest_written(&self, offsets: &Offsets) -> Result<Option<i64>, NotYet> {
         let ours = offsets.position.and_then(|p| {
             let metadata = Metadata::decode(&offsets.metadata, p).ok()??;

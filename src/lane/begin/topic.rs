@@ -81,7 +81,7 @@ impl TopicInquiry {
         let partitions: Vec<_> = (0..count).map(partition).collect();
         let committed = self.committed(&partitions).await?;
         let is_first_start = committed.iter().any(|offsets| offsets.position.is_none());
-        // Before the commits: whoever of the group makes the first rows has committed before.
+        // The table is read before the commits: the member that makes the first rows commits first.
         let table = match finding {
             Some(finding) => finding.await?,
             None => None,

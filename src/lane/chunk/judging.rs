@@ -77,7 +77,7 @@ impl HeldRun {
     }
 }
 
-/// A run on its way through the operator.
+/// A run while the operator judges it.
 pub(super) struct Judging<'l, O: Operator> {
     pub(super) held: HeldRun,
     /// Records from here on are left to a later run.

@@ -10,7 +10,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(in super::super) struct Keeping {
     /// The label of the newest one.
     newest: Option<i64>,
-    /// The label of the one on its way.
+    /// The label of the one that is being written.
     writing: Option<i64>,
     /// The last label that could not be written.
     failed: Option<i64>,
@@ -23,7 +23,7 @@ impl Keeping {
         self.writing.is_some()
     }
 
-    /// A snapshot labelled `offset` is on its way.
+    /// A snapshot labelled `offset` is being written.
     pub(in super::super) fn began(&mut self, offset: i64) {
         self.writing = Some(offset);
     }

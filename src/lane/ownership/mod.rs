@@ -33,7 +33,7 @@ use crate::progress::{Epoch, Layout, Ledger, Metadata, MetadataError, OwnershipI
 use crate::sink::WriteJob;
 use crate::source::{PartitionCommit, TopicPartition};
 
-/// Ranges of one partition that may be on their way at once; at the limit the lane pauses.
+/// Ranges of one partition that may be open at once. At the limit the lane pauses.
 pub(super) const RANGES_MAX: usize = 8;
 /// Ranges that splitting may add: a refused batch of a million rows needs 20 to corner one.
 pub(super) const SPLIT_RANGES_MAX: usize = 48;
@@ -167,7 +167,7 @@ impl<S> Ownership<S> {
 
     /// The next range whose name is in an acknowledged commit.
     pub(super) fn take_named(&mut self) -> Option<Unnamed> {
-        // Rows of a topic that nobody has committed would be taken for those of another topic.
+        // Rows of a topic without any commit would be taken for rows of another topic.
         if self.commits.layout.is_some() && self.commits.position.is_none() {
             return None;
         }
@@ -261,7 +261,7 @@ impl<S> Ownership<S> {
         is_gap
     }
 
-    /// Whether inserts are on their way or waiting to be sent.
+    /// How many ranges are sealed and not durable yet.
     pub(super) fn ranges_open(&self) -> usize {
         self.ledger.open_count()
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Since when a partition has had nothing to say, we being there to hear it.
+/// Since when a partition has had no records although it was read to its end.
 #[derive(Debug, Default)]
 pub(in super::super) struct Quiet {
     since: Option<Instant>,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What has not moved for so long is said, if nobody has said why.
+/// A partition that has not moved for this time is reported, if no reason was reported yet.
 pub(in super::super) const STILL_MAX: Duration = Duration::from_secs(30);
 
 /// Since when a partition stands where it does.

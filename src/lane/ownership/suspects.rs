@@ -1,10 +1,10 @@
-//! Ranges that were refused for reasons that nobody knows.
+//! Ranges that were refused for unknown reasons.
 
 use std::time::Instant;
 
 use crate::progress::Range;
 
-/// Ranges that were refused whole, with an answer that nobody classified, and since when.
+/// Ranges that were refused whole with an unclassified error, and since when.
 #[derive(Debug, Default)]
 pub(in super::super) struct Suspects(Vec<(Range, Instant)>);
 

@@ -30,7 +30,7 @@ pub(in super::super) struct Writing {
     pub(in super::super) to_renew: Vec<WriteJob>,
     /// Refused ranges that wait until fewer are open.
     pub(in super::super) to_split: Vec<WriteJob>,
-    /// Ranges that were refused with an answer that nobody classified.
+    /// Ranges that were refused with an unclassified error.
     pub(in super::super) suspects: Suspects,
     /// Exactly-once: ranges are named in a commit before they are written.
     pub(super) names_ranges: bool,

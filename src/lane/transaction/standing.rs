@@ -9,11 +9,11 @@ use crate::sink::TransactionNews;
 
 /// How long the state must have filled the memory since the last transaction before it is too large.
 const FULL_FOR: Duration = Duration::from_secs(1);
-/// The same while others have something on its way.
+/// The same while others have something in flight.
 const OTHERS_FULL_FOR: Duration = Duration::from_secs(30);
 
 impl<O: Operator> Lane<O> {
-    /// Whether a transaction is on its way.
+    /// Whether a transaction is in flight.
     pub(in super::super) fn is_transacting(&self) -> bool {
         let transacting = self.transacting.as_ref();
         transacting.is_some_and(|transacting| transacting.in_flight.is_some())
@@ -48,7 +48,7 @@ impl<O: Operator> Lane<O> {
             || is_full_for.is_none_or(|it| it < patience)
     }
 
-    /// When rows are asked for next; `None` where nobody will.
+    /// When the operator is asked for rows next; `None` if it will not be.
     pub(in super::super) fn transaction_due(&self) -> Option<Instant> {
         let may =
             !self.owned.is_empty() && self.group.member.is_some() && self.group.revoking.is_none();
@@ -57,7 +57,7 @@ impl<O: Operator> Lane<O> {
         Some(due.max(transacting.not_before))
     }
 
-    /// Waits for the transaction on its way, until then at most: what becomes of it stands in the group.
+    /// Waits for the transaction in flight until `deadline`. The group's offsets say what became of it.
     pub(in super::super) fn end_transaction(&mut self, deadline: Instant) {
         if let Some(transacting) = &mut self.transacting {
             transacting

@@ -1,4 +1,4 @@
-//! What windows under other rules are told by.
+//! A number that differs where windows follow other rules.
 
 use sha2::{Digest as _, Sha256};
 

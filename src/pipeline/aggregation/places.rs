@@ -16,7 +16,7 @@ const FORGET_ABOVE: usize = 16 * 1024;
 /// The partitions of the topic, and of each key where it was seen.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// How many partitions the topic has, as whoever asked last was told.
+    /// How many partitions the topic has, by the last answer.
     partitions: AtomicUsize,
     known: Mutex<Known>,
 }
@@ -51,7 +51,7 @@ impl Places {
         self.partitions.load(Ordering::Relaxed)
     }
 
-    /// Somebody was told that there are so many; topics do not get fewer. Keys lie anew among more.
+    /// The topic has this many partitions. Topics do not get fewer. Among more partitions keys lie elsewhere.
     pub(super) fn note_partitions(&self, count: usize) {
         if self.partitions.fetch_max(count, Ordering::Relaxed) < count {
             self.lock().retain(|_, _| false);

@@ -1,4 +1,4 @@
-//! What lanes of an aggregation are told besides the plan.
+//! What lanes of an aggregation are given besides the plan.
 
 use std::sync::Arc;
 use std::time::Duration;

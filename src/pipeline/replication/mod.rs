@@ -37,7 +37,7 @@ pub(crate) struct ReplicationOperator {
 #[derive(Debug)]
 pub(crate) struct PartitionState {
     topic: usize,
-    /// The truncation that was sent on its way last.
+    /// The offset of the truncation that was started last.
     truncated: Option<i64>,
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct PartitionState {
     next: i64,
     /// The same of the last one that moved a watermark, or could have.
     spoken_to: i64,
-    /// Records below this were counted by whoever read them before.
+    /// A previous owner already counted late records below this.
     told_to: i64,
 }
 

@@ -52,8 +52,7 @@ impl CoPartitioned<PartitionState> for StreamJoinOperator {
             .find(|p| !has(Side::Left, p.partition) || !has(Side::Right, p.partition));
         let Some(alone) = alone else { return Ok(()) };
         let advice = format!(
-            "the group gave this member {alone} without the partition of that number of the other \
-             topic: {left} and {right} must have equally many partitions, and every member of the \
+            "this member was assigned {alone} but not the same partition of the other topic: {left} and {right} must have equally many partitions, and every member of the \
              group must read both with partition.assignment.strategy range (another program with this \
              group_id does not): compare them with `streamweir topics plan`, then start again"
         );
