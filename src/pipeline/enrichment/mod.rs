@@ -29,8 +29,8 @@ use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
 use crate::format::AnyReader;
 use crate::lane::{
-    Accepted, Appends, LookupPart, NotAccepted, Operator, RecordRows, Refusal, SnapshotSpec, Snapshots,
-    TableNames, TimedState,
+    Accepted, Appends, LookupPart, NotAccepted, Operator, RecordRows, Refusal, SnapshotSpec,
+    Snapshots, TableNames, TimedState,
 };
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
