@@ -34,7 +34,7 @@ impl<'r> Walker<'r> {
                 let length = self.length()?;
                 (0..length).try_for_each(|_| self.skip(inner))
             }
-            fixed => self.take(fixed_size(fixed)),
+            fixed => self.take(fixed.fixed_size()?),
         }
     }
 
@@ -87,38 +87,6 @@ pub(crate) fn is_default(value: &[u8], column_type: &ColumnType) -> bool {
         }
         ColumnType::LowCardinality(inner) => is_default(value, inner),
         _ => value.iter().all(|byte| *byte == 0),
-    }
-}
-
-/// Bytes of a value whose type has one size.
-fn fixed_size(column_type: &ColumnType) -> usize {
-    match column_type {
-        ColumnType::FixedString(length) => usize::try_from(*length).unwrap_or(usize::MAX),
-        ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool | ColumnType::Enum8(_) => 1,
-        ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date | ColumnType::Enum16(_) => 2,
-        ColumnType::UInt32
-        | ColumnType::Int32
-        | ColumnType::Float32
-        | ColumnType::Date32
-        | ColumnType::DateTime { .. }
-        | ColumnType::Time
-        | ColumnType::Ipv4 => 4,
-        ColumnType::Decimal { precision, .. } => match precision {
-            0..=9 => 4,
-            10..=18 => 8,
-            19..=38 => 16,
-            _ => 32,
-        },
-        ColumnType::Uuid | ColumnType::Ipv6 => 16,
-        ColumnType::UInt64
-        | ColumnType::Int64
-        | ColumnType::Float64
-        | ColumnType::DateTime64 { .. }
-        | ColumnType::Time64 { .. } => 8,
-        ColumnType::String
-        | ColumnType::LowCardinality(_)
-        | ColumnType::Nullable(_)
-        | ColumnType::Array(_) => unreachable!("values of no fixed size"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Bytes to values to columns: what streamweir knows of JSON, of Debezium's change records, of times
-//! and decimals, and of ClickHouse's types and their RowBinary encoding.
+//! and decimals, and of ClickHouse's types and their encoding in rows and in columns.
 //!
 //! Nothing here does I/O or asks for the time. A value that cannot be converted is a
 //! [`decode::Reject`] with a reason of a closed list; nothing panics on input.
@@ -9,7 +9,9 @@
 //! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals, change records |
 //! | [`table`] | columns, types, and their encoding; the tables of change records |
 //! | [`mod@format`] | readers of records: JSON and text; bytes to the values that columns take |
+//! | [`native`] | rows into the columns of ClickHouse's Native format |
 
 pub mod decode;
 pub mod format;
+pub mod native;
 pub mod table;

@@ -134,6 +134,39 @@ impl ColumnType {
         }
     }
 
+    /// Bytes of a value, in rows and in columns, where all values have as many.
+    #[must_use]
+    pub fn fixed_size(&self) -> Option<usize> {
+        Some(match self {
+            ColumnType::FixedString(length) => usize::try_from(*length).unwrap_or(usize::MAX),
+            ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool | ColumnType::Enum8(_) => 1,
+            ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date | ColumnType::Enum16(_) => 2,
+            ColumnType::UInt32
+            | ColumnType::Int32
+            | ColumnType::Float32
+            | ColumnType::Date32
+            | ColumnType::DateTime { .. }
+            | ColumnType::Time
+            | ColumnType::Ipv4 => 4,
+            ColumnType::Decimal { precision, .. } => match precision {
+                0..=9 => 4,
+                10..=18 => 8,
+                19..=38 => 16,
+                _ => 32,
+            },
+            ColumnType::Uuid | ColumnType::Ipv6 => 16,
+            ColumnType::UInt64
+            | ColumnType::Int64
+            | ColumnType::Float64
+            | ColumnType::DateTime64 { .. }
+            | ColumnType::Time64 { .. } => 8,
+            ColumnType::String
+            | ColumnType::LowCardinality(_)
+            | ColumnType::Nullable(_)
+            | ColumnType::Array(_) => return None,
+        })
+    }
+
     /// Whether the type has NULL.
     #[must_use]
     pub fn is_nullable(&self) -> bool {
