@@ -48,7 +48,7 @@ mod source;
 mod state;
 pub mod topics;
 
-pub use streamweir_codec::{decode, format, table};
+pub use streamweir_codec::{decode, format, native, table};
 use streamweir_core::{halt, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};

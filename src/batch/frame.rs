@@ -85,8 +85,9 @@ impl Frames<'_> {
     }
 }
 
-#[cfg(test)]
-pub(super) fn decompress(frames: &[u8]) -> Vec<u8> {
+/// The raw bytes of all frames.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn decompress(frames: &[u8]) -> Vec<u8> {
     let (mut frames, mut raw, mut all) = (Frames(frames), vec![], vec![]);
     while frames.next_into(&mut raw) {
         all.extend_from_slice(&raw);

@@ -1,5 +1,6 @@
 //! Rows of one table on their way to one insert.
 
+mod columns;
 mod frame;
 mod keyed;
 mod messages;
@@ -9,6 +10,8 @@ mod row_binary;
 mod sealed;
 
 pub(crate) use frame::compressed;
+#[cfg(any(test, fuzzing))]
+pub(crate) use frame::decompress;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN};
 pub(crate) use messages::{Message, MessageSource, Messages};
 pub(crate) use open::OpenBatch;

@@ -3,25 +3,32 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::frame;
+use super::columns::OpenColumns;
 use super::keyed::{KeyedRow, KeyedRows};
-use super::sealed::{Arrival, RowIndex, SealedBatch};
+use super::sealed::{Arrival, SealedBatch};
 use crate::sink::{DeadLetter, OutputMessage, Target};
 
-/// Raw bytes that go into one compressed frame. Larger frames compress 2 % better at most.
-const FRAME_BYTES: usize = 256 << 10;
+/// Raw bytes of the rows that become columns at once. What is made of them stays in a processor's cache.
+const CHUNK_BYTES_MIN: usize = 256 << 10;
+/// The same for tables of many columns, of which each has a frame in each chunk.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+const CHUNK_BYTES_PER_STREAM: usize = 8 << 10;
 
-/// Rows of one partition for one table since the last cut, compressed as they accrue; where versions
-/// decide, the last one of each key, compressed in the end.
+/// Rows of one partition for one table since the last cut, made columns and compressed as they accrue;
+/// where versions decide, the last one of each key, compressed in the end.
 #[derive(Debug)]
 pub(crate) struct OpenBatch {
     /// Where the rows go; `None` before the first.
     target: Option<Arc<Target>>,
     keyed: Option<KeyedRows>,
-    frames: Vec<u8>,
+    columns: OpenColumns,
+    /// Rows that are no columns yet, and where each of them ends.
     tail: Vec<u8>,
-    framed_raw_bytes: usize,
-    rows: Vec<RowIndex>,
+    tail_ends: Vec<u32>,
+    /// Bytes of the rows that are columns.
+    column_raw_bytes: usize,
+    /// The offset of each row.
+    rows: Vec<i64>,
     arrivals: Vec<Arrival>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -35,9 +42,10 @@ impl OpenBatch {
         OpenBatch {
             target: None,
             keyed: None,
-            frames: vec![],
+            columns: OpenColumns::default(),
             tail: vec![],
-            framed_raw_bytes: 0,
+            tail_ends: vec![],
+            column_raw_bytes: 0,
             rows: vec![],
             arrivals: vec![],
             dead_letters: vec![],
@@ -60,18 +68,17 @@ impl OpenBatch {
         &mut self,
         target: &Arc<Target>,
         offset: i64,
-        parts: [&[u8]; PARTS],
+        row: [&[u8]; PARTS],
     ) {
         self.goes_to(target);
-        for part in parts {
+        for part in row {
             self.tail.extend_from_slice(part);
         }
-        self.rows.push(RowIndex {
-            offset,
-            raw_end: self.framed_raw_bytes + self.tail.len(),
-        });
-        if self.tail.len() >= FRAME_BYTES {
-            self.close_frame();
+        let end = u32::try_from(self.tail.len()).expect("a record is far smaller than 4 GiB");
+        self.tail_ends.push(end);
+        self.rows.push(offset);
+        if self.tail.len() >= CHUNK_BYTES_MIN && self.tail.len() >= chunk_bytes(target) {
+            self.close_chunk();
         }
     }
 
@@ -124,10 +131,10 @@ impl OpenBatch {
         self.opened_at
     }
 
-    /// RowBinary bytes so far, uncompressed.
+    /// Bytes of the rows so far, uncompressed.
     pub(crate) fn raw_bytes(&self) -> usize {
         let keyed = self.keyed.as_ref().map_or(0, KeyedRows::live_bytes);
-        self.framed_raw_bytes + self.tail.len() + self.message_bytes + keyed
+        self.column_raw_bytes + self.tail.len() + self.message_bytes + keyed
     }
 
     pub(crate) fn row_count(&self) -> usize {
@@ -146,9 +153,10 @@ impl OpenBatch {
 
     /// What it takes of the process's memory.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.frames.capacity()
+        self.columns.memory_bytes()
             + self.tail.capacity()
-            + self.rows.capacity() * size_of::<RowIndex>()
+            + self.tail_ends.capacity() * size_of::<u32>()
+            + self.rows.capacity() * size_of::<i64>()
             + self.dead_letter_bytes
             + self.keyed.as_ref().map_or(0, KeyedRows::memory_bytes)
     }
@@ -162,10 +170,10 @@ impl OpenBatch {
             _ => vec![],
         };
         let is_keyed = !gapped.is_empty() || self.target.as_ref().is_some_and(|t| t.is_replica());
-        self.close_frame();
+        self.close_chunk();
         if is_keyed {
             // There may be a thousand such tables, each with a burst now and then.
-            self.tail = vec![];
+            (self.tail, self.tail_ends) = (vec![], vec![]);
         }
         let rows = std::mem::take(&mut self.rows);
         // The next batch is likely as long as this one: one allocation instead of a dozen.
@@ -178,9 +186,8 @@ impl OpenBatch {
         SealedBatch {
             target: self.target.clone(),
             gapped,
-            raw_bytes: std::mem::take(&mut self.framed_raw_bytes),
-            frames_capacity: self.frames.capacity(),
-            frames: std::mem::take(&mut self.frames).into(),
+            raw_bytes: std::mem::take(&mut self.column_raw_bytes),
+            columns: self.columns.close(),
             rows,
             arrivals: std::mem::take(&mut self.arrivals),
             dead_letters: std::mem::take(&mut self.dead_letters),
@@ -189,12 +196,19 @@ impl OpenBatch {
         }
     }
 
-    fn close_frame(&mut self) {
-        if self.tail.is_empty() {
+    /// Makes columns of the tail.
+    fn close_chunk(&mut self) {
+        let Some(target) = self.target.as_ref().filter(|_| !self.tail_ends.is_empty()) else {
             return;
-        }
-        frame::compress(&self.tail, &mut self.frames);
-        self.framed_raw_bytes += self.tail.len();
+        };
+        self.columns.add(&target.plan, &self.tail, &self.tail_ends);
+        self.column_raw_bytes += self.tail.len();
         self.tail.clear();
+        self.tail_ends.clear();
     }
+}
+
+fn chunk_bytes(target: &Target) -> usize {
+    let bytes = target.plan.streams() * CHUNK_BYTES_PER_STREAM;
+    bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
 }

@@ -4,17 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::OpenBatch;
+use super::columns::Columns;
 use super::keyed::GappedRow;
-use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::sink::{DeadLetter, OutputMessage, Target};
-
-/// Where one row ends in the raw bytes, and the record it came from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RowIndex {
-    pub(super) offset: i64,
-    pub(super) raw_end: usize,
-}
 
 /// When Kafka got the rows of one chunk.
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +25,10 @@ pub(crate) struct SealedBatch {
     pub(super) target: Option<Arc<Target>>,
     /// Rows that must get their missing values before they are written.
     pub(super) gapped: Vec<GappedRow>,
-    pub(super) frames: Bytes,
-    /// What the frames' buffer takes, spare room included.
-    pub(super) frames_capacity: usize,
+    pub(super) columns: Columns,
     pub(super) raw_bytes: usize,
-    pub(super) rows: Vec<RowIndex>,
+    /// The offset of each row.
+    pub(super) rows: Vec<i64>,
     pub(super) arrivals: Vec<Arrival>,
     pub(super) dead_letters: Vec<DeadLetter>,
     /// The same rows for a topic.
@@ -75,19 +68,27 @@ impl SealedBatch {
         self.rows.len()
     }
 
-    /// RowBinary bytes, uncompressed.
+    /// Bytes of the rows, uncompressed.
     pub(crate) fn raw_bytes(&self) -> usize {
         self.raw_bytes
     }
 
-    /// The body of an insert with `decompress=1`.
-    pub(crate) fn frames(&self) -> &Bytes {
-        &self.frames
+    /// The body of an insert of one block in format Native, with `decompress=1`; `None` where rows leave a
+    /// column to the server's DEFAULT that other rows have.
+    pub(crate) fn block(&self) -> Option<Vec<Bytes>> {
+        let target = self.target.as_ref()?;
+        self.columns.block(&target.plan, self.rows.len())
+    }
+
+    /// The body of an insert of the same rows as rows.
+    pub(crate) fn row_frames(&self) -> Vec<Bytes> {
+        let target = self.target.as_ref();
+        target.map_or_else(Vec::new, |target| self.columns.rows(&target.plan))
     }
 
     /// The offsets of the records its rows came from, ascending.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = i64> + '_ {
-        self.rows.iter().map(|row| row.offset)
+        self.rows.iter().copied()
     }
 
     pub(crate) fn arrivals(&self) -> &[Arrival] {
@@ -113,8 +114,7 @@ impl SealedBatch {
         SealedBatch {
             target: None,
             gapped: vec![],
-            frames: Bytes::new(),
-            frames_capacity: 0,
+            columns: Columns::default(),
             raw_bytes: 0,
             rows: vec![],
             arrivals: vec![],
@@ -154,34 +154,26 @@ impl SealedBatch {
         let letters: usize = self.dead_letters.iter().map(DeadLetter::bytes).sum();
         let gapped: usize = self.gapped.iter().map(|row| row.bytes.capacity()).sum();
         let messages: usize = self.messages.iter().map(OutputMessage::bytes).sum();
-        self.frames_capacity
-            + self.rows.capacity() * size_of::<RowIndex>()
+        self.columns.memory_bytes()
+            + self.rows.capacity() * size_of::<i64>()
             + letters
             + gapped
             + messages
     }
 
-    /// A batch of the rows whose offsets `keep` accepts, without the dead letters. Takes one frame
-    /// apart at a time: a row lies in one frame, and all raw bytes together may be a gigabyte.
+    /// A batch of the rows whose offsets `keep` accepts, without the dead letters.
     pub(crate) fn filtered(&self, keep: impl Fn(i64) -> bool) -> SealedBatch {
         let mut kept = OpenBatch::new();
         let Some(target) = &self.target else {
             return kept.seal();
         };
-        let mut frames = frame::Frames(&self.frames);
-        let (mut raw, mut frame_start, mut row_start) = (vec![], 0, 0);
-        let mut rows = self.rows.iter().peekable();
-        while frames.next_into(&mut raw) {
-            let frame_end = frame_start + raw.len();
-            while let Some(row) = rows.next_if(|row| row.raw_end <= frame_end) {
-                if keep(row.offset) {
-                    let bytes = &raw[row_start - frame_start..row.raw_end - frame_start];
-                    kept.push(target, row.offset, [bytes]);
-                }
-                row_start = row.raw_end;
+        let mut offsets = self.offsets();
+        self.columns.each_row(&target.plan, |row| {
+            let offset = offsets.next().expect("each row has an offset");
+            if keep(offset) {
+                kept.push(target, offset, [row]);
             }
-            frame_start = frame_end;
-        }
+        });
         let kept = kept.seal();
         let hold = self.hold.as_ref();
         let gapped = self.gapped.iter().filter(|row| keep(row.offset));
@@ -205,21 +197,21 @@ impl SealedBatch {
 
     /// The offset that cuts the rows into two halves; `None` for a single row.
     pub(crate) fn middle_offset(&self) -> Option<i64> {
-        let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
+        let (first, last) = (*self.rows.first()?, *self.rows.last()?);
         (first < last).then(|| {
             // A record may have made two rows; they are not parted.
-            let middle = self.rows[self.rows.len().div_ceil(2)].offset;
+            let middle = self.rows[self.rows.len().div_ceil(2)];
             if middle > first {
                 return middle;
             }
-            let next = self.rows.iter().find(|row| row.offset > first);
-            next.map_or(last, |row| row.offset)
+            let next = self.rows.iter().find(|offset| **offset > first);
+            next.copied().unwrap_or(last)
         })
     }
 
     /// The only row's offset.
     pub(crate) fn single_offset(&self) -> Option<i64> {
-        let (first, last) = (self.rows.first()?.offset, self.rows.last()?.offset);
+        let (first, last) = (*self.rows.first()?, *self.rows.last()?);
         (first == last).then_some(first)
     }
 }
@@ -227,26 +219,45 @@ impl SealedBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::native::{BlockColumn, BlockPlan};
+    use crate::table::{ColumnType, append_length};
 
-    fn nowhere() -> Arc<Target> {
-        Arc::new(Target::nowhere())
+    /// A table with a column of texts.
+    fn texts() -> Arc<Target> {
+        let column = BlockColumn {
+            name: "text".to_owned(),
+            type_name: "String".to_owned(),
+            column_type: ColumnType::String,
+            has_default: false,
+        };
+        Arc::new(Target {
+            plan: BlockPlan::new([column], false),
+            ..Target::nowhere()
+        })
     }
 
     fn batch(offsets: &[i64]) -> SealedBatch {
         let mut open = OpenBatch::new();
-        let nowhere = nowhere();
+        let texts = texts();
         for offset in offsets {
-            open.push(
-                &nowhere,
-                *offset,
-                [format!("row {offset} ").as_bytes(), b"tail;"],
-            );
+            let row = format!("row {offset} ");
+            let length = u8::try_from(row.len() + 5).expect("short");
+            open.push(&texts, *offset, [&[length], row.as_bytes(), b"tail;"]);
         }
         open.seal()
     }
 
+    fn rows(batch: &SealedBatch) -> Vec<Vec<u8>> {
+        let mut rows = vec![];
+        batch.columns.each_row(&texts().plan, |row| {
+            let start = row.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+            rows.push(row[start..].to_vec());
+        });
+        rows
+    }
+
     fn text(batch: &SealedBatch) -> String {
-        String::from_utf8(frame::decompress(batch.frames())).unwrap()
+        String::from_utf8(rows(batch).concat()).unwrap()
     }
 
     #[test]
@@ -255,27 +266,33 @@ mod tests {
         let rest = all.filtered(|offset| offset != 4 && offset != 9);
         assert_eq!(text(&rest), "row 3 tail;row 7 tail;");
         assert_eq!(rest.offsets().collect::<Vec<_>>(), [3, 7]);
-        assert_eq!(rest.raw_bytes(), text(&rest).len());
+        assert_eq!(rest.raw_bytes(), text(&rest).len() + 2);
         assert_eq!(text(&rest.filtered(|o| o == 7)), "row 7 tail;");
     }
 
+    /// A row of the length that comes before its content.
+    fn row(content: &[u8]) -> Vec<u8> {
+        let mut row = vec![];
+        append_length(content.len(), &mut row);
+        [row, content.to_vec()].concat()
+    }
+
     #[test]
-    fn many_frames_are_filtered_like_one() {
+    fn many_chunks_are_filtered_like_one() {
         let mut open = OpenBatch::new();
-        let nowhere = nowhere();
-        let row = |offset: i64| vec![u8::try_from(offset).unwrap(); 100_000];
+        let texts = texts();
+        let content = |offset: i64| vec![u8::try_from(offset).unwrap(); 100_000];
         for offset in 0..10 {
-            open.push(&nowhere, offset, [&row(offset), b"x"]);
+            open.push(&texts, offset, [&row(&content(offset))]);
         }
         let sealed = open.seal();
-        assert_eq!(sealed.raw_bytes(), 1_000_010);
+        assert_eq!(sealed.raw_bytes(), 1_000_030);
         let even = sealed.filtered(|offset| offset % 2 == 0);
-        let expected = [0, 2, 4, 6, 8].map(|o| [row(o), b"x".to_vec()].concat());
-        assert!(frame::decompress(even.frames()) == expected.concat());
+        assert!(rows(&even) == [0, 2, 4, 6, 8].map(content));
         assert_eq!(even.offsets().collect::<Vec<_>>(), [0, 2, 4, 6, 8]);
         let four = even.filtered(|offset| offset == 4);
-        assert!(frame::decompress(four.frames()) == expected[2]);
-        assert_eq!(four.raw_bytes(), 100_001);
+        assert!(rows(&four) == [content(4)]);
+        assert_eq!(four.raw_bytes(), 100_003);
     }
 
     #[test]
@@ -290,10 +307,10 @@ mod tests {
                 .wrapping_add(1);
             (state >> 56) as u8
         };
-        let row: Vec<u8> = (0..9 << 20).map(noise).collect();
-        let nowhere = nowhere();
-        open.push(&nowhere, 1, [&row]);
-        open.push(&nowhere, 2, [&row]);
+        let row = row(&(0..9 << 20).map(noise).collect::<Vec<u8>>());
+        let texts = texts();
+        open.push(&texts, 1, [&row]);
+        open.push(&texts, 2, [&row]);
         let mut sealed = open.seal();
         sealed.count(&budget);
         assert!(budget.is_full(), "a budget of 16 MiB holds 18 of them");

@@ -15,7 +15,7 @@ use crate::lane::{LookupPart as _, Operator, RecordRows as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{EnrichmentOperator, RowPlan, Settings, Table};
-use crate::sink::{ColumnInfo, Target};
+use crate::sink::{ColumnInfo, TableInfo, Target};
 use crate::source::{MadeRecord, TopicPartition};
 
 const CACHE_BYTES_MAX: usize = 64 << 20;
@@ -95,7 +95,7 @@ impl RecordPath {
         let columns: Vec<ColumnInfo> = columns.iter().map(info).collect();
         let plan = RowPlan::new(enrichment, &columns, true).expect("the table fits the pipeline");
         let table = Table {
-            target: Arc::new(Target::nowhere()),
+            target: Arc::new(target(columns, &plan)),
             has_provenance: true,
         };
         let settings = Settings::new(enrichment, CACHE_BYTES_MAX, SEED);
@@ -183,11 +183,31 @@ impl RecordPath {
     }
 }
 
+fn target(columns: Vec<ColumnInfo>, plan: &RowPlan) -> Target {
+    let info = TableInfo {
+        engine: "MergeTree".to_owned(),
+        engine_full: String::new(),
+        sorting_key: String::new(),
+        partition_key: String::new(),
+        columns,
+        metadata_version: 0,
+        has_tokens: true,
+    };
+    Target::of_columns(
+        String::new(),
+        String::new(),
+        &info,
+        plan.names(),
+        plan.format(),
+    )
+}
+
 impl SealedSoFar {
     fn add(&mut self, sealed: &SealedBatch) {
         self.rows += sealed.row_count();
         self.raw_bytes += sealed.raw_bytes();
-        self.frame_bytes += sealed.frames().len();
+        let block = sealed.block().unwrap_or_default();
+        self.frame_bytes += block.iter().map(bytes::Bytes::len).sum::<usize>();
     }
 }
 

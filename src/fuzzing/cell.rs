@@ -4,7 +4,7 @@ use ethnum::I256;
 
 /// What a column holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Null,
     /// The DEFAULT of the server stands in.
     ServerDefault,

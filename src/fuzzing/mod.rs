@@ -12,6 +12,7 @@
 mod cell;
 mod inputs;
 mod json;
+mod native;
 mod number;
 mod reading;
 mod record;
@@ -22,5 +23,11 @@ mod tables;
 mod tests;
 mod time;
 
+#[cfg(test)]
+pub(crate) use cell::Cell;
 pub use inputs::inputs;
+#[cfg(test)]
+pub(crate) use native::block;
 pub use record::record;
+#[cfg(test)]
+pub(crate) use row_binary::Reader;

@@ -1,14 +1,15 @@
 //! Records of one partition through scan, columns, event time, session, look-up and row.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
+use super::native;
 use super::tables::{EVERY_TYPE, SHIPPED, Table};
+use crate::batch::OpenBatch;
 
 use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator as _, Snapshots as _};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{EnrichmentOperator, Settings, Table as RowTable};
-use crate::sink::Target;
 use crate::source::{MadeRecord, TopicPartition};
 
 pub(super) const TOPIC: &str = "hostile";
@@ -132,9 +133,14 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
     }
     assert_eq!(operator.lookup_keys(0), keys, "each key is asked for once");
     operator.apply_lookup(keys.iter().map(|_| fit(table, found)).collect(), 0);
+    let mut batch = OpenBatch::new();
+    let mut rows = vec![];
     for (index, (offset, expected)) in accepted.iter().enumerate() {
         table.check(operator.row(index), expected, &fit(table, found), *offset);
+        operator.push(index, *offset, &mut batch);
+        rows.push(operator.row(index).concat());
     }
+    native::check(table, &rows, &batch.seal());
     operator.clear(0);
     accepted.len()
 }
@@ -142,7 +148,7 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
 fn operator(table: &Table) -> EnrichmentOperator {
     let settings = Settings::new(&table.config, 1 << 20, 7);
     let rows = RowTable {
-        target: Arc::new(Target::nowhere()),
+        target: table.target.clone(),
         has_provenance: true,
     };
     EnrichmentOperator::new(table.plan.clone(), rows, settings, None, METRICS.clone())

@@ -7,7 +7,7 @@ use crate::table::ColumnType;
 
 /// Bytes that are still to be read. `None` anywhere: they end too early.
 #[derive(Debug)]
-pub(super) struct Reader<'b>(pub(super) &'b [u8]);
+pub(crate) struct Reader<'b>(pub(crate) &'b [u8]);
 
 impl<'b> Reader<'b> {
     pub(super) fn is_at_end(&self) -> bool {
@@ -15,7 +15,7 @@ impl<'b> Reader<'b> {
     }
 
     /// FORMAT RowBinaryWithDefaults: a flag, and a value if it is 0.
-    pub(super) fn flagged(&mut self, column_type: &ColumnType) -> Option<Cell> {
+    pub(crate) fn flagged(&mut self, column_type: &ColumnType) -> Option<Cell> {
         match self.take(1)? {
             [0] => self.cell(column_type),
             [1] => Some(Cell::ServerDefault),
@@ -23,7 +23,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    pub(super) fn cell(&mut self, column_type: &ColumnType) -> Option<Cell> {
+    pub(crate) fn cell(&mut self, column_type: &ColumnType) -> Option<Cell> {
         match column_type {
             ColumnType::String => {
                 let len = self.length()?;
@@ -82,7 +82,18 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn take(&mut self, len: usize) -> Option<&'b [u8]> {
+    /// UInt64.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    /// A text with its length.
+    pub(super) fn text(&mut self) -> Option<String> {
+        let len = self.length()?;
+        String::from_utf8(self.take(len)?.to_vec()).ok()
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(taken)
@@ -93,7 +104,7 @@ impl<'b> Reader<'b> {
     }
 
     /// LEB128.
-    fn length(&mut self) -> Option<usize> {
+    pub(super) fn length(&mut self) -> Option<usize> {
         let mut length = 0usize;
         for shift in (0..usize::BITS).step_by(7) {
             let byte = self.take(1)?[0];

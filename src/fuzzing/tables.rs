@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::config::{Config, Enrichment, Kind};
 use crate::pipeline::RowPlan;
-use crate::sink::ColumnInfo;
+use crate::sink::{ColumnInfo, TableInfo, Target};
 use crate::table::ColumnType;
 
 /// One table, and the pipeline that fills it.
@@ -14,6 +14,7 @@ pub(super) struct Table {
     pub(super) config: Enrichment,
     pub(super) columns: Vec<TableColumn>,
     pub(super) plan: Arc<RowPlan>,
+    pub(super) target: Arc<Target>,
 }
 
 #[derive(Debug)]
@@ -138,6 +139,17 @@ impl Table {
         };
         let infos: Vec<ColumnInfo> = ddl.lines().filter_map(column).collect();
         let plan = RowPlan::new(&config, &infos, true).unwrap_or_else(|error| panic!("{error}"));
+        let info = TableInfo {
+            engine: "MergeTree".to_owned(),
+            engine_full: String::new(),
+            sorting_key: String::new(),
+            partition_key: String::new(),
+            columns: infos.clone(),
+            metadata_version: 0,
+            has_tokens: true,
+        };
+        let (label, sql) = (String::new(), String::new());
+        let target = Target::of_columns(label, sql, &info, plan.names(), plan.format());
         let columns = infos.into_iter().map(|info| TableColumn {
             column_type: ColumnType::parse(&info.type_name).expect("a type that can be written"),
             has_server_default: info.default_kind == "DEFAULT",
@@ -147,6 +159,7 @@ impl Table {
             columns: columns.collect(),
             config: *config,
             plan: Arc::new(plan),
+            target: Arc::new(target),
         }
     }
 

@@ -114,8 +114,8 @@ impl Sink {
         }
     }
 
-    /// The same before rows go to a server on which they cannot state their types: it would misread those
-    /// for other columns.
+    /// The same before rows go to a server on which they cannot state their types, or not the names of their
+    /// Enums: it would misread those for other columns.
     ///
     /// # Errors
     /// This server is not to get them now.
@@ -128,7 +128,8 @@ impl Sink {
         let (Some((database, table)), Some(rows), true) = (
             target.label.split_once('.'),
             &self.parts.rows,
-            target.unstated_sql.is_some() && !client.has_stated_defaults(server).await?,
+            target.plan.has_enums()
+                || target.unstated_sql.is_some() && !client.has_stated_defaults(server).await?,
         ) else {
             return Ok(None);
         };

@@ -14,7 +14,7 @@ use super::Target;
 use super::answer::{ask, offsets};
 use super::errors::InsertError;
 use super::post::Post;
-use super::server_settings::{Known, READS, READS_OF_LATER_VERSIONS};
+use super::server_settings::{Known, NATIVE_CONVERSION, READS, READS_OF_LATER_VERSIONS};
 use super::servers::{Server, Servers, UNKNOWN_SETTING};
 use crate::config::ClickHouse;
 use crate::progress::Range;
@@ -137,6 +137,14 @@ impl ClickHouseClient {
         Ok(self.known(server).await?.has_stated_defaults())
     }
 
+    /// Whether the server refuses a block of other types than the table's where it is told to.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered.
+    pub(super) async fn refuses_other_types(&self, server: u32) -> Result<bool, InsertError> {
+        Ok(self.known(server).await?.takes(NATIVE_CONVERSION))
+    }
+
     /// Learns what the server knows, so that an insert need not ask.
     ///
     /// # Errors
@@ -154,7 +162,7 @@ impl ClickHouseClient {
         server: u32,
         sql: &str,
         settings: &[(&'static str, String)],
-        body: [Bytes; 2],
+        body: Vec<Bytes>,
     ) -> Result<(), InsertError> {
         // The server gives up before we do, so that nothing runs on when we try again.
         let patience = self.insert_timeout + Duration::from_secs(5);

@@ -194,7 +194,7 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         // Limits of the user's profile on one statement.
         158 | 307 | 396 => Remedy::TooLarge,
         // The names and types that the rows state are not those of the table.
-        117 if is_about_columns(message) => Remedy::Halt("schema"),
+        53 | 117 if is_about_columns(message) => Remedy::Halt("schema"),
         // The end of a text inside an expression; else of the request itself, which ends where it should.
         32 | 33 if message.contains("BinaryRowInputFormat") => Remedy::Unclassified,
         32 if is_about_a_value(message) => Remedy::Split,
@@ -214,7 +214,10 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
 
 /// Whether the text is about what stands in front of the rows: their columns' names and types.
 fn is_about_columns(message: &str) -> bool {
-    message.contains("Type of '") || message.contains("Unknown field found")
+    let of_rows = message.contains("Type of '") || message.contains("Unknown field found");
+    let of_block =
+        message.contains("Cannot convert: ") || message.contains("Unknown column with name");
+    of_rows || of_block && message.contains("Native")
 }
 
 /// Whether the text names an expression that was being computed, or a text that was being read.
@@ -280,6 +283,19 @@ mod tests {
             (
                 "Code: 252. DB::Exception: Too many partitions for single INSERT block",
                 Remedy::Split,
+            ),
+            (
+                "Code: 53. DB::Exception: Cannot convert: Int64 to UInt32: While executing Native.",
+                Remedy::Halt("schema"),
+            ),
+            (
+                "Code: 53. DB::Exception: Cannot convert: Int64 to Enum8",
+                Remedy::Split,
+            ),
+            (
+                "Code: 117. DB::Exception: Unknown column with name zz found while reading data in Native \
+                 format: While executing Native.",
+                Remedy::Halt("schema"),
             ),
             (
                 "Code: 469. DB::Exception: Constraint `c` is violated",

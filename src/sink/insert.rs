@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::altered::Drift;
 use super::doubts::Doubts;
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
+use super::off_io::off_io;
 use super::write::{Delivery, Outcome, Sink, SinkParts};
 use super::{Backoff, Target};
 use crate::batch::SealedBatch;
@@ -44,11 +45,8 @@ impl Sink {
             ..
         } = &self.parts;
         let started = Instant::now();
-        let result = match self.form(target, server).await {
-            Ok((sql, head)) => {
-                let body = [head, batch.frames().clone()];
-                client.insert(server, sql, settings, body).await
-            }
+        let result = match self.form(target, batch, server).await {
+            Ok((sql, body)) => client.insert(server, sql, settings, body).await,
             Err(error) => Err(error),
         };
         let took = started.elapsed();
@@ -75,17 +73,30 @@ impl Sink {
         result
     }
 
-    /// How this server takes the rows of a table: the statement, and what stands before them.
+    /// How this server takes the rows of a batch: the statement, and its body. One block, unless the server
+    /// would cast it to other types unseen, or a column is absent from some of the rows alone.
     async fn form<'t>(
         &self,
         target: &'t Target,
+        batch: &SealedBatch,
         server: u32,
-    ) -> Result<(&'t str, Bytes), InsertError> {
+    ) -> Result<(&'t str, Vec<Bytes>), InsertError> {
+        let SinkParts { client, rows, .. } = &self.parts;
+        // Names of an Enum are not compared by the server, but where rows can be made again they have been.
+        let is_compared = rows.is_some() || !target.plan.has_enums();
+        if is_compared
+            && client.refuses_other_types(server).await?
+            && let Some(block) = batch.block()
+        {
+            return Ok((&target.insert_sql, block));
+        }
+        let rows = off_io(|| batch.row_frames());
         match &target.unstated_sql {
-            Some(sql) if !self.parts.client.has_stated_defaults(server).await? => {
-                Ok((sql, Bytes::new()))
+            Some(sql) if !client.has_stated_defaults(server).await? => Ok((sql, rows)),
+            _ => {
+                let body = [target.head.clone()].into_iter().chain(rows);
+                Ok((&target.rows_sql, body.collect()))
             }
-            _ => Ok((&target.insert_sql, target.head.clone())),
         }
     }
 
@@ -178,7 +189,11 @@ pub(crate) fn token(
 }
 
 /// The server compares names and types with those of the table, and drops no row and no column.
-const FORMAT_SETTINGS: [(&str, &str); 7] = [
+const FORMAT_SETTINGS: [(&str, &str); 10] = [
+    ("input_format_native_allow_types_conversion", "0"),
+    ("input_format_native_decode_types_in_binary_format", "0"),
+    // NULL for a column that has none any more is refused.
+    ("input_format_null_as_default", "0"),
     ("input_format_with_names_use_header", "1"),
     ("input_format_with_types_use_header", "1"),
     ("input_format_binary_decode_types_in_binary_format", "0"),

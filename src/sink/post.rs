@@ -74,7 +74,7 @@ impl Post {
         server: usize,
         sql: &str,
         settings: impl Iterator<Item = (&'s str, &'s str)>,
-        [head, rows]: [Bytes; 2],
+        body: Vec<Bytes>,
         signature: &Signature,
         patience: Duration,
     ) -> Result<(), Error> {
@@ -90,7 +90,7 @@ impl Post {
             request = request.header("X-ClickHouse-Key", password);
         }
         let request = request
-            .body(in_pieces([statement, head], rows))
+            .body(in_pieces(statement, body))
             .map_err(|error| Error::InvalidParams(Box::new(error)))?;
         let answered = async {
             let answer = match &self.connections {
@@ -141,19 +141,27 @@ fn placed(url: Url, sql: &str) -> (Url, Bytes) {
     (url, Bytes::from(compressed(statement.as_bytes())))
 }
 
-/// What stands before the rows, then the rows in two halves.
-fn in_pieces([statement, head]: [Bytes; 2], mut rows: Bytes) -> Body {
-    let rest = rows.split_off(rows.len() / 2);
-    let first = [statement, head, rows].into_iter();
-    let first = first.filter(|piece| !piece.is_empty());
-    let first = stream::iter(first.map(Ok::<_, Infallible>));
-    let last = stream::once(async move {
+/// The statement, then the rows in two halves.
+fn in_pieces(statement: Bytes, rows: Vec<Bytes>) -> Body {
+    let mut left = rows.iter().map(Bytes::len).sum::<usize>() / 2;
+    let (mut first, mut last) = (vec![statement], vec![]);
+    for mut piece in rows {
+        let rest = piece.split_off(left.min(piece.len()));
+        left -= piece.len();
+        first.push(piece);
+        last.push(rest);
+    }
+    let of = |pieces: Vec<Bytes>| {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        stream::iter(pieces.map(Ok::<_, Infallible>))
+    };
+    let pause = stream::once(async {
         // What came before is on its way.
         tokio::task::yield_now().await;
         crash_point!("during_insert");
-        Ok(rest)
     });
-    Body::from_stream(first.chain(last))
+    let nothing = pause.filter_map(|()| async { None });
+    Body::from_stream(of(first).chain(nothing).chain(of(last)))
 }
 
 #[cfg(test)]

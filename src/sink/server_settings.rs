@@ -49,8 +49,13 @@ pub(super) const READS_OF_LATER_VERSIONS: [(&str, &str); 10] = [
     ("empty_result_for_aggregation_by_empty_set", "0"),
 ];
 
+/// Whether a block's values are cast to the types of the table.
+pub(super) const NATIVE_CONVERSION: &str = "input_format_native_allow_types_conversion";
+
 /// Settings of inserts that came later: sent where the server knows them.
-const INSERTS_OF_LATER_VERSIONS: [&str; 3] = [
+const INSERTS_OF_LATER_VERSIONS: [&str; 5] = [
+    NATIVE_CONVERSION,
+    "input_format_native_decode_types_in_binary_format",
     "deduplicate_insert",
     "max_insert_block_size_bytes",
     "input_format_binary_decode_types_in_binary_format",

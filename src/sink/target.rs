@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::clickhouse::quote_name;
 use super::tables::{ColumnInfo, TableInfo};
 use crate::batch::compressed;
+use crate::native::{BlockColumn, BlockPlan};
 use crate::table::replica::OwnNames;
 use crate::table::{ColumnType, append_length};
 
@@ -33,13 +34,17 @@ pub(crate) struct Target {
     pub(crate) label: String,
     /// Quoted, for statements.
     pub(crate) sql: String,
-    /// `INSERT INTO … (columns) FORMAT …`.
+    /// `INSERT INTO … (columns) FORMAT Native`.
     pub(crate) insert_sql: String,
+    /// The same for what cannot be sent so: rows as rows.
+    pub(crate) rows_sql: String,
     /// The same for servers on which such rows cannot state the types that they were made for, where there
     /// are such; nothing stands before the rows then.
     pub(crate) unstated_sql: Option<String>,
     /// What stands before the rows, compressed: names and types, where the format wants them.
     pub(crate) head: Bytes,
+    /// How its rows become columns.
+    pub(crate) plan: BlockPlan,
     /// The table's columns when the rows were mapped to them.
     pub(crate) columns: Vec<ColumnInfo>,
     /// How often a replicated table had been altered by then.
@@ -76,13 +81,15 @@ impl Target {
     ) -> Self {
         let list: Vec<String> = names.iter().map(|name| quote_name(name)).collect();
         let insert = format!("INSERT INTO {sql} ({}) FORMAT", list.join(", "));
-        let has_unstated = format == RowFormat::ValuesOrDefaults;
+        let has_flags = format == RowFormat::ValuesOrDefaults;
         Target {
             label,
-            insert_sql: format!("{insert} {}", format.name()),
-            unstated_sql: has_unstated.then(|| format!("{insert} RowBinaryWithDefaults")),
+            insert_sql: format!("{insert} Native"),
+            rows_sql: format!("{insert} {}", format.name()),
+            unstated_sql: has_flags.then(|| format!("{insert} RowBinaryWithDefaults")),
             sql,
             head: Bytes::from(compressed(&names_and_types(names, &info.columns))),
+            plan: BlockPlan::new(block_columns(names, &info.columns), has_flags),
             columns: info.columns.clone(),
             metadata_version: info.metadata_version,
             replicated: info.is_replicated(),
@@ -97,8 +104,10 @@ impl Target {
             label: String::new(),
             sql: String::new(),
             insert_sql: String::new(),
+            rows_sql: String::new(),
             unstated_sql: None,
             head: Bytes::new(),
+            plan: BlockPlan::default(),
             columns: vec![],
             metadata_version: 0,
             key: vec![],
@@ -109,6 +118,22 @@ impl Target {
             has_tokens: false,
         }
     }
+}
+
+/// The columns of these names.
+fn block_columns(names: &[String], columns: &[ColumnInfo]) -> Vec<BlockColumn> {
+    let stated = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name)?;
+        let column_type = ColumnType::parse(&column.type_name).ok()?;
+        Some(BlockColumn {
+            name: name.clone(),
+            type_name: column.type_name.clone(),
+            column_type,
+            has_default: ["DEFAULT", "EPHEMERAL"].contains(&&*column.default_kind),
+        })
+    };
+    let made = |name| stated(name).expect("rows are made for columns whose types are known");
+    names.iter().map(made).collect()
 }
 
 /// How many columns, their names, their types as the server spells them.
@@ -158,7 +183,12 @@ mod tests {
         let plain = target(RowFormat::Values);
         assert_eq!(
             plain.insert_sql,
-            "INSERT INTO `d`.`t` (`a\\`b`, `v`) FORMAT RowBinaryWithNamesAndTypes"
+            "INSERT INTO `d`.`t` (`a\\`b`, `v`) FORMAT Native"
+        );
+        assert!(
+            plain
+                .rows_sql
+                .ends_with(" FORMAT RowBinaryWithNamesAndTypes")
         );
         let columns = [
             b"\x02\x03a`b\x01v".as_slice(),
@@ -166,7 +196,7 @@ mod tests {
         ];
         assert_eq!(plain.head, compressed(&columns.concat()));
         let flagged = target(RowFormat::ValuesOrDefaults);
-        assert!(flagged.insert_sql.ends_with("NamesAndTypesAndDefaults"));
+        assert!(flagged.rows_sql.ends_with("NamesAndTypesAndDefaults"));
         assert_eq!(flagged.head, plain.head);
         let unstated = flagged.unstated_sql.expect("for older servers");
         assert!(unstated.ends_with(" FORMAT RowBinaryWithDefaults"));

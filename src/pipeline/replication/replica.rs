@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::batch::compressed;
 use crate::config::{self, Cdc, ColumnMapping};
 use crate::decode::Path;
 use crate::decode::debezium::{Columns, OutOfRange};
-use crate::sink::{TableInfo, Target, quote_name};
+use crate::sink::{RowFormat, TableInfo, Target};
 use crate::table::replica::{ColumnMemo, OwnNames, Since};
-use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
+use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 /// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns
 /// of the source's row, and those that tell of the record.
@@ -277,37 +276,11 @@ fn target(
     behind: Vec<(String, ColumnType)>,
 ) -> Target {
     let ours = [&*own.version, &*own.deleted];
-    let names = || {
-        let key = key.iter().map(|(name, _)| &**name);
-        key.chain(ours)
-            .chain(behind.iter().map(|(name, _)| &**name))
-    };
-    let list: Vec<String> = names().map(quote_name).collect();
-    let type_of = |name: &str| {
-        let mut columns = info.columns.iter();
-        columns
-            .find(|c| c.name == name)
-            .map_or("", |c| &*c.type_name)
-    };
-    // The server compares the types with those of the table: rows that were made for the table as it was
-    // before somebody altered it are refused, not misread.
-    let mut head = vec![];
-    append_length(list.len(), &mut head);
-    for text in names().chain(names().map(type_of)) {
-        append_length(text.len(), &mut head);
-        head.extend_from_slice(text.as_bytes());
-    }
+    let names = key.iter().map(|(name, _)| &**name).chain(ours);
+    let names = names.chain(behind.iter().map(|(name, _)| &**name));
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    let (label, sql) = (label.to_owned(), sql.to_owned());
     Target {
-        label: label.to_owned(),
-        sql: sql.to_owned(),
-        insert_sql: format!(
-            "INSERT INTO {sql} ({}) FORMAT RowBinaryWithNamesAndTypes",
-            list.join(", ")
-        ),
-        unstated_sql: None,
-        head: Bytes::from(compressed(&head)),
-        columns: info.columns.clone(),
-        metadata_version: info.metadata_version,
         own: own.clone(),
         other_names: behind.iter().map(|(name, _)| name.clone()).collect(),
         others: behind
@@ -315,7 +288,6 @@ fn target(
             .map(|(_, column_type)| column_type)
             .collect(),
         key,
-        replicated: info.is_replicated(),
-        has_tokens: info.has_tokens,
+        ..Target::of_columns(label, sql, info, &names, RowFormat::Values)
     }
 }

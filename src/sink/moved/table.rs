@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::super::Target;
 use super::super::clickhouse::{ClickHouseClient, quote_name, quote_text};
 use super::super::errors::{InsertError, Remedy};
 use super::super::tables::TableInfo;
+use super::super::{RowFormat, Target};
 use super::told::{append_text, change_of, place, row_of};
 use crate::batch::{GappedRow, Moved};
 use crate::table::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
@@ -67,7 +67,7 @@ impl MovedTable {
                 Ok(None)
             }
             Ok(Some(info)) if has_its_columns(&info) => {
-                let target = Arc::new(target(&self.database, info));
+                let target = Arc::new(target(&self.database, &info));
                 *self.state() = State::There(target.clone());
                 Ok(Some(target))
             }
@@ -235,19 +235,11 @@ fn has_its_columns(info: &TableInfo) -> bool {
     })
 }
 
-fn target(database: &str, info: TableInfo) -> Target {
+fn target(database: &str, info: &TableInfo) -> Target {
     let sql = format!("{}.{}", quote_name(database), quote_name(MOVED_ROWS));
-    let names = MOVED_COLUMNS.map(|(name, _)| name).join(", ");
-    Target {
-        label: format!("{database}.{MOVED_ROWS}"),
-        insert_sql: format!("INSERT INTO {sql} ({names}) FORMAT RowBinary"),
-        sql,
-        replicated: info.is_replicated(),
-        has_tokens: info.has_tokens,
-        metadata_version: info.metadata_version,
-        columns: info.columns,
-        ..Target::nowhere()
-    }
+    let label = format!("{database}.{MOVED_ROWS}");
+    let names = MOVED_COLUMNS.map(|(name, _)| name.to_owned());
+    Target::of_columns(label, sql, info, &names, RowFormat::Values)
 }
 
 fn hex(bytes: &[u8]) -> String {

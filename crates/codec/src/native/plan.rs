@@ -28,6 +28,7 @@ pub struct BlockPlan {
     pub(super) streams: usize,
     /// Whether a byte stands before each value of a row, 1 where it is left to the server.
     pub(super) has_flags: bool,
+    has_enums: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -88,8 +89,9 @@ impl BlockPlan {
             streams += 1;
             streams - 1
         };
-        let mut planned = vec![];
+        let (mut planned, mut has_enums) = (vec![], false);
         for column in columns {
+            has_enums |= column.column_type.has_enum();
             let absent = (has_flags && column.has_default).then(&mut next);
             let (layout, last) = Layout::of(&column.column_type, &mut next);
             planned.push(ColumnPlan {
@@ -104,6 +106,7 @@ impl BlockPlan {
             columns: planned,
             streams,
             has_flags,
+            has_enums,
         }
     }
 
@@ -111,6 +114,13 @@ impl BlockPlan {
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams
+    }
+
+    /// Whether the server cannot tell from a block that the table has other columns now: it takes an Enum for
+    /// any other of the same width, whatever its names are.
+    #[must_use]
+    pub fn has_enums(&self) -> bool {
+        self.has_enums
     }
 
     /// The columns of a block of so many rows, of which `absent` leave each column out; `None` where some

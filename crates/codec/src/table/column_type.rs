@@ -167,6 +167,18 @@ impl ColumnType {
         })
     }
 
+    /// Whether values, or parts of them, are integers that stand for names.
+    #[must_use]
+    pub fn has_enum(&self) -> bool {
+        match self {
+            ColumnType::Enum8(_) | ColumnType::Enum16(_) => true,
+            ColumnType::LowCardinality(inner)
+            | ColumnType::Nullable(inner)
+            | ColumnType::Array(inner) => inner.has_enum(),
+            _ => false,
+        }
+    }
+
     /// Whether the type has NULL.
     #[must_use]
     pub fn is_nullable(&self) -> bool {
