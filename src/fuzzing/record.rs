@@ -6,7 +6,9 @@ use super::native;
 use super::tables::{EVERY_TYPE, SHIPPED, Table};
 use crate::batch::OpenBatch;
 
-use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator as _, Snapshots as _};
+use crate::lane::{
+    Accepted, LookupPart as _, NotAccepted, Operator as _, RecordRows as _, Snapshots as _,
+};
 use crate::lookup::Found;
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{EnrichmentOperator, Settings, Table as RowTable};
