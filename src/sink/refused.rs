@@ -22,7 +22,7 @@ pub(crate) fn refused(reason: &'static str, table: &str, error: &InsertError) ->
              own address, then start again"
         }
         VIEW_FAILED => {
-            "mend the view and start again, and the same insert is repeated, which gives the view \
+            "fix the view and start again, and the same insert is repeated, which gives the view \
              what it lacks if its target remembers deduplication tokens; or drop the view"
         }
         "authentication" => {

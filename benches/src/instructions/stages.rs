@@ -59,7 +59,7 @@ const CHANGE: [Stage; 5] = [
     ),
     (
         "batch: the last row of each key",
-        &["ReplicationOperator as streamweir::lane::operator::Operator>::push"],
+        &["ReplicationOperator as streamweir::lane::operator::records::RecordRows>::push"],
     ),
     ("seal: compress, checksum", &["frame::compress"]),
 ];
