@@ -23,6 +23,7 @@
 //! | `progress` | ranges, claims, receipts, ledger: what may be committed |
 //! | [`observe`] | metrics, status board, logs |
 //! | [`http`] | metrics, health, status page, state as JSON |
+//! | [`inspect`] | commands that look at live systems |
 
 mod batch;
 pub mod cli;
@@ -37,6 +38,7 @@ pub mod exit;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod inspect;
 mod lane;
 mod lookup;
 mod memory;

@@ -1,6 +1,7 @@
 //! The command line: one file a command, parse and print, nothing else.
 
 mod check;
+mod doctor;
 mod run;
 mod schema;
 mod topics;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Run),
     /// Validates the configuration without touching the network
     Check(check::Check),
+    /// Looks for what would go wrong in Kafka, ClickHouse, Redis and this machine
+    Doctor(doctor::Doctor),
     /// The tables a configuration needs
     Schema(schema::Schema),
     /// The topics a configuration declares
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     }
     match arguments.command {
         Command::Run(run) => run.run(config),
+        Command::Doctor(doctor) => doctor.run(config),
         Command::Schema(schema) => schema.run(config),
         Command::Topics(topics) => topics.run(config),
         Command::Check(_) => unreachable!("answered above"),

@@ -3,6 +3,7 @@
 mod aggregation;
 mod enrichment;
 mod event_time;
+pub(crate) mod judging;
 mod replication;
 mod start;
 mod stream_join;

@@ -22,7 +22,7 @@ pub(super) fn query_of_defaults() -> String {
 
 /// `engine_full`: the engine clause with the table's own settings. `defaults`: those of the server by name,
 /// as far as it shows them.
-pub(super) fn remembers_tokens(
+pub(crate) fn remembers_tokens(
     is_replicated: bool,
     engine_full: &str,
     defaults: &HashMap<String, String>,
@@ -44,7 +44,7 @@ pub(super) fn remembers_tokens(
 }
 
 /// `SETTINGS a = 1, b = 'x'` at the end of an engine clause. Values with commas are cut short.
-fn settings(engine_full: &str) -> HashMap<String, String> {
+pub(crate) fn settings(engine_full: &str) -> HashMap<String, String> {
     let Some((_, settings)) = engine_full.rsplit_once("SETTINGS ") else {
         return HashMap::new();
     };

@@ -21,6 +21,7 @@ mod off_io;
 mod output;
 mod permits;
 mod post;
+mod questions;
 mod refusals;
 mod refused;
 mod server_settings;
@@ -33,14 +34,16 @@ mod write;
 
 pub(crate) use altered::{RowMaker, differences};
 pub(crate) use backoff::Backoff;
-pub(crate) use clickhouse::{ClickHouseClient, quote_name};
+pub(crate) use clickhouse::{ClickHouseClient, quote_name, quote_text};
 pub(crate) use dead_letter::{
     DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
 };
+pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
+pub(crate) use questions::{PlainClient, TextRow};
 pub(crate) use refused::refused;
 pub(crate) use several_tables::several_tables;
 pub(crate) use tables::{ColumnInfo, TableColumns, TableInfo};

@@ -10,6 +10,7 @@
 //! | `record` | [`Chunk`] and [`Record`]: messages borrowed from librdkafka |
 //! | `context` | rebalances, commit results and errors as [`Event`]s |
 //! | `questions` | [`Questions`] about offsets and ends, asked from other threads |
+//! | `rights` | what this user may do with topics and groups, and who the members are |
 //! | `topics` | ids, partitions and leaders of topics, by the admin interface |
 //! | `member` | [`GroupMember`]: who commits, for transactions |
 //! | [`placement`] | which partition a key belongs to |
@@ -20,6 +21,7 @@ mod member;
 pub mod placement;
 mod questions;
 mod record;
+mod rights;
 mod topics;
 
 pub use consumer::{Consumer, PartitionCommit, commit_list};
@@ -28,6 +30,10 @@ pub use member::GroupMember;
 pub use placement::Partitioner;
 pub use questions::{Offsets, Questions};
 pub use record::{Chunk, MadeRecord, Record, TimestampType};
+pub use rights::{
+    GroupMemberDescription, GroupRights, Operation, Operations, TopicRights, group_rights,
+    topic_rights,
+};
 pub use topics::{MISSING_RIGHT, TopicAnswer, TopicAnswers, TopicDescription, TopicId};
 
 use std::sync::Arc;

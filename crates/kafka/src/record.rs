@@ -232,6 +232,12 @@ impl<'b> MadeRecord<'b> {
         }
     }
 
+    /// The same in another partition than 0.
+    pub fn in_partition(mut self, partition: i32) -> Self {
+        self.message.partition = partition;
+        self
+    }
+
     /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`] and
     /// [`Record::headers`], which read what librdkafka keeps behind a message of its own;
     /// [`Record::header`] finds none.

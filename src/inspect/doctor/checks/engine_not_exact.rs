@@ -1,0 +1,97 @@
+//! A table whose engine cannot hold each row once.
+
+use super::prelude::*;
+use super::replica::{Wrong, problems};
+use crate::config::{Delivery, Window};
+
+/// The columns that tell where a row came from.
+const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
+
+pub(super) fn judge(facts: &Facts, found: &mut Findings) {
+    for (own, _, table) in with_tables(facts) {
+        let why = match &own.pipeline.kind {
+            Kind::Enrichment(_) if own.pipeline.delivery == Delivery::ExactlyOnce => append(table),
+            Kind::Aggregation(config) => windows(&config.window, table),
+            Kind::Cdc(cdc) => problems(own, cdc, table).remove(&Wrong::Engine),
+            Kind::Enrichment(_) | Kind::StreamJoin(_) => None,
+        };
+        if let Some(why) = why {
+            found.add(
+                Error,
+                own.name(),
+                &table.name,
+                format!("table {}: {why}", table.name),
+                "see docs/halts.md, engine: use the engine that the kind needs (`streamweir schema print` shows \
+                 it), or delivery = \"at_least_once\" for events",
+            );
+        }
+    }
+}
+
+/// Rows are appended, and looked for by where they came from.
+fn append(table: &TableFacts) -> Option<String> {
+    let engine = &table.info.engine;
+    if !engine.ends_with("MergeTree") {
+        return Some(format!(
+            "engine {engine} cannot be exact: exactly_once needs a table of the MergeTree family"
+        ));
+    }
+    let columns = &table.info.columns;
+    let missing = PROVENANCE.iter().find(|name| columns.iter().all(|c| c.name != **name))?;
+    Some(format!(
+        "it has no column {missing}: exactly_once needs _topic LowCardinality(String), _partition UInt32 and \
+         _offset UInt64"
+    ))
+}
+
+/// A window's row is written again when it grows.
+fn windows(window: &Window, table: &TableFacts) -> Option<String> {
+    let wanted = match window {
+        Window::Session { .. } => "ReplacingMergeTree(version, _deleted)",
+        _ => "ReplacingMergeTree(version)",
+    };
+    let arguments: String = table.info.engine_full.split_whitespace().collect();
+    let by_version = match window {
+        Window::Session { .. } => arguments.contains("version,_deleted)"),
+        _ => arguments.contains("version)") || arguments.contains("version,"),
+    };
+    let engine = &table.info.engine;
+    (!engine.contains("ReplacingMergeTree") || !by_version).then(|| {
+        format!("a window's row is written again when it grows, which needs {wanted}, and the engine is {engine}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+
+    #[test]
+    fn events_need_a_merge_tree_with_the_columns_of_where_they_came_from() {
+        let mut facts = enrichment();
+        assert_silent("engine_not_exact", &facts);
+        table(&mut facts).info.columns.retain(|c| c.name != "_offset");
+        assert!(one("engine_not_exact", &facts).message.contains("no column _offset"));
+        table(&mut facts).info.engine = "Memory".to_owned();
+        let finding = one("engine_not_exact", &facts);
+        assert_eq!(finding.level, Error);
+        assert!(finding.message.contains("engine Memory"));
+        let change = ("delivery = \"exactly_once\"", "delivery = \"at_least_once\"");
+        let mut facts = shipped("clickstream", &[change]);
+        table(&mut facts).info.engine = "Memory".to_owned();
+        assert_silent("engine_not_exact", &facts);
+    }
+
+    #[test]
+    fn windows_and_replicas_need_rows_that_replace_each_other() {
+        for mut facts in [windows(), cdc()] {
+            assert_silent("engine_not_exact", &facts);
+            let info = &mut table(&mut facts).info;
+            info.engine = "MergeTree".to_owned();
+            info.engine_full = "MergeTree ORDER BY id".to_owned();
+            assert!(one("engine_not_exact", &facts).message.contains("MergeTree"));
+        }
+        let mut facts = cdc();
+        table(&mut facts).info.engine_full = "ReplacingMergeTree(_version) ORDER BY id".to_owned();
+        assert!(one("engine_not_exact", &facts).message.contains("_deleted"));
+    }
+}

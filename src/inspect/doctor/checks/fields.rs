@@ -1,0 +1,96 @@
+//! Which fields of records fill which columns, as the configuration and the table say.
+
+use std::collections::BTreeSet;
+
+use super::prelude::*;
+use crate::config::{Cdc, Enrichment};
+
+/// Columns that are filled from around the record, where nothing else is mapped to them.
+const OF_KAFKA: [&str; 7] = [
+    "_topic",
+    "_partition",
+    "_offset",
+    "_timestamp",
+    "_key",
+    "_value",
+    "_headers",
+];
+
+/// `$.a.b` → `a`; a plain name is itself.
+pub(super) fn root(path: &str) -> String {
+    let path = path.strip_prefix("$.").unwrap_or(path);
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    path[..end].trim_matches('"').to_owned()
+}
+
+/// Columns of events that a field fills, with the root of that field. Columns that have a value without one
+/// are left out.
+pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(String, String)> {
+    let session: BTreeSet<&str> = config
+        .session
+        .iter()
+        .flat_map(|s| [&s.count_column, &s.duration_column, &s.distinct_column])
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let looked_up = |name: &str| {
+        config
+            .lookup
+            .as_ref()
+            .is_some_and(|l| l.columns.contains_key(name))
+    };
+    let columns = table.info.columns.iter().filter(|column| {
+        let name = &*column.name;
+        let mapping = config.columns.get(name);
+        let is_of_kafka = OF_KAFKA.contains(&name) && mapping.is_none();
+        !matches!(&*column.default_kind, "MATERIALIZED" | "ALIAS")
+            && !session.contains(name)
+            && !looked_up(name)
+            && !is_of_kafka
+    });
+    let columns = columns.map(|column| {
+        let mapping = config.columns.get(&column.name);
+        let path = mapping.and_then(|m| m.path.as_deref());
+        (column.name.clone(), root(path.unwrap_or(&column.name)))
+    });
+    columns.collect()
+}
+
+/// Roots of fields that something other than a column reads.
+pub(super) fn other_roots(config: &Enrichment) -> BTreeSet<String> {
+    let mut roots = BTreeSet::from([root(&config.time_field)]);
+    roots.extend(config.lookup.iter().map(|lookup| root(&lookup.key_field)));
+    if let Some(session) = &config.session {
+        roots.insert(root(&session.key_field));
+        roots.extend(session.distinct_field.iter().map(|field| root(field)));
+        roots.extend(session.distinct_where.keys().map(|field| root(field)));
+    }
+    roots
+}
+
+/// Columns of a replica that a field of the row fills.
+pub(super) fn replica_columns(cdc: &Cdc, table: &TableFacts) -> Vec<String> {
+    let mapping = table.topic.as_ref().and_then(|topic| cdc.tables.get(topic));
+    let names = mapping
+        .map(|mapping| mapping.own.clone())
+        .unwrap_or_default();
+    let columns = table.info.columns.iter().filter(|column| {
+        !matches!(&*column.default_kind, "MATERIALIZED" | "ALIAS")
+            && !names.has(&column.name)
+            && !cdc.columns.contains_key(&column.name)
+            && !OF_KAFKA.contains(&&*column.name)
+    });
+    columns.map(|column| column.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_begins_with_its_field() {
+        for (path, expected) in [("$.a.b", "a"), ("$.a", "a"), ("a", "a"), ("$.a[0]", "a")] {
+            assert_eq!(root(path), expected);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The group's committed offset is not in the log any more, or not yet.
+
+use super::prelude::*;
+
+pub(super) fn judge(facts: &Facts, found: &mut Findings) {
+    for (own, kafka) in with_kafka(facts) {
+        for partition in &kafka.partitions {
+            let Some(committed) = partition.committed else {
+                continue;
+            };
+            let (low, high) = (partition.low, partition.high);
+            let (why, advice) = if committed < low {
+                (
+                    "older records are deleted",
+                    "records are lost unless another copy has them: restore them, or accept the loss by \
+                     setting the group's offset to the start of the log (`streamweir offsets reset --to \
+                     earliest`)",
+                )
+            } else if committed > high {
+                (
+                    "the log is shorter, as of a topic that was deleted and made again",
+                    "see docs/halts.md, topic_changed and offsets_out_of_range, before the group's offset is \
+                     set anew",
+                )
+            } else {
+                continue;
+            };
+            let place = format!("{}:{committed}", partition.place());
+            found.add(
+                Error,
+                own.name(),
+                &place,
+                format!(
+                    "group {} has committed {place}, and the log goes from {low} to {high}: {why}, and the \
+                     pipeline halts",
+                    own.pipeline.group_id
+                ),
+                advice,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+
+    #[test]
+    fn an_offset_before_or_behind_the_log_is_an_error_with_its_address() {
+        for (low, high, is_found) in [(0, 1000, false), (1000, 1000, false), (1001, 2000, true), (0, 999, true)] {
+            let mut facts = enrichment();
+            let own = &mut kafka_of(&mut facts).partitions[2];
+            (own.low, own.high) = (low, high);
+            let found = found("offset_out_of_range", &facts);
+            assert_eq!(!found.is_empty(), is_found, "{low} {high}");
+            assert!(found.iter().all(|f| f.level == Error && f.place == "user-events:2:1000"));
+        }
+    }
+
+    #[test]
+    fn a_group_that_has_committed_nothing_is_fine() {
+        let mut facts = enrichment();
+        let own = &mut kafka_of(&mut facts).partitions[0];
+        (own.low, own.committed) = (500, None);
+        assert_silent("offset_out_of_range", &facts);
+    }
+}

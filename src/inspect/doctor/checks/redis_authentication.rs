@@ -1,0 +1,37 @@
+//! Redis answers, and wants another user or password.
+
+use secrecy::ExposeSecret as _;
+
+use super::prelude::*;
+use crate::config::redacted;
+
+pub(super) fn judge(facts: &Facts, found: &mut Findings) {
+    for own in &facts.pipelines {
+        if let Some(Reached::Refused(why)) = &own.redis {
+            let url = redacted(own.pipeline.redis.url.expose_secret());
+            found.add(
+                Error,
+                own.name(),
+                &url,
+                format!("{url} does not take this user in: {why}"),
+                "correct redis.password (or password_file), or the user in redis.url",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+
+    #[test]
+    fn a_redis_that_wants_another_password_is_reached() {
+        let mut facts = enrichment();
+        assert_silent("redis_authentication", &facts);
+        facts.pipelines[0].redis = Some(Reached::Refused("WRONGPASS".to_owned()));
+        let finding = one("redis_authentication", &facts);
+        assert_eq!(finding.level, Error);
+        assert!(finding.message.contains("WRONGPASS"));
+        assert_silent("redis_unreachable", &facts);
+    }
+}

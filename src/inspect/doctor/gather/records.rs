@@ -1,0 +1,177 @@
+//! Reading records outside of the group: the newest of each topic, and single ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use rdkafka::Message as _;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::super::facts::{PartitionFacts, SampledRecord};
+use super::kafka::Client;
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long one record is waited for.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the newest records of one topic are waited for.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of records that are kept, of all topics together.
+const BYTES_MAX: usize = 16 << 20;
+
+/// The first record at or after `start`.
+pub(super) fn first(
+    client: &Client,
+    topic: &str,
+    partition: i32,
+    start: i64,
+    deadline: Instant,
+) -> Option<SampledRecord> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(start))
+        .ok()?;
+    client.assign(&list).ok()?;
+    let until = deadline.min(Instant::now() + FIRST_TIMEOUT);
+    let mut found = None;
+    while Instant::now() < until {
+        match client.poll(POLL) {
+            Some(Ok(message)) if message.topic() == topic && message.partition() == partition => {
+                found = Some(owned(&message));
+                break;
+            }
+            Some(Err(KafkaError::PartitionEOF(of))) if of == partition => break,
+            Some(Err(_)) => break,
+            Some(Ok(_)) | None => {}
+        }
+    }
+    let _ = client.unassign();
+    found
+}
+
+/// The last `count` records of each topic, in the order of their offsets.
+pub(super) fn newest(
+    client: &Client,
+    partitions: &[PartitionFacts],
+    count: usize,
+    deadline: Instant,
+) -> Vec<SampledRecord> {
+    let mut topics: BTreeMap<&str, Vec<&PartitionFacts>> = BTreeMap::new();
+    for own in partitions {
+        topics.entry(&own.topic).or_default().push(own);
+    }
+    let (mut records, mut bytes) = (vec![], 0);
+    for (topic, partitions) in topics {
+        let lengths: Vec<i64> = partitions.iter().map(|p| p.high - p.low).collect();
+        let shares = shares(&lengths, i64::try_from(count).unwrap_or(i64::MAX));
+        let parts = partitions
+            .iter()
+            .zip(shares)
+            .filter(|(_, share)| *share > 0);
+        let ranges: HashMap<i32, (i64, i64)> = parts
+            .map(|(own, share)| (own.partition, (own.high - share, own.high)))
+            .collect();
+        read(client, topic, ranges, deadline, &mut bytes, &mut records);
+    }
+    records.sort_by(|a: &SampledRecord, b| {
+        (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
+    });
+    records
+}
+
+fn read(
+    client: &Client,
+    topic: &str,
+    mut ranges: HashMap<i32, (i64, i64)>,
+    deadline: Instant,
+    bytes: &mut usize,
+    records: &mut Vec<SampledRecord>,
+) {
+    let mut list = TopicPartitionList::new();
+    for (partition, (from, _)) in &ranges {
+        let added = list.add_partition_offset(topic, *partition, Offset::Offset(*from));
+        if added.is_err() {
+            return;
+        }
+    }
+    if ranges.is_empty() || client.assign(&list).is_err() {
+        return;
+    }
+    let until = deadline.min(Instant::now() + SAMPLE_TIMEOUT);
+    while !ranges.is_empty() && Instant::now() < until && *bytes < BYTES_MAX {
+        match client.poll(POLL) {
+            // What another assignment left in the queue is passed over.
+            Some(Ok(message)) if message.topic() != topic => {}
+            Some(Ok(message)) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                let Some(&(from, to)) = ranges.get(&partition) else {
+                    continue;
+                };
+                if (from..to).contains(&offset) {
+                    let record = owned(&message);
+                    *bytes += record.bytes();
+                    records.push(record);
+                }
+                if offset + 1 >= to {
+                    ranges.remove(&partition);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ranges.remove(&partition)),
+            Some(Err(_)) | None => {}
+        }
+    }
+    let _ = client.unassign();
+}
+
+/// Shares `count` among partitions of these lengths as evenly as they allow.
+fn shares(lengths: &[i64], count: i64) -> Vec<i64> {
+    let mut shares = vec![0; lengths.len()];
+    let mut left = count;
+    loop {
+        let open: Vec<usize> = (0..lengths.len())
+            .filter(|&index| shares[index] < lengths[index])
+            .collect();
+        if open.is_empty() || left <= 0 {
+            return shares;
+        }
+        let open_count = i64::try_from(open.len()).unwrap_or(i64::MAX);
+        let each = (left / open_count).max(1);
+        for index in open {
+            let take = each.min(lengths[index] - shares[index]).min(left);
+            shares[index] += take;
+            left -= take;
+        }
+    }
+}
+
+fn owned(message: &BorrowedMessage<'_>) -> SampledRecord {
+    let header =
+        |h: rdkafka::message::Header<'_, &[u8]>| (h.key.to_owned(), h.value.map(<[u8]>::to_vec));
+    SampledRecord {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: message
+            .headers()
+            .map(|headers| headers.iter().map(header).collect())
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_over_partitions_as_far_as_they_reach() {
+        assert_eq!(shares(&[1000, 1000], 100), [50, 50]);
+        assert_eq!(shares(&[3, 0, 1000], 100), [3, 0, 97]);
+        assert_eq!(shares(&[1, 1, 1, 1], 2), [1, 1, 0, 0]);
+        assert_eq!(shares(&[5, 5], 100), [5, 5]);
+        assert_eq!(shares(&[], 100), [0; 0]);
+        assert_eq!(shares(&[7], 0), [0]);
+    }
+}

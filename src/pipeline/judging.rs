@@ -1,0 +1,245 @@
+//! Single records through a pipeline's own operator, outside of a running pipeline: what each would
+//! become. Nothing is written, and nothing that an operator asks to be done first is done.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::aggregation::{self, AggregationOperator, AggregationPlan};
+use super::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
+use super::stream_join::join_operator;
+use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, StreamJoin};
+use crate::halt::Halt;
+use crate::lane::{Accepted, NotAccepted, Operator, Refusal};
+use crate::observe::board::Board;
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::{ClickHouseClient, RowFormat, TableInfo, Target};
+use crate::source::{MadeRecord, TopicPartition};
+
+/// For profiles, of which none is looked up here.
+const CACHE_BYTES_MAX: usize = 1 << 20;
+
+/// A record to be judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'r> {
+    pub(crate) topic: &'r str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'r [u8]>,
+    pub(crate) value: Option<&'r [u8]>,
+}
+
+/// What a record would become.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// So many rows; of windows and joins it is counted in.
+    Rows(usize),
+    /// No row, by a rule.
+    Dropped,
+    /// A dead letter.
+    Refused(Refusal),
+    /// Something is done first, as making a table.
+    Waits,
+    /// The pipeline halts at it.
+    Halted(Halt),
+}
+
+/// A table that the pipeline writes to, and the topic whose replica it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownTable<'t> {
+    pub(crate) topic: Option<&'t str>,
+    pub(crate) info: &'t TableInfo,
+}
+
+/// What became of records, in their order, and what else is known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    pub(crate) records: Vec<Judged>,
+    /// Keys of profiles, each once.
+    pub(crate) profile_keys: Vec<Vec<u8>>,
+    /// Of an enrichment: the rows, with the defaults of profiles.
+    pub(crate) rows: Option<Rows>,
+}
+
+/// Rows in RowBinary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// The columns, in the order in which they stand in a row.
+    pub(crate) names: Vec<String>,
+    /// Whether a byte before each value says whether the column's default takes its place.
+    pub(crate) has_default_flags: bool,
+    /// One for each record that made one.
+    pub(crate) rows: Vec<Vec<u8>>,
+}
+
+/// Judges records, which are sorted by topic, partition and offset. `partitions` are those of each topic.
+///
+/// # Errors
+/// The table cannot be filled as configured: then the pipeline would not start.
+pub(crate) fn judge_records(
+    pipeline: &Arc<Pipeline>,
+    tables: &[KnownTable<'_>],
+    partitions: &HashMap<String, usize>,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let table = tables.first().map(|table| table.info);
+    match &pipeline.kind {
+        Kind::Enrichment(config) => match table {
+            Some(table) => enrichment(pipeline, config, table, records),
+            None => Ok(Judgement::default()),
+        },
+        Kind::Cdc(config) => replication(pipeline, config, tables, partitions, records),
+        Kind::Aggregation(config) => aggregation(pipeline, config, table, partitions, records),
+        Kind::StreamJoin(config) => join(config, partitions, records),
+    }
+}
+
+fn enrichment(
+    pipeline: &Pipeline,
+    config: &Enrichment,
+    table: &TableInfo,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
+    let plan = RowPlan::new(config, &table.columns, exactly_once)
+        .map_err(|error| Halt::new("schema", error.to_string()))?;
+    let (names, format) = (plan.names().to_vec(), plan.format());
+    let settings = Settings::new(config, CACHE_BYTES_MAX, 0);
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let own = Table {
+        target: Arc::new(Target::nowhere()),
+        has_provenance: exactly_once,
+    };
+    let mut operator = EnrichmentOperator::new(Arc::new(plan), own, settings, None, metrics);
+    let judged = judge_each(&mut operator, records)?;
+    let profile_keys = operator.wanted(0);
+    operator.unavailable();
+    let made = judged.iter().map(|judged| match judged {
+        Judged::Rows(rows) => *rows,
+        _ => 0,
+    });
+    let rows = (0..made.sum()).map(|index| operator.row(index).concat());
+    Ok(Judgement {
+        rows: Some(Rows {
+            names,
+            has_default_flags: format == RowFormat::ValuesOrDefaults,
+            rows: rows.collect(),
+        }),
+        profile_keys,
+        records: judged,
+    })
+}
+
+fn replication(
+    pipeline: &Arc<Pipeline>,
+    config: &Cdc,
+    tables: &[KnownTable<'_>],
+    partitions: &HashMap<String, usize>,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let config = Arc::new(config.clone());
+    let client = ClickHouseClient::new(&pipeline.clickhouse)
+        .map_err(|error| Halt::new("clickhouse", error.to_string()))?;
+    let replicas = Replicas::new(ReplicasParts {
+        pipeline: pipeline.clone(),
+        config: config.clone(),
+        client,
+        metrics: PipelineMetrics::new(&pipeline.name),
+        board: Board::new().add_pipeline(&pipeline.name, "cdc"),
+    });
+    for table in tables {
+        if let Some(topic) = table.topic {
+            replicas.take_known(topic, table.info)?;
+        }
+    }
+    let mut operator = ReplicationOperator::new(config, replicas);
+    for (topic, count) in partitions {
+        operator.note_partitions(topic, *count);
+    }
+    let judged = judge_each(&mut operator, records)?;
+    Ok(Judgement {
+        records: judged,
+        ..Judgement::default()
+    })
+}
+
+fn aggregation(
+    pipeline: &Pipeline,
+    config: &Aggregation,
+    table: Option<&TableInfo>,
+    partitions: &HashMap<String, usize>,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let columns = table.map(|table| &table.columns[..]);
+    let plan = AggregationPlan::new(config, columns)
+        .map_err(|error| Halt::new("schema", error.to_string()))?;
+    let label = super::label(pipeline);
+    let count = partitions.values().copied().max().unwrap_or(1);
+    let places = Arc::new(aggregation::Places::new(count));
+    let settings = aggregation::Settings::new(config, pipeline, label, table.is_some(), places);
+    let target = Arc::new(Target::nowhere());
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let mut operator = AggregationOperator::new(Arc::new(plan), settings, target, metrics);
+    let judged = judge_each(&mut operator, records)?;
+    Ok(Judgement {
+        records: judged,
+        ..Judgement::default()
+    })
+}
+
+fn join(
+    config: &StreamJoin,
+    partitions: &HashMap<String, usize>,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let count = partitions.values().copied().max().unwrap_or(1);
+    let metrics = PipelineMetrics::new("");
+    let operator = join_operator(config, count, metrics);
+    let mut operator =
+        operator.map_err(|error| Halt::new("paths", format!("pipeline.right.fields: {error}")))?;
+    let judged = judge_each(&mut operator, records)?;
+    Ok(Judgement {
+        records: judged,
+        ..Judgement::default()
+    })
+}
+
+/// One record after the other, each judged before the next one is read.
+fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Vec<Judged>, Halt> {
+    let mut states: HashMap<(&str, i32), O::Partition> = HashMap::new();
+    // All of them first: the watermark of a window is that of the slowest.
+    for given in records {
+        let place = (given.topic, given.partition);
+        if !states.contains_key(&place) {
+            let mut state = operator.begin(&TopicPartition {
+                topic: given.topic.into(),
+                partition: given.partition,
+            });
+            operator.resume(&mut state, given.offset, None, given.offset)?;
+            states.insert(place, state);
+        }
+    }
+    let mut judged = vec![];
+    for given in records {
+        let state = states.get_mut(&(given.topic, given.partition));
+        let state = state.expect("every partition has begun above");
+        judged.push(judge_one(operator, state, given));
+    }
+    Ok(judged)
+}
+
+fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Given<'_>) -> Judged {
+    let made = MadeRecord::new(given.key, given.value, given.timestamp_ms, given.offset)
+        .in_partition(given.partition);
+    match operator.accept(state, made.record()) {
+        Ok(Accepted::Rows(rows)) => match operator.judge(state).pop() {
+            Some((_, refusal)) => Judged::Refused(refusal),
+            None => Judged::Rows(rows),
+        },
+        Ok(Accepted::Dropped(_)) => Judged::Dropped,
+        Err(NotAccepted::Refused(refusal)) => Judged::Refused(refusal),
+        Err(NotAccepted::Later(_)) => Judged::Waits,
+        Err(NotAccepted::Halted(halt)) => Judged::Halted(halt),
+    }
+}

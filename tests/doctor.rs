@@ -1,0 +1,307 @@
+//! `streamweir doctor` against real servers: set up wrongly in many ways at once, and rightly.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use sandbox::topic::{self, Record};
+use serde_json::Value;
+use support::{Job, command, event};
+
+/// What `streamweir doctor --json` came to: exit code and answer.
+fn doctor(job: &Job, arguments: &[&str]) -> (i32, Value) {
+    let (path, _) = job.write_config("doctor");
+    let arguments = [&["doctor", "--json"], arguments].concat();
+    let output = command(&path, &arguments).output().expect("it starts");
+    let out = String::from_utf8(output.stdout).expect("text");
+    let err = String::from_utf8_lossy(&output.stderr);
+    let answer = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+    (output.status.code().expect("it ends"), answer)
+}
+
+fn findings(answer: &Value) -> Vec<(String, String)> {
+    let findings = answer["findings"].as_array().expect("a list").iter();
+    let text = |finding: &Value, key: &str| finding[key].as_str().expect("a text").to_owned();
+    findings
+        .map(|finding| (text(finding, "check"), text(finding, "level")))
+        .collect()
+}
+
+fn checks(answer: &Value) -> BTreeSet<String> {
+    findings(answer)
+        .into_iter()
+        .map(|(check, _)| check)
+        .collect()
+}
+
+#[track_caller]
+fn assert_found(answer: &Value, expected: &[(&str, &str)]) {
+    let found = findings(answer);
+    for (check, level) in expected {
+        let is_it = |(c, l): &(String, String)| c == check && l == level;
+        assert!(found.iter().any(is_it), "{check} {level}: {answer:#}");
+    }
+}
+
+/// Events of now: their Kafka timestamps are.
+fn produce(job: &Job, values: impl IntoIterator<Item = String>) {
+    let records = values
+        .into_iter()
+        .map(|value| Record::new(value).partition(0));
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+}
+
+const FULL: &str = r#","page_url":"/","referrer":"","user_agent":"","ip_address":"","country":"","city":"","properties":{}"#;
+
+/// As it is shipped, but for the pace that tests have.
+fn well(name: &str) -> Job {
+    let mut job = Job::new(name);
+    job.set("pipeline.batch.flush_interval", "5s");
+    job.set("pipeline.batch.inserts_per_second_max", 2);
+    job.config.remove("topics");
+    job
+}
+
+#[test]
+fn on_servers_that_are_set_up_for_it_nothing_is_found_before_during_and_after_a_run() {
+    let mut job = well("well");
+    job.unset("pipeline.lookup");
+    job.apply_schema();
+    job.create_topic(2);
+    produce(&job, (0..50).map(|number| event(number, FULL)));
+    let clean = |when: &str| {
+        let (code, answer) = doctor(&job, &[]);
+        assert_eq!(
+            (code, checks(&answer)),
+            (0, BTreeSet::new()),
+            "{when}: {answer:#}"
+        );
+        assert!(answer["checks_run"].as_u64() >= Some(50), "{answer}");
+    };
+    clean("before");
+    job.run_to_end();
+    clean("after");
+}
+
+#[test]
+fn topics_groups_and_records_that_are_wrong_are_found_at_once() {
+    let mut job = well("wrong-kafka");
+    job.apply_schema();
+    let letters = job.dead_letter_topic.clone();
+    let missing = format!("{}missing", job.prefix);
+    let topics = vec![
+        job.topic.clone(),
+        missing.clone(),
+        format!("^{}no-.*$", job.prefix),
+    ];
+    job.set("pipeline.topics", topics);
+    let settings = [
+        ("retention.ms", "3600000"),
+        ("max.message.bytes", "2000000"),
+    ];
+    topic::create(job.bootstrap(), &job.topic, 1, &settings).expect("a topic");
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("max.message.bytes", "1000000"),
+    ];
+    topic::create(job.bootstrap(), &letters, 1, &settings).expect("a topic");
+    let declared: toml::Table = "partitions = 3".parse().expect("TOML");
+    let declared = toml::Table::from_iter([(job.topic.clone(), declared.into())]);
+    job.config.insert("topics".into(), declared.into());
+    let mut values: Vec<String> = (0..30)
+        .map(|number| event(number, r#","campaign":"x""#))
+        .collect();
+    values.push("no JSON".to_owned());
+    values.push(r#"{"event_id":"e"}"#.to_owned());
+    values.push(event(99, "").replace("1763719299000", "1763719299"));
+    produce(&job, values);
+    let stale = Record::new(event(7, ""))
+        .partition(0)
+        .timestamp_ms(1_763_719_200_000);
+    let ahead = now_ms() + 7_200_000;
+    let ahead = Record::new(event(8, "")).partition(0).timestamp_ms(ahead);
+    topic::produce(job.bootstrap(), &job.topic, [stale, ahead]).expect("records");
+    // The group is behind what the log has left.
+    topic::delete_records_before(job.bootstrap(), &job.topic, 0, 3).expect("deleted");
+    let committed = topic::Committed {
+        offset: 1,
+        metadata: String::new(),
+    };
+    topic::commit(job.bootstrap(), &job.group, &job.topic, 0, &committed).expect("committed");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (path, _) = job.write_config("doctor");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = command(&path, &["doctor", "--json"])
+        .env("STREAMWEIR__SERVICE__HTTP_LISTEN", address)
+        .env("STREAMWEIR__SERVICE__STATE_DIR", "/proc/none")
+        .env("STREAMWEIR__SERVICE__MEMORY_MAX", "96MiB")
+        .env("STREAMWEIR__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "45000")
+        .output()
+        .expect("it starts");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1), "{answer:#}");
+    let expected = [
+        ("topic_missing", "error"),
+        ("pattern_matches_nothing", "warning"),
+        ("topic_differs", "warning"),
+        ("dead_letter_topic", "error"),
+        ("dead_letter_topic", "warning"),
+        ("offset_out_of_range", "error"),
+        ("retention_below_lag", "error"),
+        ("clock_skew", "warning"),
+        ("sample_rejects", "warning"),
+        ("implausible_time", "warning"),
+        ("column_unfilled", "warning"),
+        ("field_unread", "info"),
+        ("profiles_missing", "warning"),
+        ("port_taken", "error"),
+        ("state_dir", "error"),
+        ("memory_small", "warning"),
+    ];
+    assert_found(&answer, &expected);
+    let reject = answer["findings"].as_array().expect("a list").iter();
+    let mut reject = reject.filter(|finding| finding["check"] == "sample_rejects");
+    let place = reject.next().expect("a finding")["place"]
+        .as_str()
+        .expect("a text");
+    assert!(place.starts_with(&format!("{}:0:3", job.topic)), "{place}");
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("a clock").as_millis()).expect("now")
+}
+
+#[test]
+fn tables_and_views_that_are_wrong_are_found_at_once() {
+    let mut job = well("wrong-tables");
+    job.unset("pipeline.lookup");
+    job.unset("pipeline.session");
+    job.query("CREATE DATABASE {db}");
+    job.query(
+        "CREATE TABLE {db}.clickstream_events (event_id String, event_type String, user_id UInt64, \
+         session_id String, timestamp DateTime64(3), properties String, extra String, \
+         sum AggregateFunction(sum, UInt64), _topic LowCardinality(String), _partition UInt32, \
+         _offset UInt64) ENGINE = MergeTree ORDER BY timestamp \
+         SETTINGS non_replicated_deduplication_window = 10, parts_to_throw_insert = 4",
+    );
+    job.query(
+        "CREATE TABLE {db}.minutes (m DateTime, n UInt64) ENGINE = SummingMergeTree ORDER BY m",
+    );
+    job.query(
+        "CREATE MATERIALIZED VIEW {db}.per_minute TO {db}.minutes AS SELECT toStartOfMinute(timestamp) \
+         AS m, count() AS n FROM {db}.clickstream_events GROUP BY m",
+    );
+    job.query("SYSTEM STOP MERGES {db}.clickstream_events");
+    for _ in 0..3 {
+        job.query("INSERT INTO {db}.clickstream_events (event_id) VALUES ('x')");
+    }
+    job.create_topic(1);
+    produce(&job, (0..3).map(|number| event(number, FULL)));
+    let (code, answer) = doctor(&job, &[]);
+    assert_eq!(code, 1, "{answer:#}");
+    let expected = [
+        ("type_unsupported", "error"),
+        ("column_unfilled", "warning"),
+        ("dedup_window_small", "warning"),
+        ("offset_index_missing", "warning"),
+        ("parts_pressure", "warning"),
+        ("view_on_insert", "warning"),
+    ];
+    assert_found(&answer, &expected);
+    // A view that fails for the records that are there.
+    job.query("ALTER TABLE {db}.clickstream_events DROP COLUMN sum");
+    job.query("DROP VIEW {db}.per_minute");
+    job.query(
+        "CREATE MATERIALIZED VIEW {db}.per_minute TO {db}.minutes AS SELECT toDateTime(0) AS m, \
+         toUInt64(event_type) AS n FROM {db}.clickstream_events",
+    );
+    let (code, answer) = doctor(&job, &[]);
+    assert_eq!(code, 1, "{answer:#}");
+    assert_found(&answer, &[("view_on_insert", "error")]);
+    job.query("DROP VIEW {db}.per_minute");
+    job.query("DROP TABLE {db}.clickstream_events");
+    job.query("CREATE TABLE {db}.clickstream_events (event_id String) ENGINE = Memory");
+    assert_found(&doctor(&job, &[]).1, &[("engine_not_exact", "error")]);
+    job.query("DROP TABLE {db}.clickstream_events");
+    assert_found(&doctor(&job, &[]).1, &[("table_missing", "error")]);
+}
+
+#[test]
+fn replicas_whose_rows_would_not_replace_each_other_are_found() {
+    let mut job = Job::replication("wrong-replica");
+    job.config.remove("topics");
+    job.set("pipeline.topics", vec![job.topic.clone()]);
+    let table = job.topic.clone();
+    job.query("CREATE DATABASE {db}");
+    job.query(&format!(
+        "CREATE TABLE {{db}}.`{table}` (id Int64, note Nullable(String), _version UInt64, _deleted UInt8) \
+         ENGINE = ReplacingMergeTree(_version) ORDER BY note PARTITION BY note \
+         SETTINGS allow_nullable_key = 1, enable_replacing_merge_with_cleanup_for_min_age_to_force_merge = 1, \
+         min_age_to_force_merge_seconds = 100, min_age_to_force_merge_on_partition_only = 1, \
+         allow_experimental_replacing_merge_with_cleanup = 1"
+    ));
+    job.create_topic(1);
+    let change = r#"{"before":null,"after":{"id":1,"note":"a"},"op":"c","ts_ms":1,"source":{}}"#;
+    let record = Record::new(change).key(r#"{"id":1}"#).partition(0);
+    topic::produce(job.bootstrap(), &job.topic, [record]).expect("a record");
+    let (code, answer) = doctor(&job, &[]);
+    assert_eq!(code, 1, "{answer:#}");
+    let expected = [
+        ("engine_not_exact", "error"),
+        ("order_by_not_key", "error"),
+        ("partition_key_moves", "error"),
+        ("cleanup_forgets_deletes", "warning"),
+    ];
+    assert_found(&answer, &expected);
+}
+
+#[test]
+fn servers_that_do_not_answer_are_errors_and_the_rest_is_judged_within_half_a_minute() {
+    let mut job = well("away");
+    // One that takes connections and says nothing, as a firewall or a stopped process does.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("an address");
+    job.set("clickhouse.url", format!("http://{silent}"));
+    job.set("redis.url", format!("redis://{silent}"));
+    job.set("kafka.bootstrap_servers", vec!["127.0.0.1:9".to_owned()]);
+    job.set("service.state_dir", "/proc/none");
+    let began = Instant::now();
+    let (code, answer) = doctor(&job, &[]);
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(code, 1);
+    let expected = [
+        ("kafka_unreachable", "error"),
+        ("clickhouse_unreachable", "error"),
+        ("redis_unreachable", "error"),
+        ("state_dir", "error"),
+    ];
+    assert_found(&answer, &expected);
+}
+
+#[test]
+fn a_pipeline_that_is_not_there_and_a_file_that_is_wrong_are_usage_errors() {
+    let job = well("usage");
+    let (path, _) = job.write_config("usage");
+    let run = |arguments: &[&str]| {
+        let output = command(&path, arguments).output().expect("it starts");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), err)
+    };
+    let (code, err) = run(&["doctor", "--pipeline", "other"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.contains("other") && err.contains("clickstream"),
+        "{err}"
+    );
+    std::fs::write(&path, "[service]\nno = 1\n").expect("written");
+    let (code, err) = run(&["doctor", "--json"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("service.no"), "{err}");
+}
