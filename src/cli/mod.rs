@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod explain;
 mod run;
 mod schema;
 mod topics;
@@ -34,6 +35,8 @@ enum Command {
     Check(check::Check),
     /// Looks for what would go wrong in Kafka, ClickHouse, Redis and this machine
     Doctor(doctor::Doctor),
+    /// What one record is, what pipelines make of it, and where it is now
+    Explain(explain::Explain),
     /// The tables a configuration needs
     Schema(schema::Schema),
     /// The topics a configuration declares
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(run) => run.run(config),
         Command::Doctor(doctor) => doctor.run(config),
+        Command::Explain(explain) => explain.run(&config),
         Command::Schema(schema) => schema.run(config),
         Command::Topics(topics) => topics.run(config),
         Command::Check(_) => unreachable!("answered above"),

@@ -4,5 +4,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`doctor`] | `streamweir doctor` |
+//! | [`explain`] | `streamweir explain` |
+//! | `row_query` | rows that were made here, as a query |
 
 pub mod doctor;
+pub mod explain;
+mod row_query;

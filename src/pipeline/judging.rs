@@ -36,11 +36,11 @@ pub(crate) enum Judged {
     /// So many rows; of windows and joins it is counted in.
     Rows(usize),
     /// No row, by a rule.
-    Dropped,
+    Dropped(&'static str),
     /// A dead letter.
     Refused(Refusal),
     /// Something is done first, as making a table.
-    Waits,
+    Waits(String),
     /// The pipeline halts at it.
     Halted(Halt),
 }
@@ -58,15 +58,17 @@ pub(crate) struct Judgement {
     pub(crate) records: Vec<Judged>,
     /// Keys of profiles, each once.
     pub(crate) profile_keys: Vec<Vec<u8>>,
-    /// Of an enrichment: the rows, with the defaults of profiles.
+    /// Of an enrichment the rows, with the defaults of profiles; of changes those of one table.
     pub(crate) rows: Option<Rows>,
 }
 
 /// Rows in RowBinary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rows {
-    /// The columns, in the order in which they stand in a row.
-    pub(crate) names: Vec<String>,
+    /// Names and types of the columns, in the order in which they stand in a row.
+    pub(crate) columns: Vec<(String, String)>,
+    /// How many of them, from the first on, are the key by which rows replace each other.
+    pub(crate) key_len: usize,
     /// Whether a byte before each value says whether the column's default takes its place.
     pub(crate) has_default_flags: bool,
     /// One for each record that made one.
@@ -104,7 +106,13 @@ fn enrichment(
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
     let plan = RowPlan::new(config, &table.columns, exactly_once)
         .map_err(|error| Halt::new("schema", error.to_string()))?;
-    let (names, format) = (plan.names().to_vec(), plan.format());
+    let type_of = |name: &String| {
+        let column = table.columns.iter().find(|column| column.name == *name);
+        column.map_or_else(String::new, |column| column.type_name.clone())
+    };
+    let columns = plan.names().iter();
+    let columns = columns.map(|name| (name.clone(), type_of(name))).collect();
+    let format = plan.format();
     let settings = Settings::new(config, CACHE_BYTES_MAX, 0);
     let metrics = PipelineMetrics::new(&pipeline.name);
     let own = Table {
@@ -115,14 +123,11 @@ fn enrichment(
     let judged = judge_each(&mut operator, records)?;
     let profile_keys = operator.wanted(0);
     operator.unavailable();
-    let made = judged.iter().map(|judged| match judged {
-        Judged::Rows(rows) => *rows,
-        _ => 0,
-    });
-    let rows = (0..made.sum()).map(|index| operator.row(index).concat());
+    let rows = (0..row_count(&judged)).map(|index| operator.row(index).concat());
     Ok(Judgement {
         rows: Some(Rows {
-            names,
+            columns,
+            key_len: 0,
             has_default_flags: format == RowFormat::ValuesOrDefaults,
             rows: rows.collect(),
         }),
@@ -158,10 +163,44 @@ fn replication(
         operator.note_partitions(topic, *count);
     }
     let judged = judge_each(&mut operator, records)?;
+    let rows = (0..row_count(&judged)).map(|index| operator.row(index));
+    let rows: Vec<(&Arc<Target>, &[u8])> = rows.collect();
+    let rows = rows.first().map(|(target, _)| Rows {
+        columns: columns_of(target),
+        key_len: target.key.len(),
+        has_default_flags: false,
+        rows: rows
+            .iter()
+            .filter(|(of, _)| Arc::ptr_eq(of, target))
+            .map(|(_, row)| row.to_vec())
+            .collect(),
+    });
     Ok(Judgement {
+        rows,
         records: judged,
         ..Judgement::default()
     })
+}
+
+/// The columns of a replica's row, in their order.
+fn columns_of(target: &Target) -> Vec<(String, String)> {
+    let key = target.key.iter().map(|(n, t)| (n.clone(), t.to_string()));
+    let own = [
+        (&target.own.version, "UInt64"),
+        (&target.own.deleted, "UInt8"),
+    ];
+    let own = own.map(|(name, type_name)| (name.clone(), type_name.to_owned()));
+    let others = target.other_names.iter().zip(&target.others);
+    let others = others.map(|(n, t)| (n.clone(), t.to_string()));
+    key.chain(own).chain(others).collect()
+}
+
+fn row_count(judged: &[Judged]) -> usize {
+    let rows = judged.iter().map(|judged| match judged {
+        Judged::Rows(rows) => *rows,
+        _ => 0,
+    });
+    rows.sum()
 }
 
 fn aggregation(
@@ -237,9 +276,9 @@ fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Gi
             Some((_, refusal)) => Judged::Refused(refusal),
             None => Judged::Rows(rows),
         },
-        Ok(Accepted::Dropped(_)) => Judged::Dropped,
+        Ok(Accepted::Dropped(reason)) => Judged::Dropped(reason),
         Err(NotAccepted::Refused(refusal)) => Judged::Refused(refusal),
-        Err(NotAccepted::Later(_)) => Judged::Waits,
+        Err(NotAccepted::Later(errand)) => Judged::Waits(errand.what),
         Err(NotAccepted::Halted(halt)) => Judged::Halted(halt),
     }
 }

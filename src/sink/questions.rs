@@ -96,4 +96,21 @@ impl PlainClient {
         let bytes = asked.await.map_err(InsertError::from)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+
+    /// The rows of a query as JSON objects, integers of 64 bits as numbers.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn objects(&self, sql: &str) -> Result<Vec<serde_json::Value>, InsertError> {
+        let sql = format!(
+            "{sql} FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0, \
+             output_format_json_quote_decimals = 0"
+        );
+        let text = self.text(&sql).await?;
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let rows = lines.map(serde_json::from_str).collect::<Result<_, _>>();
+        rows.map_err(|error| {
+            clickhouse::error::Error::Other(format!("unreadable answer: {error}").into()).into()
+        })
+    }
 }

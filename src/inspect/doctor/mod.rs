@@ -5,10 +5,10 @@
 //! and no group is joined.
 
 mod checks;
-mod facts;
+pub(crate) mod facts;
 mod finding;
 pub(crate) mod gather;
-mod sample;
+pub(crate) mod sample;
 
 use std::sync::Arc;
 

@@ -114,7 +114,7 @@ fn note(record: &SampledRecord, judged: Judged, facts: &mut SampleFacts) {
             let halted = (record.address(), halt.reason, halt.advice);
             facts.halts.push(halted);
         }
-        Judged::Rows(_) | Judged::Dropped | Judged::Waits => {}
+        Judged::Rows(_) | Judged::Dropped(_) | Judged::Waits(_) => {}
     }
 }
 

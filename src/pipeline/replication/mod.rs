@@ -130,6 +130,15 @@ fn halted_behind(halt: Halt) -> NotAccepted {
     })
 }
 
+impl ReplicationOperator {
+    /// One row of the chunk in RowBinary, without what a table may have for values that were left out.
+    pub(crate) fn row(&self, index: usize) -> (&Arc<Target>, &[u8]) {
+        let made = &self.rows.rows[index];
+        let bytes = &self.rows.bytes[made.start..made.end];
+        (&made.replica.target, bytes)
+    }
+}
+
 impl Operator for ReplicationOperator {
     type Partition = PartitionState;
     type Rows = Self;

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn with_the_new_protocol_the_brokers_own_rules_count() {
-        let change = ("group_id = \"clickstream-processor\"", "group_id = \"g\"\ngroup_protocol = \"consumer\"");
+        let change = (
+            "group_protocol = \"classic\" ",
+            "group_protocol = \"consumer\" ",
+        );
         let mut facts = shipped("clickstream", &[change]);
         assert_silent("session_timeout", &facts);
         broker(&mut facts, "group.consumer.session.timeout.ms", "1000");

@@ -38,7 +38,7 @@ pub(super) struct Asking<'a> {
 }
 
 /// Asks one server for everything. `topics` are those that the pipeline reads.
-pub(super) async fn gather(
+pub(crate) async fn gather(
     pipeline: &Pipeline,
     url: &str,
     topics: &BTreeSet<String>,

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps what the client says of its connections.
 #[derive(Debug, Default)]
-pub(super) struct Said(Mutex<Vec<(Option<RDKafkaErrorCode>, String)>>);
+pub(crate) struct Said(Mutex<Vec<(Option<RDKafkaErrorCode>, String)>>);
 
 impl ClientContext for Said {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -64,7 +64,7 @@ impl Said {
 }
 
 /// A client that asks and reads, and joins no group.
-pub(super) type Client = BaseConsumer<Said>;
+pub(crate) type Client = BaseConsumer<Said>;
 
 /// Asks for everything. `sample`: records of each topic; `names_of` is told the topics that are read.
 pub(super) fn gather(
@@ -102,7 +102,7 @@ pub(super) fn gather(
     Reached::Yes(facts)
 }
 
-fn client(pipeline: &Pipeline) -> Result<Client, KafkaError> {
+pub(crate) fn client(pipeline: &Pipeline) -> Result<Client, KafkaError> {
     let mut config: ClientConfig = admin_client(&pipeline.kafka, &pipeline.name);
     // Its offsets are asked for; nothing is ever joined or committed.
     config

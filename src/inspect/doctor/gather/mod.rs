@@ -1,10 +1,10 @@
 //! Asking all servers at the same time, each within the one deadline.
 
-mod clickhouse;
+pub(crate) mod clickhouse;
 pub(crate) mod kafka;
 mod machine;
 mod partitions;
-mod records;
+pub(crate) mod records;
 mod redis;
 mod tables;
 mod views;
@@ -27,7 +27,7 @@ const JUDGE: Duration = Duration::from_secs(26);
 const NAMES: Duration = Duration::from_secs(9);
 
 /// Milliseconds since the epoch.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
@@ -203,7 +203,7 @@ fn differences_of(mut config: Config) -> Option<Vec<topics::Difference>> {
 }
 
 /// `None`: this machine has no more threads or files.
-pub(super) fn in_runtime<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) fn in_runtime<F: Future>(future: F) -> Option<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

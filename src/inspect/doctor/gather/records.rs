@@ -21,7 +21,7 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 const BYTES_MAX: usize = 16 << 20;
 
 /// The first record at or after `start`.
-pub(super) fn first(
+pub(crate) fn first(
     client: &Client,
     topic: &str,
     partition: i32,

@@ -1,26 +1,24 @@
 //! The SELECT of each materialized view, tried on the rows of the sample. Nothing is written.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::super::facts::{PipelineFacts, Reached, TableFacts};
+use super::super::facts::{PipelineFacts, Reached};
 use super::super::sample::SampleFacts;
-use crate::config::Pipeline;
-use crate::pipeline::judging::Rows;
-use crate::sink::{PlainClient, quote_name, quote_text};
+use crate::config::{Kind, Pipeline};
+use crate::inspect::row_query::as_query;
+use crate::sink::{PlainClient, quote_name};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Rows in one statement.
-const ROWS_MAX: usize = 100;
-/// Bytes of rows in one statement, which writes each as two digits.
-const BYTES_MAX: usize = 100_000;
 /// Errors of the way it is tried, and not of the rows: unknown identifier, syntax, unknown function and
 /// table, no right.
 const OF_THE_TRIAL: [u32; 6] = [47, 62, 46, 60, 497, 164];
 
 /// Notes why a view's SELECT fails for the rows of the sample.
 pub(super) async fn dry_run(pipeline: &Pipeline, facts: &mut PipelineFacts, sample: &SampleFacts) {
-    let Some(rows) = sample.rows.as_ref().filter(|rows| !rows.rows.is_empty()) else {
+    // Rows of changes are of one table of many.
+    let has_one_table = matches!(&pipeline.kind, Kind::Enrichment(_));
+    let rows = sample.rows.as_ref().filter(|rows| !rows.rows.is_empty());
+    let Some(rows) = rows.filter(|_| has_one_table) else {
         return;
     };
     for (url, server) in &mut facts.clickhouse {
@@ -31,7 +29,7 @@ pub(super) async fn dry_run(pipeline: &Pipeline, facts: &mut PipelineFacts, samp
             continue;
         };
         for table in &mut server.tables {
-            let source = source(table, rows);
+            let source = as_query(rows);
             let name = table.name.clone();
             for view in &mut table.views {
                 let Some(sql) = replaced(&view.select, &name, &source) else {
@@ -55,31 +53,6 @@ pub(super) async fn dry_run(pipeline: &Pipeline, facts: &mut PipelineFacts, samp
             }
         }
     }
-}
-
-/// The rows of the sample as a table of the columns that are inserted.
-fn source(table: &TableFacts, rows: &Rows) -> String {
-    let type_of = |name: &String| {
-        let column = table.info.columns.iter().find(|c| c.name == *name);
-        column.map_or("String", |column| &*column.type_name)
-    };
-    let columns = rows.names.iter();
-    let columns = columns.map(|name| format!("{} {}", quote_name(name), type_of(name)));
-    let columns = quote_text(&columns.collect::<Vec<_>>().join(", "));
-    let mut hex = String::new();
-    for row in rows.rows.iter().take(ROWS_MAX) {
-        if (hex.len() + row.len() * 2) > BYTES_MAX {
-            break;
-        }
-        for byte in row {
-            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-        }
-    }
-    let format = match rows.has_default_flags {
-        true => "RowBinaryWithDefaults",
-        false => "RowBinary",
-    };
-    format!("SELECT * FROM format({format}, {columns}, unhex('{hex}'))")
 }
 
 /// The SELECT with `source` in place of `table`; `None` where it does not read from it by its full name.

@@ -1,0 +1,126 @@
+//! Where a record is now: a look at the table, and at what the group has committed.
+
+use serde_json::Value;
+
+use super::Address;
+use crate::config::{Kind, Pipeline};
+use crate::inspect::doctor::facts::TableFacts;
+use crate::inspect::row_query::as_query;
+use crate::pipeline::judging::Rows;
+use crate::sink::{PlainClient, quote_name, quote_text};
+
+/// Where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Now {
+    InTable,
+    NotInTable,
+    DeadLetter,
+    NotCommitted,
+    /// A later change of its key is in the table.
+    Superseded,
+}
+
+impl Now {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Now::InTable => "in_table",
+            Now::NotInTable => "not_in_table",
+            Now::DeadLetter => "dead_letter",
+            Now::NotCommitted => "not_committed",
+            Now::Superseded => "superseded",
+        }
+    }
+}
+
+/// The record's place, and whether the group is past it.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) address: &'a Address,
+    pub(super) is_committed: bool,
+}
+
+impl Place<'_> {
+    /// Where it is if the table does not have it.
+    pub(super) fn otherwise(&self) -> Now {
+        match self.is_committed {
+            true => Now::NotInTable,
+            false => Now::NotCommitted,
+        }
+    }
+}
+
+/// The row that the table has, or else the one that would be made, and where the record is.
+pub(super) async fn look(
+    pipeline: &Pipeline,
+    plain: &PlainClient,
+    table: &TableFacts,
+    rows: Option<&Rows>,
+    computed: Option<Value>,
+    place: &Place<'_>,
+) -> (Option<Value>, Now) {
+    let found = match &pipeline.kind {
+        Kind::Enrichment(_) => by_address(plain, table, place).await,
+        Kind::Cdc(_) => match rows {
+            Some(rows) => return by_key(plain, table, rows, computed, place).await,
+            None => None,
+        },
+        Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
+    };
+    match found {
+        Some(row) => (Some(row), Now::InTable),
+        None => (computed, place.otherwise()),
+    }
+}
+
+/// `` `database`.`table` ``
+fn sql_name(table: &TableFacts) -> String {
+    let database = table.name.strip_suffix(&table.table).unwrap_or_default();
+    let database = database.trim_end_matches('.');
+    format!("{}.{}", quote_name(database), quote_name(&table.table))
+}
+
+async fn by_address(plain: &PlainClient, table: &TableFacts, place: &Place<'_>) -> Option<Value> {
+    let has = |name: &str| table.info.columns.iter().any(|column| column.name == name);
+    if !["_topic", "_partition", "_offset"].into_iter().all(has) {
+        return None;
+    }
+    let sql = format!(
+        "SELECT * FROM {} WHERE _topic = {} AND _partition = {} AND _offset = {} LIMIT 1",
+        sql_name(table),
+        quote_text(&place.address.topic),
+        place.address.partition,
+        place.address.offset
+    );
+    plain.objects(&sql).await.ok()?.into_iter().next()
+}
+
+/// The newest row of the record's key, if its version is that of the record or a later one.
+async fn by_key(
+    plain: &PlainClient,
+    table: &TableFacts,
+    rows: &Rows,
+    computed: Option<Value>,
+    place: &Place<'_>,
+) -> (Option<Value>, Now) {
+    let key = rows.columns.iter().take(rows.key_len);
+    let key: Vec<String> = key.map(|(name, _)| quote_name(name)).collect();
+    let version = rows.columns.get(key.len()).map(|(name, _)| name.clone());
+    let (Some(version), false) = (version, key.is_empty()) else {
+        return (computed, place.otherwise());
+    };
+    let key = key.join(", ");
+    let sql = format!(
+        "SELECT * FROM {} WHERE ({key}) IN (SELECT {key} FROM ({})) ORDER BY {} DESC LIMIT 1",
+        sql_name(table),
+        as_query(rows),
+        quote_name(&version)
+    );
+    let found = plain.objects(&sql).await.ok();
+    let found = found.and_then(|rows| rows.into_iter().next());
+    let number = |row: &Option<Value>| row.as_ref()?.get(&*version)?.as_u64();
+    match (number(&found), number(&computed)) {
+        (Some(there), Some(own)) if there == own => (found, Now::InTable),
+        (Some(there), Some(own)) if there > own => (computed, Now::Superseded),
+        _ => (computed, place.otherwise()),
+    }
+}

@@ -1,0 +1,201 @@
+//! What a pipeline makes of a record, and where the values of its row come from.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Kind, Pipeline};
+use crate::inspect::doctor::facts::{SampledRecord, TableFacts};
+use crate::pipeline::judging::{Judged, Judgement};
+
+/// One of row, dead_letter, dropped, tombstone, delete and control, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    pub(super) reason: Option<String>,
+    pub(super) detail: Option<String>,
+}
+
+impl Outcome {
+    fn new(name: &'static str, reason: Option<&str>, detail: Option<String>) -> Self {
+        Outcome {
+            name,
+            reason: reason.map(str::to_owned),
+            detail,
+        }
+    }
+
+    pub(super) fn control() -> Self {
+        Outcome::new("control", None, None)
+    }
+
+    pub(super) fn of(
+        pipeline: &Pipeline,
+        record: &SampledRecord,
+        judgement: &Result<Judgement, String>,
+    ) -> Self {
+        let skipped = &pipeline.dead_letter.skip;
+        let place = (record.topic.clone(), record.partition, record.offset);
+        if skipped.contains(&place) {
+            let detail = "pipeline.dead_letter.skip names it".to_owned();
+            return Outcome::new("dropped", Some("skipped"), Some(detail));
+        }
+        let judged = match judgement {
+            Ok(judgement) => judgement.records.first(),
+            Err(why) => return Outcome::new("row", None, Some(format!("not known: {why}"))),
+        };
+        match judged {
+            Some(Judged::Rows(_)) => Outcome::of_row(pipeline, record),
+            Some(Judged::Dropped("tombstone")) => Outcome::new("tombstone", None, None),
+            Some(Judged::Dropped(reason)) => Outcome::new("dropped", Some(reason), None),
+            Some(Judged::Refused(refusal)) => {
+                let reject = &refusal.reject;
+                let detail = Some(reject.detail.to_string());
+                Outcome::new("dead_letter", Some(reject.reason.as_str()), detail)
+            }
+            Some(Judged::Waits(what)) => {
+                Outcome::new("row", None, Some(format!("waits for the {what}")))
+            }
+            Some(Judged::Halted(halt)) => {
+                let advice = format!("the pipeline halts: {}", halt.advice);
+                Outcome::new("row", Some(halt.reason), Some(advice))
+            }
+            None => Outcome::new("row", None, None),
+        }
+    }
+
+    fn of_row(pipeline: &Pipeline, record: &SampledRecord) -> Self {
+        match &pipeline.kind {
+            Kind::Cdc(_) if is_delete(record) => Outcome::new("delete", None, None),
+            Kind::Aggregation(_) => {
+                let detail =
+                    "counted in its windows; whether it is late depends on what was read before";
+                Outcome::new("row", None, Some(detail.to_owned()))
+            }
+            Kind::StreamJoin(_) => {
+                let detail = "joined with what the other topic has";
+                Outcome::new("row", None, Some(detail.to_owned()))
+            }
+            Kind::Enrichment(_) | Kind::Cdc(_) => Outcome::new("row", None, None),
+        }
+    }
+
+    /// Whether a row is to be shown.
+    pub(super) fn makes_row(&self) -> bool {
+        matches!(self.name, "row" | "delete")
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        for part in [&self.reason, &self.detail].into_iter().flatten() {
+            write!(f, ": {part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A change that takes its row away.
+fn is_delete(record: &SampledRecord) -> bool {
+    let value = record.value.as_deref().unwrap_or_default();
+    let Ok(value) = serde_json::from_slice::<Value>(value) else {
+        return false;
+    };
+    let change = match (value.get("schema"), value.get("payload")) {
+        (Some(_), Some(payload)) => payload,
+        _ => &value,
+    };
+    let is = |key: &str, text: &str| change.get(key).and_then(Value::as_str) == Some(text);
+    is("op", "d")
+        || is("__op", "d")
+        || is("__deleted", "true")
+        || change["__deleted"] == json!(true)
+}
+
+/// Where each column's value comes from: a path in the record or the profile, or a word.
+pub(super) fn sources(pipeline: &Pipeline, table: &TableFacts) -> Value {
+    let mut sources = Map::new();
+    for column in &table.info.columns {
+        if matches!(&*column.default_kind, "MATERIALIZED" | "ALIAS") {
+            continue;
+        }
+        let name = &column.name;
+        if let Some(source) = source(pipeline, table, name) {
+            sources.insert(name.clone(), source.into());
+        }
+    }
+    Value::Object(sources)
+}
+
+fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String> {
+    match &pipeline.kind {
+        Kind::Enrichment(config) => {
+            let session = config.session.as_ref();
+            let of_session = session.is_some_and(|session| {
+                let columns = [
+                    &session.count_column,
+                    &session.duration_column,
+                    &session.distinct_column,
+                ];
+                columns.into_iter().flatten().any(|column| column == name)
+            });
+            let looked_up = config.lookup.as_ref().and_then(|l| l.columns.get(name));
+            let mapping = config.columns.get(name).and_then(|m| m.path.clone());
+            Some(match (of_session, looked_up, mapping) {
+                (true, ..) => "session".to_owned(),
+                (_, Some(column), _) => format!("profile {}", column.path),
+                (.., Some(path)) => path,
+                _ if name.starts_with('_') && config.columns.get(name).is_none() => {
+                    format!("kafka {}", &name[1..])
+                }
+                _ => format!("$.{name}"),
+            })
+        }
+        Kind::Cdc(cdc) => {
+            let mapping = table.topic.as_ref().and_then(|t| cdc.tables.get(t));
+            let own = mapping
+                .map(|mapping| mapping.own.clone())
+                .unwrap_or_default();
+            let around = cdc.columns.get(name).and_then(|m| m.path.clone());
+            Some(match around {
+                Some(path) => path,
+                None if own.has(name) => "change".to_owned(),
+                None => format!("row $.{name}"),
+            })
+        }
+        Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &str) -> SampledRecord {
+        SampledRecord {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+            headers: vec![],
+        }
+    }
+
+    #[test]
+    fn a_change_that_takes_its_row_away_is_a_delete_in_each_of_its_shapes() {
+        for value in [
+            r#"{"op":"d","before":{}}"#,
+            r#"{"schema":{},"payload":{"op":"d"}}"#,
+            r#"{"__deleted":"true"}"#,
+            r#"{"__op":"d"}"#,
+        ] {
+            assert!(is_delete(&record(value)), "{value}");
+        }
+        for value in [r#"{"op":"u"}"#, r#"{"op":"c","after":{"op":"d"}}"#, "no"] {
+            assert!(!is_delete(&record(value)), "{value}");
+        }
+    }
+}
