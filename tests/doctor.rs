@@ -1,4 +1,5 @@
-//! `streamweir doctor` against real servers: set up wrongly in many ways at once, and rightly.
+//! `streamweir doctor` against real servers, set up wrongly in many ways at once, and rightly; and
+//! `streamweir explain`, which judges records as it does.
 
 mod support;
 
@@ -53,7 +54,9 @@ fn produce(job: &Job, values: impl IntoIterator<Item = String>) {
     topic::produce(job.bootstrap(), &job.topic, records).expect("records");
 }
 
-const FULL: &str = r#","page_url":"/","referrer":"","user_agent":"","ip_address":"","country":"","city":"","properties":{}"#;
+/// A value for each column that takes a field.
+const FULL: &str = r#","page_url":"/","referrer":"","user_agent":"","ip_address":"","country":"","city":"",
+                     "properties":{}"#;
 
 /// As it is shipped, but for the pace that tests have.
 fn well(name: &str) -> Job {
@@ -67,7 +70,7 @@ fn well(name: &str) -> Job {
 #[test]
 fn on_servers_that_are_set_up_for_it_nothing_is_found_before_during_and_after_a_run() {
     let mut job = well("well");
-    job.unset("pipeline.lookup");
+    load_profiles(&job, 0..50);
     job.apply_schema();
     job.create_topic(2);
     produce(&job, (0..50).map(|number| event(number, FULL)));
@@ -83,6 +86,54 @@ fn on_servers_that_are_set_up_for_it_nothing_is_found_before_during_and_after_a_
     clean("before");
     job.run_to_end();
     clean("after");
+    produce(&job, ["no JSON".to_owned()]);
+    assert_explains(&job);
+}
+
+fn load_profiles(job: &Job, users: std::ops::Range<u32>) {
+    let mut redis = sandbox::shared().redis.connection().expect("redis");
+    for user in users {
+        let key = format!("{}user:profile:{user}", job.prefix);
+        let profile = r#"{"email":"a@b.c","segment":"gold"}"#;
+        let set = redis::cmd("SET").arg(key).arg(profile).exec(&mut redis);
+        set.expect("a profile");
+    }
+}
+
+/// What is written, what is not read yet, and what is not there.
+fn assert_explains(job: &Job) {
+    let (path, _) = job.write_config("explain");
+    let explain = |offset: i64| {
+        let address = format!("{}:0:{offset}", job.topic);
+        let output = command(&path, &["explain", "--json", &address]).output();
+        let output = output.expect("it starts");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().expect("it ends"), answer)
+    };
+    let (code, written) = explain(7);
+    assert_eq!(code, 0, "{written:#}");
+    let own = &written["pipelines"][0];
+    let row = &own["row"];
+    let seen = [
+        &own["outcome"],
+        &own["now"],
+        &row["event_id"],
+        &row["user_segment"],
+    ];
+    assert_eq!(seen, ["row", "in_table", "e7", "gold"], "{written:#}");
+    assert_eq!(row["_offset"], 7, "{written:#}");
+    assert_eq!(own["sources"]["event_id"], "$.event_id");
+    assert_eq!(own["sources"]["user_email"], "profile $.email");
+    assert_eq!(written["record"]["format"], "json");
+    let (code, refused) = explain(50);
+    let own = &refused["pipelines"][0];
+    let seen = [&own["outcome"], &own["reason"], &own["now"]];
+    assert_eq!(
+        seen,
+        ["dead_letter", "invalid_json", "not_committed"],
+        "{refused:#}"
+    );
+    assert_eq!((code, explain(51).0), (0, 1));
 }
 
 #[test]
@@ -120,7 +171,7 @@ fn topics_groups_and_records_that_are_wrong_are_found_at_once() {
     let stale = Record::new(event(7, ""))
         .partition(0)
         .timestamp_ms(1_763_719_200_000);
-    let ahead = now_ms() + 7_200_000;
+    let ahead = now_ms() + 1_800_000;
     let ahead = Record::new(event(8, "")).partition(0).timestamp_ms(ahead);
     topic::produce(job.bootstrap(), &job.topic, [stale, ahead]).expect("records");
     // The group is behind what the log has left.
@@ -137,10 +188,11 @@ fn topics_groups_and_records_that_are_wrong_are_found_at_once() {
         .env("STREAMWEIR__SERVICE__HTTP_LISTEN", address)
         .env("STREAMWEIR__SERVICE__STATE_DIR", "/proc/none")
         .env("STREAMWEIR__SERVICE__MEMORY_MAX", "96MiB")
-        .env("STREAMWEIR__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "45000")
         .output()
         .expect("it starts");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let err = String::from_utf8_lossy(&output.stderr);
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {err}"));
     assert_eq!(output.status.code(), Some(1), "{answer:#}");
     let expected = [
         ("topic_missing", "error"),
@@ -195,8 +247,9 @@ fn tables_and_views_that_are_wrong_are_found_at_once() {
          AS m, count() AS n FROM {db}.clickstream_events GROUP BY m",
     );
     job.query("SYSTEM STOP MERGES {db}.clickstream_events");
-    for _ in 0..3 {
-        job.query("INSERT INTO {db}.clickstream_events (event_id) VALUES ('x')");
+    for number in 0..3 {
+        let sql = format!("INSERT INTO {{db}}.clickstream_events (event_id) VALUES ('{number}')");
+        job.query(&sql);
     }
     job.create_topic(1);
     produce(&job, (0..3).map(|number| event(number, FULL)));
@@ -211,6 +264,7 @@ fn tables_and_views_that_are_wrong_are_found_at_once() {
         ("view_on_insert", "warning"),
     ];
     assert_found(&answer, &expected);
+    job.query("SYSTEM START MERGES {db}.clickstream_events");
     // A view that fails for the records that are there.
     job.query("ALTER TABLE {db}.clickstream_events DROP COLUMN sum");
     job.query("DROP VIEW {db}.per_minute");

@@ -10,7 +10,7 @@ use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use super::stream_join::join_operator;
 use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, StreamJoin};
 use crate::halt::Halt;
-use crate::lane::{Accepted, NotAccepted, Operator, Refusal};
+use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator, Refusal};
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{ClickHouseClient, RowFormat, TableInfo, Target};
@@ -121,8 +121,8 @@ fn enrichment(
     };
     let mut operator = EnrichmentOperator::new(Arc::new(plan), own, settings, None, metrics);
     let judged = judge_each(&mut operator, records)?;
-    let profile_keys = operator.wanted(0);
-    operator.unavailable();
+    let profile_keys = operator.lookup_keys(0);
+    operator.apply_defaults();
     let rows = (0..row_count(&judged)).map(|index| operator.row(index).concat());
     Ok(Judgement {
         rows: Some(Rows {
@@ -160,7 +160,9 @@ fn replication(
     }
     let mut operator = ReplicationOperator::new(config, replicas);
     for (topic, count) in partitions {
-        operator.note_partitions(topic, *count);
+        if let Some(versions) = operator.versions() {
+            versions.note_partitions(topic, *count);
+        }
     }
     let judged = judge_each(&mut operator, records)?;
     let rows = (0..row_count(&judged)).map(|index| operator.row(index));
@@ -255,7 +257,9 @@ fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Ve
                 topic: given.topic.into(),
                 partition: given.partition,
             });
-            operator.resume(&mut state, given.offset, None, given.offset)?;
+            if let Some(emission) = operator.emission() {
+                emission.resume(&mut state, given.offset, None, given.offset)?;
+            }
             states.insert(place, state);
         }
     }
@@ -278,7 +282,7 @@ fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Gi
         },
         Ok(Accepted::Dropped(reason)) => Judged::Dropped(reason),
         Err(NotAccepted::Refused(refusal)) => Judged::Refused(refusal),
-        Err(NotAccepted::Later(errand)) => Judged::Waits(errand.what),
+        Err(NotAccepted::Later(task)) => Judged::Waits(task.what),
         Err(NotAccepted::Halted(halt)) => Judged::Halted(halt),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Kind, Pipeline};
+use crate::config::{Kind, Pipeline, RecordField};
 use crate::inspect::doctor::facts::{SampledRecord, TableFacts};
 use crate::pipeline::judging::{Judged, Judgement};
 
@@ -141,14 +141,17 @@ fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String>
                 columns.into_iter().flatten().any(|column| column == name)
             });
             let looked_up = config.lookup.as_ref().and_then(|l| l.columns.get(name));
-            let mapping = config.columns.get(name).and_then(|m| m.path.clone());
-            Some(match (of_session, looked_up, mapping) {
+            let mapping = config.columns.get(name);
+            let path = mapping.and_then(|mapping| mapping.path.clone());
+            let from = match mapping {
+                Some(mapping) => mapping.from.clone(),
+                None => RecordField::of_column(name),
+            };
+            Some(match (of_session, looked_up, from, path) {
                 (true, ..) => "session".to_owned(),
-                (_, Some(column), _) => format!("profile {}", column.path),
+                (_, Some(column), ..) => format!("profile {}", column.path),
+                (_, _, Some(field), _) => format!("kafka {}", field.name()),
                 (.., Some(path)) => path,
-                _ if name.starts_with('_') && config.columns.get(name).is_none() => {
-                    format!("kafka {}", &name[1..])
-                }
                 _ => format!("$.{name}"),
             })
         }

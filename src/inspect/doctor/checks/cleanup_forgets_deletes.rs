@@ -41,7 +41,9 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
 fn has_ttl_of_rows(engine_full: &str) -> bool {
     let clause = engine_full.split(" SETTINGS ").next().unwrap_or_default();
     let ttl = clause.split_once(" TTL ").map(|(_, ttl)| ttl);
-    ttl.is_some_and(|ttl| !ttl.contains(" TO DISK ") && !ttl.contains(" TO VOLUME ") && !ttl.contains("RECOMPRESS"))
+    ttl.is_some_and(|ttl| {
+        !ttl.contains(" TO DISK ") && !ttl.contains(" TO VOLUME ") && !ttl.contains("RECOMPRESS")
+    })
 }
 
 #[cfg(test)]
@@ -53,25 +55,43 @@ mod tests {
         let name = "enable_replacing_merge_with_cleanup_for_min_age_to_force_merge";
         let mut facts = cdc();
         assert_silent("cleanup_forgets_deletes", &facts);
-        table(&mut facts).settings.insert(name.to_owned(), "1".to_owned());
+        table(&mut facts)
+            .settings
+            .insert(name.to_owned(), "1".to_owned());
         assert_eq!(one("cleanup_forgets_deletes", &facts).level, Warning);
         let mut facts = cdc();
-        server(&mut facts).merge_tree_settings.insert(name.to_owned(), "1".to_owned());
-        assert!(one("cleanup_forgets_deletes", &facts).message.contains(name));
-        table(&mut facts).settings.insert(name.to_owned(), "0".to_owned());
+        server(&mut facts)
+            .merge_tree_settings
+            .insert(name.to_owned(), "1".to_owned());
+        assert!(
+            one("cleanup_forgets_deletes", &facts)
+                .message
+                .contains(name)
+        );
+        table(&mut facts)
+            .settings
+            .insert(name.to_owned(), "0".to_owned());
         assert_silent("cleanup_forgets_deletes", &facts);
         let mut facts = windows();
-        table(&mut facts).settings.insert(name.to_owned(), "1".to_owned());
+        table(&mut facts)
+            .settings
+            .insert(name.to_owned(), "1".to_owned());
         assert_silent("cleanup_forgets_deletes", &facts);
     }
 
     #[test]
     fn a_ttl_that_deletes_rows_forgets_them_too() {
-        let engine = "ReplacingMergeTree(_version, _deleted) ORDER BY id TTL t + toIntervalDay(7) WHERE _deleted = 1 SETTINGS index_granularity = 8192";
+        let engine = "ReplacingMergeTree(_version, _deleted) ORDER BY id TTL t + toIntervalDay(7) WHERE \
+                      _deleted = 1 SETTINGS index_granularity = 8192";
         let mut facts = cdc();
         table(&mut facts).info.engine_full = engine.to_owned();
-        assert!(one("cleanup_forgets_deletes", &facts).message.contains("TTL"));
-        table(&mut facts).info.engine_full = engine.replace(" WHERE _deleted = 1", " TO DISK 'cold'");
+        assert!(
+            one("cleanup_forgets_deletes", &facts)
+                .message
+                .contains("TTL")
+        );
+        table(&mut facts).info.engine_full =
+            engine.replace(" WHERE _deleted = 1", " TO DISK 'cold'");
         assert_silent("cleanup_forgets_deletes", &facts);
     }
 }

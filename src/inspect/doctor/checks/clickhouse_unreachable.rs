@@ -27,10 +27,16 @@ mod tests {
     fn each_server_that_does_not_answer_is_an_error() {
         let mut facts = enrichment();
         assert_silent("clickhouse_unreachable", &facts);
-        let away = ("http://other:8123".to_owned(), Reached::No("timed out".to_owned()));
+        let away = (
+            "http://other:8123".to_owned(),
+            Reached::No("timed out".to_owned()),
+        );
         facts.pipelines[0].clickhouse.push(away);
         let finding = one("clickhouse_unreachable", &facts);
-        assert_eq!((finding.level, &*finding.place), (Error, "http://other:8123"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Error, "http://other:8123")
+        );
         assert!(finding.message.contains("timed out"));
     }
 }

@@ -83,6 +83,9 @@ mod tests {
         };
         kafka_of(&mut facts).records = vec![record(4, 1_000), record(5, 7_200_000)];
         let finding = one("clock_skew", &facts);
-        assert_eq!((finding.level, &*finding.place), (Warning, "user-events:1:5"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Warning, "user-events:1:5")
+        );
     }
 }

@@ -36,7 +36,8 @@ mod tests {
     fn topics_that_are_joined_and_lie_apart_are_an_error() {
         let mut facts = joined();
         assert_silent("co_partitioning", &facts);
-        kafka_of(&mut facts).co_partitioning = Some("keys must meet: key 7 lies apart: do it".to_owned());
+        kafka_of(&mut facts).co_partitioning =
+            Some("keys must meet: key 7 lies apart: do it".to_owned());
         let finding = one("co_partitioning", &facts);
         assert_eq!(finding.level, Error);
         assert!(finding.message.contains("key 7"));
@@ -46,10 +47,17 @@ mod tests {
     #[test]
     fn a_record_that_lies_where_it_does_not_belong_is_named() {
         let mut facts = windows();
-        let halt = ("sales-events:1:7".to_owned(), "partitioned_by", "why".to_owned());
+        let halt = (
+            "sales-events:1:7".to_owned(),
+            "partitioned_by",
+            "why".to_owned(),
+        );
         let other = ("sales-events:1:8".to_owned(), "paths", "other".to_owned());
         sample(&mut facts).halts = vec![halt, other];
         let finding = one("co_partitioning", &facts);
-        assert_eq!((finding.level, &*finding.place), (Error, "sales-events:1:7"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Error, "sales-events:1:7")
+        );
     }
 }

@@ -70,12 +70,17 @@ fn unfilled(own: &PipelineFacts, sample: &SampleFacts, table: &TableFacts) -> Ve
             columns.map(|(name, _)| name).collect()
         }
         Kind::Cdc(cdc) => {
-            let fields = table.topic.as_ref().and_then(|topic| sample.fields.get(topic));
+            let fields = table
+                .topic
+                .as_ref()
+                .and_then(|topic| sample.fields.get(topic));
             let Some(fields) = fields.filter(|fields| !fields.is_empty()) else {
                 return vec![];
             };
             let columns = replica_columns(cdc, table).into_iter();
-            columns.filter(|name| !fields.contains_key(name) && !has_default(name)).collect()
+            columns
+                .filter(|name| !fields.contains_key(name) && !has_default(name))
+                .collect()
         }
         _ => vec![],
     }
@@ -94,10 +99,14 @@ mod tests {
         let mut facts = enrichment();
         assert_silent("column_unfilled", &facts);
         let seen = fields(&["event_id", "timestamp", "city"]);
-        sample(&mut facts).fields.insert("user-events".to_owned(), seen);
+        sample(&mut facts)
+            .fields
+            .insert("user-events".to_owned(), seen);
         assert_silent("column_unfilled", &facts);
         let seen = fields(&["event_id", "timestamp"]);
-        sample(&mut facts).fields.insert("user-events".to_owned(), seen);
+        sample(&mut facts)
+            .fields
+            .insert("user-events".to_owned(), seen);
         let finding = one("column_unfilled", &facts);
         assert_eq!(finding.level, Warning);
         assert!(finding.message.contains("fills: city:"), "{finding:?}");
@@ -107,7 +116,9 @@ mod tests {
     fn of_a_replica_the_fields_of_the_row_count() {
         let mut facts = cdc();
         let topic = || "shop.public.orders".to_owned();
-        sample(&mut facts).fields.insert(topic(), fields(&["id", "note"]));
+        sample(&mut facts)
+            .fields
+            .insert(topic(), fields(&["id", "note"]));
         assert_silent("column_unfilled", &facts);
         sample(&mut facts).fields.insert(topic(), fields(&["id"]));
         let finding = one("column_unfilled", &facts);

@@ -30,7 +30,12 @@ mod tests {
 
     #[test]
     fn a_limit_below_what_a_commit_carries_is_an_error() {
-        for (limit, is_found) in [("4096", false), ("1024", false), ("1023", true), ("0", true)] {
+        for (limit, is_found) in [
+            ("4096", false),
+            ("1024", false),
+            ("1023", true),
+            ("0", true),
+        ] {
             let mut facts = enrichment();
             let broker = &mut kafka_of(&mut facts).broker;
             broker.insert("offset.metadata.max.bytes".to_owned(), limit.to_owned());

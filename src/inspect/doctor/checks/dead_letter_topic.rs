@@ -45,9 +45,10 @@ fn problems(name: &str, topic: &TopicFacts, kafka: &KafkaFacts) -> Vec<Problem> 
     let largest = |(name, topic): (&String, &TopicFacts)| {
         Some((topic.number("max.message.bytes")?, name.clone()))
     };
-    if let (Some(bytes_max), Some((source_max, source))) =
-        (topic.number("max.message.bytes"), sources().filter_map(largest).max())
-        && bytes_max < source_max
+    if let (Some(bytes_max), Some((source_max, source))) = (
+        topic.number("max.message.bytes"),
+        sources().filter_map(largest).max(),
+    ) && bytes_max < source_max
     {
         problems.push((
             Warning,
@@ -72,7 +73,10 @@ fn retention<'t>(
 ) -> Option<Problem> {
     let own_ms = topic.number("retention.ms").filter(|ms| *ms >= 0)?;
     let span = |ms: i64| if ms < 0 { i64::MAX } else { ms };
-    let longest = sources.filter_map(|t| t.number("retention.ms")).map(span).max();
+    let longest = sources
+        .filter_map(|t| t.number("retention.ms"))
+        .map(span)
+        .max();
     let longest = longest.unwrap_or(0);
     (own_ms < longest || own_ms < DAY_MS).then(|| {
         (
@@ -131,6 +135,10 @@ mod tests {
         assert!(one("dead_letter_topic", &facts).message.contains("168 h"));
         set(&mut facts, "user-events", "retention.ms", "1000");
         set(&mut facts, LETTERS, "retention.ms", "3600000");
-        assert!(one("dead_letter_topic", &facts).advice.contains("retention.ms=-1"));
+        assert!(
+            one("dead_letter_topic", &facts)
+                .advice
+                .contains("retention.ms=-1")
+        );
     }
 }

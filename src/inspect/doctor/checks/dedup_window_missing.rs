@@ -12,7 +12,9 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             continue;
         }
         let setting = match table.info.is_replicated() {
-            true => "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800",
+            true => {
+                "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
+            }
             false => "non_replicated_deduplication_window = 10000",
         };
         found.add(
@@ -40,7 +42,11 @@ mod tests {
         table(&mut facts).info.has_tokens = false;
         let finding = one("dedup_window_missing", &facts);
         assert_eq!(finding.level, Warning);
-        assert!(finding.advice.contains("non_replicated_deduplication_window = 10000"));
+        assert!(
+            finding
+                .advice
+                .contains("non_replicated_deduplication_window = 10000")
+        );
         table(&mut facts).info.engine = "ReplicatedMergeTree".to_owned();
         let advice = one("dedup_window_missing", &facts).advice;
         assert!(advice.contains("replicated_deduplication_window_seconds"));

@@ -65,7 +65,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
 /// Batches sealed by time times the partitions that each touches.
 fn parts_per_hour(own: &PipelineFacts, table: &TableFacts) -> f64 {
     let batch = &own.pipeline.batch;
-    let partitions = own.kafka.facts().map_or(1, |kafka| kafka.partitions.len().max(1));
+    let partitions = own
+        .kafka
+        .facts()
+        .map_or(1, |kafka| kafka.partitions.len().max(1));
     let by_time = partitions as f64 / batch.flush_interval.as_secs_f64().max(0.001);
     let inserts = by_time.min(batch.inserts_per_second_max) * HOUR_SECONDS;
     inserts * touched(table) as f64
@@ -75,9 +78,16 @@ fn parts_per_hour(own: &PipelineFacts, table: &TableFacts) -> f64 {
 /// may touch all that there are.
 fn touched(table: &TableFacts) -> u64 {
     let key = &table.info.partition_key;
-    let is_of_time = ["toYYYYMM", "toStartOf", "toDate", "toMonday", "toYear", "toYYYYMMDD"]
-        .iter()
-        .any(|function| key.contains(function));
+    let is_of_time = [
+        "toYYYYMM",
+        "toStartOf",
+        "toDate",
+        "toMonday",
+        "toYear",
+        "toYYYYMMDD",
+    ]
+    .iter()
+    .any(|function| key.contains(function));
     match key.is_empty() || (is_of_time && !key.contains(',')) {
         true => 1,
         false => table.partitions.max(1),
@@ -89,13 +99,20 @@ mod tests {
     use super::super::testing::*;
 
     fn set_window(facts: &mut Facts, name: &str, value: &str) {
-        table(facts).settings.insert(name.to_owned(), value.to_owned());
+        table(facts)
+            .settings
+            .insert(name.to_owned(), value.to_owned());
     }
 
     #[test]
     fn a_window_must_hold_the_parts_of_an_hour() {
         // 6 partitions every 5 s are 4,320 inserts an hour.
-        for (window, is_found) in [("10000", false), ("4320", false), ("4319", true), ("100", true)] {
+        for (window, is_found) in [
+            ("10000", false),
+            ("4320", false),
+            ("4319", true),
+            ("100", true),
+        ] {
             let mut facts = enrichment();
             set_window(&mut facts, "non_replicated_deduplication_window", window);
             let found = found("dedup_window_small", &facts);
@@ -119,9 +136,19 @@ mod tests {
         table(&mut facts).info.engine = "ReplicatedMergeTree".to_owned();
         assert_silent("dedup_window_small", &facts);
         let defaults = &mut server(&mut facts).replicated_settings;
-        defaults.insert("replicated_deduplication_window".to_owned(), "1000".to_owned());
-        defaults.insert("replicated_deduplication_window_seconds".to_owned(), "604800".to_owned());
-        assert!(one("dedup_window_small", &facts).message.contains("last 1000 parts"));
+        defaults.insert(
+            "replicated_deduplication_window".to_owned(),
+            "1000".to_owned(),
+        );
+        defaults.insert(
+            "replicated_deduplication_window_seconds".to_owned(),
+            "604800".to_owned(),
+        );
+        assert!(
+            one("dedup_window_small", &facts)
+                .message
+                .contains("last 1000 parts")
+        );
         set_window(&mut facts, "replicated_deduplication_window", "10000");
         set_window(&mut facts, "replicated_deduplication_window_seconds", "60");
         assert!(one("dedup_window_small", &facts).message.contains("60 s"));

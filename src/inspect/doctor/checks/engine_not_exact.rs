@@ -37,7 +37,9 @@ fn append(table: &TableFacts) -> Option<String> {
         ));
     }
     let columns = &table.info.columns;
-    let missing = PROVENANCE.iter().find(|name| columns.iter().all(|c| c.name != **name))?;
+    let missing = PROVENANCE
+        .iter()
+        .find(|name| columns.iter().all(|c| c.name != **name))?;
     Some(format!(
         "it has no column {missing}: exactly_once needs _topic LowCardinality(String), _partition UInt32 and \
          _offset UInt64"
@@ -69,13 +71,23 @@ mod tests {
     fn events_need_a_merge_tree_with_the_columns_of_where_they_came_from() {
         let mut facts = enrichment();
         assert_silent("engine_not_exact", &facts);
-        table(&mut facts).info.columns.retain(|c| c.name != "_offset");
-        assert!(one("engine_not_exact", &facts).message.contains("no column _offset"));
+        table(&mut facts)
+            .info
+            .columns
+            .retain(|c| c.name != "_offset");
+        assert!(
+            one("engine_not_exact", &facts)
+                .message
+                .contains("no column _offset")
+        );
         table(&mut facts).info.engine = "Memory".to_owned();
         let finding = one("engine_not_exact", &facts);
         assert_eq!(finding.level, Error);
         assert!(finding.message.contains("engine Memory"));
-        let change = ("delivery = \"exactly_once\"", "delivery = \"at_least_once\"");
+        let change = (
+            "delivery = \"exactly_once\"",
+            "delivery = \"at_least_once\"",
+        );
         let mut facts = shipped("clickstream", &[change]);
         table(&mut facts).info.engine = "Memory".to_owned();
         assert_silent("engine_not_exact", &facts);
@@ -88,7 +100,11 @@ mod tests {
             let info = &mut table(&mut facts).info;
             info.engine = "MergeTree".to_owned();
             info.engine_full = "MergeTree ORDER BY id".to_owned();
-            assert!(one("engine_not_exact", &facts).message.contains("MergeTree"));
+            assert!(
+                one("engine_not_exact", &facts)
+                    .message
+                    .contains("MergeTree")
+            );
         }
         let mut facts = cdc();
         table(&mut facts).info.engine_full = "ReplacingMergeTree(_version) ORDER BY id".to_owned();

@@ -26,7 +26,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 Info,
                 own.name(),
                 topic,
-                format!("fields of topic {topic} that no column takes: {}{more}", shown.join(", ")),
+                format!(
+                    "fields of topic {topic} that no column takes: {}{more}",
+                    shown.join(", ")
+                ),
                 "add a column of that name, or map one in [pipeline.columns], if they are wanted",
             );
         }
@@ -39,12 +42,17 @@ fn unread<'n>(own: &PipelineFacts, topic: &str, names: &BTreeSet<&'n String>) ->
             let Some(table) = own.tables().first() else {
                 return vec![];
             };
-            let columns = event_columns(config, table).into_iter().map(|(_, root)| root);
+            let columns = event_columns(config, table)
+                .into_iter()
+                .map(|(_, root)| root);
             columns.chain(other_roots(config)).collect()
         }
         // Otherwise columns are added, or the pipeline halts.
         Kind::Cdc(cdc) if cdc.evolution == Evolution::Ignore => {
-            let table = own.tables().iter().find(|t| t.topic.as_deref() == Some(topic));
+            let table = own
+                .tables()
+                .iter()
+                .find(|t| t.topic.as_deref() == Some(topic));
             let Some(table) = table else {
                 return vec![];
             };
@@ -65,21 +73,35 @@ mod tests {
         let mut facts = enrichment();
         let topic = || "user-events".to_owned();
         // user_id and session_id are read although this table has no column for them.
-        let known = ["event_id", "timestamp", "user_id", "session_id", "page_url", "event_type"];
+        let known = [
+            "event_id",
+            "timestamp",
+            "user_id",
+            "session_id",
+            "page_url",
+            "event_type",
+        ];
         let fields = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), 1)).collect();
         sample(&mut facts).fields.insert(topic(), fields(&known));
         assert_silent("field_unread", &facts);
-        sample(&mut facts).fields.insert(topic(), fields(&["event_id", "campaign", "ab_test"]));
+        sample(&mut facts)
+            .fields
+            .insert(topic(), fields(&["event_id", "campaign", "ab_test"]));
         let finding = one("field_unread", &facts);
         assert_eq!(finding.level, Info);
-        assert!(finding.message.ends_with("ab_test, campaign"), "{finding:?}");
+        assert!(
+            finding.message.ends_with("ab_test, campaign"),
+            "{finding:?}"
+        );
     }
 
     #[test]
     fn columns_that_are_added_to_a_replica_take_them() {
         let mut facts = cdc();
         let fields = [("id".to_owned(), 1), ("new".to_owned(), 1)].into();
-        sample(&mut facts).fields.insert("shop.public.orders".to_owned(), fields);
+        sample(&mut facts)
+            .fields
+            .insert("shop.public.orders".to_owned(), fields);
         assert_silent("field_unread", &facts);
     }
 }

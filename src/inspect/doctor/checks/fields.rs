@@ -3,18 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::prelude::*;
-use crate::config::{Cdc, Enrichment};
-
-/// Columns that are filled from around the record, where nothing else is mapped to them.
-const OF_KAFKA: [&str; 7] = [
-    "_topic",
-    "_partition",
-    "_offset",
-    "_timestamp",
-    "_key",
-    "_value",
-    "_headers",
-];
+use crate::config::{Cdc, Enrichment, RecordField};
 
 /// `$.a.b` → `a`; a plain name is itself.
 pub(super) fn root(path: &str) -> String {
@@ -42,7 +31,10 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
     let columns = table.info.columns.iter().filter(|column| {
         let name = &*column.name;
         let mapping = config.columns.get(name);
-        let is_of_kafka = OF_KAFKA.contains(&name) && mapping.is_none();
+        let is_of_kafka = match mapping {
+            Some(mapping) => mapping.from.is_some(),
+            None => RecordField::of_column(name).is_some(),
+        };
         !matches!(&*column.default_kind, "MATERIALIZED" | "ALIAS")
             && !session.contains(name)
             && !looked_up(name)
@@ -58,7 +50,8 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
 
 /// Roots of fields that something other than a column reads.
 pub(super) fn other_roots(config: &Enrichment) -> BTreeSet<String> {
-    let mut roots = BTreeSet::from([root(&config.time_field)]);
+    let mut roots = BTreeSet::new();
+    roots.extend(config.time_field.field().map(root));
     roots.extend(config.lookup.iter().map(|lookup| root(&lookup.key_field)));
     if let Some(session) = &config.session {
         roots.insert(root(&session.key_field));
@@ -78,7 +71,7 @@ pub(super) fn replica_columns(cdc: &Cdc, table: &TableFacts) -> Vec<String> {
         !matches!(&*column.default_kind, "MATERIALIZED" | "ALIAS")
             && !names.has(&column.name)
             && !cdc.columns.contains_key(&column.name)
-            && !OF_KAFKA.contains(&&*column.name)
+            && RecordField::of_column(&column.name).is_none()
     });
     columns.map(|column| column.name.clone()).collect()
 }

@@ -5,7 +5,12 @@ use crate::decode::Reason;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, sample) in with_sample(facts) {
-        let refused = || sample.refused.iter().filter(|r| r.reason == Reason::ImplausibleTime);
+        let refused = || {
+            sample
+                .refused
+                .iter()
+                .filter(|r| r.reason == Reason::ImplausibleTime)
+        };
         if let Some(first) = refused().next() {
             let share = refused().count() as f64 / sample.judged.max(1) as f64;
             let level = match share > own.pipeline.dead_letter.ratio_max {
@@ -47,7 +52,10 @@ mod tests {
         };
         sample(&mut facts).refused = vec![record(7)];
         let finding = one("implausible_time", &facts);
-        assert_eq!((finding.level, &*finding.place), (Warning, "user-events:0:7"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Warning, "user-events:0:7")
+        );
         assert!(finding.advice.contains("time_unit"));
         assert_silent("sample_rejects", &facts);
         sample(&mut facts).refused = (0..50).map(record).collect();

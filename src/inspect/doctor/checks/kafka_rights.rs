@@ -17,7 +17,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 format!("grant it: kafka-acls --add --allow-principal User:… --operation {name} on {resource}"),
             );
         };
-        let written = [Some(&*own.pipeline.dead_letter.topic), output_topic(&own.pipeline)];
+        let written = [
+            Some(&*own.pipeline.dead_letter.topic),
+            output_topic(&own.pipeline),
+        ];
         for (name, topic) in &kafka.topics {
             let resource = || format!("topic {name}");
             let is_source = kafka.sources.contains(name);
@@ -63,7 +66,9 @@ fn is_denied(error: Option<RDKafkaErrorCode>) -> bool {
 
 /// Nothing is known where the broker does not say.
 fn lacks(operations: &Operations, operation: Operation) -> bool {
-    operations.as_ref().is_some_and(|known| !known.contains(&operation))
+    operations
+        .as_ref()
+        .is_some_and(|known| !known.contains(&operation))
 }
 
 #[cfg(test)]
@@ -87,9 +92,15 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (Error, "this user lacks the right WRITE on topic streamweir-dead-letters"),
+                (
+                    Error,
+                    "this user lacks the right WRITE on topic streamweir-dead-letters"
+                ),
                 (Error, "this user lacks the right READ on topic user-events"),
-                (Error, "this user lacks the right READ on group clickstream-processor"),
+                (
+                    Error,
+                    "this user lacks the right READ on group clickstream-processor"
+                ),
             ]
         );
     }
@@ -99,11 +110,19 @@ mod tests {
         let mut facts = enrichment();
         topic(&mut facts, "user-events").rights.error =
             Some(RDKafkaErrorCode::TopicAuthorizationFailed);
-        assert!(one("kafka_rights", &facts).message.contains("DESCRIBE on topic user-events"));
+        assert!(
+            one("kafka_rights", &facts)
+                .message
+                .contains("DESCRIBE on topic user-events")
+        );
         let mut facts = enrichment();
         let group = kafka_of(&mut facts).group.as_mut().expect("a group");
         group.error = Some(RDKafkaErrorCode::GroupAuthorizationFailed);
-        assert!(one("kafka_rights", &facts).message.contains("READ on group"));
+        assert!(
+            one("kafka_rights", &facts)
+                .message
+                .contains("READ on group")
+        );
     }
 
     #[test]

@@ -9,7 +9,11 @@ const KEY: &str = "service.memory_max";
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     let memory_max = facts.service.memory_max_bytes;
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
-    if let Some(machine) = facts.machine.memory_bytes.filter(|bytes| memory_max > *bytes) {
+    if let Some(machine) = facts
+        .machine
+        .memory_bytes
+        .filter(|bytes| memory_max > *bytes)
+    {
         found.add_of_process(
             Error,
             KEY,
@@ -22,7 +26,11 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             "set service.memory_max below what the process may take",
         );
     }
-    let lanes: u64 = facts.pipelines.iter().map(|own| u64::from(own.pipeline.consumers)).sum();
+    let lanes: u64 = facts
+        .pipelines
+        .iter()
+        .map(|own| u64::from(own.pipeline.consumers))
+        .sum();
     let queues = (memory_max / 32 / lanes.max(1)).clamp(1 << 20, 16 << 20) * lanes;
     let room = memory_max.saturating_sub(PROCESS_BYTES + queues);
     // What one sealed and one open batch of each pipeline may take, as far as one record does.
@@ -56,10 +64,16 @@ mod tests {
         assert_silent("memory_small", &enrichment());
         let small = ("memory_max = \"256MiB\"", "memory_max = \"96MiB\"");
         let finding = one("memory_small", &shipped("clickstream", &[small]));
-        assert_eq!((finding.level, &*finding.place), (Warning, "service.memory_max"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Warning, "service.memory_max")
+        );
         let many = ("consumers = 1 ", "consumers = 64 ");
         let small = ("memory_max = \"256MiB\"", "memory_max = \"160MiB\"");
-        assert_eq!(found("memory_small", &shipped("clickstream", &[many, small])).len(), 1);
+        assert_eq!(
+            found("memory_small", &shipped("clickstream", &[many, small])).len(),
+            1
+        );
     }
 
     #[test]

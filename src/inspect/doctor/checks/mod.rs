@@ -1,21 +1,71 @@
 //! The checks: one file each, named as its id.
 
+mod cleanup_forgets_deletes;
+mod clickhouse_authentication;
+mod clickhouse_rights;
+mod clickhouse_unreachable;
+mod clock_skew;
+mod co_partitioning;
+mod column_unfilled;
+mod commit_metadata_limit;
+mod dead_letter_topic;
+mod dedup_window_missing;
+mod dedup_window_small;
+mod engine_not_exact;
+mod field_unread;
 mod fields;
+mod file_limit;
+mod implausible_time;
+mod instance_id_shared;
+mod kafka_authentication;
+mod kafka_rights;
+mod kafka_unreachable;
+mod log_append_time;
+mod memory_small;
+mod offset_index_missing;
+mod offset_out_of_range;
+mod offsets_expire;
+mod order_by_not_key;
+mod partition_key_moves;
+mod partitions_changed;
+mod parts_pressure;
+mod pattern_matches_nothing;
+mod port_taken;
 mod prelude;
+mod profile_limits;
+mod profiles_missing;
+mod redis_authentication;
+mod redis_cluster;
+mod redis_eviction;
+mod redis_unreachable;
 mod replica;
+mod replica_lag;
+mod retention_below_lag;
+mod sample_rejects;
+mod schema_missing;
+mod server_version;
+mod session_timeout;
+mod state_dir;
+mod state_missing;
+mod table_missing;
 #[cfg(test)]
 mod testing;
+mod time_without_zone;
+mod topic_differs;
+mod topic_missing;
+mod type_unsupported;
+mod view_on_insert;
 
 use super::facts::Facts;
 use super::finding::{Finding, Findings};
 
+/// Adds what one check finds.
+type Check = fn(&Facts, &mut Findings);
+
 macro_rules! checks {
     ($($id:ident),* $(,)?) => {
-        $(mod $id;)*
-
         /// Every check, by its id.
-        pub(crate) const CHECKS: &[(&str, fn(&Facts, &mut Findings))] =
-            &[$((stringify!($id), $id::judge)),*];
+        pub(crate) const CHECKS: &[(&str, Check)] = &[$((stringify!($id), $id::judge)),*];
     };
 }
 
@@ -74,7 +124,7 @@ checks! {
 
 /// Everything that all checks find.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    let judge = |(id, check): &(&'static str, fn(&Facts, &mut Findings))| {
+    let judge = |(id, check): &(&'static str, Check)| {
         let mut found = Findings::new(id);
         check(facts, &mut found);
         found.into_vec()

@@ -8,8 +8,15 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let looks = matches!(&own.pipeline.kind, Kind::Enrichment(_))
             && own.pipeline.delivery == Delivery::ExactlyOnce
             && table.info.engine.ends_with("MergeTree")
-            && table.info.columns.iter().any(|column| column.name == "_offset");
-        let is_indexed = table.minmax.iter().any(|expression| expression.contains("_offset"))
+            && table
+                .info
+                .columns
+                .iter()
+                .any(|column| column.name == "_offset");
+        let is_indexed = table
+            .minmax
+            .iter()
+            .any(|expression| expression.contains("_offset"))
             || table.info.sorting_key.contains("_offset");
         if looks && !is_indexed {
             found.add(

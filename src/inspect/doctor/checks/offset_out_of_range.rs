@@ -47,13 +47,22 @@ mod tests {
 
     #[test]
     fn an_offset_before_or_behind_the_log_is_an_error_with_its_address() {
-        for (low, high, is_found) in [(0, 1000, false), (1000, 1000, false), (1001, 2000, true), (0, 999, true)] {
+        for (low, high, is_found) in [
+            (0, 1000, false),
+            (1000, 1000, false),
+            (1001, 2000, true),
+            (0, 999, true),
+        ] {
             let mut facts = enrichment();
             let own = &mut kafka_of(&mut facts).partitions[2];
             (own.low, own.high) = (low, high);
             let found = found("offset_out_of_range", &facts);
             assert_eq!(!found.is_empty(), is_found, "{low} {high}");
-            assert!(found.iter().all(|f| f.level == Error && f.place == "user-events:2:1000"));
+            assert!(
+                found
+                    .iter()
+                    .all(|f| f.level == Error && f.place == "user-events:2:1000")
+            );
         }
     }
 

@@ -46,7 +46,12 @@ mod tests {
 
     #[test]
     fn offsets_must_outlive_a_weekend() {
-        for (minutes, is_found) in [("10080", false), ("4320", false), ("1440", true), ("1", true)] {
+        for (minutes, is_found) in [
+            ("10080", false),
+            ("4320", false),
+            ("1440", true),
+            ("1", true),
+        ] {
             let mut facts = enrichment();
             let broker = &mut kafka_of(&mut facts).broker;
             broker.insert("offsets.retention.minutes".to_owned(), minutes.to_owned());

@@ -75,7 +75,10 @@ mod tests {
         table(&mut facts).info.sorting_key = "(id)".to_owned();
         assert_silent("order_by_not_key", &facts);
         let keys = &mut sample(&mut facts).key_fields;
-        keys.insert("shop.public.orders".to_owned(), vec!["id".to_owned(), "region".to_owned()]);
+        keys.insert(
+            "shop.public.orders".to_owned(),
+            vec!["id".to_owned(), "region".to_owned()],
+        );
         let finding = one("order_by_not_key", &facts);
         assert_eq!((finding.level, &*finding.place), (Error, "replica.orders"));
         assert!(finding.message.contains("sorted by (id)"), "{finding:?}");

@@ -67,7 +67,7 @@ mod tests {
             is_set_back: false,
             counter: 1,
             table: "replica.orders".to_owned(),
-            cuts: vec![],
+            range_ends: vec![],
             layout: Some(Layout { partitions, epoch }),
             made_no_rows: false,
             frontier: None,
@@ -82,7 +82,10 @@ mod tests {
         assert_silent("partitions_changed", &facts);
         kafka_of(&mut facts).partitions[1].metadata = Some(metadata(3, 0));
         let finding = one("partitions_changed", &facts);
-        assert_eq!((finding.level, &*finding.place), (Error, "shop.public.orders"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Error, "shop.public.orders")
+        );
         assert!(finding.message.contains("6 partitions, and had 3"));
     }
 

@@ -8,8 +8,13 @@ const PARTS_TO_THROW: u64 = 3_000;
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, server, table) in with_tables(facts) {
         let name = "parts_to_throw_insert";
-        let limit = table.settings.get(name).or_else(|| server.merge_tree_settings.get(name));
-        let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(PARTS_TO_THROW);
+        let limit = table
+            .settings
+            .get(name)
+            .or_else(|| server.merge_tree_settings.get(name));
+        let limit = limit
+            .and_then(|limit| limit.parse().ok())
+            .unwrap_or(PARTS_TO_THROW);
         if limit > 0 && table.parts_max > limit / 2 {
             found.add(
                 Warning,
@@ -40,7 +45,13 @@ mod tests {
         let own = ("parts_to_throw_insert".to_owned(), "10000".to_owned());
         table(&mut facts).settings.extend([own]);
         assert_silent("parts_pressure", &facts);
-        table(&mut facts).settings.insert("parts_to_throw_insert".to_owned(), "10".to_owned());
-        assert!(one("parts_pressure", &facts).message.contains("refused above 10"));
+        table(&mut facts)
+            .settings
+            .insert("parts_to_throw_insert".to_owned(), "10".to_owned());
+        assert!(
+            one("parts_pressure", &facts)
+                .message
+                .contains("refused above 10")
+        );
     }
 }

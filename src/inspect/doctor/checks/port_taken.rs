@@ -11,7 +11,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         Listener::Daemon(_) if facts.own_daemon_runs() => return,
         Listener::Daemon(names) => {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            format!("a daemon of another configuration listens there ({})", names.join(", "))
+            format!(
+                "a daemon of another configuration listens there ({})",
+                names.join(", ")
+            )
         }
         Listener::Other(error) | Listener::Unusable(error) => error.clone(),
     };
@@ -38,6 +41,9 @@ mod tests {
         assert!(one("port_taken", &facts).message.contains("(other)"));
         facts.machine.listener = Listener::Other("address in use".to_owned());
         let finding = one("port_taken", &facts);
-        assert_eq!((finding.level, &*finding.place), (Error, "service.http_listen"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Error, "service.http_listen")
+        );
     }
 }

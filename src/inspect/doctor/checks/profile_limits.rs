@@ -15,7 +15,10 @@ const SENT: [(&str, Option<&str>); 24] = [
     ("timeout_overflow_mode", Some("throw")),
     ("insert_deduplicate", Some("1")),
     ("insert_deduplication_token", None),
-    ("deduplicate_blocks_in_dependent_materialized_views", Some("1")),
+    (
+        "deduplicate_blocks_in_dependent_materialized_views",
+        Some("1"),
+    ),
     ("max_execution_time", None),
     ("max_memory_usage", Some("0")),
     ("max_query_size", Some("16777216")),
@@ -49,11 +52,19 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             };
             if let Some(readonly) = server.settings.get("readonly").filter(|s| s.value != "0") {
                 let value = &readonly.value;
-                add(Error, "readonly", format!("readonly = {value}: every insert is refused"));
+                add(
+                    Error,
+                    "readonly",
+                    format!("readonly = {value}: every insert is refused"),
+                );
             }
             for (name, sent) in SENT {
                 if let Some(why) = server.settings.get(name).and_then(|s| refuses(s, sent)) {
-                    add(Error, name, format!("{name} {why}: every insert or read with it is refused"));
+                    add(
+                        Error,
+                        name,
+                        format!("{name} {why}: every insert or read with it is refused"),
+                    );
                 }
             }
             for (name, why) in harmful(own, server) {
@@ -74,13 +85,18 @@ fn refuses(setting: &Setting, sent: Option<&str>) -> Option<String> {
     if let Some(min) = bound(&setting.min).filter(|min| sent < *min) {
         return Some(format!(">= {min} as a constraint, and {sent} is sent"));
     }
-    bound(&setting.max).filter(|max| sent > *max).map(|max| format!("<= {max} as a constraint, and {sent} is sent"))
+    bound(&setting.max)
+        .filter(|max| sent > *max)
+        .map(|max| format!("<= {max} as a constraint, and {sent} is sent"))
 }
 
 /// What is not overridden by what is sent.
 fn harmful(own: &PipelineFacts, server: &ClickHouseFacts) -> Vec<(&'static str, String)> {
     let number = |name: &str| {
-        let setting = server.settings.get(name).filter(|setting| setting.is_changed)?;
+        let setting = server
+            .settings
+            .get(name)
+            .filter(|setting| setting.is_changed)?;
         setting.value.parse::<u64>().ok()
     };
     let mut harmful = vec![];
@@ -156,18 +172,29 @@ mod tests {
             min: Some("1000".to_owned()),
             ..value("5000")
         };
-        assert!(one("profile_limits", &with("max_rows_to_read", bounded)).message.contains(">= 1000"));
+        assert!(
+            one("profile_limits", &with("max_rows_to_read", bounded))
+                .message
+                .contains(">= 1000")
+        );
     }
 
     #[test]
     fn what_is_not_overridden_is_a_warning_where_it_harms() {
-        assert_silent("profile_limits", &with("max_memory_usage", value("10000000000")));
+        assert_silent(
+            "profile_limits",
+            &with("max_memory_usage", value("10000000000")),
+        );
         for (name, of) in [
             ("max_memory_usage", "1000000"),
             ("max_concurrent_queries_for_user", "1"),
             ("materialized_views_ignore_errors", "1"),
         ] {
-            assert_eq!(one("profile_limits", &with(name, value(of))).level, Warning, "{name}");
+            assert_eq!(
+                one("profile_limits", &with(name, value(of))).level,
+                Warning,
+                "{name}"
+            );
         }
     }
 }

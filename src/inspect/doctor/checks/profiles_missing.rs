@@ -35,12 +35,18 @@ mod tests {
 
     #[test]
     fn the_share_of_keys_without_a_profile_is_told() {
-        for (asked, missing, is_found) in [(0, 0, false), (10, 2, false), (10, 3, true), (1, 1, true)] {
+        for (asked, missing, is_found) in
+            [(0, 0, false), (10, 2, false), (10, 3, true), (1, 1, true)]
+        {
             let mut facts = enrichment();
             sample(&mut facts).profiles = Some((asked, missing));
             let found = found("profiles_missing", &facts);
             assert_eq!(!found.is_empty(), is_found, "{asked} {missing}");
-            assert!(found.iter().all(|f| f.message.contains("user:profile:<user_id>")));
+            assert!(
+                found
+                    .iter()
+                    .all(|f| f.message.contains("user:profile:<user_id>"))
+            );
         }
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             let (level, when) = if left.hours <= 0.0 {
                 (Error, "are being deleted already".to_owned())
             } else if left.hours < WARNING_HOURS && !catches_up(partition, left.hours) {
-                (Warning, format!("will be deleted in {:.1} hours", left.hours))
+                (
+                    Warning,
+                    format!("will be deleted in {:.1} hours", left.hours),
+                )
             } else {
                 continue;
             };
@@ -86,8 +89,14 @@ fn by_time(partition: &PartitionFacts, topic: &TopicFacts, now_ms: i64) -> Optio
 }
 
 /// Segments are deleted as long as what stays is as large as the limit: the unread part alone must be.
-fn by_bytes(partition: &PartitionFacts, topic: &TopicFacts, mean_bytes: Option<f64>) -> Option<Left> {
-    let retention_bytes = topic.number("retention.bytes").filter(|bytes| *bytes >= 0)?;
+fn by_bytes(
+    partition: &PartitionFacts,
+    topic: &TopicFacts,
+    mean_bytes: Option<f64>,
+) -> Option<Left> {
+    let retention_bytes = topic
+        .number("retention.bytes")
+        .filter(|bytes| *bytes >= 0)?;
     let mean_bytes = mean_bytes?;
     let left_bytes = retention_bytes as f64 - partition.lag() as f64 * mean_bytes;
     let rate = partition.records_last_hour? as f64 * mean_bytes;
@@ -144,7 +153,10 @@ mod tests {
         assert_silent("retention_below_lag", &lagging(24));
         let finding = one("retention_below_lag", &lagging(6 * 24 + 14));
         assert_eq!((finding.level, &*finding.place), (Warning, "user-events:0"));
-        assert!(finding.message.contains("in 10.0 hours, by retention.ms"), "{finding:?}");
+        assert!(
+            finding.message.contains("in 10.0 hours, by retention.ms"),
+            "{finding:?}"
+        );
         let finding = one("retention_below_lag", &lagging(8 * 24));
         assert_eq!(finding.level, Error);
         assert!(finding.message.contains("are being deleted already"));
@@ -169,7 +181,10 @@ mod tests {
         set(&mut facts, "user-events", "retention.bytes", "1000000");
         let finding = one("retention_below_lag", &facts);
         assert_eq!(finding.level, Warning);
-        assert!(finding.message.contains("in 5.0 hours, by retention.bytes"), "{finding:?}");
+        assert!(
+            finding.message.contains("in 5.0 hours, by retention.bytes"),
+            "{finding:?}"
+        );
         set(&mut facts, "user-events", "retention.bytes", "400000");
         assert_eq!(one("retention_below_lag", &facts).level, Error);
     }

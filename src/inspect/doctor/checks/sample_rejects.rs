@@ -16,14 +16,21 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let share = dead as f64 / sample.judged.max(1) as f64;
         let ratio_max = own.pipeline.dead_letter.ratio_max;
         let halts = share > ratio_max && sample.judged >= JUDGED_MIN;
-        let mut by_reason: BTreeMap<Reason, Vec<&super::super::sample::RefusedRecord>> = BTreeMap::new();
-        for refused in sample.dead_letters().filter(|r| r.reason != Reason::ImplausibleTime) {
+        let mut by_reason: BTreeMap<Reason, Vec<&super::super::sample::RefusedRecord>> =
+            BTreeMap::new();
+        for refused in sample
+            .dead_letters()
+            .filter(|r| r.reason != Reason::ImplausibleTime)
+        {
             by_reason.entry(refused.reason).or_default().push(refused);
         }
         for (reason, records) in by_reason {
             let first = records[0];
             let (level, effect) = match halts {
-                true => (Error, format!(", and above {ratio_max} (dead_letter.ratio_max) the pipeline halts")),
+                true => (
+                    Error,
+                    format!(", and above {ratio_max} (dead_letter.ratio_max) the pipeline halts"),
+                ),
                 false => (Warning, String::new()),
             };
             found.add(
@@ -78,11 +85,17 @@ mod tests {
         let mut facts = enrichment();
         assert_silent("sample_rejects", &facts);
         sample(&mut facts).refused = refused(Reason::MissingField, 3);
-        sample(&mut facts).refused.extend(refused(Reason::InvalidJson, 1));
+        sample(&mut facts)
+            .refused
+            .extend(refused(Reason::InvalidJson, 1));
         sample(&mut facts).refused.extend(refused(Reason::Late, 50));
         let found = found("sample_rejects", &facts);
         assert_eq!(found.len(), 2);
-        assert!(found.iter().all(|f| f.level == Warning && f.place == "user-events:0:0"));
+        assert!(
+            found
+                .iter()
+                .all(|f| f.level == Warning && f.place == "user-events:0:0")
+        );
         assert!(found[1].message.contains("3 of 100 records"), "{found:?}");
         assert!(found[1].message.contains("missing_field"));
     }
@@ -99,10 +112,19 @@ mod tests {
     #[test]
     fn a_record_that_halts_the_pipeline_is_an_error() {
         let mut facts = cdc();
-        let halt = |n: usize| (format!("shop.public.orders:0:{n}"), "debezium", "declare it".to_owned());
+        let halt = |n: usize| {
+            (
+                format!("shop.public.orders:0:{n}"),
+                "debezium",
+                "declare it".to_owned(),
+            )
+        };
         sample(&mut facts).halts = vec![halt(1), halt(2)];
         let finding = one("sample_rejects", &facts);
-        assert_eq!((finding.level, &*finding.place), (Error, "shop.public.orders:0:1"));
+        assert_eq!(
+            (finding.level, &*finding.place),
+            (Error, "shop.public.orders:0:1")
+        );
         assert_eq!(finding.advice, "declare it");
     }
 }

@@ -54,7 +54,9 @@ mod tests {
         };
         kafka_of(&mut facts).records = vec![record(b"{}"), record(b""), record(b"\0\0")];
         assert_silent("schema_missing", &facts);
-        kafka_of(&mut facts).records.push(record(b"\0\0\0\0\x2aabc"));
+        kafka_of(&mut facts)
+            .records
+            .push(record(b"\0\0\0\0\x2aabc"));
         let finding = one("schema_missing", &facts);
         assert_eq!((finding.level, &*finding.place), (Error, "user-events:0:5"));
         assert!(finding.message.contains("id 42"));

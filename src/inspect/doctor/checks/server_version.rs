@@ -64,12 +64,18 @@ mod tests {
         ] {
             let mut facts = enrichment();
             server(&mut facts).version = version.to_owned();
-            assert_eq!(!found("server_version", &facts).is_empty(), is_found, "{version}");
+            assert_eq!(
+                !found("server_version", &facts).is_empty(),
+                is_found,
+                "{version}"
+            );
         }
         let mut facts = enrichment();
         let mut other = server(&mut facts).clone();
         other.version = "25.8.2.1".to_owned();
-        facts.pipelines[0].clickhouse.push(("http://b:8123".to_owned(), Reached::Yes(other)));
+        facts.pipelines[0]
+            .clickhouse
+            .push(("http://b:8123".to_owned(), Reached::Yes(other)));
         assert_eq!(one("server_version", &facts).level, Info);
     }
 }

@@ -13,7 +13,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             GroupProtocol::Classic => {
                 let wanted = i64::try_from(own.pipeline.kafka.session_timeout().as_millis());
                 let wanted = wanted.unwrap_or(i64::MAX);
-                let (low, high) = ("group.min.session.timeout.ms", "group.max.session.timeout.ms");
+                let (low, high) = (
+                    "group.min.session.timeout.ms",
+                    "group.max.session.timeout.ms",
+                );
                 let broken = match (number(low), number(high)) {
                     (Some(min), _) if wanted < min => Some((low, min)),
                     (_, Some(max)) if wanted > max => Some((high, max)),
@@ -97,7 +100,11 @@ mod tests {
         broker(&mut facts, "group.consumer.session.timeout.ms", "1000");
         assert_eq!(one("session_timeout", &facts).level, Warning);
         broker(&mut facts, "group.consumer.session.timeout.ms", "45000");
-        broker(&mut facts, "group.coordinator.rebalance.protocols", "classic");
+        broker(
+            &mut facts,
+            "group.coordinator.rebalance.protocols",
+            "classic",
+        );
         assert_eq!(one("session_timeout", &facts).level, Error);
     }
 }

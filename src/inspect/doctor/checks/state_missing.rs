@@ -21,11 +21,19 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             continue;
         };
         let place = match config.state.url.is_empty() {
-            true => facts.service.state_dir.join(own.name()).display().to_string(),
+            true => facts
+                .service
+                .state_dir
+                .join(own.name())
+                .display()
+                .to_string(),
             false => config.state.url.clone(),
         };
         let (level, effect) = match halts {
-            true => (Error, "the pipeline halts unless the topic reaches back far enough"),
+            true => (
+                Error,
+                "the pipeline halts unless the topic reaches back far enough",
+            ),
             false => (Warning, "sessions begin anew"),
         };
         found.add(
@@ -58,7 +66,7 @@ mod tests {
             is_set_back: false,
             counter: 1,
             table: "analytics.clickstream_events".to_owned(),
-            cuts: vec![],
+            range_ends: vec![],
             layout: None,
             made_no_rows: false,
             frontier: None,
@@ -74,7 +82,9 @@ mod tests {
         assert!(finding.message.contains("user-events:3"));
         assert_silent("state_missing", &without_snapshot(0));
         let mut facts = without_snapshot(10);
-        facts.pipelines[0].snapshots.insert(("user-events".to_owned(), 3), true);
+        facts.pipelines[0]
+            .snapshots
+            .insert(("user-events".to_owned(), 3), true);
         assert_silent("state_missing", &facts);
         let mut facts = without_snapshot(10);
         kafka_of(&mut facts).partitions[3].metadata = None;

@@ -2,7 +2,16 @@
 
 use super::prelude::*;
 
-const UTC: [&str; 8] = ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Etc/UCT", "UCT", "Zulu", "Universal"];
+const UTC: [&str; 8] = [
+    "UTC",
+    "Etc/UTC",
+    "GMT",
+    "Etc/GMT",
+    "Etc/UCT",
+    "UCT",
+    "Zulu",
+    "Universal",
+];
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, server, table) in with_tables(facts) {
@@ -34,7 +43,9 @@ fn has_no_zone(type_name: &str) -> bool {
     while let Some(at) = rest.find("DateTime") {
         rest = &rest[at + "DateTime".len()..];
         let arguments = rest.strip_prefix("64").unwrap_or(rest);
-        let arguments = arguments.strip_prefix('(').and_then(|a| a.split(')').next());
+        let arguments = arguments
+            .strip_prefix('(')
+            .and_then(|a| a.split(')').next());
         if !arguments.is_some_and(|arguments| arguments.contains('\'')) {
             return true;
         }
@@ -66,7 +77,11 @@ mod tests {
     #[test]
     fn it_matters_on_a_server_that_is_not_in_utc() {
         let mut facts = enrichment();
-        let column = table(&mut facts).info.columns.iter_mut().find(|c| c.name == "timestamp");
+        let column = table(&mut facts)
+            .info
+            .columns
+            .iter_mut()
+            .find(|c| c.name == "timestamp");
         column.expect("a column").type_name = "DateTime64(3)".to_owned();
         assert_silent("time_without_zone", &facts);
         server(&mut facts).timezone = "Europe/Berlin".to_owned();

@@ -50,8 +50,15 @@ mod tests {
         facts.differences = Some(vec![Difference { topic, changes }]);
         let found = found("topic_differs", &facts);
         assert_eq!(found.len(), 2);
-        assert!(found.iter().all(|f| f.level == Warning && f.place == "user-events"));
-        assert!(found[0].message.contains("retention.ms 1 -> 604800000"), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|f| f.level == Warning && f.place == "user-events")
+        );
+        assert!(
+            found[0].message.contains("retention.ms 1 -> 604800000"),
+            "{found:?}"
+        );
         assert_eq!(found[1].advice, "declare 6");
     }
 }

@@ -15,7 +15,9 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 continue;
             };
             let is_missing = match topic.rights.error {
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => true,
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                ) => true,
                 Some(_) => false,
                 None => topic.rights.partitions == 0,
             };

@@ -27,15 +27,23 @@ pub(super) fn columns(own: &PipelineFacts, table: &TableFacts) -> Vec<(String, S
         let lookup = config.lookup.as_ref();
         config.columns.contains_key(name) || lookup.is_some_and(|l| l.columns.contains_key(name))
     };
-    let columns = table.info.columns.iter().filter(|column| match &*column.default_kind {
-        "MATERIALIZED" | "ALIAS" => false,
-        "" => true,
-        // The server has a value for it, whatever its type.
-        _ => is_named(&column.name),
-    });
+    let columns = table
+        .info
+        .columns
+        .iter()
+        .filter(|column| match &*column.default_kind {
+            "MATERIALIZED" | "ALIAS" => false,
+            "" => true,
+            // The server has a value for it, whatever its type.
+            _ => is_named(&column.name),
+        });
     let wrong = columns.filter_map(|column| {
         let error = ColumnType::parse(&column.type_name).err()?;
-        Some((column.name.clone(), column.type_name.clone(), error.to_string()))
+        Some((
+            column.name.clone(),
+            column.type_name.clone(),
+            error.to_string(),
+        ))
     });
     wrong.collect()
 }

@@ -28,7 +28,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 level,
                 own.name(),
                 &view.name,
-                format!("materialized view {} writes to {} at each insert: {what}", view.name, view.target),
+                format!(
+                    "materialized view {} writes to {} at each insert: {what}",
+                    view.name, view.target
+                ),
                 advice,
             );
         }
@@ -50,7 +53,9 @@ fn on_retry(has_tokens: bool, view: &ViewFacts) -> (super::super::finding::Level
         return (Info, what.to_owned(), advice);
     }
     if has_tokens {
-        let what = format!("{target} keeps no deduplication tokens, so a repeated insert doubles its rows there");
+        let what = format!(
+            "{target} keeps no deduplication tokens, so a repeated insert doubles its rows there"
+        );
         let setting = match view.target_engine.starts_with("Replicated") {
             true => "replicated_deduplication_window = 10000",
             false => "non_replicated_deduplication_window = 10000",
@@ -60,7 +65,8 @@ fn on_retry(has_tokens: bool, view: &ViewFacts) -> (super::super::finding::Level
     }
     let what = "inserts of this pipeline carry no token, so a repeated insert, or a row that is written again, \
                 comes twice there";
-    let advice = format!("have {target} replace rows by version, or use a plain view over the table");
+    let advice =
+        format!("have {target} replace rows by version, or use a plain view over the table");
     (Warning, what.to_owned(), advice)
 }
 
