@@ -68,8 +68,8 @@ fn well(name: &str) -> Job {
 }
 
 #[test]
-fn on_servers_that_are_set_up_for_it_nothing_is_found_before_during_and_after_a_run() {
-    let mut job = well("well");
+fn on_servers_that_are_set_up_for_it_nothing_is_found_before_and_after_a_run() {
+    let job = well("well");
     load_profiles(&job, 0..50);
     job.apply_schema();
     job.create_topic(2);
