@@ -254,6 +254,9 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.revoke_timeout", "\"6m\"", "from 0s to 5m"),
     ("pipeline.time_field", "\"$\"", "the name of a field"),
     ("pipeline.format", "\"xml\"", "\"json\", \"string\""),
+    ("pipeline.csv.columns", "[]", "list of at least one"),
+    ("pipeline.csv.delimiter", "\"ab\"", "one character of ASCII"),
+    ("pipeline.csv.header", "\"yes\"", "true or false"),
     (
         "pipeline.tombstones",
         "\"keep\"",
@@ -293,8 +296,8 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "pipeline.columns.page_url.path",
-        "\"$.pages[0]\"",
-        "no array steps",
+        "\"$.pages[-1]\"",
+        "'[0]' or '[*]'",
     ),
     (
         "pipeline.columns.page_url.from",
@@ -1188,6 +1191,36 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "message = \"$\"",
     ),
     (
+        &[("pipeline.csv.header", "true")],
+        "pipeline.csv",
+        "without format = \"csv\"",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"csv\""),
+            ("pipeline.csv.columns", "[\"a\", \"b\", \"a\"]"),
+        ],
+        "pipeline.csv.columns",
+        "has \"a\" twice",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"csv\""),
+            ("pipeline.csv.columns", "[\"a\", \"b\"]"),
+            ("pipeline.columns.city", "\"$.c\""),
+        ],
+        "pipeline.columns.city.path",
+        "with a name of csv.columns",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"csv\""),
+            ("pipeline.csv.columns", "[\"a\", \"b\"]"),
+        ],
+        "pipeline.session.key_field",
+        "must be a field of csv.columns",
+    ),
+    (
         &[
             ("pipeline.format", "\"string\""),
             ("pipeline.columns.city", "\"$.city\""),
@@ -1580,9 +1613,14 @@ const REPLICA_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "only kind = \"enrichment\"",
     ),
     (
+        &[("pipeline.columns._lsn", "\"$.source.lsn[0]\"")],
+        "pipeline.columns._lsn.path",
+        "must be names of members alone",
+    ),
+    (
         &[("pipeline.columns._lsn", "\"$\"")],
         "pipeline.columns._lsn.path",
-        "must name a member",
+        "must be names of members alone",
     ),
     (
         &[("pipeline.columns._version", "\"$.source.lsn\"")],
@@ -1912,7 +1950,7 @@ const JOIN_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
     (
         &[("pipeline.right.fields.name", "\"$.names.*\"")],
         "right.fields.name",
-        "an array step or a wildcard",
+        "a star",
     ),
     (
         &[("pipeline.left.topics", "1")],

@@ -10,6 +10,7 @@ use super::section::Section;
 use super::topics::TopicSelector;
 use super::value::{Boolean, Choice, OneOrMore, Text};
 use super::version_epochs::{Epochs, VersionEpoch};
+use crate::decode::Path;
 use crate::decode::debezium::{
     BinaryMode, DecimalMode, Modes, OutOfRange, SIGNAL_TABLE, TimeMode, UNAVAILABLE_VALUE,
     UnsignedMode,
@@ -117,8 +118,11 @@ impl Cdc {
             if mapping.from.is_some() {
                 section.problem(&format!("columns.{column}.from"), message);
             }
-            if mapping.path.as_deref() == Some("$") {
-                let message = "must name a member: replicas have no column for whole records";
+            let path = mapping.path.as_deref().map(Path::parse);
+            if let Some(Ok(path)) = path
+                && (path.is_whole() || !path.steps().is_empty())
+            {
+                let message = "must be names of members alone: replicas read no whole records and no elements";
                 section.problem(&format!("columns.{column}.path"), message);
             }
         }

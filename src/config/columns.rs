@@ -9,6 +9,7 @@ use super::section::Section;
 use super::time_unit::TIME_UNITS;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
+use crate::decode::Path;
 use crate::decode::debezium::OutOfRange;
 use crate::decode::time::TimeUnit;
 
@@ -50,9 +51,9 @@ pub(super) const PATH: Text = Text {
 
 /// A path of a column: any that the decoder reads.
 pub(super) const COLUMN_PATH: Text = Text {
-    allowed: "a path such as \"$.page.url\": '$' and then '.name' steps, no array steps; \"$\" is the whole \
-              record",
-    check: |text| text == "$" || is_path(text),
+    allowed: "a path such as \"$.page.url\": '$' and then steps '.name', '.\"quoted.name\"', '[0]' or '[*]'; \
+              \"$\" is the whole record",
+    check: |text| text.len() <= 1024 && Path::parse(text).is_ok(),
 };
 
 /// `$`, then steps `.name` whose names are not empty and have no dots and brackets.

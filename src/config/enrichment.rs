@@ -58,7 +58,7 @@ impl Enrichment {
         let format = format::read(section);
         let time_field = match format {
             Format::Json => TimeField::Field("timestamp".to_owned()),
-            Format::String => TimeField::Nowhere,
+            Format::String | Format::Csv(_) => TimeField::Nowhere,
         };
         let tombstones = Choice(&[
             ("dead_letter", Tombstones::DeadLetter),

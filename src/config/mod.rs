@@ -192,6 +192,7 @@ pub fn known_keys() -> BTreeSet<String> {
         "*" = ""
         [pipeline.clickhouse.settings]
         "*" = ""
+        [pipeline.csv]
         [pipeline.columns."*"]
         [pipeline.lookup.columns."*"]
         [pipeline.session.distinct_where]

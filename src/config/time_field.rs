@@ -1,9 +1,10 @@
 //! `time_field`: where the event time is.
 
-use super::columns::{COLUMN_PATH, FIELD};
+use super::columns::FIELD;
 use super::section::Section;
 use super::tree::Value;
 use super::value::{Choice, Kind, Text, text_of};
+use crate::decode::Path;
 
 /// Where the event time is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,12 @@ impl TimeField {
     }
 }
 
+/// A path to a member, without array steps.
+fn is_plain_path(text: &str) -> bool {
+    let path = Path::parse(text).ok();
+    text.len() <= 1024 && path.is_some_and(|path| !path.is_whole() && path.steps().is_empty())
+}
+
 struct FieldOrNothing;
 
 impl Kind for FieldOrNothing {
@@ -59,7 +66,7 @@ impl Kind for FieldOrNothing {
         let is = |kind: &Text, text: &str| (kind.check)(text);
         match text_of(value)? {
             "" => Some(TimeField::Nowhere),
-            text if is(&FIELD, text) || (text != "$" && is(&COLUMN_PATH, text)) => {
+            text if is(&FIELD, text) || (is_plain_path(text)) => {
                 Some(TimeField::Field(text.to_owned()))
             }
             _ => None,

@@ -84,3 +84,117 @@ fn a_text_and_what_kafka_says_of_it_fill_the_columns_that_are_mapped_to_them() {
     ];
     assert_eq!(reasons(&job), expected);
 }
+
+#[test]
+fn lines_of_fields_fill_the_columns_of_their_names_or_of_the_tables_order() {
+    let columns = format!(
+        "name Nullable(String), price Decimal(10, 2), at DateTime64(3, 'UTC'), ok Bool, \
+         tags Array(String), {PROVENANCE}"
+    );
+    let mut job = job("lines", &columns);
+    job.set("pipeline.format", "csv");
+    job.set("pipeline.csv.delimiter", ";");
+    job.set("pipeline.csv.header", true);
+    let names = ["ts", "id", "user name", "price", "ok", "tags"];
+    job.set("pipeline.csv.columns", names.map(str::to_owned).to_vec());
+    job.set("pipeline.columns.name", "$.\"user name\"");
+    job.set("pipeline.columns.at", "$.ts");
+    job.set("pipeline.columns.price.required", true);
+    let time = "2025-11-21T10:00:00Z";
+    let lines = [
+        "ts;id;user name;price;ok;tags\n".to_owned(),
+        format!("{time};1;\"a;\"\"b\"\"\";12.50;true;\"[\"\"x\"\",\"\"y\"\"]\"\r\n"),
+        format!("{time};2;;0;0;"),
+        format!("{time};3;\"\";1e1;false;[]\n"),
+        format!("{time};4;x;;true;"),
+        format!("{time};5;x;1"),
+        format!("{time};-6;x;1;true;"),
+        "soon;7;x;1;true;".to_owned(),
+    ];
+    let records = lines.iter().map(|line| record(line));
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows =
+        job.query("SELECT id, name, price, at, ok, tags FROM {db}.clickstream_events ORDER BY id");
+    let time = "2025-11-21 10:00:00.000";
+    let expected = [
+        format!("1\ta;\"b\"\t12.5\t{time}\ttrue\t['x','y']"),
+        format!("2\t\\N\t0\t{time}\tfalse\t[]"),
+        format!("3\t\t10\t{time}\tfalse\t[]"),
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    let reasons = reasons(&job);
+    let expected = [
+        "4 missing_field price",
+        "5 invalid_value only 4 fields, expected 6",
+        "6 out_of_range id",
+        "7 invalid_value at",
+    ];
+    for (seen, expected) in reasons.iter().zip(expected) {
+        assert!(seen.starts_with(expected), "{reasons:?}");
+    }
+    assert_eq!(reasons.len(), expected.len());
+    // Without names the fields are the table's own, and a new column at its end is missing in old lines.
+    job.unset("pipeline.csv.columns");
+    job.unset("pipeline.columns");
+    job.set("pipeline.time_field", "");
+    topic::produce(
+        job.bootstrap(),
+        &job.topic,
+        [record("8;y;2;2025-11-21 11:00:00")],
+    )
+    .expect("a line");
+    job.run_to_end();
+    let row = job.query("SELECT name, at, ok FROM {db}.clickstream_events WHERE id = 8");
+    assert_eq!(row, "y\t2025-11-21 11:00:00.000\tfalse");
+}
+
+#[test]
+fn paths_lead_into_arrays_and_to_names_with_dots() {
+    let columns = format!(
+        "first String, skus Array(String), counts Array(Nullable(UInt8)), whole String, user UInt8, \
+         at DateTime64(3, 'UTC'), {PROVENANCE}"
+    );
+    let mut job = job("paths", &columns);
+    job.set("pipeline.time_field", "$.meta.at");
+    for (column, path) in [
+        ("first", "$.items[0].sku"),
+        ("skus", "$.items[*].sku"),
+        ("counts", "$.items[*].n"),
+        ("user", "$.\"user.id\""),
+        ("at", "$.meta.at"),
+    ] {
+        job.set(&format!("pipeline.columns.{column}.path"), path);
+    }
+    job.set("pipeline.columns.first.default", "none");
+    job.set("pipeline.columns.whole.path", "$");
+    job.set("pipeline.columns.whole.raw", "object");
+    let rest = r#""meta":{"at":"2025-11-21T10:00:00Z"}"#;
+    let records = [
+        format!(r#"{{"id":1,"user.id":7,"items":[{{"sku":"a","n":1}},{{"sku":"b"}}],{rest}}}"#),
+        format!(r#" {{"id":2,"items":[],{rest}}}"#),
+        format!(r#"{{"id":3,"items":[{{"n":1}}],{rest}}}"#),
+        format!(r#"{{"id":4,"items":{{"sku":"a"}},{rest}}}"#),
+        r#"{"id":5}"#.to_owned(),
+    ];
+    let produced = records.iter().map(|value| record(value));
+    topic::produce(job.bootstrap(), &job.topic, produced).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT first, skus, counts, whole, user, at FROM {db}.clickstream_events ORDER BY id",
+    );
+    let time = "2025-11-21 10:00:00.000";
+    let expected = [
+        format!("a\t['a','b']\t[1,NULL]\t{}\t7\t{time}", records[0]),
+        format!("none\t[]\t[]\t{}\t0\t{time}", records[1].trim()),
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    let expected = [
+        "2 invalid_value skus: null in an Array(String)",
+        "3 invalid_value skus: [*] on something that is no array",
+        "4 missing_field time_field",
+    ];
+    assert_eq!(reasons(&job), expected);
+}

@@ -22,7 +22,7 @@ use rand::{Rng as _, SeedableRng as _};
 pub(crate) use self::current::CurrentRows;
 pub(crate) use self::plan::RowPlan;
 use self::profiles::{Profile, Profiles};
-use self::reading::{RowSpace, Unjudged, at};
+use self::reading::{NotRead, RowSpace, Unjudged, at};
 use self::row::SessionEvent;
 pub(crate) use self::settings::{Settings, Table};
 use self::snapshots::snapshot_spec;
@@ -186,12 +186,17 @@ impl Operator for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        if self.plan.drops_tombstones && record.value().is_none() {
-            return Ok(Accepted::Dropped("tombstone"));
-        }
         let head_start = self.heads.len();
-        let read = self.read(state, record);
-        let (event, has_key) = read.inspect_err(|_| self.heads.truncate(head_start))?;
+        let (event, has_key) = match self.read(state, record) {
+            Ok(read) => read,
+            Err(not_read) => {
+                self.heads.truncate(head_start);
+                return match not_read {
+                    NotRead::Refused(refusal) => Err(refusal.into()),
+                    NotRead::Dropped(rule) => Ok(Accepted::Dropped(rule)),
+                };
+            }
+        };
         let profile = match &mut self.profiles {
             Some(profiles) if has_key => profiles.note(&self.scratch),
             _ => Profile::Defaults,
@@ -439,7 +444,7 @@ impl EnrichmentOperator {
         &mut self,
         state: &PartitionState,
         record: Record<'_>,
-    ) -> Result<(Unjudged, bool), Refusal> {
+    ) -> Result<(Unjudged, bool), NotRead> {
         let space = RowSpace {
             plan: &self.plan,
             settings: &self.settings,
@@ -450,6 +455,7 @@ impl EnrichmentOperator {
         match &mut self.reader {
             AnyReader::Json(reader) => space.read(reader, state, record),
             AnyReader::String(reader) => space.read(reader, state, record),
+            AnyReader::Csv(reader) => space.read(reader, state, record),
         }
     }
 

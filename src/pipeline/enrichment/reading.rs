@@ -4,7 +4,7 @@ use super::plan::RowPlan;
 use super::row::{Row, SessionEvent};
 use super::{PartitionState, Settings};
 use crate::decode::Reject;
-use crate::format::Reader;
+use crate::format::{Reader, Unread};
 use crate::lane::Refusal;
 use crate::sink::Stage;
 use crate::source::Record;
@@ -17,6 +17,19 @@ pub(super) struct Unjudged {
     pub(super) session: SessionEvent,
     /// False for a record whose row was made before.
     pub(super) makes_row: bool,
+}
+
+/// Why a record makes no row.
+pub(super) enum NotRead {
+    Refused(Refusal),
+    /// By a rule: the word is a metric label.
+    Dropped(&'static str),
+}
+
+impl From<Refusal> for NotRead {
+    fn from(refusal: Refusal) -> Self {
+        NotRead::Refused(refusal)
+    }
 }
 
 /// Where a row is made.
@@ -37,8 +50,15 @@ impl RowSpace<'_> {
         reader: &mut R,
         state: &PartitionState,
         record: Record<'_>,
-    ) -> Result<(Unjudged, bool), Refusal> {
-        let values = reader.read(record.value()).map_err(at(Stage::Decode))?;
+    ) -> Result<(Unjudged, bool), NotRead> {
+        if self.plan.drops_tombstones && record.value().is_none() {
+            return Err(NotRead::Dropped("tombstone"));
+        }
+        let values = match reader.read(record.value()) {
+            Ok(values) => values,
+            Err(Unread::Refused(reject)) => return Err(at(Stage::Decode)(reject).into()),
+            Err(Unread::Dropped(rule)) => return Err(NotRead::Dropped(rule)),
+        };
         let mut row = Row {
             plan: self.plan,
             values: &values,

@@ -18,5 +18,5 @@ pub mod time;
 pub mod time_of_day;
 pub mod uuid;
 
-pub use path::{Path, PathError};
+pub use path::{Path, PathError, Step};
 pub use reject::{Reason, Reject};

@@ -1,6 +1,6 @@
 //! `format = "json"`: the scanner finds the values, columns are encoded from where they lie.
 
-use super::{Reader, Values};
+use super::{Reader, Unread, Values};
 use crate::decode::Reject;
 use crate::decode::json::{Fields, Raw, Scanner};
 use crate::table::ColumnSource;
@@ -9,8 +9,8 @@ impl Reader for Scanner {
     type Values<'r, 'a> = Fields<'r, 'a>;
 
     #[inline(always)]
-    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Fields<'r, 'a>, Reject> {
-        self.scan(value)
+    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Fields<'r, 'a>, Unread> {
+        Ok(self.scan(value)?)
     }
 
     fn unknown_names(&self, known: usize) -> Vec<&str> {

@@ -8,11 +8,14 @@
 //! A new format is a file here that implements the two traits, and a variant of [`Format`],
 //! [`ReadPlan`] and [`AnyReader`].
 
+mod csv;
 mod json;
 mod string;
 
 use std::sync::Arc;
 
+pub use self::csv::Csv;
+use self::csv::{CsvPlan, CsvReader};
 use self::string::{StringPlan, StringReader};
 use crate::decode::json::{Plan, Raw, Scanner};
 use crate::decode::{Path, Reject};
@@ -29,12 +32,27 @@ pub trait Reader {
     /// Reads a record's value, and validates all of it. `None` is a tombstone.
     ///
     /// # Errors
-    /// The record is none of the format, or has no value.
-    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Self::Values<'r, 'a>, Reject>;
+    /// The record is none of the format, has no value, or makes no row by a rule of the format.
+    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Self::Values<'r, 'a>, Unread>;
 
     /// Names of fields that no path leads to, in the order they were met, without the first `known`.
     /// The list is limited.
     fn unknown_names(&self, known: usize) -> Vec<&str>;
+}
+
+/// Why a record has no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// It can never be read.
+    Refused(Reject),
+    /// It makes no row, by a rule: the word is a metric label.
+    Dropped(&'static str),
+}
+
+impl From<Reject> for Unread {
+    fn from(reject: Reject) -> Self {
+        Unread::Refused(reject)
+    }
 }
 
 /// The values of one record.
@@ -64,6 +82,8 @@ pub enum Format {
     Json,
     /// Text in UTF-8: the record is one value, `$`.
     String,
+    /// Lines of fields.
+    Csv(Csv),
 }
 
 /// The compiled paths of a pipeline. Shared by the lanes.
@@ -73,6 +93,8 @@ pub enum ReadPlan {
     Json(Arc<Plan>),
     /// Of texts.
     String(Arc<StringPlan>),
+    /// Of lines.
+    Csv(Arc<CsvPlan>),
 }
 
 /// The reader of one lane.
@@ -82,15 +104,18 @@ pub enum AnyReader {
     Json(Scanner),
     /// Of texts.
     String(StringReader),
+    /// Of lines.
+    Csv(CsvReader),
 }
 
 impl ReadPlan {
-    /// Compiles the paths; slot `i` is `paths[i]`.
+    /// Compiles the paths; slot `i` is `paths[i]`. `columns`: those that records fill, in the table's order.
     #[must_use]
-    pub fn new(format: &Format, paths: &[Path]) -> ReadPlan {
+    pub fn new(format: &Format, paths: &[Path], columns: &[String]) -> ReadPlan {
         match format {
             Format::Json => ReadPlan::Json(Arc::new(Plan::new(paths))),
             Format::String => ReadPlan::String(Arc::new(StringPlan::new(paths))),
+            Format::Csv(csv) => ReadPlan::Csv(Arc::new(CsvPlan::new(csv, paths, columns))),
         }
     }
 
@@ -100,6 +125,7 @@ impl ReadPlan {
         match self {
             ReadPlan::Json(plan) => AnyReader::Json(Scanner::new(plan.clone())),
             ReadPlan::String(plan) => AnyReader::String(StringReader::new(plan.clone())),
+            ReadPlan::Csv(plan) => AnyReader::Csv(CsvReader::new(plan.clone())),
         }
     }
 }
@@ -111,6 +137,7 @@ impl AnyReader {
         match self {
             AnyReader::Json(reader) => Reader::unknown_names(reader, known),
             AnyReader::String(reader) => reader.unknown_names(known),
+            AnyReader::Csv(reader) => reader.unknown_names(known),
         }
     }
 }

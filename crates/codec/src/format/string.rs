@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Reader, Values};
+use super::{Reader, Unread, Values};
 use crate::decode::json::Raw;
 use crate::decode::{Path, Reason, Reject};
 use crate::table::ColumnSource;
@@ -40,19 +40,22 @@ impl StringReader {
     }
 }
 
+/// The text of a record.
+pub(super) fn utf8(value: Option<&[u8]>) -> Result<&str, Reject> {
+    let value = value.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
+    simdutf8::compat::from_utf8(value).map_err(|error| {
+        let at = error.valid_up_to();
+        Reject::invalid_value(format!("not UTF-8 at byte {at}"))
+    })
+}
+
 impl Reader for StringReader {
     type Values<'r, 'a> = Text<'r, 'a>;
 
-    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Text<'r, 'a>, Reject> {
-        let value =
-            value.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
-        let text = simdutf8::compat::from_utf8(value).map_err(|error| {
-            let at = error.valid_up_to();
-            Reject::invalid_value(format!("not UTF-8 at byte {at}"))
-        })?;
+    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Text<'r, 'a>, Unread> {
         Ok(Text {
             plan: &self.plan,
-            text,
+            text: utf8(value)?,
         })
     }
 
@@ -96,7 +99,10 @@ mod tests {
         };
         let paths = [Path::field("c"), Path::parse("$").unwrap()];
         let mut reader = StringReader::new(Arc::new(StringPlan::new(&paths)));
-        let values = reader.read(value).map_err(|reject| reject.to_string())?;
+        let values = reader.read(value).map_err(|unread| match unread {
+            Unread::Refused(reject) => reject.to_string(),
+            Unread::Dropped(rule) => rule.to_owned(),
+        })?;
         assert!(values.get(0).is_missing());
         let mut out = vec![];
         values.append(&column(0), &mut out, false).unwrap();

@@ -1,10 +1,11 @@
 //! Where a column's value comes from, and what stands in for a missing one.
 
 use super::encode::{append_length, insert_length};
-use super::{Column, DefaultKind};
+use super::steps::{Found, follow};
+use super::{Column, ColumnType, DefaultKind};
 use crate::decode::json::{Fields, Kind, Raw};
 use crate::decode::time::TimeUnit;
-use crate::decode::{Reason, Reject, text};
+use crate::decode::{Reason, Reject, Step, text};
 
 /// What stands before a value in formats of rows with defaults.
 const VALUE_FOLLOWS: u8 = 0;
@@ -30,6 +31,8 @@ pub struct ColumnSource {
     /// Pre-encoded.
     default: Option<Vec<u8>>,
     raw: RawMode,
+    /// From the value in the slot to the column's own.
+    steps: Box<[Step]>,
     /// Declared, of a column of times.
     unit: Option<TimeUnit>,
     column: Column,
@@ -57,6 +60,14 @@ pub enum MappingError {
         default: String,
         /// What the conversion said.
         why: String,
+    },
+    /// A step to every element for a column of one value.
+    #[error("column {column}: a path with [*] needs an Array column, not {column_type}")]
+    ElementsNeedArray {
+        /// The column.
+        column: String,
+        /// Its type.
+        column_type: String,
     },
     /// A unit of times on a column that has none.
     #[error(
@@ -106,6 +117,7 @@ impl ColumnSource {
             required,
             default: None,
             raw,
+            steps: Box::default(),
             unit: None,
             column,
         };
@@ -130,6 +142,22 @@ impl ColumnSource {
                 });
             }
         };
+        Ok(self)
+    }
+
+    /// The same, its value behind these steps from the one in the slot.
+    ///
+    /// # Errors
+    /// Several values for a column that is no Array.
+    pub fn with_steps(mut self, steps: &[Step]) -> Result<Self, MappingError> {
+        let is_array = matches!(self.column.column_type, ColumnType::Array(_));
+        if steps.contains(&Step::All) && !is_array {
+            return Err(MappingError::ElementsNeedArray {
+                column_type: self.column.column_type.to_string(),
+                column: self.column.name,
+            });
+        }
+        self.steps = steps.into();
         Ok(self)
     }
 
@@ -208,6 +236,42 @@ impl ColumnSource {
     /// As [`ColumnSource::encode`].
     #[inline]
     pub fn encode_value(
+        &self,
+        value: Raw<'_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        if self.steps.is_empty() || value.is_missing() {
+            self.encode_found(value, out, with_default_flag)
+        } else {
+            self.encode_behind_steps(value, out, with_default_flag)
+        }
+    }
+
+    #[inline(never)]
+    fn encode_behind_steps(
+        &self,
+        value: Raw<'_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        let name = &self.column.name;
+        match follow(value, &self.steps).map_err(|reject| reject.about(name))? {
+            Found::One(value) => self.encode_found(value, out, with_default_flag),
+            Found::Many(values) => {
+                if with_default_flag {
+                    out.push(VALUE_FOLLOWS);
+                }
+                let column_type = &self.column.column_type;
+                column_type
+                    .encode_elements(&values, self.unit, out)
+                    .map_err(|reject| reject.about(name))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn encode_found(
         &self,
         value: Raw<'_>,
         out: &mut Vec<u8>,

@@ -9,6 +9,7 @@ mod column_type;
 mod encode;
 mod mapping;
 pub mod replica;
+mod steps;
 mod type_parser;
 
 pub use column::{Column, DefaultKind, UnknownDefaultKind};

@@ -49,9 +49,11 @@ impl<'c> EventColumns<'c> {
             ),
             None => (false, None, RawMode::Off),
         };
+        let steps = path.steps().to_vec();
         let slot = self.slot(path);
         let unit = mapping.and_then(|mapping| mapping.unit);
         let source = ColumnSource::new(column, slot, required, None, raw)
+            .and_then(|source| source.with_steps(&steps))
             .and_then(|source| source.with_unit(unit, self.config.time_unit))
             .and_then(|source| source.with_default(default))
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;

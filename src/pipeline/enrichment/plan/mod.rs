@@ -94,8 +94,12 @@ impl RowPlan {
             None => None,
         };
         let (paths, event_columns) = event.into_parts();
+        let names: Vec<String> = event_columns
+            .iter()
+            .map(|c| c.column().name.clone())
+            .collect();
         let mut plan = RowPlan {
-            read: ReadPlan::new(&config.format, &paths),
+            read: ReadPlan::new(&config.format, &paths, &names),
             event_columns,
             with_default_flag,
             time,

@@ -160,6 +160,30 @@ impl ColumnType {
         }
     }
 
+    /// Appends values that stand in several places as the elements of an Array.
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`]; `invalid_value` where the type is no Array.
+    pub fn encode_elements(
+        &self,
+        values: &[Raw<'_>],
+        unit: Option<TimeUnit>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        let ColumnType::Array(inner) = self else {
+            return Err(Reject::invalid_value(format!("{self} holds no elements")));
+        };
+        elements(
+            values.iter().copied(),
+            inner,
+            out,
+            |element, out| match unit {
+                None => inner.encode(element, out),
+                Some(unit) => inner.encode_times(element, unit, out),
+            },
+        )
+    }
+
     /// Appends NULL where the type has it, else what the server would store for a missing value: zero,
     /// the empty text, the smallest declared value of an enum, 1900-01-01 for Date32.
     pub fn encode_null_or_zero(&self, out: &mut Vec<u8>) {
@@ -349,13 +373,22 @@ fn array(
     raw: Raw<'_>,
     inner: &ColumnType,
     out: &mut Vec<u8>,
-    mut encode: impl FnMut(Raw<'_>, &mut Vec<u8>) -> Result<(), Reject>,
+    encode: impl FnMut(Raw<'_>, &mut Vec<u8>) -> Result<(), Reject>,
 ) -> Result<(), Reject> {
     if raw.kind() != Kind::Array {
         return Err(Reject::invalid_value("not an array"));
     }
+    elements(raw.elements(), inner, out, encode)
+}
+
+fn elements<'a>(
+    elements: impl Iterator<Item = Raw<'a>>,
+    inner: &ColumnType,
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(Raw<'_>, &mut Vec<u8>) -> Result<(), Reject>,
+) -> Result<(), Reject> {
     let (start, mut len) = (out.len(), 0);
-    for element in raw.elements() {
+    for element in elements {
         len += 1;
         if !element.is_missing() {
             encode(element, out)?;

@@ -1,5 +1,4 @@
 use super::*;
-use crate::table::ColumnType;
 
 fn column(type_name: &str, default_kind: DefaultKind) -> Column {
     let column_type = ColumnType::parse(type_name).unwrap();
