@@ -23,7 +23,7 @@
 //! | `progress` | ranges, claims, receipts, ledger: what may be committed |
 //! | [`observe`] | metrics, status board, logs |
 //! | [`http`] | metrics, health, status page, state as JSON |
-//! | [`inspect`] | commands that look at live systems |
+//! | [`inspect`] | commands that look at live systems beside a running daemon |
 
 mod batch;
 pub mod cli;

@@ -86,7 +86,6 @@ impl Frames<'_> {
 }
 
 /// The raw bytes of all frames.
-#[cfg(any(test, fuzzing))]
 pub(crate) fn decompress(frames: &[u8]) -> Vec<u8> {
     let (mut frames, mut raw, mut all) = (Frames(frames), vec![], vec![]);
     while frames.next_into(&mut raw) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::OpenBatch;
 use super::columns::Columns;
 use super::keyed::GappedRow;
+use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::sink::{DeadLetter, OutputMessage, Target};
 
@@ -84,6 +84,15 @@ impl SealedBatch {
     pub(crate) fn row_frames(&self) -> Vec<Bytes> {
         let target = self.target.as_ref();
         target.map_or_else(Vec::new, |target| self.columns.rows(&target.plan))
+    }
+
+    /// Its rows, uncompressed.
+    pub(crate) fn raw_rows(&self) -> Vec<u8> {
+        let frames = self.row_frames();
+        frames
+            .iter()
+            .flat_map(|frames| frame::decompress(frames))
+            .collect()
     }
 
     /// The offsets of the records its rows came from, ascending.

@@ -1,10 +1,15 @@
 //! The command line: one file a command, parse and print, nothing else.
 
+mod audit;
 mod check;
+mod checkpoints;
+mod dead_letters;
 mod doctor;
 mod explain;
+mod offsets;
 mod run;
 mod schema;
+mod status;
 mod topics;
 
 use std::path::PathBuf;
@@ -14,6 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Loaded, process_environment};
 use crate::exit;
+use crate::inspect::Failure;
 use crate::observe::log;
 
 /// Kafka streams into ClickHouse, exactly once, from one small binary.
@@ -41,6 +47,16 @@ enum Command {
     Schema(schema::Schema),
     /// The topics a configuration declares
     Topics(topics::Topics),
+    /// Holds the log against what was written
+    Audit(audit::Audit),
+    /// Snapshots of what operators remember
+    Checkpoints(checkpoints::Checkpoints),
+    /// Records that could not be written, and writing them after all
+    DeadLetters(dead_letters::DeadLetters),
+    /// Where a pipeline's group stands, and setting it elsewhere
+    Offsets(offsets::Offsets),
+    /// The state of a running daemon
+    Status(status::Status),
 }
 
 /// Does what the command line says; returns the exit code.
@@ -52,6 +68,9 @@ pub fn main() -> ExitCode {
     let loaded = Config::load(&path, process_environment());
     if let Command::Check(check) = &arguments.command {
         return check.run(&path, loaded);
+    }
+    if let Command::Status(status) = &arguments.command {
+        return status.run(&path, loaded);
     }
     let Loaded { config, warnings } = match loaded {
         Ok(loaded) => loaded,
@@ -77,7 +96,25 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(&config),
         Command::Schema(schema) => schema.run(config),
         Command::Topics(topics) => topics.run(config),
-        Command::Check(_) => unreachable!("answered above"),
+        Command::Audit(audit) => audit.run(&config),
+        Command::Checkpoints(checkpoints) => checkpoints.run(&config),
+        Command::DeadLetters(dead_letters) => dead_letters.run(&config),
+        Command::Offsets(offsets) => offsets.run(&config),
+        Command::Check(_) | Command::Status(_) => unreachable!("answered above"),
+    }
+}
+
+/// Says why a command could not answer.
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ExitCode::from(failure.code())
+}
+
+/// Prints one document on one line.
+fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("{error}"),
     }
 }
 

@@ -3,10 +3,56 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `failure` | why a command could not answer, and its exit code |
+//! | `cluster` | questions to Kafka with patience: partitions, ends, offsets of the group, its members |
+//! | `log` | reads ranges of a topic |
+//! | `progress` | how far a long command is, on a terminal |
+//! | [`audit`] | `streamweir audit` |
+//! | [`checkpoints`] | `streamweir checkpoints` |
+//! | [`dead_letters`] | `streamweir dead-letters` |
 //! | [`doctor`] | `streamweir doctor` |
 //! | [`explain`] | `streamweir explain` |
+//! | [`offsets`] | `streamweir offsets` |
+//! | [`status`] | `streamweir status` |
 //! | `row_query` | rows that were made here, as a query |
 
+pub mod audit;
+pub mod checkpoints;
+mod cluster;
+pub mod dead_letters;
 pub mod doctor;
 pub mod explain;
+mod failure;
+mod log;
+pub mod offsets;
+mod progress;
 mod row_query;
+pub mod status;
+
+pub use failure::Failure;
+
+use crate::config::{Config, Pipeline};
+
+/// For what is asked of ClickHouse and Redis.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::Refused(format!("no runtime can be started: {error}")))
+}
+
+/// The pipeline of this name.
+///
+/// # Errors
+/// There is none; the message lists those that there are.
+pub(crate) fn pipeline_named<'c>(config: &'c Config, name: &str) -> Result<&'c Pipeline, Failure> {
+    let found = config.pipelines.iter().find(|p| p.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = config.pipelines.iter().map(|p| &*p.name).collect();
+        Failure::Usage(format!(
+            "no pipeline {name:?} in the configuration; it has: {}",
+            names.join(", ")
+        ))
+    })
+}

@@ -362,8 +362,8 @@ fn not_vanished(facts: &Facts<'_>) -> Result<(), Halt> {
     if let Some(trace) = trace.as_ref().filter(|_| facts.layout.is_some()) {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets expired or \
-             were deleted; set them to the topic's beginning with kafka-consumer-groups --reset-offsets \
-             --to-earliest (every record has the version that it had), and where the log no longer has \
+             were deleted; set them to the topic's beginning with `streamweir offsets reset \
+             --to earliest` (every record has the version that it had), and where the log no longer has \
              every row have the connector take a new snapshot"
         );
         return Err(Halt::new("offsets_vanished", advice));
@@ -371,8 +371,8 @@ fn not_vanished(facts: &Facts<'_>) -> Result<(), Halt> {
     if let Some(trace) = trace {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
-             expired or were deleted; set them with kafka-consumer-groups --reset-offsets \
-             --to-offset (records already in the table are recognised and not written again; if the topic was created \
+             expired or were deleted; set them with `streamweir offsets reset --to \
+             OFFSET` (records already in the table are recognised and not written again; if the topic was created \
              again meanwhile, set its old rows aside first)"
         );
         return Err(Halt::new("offsets_vanished", advice));

@@ -4,6 +4,8 @@ mod aggregation;
 mod enrichment;
 mod event_time;
 pub(crate) mod judging;
+mod recompute;
+mod replay;
 mod replication;
 mod start;
 mod stream_join;
@@ -17,12 +19,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 
+pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+pub(crate) use self::recompute::Changed;
+pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
-pub(crate) use self::stream_join::{StreamJoinOperator, join_operator};
+pub(crate) use self::stream_join::{JoinAgain, StreamJoinOperator, join_operator};
 pub use self::until::Until;
 use crate::batch::Paces;
 use crate::config::{

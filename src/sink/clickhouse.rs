@@ -509,7 +509,7 @@ fn largest<T: std::str::FromStr>(text: &str) -> Result<Option<T>, InsertError> {
 }
 
 /// An answer that is not in the form of its question's.
-fn unreadable(answer: &[u8]) -> InsertError {
+pub(super) fn unreadable(answer: &[u8]) -> InsertError {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
     clickhouse::error::Error::BadResponse(format!("unreadable answer: {text:?}")).into()
 }

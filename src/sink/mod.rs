@@ -15,6 +15,7 @@ mod doubts;
 mod errors;
 mod gaps;
 mod insert;
+mod inspection;
 mod membership;
 mod moved;
 mod off_io;
@@ -41,6 +42,7 @@ pub(crate) use dead_letter::{
 pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
+pub(crate) use inspection::NewestRow;
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
 pub(crate) use questions::{PlainClient, TextRow};

@@ -42,6 +42,11 @@ pub(crate) enum Refused {
 }
 
 impl Label {
+    /// The rules by which the state came about.
+    pub(crate) fn rules(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// `fingerprint`: the rules by which the state came about. `offset`: the first one that the
     /// state has not seen.
     pub(crate) fn new(

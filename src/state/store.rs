@@ -2,6 +2,8 @@
 //!
 //! `<url>/<pipeline>/<topic>/<partition>/<offset, 20 digits>.snapshot`
 
+mod named;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 
+pub(crate) use self::named::StoredSnapshot;
 use crate::source::TopicPartition;
 
 /// Longest that one request may take, its repetitions included.

@@ -12,11 +12,13 @@
 //! | `questions` | [`Questions`] about offsets and ends, asked from other threads |
 //! | `rights` | what this user may do with topics and groups, and who the members are |
 //! | `topics` | ids, partitions and leaders of topics, by the admin interface |
+//! | `groups` | [`GroupPeer`]: who is in a group, asked without joining it |
 //! | `member` | [`GroupMember`]: who commits, for transactions |
 //! | [`placement`] | which partition a key belongs to |
 
 mod consumer;
 mod context;
+mod groups;
 mod member;
 pub mod placement;
 mod questions;
@@ -26,6 +28,7 @@ mod topics;
 
 pub use consumer::{Consumer, PartitionCommit, commit_list};
 pub use context::{CommitResult, Context, Event, PartitionError};
+pub use groups::GroupPeer;
 pub use member::GroupMember;
 pub use placement::Partitioner;
 pub use questions::{Offsets, Questions};

@@ -10,6 +10,7 @@ use rdkafka_sys as sys;
 
 use super::consumer::{PartitionCommit, commit_list, list};
 use super::context::Context;
+use super::groups::{GroupPeer, members_of};
 use super::topics::{TopicDescription, describe_topic};
 use crate::TopicPartition;
 
@@ -186,6 +187,14 @@ impl Questions {
             .iter()
             .map(|t| t.name().to_owned())
             .collect())
+    }
+
+    /// The members of a consumer group, which is not joined; none when no such group exists.
+    ///
+    /// # Errors
+    /// A text that says what the coordinator or the client answered.
+    pub fn members_of(&self, group: &str, timeout: Duration) -> Result<Vec<GroupPeer>, String> {
+        members_of(self.0.client(), group, timeout)
     }
 
     /// What the cluster says of a topic.

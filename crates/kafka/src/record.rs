@@ -118,6 +118,9 @@ impl<'c> Record<'c> {
         if self.message.rkt.is_null() {
             return "";
         }
+        if let Some(origin) = self.origin() {
+            return origin.topic;
+        }
         // SAFETY: the topic handle lives as long as the message; its name is a C string that
         // Kafka restricts to ASCII.
         let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.message.rkt)) };
@@ -148,11 +151,24 @@ impl<'c> Record<'c> {
         unsafe { sys::rd_kafka_message_leader_epoch(self.message) }
     }
 
+    /// Of a record that no broker sent: where it is said to come from.
+    fn origin(self) -> Option<&'c Origin<'c>> {
+        let is_made = self.message._private.is_null() && !self.message.rkt.is_null();
+        // SAFETY: a client sets `_private` of every message that it hands out. Without it the message is
+        // a `MadeRecord`'s, whose `rkt` is null or points to the origin that lives as long as itself.
+        is_made.then(|| unsafe { &*self.message.rkt.cast::<Origin<'c>>() })
+    }
+
     /// The value of the last header of this name.
     pub fn header(self, name: &CStr) -> Option<&'c [u8]> {
         // What a client received says where it came from; what we made is only what is seen of it.
         if self.message._private.is_null() {
-            return None;
+            let headers = self.origin()?.headers;
+            let mut named = headers
+                .iter()
+                .rev()
+                .filter(|(own, _)| own.as_bytes() == name.to_bytes());
+            return named.next()?.1.as_deref();
         }
         let mut headers = std::ptr::null_mut();
         let (mut value, mut size) = (std::ptr::null(), 0usize);
@@ -172,6 +188,11 @@ impl<'c> Record<'c> {
 
     /// The headers in order, names and values.
     pub fn headers(self) -> Vec<(String, Option<Vec<u8>>)> {
+        if self.message._private.is_null() {
+            return self
+                .origin()
+                .map_or(vec![], |origin| origin.headers.to_vec());
+        }
         let mut headers = std::ptr::null_mut();
         // SAFETY: the headers stay owned by the message, which is alive.
         if unsafe { sys::rd_kafka_message_headers(self.message, &mut headers) }.is_error() {
@@ -196,11 +217,19 @@ impl<'c> Record<'c> {
     }
 }
 
-/// A record that no broker sent. It has neither headers nor a topic's name.
+/// A record that no broker sent. It has neither headers nor a topic's name, unless it was given them.
 pub struct MadeRecord<'b> {
     message: sys::rd_kafka_message_t,
     timestamp_ms: i64,
     bytes: PhantomData<&'b [u8]>,
+    /// What the message points to where a received one points to its topic.
+    _origin: Option<Box<Origin<'b>>>,
+}
+
+/// Where a record that no broker sent is said to come from.
+struct Origin<'b> {
+    topic: &'b str,
+    headers: &'b [(String, Option<Vec<u8>>)],
 }
 
 impl<'b> MadeRecord<'b> {
@@ -229,6 +258,7 @@ impl<'b> MadeRecord<'b> {
             message,
             timestamp_ms,
             bytes: PhantomData,
+            _origin: None,
         }
     }
 
@@ -238,9 +268,23 @@ impl<'b> MadeRecord<'b> {
         self
     }
 
-    /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`] and
-    /// [`Record::headers`], which read what librdkafka keeps behind a message of its own;
-    /// [`Record::header`] finds none.
+    /// The same record as one of this partition, with these headers.
+    #[must_use]
+    pub fn of(
+        mut self,
+        topic: &'b str,
+        partition: i32,
+        headers: &'b [(String, Option<Vec<u8>>)],
+    ) -> Self {
+        let origin = Box::new(Origin { topic, headers });
+        self.message.rkt = std::ptr::from_ref(&*origin).cast_mut().cast();
+        self.message.partition = partition;
+        self._origin = Some(origin);
+        self
+    }
+
+    /// What [`Chunk::get`] would return for it. Not for [`Record::leader_epoch`], which reads what
+    /// librdkafka keeps behind a message of its own.
     pub fn record(&self) -> Record<'_> {
         Record {
             message: &self.message,
@@ -269,4 +313,32 @@ fn slice<'c>(data: *const u8, length: usize) -> Option<&'c [u8]> {
     // SAFETY: librdkafka hands out pointer and length of one buffer that the message owns; the
     // callers tie the lifetime to the message.
     Some(unsafe { std::slice::from_raw_parts(data, length) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_record_says_where_it_is_said_to_come_from() {
+        let headers = [
+            ("a".to_owned(), Some(b"1".to_vec())),
+            ("b".to_owned(), None),
+            ("a".to_owned(), Some(b"2".to_vec())),
+        ];
+        let made = MadeRecord::new(Some(b"k"), Some(b"v"), 5, 7).of("clicks", 3, &headers);
+        let record = made.record();
+        assert_eq!(
+            (record.topic(), record.partition(), record.offset()),
+            ("clicks", 3, 7)
+        );
+        assert_eq!(record.header(c"a"), Some(&b"2"[..]));
+        assert_eq!((record.header(c"b"), record.header(c"c")), (None, None));
+        assert_eq!(record.headers(), headers);
+        let bare = MadeRecord::new(None, None, 5, 7);
+        assert_eq!(
+            (bare.record().topic(), bare.record().headers()),
+            ("", vec![])
+        );
+    }
 }

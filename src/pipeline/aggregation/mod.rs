@@ -13,6 +13,7 @@ mod places;
 mod plan;
 mod presence;
 mod reading;
+mod recomputed;
 mod row;
 mod settings;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub(super) use self::places::Places;
 pub(super) use self::plan::AggregationPlan;
 use self::reading::{Read, Reader};
+pub(crate) use self::recomputed::WindowsAgain;
 use self::row::RowMaker;
 pub(super) use self::settings::Settings;
 use crate::config::LateRecords;

@@ -9,6 +9,7 @@ mod plan;
 mod profile;
 mod profiles;
 mod reading;
+mod recomputed;
 mod record_column;
 mod row;
 mod settings;

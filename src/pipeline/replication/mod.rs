@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use self::replicas::{Replicas, ReplicasParts};
 use self::topic::{Made, Rows, Topic};
+use super::recompute::Change;
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
 use crate::halt::Halt;
@@ -50,6 +51,30 @@ impl ReplicationOperator {
             numbers: HashMap::new(),
             rows: Rows::default(),
         }
+    }
+
+    /// The version of a record's rows.
+    pub(crate) fn version_of(&self, record: Record<'_>) -> u64 {
+        Topic::version_of(&self.config, record)
+    }
+
+    /// The key of a row of the chunk, in RowBinary.
+    pub(crate) fn key_of(&self, row: usize) -> &[u8] {
+        let made = &self.rows.rows[row];
+        &self.rows.bytes[made.start..made.start + made.key_len]
+    }
+
+    /// A row of the chunk as it would be written.
+    pub(crate) fn change(&self, row: usize) -> Option<Change<'_>> {
+        let made = self.rows.rows.get(row)?;
+        let bytes = &self.rows.bytes[made.start..made.end];
+        let (key, rest) = bytes.split_at_checked(made.key_len)?;
+        Some(Change {
+            key,
+            version: u64::from_le_bytes(rest.get(..8)?.try_into().ok()?),
+            is_deleted: *rest.get(8)? != 0,
+            row: made.gaps.is_none().then_some(bytes),
+        })
     }
 
     fn truncate(

@@ -178,7 +178,7 @@ impl KeyChange<'_> {
             "table {label} is sorted by ({sorted}), but the key of the records is ({members}): rows of one \
              key would not replace each other. If the key has changed at the source, begin anew behind the \
              change: set the offsets of group_id {group_id} for topic {topic} to its end \
-             (kafka-consumer-groups.sh --reset-offsets --to-latest), write to another table \
+             (streamweir offsets reset --to latest), write to another table \
              ([pipeline.tables.{topic:?}] table = \"…\", accept_empty = true, and no key but the new one), \
              start again, and have the connector take a new snapshot of the source's table: every row \
              comes with it under the new key, and records of the old one are not read any more. If the \

@@ -1,0 +1,127 @@
+//! Tables that rows are appended to: every offset is exactly one thing.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::letters::LetterOffsets;
+use super::report::{Counts, PartitionReport, Report, Wrong, address};
+use super::rows::Block;
+use super::scope::Scope;
+use super::values::Values;
+use crate::config::{Config, Pipeline};
+use crate::inspect::dead_letters::traced_table;
+use crate::inspect::log::LogReader;
+use crate::inspect::progress::Progress;
+use crate::inspect::{Failure, runtime};
+use crate::pipeline::Replayer;
+use crate::progress::Range;
+use crate::sink::{ClickHouseClient, Target};
+
+/// Offsets that are compared at a time: some megabytes of them.
+const BLOCK: i64 = 500_000;
+
+pub(super) fn audit(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    scopes: &[Scope],
+    letters: &LetterOffsets,
+    compares_values: bool,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let found = runtime.block_on(traced_table(pipeline))?;
+    let (client, target) = found.ok_or_else(|| {
+        Failure::Refused(format!(
+            "table {}.{} is not there, or lacks the columns _topic, _partition and _offset: nobody can \
+             tell which records it has",
+            pipeline.clickhouse.database, pipeline.table
+        ))
+    })?;
+    let service = Arc::new(config.service.clone());
+    let mut rules = runtime.block_on(Replayer::new(&service, pipeline))?;
+    let mut reader = LogReader::new(&config.service, pipeline)?;
+    let mut values = Values::new(pipeline, &client, &target, &rules);
+    let total = scopes.iter().map(|s| (s.to - s.from).unsigned_abs()).sum();
+    let mut progress = Progress::new("records", total);
+    for scope in scopes {
+        let offsets = letters.of(&scope.partition);
+        let ask = |range| runtime.block_on(rows(&client, &target, pipeline, scope, range));
+        let from = match scope.begins_anywhere {
+            true => first_trace(&runtime, &client, &target, pipeline, scope, offsets)?,
+            false => scope.from,
+        };
+        let mut counts = Counts {
+            uncommitted: scope.uncommitted,
+            ..Counts::default()
+        };
+        values.begin();
+        let mut start = from;
+        while start < scope.to {
+            let range = Range {
+                from: start,
+                to: (start + BLOCK).min(scope.to),
+            };
+            let mut block = Block::new(range.from, range.to, ask(range)?, offsets);
+            let read = reader.read(&scope.partition, range, |record| {
+                progress.add(1);
+                let offset = record.offset();
+                block.record(offset, || {
+                    scope.skipped.contains(&offset) || rules.drops(&scope.partition, record)
+                });
+                if compares_values {
+                    let to = scope.to;
+                    let other =
+                        values.difference(&runtime, &mut rules, &scope.partition, record, to)?;
+                    if let Some(entry) = other {
+                        counts.altered += 1;
+                        report.list(Wrong::Altered, || entry);
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            debug_assert!(read.is_continue());
+            let (found, wrong) = block.done();
+            counts.add(&found);
+            for (wrong, offset) in wrong {
+                report.list(wrong, || address(&scope.partition, offset));
+            }
+            start = range.to;
+        }
+        report.partitions.push(PartitionReport {
+            topic: scope.partition.topic.to_string(),
+            partition: scope.partition.partition,
+            from,
+            to: scope.to,
+            counts,
+        });
+    }
+    Ok(())
+}
+
+async fn rows(
+    client: &ClickHouseClient,
+    target: &Target,
+    pipeline: &Pipeline,
+    scope: &Scope,
+    range: Range,
+) -> Result<Vec<i64>, Failure> {
+    let found = client.all_offsets(target, &scope.partition, range).await;
+    found.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &target.label, &e))
+}
+
+/// Where a pipeline that began behind the log's beginning has left its first trace.
+fn first_trace(
+    runtime: &tokio::runtime::Runtime,
+    client: &ClickHouseClient,
+    target: &Target,
+    pipeline: &Pipeline,
+    scope: &Scope,
+    letters: &[i64],
+) -> Result<i64, Failure> {
+    let asked = client.lowest_offset(target, &scope.partition, scope.from);
+    let row = runtime.block_on(asked);
+    let row = row.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &target.label, &e))?;
+    let letter = letters.first().copied();
+    let first = row.into_iter().chain(letter).min();
+    Ok(first.unwrap_or(scope.to).clamp(scope.from, scope.to))
+}

@@ -1,0 +1,260 @@
+//! Tables in which versions decide: the row of each key against the newest change in the log.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::changes::{Changes, Newest, Part, Place, Verdict};
+use super::letters::LetterOffsets;
+use super::report::{Counts, PartitionReport, Report, Wrong, address};
+use super::scope::Scope;
+use crate::config::{Config, Pipeline};
+use crate::inspect::log::LogReader;
+use crate::inspect::progress::Progress;
+use crate::inspect::{Failure, runtime};
+use crate::pipeline::{Changed, Replayer};
+use crate::progress::Range;
+use crate::sink::{ClickHouseClient, InsertError, Target};
+
+/// Keys that are asked for at a time.
+const KEYS_AT_ONCE: u64 = 100_000;
+
+/// What is needed for every table.
+struct Auditor<'a> {
+    pipeline: &'a Arc<Pipeline>,
+    runtime: tokio::runtime::Runtime,
+    client: ClickHouseClient,
+    replayer: Replayer,
+    reader: LogReader,
+    letters: &'a LetterOffsets,
+    values: bool,
+    bytes_max: usize,
+    /// Nothing was left out of the log that was asked for.
+    is_whole: bool,
+}
+
+pub(super) fn audit(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    scopes: &[Scope],
+    letters: &LetterOffsets,
+    (values, is_whole): (bool, bool),
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let service = Arc::new(config.service.clone());
+    let client = ClickHouseClient::new(&pipeline.clickhouse)
+        .map_err(|e| Failure::Refused(format!("the machine's root certificates: {e}")))?;
+    let mut replayer = runtime.block_on(Replayer::new(&service, pipeline))?;
+    let mut tables: BTreeMap<String, (Arc<Target>, Vec<&Scope>)> = BTreeMap::new();
+    for scope in scopes {
+        let topic = &scope.partition.topic;
+        match runtime.block_on(replayer.find_table(topic))? {
+            Some(target) => {
+                let table = tables.entry(target.label.clone());
+                table.or_insert_with(|| (target, vec![])).1.push(scope);
+            }
+            None if scope.to > scope.from => {
+                report.note(format!(
+                    "topic {topic}: its table is not there: nothing is compared"
+                ));
+            }
+            None => {}
+        }
+    }
+    let mut auditor = Auditor {
+        pipeline,
+        runtime,
+        client,
+        replayer,
+        reader: LogReader::new(&config.service, pipeline)?,
+        letters,
+        values,
+        bytes_max: usize::try_from(config.service.memory_max_bytes / 3).unwrap_or(usize::MAX),
+        is_whole,
+    };
+    for (target, scopes) in tables.into_values() {
+        auditor.table(&target, &scopes, report)?;
+    }
+    Ok(())
+}
+
+impl Auditor<'_> {
+    fn table(
+        &mut self,
+        target: &Target,
+        scopes: &[&Scope],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let mut parts = vec![Part::ALL];
+        let state = foldhash::fast::RandomState::default();
+        let mut is_first = true;
+        while let Some(part) = parts.pop() {
+            let mut changes = Changes::new(part, state.clone(), self.bytes_max);
+            let read = self.read(scopes, &mut changes, report)?;
+            if is_first {
+                report.partitions.extend(read);
+                is_first = false;
+            }
+            let counts = self.compare(target, scopes, &mut changes, report)?;
+            report.counts.add(&counts);
+            let (missing, gone, later) = changes.rest();
+            report.counts.rows += gone;
+            report.counts.missing += missing.len() as u64;
+            for (key, place) in missing {
+                self.list(target, scopes, (Wrong::Missing, &key, Some(place)), report)?;
+            }
+            parts.extend(later);
+        }
+        Ok(())
+    }
+
+    /// Reads the changes of a table, those that are not committed yet among them.
+    fn read(
+        &mut self,
+        scopes: &[&Scope],
+        changes: &mut Changes,
+        report: &mut Report,
+    ) -> Result<Vec<PartitionReport>, Failure> {
+        let total = scopes
+            .iter()
+            .map(|s| (s.log.1 - s.from).unsigned_abs())
+            .sum();
+        let mut progress = Progress::new("records", total);
+        let mut partitions = vec![];
+        for (number, scope) in scopes.iter().enumerate() {
+            let letters = self.letters.of(&scope.partition);
+            let mut counts = Counts {
+                uncommitted: scope.uncommitted,
+                ..Counts::default()
+            };
+            let range = Range {
+                from: scope.from,
+                to: scope.log.1,
+            };
+            let (replayer, values) = (&mut self.replayer, self.values);
+            let mut unknown = vec![];
+            let read = self.reader.read(&scope.partition, range, |record| {
+                progress.add(1);
+                let offset = record.offset();
+                let is_committed = offset < scope.to;
+                let is_letter = letters.binary_search(&offset).is_ok();
+                counts.records += u64::from(is_committed);
+                counts.dead_letters += u64::from(is_committed && is_letter);
+                if scope.skipped.contains(&offset) {
+                    counts.dropped += u64::from(is_committed);
+                    return Ok(ControlFlow::Continue(()));
+                }
+                let rows = match replayer.read_change(&scope.partition, record) {
+                    Changed::Rows(rows) => rows,
+                    Changed::Nothing => {
+                        counts.dropped += u64::from(is_committed && !is_letter);
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    Changed::Unknown(why) => {
+                        counts.not_checkable += 1;
+                        changes.all_optional();
+                        unknown.push(format!("{}:{offset}: {why}", scope.partition));
+                        unknown.truncate(10);
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                };
+                for change in (0..rows).filter_map(|row| replayer.change(row)) {
+                    if !is_committed || is_letter {
+                        changes.add_optional(change.key, change.version);
+                        continue;
+                    }
+                    let digest = change.row.filter(|_| values);
+                    let newest = Newest {
+                        version: change.version,
+                        is_deleted: change.is_deleted,
+                        place: Place {
+                            partition: number,
+                            offset,
+                        },
+                        digest: digest.map(|row| Sha256::digest(row).into()),
+                    };
+                    changes.add(change.key, newest);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            debug_assert!(read.is_continue());
+            unknown.into_iter().for_each(|line| report.note(line));
+            partitions.push(PartitionReport {
+                topic: scope.partition.topic.to_string(),
+                partition: scope.partition.partition,
+                from: scope.from,
+                to: scope.to,
+                counts,
+            });
+        }
+        Ok(partitions)
+    }
+
+    fn compare(
+        &self,
+        target: &Target,
+        scopes: &[&Scope],
+        changes: &mut Changes,
+        report: &mut Report,
+    ) -> Result<Counts, Failure> {
+        let refused =
+            |e: InsertError| Failure::clickhouse(&self.pipeline.clickhouse.urls, &target.label, &e);
+        let begins_first = self.is_whole && scopes.iter().all(|scope| scope.log.0 == 0);
+        let rows = self
+            .runtime
+            .block_on(self.client.row_count(target))
+            .map_err(refused)?;
+        let slices = rows / KEYS_AT_ONCE + 1;
+        let mut counts = Counts::default();
+        for slice in 0..slices {
+            let asked = self
+                .client
+                .newest_rows_of_slice(target, (slice, slices), self.values);
+            for (key, row) in self.runtime.block_on(asked).map_err(refused)? {
+                match changes.judge(&key, row.into()) {
+                    Verdict::NotOfThisPart => {}
+                    Verdict::Equal => counts.rows += 1,
+                    Verdict::Wrong(Wrong::Extra, _) if !begins_first => counts.not_checkable += 1,
+                    Verdict::Wrong(wrong, place) => {
+                        match wrong {
+                            Wrong::Stale => counts.stale += 1,
+                            Wrong::Altered => counts.altered += 1,
+                            _ => counts.extra += 1,
+                        }
+                        self.list(target, scopes, (wrong, &key, place), report)?;
+                    }
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn list(
+        &self,
+        target: &Target,
+        scopes: &[&Scope],
+        (wrong, key, place): (Wrong, &[u8], Option<Place>),
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        if report.list_of(wrong).len() >= super::report::LISTED_MAX {
+            return Ok(());
+        }
+        let key = self.runtime.block_on(self.client.key_as_json(target, key));
+        let urls = &self.pipeline.clickhouse.urls;
+        let key = key.map_err(|e| Failure::clickhouse(urls, &target.label, &e))?;
+        let mut entry = match place {
+            Some(place) => address(&scopes[place.partition].partition, place.offset),
+            None => {
+                json!({ "topic": &*scopes[0].partition.topic, "partition": null, "offset": null })
+            }
+        };
+        entry["table"] = Value::from(target.label.clone());
+        entry["key"] = key;
+        report.list(wrong, || entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Windows that are final, computed again from the log and held against their rows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::report::{Counts, LISTED_MAX, PartitionReport, Report};
+use super::scope::Scope;
+use crate::config::{Aggregation, Config, Pipeline, Window};
+use crate::inspect::log::LogReader;
+use crate::inspect::progress::Progress;
+use crate::inspect::{Failure, runtime};
+use crate::pipeline::WindowsAgain;
+use crate::progress::{Frontier, Range};
+use crate::sink::{ClickHouseClient, InsertError, TableInfo, Target, quote_name, quote_text};
+
+/// Records of one partition that are read before those of the next.
+const TURN: i64 = 20_000;
+/// Columns that differ between two emissions of one window.
+const NOT_COMPARED: [&str; 3] = ["processed_at", "version", "is_final"];
+
+/// What is needed to compare one set of windows.
+struct Auditor<'a> {
+    pipeline: &'a Arc<Pipeline>,
+    config: &'a Aggregation,
+    runtime: tokio::runtime::Runtime,
+    client: ClickHouseClient,
+    target: Target,
+    info: TableInfo,
+    reader: LogReader,
+}
+
+pub(super) fn audit(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    aggregation: &Aggregation,
+    scopes: &[Scope],
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+    if table.is_empty() {
+        return Err(Failure::Refused(format!(
+            "pipeline {} writes to a topic alone: only windows of a table are audited",
+            pipeline.name
+        )));
+    }
+    let client = ClickHouseClient::new(&pipeline.clickhouse)
+        .map_err(|e| Failure::Refused(format!("the machine's root certificates: {e}")))?;
+    let label = format!("{database}.{table}");
+    let info = runtime.block_on(client.table_info(database, table));
+    let info = info.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &label, &e))?;
+    let info = info.ok_or_else(|| Failure::Refused(format!("table {label} does not exist")))?;
+    let target = Target {
+        sql: format!("{}.{}", quote_name(database), quote_name(table)),
+        label,
+        replicated: info.is_replicated(),
+        ..Target::nowhere()
+    };
+    let mut auditor = Auditor {
+        pipeline,
+        config: aggregation,
+        runtime,
+        client,
+        target,
+        info,
+        reader: LogReader::new(&config.service, pipeline)?,
+    };
+    if aggregation.partitioned_by.is_some() {
+        for scope in scopes {
+            auditor.together(std::slice::from_ref(scope), scopes.len(), report)?;
+        }
+        return Ok(());
+    }
+    auditor.together(scopes, scopes.len(), report)
+}
+
+impl Auditor<'_> {
+    /// Compares the windows of partitions that make rows together.
+    fn together(
+        &mut self,
+        scopes: &[Scope],
+        of: usize,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let mut closed_through = None::<i64>;
+        let mut spans = vec![];
+        for scope in scopes {
+            let frontier = match scope.metadata.as_ref().and_then(|m| m.frontier) {
+                Some(Frontier::Windows(frontier)) => Some(frontier),
+                _ => None,
+            };
+            let through = frontier.and_then(|f| f.closed_through_ms);
+            let read_to = frontier.map_or(scope.from, |f| f.read_to.clamp(scope.from, scope.log.1));
+            closed_through = match (closed_through, through) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            spans.push((scope.partition.clone(), scope.from, read_to));
+        }
+        let mut counts = vec![0u64; scopes.len()];
+        if let Some(closed_through) = closed_through {
+            self.compare(scopes, &spans, of, closed_through, &mut counts, report)?;
+        }
+        for ((scope, span), records) in scopes.iter().zip(&spans).zip(counts) {
+            report.partitions.push(PartitionReport {
+                topic: scope.partition.topic.to_string(),
+                partition: scope.partition.partition,
+                from: span.1,
+                to: span.2,
+                counts: Counts {
+                    records,
+                    uncommitted: scope.uncommitted,
+                    ..Counts::default()
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        scopes: &[Scope],
+        spans: &[(crate::source::TopicPartition, i64, i64)],
+        of: usize,
+        closed_through: i64,
+        counts: &mut [u64],
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let refused = |halt: crate::halt::Halt| Failure::Refused(halt.advice);
+        let again = WindowsAgain::new(self.pipeline, self.config, &self.info, spans, of);
+        let mut again = again.map_err(refused)?;
+        let total = spans
+            .iter()
+            .map(|span| (span.2 - span.1).unsigned_abs())
+            .sum();
+        let mut progress = Progress::new("records", total);
+        let mut next: Vec<i64> = spans.iter().map(|span| span.1).collect();
+        // Windows of before are of records that the log does not have any more.
+        let mut known_from = i64::MIN;
+        while next.iter().zip(spans).any(|(next, span)| *next < span.2) {
+            for (number, (partition, from, to)) in spans.iter().enumerate() {
+                let range = Range {
+                    from: next[number],
+                    to: (next[number] + TURN).min(*to),
+                };
+                let is_cut = scopes[number].log.0 > 0 || *from > scopes[number].log.0;
+                let mut is_first = range.from == *from;
+                let mut halted = None;
+                let _ = self.reader.read(partition, range, |record| {
+                    progress.add(1);
+                    counts[number] += 1;
+                    if std::mem::take(&mut is_first) && is_cut {
+                        known_from = known_from.max(record.timestamp_ms());
+                    }
+                    if scopes[number].skipped.contains(&record.offset()) {
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    match again.add(number, record) {
+                        Ok(()) => Ok(ControlFlow::Continue(())),
+                        Err(halt) => {
+                            halted = Some(halt);
+                            Ok(ControlFlow::Break(()))
+                        }
+                    }
+                })?;
+                if let Some(halt) = halted {
+                    return Err(refused(halt));
+                }
+                next[number] = range.to.max(next[number]);
+            }
+            self.hold(&mut again, false, (known_from, closed_through), report)?;
+        }
+        self.hold(&mut again, true, (known_from, closed_through), report)
+    }
+
+    /// Holds the rows that are due against the table's.
+    fn hold(
+        &self,
+        again: &mut WindowsAgain,
+        all: bool,
+        (known_from, closed_through): (i64, i64),
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        loop {
+            let rows = again
+                .rows(all)
+                .map_err(|halt| Failure::Refused(halt.advice))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let sql = self.question(again.names(), &rows, all, closed_through);
+            let asked = self.client.read_in_sync(&self.target, &sql, "JSONEachRow");
+            let refused = |e: InsertError| {
+                Failure::clickhouse(&self.pipeline.clickhouse.urls, &self.target.label, &e)
+            };
+            let answer = self.runtime.block_on(asked).map_err(refused)?;
+            for line in answer
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                let row: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
+                    Failure::Refused(format!("clickhouse answers what cannot be read: {error}"))
+                })?;
+                self.count(&row, known_from, report);
+            }
+        }
+    }
+
+    fn count(&self, row: &Map<String, Value>, known_from: i64, report: &mut Report) {
+        let number = |name: &str| {
+            let value = &row[name];
+            value
+                .as_i64()
+                .or_else(|| value.as_str()?.parse().ok())
+                .unwrap_or_default()
+        };
+        if number("__start_ms") <= known_from {
+            report.counts.not_checkable += 1;
+            report.note("the log does not reach back to the beginning of every window".to_owned());
+            return;
+        }
+        if number("__equal") == 1 {
+            report.counts.rows += 1;
+            return;
+        }
+        report.counts.differs += 1;
+        if report.differs.len() < LISTED_MAX {
+            let group = self.config.group.iter();
+            let group: Map<String, Value> = group
+                .map(|f| (f.name.clone(), row[&f.name].clone()))
+                .collect();
+            report
+                .differs
+                .push(json!({ "window_start": row["window_start"], "group": group }));
+        }
+    }
+
+    /// Of each window of these rows whether the table has the same.
+    fn question(&self, names: &[String], rows: &[u8], all: bool, closed_through: i64) -> String {
+        let group = self.config.group.iter().map(|field| field.name.as_str());
+        let key: Vec<&str> = ["window_start"].into_iter().chain(group).collect();
+        let keys = key
+            .iter()
+            .map(|name| quote_name(name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let body = names
+            .iter()
+            .filter(|name| !key.contains(&&***name) && !NOT_COMPARED.contains(&&***name))
+            .map(|name| quote_name(name));
+        let body = format!(
+            "formatRow('RowBinary', {})",
+            body.collect::<Vec<_>>().join(", ")
+        );
+        let type_of = |name: &String| {
+            let column = self.info.columns.iter().find(|column| column.name == *name);
+            column.map_or("String", |column| &*column.type_name)
+        };
+        let form = names
+            .iter()
+            .map(|name| format!("{} {}", quote_name(name), type_of(name)));
+        let form = quote_text(&form.collect::<Vec<_>>().join(", "));
+        let hex: String = rows.iter().map(|byte| format!("{byte:02x}")).collect();
+        let made = format!("(SELECT * FROM format(RowBinary, {form}, unhex('{hex}')))");
+        let has = |name: &str| names.iter().any(|own| own == name);
+        let lateness = i64::try_from(self.config.allowed_lateness.as_millis()).unwrap_or(i64::MAX);
+        let mut due = vec![format!(
+            "{} + {lateness} <= {closed_through}",
+            self.window_end_ms(has("window_end"))
+        )];
+        if !all && has("is_final") {
+            due.push("is_final = 1".to_owned());
+        }
+        if has("_deleted") {
+            due.push("_deleted = 0".to_owned());
+        }
+        format!(
+            "SELECT {keys}, {start} AS __start_ms, e.expected = t.found AND t.there = 1 AS __equal FROM \
+             (SELECT {keys}, {body} AS expected FROM {made} WHERE {due}) AS e LEFT JOIN \
+             (SELECT {keys}, argMax({body}, version) AS found, 1 AS there FROM {table} WHERE ({keys}) IN \
+             (SELECT {keys} FROM {made}) GROUP BY {keys}) AS t USING ({keys}) \
+             SETTINGS join_use_nulls = 0, select_sequential_consistency = 1, output_format_json_quote_64bit_integers = 0",
+            start = to_ms("window_start"),
+            due = due.join(" AND "),
+            table = self.target.sql,
+        )
+    }
+
+    fn window_end_ms(&self, has_column: bool) -> String {
+        let size = match &self.config.window {
+            Window::Tumbling { size } | Window::Hopping { size, .. } => Some(size),
+            Window::Session { .. } => None,
+        };
+        match size {
+            Some(size) if !has_column => {
+                format!("{} + {}", to_ms("window_start"), size.as_millis())
+            }
+            _ => to_ms("window_end"),
+        }
+    }
+}
+
+fn to_ms(column: &str) -> String {
+    format!("toUnixTimestamp64Milli(toDateTime64({column}, 3, 'UTC'))")
+}

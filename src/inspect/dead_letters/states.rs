@@ -1,0 +1,152 @@
+//! Whether the table has what a letter's record would become.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::letter::Letter;
+use crate::config::{Kind, Pipeline, Service};
+use crate::inspect::Failure;
+use crate::pipeline::{Replayed, Replayer, Wanted};
+use crate::sink::{ClickHouseClient, Target, quote_name};
+use crate::source::{MadeRecord, TopicPartition};
+
+/// What is known of each pipeline's table.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    tables: HashMap<String, Table>,
+}
+
+#[derive(Debug)]
+enum Table {
+    /// Its rows name their records.
+    Traced(ClickHouseClient, Arc<Target>),
+    /// Versions of keys tell.
+    Versioned(Box<Replayer>),
+    /// Nothing tells: every letter counts as open.
+    Untold,
+}
+
+impl States {
+    /// For each letter whether it is written, by a look at the table.
+    ///
+    /// # Errors
+    /// ClickHouse does not answer.
+    pub(super) async fn of(
+        &mut self,
+        service: &Arc<Service>,
+        letters: &[(Letter, Arc<Pipeline>)],
+    ) -> Result<Vec<bool>, Failure> {
+        let mut asked: BTreeMap<(&str, &TopicPartition), Vec<i64>> = BTreeMap::new();
+        for (letter, pipeline) in letters {
+            self.table(service, pipeline).await?;
+            let place = (&*pipeline.name, &letter.partition);
+            asked.entry(place).or_default().push(letter.offset);
+        }
+        let mut written: HashSet<(&str, &TopicPartition, i64)> = HashSet::new();
+        for ((name, partition), offsets) in &asked {
+            let Some(Table::Traced(client, target)) = self.tables.get(*name) else {
+                continue;
+            };
+            let found = client.offsets_among(target, partition, offsets).await;
+            let found = found.map_err(|e| Failure::clickhouse(&[], &target.label, &e))?;
+            written.extend(found.into_iter().map(|offset| (*name, *partition, offset)));
+        }
+        let mut states = vec![];
+        for (letter, pipeline) in letters {
+            let is_written = match self.tables.get_mut(&pipeline.name) {
+                Some(Table::Traced(..)) => {
+                    written.contains(&(&*pipeline.name, &letter.partition, letter.offset))
+                }
+                Some(Table::Versioned(replayer)) => {
+                    judge(replayer, letter, Wanted::Judgement).await? == Replayed::AlreadyWritten
+                }
+                _ => false,
+            };
+            states.push(is_written);
+        }
+        Ok(states)
+    }
+
+    async fn table(
+        &mut self,
+        service: &Arc<Service>,
+        pipeline: &Arc<Pipeline>,
+    ) -> Result<(), Failure> {
+        if !self.tables.contains_key(&pipeline.name) {
+            let table = look(service, pipeline).await?;
+            self.tables.insert(pipeline.name.clone(), table);
+        }
+        Ok(())
+    }
+}
+
+async fn look(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Result<Table, Failure> {
+    match &pipeline.kind {
+        Kind::Aggregation(_) | Kind::StreamJoin(_) => Ok(Table::Untold),
+        Kind::Cdc(_) => {
+            let replayer = Replayer::new(service, pipeline).await?;
+            Ok(Table::Versioned(Box::new(replayer)))
+        }
+        _ => {
+            let (client, target) = match traced_table(pipeline).await? {
+                Some(found) => found,
+                None => return Ok(Table::Untold),
+            };
+            Ok(Table::Traced(client, Arc::new(target)))
+        }
+    }
+}
+
+/// The table of a pipeline whose rows name their records, if it is there.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub(crate) async fn traced_table(
+    pipeline: &Pipeline,
+) -> Result<Option<(ClickHouseClient, Target)>, Failure> {
+    let client = client(pipeline)?;
+    let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+    let label = format!("{database}.{table}");
+    let urls = &pipeline.clickhouse.urls;
+    let info = client.table_info(database, table).await;
+    let info = info.map_err(|e| Failure::clickhouse(urls, &format!("table {label}"), &e))?;
+    let Some(info) = info else {
+        return Ok(None);
+    };
+    let has = |name: &str| info.columns.iter().any(|column| column.name == name);
+    if !["_topic", "_partition", "_offset"].into_iter().all(has) {
+        return Ok(None);
+    }
+    let target = Target {
+        label,
+        sql: format!("{}.{}", quote_name(database), quote_name(table)),
+        replicated: info.is_replicated(),
+        has_tokens: info.has_tokens,
+        ..Target::nowhere()
+    };
+    Ok(Some((client, target)))
+}
+
+/// A client of the pipeline's servers; nothing is sent yet.
+fn client(pipeline: &Pipeline) -> Result<ClickHouseClient, Failure> {
+    ClickHouseClient::new(&pipeline.clickhouse).map_err(|error| {
+        Failure::Refused(format!(
+            "the machine's root certificates cannot be read: {error}"
+        ))
+    })
+}
+
+/// The letter's record through its pipeline.
+pub(super) async fn judge(
+    replayer: &mut Replayer,
+    letter: &Letter,
+    wanted: Wanted,
+) -> Result<Replayed, Failure> {
+    let TopicPartition { topic, partition } = &letter.partition;
+    let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
+    let made = MadeRecord::new(key, value, letter.timestamp_ms, letter.offset);
+    let made = made.of(topic, *partition, &letter.headers);
+    Ok(replayer
+        .replay(&letter.partition, made.record(), wanted)
+        .await?)
+}

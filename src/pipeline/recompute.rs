@@ -1,0 +1,118 @@
+//! What records become, computed again without writing anything.
+
+use std::sync::Arc;
+
+use super::replay::{ReplayError, Replayer, Way};
+use super::replication::ReplicationOperator;
+use crate::lane::{Accepted, NotAccepted, NotFound, Operator as _, Versions};
+use crate::sink::Target;
+use crate::source::{Record, TopicPartition};
+
+/// A row that a change makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change<'r> {
+    /// In RowBinary.
+    pub(crate) key: &'r [u8],
+    pub(crate) version: u64,
+    pub(crate) is_deleted: bool,
+    /// Key, version, mark and the other columns; `None`: values are filled from an older row.
+    pub(crate) row: Option<&'r [u8]>,
+}
+
+/// What a change record is to its table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// So many rows: see [`Replayer::change`].
+    Rows(usize),
+    /// It makes no row: a rule drops it, or it would be a dead letter.
+    Nothing,
+    /// What it does depends on more than itself.
+    Unknown(String),
+}
+
+impl Replayer {
+    /// Looks at the table of a topic; `None`: there is none yet.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub(crate) async fn find_table(
+        &mut self,
+        topic: &str,
+    ) -> Result<Option<Arc<Target>>, ReplayError> {
+        let Replayer::Cdc(way) = self else {
+            return Ok(None);
+        };
+        match Versions::find_table(&way.operator, topic).await {
+            Ok(target) => Ok(target),
+            Err(NotFound::Later(why)) => Err(ReplayError::Unreachable(why)),
+            Err(NotFound::Never(halt)) => Err(halt.into()),
+        }
+    }
+
+    /// Reads one change record; its rows are those of [`Replayer::change`] until the next call.
+    pub(crate) fn read_change(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Changed {
+        match self {
+            Replayer::Cdc(way) => way.read_change(partition, record),
+            Replayer::Enrichment(_) => Changed::Nothing,
+        }
+    }
+
+    /// One of the rows of the record that was read last.
+    pub(crate) fn change(&self, row: usize) -> Option<Change<'_>> {
+        match self {
+            Replayer::Cdc(way) => way.operator.change(row),
+            Replayer::Enrichment(_) => None,
+        }
+    }
+}
+
+impl Way<ReplicationOperator> {
+    fn read_change(&mut self, partition: &TopicPartition, record: Record<'_>) -> Changed {
+        self.operator.clear(0);
+        let mut state = self.operator.begin(partition);
+        match self.operator.accept(&mut state, record) {
+            Ok(Accepted::Rows(rows)) => Changed::Rows(rows),
+            Ok(Accepted::Dropped(_)) | Err(NotAccepted::Refused(_)) => Changed::Nothing,
+            Err(NotAccepted::Halted(halt)) => Changed::Unknown(halt.advice),
+            Err(NotAccepted::Later(first)) => Changed::Unknown(first.what),
+        }
+    }
+}
+
+impl Replayer {
+    /// The names of the columns that a record alone fills, in the order of [`Replayer::values`].
+    pub(crate) fn value_names(&self) -> Vec<String> {
+        match self {
+            Replayer::Enrichment(way) => way.operator.event_column_names(),
+            Replayer::Cdc(_) => vec![],
+        }
+    }
+
+    /// Hands the values of these columns to `each`: in RowBinary, `None` where the table's own default takes
+    /// the place. False: the record makes no row.
+    pub(crate) fn values(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+        each: impl FnOnce(&[Option<&[u8]>]),
+    ) -> bool {
+        let Replayer::Enrichment(way) = self else {
+            return false;
+        };
+        let mut state = way.operator.begin(partition);
+        let is_accepted = matches!(
+            way.operator.accept(&mut state, record),
+            Ok(Accepted::Rows(_))
+        );
+        if is_accepted {
+            each(&way.operator.event_values());
+        }
+        way.operator.judge(&mut state);
+        way.operator.clear(0);
+        is_accepted
+    }
+}

@@ -1,0 +1,266 @@
+//! Single records through a pipeline's own operator and sink, outside its group: what
+//! `streamweir dead-letters` replays, and what `streamweir audit` computes again.
+//!
+//! A row goes out under the record's own topic, partition and offset (or version) and a token that these
+//! make, after a look: replaying twice, or twice at the same time, writes it once.
+
+mod way;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use self::way::Way;
+use super::enrichment::CurrentRows;
+use super::replication::{Replicas, ReplicasParts};
+use super::{
+    EnrichmentOperator, Environment, ReplicationOperator, Settings, clickhouse_client, label,
+    lookup_access,
+};
+use crate::config::{Cdc, Enrichment, Kind, Pipeline, Service};
+use crate::halt::Halt;
+use crate::lane::{Appends, Operator as _, Stop};
+use crate::memory::MemoryBudget;
+use crate::observe::board::Board;
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::{ClickHouseClient, DeadLetterProducer, InsertError, Remedy, Sink, SinkParts};
+use crate::source::{Record, TopicPartition};
+
+/// Why nothing more can be replayed.
+#[derive(Debug)]
+pub(crate) enum ReplayError {
+    /// A system does not answer.
+    Unreachable(String),
+    /// Something is wrong with the table or the configuration.
+    Refused(String),
+}
+
+impl From<Halt> for ReplayError {
+    fn from(halt: Halt) -> Self {
+        ReplayError::Refused(halt.advice)
+    }
+}
+
+impl From<InsertError> for ReplayError {
+    fn from(error: InsertError) -> Self {
+        match error.remedy {
+            Remedy::Retry(_) => {
+                ReplayError::Unreachable(format!("clickhouse: {error} (clickhouse.url)"))
+            }
+            _ => ReplayError::Refused(format!("clickhouse: {error}")),
+        }
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Replayed {
+    /// Its row is acknowledged, or would be sent.
+    Written,
+    /// The table has it, or a newer one of its key.
+    AlreadyWritten,
+    /// It makes no row, by a rule.
+    Dropped(&'static str),
+    Refused {
+        reason: String,
+        detail: String,
+    },
+}
+
+/// What a record is to its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Its row, written where it is missing.
+    Row,
+    /// What would become of it; nothing is written, made or altered.
+    Judgement,
+}
+
+/// One pipeline's way for single records.
+pub(crate) enum Replayer {
+    Enrichment(Box<Way<EnrichmentOperator>>),
+    Cdc(Box<Way<ReplicationOperator>>),
+}
+
+impl std::fmt::Debug for Replayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replayer").finish_non_exhaustive()
+    }
+}
+
+impl Replayer {
+    /// Looks at the pipeline's tables.
+    ///
+    /// # Errors
+    /// A kind whose records cannot be written one by one, or a table that cannot be written.
+    pub(crate) async fn new(
+        service: &Arc<Service>,
+        pipeline: &Arc<Pipeline>,
+    ) -> Result<Self, ReplayError> {
+        if let Some(why) = why_not(pipeline) {
+            return Err(ReplayError::Refused(why));
+        }
+        let environment = environment(service, pipeline);
+        match &pipeline.kind {
+            Kind::Enrichment(config) => {
+                let way = enrichment(&environment, config).await?;
+                Ok(Replayer::Enrichment(Box::new(way)))
+            }
+            Kind::Cdc(config) => {
+                let way = replication(&environment, config)?;
+                Ok(Replayer::Cdc(Box::new(way)))
+            }
+            _ => Err(ReplayError::Refused(format!(
+                "pipeline {}: records of kind {} cannot be replayed",
+                pipeline.name,
+                pipeline.kind.name()
+            ))),
+        }
+    }
+
+    /// # Errors
+    /// Nothing more can be replayed.
+    pub(crate) async fn replay(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+        wanted: Wanted,
+    ) -> Result<Replayed, ReplayError> {
+        match self {
+            Replayer::Enrichment(way) => way.replay(partition, record, wanted).await,
+            Replayer::Cdc(way) => way.replay(partition, record, wanted).await,
+        }
+    }
+}
+
+impl Replayer {
+    /// Whether a rule of the configuration drops a record.
+    pub(crate) fn drops(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+        match self {
+            Replayer::Enrichment(way) => way.drops(partition, record),
+            Replayer::Cdc(way) => way.drops(partition, record),
+        }
+    }
+}
+
+/// Why the records of a pipeline cannot be replayed one by one.
+pub(crate) fn why_not(pipeline: &Pipeline) -> Option<String> {
+    let name = &pipeline.name;
+    match &pipeline.kind {
+        Kind::Aggregation(_) => Some(format!(
+            "pipeline {name} is an aggregation: a record counts in the windows of its time, which are \
+             closed, so it cannot be replayed alone; correct the configuration and read the topic again \
+             (streamweir offsets reset --pipeline {name} --to …)"
+        )),
+        Kind::StreamJoin(_) => Some(format!(
+            "pipeline {name} is a stream_join: an event is decided in the order of event time and sent with \
+             the offsets behind it, so a record cannot be replayed alone; correct the configuration and \
+             read the topics again (streamweir offsets reset --pipeline {name} --to …)"
+        )),
+        _ => None,
+    }
+}
+
+fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment {
+    let board = Board::new().add_pipeline(&pipeline.name, pipeline.kind.name());
+    let memory = Arc::new(MemoryBudget::new(service.memory_max_bytes, 32 << 20));
+    Environment {
+        service: service.clone(),
+        pipeline: pipeline.clone(),
+        board,
+        cache_bytes_max: memory.cache_bytes_max(1),
+        memory,
+        queue_bytes: 32 << 20,
+        runtime: tokio::runtime::Handle::current(),
+        stop: Stop::default(),
+        until: None,
+        closes_windows: false,
+    }
+}
+
+async fn enrichment(
+    environment: &Environment,
+    config: &Enrichment,
+) -> Result<Way<EnrichmentOperator>, ReplayError> {
+    let pipeline = &environment.pipeline;
+    let client = clickhouse_client(pipeline)?;
+    let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+    let info = client.table_info(database, table).await?;
+    let info = info.ok_or_else(|| {
+        ReplayError::Refused(format!(
+            "table {} does not exist: create it with `streamweir schema apply`",
+            label(pipeline)
+        ))
+    })?;
+    let rows = Arc::new(CurrentRows::new(pipeline, config, info)?);
+    let lookup = lookup_access(environment, config, &rows.now().plan)?;
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let sink = sink(
+        environment,
+        client.clone(),
+        &metrics,
+        label(pipeline),
+        Some(rows.clone()),
+    )?;
+    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
+    let settings = Settings::new(config, cache_bytes_max, rand::random());
+    let operator = rows.operator(settings, metrics);
+    if !operator.appends().is_some_and(Appends::is_traceable) {
+        return Err(ReplayError::Refused(format!(
+            "table {} lacks the columns _topic, _partition and _offset, so nobody can tell which records it \
+             has: add them, or read the topic again (streamweir offsets reset)",
+            label(pipeline)
+        )));
+    }
+    Ok(Way::new(client, operator, sink, lookup))
+}
+
+fn replication(
+    environment: &Environment,
+    config: &Cdc,
+) -> Result<Way<ReplicationOperator>, ReplayError> {
+    let pipeline = &environment.pipeline;
+    let client = clickhouse_client(pipeline)?;
+    let metrics = PipelineMetrics::new(&pipeline.name);
+    let config = Arc::new(config.clone());
+    let replicas = Replicas::new(ReplicasParts {
+        pipeline: pipeline.clone(),
+        config: config.clone(),
+        client: client.clone(),
+        metrics: metrics.clone(),
+        board: environment.board.clone(),
+    });
+    let label = pipeline.clickhouse.database.clone();
+    let sink = sink(environment, client.clone(), &metrics, label, None)?;
+    let operator = ReplicationOperator::new(config, replicas);
+    Ok(Way::new(client, operator, sink, None))
+}
+
+fn sink(
+    environment: &Environment,
+    client: ClickHouseClient,
+    metrics: &PipelineMetrics,
+    label: String,
+    rows: Option<Arc<CurrentRows>>,
+) -> Result<Arc<Sink>, ReplayError> {
+    let pipeline = &environment.pipeline;
+    let producer =
+        DeadLetterProducer::new(pipeline).map_err(|e| crate::pipeline::refused_properties(&e))?;
+    let (moved_wait, makes_tables) = match &pipeline.kind {
+        Kind::Cdc(config) => (config.toast_wait, config.create_tables),
+        _ => (Duration::ZERO, false),
+    };
+    Ok(Sink::new(SinkParts {
+        client,
+        dead_letters: producer,
+        rows: rows.map(|rows| rows as Arc<dyn crate::sink::RowMaker>),
+        output: None,
+        label,
+        metrics: metrics.clone(),
+        pipeline: environment.board.clone(),
+        config: pipeline.clone(),
+        moved_wait,
+        makes_tables,
+        insert_lease: pipeline.clickhouse.insert_lease,
+        insert_timeout: pipeline.clickhouse.insert_timeout,
+    }))
+}

@@ -1,0 +1,103 @@
+//! Joined records computed again from the log, without sending anything.
+
+use super::operator::PartitionState;
+use super::{StreamJoinOperator, join_operator};
+use crate::batch::{Message, Messages, OpenBatch};
+use crate::config::StreamJoin;
+use crate::halt::Halt;
+use crate::lane::{EmissionPart as _, Emit, NotAccepted, Operator as _};
+use crate::observe::metrics::PipelineMetrics;
+use crate::source::{Record, TopicPartition};
+
+/// Joined records of one step.
+const RECORDS_MAX: usize = 10_000;
+const BYTES_MAX: usize = 8 << 20;
+
+/// Partitions of equal number of both topics.
+pub(crate) struct JoinAgain {
+    operator: StreamJoinOperator,
+    left: PartitionState,
+    right: PartitionState,
+    messages: Messages,
+}
+
+impl std::fmt::Debug for JoinAgain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinAgain").finish_non_exhaustive()
+    }
+}
+
+impl JoinAgain {
+    /// Both sides begin at their offsets; `of`: how many partitions each topic has.
+    ///
+    /// # Errors
+    /// The configuration cannot be followed.
+    pub(crate) fn new(
+        config: &StreamJoin,
+        pipeline: &str,
+        (left, left_from): (&TopicPartition, i64),
+        (right, right_from): (&TopicPartition, i64),
+        of: usize,
+    ) -> Result<Self, Halt> {
+        let metrics = PipelineMetrics::new(pipeline);
+        let operator = join_operator(config, of, metrics);
+        let mut operator = operator
+            .map_err(|error| Halt::new("paths", format!("pipeline.right.fields: {error}")))?;
+        let mut begin = |partition: &TopicPartition, from| {
+            let mut state = operator.begin(partition);
+            operator.resume(&mut state, from, None, from)?;
+            Ok::<_, Halt>(state)
+        };
+        let (left, right) = (begin(left, left_from)?, begin(right, right_from)?);
+        Ok(JoinAgain {
+            operator,
+            left,
+            right,
+            messages: Messages::default(),
+        })
+    }
+
+    /// Takes a record of either side.
+    ///
+    /// # Errors
+    /// The pipeline would halt at it.
+    pub(crate) fn add(&mut self, is_left: bool, record: Record<'_>) -> Result<(), Halt> {
+        let state = match is_left {
+            true => &mut self.left,
+            false => &mut self.right,
+        };
+        let accepted = self.operator.accept(state, record);
+        self.operator.judge(state);
+        match accepted {
+            Err(NotAccepted::Halted(halt)) => Err(halt),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands joined records that are decided to `each`, or with `all` those that wait too.
+    ///
+    /// # Errors
+    /// The pipeline would halt.
+    pub(crate) fn decided(
+        &mut self,
+        all: bool,
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), Halt> {
+        loop {
+            let is_all = self.operator.emit(Emit {
+                batch: &mut OpenBatch::new(),
+                messages: &mut self.messages,
+                all,
+                rows_max: RECORDS_MAX,
+                bytes_max: BYTES_MAX,
+            })?;
+            let count = self.messages.len();
+            self.messages.range(0..count).for_each(&mut each);
+            self.messages.clear();
+            self.operator.clear(0);
+            if is_all || count == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

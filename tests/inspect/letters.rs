@@ -1,0 +1,120 @@
+//! `streamweir dead-letters`.
+
+use sandbox::topic::{self, Record};
+use serde_json::json;
+
+use super::{json, json_lines, run};
+use crate::support::{Job, event};
+
+/// A job whose odd records lack a field that is required for now, and one that no configuration can read.
+fn with_letters(name: &str) -> Job {
+    let mut job = Job::new(name);
+    job.set("pipeline.columns.page_url.required", true);
+    job.apply_schema();
+    job.create_topic(1);
+    let record = |number: u32| {
+        let page = format!(r#","page_url":"/{number}""#);
+        let rest = if number % 2 == 0 { &*page } else { "" };
+        Record::new(event(number, rest))
+            .partition(0)
+            .header("trace", "7")
+    };
+    let broken = Record::new("{").partition(0);
+    let records = (0..10).map(record).chain([broken]);
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job
+}
+
+#[test]
+fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
+    let mut job = with_letters("letters");
+    assert_eq!(job.rows_and_offsets(), (5, 5));
+    let (code, _, why) = run(&job, &["dead-letters", "list"]);
+    assert_eq!(code, 2, "{why}");
+    assert!(why.contains("--all"), "{why}");
+    let letters = json_lines(&job, &["dead-letters", "list", "--all"]);
+    assert_eq!(letters.len(), 6);
+    let first = &letters[0];
+    let told = [
+        "topic",
+        "partition",
+        "offset",
+        "pipeline",
+        "stage",
+        "reason",
+        "state",
+    ];
+    let told = told.map(|name| first[name].clone());
+    let expected = json!([
+        job.topic,
+        0,
+        1,
+        "clickstream",
+        "encode",
+        "missing_field",
+        "open"
+    ]);
+    assert_eq!(json!(told), expected);
+    let by_reason = ["dead-letters", "list", "--reason", "invalid_json"];
+    assert_eq!(json_lines(&job, &by_reason).len(), 1);
+    let place = format!("{}:0:3", job.topic);
+    let (code, shown) = json(&job, &["dead-letters", "show", &place]);
+    assert_eq!(
+        (code, &shown["pipelines"][0]["reason"]),
+        (0, &json!("missing_field"))
+    );
+    assert_eq!(
+        shown["record"]["headers"],
+        json!([{ "name": "trace", "value": "7" }])
+    );
+    let (code, _, _) = run(
+        &job,
+        &["dead-letters", "show", &format!("{}:0:2", job.topic)],
+    );
+    assert_eq!(code, 1);
+
+    // The configuration is as it was: all are refused again, and more than so many end it.
+    let replay = ["dead-letters", "replay", "--pipeline", "clickstream"];
+    let (code, done) = json(&job, &[&replay[..], &["--refused-max", "2"]].concat());
+    assert_eq!(
+        (code, &done["refused"]),
+        (1, &json!({ "missing_field": 3 }))
+    );
+
+    job.set("pipeline.columns.page_url.required", false);
+    let (code, dry) = json(&job, &[&replay[..], &["--dry-run"]].concat());
+    let expected = |written: u64, already: u64| {
+        json!({ "selected": 6, "written": written, "already_written": already,
+                "refused": { "invalid_json": 1 } })
+    };
+    assert_eq!((code, dry), (1, expected(5, 0)));
+    assert_eq!(job.rows_and_offsets(), (5, 5));
+    let one = ["dead-letters", "replay", "--address", &place];
+    let (code, done) = json(&job, &one);
+    assert_eq!((code, &done["written"]), (0, &json!(1)));
+    assert_eq!(json(&job, &replay), (1, expected(4, 1)));
+    assert_eq!(json(&job, &replay), (1, expected(0, 5)));
+    assert_eq!(job.rows_and_offsets(), (10, 10));
+    let states = json_lines(&job, &["dead-letters", "list", "--all"]);
+    let open: Vec<_> = states.iter().filter(|l| l["state"] == "open").collect();
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0]["reason"], "invalid_json");
+    let (_, summary) = json(&job, &["dead-letters", "list", "--all", "--summary"]);
+    let missing =
+        json!({ "pipeline": "clickstream", "reason": "missing_field", "open": 0, "written": 5 });
+    assert_eq!(summary["summary"][1], missing);
+    // Nothing went to the source, and nothing is wrong.
+    let (code, audit) = json(&job, &["audit", "--pipeline", "clickstream"]);
+    assert_eq!(code, 0, "{audit}");
+    let counts = &audit["counts"];
+    assert_eq!(
+        json!([
+            counts["records"],
+            counts["rows"],
+            counts["dead_letters"],
+            counts["dead_letters_replayed"]
+        ]),
+        json!([11, 10, 1, 5])
+    );
+}
