@@ -1,9 +1,7 @@
-//! One process: starts the pipelines and the HTTP server, owns the shutdown and the exit code.
+//! One process: starts the supervisor of the pipelines and the HTTP server, owns signals and the shutdown.
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -13,11 +11,14 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, Pipeline, Service};
 use crate::exit;
-use crate::lane::{Stop, panicked};
 use crate::memory::{MemoryBudget, bound_allocator};
-use crate::observe::board::{Board, PipelineBoard, PipelineState};
+use crate::observe::board::Board;
 use crate::observe::metrics;
-use crate::pipeline::{self, Ended, Environment, Until};
+use crate::pipeline::Until;
+use crate::supervisor::{Ground, Supervisor};
+
+/// Supervisors of processes, and people at a terminal, sometimes send a signal twice.
+const SAME_SIGNAL_WITHIN: Duration = Duration::from_secs(1);
 
 /// What `run` was asked for.
 #[derive(Debug, Default)]
@@ -44,13 +45,6 @@ fn list(names: &[String]) -> String {
     } else {
         names.join(", ")
     }
-}
-
-struct Running {
-    name: String,
-    stop: Stop,
-    board: Arc<PipelineBoard>,
-    thread: JoinHandle<Ended>,
 }
 
 /// Runs until every pipeline has ended or a signal says so.
@@ -84,15 +78,23 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     let board = Board::new();
     board.set_memory_max(service.memory_max_bytes);
     let server = start_http(&runtime, &service, &board)?;
-    let running = start_pipelines(&runtime, &service, &board, pipelines, options)?;
-    let signals = watch_signals(&running, &board, service.shutdown_timeout)?;
+    let supervisor = Supervisor::new(Ground {
+        memory: Arc::new(MemoryBudget::new(service.memory_max_bytes)),
+        board: board.clone(),
+        runtime: runtime.handle().clone(),
+        until: options.until,
+        closes_windows: options.close,
+        service: service.clone(),
+    });
+    supervisor.start_all(pipelines);
+    let signals = watch_signals(&supervisor, &board, service.shutdown_timeout)?;
     runtime.spawn(signals);
-    let ended = wait(running);
+    supervisor.wait();
     board.set_shutting_down();
     server.notify_one();
     // Connections get a moment; nothing durable depends on them.
     runtime.shutdown_timeout(Duration::from_millis(500));
-    Ok(exit_code(&ended))
+    Ok(ExitCode::from(supervisor.exit_code()))
 }
 
 /// A panic ends one pipeline, and the process runs on: it must be found in the log with everything else.
@@ -150,88 +152,42 @@ fn start_http(
     Ok(shutdown)
 }
 
-fn start_pipelines(
-    runtime: &Runtime,
-    service: &Arc<Service>,
-    board: &Arc<Board>,
-    pipelines: Vec<Pipeline>,
-    options: &RunOptions,
-) -> anyhow::Result<Vec<Running>> {
-    let lanes = lane_count(&pipelines);
-    let queue_bytes = (service.memory_max_bytes / 32 / lanes.max(1)).clamp(1 << 20, 16 << 20);
-    let memory = Arc::new(MemoryBudget::new(
-        service.memory_max_bytes,
-        queue_bytes * lanes,
-    ));
-    let mut running = vec![];
-    for pipeline in pipelines {
-        let name = pipeline.name.clone();
-        let pipeline_board = board.add_pipeline(&name, pipeline.kind.name());
-        let stop = Stop::default();
-        let environment = Environment {
-            service: service.clone(),
-            pipeline: Arc::new(pipeline),
-            board: pipeline_board.clone(),
-            memory: memory.clone(),
-            cache_bytes_max: memory.cache_bytes_max(lanes),
-            queue_bytes,
-            runtime: runtime.handle().clone(),
-            stop: stop.clone(),
-            until: options.until,
-            closes_windows: options.close,
-        };
-        let thread = std::thread::Builder::new()
-            .name(format!("pipeline-{name}").chars().take(15).collect())
-            .spawn(move || pipeline::run(environment))?;
-        running.push(Running {
-            name,
-            stop,
-            board: pipeline_board,
-            thread,
-        });
-    }
-    Ok(running)
-}
-
-/// The first signal drains, the second exits at once: the next start repairs.
+/// The first signal drains. One that comes within a second of it is the same wish, sent twice; a later one
+/// exits at once: the next start repairs.
 fn watch_signals(
-    running: &[Running],
+    supervisor: &Arc<Supervisor>,
     board: &Arc<Board>,
     shutdown_timeout: Duration,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let stops: Vec<Stop> = running.iter().map(|r| r.stop.clone()).collect();
-    let boards: Vec<Arc<PipelineBoard>> = running.iter().map(|r| r.board.clone()).collect();
-    let board = board.clone();
+    let (supervisor, board) = (supervisor.clone(), board.clone());
     Ok(async move {
         next_signal(&mut terminate, &mut interrupt).await;
+        let first = Instant::now();
         tracing::info!(
             timeout_ms = shutdown_timeout.as_millis() as u64,
             "stopping: finishing what was read; a second signal exits at once"
         );
         board.set_shutting_down();
-        // Leaving the group takes a moment of its own.
-        let deadline = Instant::now() + shutdown_timeout.mul_f64(0.8);
-        for (stop, board) in stops.iter().zip(&boards) {
-            if matches!(
-                board.state(),
-                PipelineState::Running | PipelineState::Starting
-            ) {
-                board.set_state(PipelineState::Draining, None);
+        supervisor.shut_down();
+        let second = async {
+            loop {
+                next_signal(&mut terminate, &mut interrupt).await;
+                if first.elapsed() >= SAME_SIGNAL_WITHIN {
+                    return;
+                }
+                tracing::info!("stopping already: this signal came with the first one");
             }
-            stop.drain(deadline);
-        }
+        };
         tokio::select! {
-            () = next_signal(&mut terminate, &mut interrupt) => {
+            () = second => {
                 tracing::warn!("second signal: exiting at once");
                 std::process::exit(i32::from(exit::OTHER));
             }
             () = tokio::time::sleep(shutdown_timeout) => {
                 tracing::warn!("service.shutdown_timeout is over: the next start finishes the rest");
-                let is_halted = boards.iter().any(|b| b.state() == PipelineState::Halted);
-                let code = if is_halted { exit::HALTED } else { exit::DONE };
-                std::process::exit(i32::from(code));
+                std::process::exit(i32::from(supervisor.exit_code()));
             }
         }
     })
@@ -242,66 +198,4 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// Waits for every pipeline. One that could not reach its dependencies in time ends the others.
-fn wait(running: Vec<Running>) -> Vec<Ended> {
-    let (ended, all) = channel();
-    let count = running.len();
-    let stops: Vec<Stop> = running.iter().map(|r| r.stop.clone()).collect();
-    for Running {
-        name,
-        board,
-        thread,
-        ..
-    } in running
-    {
-        let ended = ended.clone();
-        std::thread::spawn(move || {
-            let end = thread.join().unwrap_or_else(|_| Ended::Halted(panicked()));
-            note_end(&name, &board, &end);
-            let _ = ended.send(end);
-        });
-    }
-    let mut ends = vec![];
-    for end in all.iter().take(count) {
-        if matches!(end, Ended::Unreachable(_)) {
-            let deadline = Instant::now() + Duration::from_secs(30);
-            stops.iter().for_each(|stop| stop.drain(deadline));
-        }
-        ends.push(end);
-    }
-    ends
-}
-
-fn note_end(name: &str, board: &PipelineBoard, end: &Ended) {
-    match end {
-        Ended::Done => board.set_state(PipelineState::Stopped, None),
-        Ended::Unreachable(why) => {
-            tracing::error!(pipeline = name, "{why} (service.start_timeout)");
-            board.error(why);
-            board.set_state(PipelineState::Stopped, Some(why));
-        }
-        Ended::Halted(halt) => {
-            tracing::error!(
-                pipeline = name,
-                reason = halt.reason,
-                "halted to protect data: {halt}"
-            );
-            board.error(&halt.advice);
-            board.set_state(PipelineState::Halted, Some(&halt.advice));
-            metrics::PipelineMetrics::new(name).halted(halt.reason);
-        }
-    }
-}
-
-fn exit_code(ends: &[Ended]) -> ExitCode {
-    let code = if ends.iter().any(|end| matches!(end, Ended::Unreachable(_))) {
-        exit::UNREACHABLE
-    } else if ends.iter().any(|end| matches!(end, Ended::Halted(_))) {
-        exit::HALTED
-    } else {
-        exit::DONE
-    };
-    ExitCode::from(code)
 }

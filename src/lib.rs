@@ -1,14 +1,15 @@
 //! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
-//! [`decode`], [`mod@format`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress` and
-//! `halt` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
+//! [`decode`], [`mod@format`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress`, `halt`
+//! and `life` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`cli`] | parses the command line and prints |
 //! | [`config`] | reads and checks the file |
-//! | [`daemon`] | starts pipelines and HTTP, owns the shutdown |
+//! | [`daemon`] | starts the supervisor and HTTP, owns signals and the shutdown |
+//! | `supervisor` | starts, pauses, drains and stops pipelines while the process runs |
 //! | `pipeline` | one kind a file: brings source, operators and sink together |
 //! | `source` | Kafka: records in chunks, rebalances and commits as events |
 //! | `lane` | the loop: poll → judge → look up → batch → cut → name → write → settle → commit |
@@ -48,10 +49,11 @@ pub mod schema;
 mod sink;
 mod source;
 mod state;
+mod supervisor;
 pub mod topics;
 
 pub use streamweir_codec::{decode, format, native, table};
-use streamweir_core::{halt, operator, progress};
+use streamweir_core::{halt, life, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};
 pub use pipeline::Until;

@@ -1,16 +1,21 @@
 //! The process's memory, counted where it is held.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::observe::metrics::process_memory;
 
 /// `service.memory_max`, divided: what the lanes hold is counted here, and at the limit they pause.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
-    bytes_max: u64,
+    memory_max_bytes: u64,
+    bytes_max: AtomicU64,
+    cache_bytes_max: CacheShare,
     parts: [AtomicU64; MemoryBudget::PARTS.len()],
 }
+
+/// Bytes that the profile cache of one lane may take: it follows while pipelines come and go.
+pub(crate) type CacheShare = Arc<AtomicUsize>;
 
 /// What memory is held for.
 #[derive(Debug, Clone, Copy)]
@@ -31,17 +36,46 @@ impl MemoryBudget {
     /// what the allocator holds in reserve.
     const PROCESS_BYTES: u64 = 80 << 20;
 
-    /// `queue_bytes`: what the consumers prefetch. What waits in their queues is counted; as much
-    /// again is on its way there or borrowed by a lane.
-    pub(crate) fn new(memory_max_bytes: u64, queue_bytes: u64) -> Self {
-        let fixed = Self::PROCESS_BYTES + queue_bytes;
+    /// The budget of no lane: [`MemoryBudget::share`] follows.
+    pub(crate) fn new(memory_max_bytes: u64) -> Self {
         process_memory("limit", memory_max_bytes);
-        MemoryBudget {
-            bytes_max: memory_max_bytes
-                .saturating_sub(fixed)
-                .max(memory_max_bytes / 4),
+        let budget = MemoryBudget {
+            memory_max_bytes,
+            bytes_max: AtomicU64::new(0),
+            cache_bytes_max: CacheShare::default(),
             parts: Default::default(),
-        }
+        };
+        budget.share(0, 0);
+        budget
+    }
+
+    /// Divides what there is among this many lanes anew.
+    ///
+    /// `queue_bytes`: what their consumers prefetch together. What waits in their queues is counted; as
+    /// much again is on its way there or borrowed by a lane.
+    pub(crate) fn share(&self, lanes: u64, queue_bytes: u64) {
+        let fixed = Self::PROCESS_BYTES + queue_bytes;
+        let rest = self.memory_max_bytes.saturating_sub(fixed);
+        let bytes_max = rest.max(self.memory_max_bytes / 4);
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        let cache_bytes_max = bytes_max / 6 / lanes.max(1);
+        let cache_bytes_max = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX);
+        self.cache_bytes_max
+            .store(cache_bytes_max, Ordering::Relaxed);
+    }
+
+    /// Bytes that each of this many lanes may prefetch.
+    pub(crate) fn queue_bytes_of_lane(&self, lanes: u64) -> u64 {
+        (self.memory_max_bytes / 32 / lanes.max(1)).clamp(1 << 20, 16 << 20)
+    }
+
+    /// What the profile cache of one lane may take, now and later.
+    pub(crate) fn cache_share(&self) -> CacheShare {
+        self.cache_bytes_max.clone()
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// A lane's share of one part changed.
@@ -61,17 +95,17 @@ impl MemoryBudget {
 
     /// At 80 %: batches are cut before they are full.
     pub(crate) fn is_tight(&self) -> bool {
-        self.held() >= self.bytes_max / 5 * 4
+        self.held() >= self.bytes_max() / 5 * 4
     }
 
     /// At 50 %: what was held back for want of room may go on.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.held() >= self.bytes_max / 2
+        self.held() >= self.bytes_max() / 2
     }
 
     /// At 100 %: nothing more is taken in.
     pub(crate) fn is_full(&self) -> bool {
-        self.held() >= self.bytes_max
+        self.held() >= self.bytes_max()
     }
 
     /// Whether acknowledgements are awaited that will give something back, beside those of tables that a
@@ -86,12 +120,7 @@ impl MemoryBudget {
     /// Whether caches and operator state alone leave no room for a batch.
     pub(crate) fn is_full_of_state(&self) -> bool {
         let part = |p: MemoryPart| self.parts[p as usize].load(Ordering::Relaxed);
-        part(MemoryPart::State) + part(MemoryPart::Cache) >= self.bytes_max
-    }
-
-    /// Bytes the profile caches of `lanes` lanes may take each.
-    pub(crate) fn cache_bytes_max(&self, lanes: u64) -> u64 {
-        self.bytes_max / 6 / lanes.max(1)
+        part(MemoryPart::State) + part(MemoryPart::Cache) >= self.bytes_max()
     }
 }
 
@@ -164,7 +193,8 @@ mod tests {
 
     #[test]
     fn the_budget_is_what_the_process_and_the_queues_leave() {
-        let budget = MemoryBudget::new(256 << 20, 16 << 20);
+        let budget = MemoryBudget::new(256 << 20);
+        budget.share(1, 16 << 20);
         let free = (256 - 80 - 16) << 20;
         assert!(!budget.is_tight());
         budget.change(MemoryPart::Batches, 0, free / 5 * 4);
@@ -176,8 +206,23 @@ mod tests {
     }
 
     #[test]
+    fn shares_follow_the_lanes() {
+        let budget = MemoryBudget::new(256 << 20);
+        let cache = budget.cache_share();
+        let mut caches = vec![];
+        for (lanes, queue_bytes) in [(1, 8 << 20), (4, 8 << 20), (200, 200 << 20), (1, 8 << 20)] {
+            budget.share(lanes, queue_bytes);
+            caches.push(cache.load(Ordering::Relaxed) >> 10);
+        }
+        // A sixth of what is left, by the number of lanes; a quarter of all is left at least.
+        assert_eq!(caches, [28_672, 7_168, 54, 28_672]);
+        let queues = [0, 1, 2, 4, 200].map(|lanes| budget.queue_bytes_of_lane(lanes) >> 20);
+        assert_eq!(queues, [8, 8, 4, 2, 1]);
+    }
+
+    #[test]
     fn what_a_server_refuses_is_held_and_not_waited_for() {
-        let budget = MemoryBudget::new(256 << 20, 0);
+        let budget = MemoryBudget::new(256 << 20);
         budget.change(MemoryPart::InFlight, 0, 1000);
         assert!(budget.has_in_flight());
         budget.change(MemoryPart::Stuck, 0, 1000);
@@ -189,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_hold_gives_back_what_it_held() {
-        let budget = Arc::new(MemoryBudget::new(256 << 20, 0));
+        let budget = Arc::new(MemoryBudget::new(256 << 20));
         let mut hold = MemoryHold::new(&budget, MemoryPart::State, 1 << 30);
         assert!(budget.is_full_of_state());
         hold.resize(10);

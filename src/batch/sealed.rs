@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_a_look_leaves_is_counted_like_the_batch_it_came_from() {
-        let budget = Arc::new(MemoryBudget::new(64 << 20, 0));
+        let budget = Arc::new(MemoryBudget::new(64 << 20));
         let mut open = OpenBatch::new();
         // Incompressible to LZ4, or next to nothing would be held.
         let mut state = 1u64;

@@ -98,7 +98,7 @@ impl RecordPath {
             target: Arc::new(target(columns, &plan)),
             has_provenance: true,
         };
-        let settings = Settings::new(enrichment, CACHE_BYTES_MAX, SEED);
+        let settings = Settings::new(enrichment, Arc::new(CACHE_BYTES_MAX.into()), SEED);
         let metrics = PipelineMetrics::new(&pipeline.name);
         let mut operator = EnrichmentOperator::new(Arc::new(plan), table, settings, None, metrics);
         let mut begin = |partition| {

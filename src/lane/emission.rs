@@ -315,11 +315,12 @@ impl<O: Operator> Lane<O> {
         let Some(operator) = self.operator.emission() else {
             return;
         };
+        let is_paused = self.context.stop.is_paused();
         for own in &mut self.owned {
             let end = consumer.known_end(&own.partition);
             let is_at_end = end.is_some_and(|end| own.reading.seen_to >= end);
             let spoken_to = operator.spoken_to(&own.state);
-            let quiet_for = own.note_quiet(spoken_to, is_at_end, now);
+            let quiet_for = own.note_quiet(spoken_to, is_at_end, is_paused, now);
             operator.note_silence(&own.state, quiet_for, own.reading.seen_to);
         }
     }

@@ -75,6 +75,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// `/readyz` wants to have heard from every sink within 30 s.
 const SINK_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Why nothing is taken in, as a metric has it, where somebody asked for that.
+const PAUSED_BY_OPERATOR: &str = "operator";
+
 /// See the module.
 pub(crate) struct Lane<O: Operator> {
     context: Context,
@@ -196,6 +199,8 @@ impl<O: Operator> Lane<O> {
     fn may_consume(&mut self) -> bool {
         let reason = if self.context.stop.is_draining() {
             return false;
+        } else if self.context.stop.is_paused() {
+            Some(PAUSED_BY_OPERATOR)
         } else if !self.held.is_empty() {
             Some("lookup")
         } else if self

@@ -80,7 +80,7 @@ pub(crate) struct End {
     pub(crate) log_start: i64,
 }
 
-/// How the daemon tells lanes to stop.
+/// How the supervisor tells the lanes of one pipeline to stop or to pause.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     state: Arc<StopState>,
@@ -89,6 +89,8 @@ pub(crate) struct Stop {
 #[derive(Debug, Default)]
 struct StopState {
     draining: AtomicBool,
+    paused: AtomicBool,
+    halted: AtomicBool,
     deadline: Mutex<Option<Instant>>,
 }
 
@@ -105,6 +107,24 @@ impl Stop {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.state.draining.load(Ordering::Acquire)
+    }
+
+    /// Read nothing until this is taken back; partitions stay, and what was read is written.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        self.state.paused.store(is_paused, Ordering::Release);
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.state.paused.load(Ordering::Acquire)
+    }
+
+    /// A lane halts, and with it the pipeline.
+    pub(crate) fn note_halt(&self) {
+        self.state.halted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_halted(&self) -> bool {
+        self.state.halted.load(Ordering::Acquire)
     }
 
     /// Whether a drain has taken longer than it may.
@@ -131,5 +151,11 @@ mod tests {
         stop.drain(now + Duration::from_secs(1));
         assert!(seen.is_draining() && !seen.is_overdue(now));
         assert!(seen.is_overdue(now + Duration::from_secs(2)));
+        assert!(!seen.is_paused() && !seen.has_halted());
+        stop.set_paused(true);
+        stop.note_halt();
+        assert!(seen.is_paused() && seen.has_halted());
+        stop.set_paused(false);
+        assert!(!seen.is_paused());
     }
 }

@@ -114,6 +114,9 @@ impl<O: Operator> Lane<O> {
     pub(super) fn leave(&mut self, is_clean: bool) {
         crash_point!("before_leave");
         self.context.board.turned();
+        if !is_clean {
+            self.context.stop.note_halt();
+        }
         self.drop_held();
         let open = self
             .operator

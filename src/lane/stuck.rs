@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Lane;
 use super::emission::ROWS_OF_WINDOWS;
 use super::lookups::LOOKUPS;
 use super::operator::Operator;
 use super::ownership::{Ownership, Parked, STILL_MAX};
+use super::{Lane, PAUSED_BY_OPERATOR};
 use crate::observe::board::{Place, Undone};
 use crate::source::TopicPartition;
 
@@ -79,6 +79,7 @@ impl<O: Operator> Lane<O> {
     fn why_paused(&self, now: Instant) -> Option<String> {
         let (since, reason) = self.reporting.pausing?;
         let (why, for_at_least) = match reason {
+            PAUSED_BY_OPERATOR => return None,
             "lookup" => ("profiles", PARKED_MAX),
             "sink" => ("ranges that are not written", STILL_MAX),
             _ => ("memory (service.memory_max)", STILL_MAX),
@@ -134,7 +135,10 @@ impl<O: Operator> Lane<O> {
     pub(super) fn unsay(&self, partition: &TopicPartition) {
         let TopicPartition { topic, partition } = partition;
         self.context.shared.board.partition_gone(topic, *partition);
-        self.context.metrics.partition(topic, *partition).forget();
+        // What a halted pipeline has not written stays visible.
+        if !self.context.stop.has_halted() {
+            self.context.metrics.partition(topic, *partition).forget();
+        }
     }
 }
 

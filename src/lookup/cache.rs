@@ -1,9 +1,12 @@
 //! Profiles the lane has seen lately, encoded as the columns they become.
 
 use std::hash::BuildHasher as _;
+use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+
+use crate::memory::CacheShare;
 
 /// A profile in the cache; good until the next [`ProfileCache::trim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +82,14 @@ pub(crate) struct ProfileCache {
     index: HashTable<u32>,
     hasher: FixedState,
     bytes: usize,
-    bytes_max: usize,
+    bytes_max: CacheShare,
     ttl_ms: u64,
     hand: usize,
 }
 
 impl ProfileCache {
     /// `ttl_ms` of 0 remembers nothing beyond the chunk. `seed` spreads the keys.
-    pub(crate) fn new(bytes_max: usize, ttl_ms: u64, seed: u64) -> Self {
+    pub(crate) fn new(bytes_max: CacheShare, ttl_ms: u64, seed: u64) -> Self {
         ProfileCache {
             slots: vec![],
             free: vec![],
@@ -165,7 +168,8 @@ impl ProfileCache {
     /// Throws out old and unused profiles until the bound holds. Ends the life of every [`SlotId`].
     pub(crate) fn trim(&mut self, now_ms: u64) {
         let mut spared = 0;
-        while self.bytes > self.bytes_max && !self.index.is_empty() {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        while self.bytes > bytes_max && !self.index.is_empty() {
             self.hand = (self.hand + 1) % self.slots.len();
             let Some(slot) = &mut self.slots[self.hand] else {
                 continue;
@@ -209,11 +213,17 @@ impl ProfileCache {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    fn share(bytes_max: usize) -> CacheShare {
+        Arc::new(bytes_max.into())
+    }
 
     #[test]
     fn a_profile_is_found_until_its_time_is_over() {
-        let mut cache = ProfileCache::new(1 << 20, 60_000, 1);
+        let mut cache = ProfileCache::new(share(1 << 20), 60_000, 1);
         let id = cache.insert(b"7", b"columns", 1_000);
         assert_eq!(cache.columns(id), b"columns");
         assert_eq!(cache.find(b"7", 60_999), Some(id));
@@ -225,7 +235,8 @@ mod tests {
 
     #[test]
     fn the_bound_holds_after_a_trim_and_used_profiles_outlive_unused_ones() {
-        let mut cache = ProfileCache::new(20_000, 60_000, 1);
+        let bytes_max = share(20_000);
+        let mut cache = ProfileCache::new(bytes_max.clone(), 60_000, 1);
         for n in 0..1000u32 {
             cache.insert(&n.to_le_bytes(), &[0; 20], 0);
             if n % 50 == 0 {
@@ -238,6 +249,12 @@ mod tests {
         }
         cache.trim(0);
         assert!(cache.memory_bytes() <= 20_000);
+        bytes_max.store(10_000, Ordering::Relaxed);
+        cache.trim(0);
+        assert!(
+            cache.memory_bytes() <= 10_000,
+            "the share has become smaller"
+        );
         assert!(cache.find(&999u32.to_le_bytes(), 0).is_some());
         let kept = (0..1000u32)
             .filter(|n| cache.find(&n.to_le_bytes(), 0).is_some())
@@ -247,7 +264,7 @@ mod tests {
 
     #[test]
     fn profiles_of_every_length_come_back_and_are_counted() {
-        let mut cache = ProfileCache::new(1 << 20, 60_000, 1);
+        let mut cache = ProfileCache::new(share(1 << 20), 60_000, 1);
         let text = |len: u8| (0..len).collect::<Vec<u8>>();
         for len in 0..100 {
             let id = cache.insert(&text(len), &text(99 - len), 0);
@@ -265,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_cache_too_small_for_one_profile_empties_itself() {
-        let mut cache = ProfileCache::new(1, 60_000, 1);
+        let mut cache = ProfileCache::new(share(1), 60_000, 1);
         let id = cache.insert(b"7", b"columns", 0);
         assert_eq!(cache.columns(id), b"columns");
         cache.trim(0);

@@ -40,7 +40,7 @@ use crate::lane::{
 };
 use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
-use crate::observe::board::{PipelineBoard, PipelineState};
+use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{
     ClickHouseClient, DeadLetterProducer, OutputProducer, RowFormat, RowMaker, Sink, SinkParts,
@@ -52,22 +52,40 @@ use crate::state::SnapshotStore;
 /// Longest that a lane waits for one answer of Kafka's before it does something else.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the daemon gives a pipeline.
+/// What the supervisor gives a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
     pub(crate) service: Arc<Service>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) board: Arc<PipelineBoard>,
     pub(crate) memory: Arc<MemoryBudget>,
-    /// For the profile cache of one lane.
-    pub(crate) cache_bytes_max: u64,
     /// For the prefetch queue of one lane.
     pub(crate) queue_bytes: u64,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stop: Stop,
+    /// How long a dependency may be away at the start; none: for ever.
+    pub(crate) start_timeout: Option<Duration>,
+    /// Told once the lanes are about to turn.
+    pub(crate) began: Began,
     pub(crate) until: Option<Until>,
     /// Windows that are still open at the end are emitted too.
     pub(crate) closes_windows: bool,
+}
+
+/// Called by a pipeline whose lanes are about to turn.
+#[derive(Clone)]
+pub(crate) struct Began(Arc<dyn Fn() + Send + Sync>);
+
+impl Began {
+    pub(crate) fn new(began: impl Fn() + Send + Sync + 'static) -> Self {
+        Began(Arc::new(began))
+    }
+}
+
+impl std::fmt::Debug for Began {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Began")
+    }
 }
 
 /// How a pipeline ended.
@@ -128,9 +146,9 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         state: config.state.clone(),
     };
     let common = Common::new(environment, parts)?;
-    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
     let operator = || {
-        let settings = Settings::new(config, cache_bytes_max, rand::random());
+        let cache_share = environment.memory.cache_share();
+        let settings = Settings::new(config, cache_share, rand::random());
         rows.operator(settings, metrics.clone())
     };
     let lanes = common.lanes(environment, consumers, operator, lookup.as_ref())?;
@@ -335,9 +353,7 @@ impl Common {
         let Environment {
             pipeline, board, ..
         } = environment;
-        if !environment.stop.is_draining() {
-            board.set_state(PipelineState::Running, None);
-        }
+        (environment.began.0)();
         let max_poll_interval = pipeline.kafka.max_poll_interval();
         let lane = |(consumer, number): (Consumer, u16)| {
             Lane::new(LaneParts {

@@ -55,7 +55,6 @@ pub(super) struct Starter<'e> {
 impl<'e> Starter<'e> {
     pub(super) fn new(environment: &'e Environment) -> Self {
         let deadline = environment
-            .service
             .start_timeout
             .map(|timeout| Instant::now() + timeout);
         Starter {

@@ -292,14 +292,16 @@ impl<S> Ownership<S> {
     }
 
     /// Takes note of how long the partition has had nothing to say. `spoken_to`: offset behind the last
-    /// record that had an event time.
+    /// record that had an event time; `is_paused`: nothing is read on an operator's wish.
     pub(super) fn note_quiet(
         &mut self,
         spoken_to: i64,
         is_at_end: bool,
+        is_paused: bool,
         now: Instant,
     ) -> Option<Duration> {
-        let is_read = self.reading.parked.is_none() && !self.reading.fetch_stopped;
+        let reading = &self.reading;
+        let is_read = reading.parked.is_none() && !reading.fetch_stopped && !is_paused;
         self.quiet.note(spoken_to, is_at_end, is_read, now);
         self.quiet.lasts(now)
     }

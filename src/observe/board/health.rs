@@ -31,7 +31,7 @@ impl Board {
         let now_ms = self.clock.monotonic_ms();
         let mut complaints = Vec::new();
         for pipeline in self.pipelines() {
-            if !pipeline.state().has_turning_lanes() {
+            if !pipeline.state().is_active() {
                 continue;
             }
             for lane in pipeline.lanes().iter().filter(|lane| lane.is_stuck(now_ms)) {

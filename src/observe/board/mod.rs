@@ -5,7 +5,9 @@
 //! reads a [`status`] of the whole.
 
 mod health;
+mod lane;
 mod pipeline;
+mod sink;
 pub mod status;
 mod stuck;
 #[cfg(test)]
@@ -16,8 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use health::Verdict;
-pub use pipeline::{LaneBoard, PipelineBoard, SinkBoard};
-pub use status::{PartitionStatus, PipelineState, PipelineStatus, ServiceStatus};
+pub use lane::LaneBoard;
+pub use pipeline::PipelineBoard;
+pub use sink::SinkBoard;
+pub use status::{HaltStatus, PartitionStatus, PipelineState, PipelineStatus, ServiceStatus};
 pub use stuck::{Place, StuckStatus, Undone};
 
 use super::clock::{Clock, SystemClock};

@@ -1,15 +1,18 @@
-//! The part of the board that belongs to one pipeline, and those of its lanes and sinks.
+//! The part of the board that belongs to one pipeline.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::lane::LaneBoard;
 use super::lock;
+use super::sink::SinkBoard;
 use super::status::{
-    BatchStatus, LaneStatus, Moment, PartitionStatus, PipelineState, PipelineStatus, SinkStatus,
+    BatchStatus, HaltStatus, Moment, PartitionStatus, PipelineState, PipelineStatus,
 };
 use super::stuck::{AllStuck, Place, StuckStatus};
+use crate::halt::Halt;
 use crate::observe::clock::Clock;
 
 /// How many acknowledged batches the page shows.
@@ -33,6 +36,8 @@ pub struct PipelineBoard {
     dead_letters: AtomicU64,
     life: Mutex<Life>,
     lanes: Mutex<Vec<Arc<LaneBoard>>>,
+    /// Of lanes that have ended.
+    left_partitions: Mutex<Vec<PartitionStatus>>,
     sinks: Mutex<Vec<Arc<SinkBoard>>>,
     last_error: Mutex<Option<(String, Moment)>>,
     stuck: Mutex<AllStuck>,
@@ -46,6 +51,14 @@ pub struct PipelineBoard {
 struct Life {
     state: PipelineState,
     reason: Option<String>,
+    halt: Option<HaltStatus>,
+}
+
+/// What the last life of a pipeline left on its board.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) halt_reason: Option<&'static str>,
+    pub(crate) partitions: Vec<PartitionStatus>,
 }
 
 #[derive(Debug)]
@@ -71,8 +84,10 @@ impl PipelineBoard {
             life: Mutex::new(Life {
                 state: PipelineState::Starting,
                 reason: None,
+                halt: None,
             }),
             lanes: Mutex::default(),
+            left_partitions: Mutex::default(),
             sinks: Mutex::default(),
             last_error: Mutex::default(),
             stuck: Mutex::default(),
@@ -95,54 +110,85 @@ impl PipelineBoard {
     /// Moves the pipeline on in its life, with what there is to say about it.
     ///
     /// A halted pipeline stays halted until it starts again, so that a lane that winds down later
-    /// does not cover up the reason; the first reason stands.
+    /// does not cover up the reason; the first reason stands. One that drains does not start meanwhile.
     pub fn set_state(&self, state: PipelineState, reason: Option<&str>) {
         let mut life = lock(&self.life);
-        if life.state == PipelineState::Halted && state != PipelineState::Starting {
+        let may = match life.state {
+            PipelineState::Halted => state == PipelineState::Starting,
+            PipelineState::Draining => !matches!(
+                state,
+                PipelineState::Starting | PipelineState::Running | PipelineState::Paused
+            ),
+            _ => true,
+        };
+        if may {
+            *life = Life {
+                state,
+                reason: reason.map(str::to_owned),
+                halt: None,
+            };
+        }
+    }
+
+    /// It has ended to protect data.
+    pub(crate) fn halted(&self, halt: &Halt) {
+        let mut life = lock(&self.life);
+        if life.state == PipelineState::Halted {
             return;
         }
         *life = Life {
-            state,
-            reason: reason.map(str::to_owned),
+            state: PipelineState::Halted,
+            reason: Some(halt.advice.clone()),
+            halt: Some(HaltStatus::of(halt)),
         };
+    }
+
+    /// It is started again, whatever it was. What is returned was left of its last life.
+    pub(crate) fn begins_again(&self) -> Left {
+        let mut life = lock(&self.life);
+        let halt = life.halt.take();
+        *life = Life {
+            state: PipelineState::Starting,
+            reason: None,
+            halt: None,
+        };
+        lock(&self.tables).clear();
+        Left {
+            halt_reason: halt.map(|halt| halt.reason),
+            partitions: std::mem::take(&mut *lock(&self.left_partitions)),
+        }
     }
 
     /// Adds a lane whose loop is about to turn; a lane of the same number is replaced.
     ///
     /// `max_poll_interval` is the consumer's `max.poll.interval.ms`.
     pub fn add_lane(&self, lane: usize, max_poll_interval: Duration) -> Arc<LaneBoard> {
-        let added = Arc::new(LaneBoard {
-            lane,
-            max_poll_interval_ms: max_poll_interval.as_millis() as u64,
-            clock: Arc::clone(&self.clock),
-            turned_ms: AtomicU64::new(self.clock.monotonic_ms()),
-            joined: AtomicBool::new(false),
-            partitions: Mutex::default(),
-            missing_topics: Mutex::default(),
-        });
+        let clock = Arc::clone(&self.clock);
+        let added = Arc::new(LaneBoard::new(lane, max_poll_interval, clock));
         let mut lanes = lock(&self.lanes);
-        lanes.retain(|known| known.lane != lane);
+        lanes.retain(|known| known.lane() != lane);
         lanes.push(Arc::clone(&added));
-        lanes.sort_by_key(|known| known.lane);
+        lanes.sort_by_key(|known| known.lane());
         added
     }
 
-    /// Takes a lane off the board, when its loop has ended.
+    /// Takes a lane off the board, when its loop has ended. Where its partitions stood last is kept for a
+    /// pipeline that halts.
     pub fn remove_lane(&self, lane: usize) {
-        lock(&self.lanes).retain(|known| known.lane != lane);
+        let mut lanes = lock(&self.lanes);
+        let (gone, rest): (Vec<_>, Vec<_>) = lanes.drain(..).partition(|l| l.lane() == lane);
+        *lanes = rest;
+        let left = gone.iter().flat_map(|lane| lane.partitions());
+        lock(&self.left_partitions).extend(left);
     }
 
     /// The board of the sink of this name (`clickhouse`), added when it is new.
     pub fn sink(&self, sink: &str) -> Arc<SinkBoard> {
         let mut sinks = lock(&self.sinks);
-        if let Some(known) = sinks.iter().find(|known| known.sink == sink) {
+        if let Some(known) = sinks.iter().find(|known| known.name() == sink) {
             return Arc::clone(known);
         }
-        let added = Arc::new(SinkBoard {
-            sink: sink.to_owned(),
-            clock: Arc::clone(&self.clock),
-            answered: Mutex::default(),
-        });
+        let added = Arc::new(SinkBoard::new(sink, Arc::clone(&self.clock)));
         sinks.push(Arc::clone(&added));
         added
     }
@@ -251,21 +297,22 @@ impl PipelineBoard {
     pub fn status(&self) -> PipelineStatus {
         let now_ms = self.clock.monotonic_ms();
         let lanes = self.lanes();
-        let mut partitions: Vec<_> = lanes
-            .iter()
-            .flat_map(|lane| lock(&lane.partitions).clone())
-            .collect();
-        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let mut partitions: Vec<_> = lanes.iter().flat_map(|lane| lane.partitions()).collect();
         let (last_error, last_error_at) = lock(&self.last_error).clone().unzip();
-        let (state, reason) = {
+        let (state, reason, halt) = {
             let life = lock(&self.life);
-            (life.state, life.reason.clone())
+            (life.state, life.reason.clone(), life.halt.clone())
         };
+        if state == PipelineState::Halted {
+            partitions.extend(lock(&self.left_partitions).iter().cloned());
+        }
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         PipelineStatus {
             name: self.name.clone(),
             kind: self.kind.clone(),
             state,
             reason,
+            halt,
             partitions,
             rows_written: self.rows_written.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
@@ -319,100 +366,5 @@ fn shortened(error: &str) -> String {
     match error.char_indices().nth(ERROR_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &error[..end]),
         None => error.to_owned(),
-    }
-}
-
-/// What is shown of one lane. Only the lane itself writes.
-#[derive(Debug)]
-pub struct LaneBoard {
-    lane: usize,
-    max_poll_interval_ms: u64,
-    clock: Arc<dyn Clock>,
-    turned_ms: AtomicU64,
-    joined: AtomicBool,
-    partitions: Mutex<Vec<PartitionStatus>>,
-    missing_topics: Mutex<Vec<String>>,
-}
-
-impl LaneBoard {
-    /// The loop has turned once more. One clock reading and one store.
-    pub fn turned(&self) {
-        self.turned_ms
-            .store(self.clock.monotonic_ms(), Ordering::Relaxed);
-    }
-
-    /// Whether the consumer belongs to its group: set by an assignment, an empty one included,
-    /// taken back when the membership is lost. A revocation within a rebalance takes nothing back.
-    pub fn set_joined(&self, joined: bool) {
-        self.joined.store(joined, Ordering::Relaxed);
-    }
-
-    /// Replaces the lane's partitions. About once a second and after a rebalance.
-    pub fn set_partitions(&self, partitions: Vec<PartitionStatus>) {
-        *lock(&self.partitions) = partitions;
-    }
-
-    /// Replaces the names of topics that the lane is to read and that do not exist.
-    pub fn set_missing_topics(&self, topics: Vec<String>) {
-        *lock(&self.missing_topics) = topics;
-    }
-
-    pub(super) fn missing_topics(&self) -> Vec<String> {
-        lock(&self.missing_topics).clone()
-    }
-
-    fn status(&self, now_ms: u64) -> LaneStatus {
-        LaneStatus {
-            lane: self.lane,
-            turned_ms_ago: self.turned_ms_ago(now_ms),
-            joined: self.has_joined(),
-        }
-    }
-
-    pub(super) fn lane(&self) -> usize {
-        self.lane
-    }
-
-    pub(crate) fn has_joined(&self) -> bool {
-        self.joined.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_stuck(&self, now_ms: u64) -> bool {
-        self.turned_ms_ago(now_ms) > self.max_poll_interval_ms
-    }
-
-    pub(super) fn turned_ms_ago(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.turned_ms.load(Ordering::Relaxed))
-    }
-}
-
-/// What is shown of one sink.
-#[derive(Debug)]
-pub struct SinkBoard {
-    sink: String,
-    clock: Arc<dyn Clock>,
-    answered: Mutex<Option<u64>>,
-}
-
-impl SinkBoard {
-    /// The sink has acknowledged something: an insert, a produce, or the probe that is sent while
-    /// there is nothing to write. An error is no answer.
-    pub fn answered(&self) {
-        *lock(&self.answered) = Some(self.clock.monotonic_ms());
-    }
-
-    fn status(&self, now_ms: u64) -> SinkStatus {
-        SinkStatus {
-            sink: self.sink.clone(),
-            answered_ms_ago: self.answered_ms_ago(now_ms),
-        }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.sink
-    }
-
-    pub(super) fn answered_ms_ago(&self, now_ms: u64) -> Option<u64> {
-        lock(&self.answered).map(|answered_ms| now_ms.saturating_sub(answered_ms))
     }
 }

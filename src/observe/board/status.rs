@@ -6,49 +6,9 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::stuck::StuckStatus;
-
-/// The life of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PipelineState {
-    /// Reaching its dependencies, joining its group.
-    Starting,
-    /// Reading and writing.
-    Running,
-    /// Joined, but not reading, on an operator's wish.
-    Paused,
-    /// Not reading any more; writing and committing what it has read.
-    Draining,
-    /// Ended on an operator's wish or because its work is done.
-    Stopped,
-    /// Ended to protect data; the reason says what to do.
-    Halted,
-}
-
-impl PipelineState {
-    /// The word of the contract.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Draining => "draining",
-            Self::Stopped => "stopped",
-            Self::Halted => "halted",
-        }
-    }
-
-    /// Whether its lanes' loops are meant to turn.
-    pub(super) fn has_turning_lanes(self) -> bool {
-        !matches!(self, Self::Stopped | Self::Halted)
-    }
-}
-
-impl fmt::Display for PipelineState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::halt::Halt;
+/// Where a pipeline is in its life.
+pub use crate::life::State as PipelineState;
 
 /// Where a lane stands in one partition. Offsets that are not known are `null`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -133,6 +93,28 @@ pub struct SinkStatus {
     pub answered_ms_ago: Option<u64>,
 }
 
+/// Why a pipeline has halted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HaltStatus {
+    /// The label of `streamweir_pipeline_halted`, a row in `docs/halts.md`.
+    pub reason: &'static str,
+    /// What happened, in one line.
+    pub message: String,
+    /// What happened in full, and what to do.
+    pub advice: String,
+}
+
+impl HaltStatus {
+    pub(crate) fn of(halt: &Halt) -> Self {
+        let message = halt.advice.lines().next().unwrap_or_default();
+        HaltStatus {
+            reason: halt.reason,
+            message: message.to_owned(),
+            advice: halt.advice.clone(),
+        }
+    }
+}
+
 /// One pipeline. The fields up to `last_error` are the contract; the rest feeds the status page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PipelineStatus {
@@ -144,6 +126,8 @@ pub struct PipelineStatus {
     pub state: PipelineState,
     /// Why it is in this state, where there is something to say.
     pub reason: Option<String>,
+    /// Why it has halted, of a halted one.
+    pub halt: Option<HaltStatus>,
     /// Its partitions in this process, by topic and number.
     pub partitions: Vec<PartitionStatus>,
     /// Rows acknowledged since the process started.

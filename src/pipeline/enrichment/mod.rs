@@ -95,7 +95,8 @@ impl EnrichmentOperator {
     ) -> Self {
         let mut seeds = StdRng::seed_from_u64(settings.seed);
         let profiles = plan.profile.as_ref().map(|profile| {
-            let (bytes_max, ttl_ms) = (settings.cache_bytes_max, settings.cache_ttl_ms);
+            let bytes_max = settings.cache_bytes_max.clone();
+            let ttl_ms = settings.cache_ttl_ms;
             Profiles::new(
                 profile,
                 ProfileCache::new(bytes_max, ttl_ms, seeds.random()),
@@ -129,7 +130,7 @@ impl EnrichmentOperator {
         };
         let settings = Settings {
             seed: self.seeds.random(),
-            ..self.settings
+            ..self.settings.clone()
         };
         *self = current.operator(settings, self.metrics.clone());
     }

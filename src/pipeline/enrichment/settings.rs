@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Enrichment;
+use crate::memory::CacheShare;
 use crate::sink::Target;
 
 /// Where its rows go.
@@ -15,11 +16,11 @@ pub(crate) struct Table {
 }
 
 /// What an operator is given besides its plan.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(super) watermark_delay: Duration,
     pub(super) timestamp_ahead_max_ms: i64,
-    pub(super) cache_bytes_max: usize,
+    pub(super) cache_bytes_max: CacheShare,
     pub(super) cache_ttl_ms: u64,
     pub(super) seed: u64,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// From `seed` come the seeds of all hashes: a random number, so that nobody can send keys that
     /// collide.
-    pub(crate) fn new(config: &Enrichment, cache_bytes_max: usize, seed: u64) -> Self {
+    pub(crate) fn new(config: &Enrichment, cache_bytes_max: CacheShare, seed: u64) -> Self {
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let cache_ttl = config.lookup.as_ref().map(|lookup| lookup.cache_ttl);
         Settings {

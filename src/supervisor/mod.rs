@@ -1,0 +1,285 @@
+//! Owns the pipelines of the process: starts them, moves them on an operator's wish, and notices how
+//! they end.
+//!
+//! Which move is possible is decided by [`crate::life`]; here it is carried out. A pipeline's thread
+//! reports its own end, so nobody waits for one while a lock is held.
+
+mod member;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use self::member::Member;
+use crate::config::{Pipeline, Service};
+use crate::exit;
+use crate::halt::Halt;
+use crate::life::{self, End, Move, Refused, State, Step};
+use crate::memory::MemoryBudget;
+use crate::observe::board::{Board, PipelineState};
+use crate::pipeline::{Ended, Until};
+
+/// Leaving the group takes a moment of its own.
+const DRAIN_SHARE: f64 = 0.8;
+/// How long the others may take once a pipeline has not reached its dependencies in time.
+const UNREACHABLE_DRAIN: Duration = Duration::from_secs(30);
+
+/// What all pipelines of the process share.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) service: Arc<Service>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) runtime: Handle,
+    pub(crate) until: Option<Until>,
+    pub(crate) closes_windows: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    ground: Ground,
+    fleet: Mutex<Fleet>,
+    /// A pipeline has ended, or the process is to end.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Fleet {
+    /// In the order in which they were added.
+    members: Vec<Member>,
+    is_ending: bool,
+    is_unreachable: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Where the pipeline is, or goes first.
+    pub(crate) state: State,
+    /// False where it had been there already.
+    pub(crate) has_changed: bool,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotMoved {
+    #[error("no pipeline `{0}`; GET /api/v1/streaming lists them")]
+    Unknown(String),
+    #[error("pipeline {name} {refused}")]
+    Refused { name: String, refused: Refused },
+    #[error("the process is shutting down")]
+    ShuttingDown,
+}
+
+impl Supervisor {
+    pub(crate) fn new(ground: Ground) -> Arc<Self> {
+        Arc::new(Supervisor {
+            ground,
+            fleet: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Takes pipelines of the configuration file in and starts them.
+    pub(crate) fn start_all(self: &Arc<Self>, pipelines: Vec<Pipeline>) {
+        let mut fleet = self.lock();
+        for pipeline in pipelines {
+            let member = Member::new(Arc::new(pipeline), &self.ground.board);
+            fleet
+                .members
+                .push(member.with_start_timeout(self.ground.service.start_timeout));
+        }
+        // All are counted before the memory is divided among them.
+        let all = 0..fleet.members.len();
+        let begins = |index: &usize| {
+            let step = fleet.members[*index].life.request(Move::Start);
+            step == Ok(Step::Begin)
+        };
+        let beginning: Vec<usize> = all.filter(begins).collect();
+        for index in beginning {
+            self.begin(&mut fleet, index);
+        }
+    }
+
+    /// Moves a pipeline, or says why not. Returns at once: the state tells when the move has ended.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub(crate) fn request(self: &Arc<Self>, name: &str, wanted: Move) -> Result<Moved, NotMoved> {
+        let mut fleet = self.lock();
+        let index = fleet.index_of(name)?;
+        let step = fleet.members[index].life.request(wanted);
+        let step = step.map_err(|refused| NotMoved::Refused {
+            name: name.to_owned(),
+            refused,
+        })?;
+        let has_changed = step != Step::Nothing;
+        if has_changed {
+            tracing::info!(pipeline = name, "{} on an operator's wish", wanted.as_str());
+        }
+        self.take(&mut fleet, index, step);
+        let state = match (has_changed, fleet.index_of(name)) {
+            (false, Ok(index)) => fleet.members[index].life.state(),
+            _ => wanted.leads_to(),
+        };
+        Ok(Moved { state, has_changed })
+    }
+
+    /// Does what a move needs.
+    fn take(self: &Arc<Self>, fleet: &mut Fleet, index: usize, step: Step) {
+        let member = &mut fleet.members[index];
+        match step {
+            Step::Nothing => {}
+            Step::Begin => self.begin(fleet, index),
+            Step::Pause => {
+                member.stop.set_paused(true);
+                let board = &member.board;
+                board.set_state(PipelineState::Paused, Some("by an operator"));
+            }
+            Step::Resume => {
+                member.stop.set_paused(false);
+                member.board.set_state(PipelineState::Running, None);
+            }
+            Step::End { at_once } => {
+                let timeout = self.ground.service.shutdown_timeout.mul_f64(DRAIN_SHARE);
+                let timeout = if at_once { Duration::ZERO } else { timeout };
+                member.end_by(Instant::now() + timeout);
+            }
+            Step::Adopt => {
+                member.adopt(&self.ground.board);
+                member.board.begins_again();
+                member.board.set_state(PipelineState::Stopped, None);
+            }
+            Step::Forget => {
+                let member = fleet.members.remove(index);
+                self.ground.board.remove_pipeline(&member.pipeline.name);
+                member.forget_series();
+            }
+        }
+    }
+
+    /// Starts a pipeline's thread. Its share of the memory, and those of the others, follow.
+    fn begin(self: &Arc<Self>, fleet: &mut Fleet, index: usize) {
+        let memory = &self.ground.memory;
+        let queue_bytes = memory.queue_bytes_of_lane(fleet.lanes());
+        fleet.members[index].prepare(&self.ground.board, queue_bytes);
+        self.share_memory(fleet);
+        let member = &mut fleet.members[index];
+        if let Err(halt) = member.spawn(self, queue_bytes) {
+            member.life.ended(End::Halted);
+            member.note_end(&Ended::Halted(halt));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Its lanes are about to turn.
+    fn began(&self, name: &str) {
+        let mut fleet = self.lock();
+        let Ok(index) = fleet.index_of(name) else {
+            return;
+        };
+        let member = &mut fleet.members[index];
+        if member.life.began() {
+            member.board.set_state(PipelineState::Running, None);
+        }
+    }
+
+    /// A pipeline's thread has nothing left to do.
+    fn ended(self: &Arc<Self>, name: &str, ended: &Ended) {
+        let mut fleet = self.lock();
+        let Ok(index) = fleet.index_of(name) else {
+            return;
+        };
+        let member = &mut fleet.members[index];
+        let end = match ended {
+            Ended::Halted(_) => End::Halted,
+            Ended::Done | Ended::Unreachable(_) => End::Done,
+        };
+        let step = member.life.ended(end);
+        member.note_end(ended);
+        self.share_memory(&mut fleet);
+        self.take(&mut fleet, index, step);
+        if matches!(ended, Ended::Unreachable(_)) {
+            fleet.is_unreachable = true;
+            self.end_all(&mut fleet, Instant::now() + UNREACHABLE_DRAIN);
+        }
+        self.changed.notify_all();
+    }
+
+    fn share_memory(&self, fleet: &mut Fleet) {
+        let queue_bytes = fleet.members.iter().map(Member::queue_bytes).sum();
+        self.ground.memory.share(fleet.lanes(), queue_bytes);
+    }
+
+    /// Ends every pipeline: what was read is finished within the time for a shutdown.
+    pub(crate) fn shut_down(&self) {
+        let timeout = self.ground.service.shutdown_timeout.mul_f64(DRAIN_SHARE);
+        let mut fleet = self.lock();
+        self.end_all(&mut fleet, Instant::now() + timeout);
+        self.changed.notify_all();
+    }
+
+    fn end_all(&self, fleet: &mut Fleet, deadline: Instant) {
+        fleet.is_ending = true;
+        for member in &mut fleet.members {
+            if member.life.shut_down() {
+                member.end_by(deadline);
+            }
+        }
+    }
+
+    /// Returns once nothing is left to do.
+    pub(crate) fn wait(&self) {
+        let has_targets = self.ground.until.is_some();
+        let takes_orders = self.ground.service.admin_token.is_some();
+        let mut fleet = self.lock();
+        loop {
+            let standing = fleet.members.iter().map(Member::standing);
+            if life::is_over(standing, has_targets, takes_orders && !fleet.is_ending) {
+                fleet.is_ending = true;
+                return;
+            }
+            let woken = self.changed.wait(fleet);
+            fleet = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The exit code of a process that ends like this.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let fleet = self.lock();
+        let has_halted = |member: &Member| member.life.state() == State::Halted;
+        if fleet.is_unreachable {
+            exit::UNREACHABLE
+        } else if fleet.members.iter().any(has_halted) {
+            exit::HALTED
+        } else {
+            exit::DONE
+        }
+    }
+
+    /// What a panic leaves behind is good enough to end the rest in order.
+    fn lock(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fleet {
+    fn index_of(&self, name: &str) -> Result<usize, NotMoved> {
+        let mut members = self.members.iter();
+        let index = members.position(|member| member.pipeline.name == name);
+        index.ok_or_else(|| NotMoved::Unknown(name.to_owned()))
+    }
+
+    /// Lanes of the pipelines that are at work.
+    fn lanes(&self) -> u64 {
+        let active = self.members.iter().filter(|m| m.life.state().is_active());
+        active.map(|m| u64::from(m.pipeline.consumers)).sum()
+    }
+}
+
+/// The machine has no room for a thread.
+fn no_thread(error: &std::io::Error) -> Halt {
+    Halt::new("threads", format!("no thread for the pipeline: {error}"))
+}
