@@ -1,5 +1,6 @@
 //! One process: starts the supervisor of the pipelines and the HTTP server, owns signals and the shutdown.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,13 +10,14 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{Config, Pipeline, Service};
+use crate::config::{Config, Pipeline, Service, process_environment};
 use crate::exit;
+use crate::http::{Access, Shown, Tls};
 use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::Board;
 use crate::observe::metrics;
 use crate::pipeline::Until;
-use crate::supervisor::{Ground, Supervisor};
+use crate::supervisor::{Ground, Supervisor, is_created};
 
 /// Supervisors of processes, and people at a terminal, sometimes send a signal twice.
 const SAME_SIGNAL_WITHIN: Duration = Duration::from_secs(1);
@@ -23,6 +25,8 @@ const SAME_SIGNAL_WITHIN: Duration = Duration::from_secs(1);
 /// What `run` was asked for.
 #[derive(Debug, Default)]
 pub struct RunOptions {
+    /// The configuration file, read again on SIGHUP.
+    pub config_path: PathBuf,
     /// Names of the pipelines to run; empty: all.
     pub pipelines: Vec<String>,
     /// Where to stop; `None`: never.
@@ -74,21 +78,41 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let _entered = runtime.enter();
+    let of_file: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
     let service = Arc::new(config.service);
     let board = Board::new();
     board.set_memory_max(service.memory_max_bytes);
-    let server = start_http(&runtime, &service, &board)?;
-    let supervisor = Supervisor::new(Ground {
+    let prometheus = metrics::install()?;
+    let ground = Ground {
         memory: Arc::new(MemoryBudget::new(service.memory_max_bytes)),
         board: board.clone(),
         runtime: runtime.handle().clone(),
         until: options.until,
         closes_windows: options.close,
         service: service.clone(),
-    });
-    supervisor.start_all(pipelines);
+    };
+    let supervisor = Supervisor::new(ground, config.base);
+    let access = Arc::new(Access::new(service.admin_token.clone()));
+    let tls = service.http_tls.as_ref().map(Tls::new).transpose()?;
+    let shown = Shown {
+        board: board.clone(),
+        prometheus,
+        supervisor: supervisor.clone(),
+        access: access.clone(),
+    };
+    let server = start_http(&runtime, &service, shown, tls.clone())?;
     let signals = watch_signals(&supervisor, &board, service.shutdown_timeout)?;
     runtime.spawn(signals);
+    let reload = Reload {
+        path: options.config_path.clone(),
+        supervisor: supervisor.clone(),
+        access,
+        tls,
+    };
+    runtime.spawn(watch_hangups(reload)?);
+    supervisor
+        .start_all(pipelines, &of_file, &options.pipelines)
+        .map_err(|error| anyhow::anyhow!("service.state_dir: pipelines: {error}"))?;
     supervisor.wait();
     board.set_shutting_down();
     server.notify_one();
@@ -115,10 +139,11 @@ fn log_panics() {
 
 fn selected(config: &Config, names: &[String]) -> Result<Vec<Pipeline>, UnknownPipeline> {
     let known = || config.pipelines.iter().map(|p| p.name.clone()).collect();
-    if let Some(name) = names
-        .iter()
-        .find(|n| !config.pipelines.iter().any(|p| p.name == **n))
-    {
+    let is_known = |name: &String| {
+        let is_of_file = config.pipelines.iter().any(|p| p.name == *name);
+        is_of_file || is_created(&config.service, name)
+    };
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
         return Err(UnknownPipeline {
             name: name.clone(),
             known: known(),
@@ -135,16 +160,16 @@ fn lane_count(pipelines: &[Pipeline]) -> u64 {
 fn start_http(
     runtime: &Runtime,
     service: &Service,
-    board: &Arc<Board>,
+    shown: Shown,
+    tls: Option<Arc<Tls>>,
 ) -> anyhow::Result<Arc<Notify>> {
-    let prometheus = metrics::install()?;
     let address = service.http_listen;
     let listener = runtime
         .block_on(TcpListener::bind(address))
         .map_err(|e| anyhow::anyhow!("service.http_listen: {address}: {e}"))?;
     let shutdown = Arc::new(Notify::new());
     let told = shutdown.clone();
-    let server = crate::http::serve(listener, board.clone(), prometheus, async move {
+    let server = crate::http::serve(listener, shown, tls, async move {
         told.notified().await;
     });
     runtime.spawn(server);
@@ -198,4 +223,56 @@ async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// What SIGHUP reads again.
+struct Reload {
+    path: PathBuf,
+    supervisor: Arc<Supervisor>,
+    access: Arc<Access>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Secrets and certificates; everything else of the file waits for a restart. What is wrong changes
+    /// nothing.
+    fn run(&self) {
+        let loaded = match Config::load(&self.path, process_environment()) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                tracing::error!("SIGHUP: nothing has changed: {problems}");
+                return;
+            }
+        };
+        let Config {
+            service,
+            pipelines,
+            base,
+            ..
+        } = loaded.config;
+        self.access.set_token(service.admin_token);
+        if let (Some(tls), Some(files)) = (&self.tls, &service.http_tls)
+            && let Err(error) = tls.reload(files)
+        {
+            tracing::error!("SIGHUP: the certificate stays as it is: {error:#}");
+        }
+        let renewed = self.supervisor.renew_secrets(pipelines, base);
+        tracing::info!(
+            renewed,
+            "SIGHUP: secrets and certificates were read again; those of kafka, clickhouse and redis apply to \
+             pipelines that are started from now on"
+        );
+    }
+}
+
+fn watch_hangups(reload: Reload) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reload = Arc::new(reload);
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            let reload = reload.clone();
+            // It reads files.
+            let _ = tokio::task::spawn_blocking(move || reload.run()).await;
+        }
+    })
 }

@@ -179,19 +179,38 @@ pub fn apply(config: &Config, mut report: impl FnMut(&str)) -> Result<(), ApplyE
         .map(|timeout| Instant::now() + timeout);
     for pipeline in &config.pipelines {
         let statements = statements(pipeline)?;
-        let client = ClickHouseClient::new(&pipeline.clickhouse)
-            .map_err(|e| ApplyError::Other(e.to_string()))?;
-        let database = &pipeline.clickhouse.database;
-        let create = format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database));
-        let made = runtime.block_on(patiently(deadline, || client.execute_anywhere(&create)));
-        made.map_err(|error| refused(pipeline, &create, error))?;
-        for statement in statements {
-            let made = runtime.block_on(patiently(deadline, || client.execute(&statement)));
-            made.map_err(|error| refused(pipeline, &statement, error))?;
-            report(&format!("{database}: {}", beginning(&statement)));
-        }
+        runtime.block_on(make(pipeline, &statements, deadline, &mut report))?;
     }
     Ok(())
+}
+
+/// Creates the database of a pipeline, then what these statements create.
+///
+/// # Errors
+/// The first statement that fails; what was made before it stays.
+pub(crate) async fn make(
+    pipeline: &Pipeline,
+    statements: &[String],
+    deadline: Option<Instant>,
+    mut report: impl FnMut(&str),
+) -> Result<(), ApplyError> {
+    let client = ClickHouseClient::new(&pipeline.clickhouse)
+        .map_err(|e| ApplyError::Other(e.to_string()))?;
+    let database = &pipeline.clickhouse.database;
+    let create = format!("CREATE DATABASE IF NOT EXISTS {}", quote_name(database));
+    let made = patiently(deadline, || client.execute_anywhere(&create)).await;
+    made.map_err(|error| refused(pipeline, &create, error))?;
+    for statement in statements {
+        let made = patiently(deadline, || client.execute(statement)).await;
+        made.map_err(|error| refused(pipeline, statement, error))?;
+        report(&format!("{database}: {}", beginning(statement)));
+    }
+    Ok(())
+}
+
+/// The statements of a text that only creates.
+pub(crate) fn statements_of(text: &str) -> Vec<String> {
+    split(text).iter().filter_map(|s| idempotent(s)).collect()
 }
 
 fn refused(pipeline: &Pipeline, statement: &str, error: InsertError) -> ApplyError {

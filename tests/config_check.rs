@@ -190,6 +190,13 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"no/such/file\"",
         "a file that can be read",
     ),
+    ("service.http_tls", "true", "must be a table"),
+    ("service.http_tls.cert_file", "7", "the path of a PEM file"),
+    (
+        "service.http_tls.key_file",
+        "\"\"",
+        "the path of a PEM file",
+    ),
     ("service.start_timeout", "\"soon\"", "from 1s to 7days"),
     ("service.log_format", "\"xml\"", "one of \"text\", \"json\""),
     ("service.instance_id", "\"a b\"", "1 to 128 characters"),

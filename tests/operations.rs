@@ -1,5 +1,7 @@
 //! Running it: stopping, bounded runs, what it shows, what it never shows.
 
+#[path = "operations/control.rs"]
+mod control;
 mod support;
 
 use std::time::Duration;
@@ -78,11 +80,15 @@ fn a_second_signal_exits_at_once_and_the_next_start_repairs() {
         daemon.process.try_wait().is_none(),
         "it waits for the insert"
     );
+    // One within a second is the same wish, sent twice.
     daemon.process.terminate();
-    let status = daemon
-        .process
-        .wait(Duration::from_secs(5))
-        .expect("it ends at once");
+    daemon.wait_for_log("this signal came with the first one");
+    assert!(daemon.process.try_wait().is_none(), "it still waits");
+    let ended = wait::until("a later one ends it", Duration::from_secs(10), || {
+        daemon.process.terminate();
+        daemon.process.try_wait()
+    });
+    let status = ended.expect("it ends at once");
     assert_eq!(status.code(), Some(1), "{}", daemon.log());
     held.stop();
     held.release();

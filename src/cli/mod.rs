@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         tracing::warn!("{warning}");
     }
     match arguments.command {
-        Command::Run(run) => run.run(config),
+        Command::Run(run) => run.run(config, &path),
         Command::Doctor(doctor) => doctor.run(config),
         Command::Explain(explain) => explain.run(&config),
         Command::Schema(schema) => schema.run(config),

@@ -1,5 +1,6 @@
 //! `streamweir run`
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -24,8 +25,9 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, config: Config) -> ExitCode {
+    pub(super) fn run(self, config: Config, path: &Path) -> ExitCode {
         let options = RunOptions {
+            config_path: path.to_owned(),
             pipelines: self.pipelines,
             until: self.until,
             close: self.close,

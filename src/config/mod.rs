@@ -14,6 +14,7 @@ mod cdc;
 mod clickhouse;
 mod client_property;
 mod columns;
+mod created;
 mod dead_letter;
 mod declared_topics;
 mod dotted;
@@ -54,6 +55,7 @@ pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
 pub(crate) use client_property::shown as client_refusal;
 pub use columns::{ColumnMapping, RawMode};
+pub use created::Base;
 pub use dead_letter::DeadLetter;
 pub use declared_topics::DeclaredTopic;
 pub use enrichment::{Enrichment, Tombstones};
@@ -66,7 +68,7 @@ pub use record_field::RecordField;
 pub use redis::Redis;
 pub use replica_tables::{Absent, TableMapping};
 pub use secret::redacted;
-pub use service::{LogFormat, Service};
+pub use service::{HttpTls, LogFormat, Service};
 pub use session::Session;
 pub use state::{OnMissingState, State};
 pub use stream_join::{
@@ -94,6 +96,8 @@ pub struct Config {
     /// Where the file lies, absolute. Paths in it are relative to this; those in the fields here
     /// are absolute already.
     pub directory: PathBuf,
+    /// For pipelines that are created while the process runs.
+    pub base: Base,
 }
 
 /// A configuration and what is unwise about it.
@@ -184,6 +188,7 @@ pub fn known_keys() -> BTreeSet<String> {
         "*" = ""
         [topics."*".config]
         "*" = ""
+        [service.http_tls]
         [clickhouse.settings]
         "*" = ""
         [[pipeline]]
@@ -265,6 +270,10 @@ fn read(mut table: Table, reader: &Reader) -> Config {
         topics,
         pipelines,
         directory: reader.directory.clone(),
+        base: Base {
+            globals,
+            directory: reader.directory.clone(),
+        },
     }
 }
 

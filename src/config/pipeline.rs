@@ -154,6 +154,7 @@ const DDL: Text = Text {
 };
 
 /// What a pipeline takes from the rest of the configuration.
+#[derive(Clone)]
 pub(super) struct Globals {
     pub(super) kafka: Table,
     pub(super) clickhouse: Table,

@@ -22,7 +22,9 @@ pub struct Service {
     pub shutdown_timeout: Duration,
     /// Ceiling for everything the process holds, at least 64 MiB.
     pub memory_max_bytes: u64,
-    /// What POST and DELETE must show; none: they are refused.
+    /// The certificate of the HTTP server; none: no TLS.
+    pub http_tls: Option<HttpTls>,
+    /// What POST, PUT and DELETE must show; none: they are refused.
     pub admin_token: Option<SecretString>,
     /// How long a dependency may be unreachable at start; none: for ever.
     pub start_timeout: Option<Duration>,
@@ -30,6 +32,29 @@ pub struct Service {
     pub log_format: LogFormat,
     /// Set: static group membership under this name.
     pub instance_id: Option<String>,
+}
+
+/// `service.http_tls`: both files are PEM, and are read again on SIGHUP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTls {
+    /// The certificate and those between it and its root; absolute.
+    pub cert_file: PathBuf,
+    /// Its private key; absolute.
+    pub key_file: PathBuf,
+}
+
+impl HttpTls {
+    fn read(section: &mut Section<'_>) -> Option<HttpTls> {
+        let mut tls = section.section_if_present("http_tls")?;
+        let cert_file = tls.take_required("cert_file", PEM_FILE);
+        let key_file = tls.take_required("key_file", PEM_FILE);
+        let directory = tls.reader.directory.clone();
+        tls.finish();
+        Some(HttpTls {
+            cert_file: directory.join(cert_file),
+            key_file: directory.join(key_file),
+        })
+    }
 }
 
 /// How log lines look.
@@ -57,6 +82,11 @@ const STATE_DIR: Text = Text {
     check: |text| !text.is_empty() && !text.contains('\0'),
 };
 
+const PEM_FILE: Text = Text {
+    allowed: "the path of a PEM file, not empty",
+    check: |text| !text.is_empty() && !text.contains('\0'),
+};
+
 pub(super) const MEMORY_MAX: Size = Size {
     min: 64 << 20,
     max: 1 << 40,
@@ -76,6 +106,7 @@ impl Service {
                 Duration::from_secs(30),
             ),
             memory_max_bytes: section.take_or("memory_max", MEMORY_MAX, 256 << 20),
+            http_tls: HttpTls::read(&mut section),
             admin_token: read_admin_token(&mut section),
             start_timeout: section.take_or(
                 "start_timeout",
@@ -89,7 +120,7 @@ impl Service {
             section.reader.warning(
                 &section.path_of("http_listen"),
                 "is reachable from other machines and no admin_token is set: metrics and status are \
-                 open to them, POST and DELETE answer 403",
+                 open to them, POST, PUT and DELETE answer 403",
             );
         }
         section.finish();

@@ -1,28 +1,16 @@
 //! What is answered to whom.
 
-use std::sync::Arc;
-
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::json;
+use axum::routing::{get, post};
 
-use super::page;
-use crate::observe::board::{Board, PipelineStatus, ServiceStatus, Verdict};
+use super::{Shown, api, moves, page};
+use crate::observe::board::Verdict;
 use crate::observe::metrics;
-
-/// What the routes read from.
-#[derive(Debug, Clone)]
-pub(super) struct Shown {
-    pub(super) board: Arc<Board>,
-    pub(super) prometheus: PrometheusHandle,
-}
 
 pub(super) fn router(shown: Shown) -> Router {
     Router::new()
@@ -30,8 +18,24 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
-        .route("/api/v1/streaming", get(pipelines))
-        .route("/api/v1/streaming/{name}", get(pipeline))
+        .route("/api/v1/openapi.json", get(api::description))
+        .route("/api/v1/streaming", get(api::pipelines))
+        .route("/api/v1/streaming/validate", post(api::validate))
+        .route("/api/v1/streaming/create", post(api::create))
+        .route(
+            "/api/v1/streaming/{name}",
+            get(api::pipeline).put(api::replace).delete(api::remove),
+        )
+        .route("/api/v1/streaming/{name}/start", post(moves::start))
+        .route("/api/v1/streaming/{name}/pause", post(moves::pause))
+        .route("/api/v1/streaming/{name}/resume", post(moves::resume))
+        .route("/api/v1/streaming/{name}/drain", post(moves::drain))
+        .route("/api/v1/streaming/{name}/stop", post(moves::stop))
+        .route("/api/v1/streaming/{name}/restart", post(moves::restart))
+        .route(
+            "/api/v1/streaming/{name}/checkpoint",
+            post(moves::checkpoint),
+        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(with_safe_headers))
@@ -76,49 +80,12 @@ fn health(verdict: Verdict) -> Response {
     }
 }
 
-async fn pipelines(State(shown): State<Shown>) -> Json<ServiceStatus> {
-    Json(shown.board.status())
-}
-
-async fn pipeline(
-    State(shown): State<Shown>,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<Json<PipelineStatus>, Response> {
-    let Path(name) = name.map_err(|_| {
-        error(
-            StatusCode::BAD_REQUEST,
-            "the pipeline's name is not UTF-8".to_owned(),
-        )
-    })?;
-    match shown.board.pipeline(&name) {
-        Some(pipeline) => Ok(Json(pipeline.status())),
-        None => Err(error(
-            StatusCode::NOT_FOUND,
-            format!("no pipeline `{name}`; GET /api/v1/streaming lists them"),
-        )),
-    }
-}
-
 async fn not_found(request: Request) -> Response {
-    error(
-        StatusCode::NOT_FOUND,
-        format!("nothing at {}", request.uri().path()),
-    )
+    api::nothing_at(request.uri().path())
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    error(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!(
-            "{} is not possible at {}",
-            request.method(),
-            request.uri().path()
-        ),
-    )
-}
-
-fn error(status: StatusCode, error: String) -> Response {
-    (status, Json(json!({ "error": error }))).into_response()
+    api::not_possible(request.method().as_str(), request.uri().path())
 }
 
 /// No answer is to be cached or taken for another type than it says.

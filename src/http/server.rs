@@ -5,17 +5,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use super::routes::{self, Shown};
+use super::access::Peer;
+use super::{Shown, Tls, routes};
 use crate::observe::board::Board;
 use crate::observe::{metrics, process};
 
@@ -40,34 +41,32 @@ pub(super) struct Limits {
 }
 
 const LIMITS: Limits = Limits {
-    connections_max: 128,
-    header_timeout: Duration::from_secs(30),
+    connections_max: 64,
+    header_timeout: Duration::from_secs(10),
     connection_age_max: Duration::from_secs(300),
 };
 
-/// Answers requests on `listener` from `board` and `prometheus` until `shutdown` resolves; returns
-/// when the answers under way are sent, at most 2 s later.
-pub async fn serve(
+/// Answers requests on `listener` until `shutdown` resolves, with `tls` over TLS only; returns when the
+/// answers under way are sent, at most 2 s later.
+pub(crate) async fn serve(
     listener: TcpListener,
-    board: Arc<Board>,
-    prometheus: PrometheusHandle,
+    shown: Shown,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()>,
 ) {
-    serve_within(LIMITS, listener, board, prometheus, shutdown).await;
+    serve_within(LIMITS, listener, shown, tls, shutdown).await;
 }
 
 /// [`serve`] under limits of its own.
 pub(super) async fn serve_within(
     limits: Limits,
     listener: TcpListener,
-    board: Arc<Board>,
-    prometheus: PrometheusHandle,
+    shown: Shown,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = routes::router(Shown {
-        board: Arc::clone(&board),
-        prometheus,
-    });
+    let board = shown.board.clone();
+    let router = routes::router(shown);
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (closing, _) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -90,11 +89,12 @@ pub(super) async fn serve_within(
             _ = samples.tick() => sample(&board),
             Some(_) = connections.join_next() => {}
             (accepted, slot) = accept => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let closing = closing.subscribe();
-                    let router = router.clone();
+                    let router = router.clone().layer(Extension(Peer(peer.ip())));
+                    let tls = tls.clone();
                     connections.spawn(async move {
-                        connection(limits, stream, router, closing).await;
+                        accept_connection(limits, stream, tls, router, closing).await;
                         drop(slot);
                     });
                 }
@@ -120,10 +120,27 @@ fn sample(board: &Board) {
     }
 }
 
+/// Serves a connection, once it speaks TLS where it has to.
+async fn accept_connection(
+    limits: Limits,
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    closing: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else {
+        return connection(limits, stream, router, closing).await;
+    };
+    let accepted = timeout(limits.header_timeout, tls.acceptor().accept(stream)).await;
+    if let Ok(Ok(stream)) = accepted {
+        connection(limits, stream, router, closing).await;
+    }
+}
+
 /// Serves one connection until the client ends it, its time is up, or the server closes.
 async fn connection(
     limits: Limits,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     mut closing: watch::Receiver<bool>,
 ) {

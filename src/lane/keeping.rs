@@ -26,7 +26,9 @@ impl<O: Operator> Lane<O> {
         let Some(spec) = self.operator.snapshot_spec().cloned() else {
             return;
         };
+        let asked = self.context.stop.checkpoints_asked();
         for index in 0..self.owned.len() {
+            self.owned[index].keeping.note_asked(asked, now);
             let own = &self.owned[index];
             let is_leaving = own.reading.revoking
                 || self.context.stop.is_draining()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,7 @@ struct StopState {
     draining: AtomicBool,
     paused: AtomicBool,
     halted: AtomicBool,
+    checkpoints: AtomicU64,
     deadline: Mutex<Option<Instant>>,
 }
 
@@ -116,6 +117,16 @@ impl Stop {
 
     pub(crate) fn is_paused(&self) -> bool {
         self.state.paused.load(Ordering::Acquire)
+    }
+
+    /// Every partition is to write a snapshot now.
+    pub(crate) fn ask_for_checkpoint(&self) {
+        self.state.checkpoints.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that was asked for.
+    pub(crate) fn checkpoints_asked(&self) -> u64 {
+        self.state.checkpoints.load(Ordering::Acquire)
     }
 
     /// A lane halts, and with it the pipeline.

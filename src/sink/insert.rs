@@ -67,6 +67,8 @@ impl Sink {
                 // A server that refuses is a server that answers.
                 if error.code.is_some() {
                     self.board.answered();
+                } else {
+                    self.board.failed(&error.to_string());
                 }
             }
         }

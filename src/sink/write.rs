@@ -231,13 +231,19 @@ impl Sink {
         if let Some(output) = self.only_output() {
             match output.is_there().await {
                 Ok(()) => self.board.answered(),
-                Err(error) => tracing::debug!(%error, "kafka does not answer"),
+                Err(error) => {
+                    self.board.failed(&error.to_string());
+                    tracing::debug!(%error, "kafka does not answer");
+                }
             }
             return;
         }
         match self.parts.client.ping().await {
             Ok(()) => self.board.answered(),
-            Err(error) => tracing::debug!(%error, "clickhouse does not answer"),
+            Err(error) => {
+                self.board.failed(&error.to_string());
+                tracing::debug!(%error, "clickhouse does not answer");
+            }
         }
     }
 
@@ -369,7 +375,10 @@ impl Sink {
             .await
             .map_err(|e| Halt::dead_letter(e.to_string()))?;
         for letter in letters {
-            metrics.dead_letter(letter.reason.as_str());
+            let reason = letter.reason.as_str();
+            metrics.dead_letter(reason);
+            let address = format!("{}:{}", letter.partition, letter.offset);
+            pipeline.dead_letter(address, reason, &letter.detail);
         }
         pipeline.dead_letters_written(letters.len() as u64);
         Ok(())

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::order::Order;
 use super::{Supervisor, no_thread};
-use crate::config::Pipeline;
+use crate::config::{Kind, Pipeline};
 use crate::halt::Halt;
 use crate::lane::{Stop, panicked};
 use crate::life::{Life, Standing};
@@ -22,6 +23,8 @@ pub(super) struct Member {
     pub(super) stop: Stop,
     /// Takes the place of `pipeline` with the next start.
     pub(super) next: Option<Arc<Pipeline>>,
+    /// What created it; none: the configuration file.
+    pub(super) order: Option<Order>,
     /// How long the next start waits for its dependencies; none: for ever.
     start_timeout: Option<Duration>,
     /// What its consumers prefetch together, while they are there.
@@ -29,17 +32,40 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// One that has not been started.
-    pub(super) fn new(pipeline: Arc<Pipeline>, board: &Board) -> Self {
-        Member {
+    /// One of the configuration file that has not been started.
+    pub(super) fn of_file(pipeline: Arc<Pipeline>, board: &Board) -> Self {
+        Member::new(pipeline, None, board)
+    }
+
+    /// One that this order created.
+    pub(super) fn created(pipeline: Arc<Pipeline>, order: Order, board: &Board) -> Self {
+        Member::new(pipeline, Some(order), board)
+    }
+
+    fn new(pipeline: Arc<Pipeline>, order: Option<Order>, board: &Board) -> Self {
+        let member = Member {
             board: board.add_pipeline(&pipeline.name, pipeline.kind.name()),
             pipeline,
             life: Life::stopped(),
             stop: Stop::default(),
             next: None,
+            order,
             start_timeout: None,
             queue_bytes: 0,
-        }
+        };
+        member.board.set_created(member.order.is_some());
+        member.board.set_state(PipelineState::Stopped, None);
+        member
+    }
+
+    /// Whether it starts together with the process.
+    pub(super) fn starts(&self) -> bool {
+        self.order.as_ref().is_none_or(|order| order.starts)
+    }
+
+    /// Whether snapshots of its state are written.
+    pub(super) fn keeps_state(&self) -> bool {
+        matches!(&self.pipeline.kind, Kind::Enrichment(config) if config.session.is_some())
     }
 
     /// Its first start ends the process when a dependency is not there in time. Later ones wait: they are
@@ -52,7 +78,7 @@ impl Member {
     pub(super) fn standing(&self) -> Standing {
         Standing {
             life: self.life,
-            is_created: false,
+            is_created: self.order.is_some(),
         }
     }
 
@@ -68,6 +94,7 @@ impl Member {
         if next.kind.name() != self.pipeline.kind.name() {
             self.forget_series();
             self.board = board.add_pipeline(&next.name, next.kind.name());
+            self.board.set_created(self.order.is_some());
         }
         self.pipeline = next;
     }

@@ -4,15 +4,23 @@
 //! Which move is possible is decided by [`crate::life`]; here it is carried out. A pipeline's thread
 //! reports its own end, so nobody waits for one while a lock is held.
 
+mod created;
+mod kept;
 mod member;
+mod order;
+mod outcome;
+mod short_form;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use self::kept::Keep;
 use self::member::Member;
-use crate::config::{Pipeline, Service};
+pub(crate) use self::order::{Fault, Ignored, Order};
+pub(crate) use self::outcome::{Declined, Moved};
+use crate::config::{Base, Pipeline, Service};
 use crate::exit;
 use crate::halt::Halt;
 use crate::life::{self, End, Move, Refused, State, Step};
@@ -40,6 +48,12 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     ground: Ground,
+    /// What created pipelines take from the configuration file.
+    base: Mutex<Base>,
+    /// Where created pipelines are kept.
+    keep: Keep,
+    /// Held while one is created, replaced or removed: files and pipelines change together.
+    orders: Mutex<()>,
     fleet: Mutex<Fleet>,
     /// A pipeline has ended, or the process is to end.
     changed: Condvar,
@@ -49,82 +63,115 @@ pub(crate) struct Supervisor {
 struct Fleet {
     /// In the order in which they were added.
     members: Vec<Member>,
+    /// Created pipelines whose files cannot be used, and why.
+    unusable: Vec<(String, String)>,
     is_ending: bool,
     is_unreachable: bool,
 }
 
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moved {
-    /// Where the pipeline is, or goes first.
-    pub(crate) state: State,
-    /// False where it had been there already.
-    pub(crate) has_changed: bool,
-}
-
-/// Why a request was not carried out.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotMoved {
-    #[error("no pipeline `{0}`; GET /api/v1/streaming lists them")]
-    Unknown(String),
-    #[error("pipeline {name} {refused}")]
-    Refused { name: String, refused: Refused },
-    #[error("the process is shutting down")]
-    ShuttingDown,
-}
-
 impl Supervisor {
-    pub(crate) fn new(ground: Ground) -> Arc<Self> {
+    pub(crate) fn new(ground: Ground, base: Base) -> Arc<Self> {
         Arc::new(Supervisor {
+            keep: Keep::new(&ground.service),
             ground,
+            base: Mutex::new(base),
+            orders: Mutex::default(),
             fleet: Mutex::default(),
             changed: Condvar::new(),
         })
     }
 
-    /// Takes pipelines of the configuration file in and starts them.
-    pub(crate) fn start_all(self: &Arc<Self>, pipelines: Vec<Pipeline>) {
+    /// Takes pipelines of the configuration file in, and the created ones that are kept, and starts them.
+    ///
+    /// `of_file` are all names of the file, `named` those that were asked for; none: all.
+    ///
+    /// # Errors
+    /// The kept ones cannot be listed.
+    pub(crate) fn start_all(
+        self: &Arc<Self>,
+        pipelines: Vec<Pipeline>,
+        of_file: &[String],
+        named: &[String],
+    ) -> std::io::Result<()> {
         let mut fleet = self.lock();
+        let board = &self.ground.board;
         for pipeline in pipelines {
-            let member = Member::new(Arc::new(pipeline), &self.ground.board);
-            fleet
-                .members
-                .push(member.with_start_timeout(self.ground.service.start_timeout));
+            let member = Member::of_file(Arc::new(pipeline), board);
+            let start_timeout = self.ground.service.start_timeout;
+            fleet.members.push(member.with_start_timeout(start_timeout));
         }
+        self.take_kept(&mut fleet, of_file, named)?;
         // All are counted before the memory is divided among them.
-        let all = 0..fleet.members.len();
-        let begins = |index: &usize| {
-            let step = fleet.members[*index].life.request(Move::Start);
-            step == Ok(Step::Begin)
-        };
-        let beginning: Vec<usize> = all.filter(begins).collect();
+        let mut beginning = vec![];
+        for (index, member) in fleet.members.iter_mut().enumerate() {
+            if member.starts() && member.life.request(Move::Start) == Ok(Step::Begin) {
+                beginning.push(index);
+            }
+        }
         for index in beginning {
             self.begin(&mut fleet, index);
         }
+        Ok(())
     }
 
     /// Moves a pipeline, or says why not. Returns at once: the state tells when the move has ended.
     ///
     /// # Errors
     /// Nothing has changed then.
-    pub(crate) fn request(self: &Arc<Self>, name: &str, wanted: Move) -> Result<Moved, NotMoved> {
+    pub(crate) fn request(self: &Arc<Self>, name: &str, wanted: Move) -> Result<Moved, Declined> {
         let mut fleet = self.lock();
-        let index = fleet.index_of(name)?;
+        let index = fleet.may_move(name)?;
+        self.move_member(&mut fleet, index, wanted)
+    }
+
+    fn move_member(
+        self: &Arc<Self>,
+        fleet: &mut Fleet,
+        index: usize,
+        wanted: Move,
+    ) -> Result<Moved, Declined> {
+        let name = fleet.members[index].pipeline.name.clone();
         let step = fleet.members[index].life.request(wanted);
-        let step = step.map_err(|refused| NotMoved::Refused {
-            name: name.to_owned(),
+        let step = step.map_err(|refused| Declined::Refused {
+            name: name.clone(),
             refused,
         })?;
         let has_changed = step != Step::Nothing;
         if has_changed {
             tracing::info!(pipeline = name, "{} on an operator's wish", wanted.as_str());
         }
-        self.take(&mut fleet, index, step);
-        let state = match (has_changed, fleet.index_of(name)) {
-            (false, Ok(index)) => fleet.members[index].life.state(),
+        self.take(fleet, index, step);
+        // What rests is moved at once.
+        let state = match (step, fleet.index_of(&name)) {
+            (Step::Nothing | Step::Begin | Step::Adopt, Ok(index)) => {
+                fleet.members[index].life.state()
+            }
+            (Step::Forget, _) => State::Stopped,
             _ => wanted.leads_to(),
         };
         Ok(Moved { state, has_changed })
+    }
+
+    /// Has the lanes of a pipeline write a snapshot of each partition now.
+    pub(crate) fn checkpoint(&self, name: &str) -> Result<Moved, Declined> {
+        let fleet = self.lock();
+        let index = fleet.may_move(name)?;
+        let member = &fleet.members[index];
+        if !member.keeps_state() {
+            return Err(Declined::NoState(name.to_owned()));
+        }
+        let state = member.life.state();
+        if !matches!(state, State::Running | State::Paused) {
+            let advice = "only a pipeline that runs writes snapshots";
+            let refused = Refused::NotFrom { state, advice };
+            let name = name.to_owned();
+            return Err(Declined::Refused { name, refused });
+        }
+        member.stop.ask_for_checkpoint();
+        Ok(Moved {
+            state,
+            has_changed: true,
+        })
     }
 
     /// Does what a move needs.
@@ -246,6 +293,26 @@ impl Supervisor {
         }
     }
 
+    /// Takes the secrets of a configuration that was read again; each pipeline uses them from its next
+    /// start on. How many pipelines that are.
+    pub(crate) fn renew_secrets(&self, pipelines: Vec<Pipeline>, base: Base) -> usize {
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
+        let mut fleet = self.lock();
+        let mut renewed = 0;
+        for pipeline in pipelines {
+            let mut members = fleet.members.iter_mut().filter(|m| m.order.is_none());
+            // Only secrets may differ: they are no part of the effective configuration.
+            let member = members.find(|m| {
+                m.pipeline.name == pipeline.name && m.pipeline.effective == pipeline.effective
+            });
+            if let Some(member) = member {
+                member.next = Some(Arc::new(pipeline));
+                renewed += 1;
+            }
+        }
+        renewed
+    }
+
     /// The exit code of a process that ends like this.
     pub(crate) fn exit_code(&self) -> u8 {
         let fleet = self.lock();
@@ -266,10 +333,22 @@ impl Supervisor {
 }
 
 impl Fleet {
-    fn index_of(&self, name: &str) -> Result<usize, NotMoved> {
+    fn index_of(&self, name: &str) -> Result<usize, Declined> {
         let mut members = self.members.iter();
         let index = members.position(|member| member.pipeline.name == name);
-        index.ok_or_else(|| NotMoved::Unknown(name.to_owned()))
+        index.ok_or_else(|| Declined::Unknown(name.to_owned()))
+    }
+
+    /// Where the pipeline is, if it may be moved.
+    fn may_move(&self, name: &str) -> Result<usize, Declined> {
+        if self.is_ending {
+            return Err(Declined::ShuttingDown);
+        }
+        if let Some((name, why)) = self.unusable.iter().find(|(other, _)| other == name) {
+            let (name, why) = (name.clone(), why.clone());
+            return Err(Declined::Unusable { name, why });
+        }
+        self.index_of(name)
     }
 
     /// Lanes of the pipelines that are at work.
@@ -277,6 +356,11 @@ impl Fleet {
         let active = self.members.iter().filter(|m| m.life.state().is_active());
         active.map(|m| u64::from(m.pipeline.consumers)).sum()
     }
+}
+
+/// Whether a created pipeline of this name is kept.
+pub(crate) fn is_created(service: &Service, name: &str) -> bool {
+    Keep::new(service).path(name).exists()
 }
 
 /// The machine has no room for a thread.

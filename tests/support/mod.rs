@@ -236,6 +236,15 @@ impl Job {
         (path, http)
     }
 
+    /// Writes the configuration of an instance again, with the address that it has.
+    pub fn write_config_as(&self, instance: &str, http: &str) {
+        let mut config = self.config.clone();
+        let service = config["service"].as_table_mut().expect("[service]");
+        service.insert("http_listen".into(), http.to_owned().into());
+        let path = self.directory.path().join(format!("{instance}.toml"));
+        std::fs::write(&path, config.to_string()).expect("the configuration is written");
+    }
+
     pub fn apply_schema(&self) {
         let (path, _) = self.write_config("schema");
         let output = command(&path, &["schema", "apply"])
@@ -418,12 +427,28 @@ impl Daemon {
 
     /// The body and status of one of its pages; `None` while nobody listens.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.request("GET", path, None, "")
+    }
+
+    /// The same for any method, with a token and a body.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Option<(u16, String)> {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{body}",
+            token.unwrap_or_default(),
+            body.len()
+        );
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

@@ -15,6 +15,8 @@ pub(in super::super) struct Keeping {
     /// The last label that could not be written.
     failed: Option<i64>,
     due_at: Instant,
+    /// How many checkpoints that an operator asked for have been taken note of.
+    asked: u64,
 }
 
 impl Keeping {
@@ -41,6 +43,14 @@ impl Keeping {
             writing: None,
             failed: None,
             due_at: Instant::now() + wait,
+            asked: 0,
+        }
+    }
+
+    /// An operator has asked for so many checkpoints: the next snapshot does not wait for its interval.
+    pub(in crate::lane) fn note_asked(&mut self, asked: u64, now: Instant) {
+        if asked > self.asked {
+            (self.asked, self.due_at) = (asked, now);
         }
     }
 
@@ -92,6 +102,19 @@ mod tests {
         assert!(keeping.is_due(200, 200, now + INTERVAL));
         assert!(!keeping.is_due(100, 200, now + INTERVAL), "nothing new");
         assert!(!Keeping::new(Some(100), INTERVAL).is_due(200, 200, now));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_asked_for_is_due_at_once_and_once() {
+        let mut keeping = Keeping::new(Some(100), INTERVAL);
+        let now = Instant::now();
+        keeping.note_asked(0, now);
+        assert!(!keeping.is_due(200, 200, now));
+        keeping.note_asked(1, now);
+        assert!(keeping.is_due(200, 200, now));
+        keeping.wrote(200, true, INTERVAL, now);
+        keeping.note_asked(1, now);
+        assert!(!keeping.is_due(300, 300, now));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::stuck::Undone;
 use super::{Board, PipelineBoard};
 
 /// A sink that has been silent for longer is not ready.
-const SINK_SILENCE_MAX_MS: u64 = 30_000;
+pub(super) const SINK_SILENCE_MAX_MS: u64 = 30_000;
 
 /// The answer to `/livez` or `/readyz`: no complaint, or what is wrong, one complaint each.
 #[derive(Debug, Clone, PartialEq, Eq)]

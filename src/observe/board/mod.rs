@@ -6,6 +6,7 @@
 
 mod health;
 mod lane;
+mod letters;
 mod pipeline;
 mod sink;
 pub mod status;
@@ -21,7 +22,10 @@ pub use health::Verdict;
 pub use lane::LaneBoard;
 pub use pipeline::PipelineBoard;
 pub use sink::SinkBoard;
-pub use status::{HaltStatus, PartitionStatus, PipelineState, PipelineStatus, ServiceStatus};
+pub use status::{
+    DeadLetterStatus, HaltStatus, PartitionStatus, PipelineState, PipelineStatus, ServiceStatus,
+    Source, TargetStatus,
+};
 pub use stuck::{Place, StuckStatus, Undone};
 
 use super::clock::{Clock, SystemClock};

@@ -1,15 +1,17 @@
 //! The part of the board that belongs to one pipeline.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::lane::LaneBoard;
+use super::letters::Letters;
 use super::lock;
 use super::sink::SinkBoard;
 use super::status::{
-    BatchStatus, HaltStatus, Moment, PartitionStatus, PipelineState, PipelineStatus,
+    BatchStatus, DeadLetterStatus, HaltStatus, Moment, PartitionStatus, PipelineState,
+    PipelineStatus, Source,
 };
 use super::stuck::{AllStuck, Place, StuckStatus};
 use crate::halt::Halt;
@@ -32,6 +34,7 @@ pub struct PipelineBoard {
     name: String,
     kind: String,
     clock: Arc<dyn Clock>,
+    is_created: AtomicBool,
     rows_written: AtomicU64,
     dead_letters: AtomicU64,
     life: Mutex<Life>,
@@ -43,6 +46,7 @@ pub struct PipelineBoard {
     stuck: Mutex<AllStuck>,
     /// What the server last said of each table that is waited for, and when.
     tables: Mutex<HashMap<String, (String, u64)>>,
+    letters: Mutex<Letters>,
     batches: Mutex<VecDeque<BatchStatus>>,
     rates: Mutex<Rates>,
 }
@@ -79,6 +83,7 @@ impl PipelineBoard {
             name: name.to_owned(),
             kind: kind.to_owned(),
             clock,
+            is_created: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
             life: Mutex::new(Life {
@@ -92,6 +97,7 @@ impl PipelineBoard {
             last_error: Mutex::default(),
             stuck: Mutex::default(),
             tables: Mutex::default(),
+            letters: Mutex::default(),
             batches: Mutex::new(VecDeque::with_capacity(BATCHES_MAX)),
             rates: Mutex::new(rates),
         }
@@ -100,6 +106,11 @@ impl PipelineBoard {
     /// The pipeline's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it was created over HTTP, and is not one of the configuration file.
+    pub fn set_created(&self, is_created: bool) {
+        self.is_created.store(is_created, Ordering::Relaxed);
     }
 
     /// Where the pipeline is in its life.
@@ -208,6 +219,17 @@ impl PipelineBoard {
         batches.push_front(batch);
     }
 
+    /// Shows a record that was kept as a dead letter.
+    pub fn dead_letter(&self, address: String, reason: &'static str, detail: &str) {
+        let letter = DeadLetterStatus {
+            address,
+            reason,
+            detail: shortened(detail),
+            at: Moment(self.clock.unix_ms()),
+        };
+        lock(&self.letters).add(letter);
+    }
+
     /// Counts records kept as dead letters.
     pub fn dead_letters_written(&self, records: u64) {
         self.dead_letters.fetch_add(records, Ordering::Relaxed);
@@ -298,6 +320,7 @@ impl PipelineBoard {
         let now_ms = self.clock.monotonic_ms();
         let lanes = self.lanes();
         let mut partitions: Vec<_> = lanes.iter().flat_map(|lane| lane.partitions()).collect();
+        let (dead_letters_by_reason, last_dead_letters) = lock(&self.letters).status();
         let (last_error, last_error_at) = lock(&self.last_error).clone().unzip();
         let (state, reason, halt) = {
             let life = lock(&self.life);
@@ -310,12 +333,16 @@ impl PipelineBoard {
         PipelineStatus {
             name: self.name.clone(),
             kind: self.kind.clone(),
+            source: Source::of(self.is_created.load(Ordering::Relaxed)),
             state,
             reason,
             halt,
             partitions,
             rows_written: self.rows_written.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            dead_letters_by_reason,
+            last_dead_letters,
+            targets: self.sinks().iter().map(|s| s.target(now_ms)).collect(),
             last_error,
             last_error_at,
             stuck: self.all_stuck(),
@@ -362,7 +389,7 @@ impl PipelineBoard {
     }
 }
 
-fn shortened(error: &str) -> String {
+pub(super) fn shortened(error: &str) -> String {
     match error.char_indices().nth(ERROR_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &error[..end]),
         None => error.to_owned(),

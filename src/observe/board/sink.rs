@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::health::SINK_SILENCE_MAX_MS;
 use super::lock;
-use super::status::SinkStatus;
+use super::pipeline::shortened;
+use super::status::{Moment, SinkStatus, TargetStatus};
 use crate::observe::clock::Clock;
 
 /// What is shown of one sink.
@@ -11,7 +13,9 @@ use crate::observe::clock::Clock;
 pub struct SinkBoard {
     sink: String,
     clock: Arc<dyn Clock>,
-    answered: Mutex<Option<u64>>,
+    /// By the monotonic and by the wall clock.
+    answered: Mutex<Option<(u64, Moment)>>,
+    failed: Mutex<Option<(u64, Moment, String)>>,
 }
 
 impl SinkBoard {
@@ -20,13 +24,38 @@ impl SinkBoard {
             sink: sink.to_owned(),
             clock,
             answered: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
     /// The sink has acknowledged something: an insert, a produce, or the probe that is sent while
     /// there is nothing to write. An error is no answer.
     pub fn answered(&self) {
-        *lock(&self.answered) = Some(self.clock.monotonic_ms());
+        let now = (self.clock.monotonic_ms(), Moment(self.clock.unix_ms()));
+        *lock(&self.answered) = Some(now);
+    }
+
+    /// The sink has not answered, or not as it should.
+    pub(crate) fn failed(&self, why: &str) {
+        let (at_ms, at) = (self.clock.monotonic_ms(), Moment(self.clock.unix_ms()));
+        *lock(&self.failed) = Some((at_ms, at, shortened(why)));
+    }
+
+    pub(super) fn target(&self, now_ms: u64) -> TargetStatus {
+        let answered = *lock(&self.answered);
+        let failed = lock(&self.failed).clone();
+        let failed_ms = failed.as_ref().map_or(0, |(at_ms, ..)| *at_ms);
+        let is_up = |(at_ms, _): (u64, Moment)| {
+            now_ms.saturating_sub(at_ms) <= SINK_SILENCE_MAX_MS && at_ms >= failed_ms
+        };
+        let (last_error_at, last_error) = failed.map(|(_, at, why)| (at, why)).unzip();
+        TargetStatus {
+            target: self.sink.clone(),
+            up: answered.is_some_and(is_up),
+            last_answer: answered.map(|(_, at)| at),
+            last_error,
+            last_error_at,
+        }
     }
 
     pub(super) fn status(&self, now_ms: u64) -> SinkStatus {
@@ -41,6 +70,6 @@ impl SinkBoard {
     }
 
     pub(super) fn answered_ms_ago(&self, now_ms: u64) -> Option<u64> {
-        lock(&self.answered).map(|answered_ms| now_ms.saturating_sub(answered_ms))
+        lock(&self.answered).map(|(answered_ms, _)| now_ms.saturating_sub(answered_ms))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::stuck::StuckStatus;
 use crate::halt::Halt;
@@ -11,7 +12,7 @@ use crate::halt::Halt;
 pub use crate::life::State as PipelineState;
 
 /// Where a lane stands in one partition. Offsets that are not known are `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PartitionStatus {
     /// The topic's name.
     pub topic: String,
@@ -59,7 +60,7 @@ impl PartitionStatus {
 }
 
 /// A batch that was acknowledged.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct BatchStatus {
     /// The table or topic it went to.
     pub table: String,
@@ -70,11 +71,12 @@ pub struct BatchStatus {
     /// Seconds from sending to the answer.
     pub seconds: f64,
     /// When it was acknowledged.
+    #[schema(value_type = String)]
     pub at: Moment,
 }
 
 /// One lane's loop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LaneStatus {
     /// Its number within the pipeline, from 0.
     pub lane: usize,
@@ -85,7 +87,7 @@ pub struct LaneStatus {
 }
 
 /// One sink.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SinkStatus {
     /// `clickhouse`, or what else the pipeline writes to.
     pub sink: String,
@@ -93,10 +95,59 @@ pub struct SinkStatus {
     pub answered_ms_ago: Option<u64>,
 }
 
+/// Where a pipeline comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The configuration file.
+    File,
+    /// A request.
+    Api,
+}
+
+impl Source {
+    pub(super) fn of(is_created: bool) -> Self {
+        if is_created { Self::Api } else { Self::File }
+    }
+}
+
+/// A record that was kept as a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DeadLetterStatus {
+    /// `topic:partition:offset`.
+    pub address: String,
+    /// A reason of `docs/dead-letters.md`.
+    #[schema(value_type = String)]
+    pub reason: &'static str,
+    /// What exactly.
+    pub detail: String,
+    /// When it was written.
+    #[schema(value_type = String)]
+    pub at: Moment,
+}
+
+/// Something that a pipeline writes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TargetStatus {
+    /// `clickhouse`, or what else it is.
+    pub target: String,
+    /// It has answered within 30 s, and nothing has failed since.
+    pub up: bool,
+    /// When it last answered.
+    #[schema(value_type = Option<String>)]
+    pub last_answer: Option<Moment>,
+    /// What last failed.
+    pub last_error: Option<String>,
+    /// When that was.
+    #[schema(value_type = Option<String>)]
+    pub last_error_at: Option<Moment>,
+}
+
 /// Why a pipeline has halted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HaltStatus {
     /// The label of `streamweir_pipeline_halted`, a row in `docs/halts.md`.
+    #[schema(value_type = String)]
     pub reason: &'static str,
     /// What happened, in one line.
     pub message: String,
@@ -116,13 +167,16 @@ impl HaltStatus {
 }
 
 /// One pipeline. The fields up to `last_error` are the contract; the rest feeds the status page.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PipelineStatus {
     /// Its name in the configuration.
     pub name: String,
     /// `enrichment`, `cdc`, `aggregation` or `stream_join`.
     pub kind: String,
+    /// Whether the configuration file has it, or a request created it.
+    pub source: Source,
     /// Where it is in its life.
+    #[schema(value_type = String)]
     pub state: PipelineState,
     /// Why it is in this state, where there is something to say.
     pub reason: Option<String>,
@@ -134,9 +188,17 @@ pub struct PipelineStatus {
     pub rows_written: u64,
     /// Records kept as dead letters since the process started.
     pub dead_letters: u64,
+    /// The same by reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub dead_letters_by_reason: BTreeMap<&'static str, u64>,
+    /// The newest of them, newest first, 20 at most.
+    pub last_dead_letters: Vec<DeadLetterStatus>,
+    /// What it writes to.
+    pub targets: Vec<TargetStatus>,
     /// The newest error, retried ones included.
     pub last_error: Option<String>,
     /// When that was.
+    #[schema(value_type = Option<String>)]
     pub last_error_at: Option<Moment>,
     /// Partitions that have not begun or are not read, and ranges that are not written, the longest first.
     pub stuck: Vec<StuckStatus>,
@@ -161,17 +223,19 @@ impl PipelineStatus {
 }
 
 /// The whole process.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ServiceStatus {
     /// Every pipeline, in the order of the configuration.
     pub pipelines: Vec<PipelineStatus>,
     /// The version of the program.
+    #[schema(value_type = String)]
     pub version: &'static str,
     /// Seconds since the process started.
     pub uptime_seconds: u64,
     /// `memory_max` in bytes.
     pub memory_bytes_max: Option<u64>,
     /// Bytes held, by part.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub memory_bytes: BTreeMap<&'static str, u64>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::status::Moment;
 
@@ -65,17 +66,19 @@ impl<'a> Place<'a> {
 }
 
 /// One thing that does not get on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StuckStatus {
     /// The topic's name.
     pub topic: String,
     /// The partition's number; `null`: all partitions of the topic.
     pub partition: Option<i32>,
     /// `not_begun`, `not_read`, `not_written`, `not_committed` or `topic_unknown`.
+    #[schema(value_type = String)]
     pub what: Undone,
     /// `from-to` of the range that is not written; `null` for everything else.
     pub range: Option<String>,
     /// When it first failed.
+    #[schema(value_type = String)]
     pub since: Moment,
     /// Whole seconds since then.
     pub seconds: u64,

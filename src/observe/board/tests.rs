@@ -324,3 +324,61 @@ fn pipelines_keep_their_order_and_one_of_the_same_name_is_replaced() {
     board.remove_pipeline("b");
     assert!(board.pipeline("b").is_none());
 }
+
+#[test]
+fn dead_letters_are_shown_by_reason_and_the_last_twenty_of_them() {
+    let (_, board) = running();
+    let pipeline = board.pipeline("clickstream").expect("added");
+    for offset in 0..30 {
+        let reason = if offset % 3 == 0 {
+            "invalid_json"
+        } else {
+            "too_large"
+        };
+        pipeline.dead_letter(format!("user-events:0:{offset}"), reason, "why");
+    }
+    let status = pipeline.status();
+    assert_eq!(status.dead_letters_by_reason["invalid_json"], 10);
+    assert_eq!(status.dead_letters_by_reason["too_large"], 20);
+    assert_eq!(status.last_dead_letters.len(), 20);
+    assert_eq!(status.last_dead_letters[0].address, "user-events:0:29");
+}
+
+#[test]
+fn a_target_is_up_while_it_answers_and_nothing_has_failed_since() {
+    let (clock, board) = running();
+    let pipeline = board.pipeline("clickstream").expect("added");
+    let is_up = || pipeline.status().targets[0].up;
+    assert!(is_up());
+    clock.advance_ms(1_000);
+    pipeline.sink("clickhouse").failed("connection refused");
+    let down = pipeline.status().targets[0].clone();
+    assert!(!down.up && down.last_answer.is_some());
+    assert_eq!(down.last_error.as_deref(), Some("connection refused"));
+    clock.advance_ms(1_000);
+    pipeline.sink("clickhouse").answered();
+    assert!(is_up());
+    clock.advance_ms(30_001);
+    assert!(!is_up(), "it has fallen silent");
+}
+
+#[test]
+fn a_halted_pipeline_shows_where_its_partitions_stood_until_it_begins_again() {
+    let (_, board) = running();
+    let pipeline = board.pipeline("clickstream").expect("added");
+    let lane = pipeline.add_lane(0, Duration::from_secs(1));
+    lane.set_partitions(vec![PartitionStatus::new("user-events", 0, 5, 3, 9)]);
+    pipeline.remove_lane(0);
+    assert!(pipeline.status().partitions.is_empty());
+    let halt = crate::halt::Halt::new("schema", "a column is missing: add it");
+    pipeline.halted(&halt);
+    let status = pipeline.status();
+    assert_eq!(status.partitions[0].lag, Some(4));
+    assert_eq!(status.halt.expect("it has halted").reason, "schema");
+    let left = pipeline.begins_again();
+    assert_eq!(left.halt_reason, Some("schema"));
+    assert_eq!(left.partitions.len(), 1);
+    let status = pipeline.status();
+    assert!(status.partitions.is_empty() && status.halt.is_none());
+    assert_eq!(status.state, PipelineState::Starting);
+}

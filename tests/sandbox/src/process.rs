@@ -84,6 +84,11 @@ impl Process {
         self.signal(libc::SIGINT);
     }
 
+    /// SIGHUP, the order to read secrets again.
+    pub fn hang_up(&self) {
+        self.signal(libc::SIGHUP);
+    }
+
     /// SIGQUIT, which some servers take as the order to end at once, children included.
     pub fn quit(&self) {
         self.signal(libc::SIGQUIT);

@@ -1,5 +1,9 @@
 //! Real requests over a socket.
 
+mod control;
+mod limits;
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,15 +11,19 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::server::{Limits, serve_within};
+use super::{Access, Shown, Tls};
+use crate::config::Config;
+use crate::memory::MemoryBudget;
 use crate::observe::board::{Board, PartitionStatus, PipelineState};
 use crate::observe::clock::ManualClock;
 use crate::observe::metrics::PipelineMetrics;
+use crate::supervisor::{Ground, Supervisor};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
@@ -25,6 +33,7 @@ const LIMITS: Limits = Limits {
 };
 
 struct Served {
+    directory: TempDir,
     address: SocketAddr,
     clock: Arc<ManualClock>,
     board: Arc<Board>,
@@ -56,6 +65,16 @@ impl Served {
     }
 
     async fn start_within(limits: Limits) -> Self {
+        Self::start_with(limits, "", None).await
+    }
+
+    /// Under more keys of `[service]`.
+    async fn start_with(limits: Limits, service: &str, tls: Option<Arc<Tls>>) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state_dir = directory.path().join("state");
+        let text = format!("[service]\nstate_dir = {state_dir:?}\n{service}");
+        let loaded = Config::parse(&text, "config.toml", directory.path(), []);
+        let config = loaded.expect("a valid configuration").config;
         let clock = Arc::new(ManualClock::default());
         let board = Board::with_clock(Arc::clone(&clock) as _);
         let pipeline = board.add_pipeline("clickstream", "enrichment");
@@ -91,14 +110,23 @@ impl Served {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let server = tokio::spawn(serve_within(
-            limits,
-            listener,
-            Arc::clone(&board),
+        let ground = Ground {
+            memory: Arc::new(MemoryBudget::new(config.service.memory_max_bytes)),
+            board: board.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            until: None,
+            closes_windows: false,
+            service: Arc::new(config.service.clone()),
+        };
+        let shown = Shown {
+            board: board.clone(),
             prometheus,
-            shutdown,
-        ));
+            supervisor: Supervisor::new(ground, config.base),
+            access: Arc::new(Access::new(config.service.admin_token)),
+        };
+        let server = tokio::spawn(serve_within(limits, listener, shown, tls, shutdown));
         Self {
+            directory,
             address,
             clock,
             board,
@@ -122,6 +150,16 @@ impl Served {
 
     async fn request(&self, method: &str, target: &str) -> Answer {
         let request = format!("{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        self.send(request.as_bytes()).await
+    }
+
+    /// With a token and a body, JSON or not.
+    async fn change(&self, method: &str, target: &str, token: &str, body: &str) -> Answer {
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         self.send(request.as_bytes()).await
     }
 
@@ -236,7 +274,7 @@ async fn an_unknown_pipeline_is_a_json_404() {
     let answer = served.get("/api/v1/streaming/sales%20%22x%22").await;
     assert_eq!(answer.status, 404);
     let expected = "no pipeline `sales \"x\"`; GET /api/v1/streaming lists them";
-    assert_eq!(answer.json()["error"], expected);
+    assert_eq!(answer.json()["error"]["message"], expected);
 }
 
 #[tokio::test]
@@ -247,18 +285,22 @@ async fn unknown_paths_are_json_404_and_other_methods_json_405() {
         ("GET", "/api/v1", 404),
         ("GET", "/metrics/", 404),
         ("GET", "/../../etc/passwd", 404),
-        ("POST", "/api/v1/streaming/clickstream/start", 404),
-        ("POST", "/api/v1/streaming/create", 405),
-        ("DELETE", "/api/v1/streaming/clickstream", 405),
+        ("POST", "/api/v1/streaming/clickstream/begin", 404),
+        ("PUT", "/api/v1/streaming/create", 405),
+        ("GET", "/api/v1/streaming/clickstream/start", 405),
+        ("DELETE", "/api/v1/streaming", 405),
         ("POST", "/", 405),
         ("PUT", "/metrics", 405),
         ("FROBNICATE", "/livez", 405),
     ] {
         let answer = served.request(method, target).await;
         assert_eq!(answer.status, status, "{method} {target}");
-        assert!(answer.json()["error"].is_string(), "{method} {target}");
+        assert!(
+            answer.json()["error"]["message"].is_string(),
+            "{method} {target}"
+        );
         assert_eq!(
-            answer.head.contains("\r\nallow: GET"),
+            answer.head.contains("\r\nallow: "),
             status == 405,
             "{}",
             answer.head
@@ -349,120 +391,6 @@ async fn a_watermark_that_is_ahead_of_the_clock_is_shown() {
             "{state}"
         );
     }
-}
-
-#[tokio::test]
-async fn hostile_requests_are_answered_and_the_server_lives_on() {
-    let served = Served::start().await;
-    let long_path = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
-    let many_headers = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(500));
-    let requests: [(&[u8], &[u16]); 6] = [
-        (
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-            &[400],
-        ),
-        (b"GET / HTTP/9.9\r\n\r\n", &[400, 505]),
-        (
-            b"GET /api/v1/streaming/%ff HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            &[400],
-        ),
-        (
-            b"GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999\r\n\r\n",
-            &[400],
-        ),
-        (long_path.as_bytes(), &[414, 431]),
-        (many_headers.as_bytes(), &[431]),
-    ];
-    for (request, statuses) in requests {
-        let answer = served.send(request).await;
-        assert!(statuses.contains(&answer.status), "{}", answer.head);
-    }
-    assert_eq!(served.get("/livez").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_connection_that_never_sends_a_request_does_not_hold_up_others_or_the_shutdown() {
-    let served = Served::start().await;
-    let mut silent = TcpStream::connect(served.address).expect("the server listens");
-    silent.write_all(b"GET / HT").expect("the server reads");
-    assert_eq!(served.get("/livez").await.status, 200);
-    served.stop.send(()).expect("the server runs");
-    timeout(DEADLINE, served.server)
-        .await
-        .expect("it ends in time")
-        .expect("without a panic");
-    TcpStream::connect(served.address).expect_err("nobody listens any more");
-}
-
-#[tokio::test]
-async fn a_request_head_that_does_not_arrive_in_time_ends_the_connection() {
-    let limits = Limits {
-        header_timeout: Duration::from_millis(50),
-        ..LIMITS
-    };
-    let served = Served::start_within(limits).await;
-    assert_cut_off(&served, b"GET / HTTP/1.1\r\nhost:").await;
-}
-
-#[tokio::test]
-async fn a_connection_kept_alive_ends_when_its_time_is_up() {
-    let limits = Limits {
-        connection_age_max: Duration::from_millis(50),
-        ..LIMITS
-    };
-    let served = Served::start_within(limits).await;
-    assert_cut_off(&served, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
-}
-
-/// Sends this much of a request and sees the server close while the client would wait for more.
-async fn assert_cut_off(served: &Served, request: &'static [u8]) {
-    let address = served.address;
-    let ended = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(address).expect("the server listens");
-        stream
-            .set_read_timeout(Some(DEADLINE / 2))
-            .expect("a valid timeout");
-        stream.write_all(request).expect("the server reads");
-        stream.read_to_end(&mut Vec::new())
-    });
-    ended
-        .await
-        .expect("no panic")
-        .expect("the server closes before the client gives up");
-}
-
-#[tokio::test]
-async fn a_connection_beyond_the_limit_waits_until_another_ends() {
-    let served = Served::start_within(Limits {
-        connections_max: 1,
-        ..LIMITS
-    })
-    .await;
-    let address = served.address;
-    let clients = tokio::task::spawn_blocking(move || {
-        let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
-        let mut status = [0; 12];
-        let mut first = TcpStream::connect(address).expect("the server listens");
-        first.write_all(request).expect("the server reads");
-        first
-            .read_exact(&mut status)
-            .expect("the first connection is served");
-        let mut second = TcpStream::connect(address).expect("the backlog takes it");
-        second.write_all(request).expect("the backlog takes it");
-        second
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .expect("a valid timeout");
-        second
-            .read_exact(&mut status)
-            .expect_err("the only slot is taken");
-        drop(first);
-        second
-            .set_read_timeout(Some(DEADLINE / 2))
-            .expect("a valid timeout");
-        second.read_exact(&mut status).expect("the slot is free");
-        status
-    });
-    assert_eq!(&clients.await.expect("no panic"), b"HTTP/1.1 200");
 }
 
 #[tokio::test]
