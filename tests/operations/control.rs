@@ -142,6 +142,9 @@ fn pipelines_are_moved_one_by_one_and_no_row_is_lost_or_doubled() {
 fn created_pipelines_live_through_kills_and_are_whole_or_not_there() {
     let mut job = ready("created", 1);
     job.set("service.admin_token", TOKEN);
+    // Of a member that was killed.
+    job.set("kafka.properties.session.timeout.ms", 2_000);
+    job.set("kafka.properties.heartbeat.interval.ms", 300);
     let mut pipeline = serde_json::to_value(&job.config["pipeline"][0]).expect("JSON");
     pipeline["name"] = json!("made");
     // The file has none: the process waits for orders.
