@@ -148,7 +148,7 @@ fn run(table: &Table, inputs: &[Input<'_>], found: &Found) -> usize {
 }
 
 fn operator(table: &Table) -> EnrichmentOperator {
-    let settings = Settings::new(&table.config, Arc::new((1 << 20).into()), 7);
+    let settings = Settings::new(&table.config, std::sync::Arc::new((1 << 20).into()), 7);
     let rows = RowTable {
         target: table.target.clone(),
         has_provenance: true,
