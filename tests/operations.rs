@@ -580,6 +580,8 @@ fn a_clickhouse_that_stops_answering_ends_readiness_until_it_answers_again() {
     job.set("clickhouse.url", proxy.url());
     let daemon = job.start("a", &[], "");
     wait_for_page(&daemon, "/readyz", "it is ready", |status, _| status == 200);
+    // A partition that waits for the table is another complaint.
+    daemon.wait_for_log("partition begins");
     let held = proxy.inject(Matcher::any(), Fault::HoldRequest, usize::MAX);
     let complaint = wait_for_page(&daemon, "/readyz", "it is not ready", |status, _| {
         status == 503
