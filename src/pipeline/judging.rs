@@ -113,7 +113,7 @@ fn enrichment(
     let columns = plan.names().iter();
     let columns = columns.map(|name| (name.clone(), type_of(name))).collect();
     let format = plan.format();
-    let settings = Settings::new(config, CACHE_BYTES_MAX, 0);
+    let settings = Settings::new(config, Arc::new(CACHE_BYTES_MAX.into()), 0);
     let metrics = PipelineMetrics::new(&pipeline.name);
     let own = Table {
         target: Arc::new(Target::nowhere()),
