@@ -203,8 +203,10 @@ fn of_pipeline(
     let (row, now) = looked.flatten().unwrap_or((None, place.otherwise()));
     OfPipeline {
         pipeline: pipeline.name.clone(),
-        now: match &outcome.name {
-            &"dead_letter" if place.is_committed => Now::DeadLetter,
+        now: match outcome.name {
+            "dead_letter" if place.is_committed => Now::DeadLetter,
+            // Its row is made of many records, and committed once it is written.
+            "row" if place.is_committed && is_of_many(pipeline) => Now::InTable,
             _ => now,
         },
         row: row.filter(|_| outcome.makes_row()),
@@ -212,6 +214,11 @@ fn of_pipeline(
         table: table.map(|table| table.name.clone()),
         outcome,
     }
+}
+
+/// Whether rows are made of many records.
+fn is_of_many(pipeline: &Pipeline) -> bool {
+    matches!(&pipeline.kind, Kind::Aggregation(_) | Kind::StreamJoin(_))
 }
 
 /// The record by itself: what sessions, windows and joins remember is not known.

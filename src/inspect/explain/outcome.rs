@@ -66,6 +66,7 @@ impl Outcome {
 
     fn of_row(pipeline: &Pipeline, record: &SampledRecord) -> Self {
         match &pipeline.kind {
+            Kind::Cdc(_) if record.value.is_none() => Outcome::new("tombstone", None, None),
             Kind::Cdc(_) if is_delete(record) => Outcome::new("delete", None, None),
             Kind::Aggregation(_) => {
                 let detail =
@@ -82,7 +83,7 @@ impl Outcome {
 
     /// Whether a row is to be shown.
     pub(super) fn makes_row(&self) -> bool {
-        matches!(self.name, "row" | "delete")
+        matches!(self.name, "row" | "delete" | "tombstone")
     }
 }
 
@@ -174,6 +175,7 @@ fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn record(value: &str) -> SampledRecord {
         SampledRecord {
@@ -200,5 +202,31 @@ mod tests {
         for value in [r#"{"op":"u"}"#, r#"{"op":"c","after":{"op":"d"}}"#, "no"] {
             assert!(!is_delete(&record(value)), "{value}");
         }
+    }
+
+    #[test]
+    fn a_change_is_told_by_what_it_does_to_its_row() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(root.join("config.toml")).unwrap();
+        let config = Config::parse(&text, "config.toml", root, [])
+            .unwrap()
+            .config;
+        let name = |pipeline: &str, record: &SampledRecord| {
+            let mut pipelines = config.pipelines.iter();
+            let pipeline = pipelines.find(|p| p.name == pipeline).unwrap();
+            let rows = Judgement {
+                records: vec![Judged::Rows(1)],
+                ..Judgement::default()
+            };
+            Outcome::of(pipeline, record, &Ok(rows)).name
+        };
+        let tombstone = SampledRecord {
+            value: None,
+            ..record("")
+        };
+        assert_eq!(name("shop", &tombstone), "tombstone");
+        assert_eq!(name("shop", &record(r#"{"op":"d"}"#)), "delete");
+        assert_eq!(name("shop", &record(r#"{"op":"u"}"#)), "row");
+        assert_eq!(name("sales", &record(r#"{"op":"d"}"#)), "row");
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let idle = newest.map_or(0, |newest| (facts.now_ms - newest) / 60_000);
         let has_offsets = kafka.partitions.iter().any(|p| p.committed.is_some());
         let why = if minutes < MINUTES_MIN {
-            format!("a group that stands still for longer, as over a weekend, loses them")
+            "a group that stands still for longer, as over a weekend, loses them".to_owned()
         } else if is_empty && has_offsets && idle > minutes {
             format!(
                 "the newest record is {} h old and the group has no member: they may be gone soon",

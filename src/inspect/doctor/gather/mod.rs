@@ -11,7 +11,7 @@ mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::facts::{ClickHouseFacts, Facts, KafkaFacts, PipelineFacts, Reached, RedisFacts};
@@ -78,10 +78,7 @@ impl<T: Send + 'static> Question<T> {
     /// `None`: it took too long.
     fn answer(&self, until: Instant) -> Option<T> {
         let left = until.saturating_duration_since(Instant::now());
-        match self.0.recv_timeout(left) {
-            Ok(answer) => Some(answer),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.0.recv_timeout(left).ok()
     }
 }
 
