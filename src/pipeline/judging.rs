@@ -13,7 +13,7 @@ use crate::halt::Halt;
 use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator, Refusal};
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{ClickHouseClient, RowFormat, TableInfo, Target};
+use crate::sink::{RowFormat, TableInfo, Target};
 use crate::source::{MadeRecord, TopicPartition};
 
 /// For profiles, of which none is looked up here.
@@ -155,8 +155,7 @@ fn replication(
     records: &[Given<'_>],
 ) -> Result<Judgement, Halt> {
     let config = Arc::new(config.clone());
-    let client = ClickHouseClient::new(&pipeline.clickhouse)
-        .map_err(|error| Halt::new("clickhouse", error.to_string()))?;
+    let client = super::clickhouse_client(pipeline)?;
     let replicas = Replicas::new(ReplicasParts {
         pipeline: pipeline.clone(),
         config: config.clone(),
