@@ -13,8 +13,8 @@ pub(super) use self::way::Way;
 use super::enrichment::CurrentRows;
 use super::replication::{Replicas, ReplicasParts};
 use super::{
-    EnrichmentOperator, Environment, ReplicationOperator, Settings, clickhouse_client, label,
-    lookup_access,
+    Began, EnrichmentOperator, Environment, ReplicationOperator, Settings, clickhouse_client,
+    label, lookup_access,
 };
 use crate::config::{Cdc, Enrichment, Kind, Pipeline, Service};
 use crate::halt::Halt;
@@ -160,18 +160,23 @@ pub(crate) fn why_not(pipeline: &Pipeline) -> Option<String> {
     }
 }
 
+/// What a consumer of the one lane would prefetch.
+const QUEUE_BYTES: u64 = 32 << 20;
+
 fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment {
     let board = Board::new().add_pipeline(&pipeline.name, pipeline.kind.name());
-    let memory = Arc::new(MemoryBudget::new(service.memory_max_bytes, 32 << 20));
+    let memory = Arc::new(MemoryBudget::new(service.memory_max_bytes));
+    memory.share(1, QUEUE_BYTES);
     Environment {
         service: service.clone(),
         pipeline: pipeline.clone(),
         board,
-        cache_bytes_max: memory.cache_bytes_max(1),
         memory,
-        queue_bytes: 32 << 20,
+        queue_bytes: QUEUE_BYTES,
         runtime: tokio::runtime::Handle::current(),
         stop: Stop::default(),
+        start_timeout: service.start_timeout,
+        began: Began::new(|| {}),
         until: None,
         closes_windows: false,
     }
@@ -201,8 +206,8 @@ async fn enrichment(
         label(pipeline),
         Some(rows.clone()),
     )?;
-    let cache_bytes_max = usize::try_from(environment.cache_bytes_max).unwrap_or(usize::MAX);
-    let settings = Settings::new(config, cache_bytes_max, rand::random());
+    let cache_share = environment.memory.cache_share();
+    let settings = Settings::new(config, cache_share, rand::random());
     let operator = rows.operator(settings, metrics);
     if !operator.appends().is_some_and(Appends::is_traceable) {
         return Err(ReplayError::Refused(format!(
