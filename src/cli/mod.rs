@@ -22,9 +22,17 @@ use crate::exit;
 use crate::inspect::Failure;
 use crate::observe::log;
 
+/// The version and the commit it was built from.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("STREAMWEIR_COMMIT"),
+    ")"
+);
+
 /// Kafka streams into ClickHouse, exactly once, from one small binary.
 #[derive(Debug, Parser)]
-#[command(name = "streamweir", version, arg_required_else_help = true)]
+#[command(name = "streamweir", version = VERSION, arg_required_else_help = true)]
 struct Arguments {
     /// The configuration file [default: ./config.toml, then /etc/streamweir/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
