@@ -22,6 +22,7 @@
 //! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
 //! | `state` | snapshots of what operators remember |
 //! | `progress` | ranges, claims, receipts, ledger: what may be committed |
+//! | `lag` | ends of partitions, asked beside the lanes |
 //! | [`observe`] | metrics, status board, logs |
 //! | [`http`] | metrics, health, status page, state as JSON |
 //! | [`inspect`] | commands that look at live systems beside a running daemon |
@@ -40,6 +41,7 @@ pub mod exit;
 pub mod fuzzing;
 pub mod http;
 pub mod inspect;
+mod lag;
 mod lane;
 mod lookup;
 mod memory;

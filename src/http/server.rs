@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use super::access::Peer;
 use super::{Shown, Tls, routes};
 use crate::observe::board::Board;
+use crate::observe::metrics::Gauges;
 use crate::observe::{metrics, process};
 
 /// Larger request heads are answered with 431.
@@ -70,7 +71,8 @@ pub(super) async fn serve_within(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (closing, _) = watch::channel(false);
     let mut connections = JoinSet::new();
-    sample(&board);
+    let mut gauges = Gauges::default();
+    sample(&board, &mut gauges);
     let mut samples = interval_at(Instant::now() + SAMPLE_INTERVAL, SAMPLE_INTERVAL);
     samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut shutdown = pin!(shutdown);
@@ -86,7 +88,7 @@ pub(super) async fn serve_within(
             // In this order: a flood of connections delays neither the end nor a sample.
             biased;
             () = &mut shutdown => break,
-            _ = samples.tick() => sample(&board),
+            _ = samples.tick() => sample(&board, &mut gauges),
             Some(_) = connections.join_next() => {}
             (accepted, slot) = accept => match accepted {
                 Ok((stream, peer)) => {
@@ -111,9 +113,10 @@ pub(super) async fn serve_within(
 }
 
 /// What the pages show of the process as a whole.
-fn sample(board: &Board) {
+fn sample(board: &Board, gauges: &mut Gauges) {
     const RESIDENT: &str = "resident";
     board.sample_rates();
+    gauges.publish(board);
     if let Some(bytes) = process::resident_bytes() {
         board.set_memory(RESIDENT, bytes);
         metrics::process_memory(RESIDENT, bytes);

@@ -211,6 +211,7 @@ impl<O: Operator> Lane<O> {
             run.oldest_ms
         };
         own.writing.batch.note_arrival(oldest_ms, rows);
+        own.commits.ages.read(run.next, oldest_ms);
         own.reading.next = own.reading.next.max(run.next);
         own.seal_replayed(own.reading.next);
         // Only now: look-ups may have taken their time, and a seal begins another batch.

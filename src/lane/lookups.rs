@@ -152,6 +152,7 @@ impl<O: Operator> Lane<O> {
         let error = match answer {
             Ok(found) => {
                 lookups.breaker.succeeded();
+                self.context.shared.board.target(LOOKUPS).answered();
                 operator.apply_lookup(found, now_ms);
                 return;
             }
@@ -160,7 +161,9 @@ impl<O: Operator> Lane<O> {
         let pause = lookups.breaker.failed(now_ms);
         operator.apply_defaults();
         self.context.metrics.lookup(LookupResult::Unavailable, keys);
-        self.context.shared.board.error(&error.to_string());
+        let board = &self.context.shared.board;
+        board.error(&error.to_string());
+        board.target(LOOKUPS).failed(&error.to_string());
         tracing::warn!(
             pipeline = self.context.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
             "profiles are unavailable, rows take the defaults"
@@ -234,6 +237,7 @@ async fn fetch_until_answered(
                 let wait = backoff.next_wait();
                 metrics.retry("redis", "unavailable");
                 board.table_failed(LOOKUPS, &error.to_string());
+                board.target(LOOKUPS).failed(&error.to_string());
                 // The lane says for how long its partitions wait.
                 if backoff.attempts() == 1 {
                     tracing::warn!(

@@ -10,6 +10,7 @@ use crate::clock::wall_ms;
 use crate::halt::Halt;
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::observe::board::PartitionStatus;
+use crate::source::TopicPartition;
 
 /// A watermark further ahead of the wall clock than this is reported.
 const AHEAD_SECONDS_MAX: u64 = 3600;
@@ -104,10 +105,14 @@ impl<O: Operator> Lane<O> {
             .metrics
             .flush_interval_effective
             .set(interval.as_secs_f64());
-        let statuses: Vec<_> = self
-            .owned
-            .iter()
-            .map(|own| self.report_partition(own))
+        let oldest = |own: &mut Ownership<_>| {
+            let commits = &mut own.commits;
+            commits.ages.oldest_ms(commits.position.unwrap_or(0))
+        };
+        let oldest: Vec<_> = self.owned.iter_mut().map(oldest).collect();
+        let statuses = self.owned.iter().zip(oldest);
+        let statuses: Vec<_> = statuses
+            .map(|(own, oldest_ms)| self.report_partition(own).with_oldest(oldest_ms))
             .collect();
         self.say_ahead(&statuses, now);
         self.say_stuck(now);
@@ -124,7 +129,8 @@ impl<O: Operator> Lane<O> {
             .consumer()
             .known_end(partition)
             .unwrap_or(own.reading.next)
-            .max(own.reading.next);
+            .max(own.reading.next)
+            .max(self.answered_end(partition));
         let committed = own.commits.position.unwrap_or(-1);
         let lag = end - own.reading.next;
         own.metrics.lag_records.set(lag as f64);
@@ -151,6 +157,12 @@ impl<O: Operator> Lane<O> {
             end,
         )
         .with_watermark_ahead(ahead_seconds.filter(|seconds| *seconds > AHEAD_SECONDS_MAX))
+    }
+
+    /// The end that was answered beside the lane, which fetches nothing while it is paused.
+    fn answered_end(&self, partition: &TopicPartition) -> i64 {
+        let lag = self.context.shared.board.lag();
+        lag.end(&partition.topic, partition.partition).unwrap_or(0)
     }
 
     /// Asks how many partitions a topic has, where windows would be split by more of them.

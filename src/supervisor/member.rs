@@ -8,6 +8,7 @@ use super::order::Order;
 use super::{Supervisor, no_thread};
 use crate::config::{Kind, Pipeline};
 use crate::halt::Halt;
+use crate::lag::Watching;
 use crate::lane::{Stop, panicked};
 use crate::life::{Life, Standing};
 use crate::observe::board::{Board, PipelineBoard, PipelineState};
@@ -29,6 +30,8 @@ pub(super) struct Member {
     start_timeout: Option<Duration>,
     /// What its consumers prefetch together, while they are there.
     queue_bytes: u64,
+    /// Asks where its partitions end, from its first start on.
+    lag: Option<Watching>,
 }
 
 impl Member {
@@ -52,6 +55,7 @@ impl Member {
             order,
             start_timeout: None,
             queue_bytes: 0,
+            lag: None,
         };
         member.board.set_created(member.order.is_some());
         member.board.set_state(PipelineState::Stopped, None);
@@ -148,6 +152,8 @@ impl Member {
             let (supervisor, name) = (supervisor.clone(), name.clone());
             Began::new(move || supervisor.began(&name))
         };
+        let lag = crate::lag::watch(self.pipeline.clone(), &self.board);
+        self.lag = Some(lag.map_err(|error| no_thread(&error))?);
         let environment = Environment {
             service: ground.service.clone(),
             pipeline: self.pipeline.clone(),

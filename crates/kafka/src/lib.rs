@@ -11,6 +11,7 @@
 //! | `context` | rebalances, commit results and errors as [`Event`]s |
 //! | `questions` | [`Questions`] about offsets and ends, asked from other threads |
 //! | `rights` | what this user may do with topics and groups, and who the members are |
+//! | `observer` | [`Observer`]: ends and committed offsets, asked by a client outside every group |
 //! | `topics` | ids, partitions and leaders of topics, by the admin interface |
 //! | `groups` | [`GroupPeer`]: who is in a group, asked without joining it |
 //! | `member` | [`GroupMember`]: who commits, for transactions |
@@ -20,6 +21,7 @@ mod consumer;
 mod context;
 mod groups;
 mod member;
+mod observer;
 pub mod placement;
 mod questions;
 mod record;
@@ -30,6 +32,7 @@ pub use consumer::{Consumer, PartitionCommit, commit_list};
 pub use context::{CommitResult, Context, Event, PartitionError};
 pub use groups::GroupPeer;
 pub use member::GroupMember;
+pub use observer::Observer;
 pub use placement::Partitioner;
 pub use questions::{Offsets, Questions};
 pub use record::{Chunk, MadeRecord, Record, TimestampType};

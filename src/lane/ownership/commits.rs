@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::ages::Ages;
 use crate::progress::{CommitPoint, Epoch, Layout};
 
 /// Offsets of an idle group expire after a week by default.
@@ -13,6 +14,8 @@ pub(in super::super) struct Commits {
     /// The committed offset, if there is one that stands.
     pub(in super::super) position: Option<i64>,
     pub(in super::super) at: Instant,
+    /// How old what was read and is not committed is.
+    pub(in super::super) ages: Ages,
     /// The broker has refused the last commit. The next one is not sent before this.
     pub(in super::super) not_before: Instant,
     /// Where rows are made of many records: up to where the partition may be committed.

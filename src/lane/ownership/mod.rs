@@ -3,6 +3,7 @@
 //!
 //! The values here know nothing of the lane. The lane's rooms act on them.
 
+mod ages;
 mod commits;
 mod keeping;
 mod parked;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use self::ages::Ages;
 use self::commits::Commits;
 use self::keeping::Keeping;
 pub(super) use self::parked::{Parked, Task};
@@ -122,6 +124,7 @@ impl<S> Ownership<S> {
             commits: Commits {
                 position: (beginning.was_committed && !is_fresh).then_some(start.position),
                 at: now,
+                ages: Ages::default(),
                 not_before: now,
                 point: None,
                 last_point: None,

@@ -5,12 +5,14 @@
 //! reads a [`status`] of the whole.
 
 mod health;
+pub mod lag;
 mod lane;
 mod letters;
 mod pipeline;
 mod sink;
 pub mod status;
 mod stuck;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ pub use status::{
     Source, TargetStatus,
 };
 pub use stuck::{Place, StuckStatus, Undone};
+pub use targets::TargetBoard;
 
 use super::clock::{Clock, SystemClock};
 
@@ -117,6 +120,11 @@ impl Board {
             memory_bytes_max: (memory_bytes_max > 0).then_some(memory_bytes_max),
             memory_bytes: lock(&self.memory_bytes).clone(),
         }
+    }
+
+    /// Now, as a Unix time.
+    pub(crate) fn unix_seconds(&self) -> f64 {
+        self.clock.unix_ms() as f64 / 1_000.0
     }
 
     /// Takes a sample of every pipeline's counters for its rates. The HTTP server calls it about

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::lag::{LagBoard, Standing};
 use super::lane::LaneBoard;
 use super::letters::Letters;
 use super::lock;
 use super::sink::SinkBoard;
 use super::status::{
     BatchStatus, DeadLetterStatus, HaltStatus, Moment, PartitionStatus, PipelineState,
-    PipelineStatus, Source,
+    PipelineStatus, Source, TargetStatus,
 };
 use super::stuck::{AllStuck, Place, StuckStatus};
+use super::targets::TargetBoard;
 use crate::halt::Halt;
 use crate::observe::clock::Clock;
 
@@ -42,6 +44,8 @@ pub struct PipelineBoard {
     /// Of lanes that have ended.
     left_partitions: Mutex<Vec<PartitionStatus>>,
     sinks: Mutex<Vec<Arc<SinkBoard>>>,
+    targets: Mutex<Vec<Arc<TargetBoard>>>,
+    lag: LagBoard,
     last_error: Mutex<Option<(String, Moment)>>,
     stuck: Mutex<AllStuck>,
     /// What the server last said of each table that is waited for, and when.
@@ -94,6 +98,8 @@ impl PipelineBoard {
             lanes: Mutex::default(),
             left_partitions: Mutex::default(),
             sinks: Mutex::default(),
+            targets: Mutex::default(),
+            lag: LagBoard::default(),
             last_error: Mutex::default(),
             stuck: Mutex::default(),
             tables: Mutex::default(),
@@ -202,6 +208,81 @@ impl PipelineBoard {
         let added = Arc::new(SinkBoard::new(sink, Arc::clone(&self.clock)));
         sinks.push(Arc::clone(&added));
         added
+    }
+
+    /// The board of the system of this name (`clickhouse`, `kafka`, `redis`), added when it is new.
+    pub fn target(&self, target: &str) -> Arc<TargetBoard> {
+        let mut targets = lock(&self.targets);
+        if let Some(known) = targets.iter().find(|known| known.name() == target) {
+            return Arc::clone(known);
+        }
+        let added = Arc::new(TargetBoard::new(target, Arc::clone(&self.clock)));
+        targets.push(Arc::clone(&added));
+        added
+    }
+
+    /// The systems it depends on, as far as they have been asked. One that serves several sinks is up when it
+    /// is for each of them.
+    pub(crate) fn targets(&self) -> Vec<TargetStatus> {
+        let now_ms = self.clock.monotonic_ms();
+        let sinks = self.sinks();
+        let of_sinks = sinks.iter().map(|sink| sink.target(now_ms));
+        let beside = lock(&self.targets).clone();
+        let beside = beside.iter().filter_map(|target| target.status());
+        let mut targets: Vec<TargetStatus> = vec![];
+        for target in of_sinks.chain(beside) {
+            match targets
+                .iter_mut()
+                .find(|known| known.target == target.target)
+            {
+                Some(known) if known.up && !target.up => *known = target,
+                Some(_) => {}
+                None => targets.push(target),
+            }
+        }
+        targets
+    }
+
+    /// Where its partitions end, as it is asked beside the lanes.
+    pub fn lag(&self) -> &LagBoard {
+        &self.lag
+    }
+
+    /// The partitions that its lanes read now.
+    pub(crate) fn partitions(&self) -> Vec<PartitionStatus> {
+        let lanes = self.lanes();
+        lanes.iter().flat_map(|lane| lane.partitions()).collect()
+    }
+
+    /// The same, and those that the lanes of a halted pipeline read until they ended.
+    pub(crate) fn known_partitions(&self) -> Vec<PartitionStatus> {
+        let mut partitions = self.partitions();
+        if self.state() == PipelineState::Halted {
+            partitions.extend(lock(&self.left_partitions).iter().cloned());
+        }
+        partitions
+    }
+
+    /// Kafka timestamp of the oldest record that is not committed: of those that were read the lanes know
+    /// it, of those that wait to be read the broker.
+    pub(crate) fn oldest_uncommitted(&self) -> Option<Moment> {
+        let mut beside = self.lag.all();
+        let partitions = self.partitions();
+        let read = partitions.iter().filter_map(|partition| {
+            let beside = beside.remove(&(partition.topic.clone(), partition.partition));
+            let is_same = |beside: &Standing| beside.committed == partition.committed;
+            let waiting = || beside.filter(is_same)?.oldest_ms;
+            partition.oldest_ms.or_else(waiting)
+        });
+        let read: Vec<_> = read.collect();
+        // What no lane reads any more, because the pipeline has halted.
+        let left = beside.values().filter_map(|standing| standing.oldest_ms);
+        read.into_iter().chain(left).min().map(Moment)
+    }
+
+    /// When a batch was last acknowledged.
+    pub(crate) fn last_written(&self) -> Option<Moment> {
+        lock(&self.batches).front().map(|batch| batch.at)
     }
 
     /// Counts and shows a batch that was acknowledged after `took`.
@@ -319,16 +400,16 @@ impl PipelineBoard {
     pub fn status(&self) -> PipelineStatus {
         let now_ms = self.clock.monotonic_ms();
         let lanes = self.lanes();
-        let mut partitions: Vec<_> = lanes.iter().flat_map(|lane| lane.partitions()).collect();
+        let mut partitions = self.known_partitions();
+        for partition in &mut partitions {
+            self.lag.update(partition);
+        }
         let (dead_letters_by_reason, last_dead_letters) = lock(&self.letters).status();
         let (last_error, last_error_at) = lock(&self.last_error).clone().unzip();
         let (state, reason, halt) = {
             let life = lock(&self.life);
             (life.state, life.reason.clone(), life.halt.clone())
         };
-        if state == PipelineState::Halted {
-            partitions.extend(lock(&self.left_partitions).iter().cloned());
-        }
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         PipelineStatus {
             name: self.name.clone(),
@@ -342,7 +423,7 @@ impl PipelineBoard {
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             dead_letters_by_reason,
             last_dead_letters,
-            targets: self.sinks().iter().map(|s| s.target(now_ms)).collect(),
+            targets: self.targets(),
             last_error,
             last_error_at,
             stuck: self.all_stuck(),

@@ -50,7 +50,7 @@ impl SinkBoard {
         };
         let (last_error_at, last_error) = failed.map(|(_, at, why)| (at, why)).unzip();
         TargetStatus {
-            target: self.sink.clone(),
+            target: system_of(&self.sink).to_owned(),
             up: answered.is_some_and(is_up),
             last_answer: answered.map(|(_, at)| at),
             last_error,
@@ -71,5 +71,14 @@ impl SinkBoard {
 
     pub(super) fn answered_ms_ago(&self, now_ms: u64) -> Option<u64> {
         lock(&self.answered).map(|(answered_ms, _)| now_ms.saturating_sub(answered_ms))
+    }
+}
+
+/// A sink is named by its table, its database or its topic.
+fn system_of(sink: &str) -> &'static str {
+    if sink.starts_with("topic:") {
+        "kafka"
+    } else {
+        "clickhouse"
     }
 }

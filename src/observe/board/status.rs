@@ -30,6 +30,9 @@ pub struct PartitionStatus {
     /// come after one with such a time are late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark_ahead_seconds: Option<u64>,
+    /// Kafka timestamp in milliseconds of the oldest record that was read and is not committed.
+    #[serde(skip)]
+    pub oldest_ms: Option<i64>,
 }
 
 impl PartitionStatus {
@@ -47,7 +50,13 @@ impl PartitionStatus {
                 .zip(end)
                 .map(|(position, end)| (end - position).max(0)),
             watermark_ahead_seconds: None,
+            oldest_ms: None,
         }
+    }
+
+    /// With the time of its oldest record that was read and is not committed.
+    pub fn with_oldest(self, oldest_ms: Option<i64>) -> Self {
+        Self { oldest_ms, ..self }
     }
 
     /// With how far its watermark is ahead, where that is to be shown.
@@ -193,7 +202,7 @@ pub struct PipelineStatus {
     pub dead_letters_by_reason: BTreeMap<&'static str, u64>,
     /// The newest of them, newest first, 20 at most.
     pub last_dead_letters: Vec<DeadLetterStatus>,
-    /// What it writes to.
+    /// What it writes to, and what else it depends on.
     pub targets: Vec<TargetStatus>,
     /// The newest error, retried ones included.
     pub last_error: Option<String>,

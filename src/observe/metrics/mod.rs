@@ -1,11 +1,13 @@
 //! Prometheus metrics: `names` holds every name, `pipeline` the handles the lanes use.
 
+mod gauges;
 mod names;
 mod pipeline;
 mod render;
 #[cfg(test)]
 mod tests;
 
+pub use gauges::Gauges;
 pub use names::DEAD_LETTER_REASONS;
 pub use pipeline::{LookupResult, PartitionMetrics, PipelineMetrics, Stage};
 pub use render::{install, render};

@@ -38,6 +38,12 @@ pub(super) const CHECKPOINT_SECONDS: &str = "streamweir_checkpoint_seconds";
 pub(super) const REBALANCES_TOTAL: &str = "streamweir_rebalances_total";
 pub(super) const PAUSED_SECONDS_TOTAL: &str = "streamweir_paused_seconds_total";
 pub(super) const PIPELINE_HALTED: &str = "streamweir_pipeline_halted";
+pub(super) const PIPELINE_STATE: &str = "streamweir_pipeline_state";
+pub(super) const TARGET_UP: &str = "streamweir_target_up";
+pub(super) const ASSIGNED_PARTITIONS: &str = "streamweir_assigned_partitions";
+pub(super) const LAST_INSERT_TIMESTAMP_SECONDS: &str = "streamweir_last_insert_timestamp_seconds";
+pub(super) const OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS: &str =
+    "streamweir_oldest_uncommitted_timestamp_seconds";
 pub(super) const LANE_TIME_SECONDS_TOTAL: &str = "streamweir_lane_time_seconds_total";
 pub(super) const MEMORY_BYTES: &str = "streamweir_memory_bytes";
 pub(super) const BUILD_INFO: &str = "streamweir_build_info";
@@ -330,6 +336,36 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Count,
         "1 while the pipeline is halted to protect data, by reason",
+    ),
+    metric(
+        PIPELINE_STATE,
+        Kind::Gauge,
+        Unit::Count,
+        "1 for the state that the pipeline is in, 0 for the others",
+    ),
+    metric(
+        TARGET_UP,
+        Kind::Gauge,
+        Unit::Count,
+        "1 if the system answered when it was last asked, else 0",
+    ),
+    metric(
+        ASSIGNED_PARTITIONS,
+        Kind::Gauge,
+        Unit::Count,
+        "Partitions that this process reads",
+    ),
+    metric(
+        LAST_INSERT_TIMESTAMP_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When a batch was last acknowledged, as a Unix time",
+    ),
+    metric(
+        OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS,
+        Kind::Gauge,
+        Unit::Seconds,
+        "Kafka timestamp of the oldest record that is not committed, as a Unix time; now when there is none",
     ),
     metric(
         LANE_TIME_SECONDS_TOTAL,

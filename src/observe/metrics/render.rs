@@ -107,9 +107,11 @@ pub(super) fn describe() {
             Kind::Histogram(_) => metrics::describe_histogram!(name, unit, help),
         }
     }
+    metrics_process::Collector::default().describe();
     metrics::gauge!(
         BUILD_INFO,
         "version" => env!("CARGO_PKG_VERSION"),
+        "commit" => env!("STREAMWEIR_COMMIT"),
         "arch" => std::env::consts::ARCH,
         "os" => std::env::consts::OS,
     )

@@ -3,7 +3,11 @@ use std::time::Duration;
 
 use super::names::{Kind, METRICS};
 use super::render::{builder, describe};
-use super::{DEAD_LETTER_REASONS, LookupResult, PipelineMetrics, Stage, process_memory, render};
+use super::{
+    DEAD_LETTER_REASONS, Gauges, LookupResult, PipelineMetrics, Stage, process_memory, render,
+};
+use crate::observe::board::lag::Standing;
+use crate::observe::board::{Board, PartitionStatus, PipelineState};
 
 /// What `/metrics` shows after `count` has counted on a fresh recorder.
 fn exposition(count: impl FnOnce()) -> String {
@@ -16,7 +20,16 @@ fn exposition(count: impl FnOnce()) -> String {
     render(&handle)
 }
 
+fn show_everything() {
+    let board = Board::new();
+    let pipeline = board.add_pipeline("clickstream", "enrichment");
+    pipeline.target("redis").answered();
+    pipeline.batch_written("clickstream_events", 1, 1, Duration::from_millis(5));
+    Gauges::default().publish(&board);
+}
+
 fn count_everything() {
+    show_everything();
     let metrics = PipelineMetrics::new("clickstream");
     metrics.records_consumed.increment(1);
     metrics.freshness.record(0.3);
@@ -47,20 +60,21 @@ fn samples(text: &str) -> BTreeSet<String> {
     let without_values = text
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    without_values
-        .map(|line| {
-            let (series, _) = line.rsplit_once(' ').expect("a sample has a value");
-            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-            let labels: Vec<_> = labels
-                .trim_end_matches('}')
-                .split(',')
-                .filter_map(|label| label.split_once('='))
-                .map(|(label, _)| label)
-                .filter(|label| *label != "le")
-                .collect();
-            format!("{name}{{{}}}", labels.join(","))
-        })
-        .collect()
+    // Those of the process have their names from the library.
+    let own = without_values.filter(|line| line.starts_with("streamweir_"));
+    own.map(|line| {
+        let (series, _) = line.rsplit_once(' ').expect("a sample has a value");
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        let labels: Vec<_> = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter_map(|label| label.split_once('='))
+            .map(|(label, _)| label)
+            .filter(|label| *label != "le")
+            .collect();
+        format!("{name}{{{}}}", labels.join(","))
+    })
+    .collect()
 }
 
 #[test]
@@ -103,7 +117,12 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "pipeline_halted{pipeline,reason}",
         "lane_time_seconds_total{pipeline,stage}",
         "memory_bytes{pipeline,part}",
-        "build_info{version,arch,os}",
+        "pipeline_state{pipeline,state}",
+        "target_up{pipeline,target}",
+        "assigned_partitions{pipeline}",
+        "last_insert_timestamp_seconds{pipeline}",
+        "oldest_uncommitted_timestamp_seconds{pipeline}",
+        "build_info{version,commit,arch,os}",
     ];
     let expected: BTreeSet<_> = others
         .iter()
@@ -276,4 +295,72 @@ fn the_catalogue_names_each_metric_once_and_only_counters_are_totals() {
             );
         }
     }
+}
+
+/// What the board shows, as Prometheus text.
+fn published(gauges: &mut Gauges, boards: &[&Board]) -> String {
+    exposition(|| {
+        for board in boards {
+            gauges.publish(board);
+        }
+    })
+}
+
+#[test]
+fn gauges_of_the_board_follow_it_and_end_with_the_pipeline() {
+    let board = Board::new();
+    let pipeline = board.add_pipeline("orders", "cdc");
+    pipeline.set_state(PipelineState::Running, None);
+    pipeline.target("redis").failed("connection refused");
+    pipeline.sink("shop.orders").answered();
+    let lane = pipeline.add_lane(0, Duration::from_secs(300));
+    lane.set_partitions(vec![
+        PartitionStatus::new("orders", 0, 8, 5, 9).with_oldest(Some(1_500)),
+        PartitionStatus::new("orders", 1, 8, 8, 8),
+    ]);
+    let mut gauges = Gauges::default();
+    let text = published(&mut gauges, &[&board]);
+    let says = |line: &str| {
+        assert!(
+            text.contains(&format!("streamweir_{line}\n")),
+            "{line}\n{text}"
+        )
+    };
+    says("pipeline_state{pipeline=\"orders\",state=\"running\"} 1");
+    says("pipeline_state{pipeline=\"orders\",state=\"halted\"} 0");
+    says("target_up{pipeline=\"orders\",target=\"redis\"} 0");
+    says("target_up{pipeline=\"orders\",target=\"clickhouse\"} 1");
+    says("assigned_partitions{pipeline=\"orders\"} 2");
+    says("oldest_uncommitted_timestamp_seconds{pipeline=\"orders\"} 1.5");
+    assert!(text.contains("process_resident_memory_bytes "), "{text}");
+
+    // One recorder for both: what is forgotten disappears.
+    let text = exposition(|| {
+        gauges.publish(&board);
+        board.remove_pipeline("orders");
+        gauges.publish(&board);
+    });
+    assert!(!text.contains("{pipeline=\"orders\""), "{text}");
+}
+
+#[test]
+fn a_halted_pipeline_says_how_old_the_record_is_that_it_waits_for() {
+    let board = Board::new();
+    let pipeline = board.add_pipeline("orders", "cdc");
+    let lane = pipeline.add_lane(0, Duration::from_secs(300));
+    lane.set_partitions(vec![PartitionStatus::new("orders", 0, 8, 5, 9)]);
+    pipeline.remove_lane(0);
+    let standing = Standing {
+        end: 20,
+        committed: Some(5),
+        oldest_ms: Some(2_500),
+    };
+    pipeline
+        .lag()
+        .set([(("orders".to_owned(), 0), standing)].into());
+    let text = published(&mut Gauges::default(), &[&board]);
+    let line = "streamweir_oldest_uncommitted_timestamp_seconds{pipeline=\"orders\"} 2.5\n";
+    assert!(text.contains(line), "{text}");
+    let partition = &pipeline.status().partitions[0];
+    assert_eq!((partition.end, partition.lag), (Some(20), Some(12)));
 }
