@@ -2,6 +2,8 @@
 
 #[path = "operations/control.rs"]
 mod control;
+#[path = "operations/monitoring.rs"]
+mod monitoring;
 mod support;
 
 use std::time::Duration;

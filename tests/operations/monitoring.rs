@@ -1,0 +1,200 @@
+//! `monitoring/`, tried with a real Prometheus that scrapes a real daemon.
+
+use std::process::{Command, Stdio};
+
+use sandbox::fault::{Fault, Matcher, Proxy};
+use sandbox::process::Process;
+use sandbox::{shared, topic, wait};
+use serde_json::Value;
+
+use super::support::{Daemon, EVENT_TIME_MS, PATIENCE, project_root};
+use super::{ready, wait_for_page};
+
+fn monitoring(name: &str) -> String {
+    let path = project_root().join("monitoring").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn the_rules_do_what_their_own_tests_say() {
+    let directory = project_root().join("monitoring");
+    for arguments in [
+        ["check", "rules", "alerts.yml"],
+        ["check", "config", "prometheus.yml"],
+        ["test", "rules", "alerts_test.yml"],
+    ] {
+        let output = Command::new("promtool")
+            .args(arguments)
+            .current_dir(&directory)
+            .output()
+            .expect("promtool is installed");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}{failed}");
+    }
+}
+
+/// Debian's Prometheus with the rules as they are shipped, but for how long they wait.
+struct Prometheus {
+    process: Process,
+    address: String,
+    directory: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn start(daemon: &Daemon) -> Prometheus {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = sandbox::workdir::free_port().expect("a free port");
+        let address = format!("127.0.0.1:{port}");
+        let rules = monitoring("alerts.yml").replace("for: 1m", "for: 1s");
+        let config = monitoring("prometheus.yml")
+            .replace("15s", "1s")
+            .replace("127.0.0.1:9187", &daemon.http);
+        let write = |name: &str, text: &str| {
+            std::fs::write(directory.path().join(name), text).expect("it is written");
+        };
+        write("alerts.yml", &rules);
+        write("prometheus.yml", &config);
+        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let process = Process::spawn(command).expect("prometheus starts");
+        Prometheus {
+            process,
+            address,
+            directory,
+        }
+    }
+
+    fn get(&self, path: &str) -> Option<Value> {
+        let url = format!("http://{}{path}", self.address);
+        let output = Command::new("curl").args(["-s", "-m", "10", &url]).output();
+        serde_json::from_slice(&output.ok()?.stdout).ok()
+    }
+
+    /// The result of an expression, as Prometheus gives it.
+    fn query(&self, expression: &str) -> Option<Value> {
+        let answer = self.get(&format!("/api/v1/query?query={}", encoded(expression)))?;
+        (answer["status"] == "success").then(|| answer["data"]["result"].clone())
+    }
+
+    fn fires(&self, alert: &str) -> Option<bool> {
+        let firing = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
+        Some(!self.query(&firing)?.as_array()?.is_empty())
+    }
+
+    fn wait_for_alert(&self, alert: &str, fires: bool, daemon: &Daemon) {
+        let what = format!("{alert} {}", if fires { "fires" } else { "resolves" });
+        let seen = wait::until(&what, PATIENCE, || {
+            (self.fires(alert)? == fires).then_some(())
+        });
+        let log = || std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        seen.unwrap_or_else(|e| panic!("{e}: {}\n{}", log(), daemon.log()));
+    }
+
+    fn wait_for_value(&self, expression: &str, accept: impl Fn(f64) -> bool, daemon: &Daemon) {
+        let mut last = None;
+        let seen = wait::until(expression, PATIENCE, || {
+            last = self.query(expression);
+            let value = last.as_ref()?.get(0)?["value"][1].as_str()?.parse().ok()?;
+            accept(value).then_some(())
+        });
+        seen.unwrap_or_else(|e| panic!("{e}: {last:?}\n{}", daemon.log()));
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        self.process.kill();
+    }
+}
+
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => (byte as char).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// Every expression of the dashboard, with its variable filled in.
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&monitoring("dashboard.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array());
+    let expressions = targets.flatten().map(|target| {
+        let text = target["expr"].as_str().expect("an expression");
+        text.replace("$pipeline", ".*")
+    });
+    expressions.collect()
+}
+
+/// Panels that are empty while all is well.
+const EMPTY_IS_GOOD: [&str; 1] = ["streamweir_stuck_seconds"];
+
+#[test]
+fn alerts_fire_and_resolve_and_lag_stays_true() {
+    let mut job = ready("alerts", 1);
+    let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
+    job.set("clickhouse.url", proxy.url());
+    // A process whose only pipeline has halted ends.
+    let mut neighbour = ready("alerts-beside", 1);
+    job.run_beside(&mut neighbour);
+    job.produce_events(0, 0..20);
+    let daemon = job.start("a", &[], "");
+    job.wait_for_rows(20);
+    wait_for_page(&daemon, "/readyz", "it is ready", |status, _| status == 200);
+    let prometheus = Prometheus::start(&daemon);
+    let up = "streamweir_target_up{pipeline=\"clickstream\",target=\"clickhouse\"}";
+    prometheus.wait_for_value(up, |value| value == 1.0, &daemon);
+    assert_eq!(prometheus.fires("StreamweirTargetDown"), Some(false));
+
+    let lag = "streamweir_commit_lag_records{pipeline=\"clickstream\"}";
+
+    // ClickHouse is away: it shows, what was read gets older, and new records count as lag.
+    let away = proxy.inject(Matcher::any(), Fault::Disconnect, usize::MAX);
+    job.produce_events(0, 20..40);
+    prometheus.wait_for_alert("StreamweirTargetDown", true, &daemon);
+    prometheus.wait_for_value(
+        "time() - streamweir_oldest_uncommitted_timestamp_seconds{pipeline=\"clickstream\"}",
+        |age| age > 5.0,
+        &daemon,
+    );
+    prometheus.wait_for_value(lag, |lag| lag == 20.0, &daemon);
+    away.stop();
+    prometheus.wait_for_alert("StreamweirTargetDown", false, &daemon);
+    job.wait_for_rows(40);
+
+    // A record that can never be written.
+    let bad = topic::Record::new("x")
+        .partition(0)
+        .timestamp_ms(EVENT_TIME_MS);
+    topic::produce(job.bootstrap(), &job.topic, [bad]).expect("a record");
+    prometheus.wait_for_alert("StreamweirDeadLetters", true, &daemon);
+
+    // Whatever the dashboard asks for is there.
+    for expression in expressions() {
+        let result = prometheus.query(&expression);
+        let result = result.unwrap_or_else(|| panic!("refused: {expression}"));
+        let is_empty = result.as_array().is_none_or(Vec::is_empty);
+        let may_be_empty = EMPTY_IS_GOOD.iter().any(|name| expression.contains(name));
+        assert!(!is_empty || may_be_empty, "no series: {expression}");
+    }
+
+    // The pipeline halts; its lag goes on growing in the metric.
+    job.query("DROP TABLE {db}.clickstream_events SYNC");
+    job.produce_events(0, 40..50);
+    prometheus.wait_for_alert("StreamweirPipelineHalted", true, &daemon);
+    job.produce_events(0, 50..60);
+    prometheus.wait_for_value(lag, |lag| lag == 20.0, &daemon);
+    prometheus.wait_for_value(
+        "streamweir_pipeline_state{pipeline=\"clickstream\",state=\"halted\"}",
+        |value| value == 1.0,
+        &daemon,
+    );
+}
