@@ -14,7 +14,7 @@ fn with_letters(name: &str) -> Job {
     job.create_topic(1);
     let record = |number: u32| {
         let page = format!(r#","page_url":"/{number}""#);
-        let rest = if number % 2 == 0 { &*page } else { "" };
+        let rest = if number.is_multiple_of(2) { &*page } else { "" };
         Record::new(event(number, rest))
             .partition(0)
             .header("trace", "7")

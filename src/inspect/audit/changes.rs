@@ -83,6 +83,9 @@ impl From<NewestRow> for Row {
     }
 }
 
+/// A key whose row is not there, and the change that made it.
+pub(super) type Missing = (Box<[u8]>, Place);
+
 /// What a row is, held against the newest change of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -208,7 +211,7 @@ impl Changes {
 
     /// Keys whose row was not seen although their newest change made one; deleted ones that were not seen,
     /// as a count; and the parts that did not fit.
-    pub(super) fn rest(self) -> (Vec<(Box<[u8]>, Place)>, u64, Vec<Part>) {
+    pub(super) fn rest(self) -> (Vec<Missing>, u64, Vec<Part>) {
         let (mut missing, mut gone) = (vec![], 0);
         for (key, entry) in self.entries {
             match entry.newest {

@@ -19,7 +19,7 @@ pub(super) struct States {
 #[derive(Debug)]
 enum Table {
     /// Its rows name their records.
-    Traced(ClickHouseClient, Arc<Target>),
+    Traced(Box<ClickHouseClient>, Arc<Target>),
     /// Versions of keys tell.
     Versioned(Box<Replayer>),
     /// Nothing tells: every letter counts as open.
@@ -92,7 +92,7 @@ async fn look(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Result<Table,
                 Some(found) => found,
                 None => return Ok(Table::Untold),
             };
-            Ok(Table::Traced(client, Arc::new(target)))
+            Ok(Table::Traced(Box::new(client), Arc::new(target)))
         }
     }
 }
