@@ -105,8 +105,27 @@ fn each_absent_field_takes_its_columns_own_default() {
     ] {
         produce(&job, 0, id..id + 1, fields);
     }
+    // A batch whose records have none of the fields, and later one whose records have all.
+    produce(&job, 1, 4..6, r#""x":1"#);
+    let all = r#""raw_ip":"1.2.3.4","ip":"8.8.8.8","n":1,"m":2,"nn":3,"word":"v","at":0"#;
+    let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
+    job.set("clickhouse.url", proxy.url());
+    job.run_to_end();
+    produce(&job, 1, 6..8, all);
     job.run_to_end();
     job.assert_committed_to_end();
+    let inserts = proxy.inserts();
+    let formats = inserts
+        .iter()
+        .filter_map(|insert| insert.query.rsplit(' ').next());
+    let mut formats: Vec<&str> = formats.collect();
+    formats.sort_unstable();
+    let rows = "RowBinaryWithNamesAndTypesAndDefaults";
+    assert_eq!(
+        formats,
+        ["Native", "Native", rows],
+        "a block cannot state what some rows lack"
+    );
     let rows = job.query(
         "SELECT id, ip, m, nn, word, set, point, twice, total, at > '2025-01-01', _key \
          FROM {db}.clickstream_events ORDER BY id",
@@ -116,6 +135,10 @@ fn each_absent_field_takes_its_columns_own_default() {
         "1\t9.9.9.9\t1\t\\N\tx\t1\t(1,2)\t2\t0\t1\tk1",
         "2\t0.0.0.0\t14\t8\tw2\t6\t(1,2)\t28\t0\t1\tk2",
         "3\t0.0.0.0\t10\t3\tw3\t6\t(1,2)\t20\t0\t1\tk3",
+        "4\t0.0.0.0\t14\t3\tw4\t6\t(1,2)\t28\t0\t1\tk4",
+        "5\t0.0.0.0\t14\t3\tw5\t6\t(1,2)\t28\t0\t1\tk5",
+        "6\t8.8.8.8\t2\t3\tv\t6\t(1,2)\t4\t0\t0\tk6",
+        "7\t8.8.8.8\t2\t3\tv\t6\t(1,2)\t4\t0\t0\tk7",
     ];
     assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
 }
