@@ -27,16 +27,16 @@ pub(crate) fn of(workload: Workload) -> &'static [Stage] {
     }
 }
 
-const EVENT: [Stage; 5] = [
+const EVENT: [Stage; 6] = [
     (
         "decode: validate the JSON, find the values",
         &["Scanner::scan"],
     ),
-    ("encode: columns of the event", &["Row::event_columns"]),
+    ("encode: columns of the event", &["Row<V>::event_columns"]),
     (
         "operate: session",
         &[
-            "Row::session_event",
+            "Row<V>::session_event",
             "EnrichmentOperator as streamweir::lane::operator::Operator>::judge",
         ],
     ),
@@ -44,10 +44,11 @@ const EVENT: [Stage; 5] = [
         "operate: profile from the cache or the answer",
         &["RecordPath::look_up"],
     ),
+    ("seal: columns of the rows", &["BlockPlan>::fill"]),
     ("seal: compress, checksum", &["frame::compress"]),
 ];
 
-const CHANGE: [Stage; 5] = [
+const CHANGE: [Stage; 6] = [
     (
         "decode: validate the JSON, find the values",
         &["RowReader::read"],
@@ -61,6 +62,7 @@ const CHANGE: [Stage; 5] = [
         "batch: the last row of each key",
         &["ReplicationOperator as streamweir::lane::operator::records::RecordRows>::push"],
     ),
+    ("seal: columns of the rows", &["BlockPlan>::fill"]),
     ("seal: compress, checksum", &["frame::compress"]),
 ];
 
