@@ -1,8 +1,8 @@
 //! streamweir: Kafka streams into ClickHouse, exactly once, from one small binary.
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
-//! [`decode`], [`mod@format`] and [`table`] are modules of the crate `streamweir-codec`; `operator`, `progress`, `halt`
-//! and `life` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
+//! [`decode`], [`mod@format`], [`table`], [`debezium`] and [`replica`] are modules of the crate
+//! `streamweir-codec`; `operator`, `progress`, `halt` and `life` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -18,6 +18,7 @@
 //! | `operator` | decisions about records: sessions, watermarks |
 //! | `lookup` | profiles from Redis, cached |
 //! | [`table`] | columns, types and their RowBinary encoding |
+//! | [`debezium`], [`replica`] | change records of databases, and their tables |
 //! | `batch` | rows on their way to one insert |
 //! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
 //! | `state` | snapshots of what operators remember |
@@ -54,7 +55,7 @@ mod state;
 mod supervisor;
 pub mod topics;
 
-pub use streamweir_codec::{decode, format, native, table};
+pub use streamweir_codec::{debezium, decode, format, native, replica, table};
 use streamweir_core::{halt, life, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};

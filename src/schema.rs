@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::config::{Cdc, Config, Kind, Pipeline, TopicSelector};
+use crate::replica::{NotCreatable, ReplicaTable, create_moved_rows};
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, quote_name};
-use crate::table::replica::{NotCreatable, ReplicaTable, create_moved_rows};
 
 /// A DDL file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 use streamweir::config::{Config, DeclaredTopic, Loaded, Problem, Problems, known_keys};
-use streamweir::decode::debezium::OutOfRange;
+use streamweir::debezium::OutOfRange;
 
 const SHIPPED: &str = include_str!("../config.toml");
 

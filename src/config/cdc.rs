@@ -10,12 +10,12 @@ use super::section::Section;
 use super::topics::TopicSelector;
 use super::value::{Boolean, Choice, OneOrMore, Text};
 use super::version_epochs::{Epochs, VersionEpoch};
-use crate::decode::Path;
-use crate::decode::debezium::{
+use crate::debezium::{
     BinaryMode, DecimalMode, Modes, OutOfRange, SIGNAL_TABLE, TimeMode, UNAVAILABLE_VALUE,
     UnsignedMode,
 };
-use crate::table::replica::OwnNames;
+use crate::decode::Path;
+use crate::replica::OwnNames;
 
 /// The keys of change data capture.
 #[derive(Debug, Clone, PartialEq, Eq)]

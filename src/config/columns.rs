@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use super::clickhouse::is_identifier;
 use super::record_field::{From, RecordField};
-use super::replica_tables::OUT_OF_RANGE;
 use super::section::Section;
 use super::time_unit::TIME_UNITS;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
+use crate::debezium::OutOfRange;
 use crate::decode::Path;
-use crate::decode::debezium::OutOfRange;
 use crate::decode::time::TimeUnit;
+
+pub(super) const OUT_OF_RANGE: Choice<OutOfRange> = Choice(&[
+    ("dead_letter", OutOfRange::DeadLetter),
+    ("null", OutOfRange::Null),
+    ("clamp", OutOfRange::Clamp),
+]);
 
 /// One entry of `[pipeline.columns]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::clickhouse::{TABLE, is_identifier};
-use super::columns::COLUMN;
+use super::columns::{COLUMN, OUT_OF_RANGE};
 use super::section::Section;
 use super::tree::Value;
 use super::value::{Boolean, Choice, Kind, List, text_of};
-use crate::decode::debezium::{FieldType, OutOfRange};
+use crate::debezium::{FieldType, OutOfRange};
+use crate::replica::OwnNames;
 use crate::table::ColumnType;
-use crate::table::replica::OwnNames;
 
 /// What differs from a table called as the topic's last part, whose key is that of the records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,12 +45,6 @@ pub enum Absent {
     /// Nothing: the pipeline halts.
     Halt,
 }
-
-pub(super) const OUT_OF_RANGE: Choice<OutOfRange> = Choice(&[
-    ("dead_letter", OutOfRange::DeadLetter),
-    ("null", OutOfRange::Null),
-    ("clamp", OutOfRange::Clamp),
-]);
 
 const ABSENT: Choice<Absent> = Choice(&[
     ("null", Absent::Null),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::clickhouse::{ClickHouseClient, quote_text};
 use super::deduplication::{query_of_defaults, remembers_tokens};
 use super::errors::{InsertError, Remedy};
-use crate::table::replica::{ExistingColumn, ExistingTable};
+use crate::replica::{ExistingColumn, ExistingTable};
 
 /// How many ALTERs of a table a replica has still to carry out.
 const PENDING: &str = "ifNull((SELECT count() FROM system.replication_queue WHERE database = {database} AND \

@@ -6,7 +6,7 @@ use super::clickhouse::quote_name;
 use super::tables::{ColumnInfo, TableInfo};
 use crate::batch::compressed;
 use crate::native::{BlockColumn, BlockPlan};
-use crate::table::replica::OwnNames;
+use crate::replica::OwnNames;
 use crate::table::{ColumnType, append_length};
 
 /// How the values of a row stand one behind the other.

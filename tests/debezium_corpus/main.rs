@@ -9,7 +9,7 @@ mod tables;
 
 use corpus::{Recording, Source};
 use replica::{Interleaving, Replica};
-use streamweir::decode::debezium::{BinaryMode, DecimalMode, Modes, NoChange, TimeMode};
+use streamweir::debezium::{BinaryMode, DecimalMode, Modes, NoChange, TimeMode};
 
 /// What a user declares about a connector of this variant, and its placeholder.
 fn modes(source: Source, variant: &str) -> Modes {

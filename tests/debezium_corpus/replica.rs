@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use streamweir::decode::debezium::{
+use streamweir::debezium::{
     Change, Columns, Deletion, Failure, FieldType, Form, KeyReader, Modes, NEW_KEY_HEADER,
     NoChange, OLD_KEY_HEADER, Outcome, Row, RowReader,
 };

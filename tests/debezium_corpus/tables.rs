@@ -1,9 +1,9 @@
 //! The tables that recorded schema blocks ask for.
 
-use streamweir::decode::debezium::{Field, Schema};
+use streamweir::debezium::{Field, Schema};
 use streamweir::decode::json::Raw;
+use streamweir::replica::{Fit, OwnNames, ReplicaTable, column_type_for, fit};
 use streamweir::table::ColumnType;
-use streamweir::table::replica::{Fit, OwnNames, ReplicaTable, column_type_for, fit};
 
 use crate::corpus::{Record, Recording, Source};
 use crate::{KEYED, replica};

@@ -1,9 +1,9 @@
 //! Columns that are added and widened, and the view over them.
 
-use streamweir::table::ColumnType;
-use streamweir::table::replica::{
+use streamweir::replica::{
     ColumnMemo, Fit, OwnNames, ReplicaTable, added_column_type, default_expression, fit,
 };
+use streamweir::table::ColumnType;
 
 use crate::{
     DECIMAL_14_4, DECIMAL_60_10, Found, MICRO_TIMESTAMP, column_type, database, field_type, fields,

@@ -1,7 +1,7 @@
 //! Tables made of schema blocks.
 
-use streamweir::decode::debezium::Field;
-use streamweir::table::replica::{
+use streamweir::debezium::Field;
+use streamweir::replica::{
     Fit, MOVED_ROWS, OwnNames, ReplicaTable, column_type_for, create_moved_rows, fit,
 };
 

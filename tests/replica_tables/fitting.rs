@@ -1,8 +1,8 @@
 //! Which columns take which fields.
 
-use streamweir::decode::debezium::{FieldType, Form};
+use streamweir::debezium::{FieldType, Form};
+use streamweir::replica::{Fit, fit};
 use streamweir::table::ColumnType;
-use streamweir::table::replica::{Fit, fit};
 
 use crate::{DECIMAL_14_4, DECIMAL_60_10, MICRO_TIMESTAMP, column_type, field_type};
 

@@ -12,12 +12,12 @@ mod support;
 use std::collections::BTreeMap;
 
 use sandbox::{shared, unique};
-use streamweir::decode::debezium::{Field, FieldType, Schema};
+use streamweir::debezium::{Field, FieldType, Schema};
 use streamweir::decode::json::Raw;
-use streamweir::table::ColumnType;
-use streamweir::table::replica::{
+use streamweir::replica::{
     ExistingColumn, ExistingTable, NotAReplica, OwnNames, Replica, check_table, create_database,
 };
+use streamweir::table::ColumnType;
 
 /// A table in the engine, read back.
 pub(crate) struct Found {

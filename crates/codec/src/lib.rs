@@ -4,14 +4,20 @@
 //! Nothing here does I/O or asks for the time. A value that cannot be converted is a
 //! [`decode::Reject`] with a reason of a closed list; nothing panics on input.
 //!
+//! Each module uses only those above it:
+//!
 //! | module | what it does |
 //! |---|---|
-//! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals, change records |
-//! | [`table`] | columns, types, and their encoding; the tables of change records |
+//! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals |
+//! | [`table`] | columns, types, and their encoding |
 //! | [`mod@format`] | readers of records: JSON and text; bytes to the values that columns take |
 //! | [`native`] | rows into the columns of ClickHouse's Native format |
+//! | [`debezium`] | change records of databases, encoded as the columns of a table |
+//! | [`replica`] | the tables of change records: columns, statements, what may change |
 
+pub mod debezium;
 pub mod decode;
 pub mod format;
 pub mod native;
+pub mod replica;
 pub mod table;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{self, Cdc, ColumnMapping};
+use crate::debezium::{Columns, OutOfRange};
 use crate::decode::Path;
-use crate::decode::debezium::{Columns, OutOfRange};
+use crate::replica::{ColumnMemo, OwnNames, Since};
 use crate::sink::{RowFormat, TableInfo, Target};
-use crate::table::replica::{ColumnMemo, OwnNames, Since};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 /// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns

@@ -12,7 +12,7 @@ use super::super::tables::TableInfo;
 use super::super::{RowFormat, Target};
 use super::told::{append_text, change_of, place, row_of};
 use crate::batch::{GappedRow, Moved};
-use crate::table::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
+use crate::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
 
 /// How long a table that is not there is taken to be not there.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);

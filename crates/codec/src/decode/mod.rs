@@ -2,11 +2,10 @@
 //!
 //! A [`json::Scanner`] walks a record once and hands out a [`json::Raw`] per [`Path`] asked for; the
 //! conversions in [`text`], [`number`], [`decimal`], [`time`], [`address`] and [`uuid`] turn a `Raw` into
-//! the value a column takes; [`debezium`] reads change records of databases. Whatever cannot be converted is a [`Reject`] with one of the closed list
+//! the value a column takes. Whatever cannot be converted is a [`Reject`] with one of the closed list
 //! of [`Reason`]s. Everything here is pure, and a warm scanner allocates nothing per record.
 
 pub mod address;
-pub mod debezium;
 pub mod decimal;
 mod digits;
 pub mod json;

@@ -2,13 +2,11 @@
 //!
 //! [`ColumnType`] reads the type names of `system.columns` and encodes values, [`Column`] is one column
 //! of the table, [`ColumnSource`] says where its value comes from and what stands in when it is missing.
-//! [`replica`] is the table of change records.
 
 mod column;
 mod column_type;
 mod encode;
 mod mapping;
-pub mod replica;
 mod steps;
 mod type_parser;
 

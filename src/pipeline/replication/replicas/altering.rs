@@ -7,9 +7,9 @@ use super::{FirstRecord, Replicas, sorting_columns};
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask};
+use crate::replica::{ColumnMemo, ReplicaTable, Since};
 use crate::sink::{Backoff, InsertError, TableInfo, quote_name};
 use crate::table::ColumnType;
-use crate::table::replica::{ColumnMemo, ReplicaTable, Since};
 
 /// A column that the records need.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use super::super::replica::Replica;
 use super::Replicas;
-use crate::decode::debezium::Schema;
+use crate::debezium::Schema;
 use crate::decode::json::{Kind, Raw};
 use crate::halt::Halt;
 

@@ -19,14 +19,14 @@ pub(super) use self::keys::{key_names, key_schema};
 pub(super) use self::returning::Return;
 use super::replica::Replica;
 use crate::config::{Cdc, Pipeline};
-use crate::decode::debezium::Schema;
+use crate::debezium::Schema;
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask, NotFound};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
+use crate::replica::{ColumnMemo, check_table};
 use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, quote_name, several_tables};
 use crate::source::TopicPartition;
-use crate::table::replica::{ColumnMemo, check_table};
 
 /// Tables that are looked at at the same time.
 const LOOKS_AT_ONCE: usize = 8;
@@ -350,7 +350,7 @@ impl Replicas {
 
 /// The columns a table is sorted by.
 fn sorting_columns(info: &TableInfo) -> Vec<String> {
-    crate::table::replica::sorting_columns(&info.sorting_key)
+    crate::replica::sorting_columns(&info.sorting_key)
 }
 
 #[cfg(test)]

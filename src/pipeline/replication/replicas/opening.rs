@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::keys::no_key;
 use super::{ColumnFacts, FirstRecord, Replicas};
 use crate::crash::crash_point;
-use crate::decode::debezium::{Field, Schema};
+use crate::debezium::{Field, Schema};
 use crate::halt::Halt;
+use crate::replica::{ReplicaTable, create_database, create_moved_rows, zoned_key_columns};
 use crate::sink::{Backoff, TableInfo};
 use crate::table::ColumnType;
-use crate::table::replica::{ReplicaTable, create_database, create_moved_rows, zoned_key_columns};
 
 impl Replicas {
     pub(super) async fn opened(&self, topic: &str, first: &FirstRecord) -> Result<(), Halt> {

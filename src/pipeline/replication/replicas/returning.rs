@@ -3,8 +3,8 @@
 use super::Replicas;
 use crate::crash::crash_point;
 use crate::halt::Halt;
+use crate::replica::{ColumnMemo, ReplicaTable, Since};
 use crate::sink::{Backoff, ColumnInfo};
-use crate::table::replica::{ColumnMemo, ReplicaTable, Since};
 
 /// A field that comes again.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use super::super::replicas::{Addition, Return, key_names};
 use super::evolving::{Evolving, default_of, nullable, schema_changed};
 use crate::config::{Absent, Cdc, Evolution};
-use crate::decode::debezium::{Operation, Row, Schema};
+use crate::debezium::{Operation, Row, Schema};
 use crate::decode::json::Kind;
 use crate::lane::NotAccepted;
+use crate::replica::Since;
 use crate::table::ColumnType;
-use crate::table::replica::Since;
 
 /// What the column of a field has that its record does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

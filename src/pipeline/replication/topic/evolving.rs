@@ -7,13 +7,13 @@ use super::super::halted_behind;
 use super::super::replica::Replica;
 use super::super::replicas::{Addition, Replicas};
 use crate::config::{Absent, Evolution};
-use crate::decode::debezium::{Field, OutOfRange, Row, Schema, fraction_digits, holds_time};
+use crate::debezium::{Field, OutOfRange, Row, Schema, fraction_digits, holds_time};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::NotAccepted;
+use crate::replica::{self, Fit, Since};
 use crate::table::ColumnType;
-use crate::table::replica::{self, Fit, Since};
 
 /// Schema blocks that are remembered to fit the table.
 const FITTING_MAX: usize = 64;

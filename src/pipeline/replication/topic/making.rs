@@ -12,7 +12,7 @@ use super::evolving::Evolving;
 use super::notes::Notes;
 use super::{Made, MadeRow, Rows, failed, has_field, refused};
 use crate::batch::{GapSource, Gaps, Moved};
-use crate::decode::debezium::{Delete, Failure, KeyReader, Outcome, Row};
+use crate::debezium::{Delete, Failure, KeyReader, Outcome, Row};
 use crate::decode::json::Kind;
 use crate::decode::{Reason, Reject};
 use crate::lane::NotAccepted;

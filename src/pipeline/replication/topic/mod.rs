@@ -17,17 +17,17 @@ use super::replicas::{FirstRecord, Replicas, key_names, key_schema};
 use crate::batch::Gaps;
 use crate::config::Cdc;
 use crate::crash::{Guarantee, is_broken};
-use crate::decode::Reject;
-use crate::decode::debezium::{
+use crate::debezium::{
     Change, Columns, Delete, Failure, KeyReader, Members, Row, RowReader, Schema,
 };
+use crate::decode::Reject;
 use crate::decode::json::Raw;
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::progress;
+use crate::replica::Since;
 use crate::sink::Stage;
 use crate::source::Record;
-use crate::table::replica::Since;
 
 /// What one lane keeps for a topic.
 #[derive(Debug)]

@@ -172,7 +172,7 @@ fn time_text(text: &[u8]) -> Result<Instant, Reject> {
 }
 
 /// Splits an optional fraction off, as nanoseconds.
-pub(in crate::decode) fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+pub(crate) fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let [b'.', rest @ ..] = text else {
         return Some((0, text));
     };
@@ -187,7 +187,7 @@ pub(in crate::decode) fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Seconds that a zone's clocks are ahead of UTC.
-pub(in crate::decode) fn zone_offset(zone: &[u8]) -> Result<i64, Reject> {
+pub(crate) fn zone_offset(zone: &[u8]) -> Result<i64, Reject> {
     let (sign, digits) = match zone {
         [] | [b'Z' | b'z'] => return Ok(0),
         [b'+', digits @ ..] => (1, digits),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::ColumnMemo;
 use super::OwnNames;
 use super::types::column_type_for;
-use crate::decode::debezium::Field;
+use crate::debezium::Field;
 use crate::table::ColumnType;
 
 /// A replica as it is to be: what [`ReplicaTable::create`] makes.

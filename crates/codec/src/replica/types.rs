@@ -1,6 +1,6 @@
 //! The column that a field of the source becomes.
 
-use crate::decode::debezium::{FieldType, Form, Meaning, Schema, Unit};
+use crate::debezium::{FieldType, Form, Meaning, Schema, Unit};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::number::integer_token;
 use crate::table::ColumnType;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::debezium::{FieldType, Form};
+use crate::debezium::{FieldType, Form};
 use crate::decode::json::Raw;
 use crate::table::ColumnType;
 

@@ -176,7 +176,7 @@ impl<T> SchemaCache<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::debezium::{Form, Meaning};
+    use crate::debezium::{Form, Meaning};
 
     const ENVELOPE: &str = r#"{"type":"struct","fields":[
         {"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"}],"optional":true,"field":"before"},

@@ -2,7 +2,7 @@
 //! a text column.
 
 use super::*;
-use crate::table::replica::column_type_for;
+use crate::replica::column_type_for;
 
 /// A type's members in a block, its column, a value, the value as that column has it, and as text.
 type Case<'c> = (&'c str, &'c str, &'c str, &'c str, &'c str);

@@ -5,7 +5,7 @@
 //! stay, as long as values can be read into them, and a value that does not fit is refused by itself.
 
 use super::types::{DECIMAL_DIGITS_MAX, decimal, decimal_digits, digits, is_unsigned_64};
-use crate::decode::debezium::{self, FieldType, Form, Meaning};
+use crate::debezium::{self, FieldType, Form, Meaning};
 use crate::table::ColumnType;
 
 /// What becomes of a column whose field is now declared like this.

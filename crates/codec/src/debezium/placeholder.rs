@@ -140,7 +140,7 @@ fn is_number(token: &str, byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::debezium::UNAVAILABLE_VALUE;
+    use crate::debezium::UNAVAILABLE_VALUE;
 
     fn stands(placeholder: &Placeholder, json: &str) -> bool {
         placeholder.stands_for(Raw::parse(json).unwrap())

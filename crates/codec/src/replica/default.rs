@@ -1,7 +1,7 @@
 //! What the rows of before have in a column that the source added.
 
 use super::types::column_type_for;
-use crate::decode::debezium::{self, Field, Meaning};
+use crate::debezium::{self, Field, Meaning};
 use crate::decode::json::Raw;
 use crate::table::ColumnType;
 
@@ -65,7 +65,7 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::debezium::{FieldType, Form};
+    use crate::debezium::{FieldType, Form};
 
     fn default_of(form: Form, name: Option<&str>, allowed: Option<&str>) -> String {
         let field_type = FieldType {
