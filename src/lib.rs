@@ -46,6 +46,7 @@ mod lag;
 mod lane;
 mod lookup;
 mod memory;
+mod message;
 pub mod observe;
 mod pipeline;
 pub mod schema;

@@ -3,7 +3,6 @@
 mod columns;
 mod frame;
 mod keyed;
-mod messages;
 mod open;
 mod pace;
 mod row_binary;
@@ -13,8 +12,8 @@ pub(crate) use frame::compressed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::decompress;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN};
-pub(crate) use messages::{Message, MessageSource, Messages};
 pub(crate) use open::OpenBatch;
 pub(crate) use pace::{Paces, PartitionPace};
 pub(crate) use row_binary::{Walker, is_default};
 pub(crate) use sealed::SealedBatch;
+pub(crate) use streamweir_kafka::{MessageSource, Messages};

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::columns::OpenColumns;
 use super::keyed::{KeyedRow, KeyedRows};
 use super::sealed::{Arrival, SealedBatch};
-use crate::sink::{DeadLetter, OutputMessage, Target};
+use crate::message::{DeadLetter, OutputMessage};
+use crate::sink::Target;
 
 /// Raw bytes of the rows that become columns at once. What is made of them stays in a processor's cache.
 const CHUNK_BYTES_MIN: usize = 256 << 10;

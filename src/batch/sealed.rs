@@ -8,7 +8,8 @@ use super::columns::Columns;
 use super::keyed::GappedRow;
 use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
-use crate::sink::{DeadLetter, OutputMessage, Target};
+use crate::message::{DeadLetter, OutputMessage};
+use crate::sink::Target;
 
 /// When Kafka got the rows of one chunk.
 #[derive(Debug, Clone, Copy)]
@@ -368,7 +369,7 @@ mod tests {
             key: None,
             value: None,
             headers: vec![],
-            stage: crate::sink::Stage::Write,
+            stage: crate::message::Stage::Write,
             reason: crate::decode::Reason::Rejected,
             detail: String::new(),
         };

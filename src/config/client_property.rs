@@ -1,9 +1,7 @@
 //! What librdkafka says of a property, asked before anything starts. No message holds a value that may
 //! be a secret: a misspelt `sasl.pasword` is a key like any other.
 
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaConfRes;
+use streamweir_kafka::{PropertyFault, property_fault};
 
 use super::secret::has_credentials;
 use super::section::did_you_mean;
@@ -69,57 +67,29 @@ const FAMILIAR: [&str; 57] = [
     "compression.type",
 ];
 
-/// What librdkafka says of properties whose libraries it was built without.
-const NOT_BUILT_IN: &str = "not supported in this build";
-
 /// What is wrong with a property, if anything. `may_be_shown`: the value is no secret of its own.
 pub(super) fn refusal(key: &str, value: &str, may_be_shown: bool) -> Option<String> {
-    let mut config = ClientConfig::new();
-    config.set(key, value);
-    match config.create_native_config().err()? {
-        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => {
+    match property_fault(key, value)? {
+        PropertyFault::Unknown => {
             let hint = did_you_mean(key, FAMILIAR.iter().copied());
             Some(format!("is no property of librdkafka{hint}"))
         }
         // Another build of the daemon may have it; starting this one says so.
-        KafkaError::ClientConfig(_, why, ..) if why.contains(NOT_BUILT_IN) => None,
-        KafkaError::ClientConfig(_, why, ..) if may_be_shown && !has_credentials(value) => {
+        PropertyFault::NotBuiltIn => None,
+        PropertyFault::Refused(why) if may_be_shown && !has_credentials(value) => {
             Some(format!("librdkafka refuses it: {why}"))
         }
-        _ => Some("librdkafka refuses its value (not shown)".to_owned()),
+        PropertyFault::Refused(_) => Some("librdkafka refuses its value (not shown)".to_owned()),
     }
 }
 
 /// Whether librdkafka has a property of that name.
 pub(super) fn exists(key: &str) -> bool {
-    let mut config = ClientConfig::new();
-    config.set(key, "");
-    !matches!(
-        config.create_native_config(),
-        Err(KafkaError::ClientConfig(
-            RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN,
-            ..
-        ))
-    )
-}
-
-/// What a client has against its configuration, without any value of it.
-pub(crate) fn shown(error: &KafkaError) -> String {
-    match error {
-        KafkaError::ClientConfig(_, why, key, _) if why.contains(NOT_BUILT_IN) => {
-            format!("{key}: {NOT_BUILT_IN} of librdkafka")
-        }
-        KafkaError::ClientConfig(_, _, key, _) => {
-            format!("{key}: librdkafka refuses this property or its value (not shown)")
-        }
-        other => other.to_string(),
-    }
+    property_fault(key, "") != Some(PropertyFault::Unknown)
 }
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::RDKafkaErrorCode;
-
     use super::*;
 
     #[test]
@@ -159,18 +129,5 @@ mod tests {
         let secret = refusal("security.protocol", "hunter2", false).expect("refused");
         assert!(!secret.contains("hunter2"), "{secret}");
         assert_eq!(refusal("security.protocol", "ssl", true), None);
-        let error = KafkaError::ClientConfig(
-            RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
-            "Invalid value hunter2".into(),
-            "sasl.password".into(),
-            "hunter2".into(),
-        );
-        let text = shown(&error);
-        assert!(
-            text.contains("sasl.password") && !text.contains("hunter2"),
-            "{text}"
-        );
-        let other = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
-        assert_eq!(shown(&other), other.to_string());
     }
 }

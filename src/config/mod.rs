@@ -53,7 +53,6 @@ pub(crate) use aggregation::{GROUP_BYTES_MAX, WINDOW_COLUMNS};
 pub use batch::Batch;
 pub use cdc::{Cdc, Evolution, Truncate};
 pub use clickhouse::ClickHouse;
-pub(crate) use client_property::shown as client_refusal;
 pub use columns::{ColumnMapping, RawMode};
 pub use created::Base;
 pub use dead_letter::DeadLetter;

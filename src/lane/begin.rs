@@ -13,7 +13,7 @@ mod topic;
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, KafkaResult};
+use streamweir_kafka::{KafkaError, KafkaResult};
 
 pub(super) use self::asking::News;
 pub(super) use self::assigning::Assigning;

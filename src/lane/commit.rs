@@ -10,7 +10,7 @@ mod kept;
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
+use streamweir_kafka::RDKafkaErrorCode;
 
 pub(super) use self::kept::{Kept, kept};
 use super::ownership::Ownership;

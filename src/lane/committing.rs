@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaResult;
+use streamweir_kafka::KafkaResult;
 
 use super::Lane;
 use super::commit::{self, Answer, Entry, Kept};
@@ -259,7 +259,7 @@ impl<O: Operator> Lane<O> {
         timeout: Duration,
     ) -> KafkaResult<Vec<KafkaResult<Offsets>>> {
         fail::fail_point!("read_back_fails", |_| Err(
-            rdkafka::error::KafkaError::NoMessageReceived
+            streamweir_kafka::KafkaError::NoMessageReceived
         ));
         self.consumer()
             .questions()

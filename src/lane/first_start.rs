@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use streamweir_kafka::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::begin::NotYet;
 use super::operator::TableNames;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
+use streamweir_kafka::{KafkaError, refused_property};
 
 pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
@@ -32,7 +32,6 @@ pub use self::until::Until;
 use crate::batch::Paces;
 use crate::config::{
     Aggregation, Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State,
-    client_refusal,
 };
 use crate::halt::Halt;
 use crate::lane::{
@@ -433,7 +432,7 @@ fn consumers(environment: &Environment) -> Result<Vec<Consumer>, Halt> {
 
 /// No value of a property is part of it: it may be a secret.
 fn refused_properties(error: &KafkaError) -> Halt {
-    let why = client_refusal(error);
+    let why = refused_property(error);
     Halt::new(
         "kafka",
         format!("kafka.properties: the client refuses them: {why}"),

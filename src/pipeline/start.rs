@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use streamweir_kafka::{KafkaError, RDKafkaErrorCode};
 
 use super::{Environment, KAFKA_TIMEOUT, label, table_sql};
 use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelector, Window};
@@ -156,14 +156,15 @@ impl<'e> Starter<'e> {
         let config = admin_client(&pipeline.kafka, &pipeline.name);
         let topic = &pipeline.dead_letter.topic;
         self.wait_for("kafka", || {
-            match self.environment.runtime.block_on(create_topic(&config, topic)) {
+            match self
+                .environment
+                .runtime
+                .block_on(create_topic(&config, topic))
+            {
                 Ok(()) => Attempt::Done(()),
                 // It may be there all the same; without the right to create nobody can tell.
-                Err(KafkaError::AdminOp(
-                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
-                )) => {
-                    tracing::warn!(topic, error = %code, "the dead-letter topic must exist already");
+                Err(error) if error.is_missing_right() => {
+                    tracing::warn!(topic, %error, "the dead-letter topic must exist already");
                     Attempt::Done(())
                 }
                 Err(error) => Attempt::Later(format!("dead-letter topic {topic}: {error}")),
@@ -288,11 +289,8 @@ impl<'e> Starter<'e> {
             match self.environment.runtime.block_on(created) {
                 Ok(()) => Attempt::Done(()),
                 // It may be there all the same; without the right to create nobody can tell.
-                Err(KafkaError::AdminOp(
-                    code @ (RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::ClusterAuthorizationFailed),
-                )) => {
-                    tracing::warn!(topic, error = %code, "the topic of rows must exist already");
+                Err(error) if error.is_missing_right() => {
+                    tracing::warn!(topic, %error, "the topic of rows must exist already");
                     Attempt::Done(())
                 }
                 Err(error) => Attempt::Later(format!("topic {topic}: {error}")),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
+use streamweir_kafka::KafkaError;
 
 use crate::lane::End;
 use crate::source::{Consumer, TopicPartition};

@@ -4,90 +4,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use streamweir_kafka::{
+    Admin, ClientConfig, KafkaError, Outgoing, Producer, RequestError, SendError, SendFault,
+    TopicSpec, check_config,
+};
 
 use super::Backoff;
-use crate::decode::Reason;
-use crate::source::{Record, TopicPartition, producer_config};
+use crate::message::DeadLetter;
+use crate::source::producer_config;
 
 /// Letters on their way at once, and the bytes of more than one.
 const LETTERS_AT_ONCE_MAX: usize = 64;
 const BYTES_AT_ONCE_MAX: usize = 4 << 20;
 /// Of the topic when it is made here: a record that its own topic took comes with headers more.
 const MESSAGE_BYTES_MAX: &str = "16777216";
-
-/// Where a record failed, the header `streamweir-stage`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Decode,
-    Operate,
-    Encode,
-    Write,
-}
-
-impl Stage {
-    fn as_str(self) -> &'static str {
-        match self {
-            Stage::Decode => "decode",
-            Stage::Operate => "operate",
-            Stage::Encode => "encode",
-            Stage::Write => "write",
-        }
-    }
-}
-
-/// The original record and why it is here.
-#[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub(crate) partition: TopicPartition,
-    pub(crate) offset: i64,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-    pub(crate) stage: Stage,
-    pub(crate) reason: Reason,
-    pub(crate) detail: String,
-}
-
-impl DeadLetter {
-    /// Copies what the record holds.
-    pub(crate) fn new(
-        partition: &TopicPartition,
-        record: Record<'_>,
-        stage: Stage,
-        reason: Reason,
-        detail: String,
-    ) -> Self {
-        DeadLetter {
-            partition: partition.clone(),
-            offset: record.offset(),
-            timestamp_ms: record.timestamp_ms(),
-            key: record.key().map(<[u8]>::to_vec),
-            value: record.value().map(<[u8]>::to_vec),
-            headers: record.headers(),
-            stage,
-            reason,
-            detail,
-        }
-    }
-
-    /// What it takes of the process's memory, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(n, v)| n.len() + length(v) + 48)
-            .sum();
-        length(&self.key) + length(&self.value) + headers + self.detail.len() + size_of::<Self>()
-    }
-}
+/// How long the cluster may take to make a topic.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a dead letter could not be produced.
 #[derive(Debug, thiserror::Error)]
@@ -104,10 +36,7 @@ pub(crate) enum ProduceError {
     },
     /// The operator must grant what is missing.
     #[error("dead letters cannot be written to topic {topic}: {error}")]
-    Refused {
-        topic: String,
-        error: RDKafkaErrorCode,
-    },
+    Refused { topic: String, error: SendError },
     /// The configuration was understood, and still no client comes of it.
     #[error("dead letters cannot be written to topic {topic}: {error}: look at kafka.properties")]
     NoClient { topic: String, error: KafkaError },
@@ -118,7 +47,7 @@ pub(crate) struct DeadLetterProducer {
     config: ClientConfig,
     /// Made for the first dead letter: most pipelines never have one, and a client has threads and
     /// connections of its own, of which one uses a hundredth of a core to wait.
-    producer: Mutex<Option<FutureProducer>>,
+    producer: Mutex<Option<Producer>>,
     topic: String,
     pipeline: String,
     config_id: String,
@@ -139,7 +68,7 @@ impl DeadLetterProducer {
     /// A client configuration that librdkafka refuses.
     pub(crate) fn new(pipeline: &crate::config::Pipeline) -> Result<Arc<Self>, KafkaError> {
         let config = producer_config(&pipeline.kafka, &pipeline.name);
-        config.create_native_config()?;
+        check_config(&config)?;
         Ok(Arc::new(DeadLetterProducer {
             config,
             producer: Mutex::new(None),
@@ -158,7 +87,7 @@ impl DeadLetterProducer {
     pub(crate) async fn send_all(
         &self,
         letters: &[DeadLetter],
-        retried: impl Fn(&RDKafkaErrorCode),
+        retried: impl Fn(&SendError),
     ) -> Result<(), ProduceError> {
         let mut rest = letters;
         while !rest.is_empty() {
@@ -170,7 +99,7 @@ impl DeadLetterProducer {
         Ok(())
     }
 
-    fn producer(&self) -> Result<FutureProducer, ProduceError> {
+    fn producer(&self) -> Result<Producer, ProduceError> {
         let mut made = self.producer.lock().expect("no holder of this lock panics");
         if let Some(producer) = &*made {
             return Ok(producer.clone());
@@ -179,39 +108,37 @@ impl DeadLetterProducer {
             topic: self.topic.clone(),
             error,
         };
-        let producer: FutureProducer = self.config.create().map_err(no_client)?;
+        let producer = Producer::new(&self.config, &self.topic).map_err(no_client)?;
         Ok(made.insert(producer).clone())
     }
 
     async fn send(
         &self,
-        producer: &FutureProducer,
+        producer: &Producer,
         letter: &DeadLetter,
-        retried: impl Fn(&RDKafkaErrorCode),
+        retried: impl Fn(&SendError),
     ) -> Result<(), ProduceError> {
         let mut backoff = Backoff::new();
         // To the client 0 means now.
         let mut own_time = letter.timestamp_ms > 0;
         loop {
-            let mut record: FutureRecord<'_, [u8], [u8]> =
-                FutureRecord::to(&self.topic).headers(self.headers(letter, own_time));
-            if own_time {
-                record = record.timestamp(letter.timestamp_ms);
-            }
-            if let Some(key) = &letter.key {
-                record = record.key(key);
-            }
-            if let Some(value) = &letter.value {
-                record = record.payload(value);
-            }
-            let Err((error, _)) = producer.send(record, Duration::from_secs(30)).await else {
+            let added = self.headers(letter, own_time);
+            let own = letter.headers.iter();
+            let own = own.map(|(name, value)| (&**name, value.as_deref()));
+            let added = added
+                .iter()
+                .map(|(name, value)| (&**name, Some(value.as_bytes())));
+            let message = Outgoing {
+                key: letter.key.as_deref(),
+                value: letter.value.as_deref(),
+                timestamp_ms: own_time.then_some(letter.timestamp_ms),
+                headers: own.chain(added).collect(),
+            };
+            let Err(error) = producer.send(&message).await else {
                 return Ok(());
             };
-            let code = error
-                .rdkafka_error_code()
-                .unwrap_or(RDKafkaErrorCode::Unknown);
-            match code {
-                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
+            match error.fault {
+                SendFault::TooLarge => {
                     return Err(ProduceError::TooLarge {
                         place: format!("{}:{}", letter.partition, letter.offset),
                         topic: self.topic.clone(),
@@ -220,37 +147,25 @@ impl DeadLetterProducer {
                 }
                 // A topic may refuse times far from its broker's: the letter matters more than its
                 // place in time, which goes into a header.
-                RDKafkaErrorCode::InvalidTimestamp | RDKafkaErrorCode::InvalidRecord
-                    if own_time =>
-                {
+                SendFault::InvalidTimestamp | SendFault::InvalidRecord if own_time => {
                     own_time = false;
-                    retried(&code);
+                    retried(&error);
                     continue;
                 }
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::InvalidTimestamp
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::Fatal => {
+                SendFault::Refused | SendFault::InvalidTimestamp | SendFault::InvalidRecord => {
                     return Err(ProduceError::Refused {
                         topic: self.topic.clone(),
-                        error: code,
+                        error,
                     });
                 }
-                _ => retried(&code),
+                SendFault::Retriable => retried(&error),
             }
             tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 
-    fn headers(&self, letter: &DeadLetter, own_time: bool) -> OwnedHeaders {
-        let mut headers = OwnedHeaders::new();
-        for (name, value) in &letter.headers {
-            headers = headers.insert(Header {
-                key: name,
-                value: value.as_deref(),
-            });
-        }
+    /// The headers that say where the record comes from and why it is here.
+    fn headers(&self, letter: &DeadLetter, own_time: bool) -> Vec<(String, String)> {
         let added = [
             ("topic", letter.partition.topic.to_string()),
             ("partition", letter.partition.partition.to_string()),
@@ -263,14 +178,10 @@ impl DeadLetterProducer {
         ];
         let timestamp = (!own_time && letter.timestamp_ms >= 0)
             .then(|| ("timestamp", letter.timestamp_ms.to_string()));
-        for (name, value) in added.into_iter().chain(timestamp) {
-            let name = format!("streamweir-{name}");
-            headers = headers.insert(Header {
-                key: &name,
-                value: Some(&value),
-            });
-        }
-        headers
+        let named = added.into_iter().chain(timestamp);
+        named
+            .map(|(name, value)| (format!("streamweir-{name}"), value))
+            .collect()
     }
 }
 
@@ -294,19 +205,20 @@ fn at_once(letters: &[DeadLetter]) -> usize {
 ///
 /// # Errors
 /// What the cluster answered.
-pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-    // Old event times must not be deleted as soon as they are written.
-    let plain = || NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
-    let large = plain().set("max.message.bytes", MESSAGE_BYTES_MAX);
-    match create(&admin, &large, &options).await {
-        // Some clusters keep that setting to themselves.
-        Err(KafkaError::AdminOp(
-            RDKafkaErrorCode::PolicyViolation | RDKafkaErrorCode::InvalidConfig,
-        )) => create(&admin, &plain(), &options).await,
-        result => result,
-    }
+pub(crate) async fn create_topic(config: &ClientConfig, topic: &str) -> Result<(), RequestError> {
+    let spec = TopicSpec {
+        name: topic,
+        partitions: 1,
+        replication: None,
+        // Old event times must not be deleted as soon as they are written.
+        properties: vec![("retention.ms", "-1")],
+    };
+    // Some clusters keep that property to themselves.
+    let wishes = [("max.message.bytes", MESSAGE_BYTES_MAX)];
+    let admin = Admin::new(config)?;
+    admin
+        .create_topic_wishing(&spec, &wishes, CREATE_TIMEOUT)
+        .await
 }
 
 /// Makes a topic for rows with settings of its own; one that exists stays as it is.
@@ -318,26 +230,14 @@ pub(crate) async fn create_output_topic(
     topic: &str,
     partitions: i32,
     settings: &[(&str, &str)],
-) -> Result<(), KafkaError> {
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
-    for (key, value) in settings {
-        new = new.set(key, value);
-    }
-    create(&admin, &new, &options).await
-}
-
-async fn create(
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &NewTopic<'_>,
-    options: &AdminOptions,
-) -> Result<(), KafkaError> {
-    for result in admin.create_topics([topic], options).await? {
-        match result {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((_, code)) => return Err(KafkaError::AdminOp(code)),
-        }
-    }
-    Ok(())
+) -> Result<(), RequestError> {
+    let spec = TopicSpec {
+        name: topic,
+        partitions,
+        replication: None,
+        properties: settings.to_vec(),
+    };
+    Admin::new(config)?
+        .create_topic(&spec, CREATE_TIMEOUT)
+        .await
 }

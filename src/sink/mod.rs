@@ -6,7 +6,6 @@
 
 mod altered;
 mod answer;
-mod backoff;
 mod clickhouse;
 mod column_comments;
 mod dead_letter;
@@ -34,23 +33,22 @@ mod transaction;
 mod write;
 
 pub(crate) use altered::{RowMaker, differences};
-pub(crate) use backoff::Backoff;
 pub(crate) use clickhouse::{ClickHouseClient, quote_name, quote_text};
-pub(crate) use dead_letter::{
-    DeadLetter, DeadLetterProducer, Stage, create_output_topic, create_topic,
-};
+pub(crate) use dead_letter::{DeadLetterProducer, create_output_topic, create_topic};
 pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
 pub(crate) use inspection::NewestRow;
 pub(crate) use membership::Membership;
-pub(crate) use output::{OutputMessage, OutputProducer, membership_lasts};
+pub(crate) use output::{OutputProducer, membership_lasts};
 pub(crate) use questions::{PlainClient, TextRow};
 pub(crate) use refused::refused;
 pub(crate) use several_tables::several_tables;
+pub(crate) use streamweir_core::backoff::Backoff;
+pub(crate) use streamweir_kafka::{Transaction, TransactionSettings};
 pub(crate) use tables::{ColumnInfo, TableColumns, TableInfo};
 pub(crate) use target::{RowFormat, Target};
-pub(crate) use transaction::{
-    Transaction, TransactionEnd, TransactionNews, TransactionSettings, Transactions,
-};
+pub(crate) use transaction::{TransactionEnd, TransactionNews, Transactions};
+
+pub(crate) use crate::message::{DeadLetter, OutputMessage, Stage};
 pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Trouble, WriteJob, write};

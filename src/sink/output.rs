@@ -3,34 +3,17 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use streamweir_kafka::{KafkaError, Outgoing, Producer, SendError, SendFault};
 
 use super::{Backoff, Membership};
 use crate::config::{Kafka, Pipeline};
+use crate::message::OutputMessage;
 use crate::source::producer_config;
 
 /// Messages on their way at once.
 const MESSAGES_AT_ONCE_MAX: usize = 1_000;
-/// How long the client tries by itself before it is asked again.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long the topic may take to answer.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// One message. In a compacted topic the last one of a key stays; without value it deletes the key.
-#[derive(Debug, Clone)]
-pub(crate) struct OutputMessage {
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Option<Vec<u8>>,
-}
-
-impl OutputMessage {
-    /// What it takes of the process's memory, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + size_of::<Self>()
-    }
-}
 
 /// A message could not be produced, and no retry mends it.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +22,7 @@ impl OutputMessage {
 )]
 pub(crate) struct OutputError {
     topic: String,
-    error: RDKafkaErrorCode,
+    error: SendError,
 }
 
 /// How long after a commit was sent that the broker accepts what is sent may still be under way, twice:
@@ -50,7 +33,7 @@ pub(crate) fn membership_lasts(kafka: &Kafka) -> Duration {
 
 /// Produces to one topic.
 pub(crate) struct OutputProducer {
-    producer: FutureProducer,
+    producer: Producer,
     topic: String,
 }
 
@@ -73,7 +56,7 @@ impl OutputProducer {
         config.remove("delivery.timeout.ms");
         config.set("message.timeout.ms", timeout.to_string());
         Ok(OutputProducer {
-            producer: config.create()?,
+            producer: Producer::new(&config, topic)?,
             topic: topic.to_owned(),
         })
     }
@@ -83,12 +66,9 @@ impl OutputProducer {
     /// # Errors
     /// No broker answers.
     pub(crate) async fn is_there(&self) -> Result<(), KafkaError> {
-        let (producer, topic) = (self.producer.clone(), self.topic.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            let client = producer.client();
-            client.fetch_metadata(Some(&topic), QUESTION_TIMEOUT)
-        });
-        asked.await.expect("asking does not panic").map(drop)
+        let producer = self.producer.clone();
+        let asked = tokio::task::spawn_blocking(move || producer.topic_answers(QUESTION_TIMEOUT));
+        asked.await.expect("asking does not panic")
     }
 
     /// Returns once every message is acknowledged, however long the cluster is away. No two of them may
@@ -102,7 +82,7 @@ impl OutputProducer {
         &self,
         messages: &[OutputMessage],
         membership: &Membership,
-        retried: impl Fn(&RDKafkaErrorCode),
+        retried: impl Fn(&SendError),
     ) -> Result<(), OutputError> {
         for group in messages.chunks(MESSAGES_AT_ONCE_MAX) {
             let sends = group
@@ -117,35 +97,27 @@ impl OutputProducer {
         &self,
         message: &OutputMessage,
         membership: &Membership,
-        retried: impl Fn(&RDKafkaErrorCode),
+        retried: impl Fn(&SendError),
     ) -> Result<(), OutputError> {
         let mut backoff = Backoff::new();
         loop {
             membership.confirmed().await;
-            let mut record: FutureRecord<'_, [u8], [u8]> =
-                FutureRecord::to(&self.topic).key(&message.key);
-            if let Some(value) = &message.value {
-                record = record.payload(value);
-            }
-            let Err((error, _)) = self.producer.send(record, QUEUE_TIMEOUT).await else {
+            let outgoing = Outgoing {
+                key: Some(&message.key),
+                value: message.value.as_deref(),
+                ..Outgoing::default()
+            };
+            let Err(error) = self.producer.send(&outgoing).await else {
                 return Ok(());
             };
-            let code = error
-                .rdkafka_error_code()
-                .unwrap_or(RDKafkaErrorCode::Unknown);
-            match code {
-                RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::Fatal => {
+            match error.fault {
+                SendFault::TooLarge | SendFault::InvalidRecord | SendFault::Refused => {
                     return Err(OutputError {
                         topic: self.topic.clone(),
-                        error: code,
+                        error,
                     });
                 }
-                _ => retried(&code),
+                SendFault::InvalidTimestamp | SendFault::Retriable => retried(&error),
             }
             tokio::time::sleep(backoff.next_wait()).await;
         }

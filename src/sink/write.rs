@@ -363,7 +363,7 @@ impl Sink {
             dead_letters,
             ..
         } = &self.parts;
-        let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
+        let retried = |error: &streamweir_kafka::SendError| {
             metrics.retry("dead_letters", "kafka");
             pipeline.stuck(
                 place,
@@ -397,7 +397,7 @@ impl Sink {
         } = &self.parts;
         let range = job.claim.range().to_string();
         let place = not_written(&job.partition, Some(&range));
-        let retried = |error: &rdkafka::error::RDKafkaErrorCode| {
+        let retried = |error: &streamweir_kafka::SendError| {
             metrics.retry("output", "kafka");
             pipeline.stuck(&place, &format!("kafka does not take its rows: {error}"));
         };

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use streamweir_kafka::{Admin, RequestError};
 
 use super::client::admin_client;
 use crate::config::Kafka;
@@ -18,27 +16,13 @@ pub(crate) async fn cleanup_policy(
     kafka: &Kafka,
     topic: &str,
     timeout: Duration,
-) -> Result<Option<String>, KafkaError> {
-    let admin: AdminClient<DefaultClientContext> =
-        admin_client(kafka, "cleanup-policy").create()?;
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let resource = ResourceSpecifier::Topic(topic);
-    let answers = admin.describe_configs([&resource], &options).await?;
-    for answer in answers {
-        match answer {
-            Ok(config) => {
-                let mut entries = config.entries.into_iter();
-                let policy = entries.find(|entry| entry.name == "cleanup.policy");
-                return Ok(policy.and_then(|entry| entry.value));
-            }
-            Err(
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed,
-            ) => {}
-            Err(code) => return Err(KafkaError::AdminOp(code)),
-        }
+) -> Result<Option<String>, RequestError> {
+    let admin = Admin::new(&admin_client(kafka, "cleanup-policy"))?;
+    match admin.properties(topic, timeout).await {
+        Ok(mut properties) => Ok(properties.remove("cleanup.policy")),
+        Err(error) if error.is_missing_right() => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(None)
 }
 
 /// Why a topic of this policy cannot be the table side of a join: it forgets keys that have not changed.

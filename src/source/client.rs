@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use streamweir_kafka::ClientConfig;
 
 use crate::config::{GroupProtocol, Kafka, Partitioner, Pipeline, Service};
 

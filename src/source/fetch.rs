@@ -2,26 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use streamweir_kafka::{Found, KafkaError, OwnedRecord, Reader};
 
 use super::{TopicPartition, admin_client};
 use crate::config::Pipeline;
 
 const LOOK_BACK_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A record taken out of its chunk.
-#[derive(Debug)]
-pub(crate) struct OwnedRecord {
-    pub(crate) offset: i64,
-    pub(crate) timestamp_ms: i64,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
-}
 
 /// The record could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +33,7 @@ pub(crate) fn record_before(
     let mut start = offset;
     while start > log_start {
         start = (offset - step).max(log_start);
-        let mut reader = Reader::at(pipeline, partition, start, LOOK_BACK_TIMEOUT)?;
+        let reader = Following::at(pipeline, partition, start, LOOK_BACK_TIMEOUT)?;
         let mut last = None;
         while let Some(record) = reader.next()?.filter(|record| record.offset < offset) {
             last = Some(record);
@@ -61,14 +47,14 @@ pub(crate) fn record_before(
 }
 
 /// One partition from one offset on, outside the group.
-struct Reader<'a> {
-    consumer: BaseConsumer,
+struct Following<'a> {
+    reader: Reader,
     partition: &'a TopicPartition,
     start: i64,
     deadline: Instant,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Following<'a> {
     fn at(
         pipeline: &Pipeline,
         partition: &'a TopicPartition,
@@ -79,10 +65,11 @@ impl<'a> Reader<'a> {
             place: format!("{partition}:{start}"),
             error: error.to_string(),
         };
-        let consumer = consumer(pipeline).map_err(fail)?;
-        assign(&consumer, partition, start).map_err(fail)?;
-        Ok(Reader {
-            consumer,
+        let reader = reader(pipeline).map_err(fail)?;
+        let assigned = reader.assign(&partition.topic, &[(partition.partition, start)]);
+        assigned.map_err(fail)?;
+        Ok(Following {
+            reader,
             partition,
             start,
             deadline: Instant::now() + timeout,
@@ -90,13 +77,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The next record; `None` at the end of the log.
-    fn next(&mut self) -> Result<Option<OwnedRecord>, FetchError> {
+    fn next(&self) -> Result<Option<OwnedRecord>, FetchError> {
         let mut last_error = "no broker answered".to_owned();
         while Instant::now() < self.deadline {
-            match self.consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => return Ok(Some(owned(&message))),
-                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-                Some(Err(error)) => last_error = error.to_string(),
+            match self.reader.poll(Duration::from_millis(100)) {
+                Some(Found::Record(record)) => return Ok(Some(record.to_owned())),
+                Some(Found::End(_)) => return Ok(None),
+                Some(Found::Gone(error) | Found::Trouble(error)) => last_error = error.to_string(),
                 None => {}
             }
         }
@@ -112,7 +99,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A client outside the group that reads what it is told to.
-pub(super) fn consumer(pipeline: &Pipeline) -> Result<BaseConsumer, KafkaError> {
+pub(super) fn reader(pipeline: &Pipeline) -> Result<Reader, KafkaError> {
     let mut config = admin_client(&pipeline.kafka, &pipeline.name);
     // A group is needed by the client's interface; nothing is ever committed to it.
     config.set("group.id", format!("{}-single-record", pipeline.group_id));
@@ -120,34 +107,5 @@ pub(super) fn consumer(pipeline: &Pipeline) -> Result<BaseConsumer, KafkaError> 
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error");
-    config.create()
-}
-
-pub(super) fn assign(
-    consumer: &BaseConsumer,
-    partition: &TopicPartition,
-    offset: i64,
-) -> Result<(), KafkaError> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(
-        &partition.topic,
-        partition.partition,
-        Offset::Offset(offset),
-    )?;
-    consumer.assign(&list)
-}
-
-pub(super) fn owned(message: &BorrowedMessage<'_>) -> OwnedRecord {
-    let header =
-        |h: rdkafka::message::Header<'_, &[u8]>| (h.key.to_owned(), h.value.map(<[u8]>::to_vec));
-    let headers = message
-        .headers()
-        .map(|headers| headers.iter().map(header).collect());
-    OwnedRecord {
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers: headers.unwrap_or_default(),
-    }
+    Reader::new(&config)
 }

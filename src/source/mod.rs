@@ -22,5 +22,5 @@ pub(crate) use streamweir_kafka::PartitionError;
 pub(crate) use streamweir_kafka::{
     Chunk, CommitResult, Consumer, Event, GroupMember, MISSING_RIGHT, MadeRecord, Offsets,
     PartitionCommit, Questions, Record, TimestampType, TopicAnswer, TopicAnswers, TopicDescription,
-    TopicPartition, commit_list, placement,
+    TopicPartition, placement,
 };

@@ -5,13 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use streamweir_kafka::{Found, KafkaError, OwnedRecord, RDKafkaErrorCode, Reader};
 use tokio::sync::{mpsc, oneshot};
 
 use super::TopicPartition;
-use super::fetch::{FetchError, OwnedRecord, assign, consumer, owned};
+use super::fetch::{FetchError, reader};
 use crate::config::Pipeline;
 
 /// Requests that wait in the queue; whoever has one more waits before it.
@@ -151,16 +149,16 @@ fn serve(
     mut requests: mpsc::Receiver<Request>,
     runtime: &tokio::runtime::Handle,
 ) {
-    let mut reader: Option<Reader> = None;
+    let mut place: Option<Place> = None;
     let mut aside = Aside::default();
     loop {
         // One at a time: each may take seconds, and partitions that can be read must not wait for all.
         let was_due = aside.take_due(Instant::now());
         let was_busy = was_due.is_some();
         if let Some(request) = was_due {
-            answer(pipeline, &mut reader, &mut aside, request);
+            answer(pipeline, &mut place, &mut aside, request);
         }
-        let wait = match (aside.due_at(), &reader) {
+        let wait = match (aside.due_at(), &place) {
             _ if was_busy => Some(Duration::ZERO),
             (Some(at), _) => Some(at.saturating_duration_since(Instant::now())),
             (None, Some(_)) => Some(IDLE_MAX),
@@ -179,18 +177,18 @@ fn serve(
         match next {
             Ok(Some(request)) => {
                 if let Some(request) = aside.takes(request) {
-                    answer(pipeline, &mut reader, &mut aside, request);
+                    answer(pipeline, &mut place, &mut aside, request);
                 }
             }
             Ok(None) => return,
-            Err(_) if !was_busy && aside.partitions.is_empty() => reader = None,
+            Err(_) if !was_busy && aside.partitions.is_empty() => place = None,
             Err(_) => {}
         }
     }
 }
 
 /// Answers a request, or puts it aside.
-fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, aside: &mut Aside, request: Request) {
+fn answer(pipeline: &Pipeline, place: &mut Option<Place>, aside: &mut Aside, request: Request) {
     if request.answer.is_closed() {
         return;
     }
@@ -200,12 +198,11 @@ fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, aside: &mut Aside, r
     } else {
         PATIENCE
     };
-    let error = match read(pipeline, reader, &partition, offset, patience) {
+    let error = match read(pipeline, place, &partition, offset, patience) {
         Ok(record) => {
             aside.partitions.remove(&partition);
-            let place = format!("{partition}:{offset}");
             let gone = || FetchError {
-                place,
+                place: format!("{partition}:{offset}"),
                 error: "it is not in the log any more".to_owned(),
             };
             let _ = request.answer.send(record.ok_or_else(gone));
@@ -214,7 +211,7 @@ fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, aside: &mut Aside, r
         Err(error) => error,
     };
     // A client that failed is not asked again.
-    *reader = None;
+    *place = None;
     let now = Instant::now();
     let failing = aside.put(request, now);
     let is_said = |at: Instant| now.duration_since(at) < SAY_AGAIN_AFTER;
@@ -228,16 +225,18 @@ fn answer(pipeline: &Pipeline, reader: &mut Option<Reader>, aside: &mut Aside, r
     }
 }
 
-struct Reader {
-    consumer: BaseConsumer,
+/// Where the client reads.
+struct Place {
+    reader: Reader,
     /// What comes next.
     partition: TopicPartition,
     next: i64,
 }
 
-impl Reader {
+impl Place {
     fn begin_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
-        assign(&self.consumer, partition, offset)?;
+        let assigned = [(partition.partition, offset)];
+        self.reader.assign(&partition.topic, &assigned)?;
         self.partition = partition.clone();
         self.next = offset;
         Ok(())
@@ -247,52 +246,55 @@ impl Reader {
 /// `None`: the log does not have it.
 fn read(
     pipeline: &Pipeline,
-    reader: &mut Option<Reader>,
+    place: &mut Option<Place>,
     partition: &TopicPartition,
     offset: i64,
     patience: Duration,
 ) -> Result<Option<OwnedRecord>, KafkaError> {
     // What a client that reads on says of the log may have been queued before the record came.
-    let mut is_assigned_now = true;
-    let reader = match reader {
-        Some(reader) => {
-            is_assigned_now = !is_near(&reader.partition, reader.next, partition, offset);
-            if is_assigned_now {
-                reader.begin_at(partition, offset)?;
-            }
-            reader
-        }
-        None => {
-            let consumer = consumer(pipeline)?;
-            assign(&consumer, partition, offset)?;
-            reader.insert(Reader {
-                consumer,
-                partition: partition.clone(),
-                next: offset,
-            })
-        }
+    let is_there = |at: &Place| is_near(&at.partition, at.next, partition, offset);
+    let mut is_assigned_now = !place.as_ref().is_some_and(is_there);
+    let at = match place {
+        Some(at) => at,
+        None => place.insert(Place {
+            reader: reader(pipeline)?,
+            partition: partition.clone(),
+            next: offset,
+        }),
     };
+    if is_assigned_now {
+        at.begin_at(partition, offset)?;
+    }
     let until = Instant::now() + patience;
     let mut last = None;
     while Instant::now() < until {
-        match reader.consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) if message.partition() != partition.partition => {}
-            Some(Ok(message)) if message.topic() != &*partition.topic => {}
-            Some(Ok(message)) => {
-                reader.next = message.offset() + 1;
-                if message.offset() >= offset {
-                    return Ok((message.offset() == offset).then(|| owned(&message)));
+        let is_over = match at.reader.poll(Duration::from_millis(100)) {
+            Some(Found::Record(record)) => {
+                let is_ours = record.partition() == partition.partition
+                    && record.topic() == &*partition.topic;
+                if !is_ours {
+                    continue;
                 }
-            }
-            Some(Err(error)) if is_end(&error, partition) || is_final(&error) => {
-                if is_assigned_now {
-                    return Ok(None);
+                at.next = record.offset() + 1;
+                if record.offset() >= offset {
+                    return Ok((record.offset() == offset).then(|| record.to_owned()));
                 }
-                reader.begin_at(partition, offset)?;
-                is_assigned_now = true;
+                false
             }
-            Some(Err(error)) => last = Some(error),
-            None => {}
+            Some(Found::End(number)) => number == partition.partition,
+            Some(Found::Gone(_)) => true,
+            Some(Found::Trouble(error)) => {
+                last = Some(error);
+                false
+            }
+            None => false,
+        };
+        if is_over && is_assigned_now {
+            return Ok(None);
+        }
+        if is_over {
+            at.begin_at(partition, offset)?;
+            is_assigned_now = true;
         }
     }
     Err(last.unwrap_or(KafkaError::MessageConsumption(
@@ -303,24 +305,6 @@ fn read(
 /// Whether reading on gets there soon.
 fn is_near(at: &TopicPartition, next: i64, partition: &TopicPartition, offset: i64) -> bool {
     at == partition && (next..=next + READ_OVER_MAX).contains(&offset)
-}
-
-fn is_end(error: &KafkaError, partition: &TopicPartition) -> bool {
-    matches!(error, KafkaError::PartitionEOF(of) if *of == partition.partition)
-}
-
-/// The log has been cut, or the topic is gone.
-fn is_final(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-        )
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The topics that a configuration declares: compared with the cluster, made and changed, never deleted.
 
-mod alter;
 mod cluster;
 mod difference;
 mod movement;
@@ -10,9 +9,11 @@ use std::time::{Duration, Instant};
 
 pub use difference::{Change, Difference};
 
+use streamweir_core::backoff::Backoff;
+use streamweir_kafka::{RequestError, refused_property};
+
 use crate::config::Config;
-use crate::sink::Backoff;
-use cluster::{Cluster, RequestError};
+use cluster::Cluster;
 use difference::differences;
 
 /// How long one request may take.
@@ -86,7 +87,7 @@ pub fn apply(
 
 fn connect(config: &Config) -> Result<Cluster, TopicsError> {
     let refused = |error: anyhow::Error| {
-        let why = error.downcast_ref().map(crate::config::client_refusal);
+        let why = error.downcast_ref().map(refused_property);
         let why = why.unwrap_or_else(|| error.to_string());
         TopicsError::Configuration(format!("kafka.properties: {why}"))
     };

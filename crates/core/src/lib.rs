@@ -5,11 +5,13 @@
 //! |---|---|
 //! | [`progress`] | ranges, claims, receipts, the ledger, commit metadata, the order of attempts, and the model that explores them |
 //! | [`operator`] | sessions, watermarks, windows and joins |
+//! | [`backoff`] | how long to wait between two attempts |
 //! | [`halt`] | why a pipeline stops to protect data |
 //! | [`life`] | the states of a pipeline and the moves between them |
 
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod halt;
 pub mod life;
 pub mod operator;

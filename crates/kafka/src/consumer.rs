@@ -444,7 +444,7 @@ pub(crate) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
 ///
 /// # Errors
 /// An offset below zero.
-pub fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
+pub(crate) fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(commits.len());
     for commit in commits {
         let TopicPartition { topic, partition } = &commit.partition;

@@ -11,6 +11,7 @@ use rdkafka_sys as sys;
 use super::consumer::{PartitionCommit, commit_list, list};
 use super::context::Context;
 use super::groups::{GroupPeer, members_of};
+use super::reply::ReplyQueue;
 use super::topics::{TopicDescription, describe_topic};
 use crate::TopicPartition;
 
@@ -45,27 +46,18 @@ impl Questions {
         timeout: Duration,
     ) -> KafkaResult<()> {
         let list = commit_list(commits)?;
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: client and list are alive, the call copies the list; the queue is made and destroyed
-        // here, and the event's list is read only while the event lives.
-        let code = unsafe {
+        let queue = ReplyQueue::new(self.0.client());
+        // SAFETY: client, list and queue are alive, and the call copies the list.
+        let mut code = unsafe {
             let client = self.0.client().native_ptr();
-            let queue = sys::rd_kafka_queue_new(client);
-            let sent =
-                sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
-            let mut code = sent;
-            if !sent.is_error() {
-                let event = sys::rd_kafka_queue_poll(queue, timeout_ms);
-                code = if event.is_null() {
-                    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT
-                } else {
-                    first_error(event)
-                };
-                sys::rd_kafka_event_destroy(event);
-            }
-            sys::rd_kafka_queue_destroy(queue);
-            code
+            let (list, queue) = (list.ptr(), queue.as_ptr());
+            sys::rd_kafka_commit_queue(client, list, queue, None, std::ptr::null_mut())
         };
+        if !code.is_error() {
+            // SAFETY: the event is that of the commit, alive until the call ends.
+            let answer = queue.next(timeout, |event| unsafe { first_error(event) });
+            code = answer.unwrap_or(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT);
+        }
         if code.is_error() {
             Err(KafkaError::ConsumerCommit(code.into()))
         } else {

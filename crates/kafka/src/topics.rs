@@ -1,11 +1,12 @@
 //! Kafka's ids of topics: a topic that was deleted and made again has another.
 
-use std::ffi::{CStr, CString};
-use std::ptr::NonNull;
+use std::ffi::CString;
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as sys;
+
+use super::reply::{ReplyQueue, RequestOptions, text};
 
 /// The id as base64 text, or `-` where the broker tells none.
 pub type TopicId = String;
@@ -60,26 +61,14 @@ pub(crate) fn describe_topic<C: ClientContext>(
 }
 
 /// Where the answers to questions about topics arrive. To be dropped before its client.
-pub(crate) struct TopicQuestion(NonNull<sys::rd_kafka_queue_t>);
-
-// SAFETY: librdkafka's queues may be used from any thread.
-unsafe impl Send for TopicQuestion {}
-
-impl Drop for TopicQuestion {
-    fn drop(&mut self) {
-        // SAFETY: made by rd_kafka_queue_new and destroyed once.
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
-    }
-}
+pub(crate) struct TopicQuestion(ReplyQueue);
 
 /// Topics and what the cluster says of each, or why it says nothing.
 pub type TopicAnswers = Result<Vec<(String, TopicAnswer)>, String>;
 
 impl TopicQuestion {
     pub(crate) fn new<C: ClientContext>(client: &Client<C>) -> Self {
-        // SAFETY: the client is alive.
-        let queue = unsafe { sys::rd_kafka_queue_new(client.native_ptr()) };
-        TopicQuestion(NonNull::new(queue).expect("a queue of a live client is not null"))
+        TopicQuestion(ReplyQueue::new(client))
     }
 
     /// Sends a question; its answer, or that there is none within `timeout`, arrives later.
@@ -96,26 +85,15 @@ impl TopicQuestion {
             |topic: &&str| CString::new(*topic).map_err(|_| format!("{topic:?} is no topic name"));
         let names: Vec<CString> = topics.iter().map(name).collect::<Result<_, _>>()?;
         let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the calls follow the order of librdkafka's admin API: every object made here is
-        // destroyed here, the request copies names and options, and client and queue are alive.
+        let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = RequestOptions::new(client, operation, timeout);
+        // SAFETY: the request copies names and options; the collection is made and destroyed here, and
+        // client and queue are alive.
         unsafe {
-            let rk = client.native_ptr();
             let topics =
                 sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-            let options = sys::rd_kafka_AdminOptions_new(
-                rk,
-                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-            );
-            let mut unused = [0; 128];
-            sys::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                timeout_ms,
-                unused.as_mut_ptr(),
-                unused.len(),
-            );
-            sys::rd_kafka_DescribeTopics(rk, topics, options, self.0.as_ptr());
-            sys::rd_kafka_AdminOptions_destroy(options);
+            let (rk, queue) = (client.native_ptr(), self.0.as_ptr());
+            sys::rd_kafka_DescribeTopics(rk, topics, options.as_ptr(), queue);
             sys::rd_kafka_TopicCollection_destroy(topics);
         }
         Ok(())
@@ -132,17 +110,9 @@ impl TopicQuestion {
         wait: Duration,
         read: unsafe fn(*const sys::rd_kafka_TopicDescription_t) -> T,
     ) -> Option<Result<Vec<(String, T)>, String>> {
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive, and results are read only while the event that owns them lives.
-        unsafe {
-            let event = sys::rd_kafka_queue_poll(self.0.as_ptr(), wait_ms);
-            if event.is_null() {
-                return None;
-            }
-            let answers = read_answers(event, read);
-            sys::rd_kafka_event_destroy(event);
-            Some(answers)
-        }
+        // SAFETY: the event is one of DescribeTopics, alive until the call ends.
+        self.0
+            .next(wait, |event| unsafe { read_answers(event, read) })
     }
 }
 
@@ -221,16 +191,4 @@ unsafe fn read_answer(description: *const sys::rd_kafka_TopicDescription_t) -> T
         let is_none = id.is_empty() || id.chars().all(|c| c == 'A');
         TopicAnswer::Id(if is_none { "-".to_owned() } else { id })
     }
-}
-
-/// # Safety
-/// `text` must be null or a live C string.
-unsafe fn text(text: *const std::ffi::c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: per the contract of this function.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
 }

@@ -1,6 +1,6 @@
 //! Why a partition cannot begin yet.
 
-use rdkafka::error::KafkaError;
+use streamweir_kafka::KafkaError;
 
 use super::super::operator::NotFound;
 use crate::halt::Halt;

@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::time::Instant;
 
-use rdkafka::error::RDKafkaErrorCode;
+use streamweir_kafka::RDKafkaErrorCode;
 
 use super::super::operator::{Accepted, BlockingTask, NotAccepted, Operator, RecordRows, Refusal};
 use super::super::ownership::{Ownership, RANGES_MAX};

@@ -1,6 +1,6 @@
 //! What the broker keeps of a commit.
 
-use rdkafka::error::RDKafkaErrorCode;
+use streamweir_kafka::RDKafkaErrorCode;
 
 use super::Entry;
 use crate::progress::Metadata;

@@ -4,62 +4,17 @@
 //! The calls of the client block, so each lane's producer has a thread of its own. A transaction that fails
 //! is aborted and not tried again: the lane reads everything anew from what the group has committed.
 
-mod client;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
+use streamweir_kafka::{
+    MissingRight, Transaction, TransactionError, TransactionSettings, TransactionStep,
+    TransactionalProducer,
+};
 
-use self::client::{Client, Failed, failed, until_done};
-use crate::batch::Messages;
-use crate::config::Partitioner;
 use crate::crash::{Guarantee, crash_point, is_broken};
 use crate::halt::Halt;
-use crate::source::{GroupMember, PartitionCommit, commit_list};
-
-/// How long one call may take before whether to go on is asked again.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long transactions may take to begin before another client tries,
-const OPEN_PATIENCE: Duration = Duration::from_secs(20);
-/// and each step of one, before it is given up. The broker waits ten for its end.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The same of one attempt to abort, between which delivery reports are served.
-const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// Where a lane's transactions go, and under which name.
-#[derive(Debug, Clone)]
-pub(crate) struct TransactionSettings {
-    pub(crate) config: ClientConfig,
-    pub(crate) topic: String,
-    pub(crate) partitioner: Partitioner,
-}
-
-impl TransactionSettings {
-    /// Those of one lane: each has a name of its own.
-    pub(crate) fn of_lane(&self, lane: u16) -> Self {
-        let mut settings = self.clone();
-        let name = self.config.get("transactional.id").unwrap_or_default();
-        settings
-            .config
-            .set("transactional.id", format!("{name}-{lane}"));
-        settings
-    }
-}
-
-/// What becomes visible at once.
-#[derive(Debug)]
-pub(crate) struct Transaction {
-    pub(crate) messages: Messages,
-    pub(crate) offsets: Vec<PartitionCommit>,
-    /// As what the offsets are committed: the group fences a member that it has moved on without.
-    pub(crate) member: Arc<GroupMember>,
-}
 
 /// How a transaction ended.
 #[derive(Debug)]
@@ -106,9 +61,8 @@ impl Transactions {
         let (jobs, received) = channel();
         let is_given_up = Arc::new(AtomicBool::new(false));
         let worker = Worker {
-            settings,
-            client: None,
-            is_given_up: is_given_up.clone(),
+            topic: settings.topic.clone(),
+            producer: TransactionalProducer::new(settings, is_given_up.clone()),
         };
         std::thread::Builder::new()
             .name("transactions".to_owned())
@@ -145,9 +99,8 @@ impl Drop for Transactions {
 }
 
 struct Worker {
-    settings: TransactionSettings,
-    client: Option<Client>,
-    is_given_up: Arc<AtomicBool>,
+    topic: String,
+    producer: TransactionalProducer,
 }
 
 impl Worker {
@@ -159,7 +112,7 @@ impl Worker {
                     tell(TransactionNews::Ended(transaction, end));
                 }
                 Job::Check => {
-                    if self.is_there() {
+                    if self.producer.topic_answers() {
                         tell(TransactionNews::Answered);
                     }
                 }
@@ -167,114 +120,35 @@ impl Worker {
         }
     }
 
-    fn is_there(&mut self) -> bool {
-        let topic = self.settings.topic.clone();
-        let Ok(client) = self.client() else {
-            return false;
-        };
-        let metadata = client.producer.client();
-        metadata.fetch_metadata(Some(&topic), CALL_TIMEOUT).is_ok()
-    }
-
     fn transact(&mut self, transaction: &Transaction) -> TransactionEnd {
-        let failed = match self.try_transact(transaction) {
-            Ok(()) => return TransactionEnd::Committed,
-            Err(failed) => failed,
+        let is_broken = is_broken(Guarantee::Transaction);
+        let at = |step| match step {
+            TransactionStep::Produced => {
+                crash_point!("in_transaction");
+            }
+            TransactionStep::HasOffsets => {
+                crash_point!("before_transaction_commit");
+            }
+            TransactionStep::Committed => {
+                crash_point!("after_transaction_commit");
+            }
         };
-        let undelivered = self.client.as_ref();
-        let undelivered = undelivered.and_then(|client| client.producer.context().take());
-        let is_aborted = failed.wants_abort() && self.abort();
-        if !is_aborted {
-            // Its successor has the same name: what is left of the transaction ends with its arrival.
-            self.client = None;
-        }
-        if let Some(halt) = self.hopeless(&failed, undelivered, transaction) {
+        let Err(error) = self.producer.transact(transaction, is_broken, at) else {
+            return TransactionEnd::Committed;
+        };
+        if let Some(halt) = self.hopeless(&error, transaction) {
             return TransactionEnd::Halted(halt);
         }
-        TransactionEnd::GivenUp(match undelivered {
-            Some((_, code)) => format!("{failed} ({code})"),
-            None => failed.to_string(),
+        TransactionEnd::GivenUp(match error.undelivered() {
+            Some(code) => format!("{error} ({code})"),
+            None => error.to_string(),
         })
     }
 
-    fn try_transact(&mut self, transaction: &Transaction) -> Result<(), Failed> {
-        let settings = self.settings.clone();
-        let is_given_up = self.is_given_up.clone();
-        let client = self.client()?;
-        let producer = client.producer.clone();
-        let _ = producer.context().take();
-        let begun = producer.begin_transaction();
-        begun.map_err(failed("the transaction cannot begin"))?;
-        if is_broken(Guarantee::Transaction) {
-            client::produce_without(&settings, &transaction.messages)?;
-        } else {
-            client.produce(&transaction.messages, settings.partitioner, &is_given_up)?;
-        }
-        crash_point!("in_transaction");
-        let offsets = commit_list(&transaction.offsets).map_err(failed("the offsets"))?;
-        let member = transaction.member.metadata();
-        until_done(&is_given_up, PATIENCE, "the offsets are not taken", || {
-            producer.send_offsets_to_transaction(&offsets, member, CALL_TIMEOUT)
-        })?;
-        crash_point!("before_transaction_commit");
-        client.flush(&is_given_up)?;
-        until_done(
-            &is_given_up,
-            PATIENCE,
-            "the transaction is not committed",
-            || producer.commit_transaction(CALL_TIMEOUT),
-        )?;
-        crash_point!("after_transaction_commit");
-        Ok(())
-    }
-
-    /// The client, made and initialised if it is not there, however long the cluster is away.
-    fn client(&mut self) -> Result<&mut Client, Failed> {
-        while self.client.is_none() {
-            match Client::open(&self.settings, &self.is_given_up) {
-                Ok(client) => self.client = Some(client),
-                Err(failed) if failed.is_late() && !self.is_given_up.load(Ordering::Acquire) => {
-                    tracing::warn!(%failed, "another client tries");
-                }
-                Err(failed) => return Err(failed),
-            }
-        }
-        Ok(self.client.as_mut().expect("just made"))
-    }
-
-    /// True when nothing of the transaction is left.
-    fn abort(&self) -> bool {
-        let Some(client) = &self.client else {
-            return false;
-        };
-        until_done(
-            &self.is_given_up,
-            PATIENCE,
-            "the transaction is not aborted",
-            || {
-                // The call waits until the reports of what it takes back are served, and serves none itself.
-                client.producer.poll(Duration::ZERO);
-                client.producer.abort_transaction(ABORT_TIMEOUT)
-            },
-        )
-        .inspect_err(|error| tracing::debug!(%error, "not aborted"))
-        .is_ok()
-    }
-
     /// What no repetition mends.
-    fn hopeless(
-        &self,
-        failed: &Failed,
-        undelivered: Option<(usize, RDKafkaErrorCode)>,
-        transaction: &Transaction,
-    ) -> Option<Halt> {
-        let topic = &self.settings.topic;
-        if let Some((number, code)) = undelivered
-            && matches!(
-                code,
-                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
-            )
-        {
+    fn hopeless(&self, error: &TransactionError, transaction: &Transaction) -> Option<Halt> {
+        let topic = &self.topic;
+        if let Some(number) = error.too_large() {
             let source = transaction.messages.source(number);
             let place = source.map_or(String::new(), |source| {
                 format!(
@@ -289,17 +163,15 @@ impl Worker {
             );
             return Some(Halt::new("output", advice));
         }
-        let code = undelivered.map_or(failed.code(), |(_, code)| code);
-        let right = match code {
-            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+        let right = match error.missing_right()? {
+            MissingRight::TransactionalId => {
                 "WRITE and DESCRIBE on transactional ids that begin with its group_id"
             }
-            RDKafkaErrorCode::TopicAuthorizationFailed => "WRITE on the topic",
-            RDKafkaErrorCode::GroupAuthorizationFailed => "READ on the group",
-            RDKafkaErrorCode::ClusterAuthorizationFailed => "IDEMPOTENT_WRITE on the cluster",
-            _ => return None,
+            MissingRight::Topic => "WRITE on the topic",
+            MissingRight::Group => "READ on the group",
+            MissingRight::Cluster => "IDEMPOTENT_WRITE on the cluster",
         };
-        let advice = format!("topic {topic}: {failed}: grant this user {right}");
+        let advice = format!("topic {topic}: {error}: grant this user {right}");
         Some(Halt::new("authentication", advice))
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::explanation::{Explanation, MURMUR2, PARTITIONERS};
-use self::sample::{Place, Sample, partition_count, reader, sample};
+use self::sample::{Place, Sample, reader, sample};
 use crate::config::Kafka;
 use crate::halt::Halt;
 
@@ -46,7 +46,7 @@ pub(crate) fn check_keys(
     let consumer = reader(kafka).map_err(|error| later(left, &error))?;
     let count = |topic: &str| {
         let left = deadline.saturating_duration_since(Instant::now());
-        let count = partition_count(&consumer, topic, left.max(REQUEST_TIMEOUT_MIN));
+        let count = consumer.partition_count(topic, left.max(REQUEST_TIMEOUT_MIN));
         let count = count.map_err(|error| later(topic, &error))?;
         count.ok_or_else(|| later(topic, &"it does not exist: create it (waiting for it)"))
     };

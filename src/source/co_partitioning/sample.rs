@@ -3,11 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use streamweir_kafka::{Found, FoundRecord, KafkaError, Reader};
 
 use crate::config::Kafka;
 use crate::source::admin_client;
@@ -69,22 +65,8 @@ impl Sample {
     }
 }
 
-/// The number of partitions; `None` when there is no such topic.
-pub(super) fn partition_count(
-    consumer: &BaseConsumer,
-    topic: &str,
-    timeout: Duration,
-) -> Result<Option<i32>, KafkaError> {
-    let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    let count = found
-        .filter(|t| t.error().is_none())
-        .map_or(0, |t| t.partitions().len());
-    Ok(i32::try_from(count).ok().filter(|count| *count > 0))
-}
-
 /// A client of its own; nothing is ever committed by it.
-pub(super) fn reader(kafka: &Kafka) -> Result<BaseConsumer, KafkaError> {
+pub(super) fn reader(kafka: &Kafka) -> Result<Reader, KafkaError> {
     let mut config = admin_client(kafka, "key-sample");
     config
         // The client's interface needs a group; it is never joined.
@@ -98,7 +80,7 @@ pub(super) fn reader(kafka: &Kafka) -> Result<BaseConsumer, KafkaError> {
         .set("fetch.max.bytes", "1048576")
         .set("message.max.bytes", "1048576")
         .set("max.partition.fetch.bytes", "262144");
-    config.create()
+    Reader::new(&config)
 }
 
 /// Reads the newest records of the topic until all partitions are done or the time is over: then what has
@@ -107,36 +89,36 @@ pub(super) fn reader(kafka: &Kafka) -> Result<BaseConsumer, KafkaError> {
 /// # Errors
 /// No broker answers.
 pub(super) fn sample(
-    consumer: &BaseConsumer,
+    reader: &Reader,
     topic: &str,
     partitions: i32,
     deadline: Instant,
 ) -> Result<Sample, KafkaError> {
     let mut sample = Sample::new(topic, partitions);
-    let (list, ends) = newest(consumer, topic, partitions, deadline)?;
+    let (starts, ends) = newest(reader, topic, partitions, deadline)?;
     if ends.is_empty() {
         return Ok(sample);
     }
-    consumer.assign(&list)?;
+    reader.assign(topic, &starts)?;
     let mut open: HashSet<i32> = ends.keys().copied().collect();
     let mut last_error = None;
     while !open.is_empty() && Instant::now() < deadline {
-        match consumer.poll(POLL_TIMEOUT) {
-            Some(Ok(message)) => {
-                let partition = message.partition();
-                if open.contains(&partition) && message.offset() < ends[&partition] {
-                    sample.add(message.key(), place(&message));
+        match reader.poll(POLL_TIMEOUT) {
+            Some(Found::Record(record)) => {
+                let partition = record.partition();
+                if open.contains(&partition) && record.offset() < ends[&partition] {
+                    sample.add(record.key(), place(&record));
                 }
-                if message.offset() + 1 >= ends[&partition] {
+                if record.offset() + 1 >= ends[&partition] {
                     open.remove(&partition);
                 }
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-            Some(Err(error)) => last_error = Some(error),
+            Some(Found::End(partition)) => drop(open.remove(&partition)),
+            Some(Found::Gone(error) | Found::Trouble(error)) => last_error = Some(error),
             None => {}
         }
     }
-    consumer.unassign()?;
+    reader.unassign()?;
     match last_error {
         Some(error) if sample.records == 0 && !open.is_empty() => Err(error),
         None if sample.records == 0 && !open.is_empty() => Err(KafkaError::NoMessageReceived),
@@ -146,30 +128,30 @@ pub(super) fn sample(
 
 /// Where to read from, and the end of each partition that holds something.
 fn newest(
-    consumer: &BaseConsumer,
+    reader: &Reader,
     topic: &str,
     partitions: i32,
     deadline: Instant,
-) -> Result<(TopicPartitionList, HashMap<i32, i64>), KafkaError> {
-    let mut list = TopicPartitionList::new();
+) -> Result<(Vec<(i32, i64)>, HashMap<i32, i64>), KafkaError> {
+    let mut starts = vec![];
     let mut ends = HashMap::new();
     for partition in 0..partitions.min(PARTITIONS_MAX) {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = left.max(Duration::from_millis(100));
-        let (low, high) = consumer.fetch_watermarks(topic, partition, timeout)?;
+        let (low, high) = reader.watermarks(topic, partition, timeout)?;
         if high > low {
             let start = (high - RECORDS_PER_PARTITION_MAX).max(low);
-            list.add_partition_offset(topic, partition, Offset::Offset(start))?;
+            starts.push((partition, start));
             ends.insert(partition, high);
         }
     }
-    Ok((list, ends))
+    Ok((starts, ends))
 }
 
-fn place(message: &BorrowedMessage<'_>) -> Place {
+fn place(record: &FoundRecord<'_>) -> Place {
     Place {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+        partition: record.partition(),
+        offset: record.offset(),
+        timestamp_ms: record.timestamp_ms().unwrap_or(0),
     }
 }

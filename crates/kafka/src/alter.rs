@@ -1,6 +1,6 @@
 //! Changing single properties of a topic, which leaves the others as they are.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
@@ -8,39 +8,36 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
 
-use super::cluster::RequestError;
+use super::admin::RequestError;
+use super::reply::{ReplyQueue, RequestOptions, text};
 
 /// Sets these properties (name and value) of `topic` in one IncrementalAlterConfigs request, which
 /// brokers know from 2.3 on. The older request would reset every property that it does not carry.
 ///
 /// # Errors
 /// What the broker or the client answered; then none of them is changed, or the outcome is unknown.
-pub(super) fn set_properties<C: ClientContext>(
+pub(crate) fn set_properties<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     properties: &[(&str, &str)],
     timeout: Duration,
 ) -> Result<(), RequestError> {
-    let text = |text: &str| {
+    let c_string = |text: &str| {
         CString::new(text).map_err(|_| RequestError::refused(format!("{text:?} holds a NUL")))
     };
-    let name = text(topic)?;
+    let name = c_string(topic)?;
     let properties = properties
         .iter()
-        .map(|(property, value)| Ok((text(property)?, text(value)?)))
+        .map(|(property, value)| Ok((c_string(property)?, c_string(value)?)))
         .collect::<Result<Vec<_>, RequestError>>()?;
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the calls follow the order of librdkafka's admin API: every object made here is
-    // destroyed here, the result is read only while the event that owns it lives, the names outlive
-    // the calls, which copy them, and the client outlives the queue.
+    // SAFETY: the resource is made and destroyed here; the name outlives the call, which copies it.
     unsafe {
-        let rk = client.native_ptr();
         let resource = sys::rd_kafka_ConfigResource_new(
             sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
             name.as_ptr(),
         );
         let added = add(resource, &properties);
-        let answer = added.and_then(|()| send(rk, resource, timeout_ms));
+        let answer = added.and_then(|()| send(client, resource, timeout));
         sys::rd_kafka_ConfigResource_destroy(resource);
         answer
     }
@@ -62,7 +59,7 @@ unsafe fn add(
                 value.as_ptr(),
             );
             if !error.is_null() {
-                let said = read(sys::rd_kafka_error_string(error));
+                let said = text(sys::rd_kafka_error_string(error));
                 sys::rd_kafka_error_destroy(error);
                 return Err(RequestError::refused(said));
             }
@@ -72,40 +69,24 @@ unsafe fn add(
 }
 
 /// # Safety
-/// `rk` and `resource` must be live.
-unsafe fn send(
-    rk: *mut sys::rd_kafka_t,
+/// `resource` must be live.
+unsafe fn send<C: ClientContext>(
+    client: &Client<C>,
     mut resource: *mut sys::rd_kafka_ConfigResource_t,
-    timeout_ms: i32,
+    timeout: Duration,
 ) -> Result<(), RequestError> {
-    // SAFETY: per the contract of this function, and as in its caller.
-    unsafe {
-        let queue = sys::rd_kafka_queue_new(rk);
-        let options = sys::rd_kafka_AdminOptions_new(
-            rk,
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
-        );
-        let mut unused = [0; 128];
-        sys::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            timeout_ms,
-            unused.as_mut_ptr(),
-            unused.len(),
-        );
-        sys::rd_kafka_IncrementalAlterConfigs(rk, &mut resource, 1, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1000));
-        let answer = if event.is_null() {
-            Err(RequestError::unanswered("no answer in time".to_owned()))
-        } else {
-            outcome(event)
-        };
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_queue_destroy(queue);
-        answer
-    }
+    let queue = ReplyQueue::new(client);
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
+    let options = RequestOptions::new(client, operation, timeout);
+    // SAFETY: per the contract of this function; the request copies resource and options, and the event is
+    // one of this request, alive until `outcome` returns.
+    let answer = unsafe {
+        let (rk, options) = (client.native_ptr(), options.as_ptr());
+        sys::rd_kafka_IncrementalAlterConfigs(rk, &mut resource, 1, options, queue.as_ptr());
+        let wait = timeout.saturating_add(Duration::from_secs(1));
+        queue.next(wait, |event| outcome(event))
+    };
+    answer.unwrap_or_else(|| Err(RequestError::unanswered("no answer in time".to_owned())))
 }
 
 /// # Safety
@@ -115,7 +96,7 @@ unsafe fn outcome(event: *mut sys::rd_kafka_event_t) -> Result<(), RequestError>
     unsafe {
         let code = sys::rd_kafka_event_error(event);
         if code != RD_KAFKA_RESP_ERR_NO_ERROR {
-            let said = read(sys::rd_kafka_event_error_string(event));
+            let said = text(sys::rd_kafka_event_error_string(event));
             return Err(RequestError::of_code(RDKafkaErrorCode::from(code), said));
         }
         let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(event);
@@ -126,21 +107,9 @@ unsafe fn outcome(event: *mut sys::rd_kafka_event_t) -> Result<(), RequestError>
         }
         let code = sys::rd_kafka_ConfigResource_error(*resources);
         if code != RD_KAFKA_RESP_ERR_NO_ERROR {
-            let said = read(sys::rd_kafka_ConfigResource_error_string(*resources));
+            let said = text(sys::rd_kafka_ConfigResource_error_string(*resources));
             return Err(RequestError::of_code(RDKafkaErrorCode::from(code), said));
         }
         Ok(())
     }
-}
-
-/// # Safety
-/// `text` must be null or a live C string.
-unsafe fn read(text: *const std::ffi::c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: per the contract of this function.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
 }

@@ -7,7 +7,7 @@ const GROWTH_BYTES_MAX: usize = 2 << 20;
 
 /// Keys and values one behind the other.
 #[derive(Debug, Default)]
-pub(crate) struct Messages {
+pub struct Messages {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -23,24 +23,24 @@ struct Entry {
 
 /// The record that a message was made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MessageSource {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
+pub struct MessageSource {
+    pub partition: i32,
+    pub offset: i64,
     /// When it was put into Kafka.
-    pub(crate) timestamp_ms: i64,
+    pub timestamp_ms: i64,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Message<'m> {
-    pub(crate) key: Option<&'m [u8]>,
-    pub(crate) value: &'m [u8],
-    pub(crate) source: MessageSource,
+pub struct Message<'m> {
+    pub key: Option<&'m [u8]>,
+    pub value: &'m [u8],
+    pub source: MessageSource,
 }
 
 impl Messages {
     /// Adds a message whose value `write` appends.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         source: MessageSource,
         key: Option<&[u8]>,
@@ -68,26 +68,26 @@ impl Messages {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// What keys and values take.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
     /// What it takes of the process's memory.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     /// The messages of a range of numbers, in the order in which they were added.
-    pub(crate) fn range(&self, numbers: Range<usize>) -> impl Iterator<Item = Message<'_>> {
+    pub fn range(&self, numbers: Range<usize>) -> impl Iterator<Item = Message<'_>> {
         self.entries[numbers].iter().map(|entry| {
             let value_start = entry.start + entry.key_len.unwrap_or(0);
             Message {
@@ -99,12 +99,12 @@ impl Messages {
     }
 
     /// The record that a message was made of.
-    pub(crate) fn source(&self, number: usize) -> Option<MessageSource> {
+    pub fn source(&self, number: usize) -> Option<MessageSource> {
         self.entries.get(number).map(|entry| entry.source)
     }
 
     /// Forgets the messages and keeps the memory.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
     }

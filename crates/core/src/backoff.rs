@@ -7,13 +7,13 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// Doubles from 100 ms to 10 s; each wait is drawn between nothing and the current bound.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     bound: Duration,
     attempts: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Backoff {
             bound: FIRST,
             attempts: 0,
@@ -21,7 +21,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next attempt.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let wait = self.bound.mul_f64(rand::random::<f64>());
         self.bound = (self.bound * 2).min(LONGEST);
         self.attempts += 1;
@@ -29,7 +29,7 @@ impl Backoff {
     }
 
     /// Attempts that have failed so far.
-    pub(crate) fn attempts(&self) -> u32 {
+    pub fn attempts(&self) -> u32 {
         self.attempts
     }
 }

@@ -1,23 +1,22 @@
-//! The client of one lane's transactions, and how its calls fail.
+//! A client with transactions, and messages handed to it. Every call blocks.
 
 use std::ffi::CString;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka_sys as sys;
+use streamweir_core::backoff::Backoff;
 
+use super::error::{Deliveries, TransactionError, failed};
 use super::{CALL_TIMEOUT, OPEN_PATIENCE, PATIENCE, TransactionSettings};
-use crate::batch::{Message, Messages};
-use crate::config::Partitioner;
-use crate::sink::Backoff;
-use crate::source::placement::partition_of;
+use crate::messages::{Message, Messages};
+use crate::placement::{Partitioner, partition_of};
 
 /// Messages that are handed to the client in one call.
 const AT_ONCE: usize = 1_000;
@@ -28,6 +27,7 @@ const BYTES_ON_THEIR_WAY_MAX: usize = 8 << 20;
 pub(super) struct Client {
     topic: Topic,
     partitions: Option<usize>,
+    partitioner: Partitioner,
     pub(super) producer: Arc<BaseProducer<Deliveries>>,
 }
 
@@ -47,53 +47,7 @@ impl Drop for Topic {
 // SAFETY: librdkafka's handles may be used from any thread.
 unsafe impl Send for Topic {}
 
-/// Of the messages that were not delivered the largest one, by its number, and why the first was not: the
-/// broker refuses the small ones beside a large one too.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries(Mutex<Option<Undelivered>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Undelivered {
-    number: usize,
-    code: RDKafkaErrorCode,
-    bytes: usize,
-}
-
-impl Deliveries {
-    pub(super) fn take(&self) -> Option<(usize, RDKafkaErrorCode)> {
-        let taken = self.0.lock().expect("no holder of this lock panics").take();
-        taken.map(|undelivered| (undelivered.number, undelivered.code))
-    }
-
-    fn note(&self, number: usize, code: RDKafkaErrorCode, bytes: usize) {
-        let mut noted = self.0.lock().expect("no holder of this lock panics");
-        let is_it = noted.is_none_or(|other| other.code == code && other.bytes < bytes);
-        if is_it {
-            *noted = Some(Undelivered {
-                number,
-                code,
-                bytes,
-            });
-        }
-    }
-}
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let Err((error, message)) = result else {
-            return;
-        };
-        let code = error.rdkafka_error_code();
-        let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
-        self.note(number, code, message.payload_len());
-    }
-}
-
-fn partitions(producer: &BaseProducer<Deliveries>, topic: &str) -> Result<usize, Failed> {
+fn partitions(producer: &BaseProducer<Deliveries>, topic: &str) -> Result<usize, TransactionError> {
     let metadata = producer.client().fetch_metadata(Some(topic), CALL_TIMEOUT);
     let metadata = metadata.map_err(failed("the topic's partitions"))?;
     let found = metadata.topics().iter().find(|t| t.name() == topic);
@@ -123,14 +77,13 @@ impl Client {
     pub(super) fn open(
         settings: &TransactionSettings,
         is_given_up: &AtomicBool,
-    ) -> Result<Client, Failed> {
+    ) -> Result<Client, TransactionError> {
         let TransactionSettings {
             config,
             topic,
             partitioner,
         } = settings;
-        let producer = BaseProducer::from_config_and_context(config, Deliveries::default());
-        let producer = Arc::new(producer.map_err(failed("kafka.properties"))?);
+        let producer = plain_client(config)?;
         until_done(
             is_given_up,
             OPEN_PATIENCE,
@@ -144,34 +97,38 @@ impl Client {
         Ok(Client {
             topic: open_topic(&producer, topic),
             partitions,
+            partitioner: *partitioner,
             producer,
         })
     }
 
     /// Hands all messages to the client, so many at once that they stay in order: its own queue, once
     /// full, refuses single ones.
-    pub(super) fn produce(
+    ///
+    /// # Safety
+    /// The client refers to the messages after the call: they may be changed or dropped only after a flush
+    /// that has seen all delivered, after an abort that has succeeded, or after the client was dropped.
+    pub(super) unsafe fn produce(
         &self,
         messages: &Messages,
-        partitioner: Partitioner,
         is_given_up: &AtomicBool,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), TransactionError> {
         let what = "a message is not taken";
         let mean_bytes = messages.bytes() / messages.len().max(1);
         let on_their_way_max = (BYTES_ON_THEIR_WAY_MAX / mean_bytes.max(1)).clamp(1, 20_000);
         let mut sent = 0;
         while sent < messages.len() {
             let to = (sent + on_their_way_max.min(AT_ONCE)).min(messages.len());
-            if let Err((number, code)) = self.produce_some(messages, partitioner, sent..to) {
+            // SAFETY: as this function's own.
+            if let Err((number, code)) = unsafe { self.produce_some(messages, sent..to) } {
                 self.producer.context().note(number, code, usize::MAX);
                 let error = KafkaError::MessageProduction(code);
-                return Err(Failed { what, error });
+                return Err(failed(what)(error));
             }
             sent = to;
             while usize::try_from(self.producer.in_flight_count()).unwrap_or(0) > on_their_way_max {
                 if is_given_up.load(Ordering::Acquire) {
-                    let error = KafkaError::Canceled;
-                    return Err(Failed { what, error });
+                    return Err(failed(what)(KafkaError::Canceled));
                 }
                 self.producer.poll(Duration::from_millis(2));
             }
@@ -181,7 +138,7 @@ impl Client {
 
     /// Returns once every message is delivered or has failed, which a commit waits for too, but by looking
     /// again every 100 ms: delivered messages are not reported.
-    pub(super) fn flush(&self, is_given_up: &AtomicBool) -> Result<(), Failed> {
+    pub(super) fn flush(&self, is_given_up: &AtomicBool) -> Result<(), TransactionError> {
         const WAIT_MS: i32 = 100;
         let begun = Instant::now();
         loop {
@@ -200,15 +157,17 @@ impl Client {
     }
 
     /// The number of the first message that the client did not take, and why.
-    fn produce_some(
+    ///
+    /// # Safety
+    /// As [`Client::produce`].
+    unsafe fn produce_some(
         &self,
         messages: &Messages,
-        partitioner: Partitioner,
         numbers: std::ops::Range<usize>,
     ) -> Result<(), (usize, RDKafkaErrorCode)> {
         let first = numbers.start;
         let raw = |(number, message): (usize, Message<'_>)| {
-            let placed = |count| partition_of(partitioner, message.key, count);
+            let placed = |count| partition_of(self.partitioner, message.key, count);
             let partition = self.partitions.and_then(placed);
             // SAFETY: all zeros is a message of librdkafka's without anything.
             let mut raw: sys::rd_kafka_message_t = unsafe { std::mem::zeroed() };
@@ -225,9 +184,7 @@ impl Client {
         let mut raw: Vec<_> = messages.range(numbers).enumerate().map(raw).collect();
         let flags = sys::RD_KAFKA_MSG_F_PARTITION;
         // SAFETY: topic and client are alive. The call copies keys, and refers to values until it has
-        // reported them: `messages` is given back only after a flush that has seen all delivered, after
-        // an abort that has seen all reported, or after the client is destroyed. `raw` holds as many
-        // messages as it is told.
+        // reported them, per the contract of this function. `raw` holds as many messages as it is told.
         unsafe {
             sys::rd_kafka_produce_batch(
                 self.topic.handle.as_ptr(),
@@ -247,62 +204,31 @@ impl Client {
     }
 }
 
+fn plain_client(config: &ClientConfig) -> Result<Arc<BaseProducer<Deliveries>>, TransactionError> {
+    let client = BaseProducer::from_config_and_context(config, Deliveries::default());
+    client.map(Arc::new).map_err(failed("kafka.properties"))
+}
+
 /// What would be without transactions: `make soak` shows that it is noticed.
 pub(super) fn produce_without(
     settings: &TransactionSettings,
     messages: &Messages,
-) -> Result<(), Failed> {
+) -> Result<(), TransactionError> {
     let mut config = settings.config.clone();
     config.remove("transactional.id");
     config.remove("transaction.timeout.ms");
-    let producer = BaseProducer::from_config_and_context(&config, Deliveries::default());
-    let producer = Arc::new(producer.map_err(failed("kafka.properties"))?);
+    let producer = plain_client(&config)?;
     let client = Client {
         topic: open_topic(&producer, &settings.topic),
         partitions: None,
+        partitioner: Partitioner::Consistent,
         producer: producer.clone(),
     };
-    client.produce(messages, Partitioner::Consistent, &AtomicBool::new(false))?;
+    // SAFETY: the client is dropped before this function returns.
+    unsafe { client.produce(messages, &AtomicBool::new(false))? };
     producer
         .flush(CALL_TIMEOUT)
         .map_err(failed("messages are on their way"))
-}
-
-/// Why a transaction did not come about.
-#[derive(Debug)]
-pub(super) struct Failed {
-    what: &'static str,
-    error: KafkaError,
-}
-
-impl Failed {
-    pub(super) fn code(&self) -> RDKafkaErrorCode {
-        let code = self.error.rdkafka_error_code();
-        code.unwrap_or(RDKafkaErrorCode::Unknown)
-    }
-
-    /// Whether another client may do better: this one has waited in vain.
-    pub(super) fn is_late(&self) -> bool {
-        matches!(&self.error, KafkaError::Transaction(e) if e.is_retriable())
-    }
-
-    /// Whether the client can go on once the transaction is aborted.
-    pub(super) fn wants_abort(&self) -> bool {
-        matches!(&self.error, KafkaError::Transaction(e) if e.txn_requires_abort())
-    }
-}
-
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.error {
-            KafkaError::Transaction(error) => write!(f, "{}: {}", self.what, error.string()),
-            error => write!(f, "{}: {error}", self.what),
-        }
-    }
-}
-
-pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> Failed {
-    move |error| Failed { what, error }
 }
 
 /// Repeats a call that may be repeated until it has an answer, but not for longer than this.
@@ -311,7 +237,7 @@ pub(super) fn until_done(
     patience: Duration,
     what: &'static str,
     call: impl Fn() -> Result<(), KafkaError>,
-) -> Result<(), Failed> {
+) -> Result<(), TransactionError> {
     let begun = Instant::now();
     let mut backoff = Backoff::new();
     loop {
@@ -324,7 +250,7 @@ pub(super) fn until_done(
         };
         let is_over = is_given_up.load(Ordering::Acquire) || begun.elapsed() >= patience;
         if !is_retriable || is_over {
-            return Err(Failed { what, error });
+            return Err(failed(what)(error));
         }
         tracing::debug!(%error, what, "trying again");
         std::thread::sleep(backoff.next_wait());
