@@ -1,7 +1,6 @@
 //! One Kafka consumer, polled by one lane.
 
 use std::ffi::CString;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,33 +12,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka_sys as sys;
 
 use super::context::{Context, Event};
+use super::lists::{PartitionCommit, commit_list, list, unassign_held};
 use super::member::GroupMember;
 use super::questions::Questions;
 use super::record::Chunk;
+use super::reply::ReplyQueue;
 use super::topics::{TopicAnswers, TopicQuestion};
 use crate::TopicPartition;
-
-/// A commit of one partition.
-#[derive(Debug, Clone)]
-pub struct PartitionCommit {
-    pub partition: TopicPartition,
-    pub position: i64,
-    pub leader_epoch: i32,
-    pub metadata: String,
-}
-
-/// A queue of librdkafka's that messages of all assigned partitions are forwarded to.
-struct LaneQueue(NonNull<sys::rd_kafka_queue_t>);
-
-// SAFETY: librdkafka's queues may be used from any thread; ours is used by one at a time.
-unsafe impl Send for LaneQueue {}
-
-impl Drop for LaneQueue {
-    fn drop(&mut self) {
-        // SAFETY: made by rd_kafka_queue_new, destroyed once, and before its client (field order).
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
-    }
-}
 
 /// Bytes of one chunk, about. Its rows are encoded beside it, so this much is held twice.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
@@ -56,7 +35,8 @@ pub struct Consumer {
     is_eager: bool,
     config: ClientConfig,
     topics: TopicQuestion,
-    queue: LaneQueue,
+    /// Messages of all assigned partitions are forwarded to it.
+    queue: ReplyQueue,
     base: Arc<BaseConsumer<Context>>,
     messages: Vec<*mut sys::rd_kafka_message_t>,
     /// Of the records of the last chunk, on average.
@@ -74,9 +54,7 @@ impl Consumer {
     pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let is_eager = config.get("partition.assignment.strategy") == Some("range");
         let base = BaseConsumer::from_config_and_context(config, Context::new(is_eager))?;
-        // SAFETY: the client is alive.
-        let queue = unsafe { sys::rd_kafka_queue_new(base.client().native_ptr()) };
-        let queue = LaneQueue(NonNull::new(queue).expect("a queue of a live client is not null"));
+        let queue = ReplyQueue::new(base.client());
         Ok(Consumer {
             is_eager,
             config: config.clone(),
@@ -167,7 +145,7 @@ impl Consumer {
     /// What waits to be taken, by the size of what was taken last.
     pub fn queued_bytes(&self) -> usize {
         // SAFETY: the queue is alive.
-        let length = unsafe { sys::rd_kafka_queue_length(self.queue.0.as_ptr()) };
+        let length = unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) };
         length * self.record_bytes
     }
 
@@ -185,7 +163,7 @@ impl Consumer {
         // returns how many, −1 for an error.
         let taken = unsafe {
             sys::rd_kafka_consume_batch_queue(
-                self.queue.0.as_ptr(),
+                self.queue.as_ptr(),
                 wait_ms,
                 self.messages.as_mut_ptr().add(held),
                 max,
@@ -391,7 +369,7 @@ impl Consumer {
                 partition.partition,
             );
             if !queue.is_null() {
-                sys::rd_kafka_queue_forward(queue, self.queue.0.as_ptr());
+                sys::rd_kafka_queue_forward(queue, self.queue.as_ptr());
                 sys::rd_kafka_queue_destroy(queue);
             }
         }
@@ -413,60 +391,5 @@ impl Drop for Consumer {
 impl std::fmt::Debug for Consumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consumer").finish_non_exhaustive()
-    }
-}
-
-/// Unassigns those of `partitions` that are assigned: the client refuses a list with any other one.
-pub(crate) fn unassign_held(
-    base: &BaseConsumer<Context>,
-    partitions: &TopicPartitionList,
-) -> KafkaResult<()> {
-    let assigned = base.assignment()?;
-    let mut held = TopicPartitionList::new();
-    for element in partitions.elements() {
-        let (topic, partition) = (element.topic(), element.partition());
-        if assigned.find_partition(topic, partition).is_some() {
-            held.add_partition(topic, partition);
-        }
-    }
-    base.incremental_unassign(&held)
-}
-
-pub(crate) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for p in partitions {
-        list.add_partition(&p.topic, p.partition);
-    }
-    list
-}
-
-/// Commits as the client takes them.
-///
-/// # Errors
-/// An offset below zero.
-pub(crate) fn commit_list(commits: &[PartitionCommit]) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(commits.len());
-    for commit in commits {
-        let TopicPartition { topic, partition } = &commit.partition;
-        let mut element = list.add_partition(topic, *partition);
-        element.set_offset(Offset::Offset(commit.position))?;
-        element.set_metadata(&commit.metadata);
-    }
-    set_leader_epochs(&list, commits);
-    Ok(list)
-}
-
-/// A commit that names the leader's epoch is refused when the log was truncated behind it.
-fn set_leader_epochs(list: &TopicPartitionList, commits: &[PartitionCommit]) {
-    // SAFETY: the list is alive and its elements stand in the order in which they were added.
-    unsafe {
-        let raw = list.ptr();
-        for (index, commit) in commits.iter().enumerate() {
-            debug_assert!(index < usize::try_from((*raw).cnt).unwrap_or(0));
-            sys::rd_kafka_topic_partition_set_leader_epoch(
-                (*raw).elems.add(index),
-                commit.leader_epoch,
-            );
-        }
     }
 }

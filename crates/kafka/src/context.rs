@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::consumer::unassign_held;
+use super::lists::unassign_held;
 use crate::TopicPartition;
 
 /// Something that happened between two polls.

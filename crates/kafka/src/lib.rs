@@ -7,6 +7,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `consumer` | [`Consumer`]: polls, assigns, seeks, pauses, commits |
+//! | `lists` | lists of partitions as librdkafka takes them |
 //! | `record` | [`Chunk`] and [`Record`]: messages borrowed from librdkafka |
 //! | `context` | rebalances, commit results and errors as [`Event`]s |
 //! | `questions` | [`Questions`] about offsets and ends, asked from other threads |
@@ -28,6 +29,7 @@ mod alter;
 mod consumer;
 mod context;
 mod groups;
+mod lists;
 mod member;
 mod messages;
 mod observer;
@@ -43,9 +45,10 @@ mod topics;
 mod transaction;
 
 pub use admin::{Admin, RequestError, TopicSize, TopicSpec};
-pub use consumer::{Consumer, PartitionCommit};
+pub use consumer::Consumer;
 pub use context::{CommitResult, Context, Event, PartitionError};
 pub use groups::GroupPeer;
+pub use lists::PartitionCommit;
 pub use member::GroupMember;
 pub use messages::{Message, MessageSource, Messages};
 pub use observer::Observer;

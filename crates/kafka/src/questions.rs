@@ -8,9 +8,9 @@ use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka_sys as sys;
 
-use super::consumer::{PartitionCommit, commit_list, list};
 use super::context::Context;
 use super::groups::{GroupPeer, members_of};
+use super::lists::{PartitionCommit, commit_list, list};
 use super::reply::ReplyQueue;
 use super::topics::{TopicDescription, describe_topic};
 use crate::TopicPartition;

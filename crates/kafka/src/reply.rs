@@ -1,4 +1,4 @@
-//! Replies to requests that librdkafka answers on a queue: admin requests and commits.
+//! Queues of librdkafka: messages of a consumer, and replies to admin requests and commits.
 
 use std::ffi::CStr;
 use std::ptr::NonNull;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka_sys as sys;
 
-/// Where replies arrive. To be dropped before its client.
+/// A queue of a client: to be dropped before it.
 pub(crate) struct ReplyQueue(NonNull<sys::rd_kafka_queue_t>);
 
 // SAFETY: librdkafka's queues may be used from any thread.

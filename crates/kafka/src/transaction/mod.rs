@@ -16,7 +16,7 @@ use rdkafka::producer::Producer as _;
 use self::client::{Client, until_done};
 use self::error::failed;
 pub use self::error::{MissingRight, TransactionError};
-use crate::consumer::{PartitionCommit, commit_list};
+use crate::lists::{PartitionCommit, commit_list};
 use crate::member::GroupMember;
 use crate::messages::Messages;
 use crate::placement::Partitioner;
