@@ -173,16 +173,30 @@ impl AllStuck {
 
     /// Since how many seconds something of this partition does not get on, its topic included.
     pub(super) fn seconds(&self, topic: &str, partition: i32, now_ms: u64) -> u64 {
-        let is_of_it = |key: &Key| key.0 == topic && key.1.is_none_or(|p| p == partition);
-        let of_it = self.0.iter().filter(|(key, _)| is_of_it(key));
+        let of_topic = self.of(topic, None);
+        let of_it = of_topic.chain(self.of(topic, Some(partition)));
         let since_ms = of_it.map(|(_, stuck)| stuck.since_ms).min();
         since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms) / 1_000)
     }
 
     /// Whether a range of the partition is not written, by what is said of it.
     pub(super) fn has_range(&self, topic: &str, partition: i32) -> bool {
-        let is_it = |key: &Key| key.0 == topic && key.1 == Some(partition) && key.3.is_some();
-        self.0.keys().any(is_it)
+        self.of(topic, Some(partition))
+            .any(|(key, _)| key.3.is_some())
+    }
+
+    /// What does not get on of one partition, or of a topic as a whole. Each partition is asked about every
+    /// second, so others are not looked at.
+    fn of<'s>(
+        &'s self,
+        topic: &'s str,
+        partition: Option<i32>,
+    ) -> impl Iterator<Item = (&'s Key, &'s Stuck)> {
+        let first =
+            (!self.0.is_empty()).then(|| (topic.to_owned(), partition, Undone::NotBegun, None));
+        let of_it = first.map(|first| self.0.range(first..));
+        let is_it = move |(key, _): &(&Key, &Stuck)| key.0 == topic && key.1 == partition;
+        of_it.into_iter().flatten().take_while(is_it)
     }
 
     /// The longest first.
@@ -278,5 +292,27 @@ mod tests {
         assert_eq!(stuck.status(0)[0].partition, None);
         stuck.topic_gone("t");
         assert_eq!(stuck.seconds("t", 9, 5_000), 0);
+    }
+
+    #[test]
+    fn a_partition_is_not_mixed_up_with_its_neighbours() {
+        let all = [
+            Undone::NotBegun,
+            Undone::NotRead,
+            Undone::NotWritten,
+            Undone::NotCommitted,
+            Undone::TopicUnknown,
+        ];
+        for undone in all {
+            let mut stuck = AllStuck::default();
+            for (topic, partition) in [("s", 1), ("t", 0), ("t", 1), ("t", 2), ("u", 1)] {
+                let place = Place::of(topic, partition, undone);
+                let since = 10_000 * u64::try_from(partition + 1).expect("small");
+                stuck.failed(&place, String::new(), (Moment(0), since));
+            }
+            let seconds = |partition| stuck.seconds("t", partition, 40_000);
+            assert_eq!([0, 1, 2, 3].map(seconds), [30, 20, 10, 0], "{undone:?}");
+            assert!(!stuck.has_range("t", 1));
+        }
     }
 }
