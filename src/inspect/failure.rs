@@ -2,7 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use crate::config::{Kafka, client_refusal};
+use crate::config::Kafka;
 use crate::exit;
 use crate::pipeline::ReplayError;
 use crate::sink::{InsertError, Remedy};
@@ -34,7 +34,7 @@ impl Failure {
 
     /// A client that cannot be made of `kafka.properties`.
     pub(super) fn client(error: &KafkaError) -> Self {
-        Failure::Usage(format!("kafka.properties: {}", client_refusal(error)))
+        Failure::Usage(format!("kafka.properties: {}", streamweir_kafka::refused_property(error)))
     }
 
     /// What Kafka answered, or that it did not.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::doubts::{Doubts, PATIENCE_BEHIND, Standing};
 use super::errors::InsertError;
 use super::insert::Failure;
+use super::job::{Outcome, WriteJob};
+use super::shared::Sink;
 use super::tables::{ColumnInfo, TableColumns};
-use super::write::{Outcome, Sink, WriteJob};
 use super::{Backoff, Target};
 use crate::halt::Halt;
 
@@ -19,19 +20,6 @@ use crate::halt::Halt;
 /// times, and the wait between two.
 const LOOKS: u32 = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-
-/// Whoever makes the rows of a table, and can make them for other columns.
-pub(crate) trait RowMaker: std::fmt::Debug + Send + Sync {
-    /// From now on rows are made for these columns.
-    ///
-    /// # Errors
-    /// That cannot be.
-    fn take(&self, columns: TableColumns) -> Result<(), Halt>;
-}
-
-/// The table that was last found to have the columns that rows are made for, and when that look began. One
-/// look serves every job that waits for it.
-pub(super) type ColumnsSeen = tokio::sync::Mutex<Option<(Instant, Arc<Target>)>>;
 
 /// What a refusal has to do with the table's columns.
 #[derive(Debug)]

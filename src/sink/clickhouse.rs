@@ -6,23 +6,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clickhouse::{Client, Compression};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret as _;
 
-use super::Target;
-use super::answer::{ask, offsets};
+use super::answer::ask;
+use super::connect::{base_client, connect_timeout};
 use super::errors::InsertError;
 use super::post::Post;
 use super::server_settings::{Known, NATIVE_CONVERSION, READS, READS_OF_LATER_VERSIONS};
 use super::servers::{Server, Servers, UNKNOWN_SETTING};
 use crate::config::ClickHouse;
-use crate::progress::Range;
-use crate::source::TopicPartition;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same where another server can be asked instead.
-const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(3);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same of questions about settings and tables.
 const SYSTEM_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(10);
@@ -186,152 +179,6 @@ impl ClickHouseClient {
         sent.map_err(|error| self.servers.failed(server, error.into()))
     }
 
-    /// Which offsets of `range` the table already holds.
-    ///
-    /// # Errors
-    /// Whatever the server or the network answered.
-    pub(crate) async fn offsets_in(
-        &self,
-        server: u32,
-        table: &str,
-        partition: &TopicPartition,
-        range: Range,
-    ) -> Result<Vec<i64>, InsertError> {
-        let topic = quote_text(&partition.topic);
-        let sql = format!(
-            "SELECT groupArray(toUInt64(_offset)), 'end' FROM {table} WHERE _topic = {topic} AND _partition = {} \
-             AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
-            partition.partition, range.from, range.to
-        );
-        let bytes = self.select(server, &sql, "RowBinary").await?;
-        offsets(&bytes).ok_or_else(|| self.servers.failed(server, unreadable(&bytes)))
-    }
-
-    /// Of each of these keys the newest row that counts and the newest that is deleted, as far as the
-    /// server still has both: key, `_version`, `_deleted` and these columns, in RowBinary.
-    ///
-    /// # Errors
-    /// As above; code 396 when the answer is longer than `bytes_max`, unless that is 0.
-    pub(crate) async fn newest_rows(
-        &self,
-        server: u32,
-        target: &Target,
-        keys: &[&[u8]],
-        columns: &[u16],
-        bytes_max: usize,
-    ) -> Result<Bytes, InsertError> {
-        let names: Vec<_> = target
-            .key
-            .iter()
-            .map(|(name, _)| quote_name(name))
-            .collect();
-        let key = names.join(", ");
-        let form = target
-            .key
-            .iter()
-            .map(|(name, t)| format!("{} {t}", quote_name(name)));
-        let form = quote_text(&form.collect::<Vec<_>>().join(", "));
-        let version = quote_name(&target.own.version);
-        let deleted = quote_name(&target.own.deleted);
-        // NULL in a key is a value like any other.
-        let null_is_equal = if target.key.iter().any(|(_, t)| t.is_nullable()) {
-            ", transform_null_in = 1"
-        } else {
-            ""
-        };
-        let column = |index: &u16| quote_name(&target.other_names[usize::from(*index)]);
-        let columns: String = columns.iter().map(|c| format!(", {}", column(c))).collect();
-        let mut hex = String::new();
-        for byte in keys.iter().copied().flatten() {
-            use std::fmt::Write as _;
-            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-        }
-        let sql = format!(
-            "SELECT {key}, {version}, {deleted}{columns} FROM {} WHERE ({key}) IN (SELECT {key} FROM \
-             format(RowBinary, {form}, unhex('{hex}'))) ORDER BY {version} DESC \
-             LIMIT 1 BY {key}, {deleted} SETTINGS select_sequential_consistency = 1, \
-             max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'{null_is_equal}",
-            target.sql
-        );
-        self.select(server, &sql, "RowBinary").await
-    }
-
-    /// The same of any server, which has what the others acknowledged.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn offsets_of(
-        &self,
-        target: &Target,
-        partition: &TopicPartition,
-        range: Range,
-    ) -> Result<Vec<i64>, InsertError> {
-        let look = |server| async move {
-            if target.replicated {
-                self.sync_replica(server, &target.sql).await?;
-            }
-            self.offsets_in(server, &target.sql, partition, range).await
-        };
-        self.servers.any(look).await
-    }
-
-    /// The highest offset of `partition` in the table, if there is one from `from` on: a late `from`
-    /// spares reading the granules that the table's index tells are before it.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn highest_offset(
-        &self,
-        target: &Target,
-        partition: &TopicPartition,
-        from: i64,
-    ) -> Result<Option<i64>, InsertError> {
-        let sql = format!(
-            "SELECT count(), max(toInt64(_offset)) FROM {} \
-             WHERE _topic = {} AND _partition = {} AND _offset >= {from} SETTINGS select_sequential_consistency = 1",
-            target.sql,
-            quote_text(&partition.topic),
-            partition.partition
-        );
-        largest(&self.look(target, &sql).await?)
-    }
-
-    /// The highest `_version` in the table, if it has rows.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn newest_version(&self, target: &Target) -> Result<Option<u64>, InsertError> {
-        let sql = format!(
-            "SELECT count(), max({}) FROM {} SETTINGS select_sequential_consistency = 1",
-            quote_name(&target.own.version),
-            target.sql
-        );
-        largest(&self.look(target, &sql).await?)
-    }
-
-    /// Whether a table, quoted as in SQL, has a row.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn has_rows(&self, table: &str) -> Result<bool, InsertError> {
-        let text = self
-            .select_text(&format!("SELECT 1 FROM {table} LIMIT 1"))
-            .await?;
-        Ok(!text.trim().is_empty())
-    }
-
-    /// Whether a table has no row at all, deleted ones included.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn is_empty(&self, target: &Target) -> Result<bool, InsertError> {
-        let sql = format!(
-            "SELECT 1 FROM {} LIMIT 1 SETTINGS select_sequential_consistency = 1",
-            target.sql
-        );
-        Ok(self.look(target, &sql).await?.trim().is_empty())
-    }
-
     /// Waits until this replica has what the others acknowledged. A no-op without replication.
     ///
     /// # Errors
@@ -439,20 +286,8 @@ impl ClickHouseClient {
         asked.map_err(|error| self.servers.failed(server, error.into()))
     }
 
-    async fn select_text(&self, sql: &str) -> Result<String, InsertError> {
+    pub(super) async fn select_text(&self, sql: &str) -> Result<String, InsertError> {
         let bytes = self.select_any(sql, "TabSeparated").await?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// The answer of a server that has what any other acknowledged.
-    async fn look(&self, target: &Target, sql: &str) -> Result<String, InsertError> {
-        let look = |server| async move {
-            if target.replicated {
-                self.sync_replica(server, &target.sql).await?;
-            }
-            self.select(server, sql, "TabSeparated").await
-        };
-        let bytes = self.servers.any(look).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -496,70 +331,10 @@ impl ClickHouseClient {
     }
 }
 
-/// What `count(), max(…)` gives as text: the largest, if there are any.
-fn largest<T: std::str::FromStr>(text: &str) -> Result<Option<T>, InsertError> {
-    let read = || {
-        let (count, largest) = text.strip_suffix('\n')?.split_once('\t')?;
-        match count.parse::<u64>().ok()? {
-            0 => Some(None),
-            _ => largest.parse().ok().map(Some),
-        }
-    };
-    read().ok_or_else(|| unreadable(text.as_bytes()))
-}
-
 /// An answer that is not in the form of its question's.
 pub(super) fn unreadable(answer: &[u8]) -> InsertError {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
     clickhouse::error::Error::BadResponse(format!("unreadable answer: {text:?}")).into()
-}
-
-fn base_client(with_tls: bool, connect_timeout: Duration) -> Result<Client, std::io::Error> {
-    if !with_tls {
-        return Ok(Client::with_http_client(
-            client_builder().build(plain_connector(connect_timeout)),
-        ));
-    }
-    Ok(Client::with_http_client(
-        client_builder().build(tls_connector(connect_timeout)?),
-    ))
-}
-
-/// Where there are several servers another one is asked soon.
-pub(super) fn connect_timeout(config: &ClickHouse) -> Duration {
-    if config.urls.len() > 1 {
-        CONNECT_TIMEOUT_OF_SEVERAL
-    } else {
-        CONNECT_TIMEOUT
-    }
-}
-
-pub(super) fn plain_connector(connect_timeout: Duration) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
-    // Nagle's algorithm costs 40 ms a request, and the crate's own client leaves it on.
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
-    tcp.set_connect_timeout(Some(connect_timeout));
-    tcp
-}
-
-pub(super) fn client_builder() -> hyper_util::client::legacy::Builder {
-    let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
-    // Below the server's own keep-alive timeout, or a request meets a closing connection.
-    builder.pool_idle_timeout(Duration::from_secs(2));
-    builder
-}
-
-pub(super) fn tls_connector(
-    connect_timeout: Duration,
-) -> Result<hyper_rustls::HttpsConnector<HttpConnector>, std::io::Error> {
-    let mut tcp = plain_connector(connect_timeout);
-    tcp.enforce_http(false);
-    Ok(hyper_rustls::HttpsConnectorBuilder::new()
-        .with_native_roots()?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp))
 }
 
 /// `` `database`.`table` `` with quotes inside the names escaped.

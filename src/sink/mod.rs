@@ -1,6 +1,7 @@
 //! Where rows and dead letters become durable. Receipts are minted here and nowhere else.
 //!
-//! [`write`] takes one range through dead letters, look, insert and acknowledgement; [`errors`] is
+//! [`write`](mod@write) takes one range through dead letters, rows and messages; [`destination`] is what a
+//! table and a topic have in common, with the contract that exactly-once needs; [`errors`] is
 //! the one table that says which answer is retried, which refuses a record and which halts;
 //! [`refusals`] judges answers that the table does not know.
 
@@ -8,13 +9,17 @@ mod altered;
 mod answer;
 mod clickhouse;
 mod column_comments;
+mod connect;
 mod dead_letter;
 mod deduplication;
+mod destination;
 mod doubts;
 mod errors;
 mod gaps;
 mod insert;
 mod inspection;
+mod job;
+mod looks;
 mod membership;
 mod moved;
 mod off_io;
@@ -27,12 +32,15 @@ mod refused;
 mod server_settings;
 mod servers;
 mod several_tables;
+mod shared;
+mod table;
 mod tables;
 mod target;
+mod topic;
 mod transaction;
 mod write;
 
-pub(crate) use altered::{RowMaker, differences};
+pub(crate) use altered::differences;
 pub(crate) use clickhouse::{ClickHouseClient, quote_name, quote_text};
 pub(crate) use dead_letter::{DeadLetterProducer, create_output_topic, create_topic};
 pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
@@ -51,4 +59,6 @@ pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{TransactionEnd, TransactionNews, Transactions};
 
 pub(crate) use crate::message::{DeadLetter, OutputMessage, Stage};
-pub(crate) use write::{Delivery, Outcome, Sink, SinkParts, Trouble, WriteJob, write};
+pub(crate) use job::{Delivery, Outcome, Trouble, WriteJob};
+pub(crate) use shared::{RowMaker, Sink, SinkParts};
+pub(crate) use write::write;

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::answer::{Signature, acknowledgement};
-use super::clickhouse::{client_builder, connect_timeout, plain_connector, tls_connector};
+use super::connect::{client_builder, connect_timeout, plain_connector, tls_connector};
 use crate::batch::compressed;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;

@@ -12,10 +12,10 @@ use crate::progress::insert::Round;
 use crate::sink::altered::Drift;
 use crate::sink::doubts::Doubts;
 use crate::sink::insert::{insert_settings, not_written};
+use crate::sink::job::{Delivery, Outcome};
 use crate::sink::moved::MovedRow;
 use crate::sink::off_io::off_io;
 use crate::sink::refusals::{Rows, Suspicion, Verdict};
-use crate::sink::write::{Delivery, Outcome};
 use crate::sink::{Backoff, InsertError, Target};
 
 /// Rows that are complete and not written yet.
