@@ -70,11 +70,7 @@ impl Sink {
                                 && waits_since.elapsed() < PATIENCE_BEHIND =>
                         {
                             looks = 0;
-                            InsertError::behind(format!(
-                                "table {} has older columns on this server than rows are made for, and dead letters \
-                                 wait for it",
-                                target.label
-                            ))
+                            older_columns(target)
                         }
                         // Only servers that are behind answer: they say nothing of what is there now.
                         Standing::Same | Standing::Behind => {
@@ -186,6 +182,14 @@ impl Sink {
         );
         Outcome::Halted(Halt::new("schema", advice))
     }
+}
+
+/// Why dead letters wait.
+fn older_columns(target: &Target) -> InsertError {
+    InsertError::behind(format!(
+        "table {} has older columns on this server than rows are made for, and dead letters wait for it",
+        target.label
+    ))
 }
 
 fn renewed(taken: Result<(), Halt>, target: &Target) -> Outcome {

@@ -65,6 +65,15 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
             "queued.max.messages.kbytes",
             (queue_bytes / 1024).max(1024).to_string(),
         );
+    set_assignor(&mut config, pipeline);
+    if let Some(instance_id) = &service.instance_id {
+        config.set("group.instance.id", format!("{instance_id}-{lane}"));
+    }
+    config
+}
+
+/// Who gives partitions to members, and how.
+fn set_assignor(config: &mut ClientConfig, pipeline: &Pipeline) {
     match pipeline.group_protocol {
         // One member reads all of a topic: with the first partition everything changes hands.
         // Equal partitions of two topics are one member's.
@@ -78,10 +87,6 @@ pub(crate) fn consumer_config(settings: ClientSettings<'_>) -> ClientConfig {
             config.set("group.protocol", "consumer");
         }
     }
-    if let Some(instance_id) = &service.instance_id {
-        config.set("group.instance.id", format!("{instance_id}-{lane}"));
-    }
-    config
 }
 
 /// The producer of dead letters and other plain output: idempotent, every replica in sync.

@@ -124,15 +124,10 @@ impl GappedRows<'_> {
                 {
                     suspicion = Suspicion::default();
                     let since = *refused_since.get_or_insert_with(Instant::now);
-                    match self.sink.drift(&error, target, server, &mut doubts).await {
-                        Drift::Not => {}
-                        Drift::Altered(outcome) => return Err(outcome),
-                        Drift::Unknown => {
-                            self.wait_after(server, target, &error, (&mut backoff, &mut doubts))
-                                .await?;
-                            parts.push(rows);
-                            continue;
-                        }
+                    let waits = (&mut backoff, &mut doubts);
+                    if !self.stands(server, target, &error, waits).await? {
+                        parts.push(rows);
+                        continue;
                     }
                     if let [row] = &rows[..] {
                         let offset = row.offset;
@@ -163,6 +158,26 @@ impl GappedRows<'_> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Whether a refusal has nothing to do with the table's columns. Where that is not known it waits: the
+    /// same rows are sent again.
+    async fn stands(
+        &self,
+        server: u32,
+        target: &Target,
+        error: &InsertError,
+        (backoff, doubts): (&mut Backoff, &mut Doubts),
+    ) -> Result<bool, Outcome> {
+        match self.sink.drift(error, target, server, doubts).await {
+            Drift::Not => Ok(true),
+            Drift::Altered(outcome) => Err(outcome),
+            Drift::Unknown => {
+                self.wait_after(server, target, error, (backoff, doubts))
+                    .await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Sends rows in the pipeline's turn.
