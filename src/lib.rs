@@ -2,7 +2,8 @@
 //!
 //! The map, in the order in which data flows; `docs/ARCHITECTURE.md` follows one record through it.
 //! [`decode`], [`mod@format`], [`table`], [`debezium`] and [`replica`] are modules of the crate
-//! `streamweir-codec`; `operator`, `progress`, `halt` and `life` are modules of `streamweir-core`; the consumer is of `streamweir-kafka`.
+//! `streamweir-codec`; `operator`, `progress`, `halt` and `life` are modules of `streamweir-core`; librdkafka is called by
+//! `streamweir-kafka`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -19,6 +20,7 @@
 //! | `lookup` | profiles from Redis, cached |
 //! | [`table`] | columns, types and their RowBinary encoding |
 //! | [`debezium`], [`replica`] | change records of databases, and their tables |
+//! | `target` | a table as batches and statements need it; compressed frames |
 //! | `batch` | rows on their way to one insert |
 //! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
 //! | `state` | snapshots of what operators remember |
@@ -54,6 +56,7 @@ mod sink;
 mod source;
 mod state;
 mod supervisor;
+mod target;
 pub mod topics;
 
 pub use streamweir_codec::{debezium, decode, format, native, replica, table};

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-use super::frame::{Frames, compress};
 use crate::native::{BlockPlan, BlockState, Chunk};
+use crate::target::{Frames, compress};
 
 /// Frames of a body that takes no more are sent as one piece.
 const PIECE_BYTES_MIN: usize = 64 << 10;
@@ -160,10 +160,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::decompress;
     use crate::fuzzing::{Cell, Reader, block};
     use crate::native::BlockColumn;
     use crate::table::{ColumnType, append_length};
+    use crate::target::decompress;
 
     const TYPES: [&str; 14] = [
         "String",

@@ -1,16 +1,12 @@
 //! Rows of one table on their way to one insert.
 
 mod columns;
-mod frame;
 mod keyed;
 mod open;
 mod pace;
 mod row_binary;
 mod sealed;
 
-pub(crate) use frame::compressed;
-#[cfg(any(test, fuzzing))]
-pub(crate) use frame::decompress;
 pub(crate) use keyed::{GapSource, GappedRow, Gaps, KeyedRow, Moved, VERSION_LEN};
 pub(crate) use open::OpenBatch;
 pub(crate) use pace::{Paces, PartitionPace};

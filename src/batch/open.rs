@@ -7,7 +7,7 @@ use super::columns::OpenColumns;
 use super::keyed::{KeyedRow, KeyedRows};
 use super::sealed::{Arrival, SealedBatch};
 use crate::message::{DeadLetter, OutputMessage};
-use crate::sink::Target;
+use crate::target::Target;
 
 /// Raw bytes of the rows that become columns at once. What is made of them stays in a processor's cache.
 const CHUNK_BYTES_MIN: usize = 256 << 10;

@@ -9,7 +9,7 @@ use super::keyed::GappedRow;
 use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::message::{DeadLetter, OutputMessage};
-use crate::sink::Target;
+use crate::target::Target;
 
 /// When Kafka got the rows of one chunk.
 #[derive(Debug, Clone, Copy)]

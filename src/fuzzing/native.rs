@@ -3,8 +3,9 @@
 use super::cell::Cell;
 use super::row_binary::Reader;
 use super::tables::Table;
-use crate::batch::{SealedBatch, decompress};
+use crate::batch::SealedBatch;
 use crate::table::ColumnType;
+use crate::target::decompress;
 
 /// A column as a block states it.
 #[derive(Debug)]

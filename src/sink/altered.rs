@@ -12,9 +12,9 @@ use super::errors::InsertError;
 use super::insert::Failure;
 use super::job::{Outcome, WriteJob};
 use super::shared::Sink;
-use super::tables::{ColumnInfo, TableColumns};
 use super::{Backoff, Target};
 use crate::halt::Halt;
+use crate::target::{ColumnInfo, TableColumns};
 
 /// How often a look that finds other columns is repeated where servers may know of an ALTER at different
 /// times, and the wait between two.

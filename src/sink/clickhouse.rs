@@ -336,13 +336,3 @@ pub(super) fn unreadable(answer: &[u8]) -> InsertError {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
     clickhouse::error::Error::BadResponse(format!("unreadable answer: {text:?}")).into()
 }
-
-/// `` `database`.`table` `` with quotes inside the names escaped.
-pub(crate) fn quote_name(name: &str) -> String {
-    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
-}
-
-/// A string literal.
-pub(crate) fn quote_text(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
-}

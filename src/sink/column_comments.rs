@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::clickhouse::quote_text;
 use super::{ClickHouseClient, InsertError};
+use crate::target::quote_text;
 
 /// Later than this DateTime64(9) has no times.
 const NANOSECONDS_END: &str = "2262-04-11 00:00:00";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Target;
 use super::errors::{InsertError, Remedy};
-use super::tables::TableColumns;
+use crate::target::TableColumns;
 
 /// A refusal for the table's columns is believed after so many attempts, and this long at least.
 const ATTEMPTS_MIN: u32 = 3;
@@ -105,8 +105,8 @@ impl InsertError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tables::ColumnInfo;
     use super::*;
+    use crate::target::ColumnInfo;
 
     fn columns(version: u64, names: &[&str]) -> TableColumns {
         let column = |name: &&str| ColumnInfo {

@@ -35,13 +35,12 @@ mod several_tables;
 mod shared;
 mod table;
 mod tables;
-mod target;
 mod topic;
 mod transaction;
 mod write;
 
 pub(crate) use altered::differences;
-pub(crate) use clickhouse::{ClickHouseClient, quote_name, quote_text};
+pub(crate) use clickhouse::ClickHouseClient;
 pub(crate) use dead_letter::{DeadLetterProducer, create_output_topic, create_topic};
 pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
 pub(crate) use errors::{InsertError, Remedy};
@@ -54,11 +53,12 @@ pub(crate) use refused::refused;
 pub(crate) use several_tables::several_tables;
 pub(crate) use streamweir_core::backoff::Backoff;
 pub(crate) use streamweir_kafka::{Transaction, TransactionSettings};
-pub(crate) use tables::{ColumnInfo, TableColumns, TableInfo};
-pub(crate) use target::{RowFormat, Target};
 pub(crate) use transaction::{TransactionEnd, TransactionNews, Transactions};
 
 pub(crate) use crate::message::{DeadLetter, OutputMessage, Stage};
+pub(crate) use crate::target::{
+    ColumnInfo, RowFormat, TableColumns, TableInfo, Target, quote_name,
+};
 pub(crate) use job::{Delivery, Outcome, Trouble, WriteJob};
 pub(crate) use shared::{RowMaker, Sink, SinkParts};
 pub(crate) use write::write;

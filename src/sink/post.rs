@@ -18,9 +18,9 @@ use url::Url;
 
 use super::answer::{Signature, acknowledgement};
 use super::connect::{client_builder, connect_timeout, plain_connector, tls_connector};
-use crate::batch::compressed;
 use crate::config::ClickHouse;
 use crate::crash::crash_point;
+use crate::target::compressed;
 
 /// Far more than an exception is long.
 const ANSWER_BYTES_MAX: usize = 1 << 20;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::clickhouse::{ClickHouseClient, quote_text};
-use super::tables::TableInfo;
+use super::clickhouse::ClickHouseClient;
 use crate::halt::Halt;
+use crate::target::{TableInfo, quote_text};
 
 /// Engines whose rows lie on one server, beside those of the MergeTree family.
 const LOCAL: [&str; 8] = [

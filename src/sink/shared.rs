@@ -8,7 +8,6 @@ use super::errors::InsertError;
 use super::moved::{MovedRows, MovedTable};
 use super::permits::Permits;
 use super::refusals::{Judgement, Lone, Refusals, Rows, Suspicion, Verdict};
-use super::tables::TableColumns;
 use super::{DeadLetter, DeadLetterProducer, OutputProducer, Stage, Target};
 use crate::clock::BootTime;
 use crate::config::Pipeline;
@@ -17,6 +16,7 @@ use crate::halt::Halt;
 use crate::observe::board::{PipelineBoard, Place, SinkBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::source::{RecordFetcher, TopicPartition};
+use crate::target::TableColumns;
 
 /// How often it is looked whether rows beside a refused one were accepted.
 const LOOK_AT_EVIDENCE_EVERY: Duration = Duration::from_millis(100);
@@ -231,7 +231,10 @@ impl Sink {
             .await
             .map_err(|e| Halt::dead_letter(e.to_string()))?;
         for letter in letters {
-            metrics.dead_letter(letter.reason.as_str());
+            let reason = letter.reason.as_str();
+            metrics.dead_letter(reason);
+            let address = format!("{}:{}", letter.partition, letter.offset);
+            pipeline.dead_letter(address, reason, &letter.detail);
         }
         pipeline.dead_letters_written(letters.len() as u64);
         Ok(())

@@ -5,74 +5,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::clickhouse::{ClickHouseClient, quote_text};
+use super::clickhouse::ClickHouseClient;
 use super::deduplication::{query_of_defaults, remembers_tokens};
 use super::errors::{InsertError, Remedy};
-use crate::replica::{ExistingColumn, ExistingTable};
+use crate::target::{ColumnInfo, TableColumns, TableInfo, is_replicated, quote_text};
 
 /// How many ALTERs of a table a replica has still to carry out.
 const PENDING: &str = "ifNull((SELECT count() FROM system.replication_queue WHERE database = {database} AND \
                        table = {table} AND type = 'ALTER_METADATA'), 0)";
-
-/// A column as `system.columns` tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ColumnInfo {
-    pub(crate) name: String,
-    pub(crate) type_name: String,
-    /// Empty, or DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL.
-    pub(crate) default_kind: String,
-}
-
-/// What the daemon needs to know of a target table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableInfo {
-    pub(crate) engine: String,
-    /// The engine clause with its settings.
-    pub(crate) engine_full: String,
-    /// Expressions with commas between them.
-    pub(crate) sorting_key: String,
-    /// Empty without partitions.
-    pub(crate) partition_key: String,
-    pub(crate) columns: Vec<ColumnInfo>,
-    /// How often a replicated table had been altered.
-    pub(crate) metadata_version: u64,
-    /// Whether the table remembers the tokens of inserts.
-    pub(crate) has_tokens: bool,
-}
-
-/// A table's columns, as one server has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableColumns {
-    /// How often a replicated table has been altered as far as this server knows; else 0.
-    pub(crate) version: u64,
-    /// An ALTER of a replicated table has reached this server and is not carried out here yet.
-    pub(crate) is_behind: bool,
-    pub(crate) columns: Vec<ColumnInfo>,
-}
-
-impl TableInfo {
-    /// Whether inserts go through Keeper, which remembers their tokens for every replica.
-    pub(crate) fn is_replicated(&self) -> bool {
-        is_replicated(&self.engine)
-    }
-
-    /// As the checks of replicas take it; `name` is what messages call the table.
-    pub(crate) fn existing<'a>(&'a self, name: &'a str) -> ExistingTable<'a> {
-        let column = |column: &'a ColumnInfo| ExistingColumn {
-            name: &column.name,
-            type_name: &column.type_name,
-            default_kind: &column.default_kind,
-        };
-        ExistingTable {
-            name,
-            engine: &self.engine,
-            engine_full: &self.engine_full,
-            sorting_key: &self.sorting_key,
-            partition_key: &self.partition_key,
-            columns: self.columns.iter().map(column).collect(),
-        }
-    }
-}
 
 impl ClickHouseClient {
     /// What a table is, if there is one of this name.
@@ -304,8 +244,4 @@ fn gentler(kept: Option<InsertError>, error: InsertError) -> InsertError {
         Some(kept) if !matches!(kept.remedy, Remedy::Halt(_)) => kept,
         _ => error,
     }
-}
-
-fn is_replicated(engine: &str) -> bool {
-    engine.starts_with("Replicated") || engine.starts_with("Shared")
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::super::clickhouse::{ClickHouseClient, quote_name, quote_text};
+use super::super::clickhouse::ClickHouseClient;
 use super::super::errors::{InsertError, Remedy};
-use super::super::tables::TableInfo;
 use super::super::{RowFormat, Target};
 use super::told::{append_text, change_of, place, row_of};
 use crate::batch::{GappedRow, Moved};
 use crate::replica::{MOVED_COLUMNS, MOVED_ROWS, create_moved_rows};
+use crate::target::{TableInfo, quote_name, quote_text};
 
 /// How long a table that is not there is taken to be not there.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);

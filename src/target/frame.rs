@@ -21,7 +21,7 @@ thread_local! {
 
 /// Appends `raw` to `out` as one frame.
 #[inline(never)]
-pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn compress(raw: &[u8], out: &mut Vec<u8>) {
     BLOCK.with_borrow_mut(|block| {
         let worst = lz4_flex::block::get_maximum_output_size(raw.len());
         if block.len() < worst {
@@ -61,11 +61,11 @@ fn append(block: &[u8], raw_bytes: usize, out: &mut Vec<u8>) {
 }
 
 /// Takes frames that [`compress`] wrote apart, one after the other.
-pub(super) struct Frames<'f>(pub(super) &'f [u8]);
+pub(crate) struct Frames<'f>(pub(crate) &'f [u8]);
 
 impl Frames<'_> {
     /// Leaves the raw bytes of the next frame in `raw`; false after the last.
-    pub(super) fn next_into(&mut self, raw: &mut Vec<u8>) -> bool {
+    pub(crate) fn next_into(&mut self, raw: &mut Vec<u8>) -> bool {
         raw.clear();
         if self.0.is_empty() {
             return false;

@@ -1,10 +1,16 @@
-//! The table that rows go to.
+//! The table that rows go to, as batches and statements need it.
+
+mod columns;
+mod frame;
+mod quote;
 
 use bytes::Bytes;
 
-use super::clickhouse::quote_name;
-use super::tables::{ColumnInfo, TableInfo};
-use crate::batch::compressed;
+pub(crate) use self::columns::{ColumnInfo, TableColumns, TableInfo, is_replicated};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::frame::decompress;
+pub(crate) use self::frame::{Frames, compress, compressed};
+pub(crate) use self::quote::{quote_name, quote_text};
 use crate::native::{BlockColumn, BlockPlan};
 use crate::replica::OwnNames;
 use crate::table::{ColumnType, append_length};
