@@ -12,4 +12,4 @@ pub(crate) use open::OpenBatch;
 pub(crate) use pace::{Paces, PartitionPace};
 pub(crate) use row_binary::{Walker, is_default};
 pub(crate) use sealed::SealedBatch;
-pub(crate) use streamweir_kafka::{MessageSource, Messages};
+pub(crate) use streamweir_kafka::{Message, MessageSource, Messages};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::OpenBatch;
 use super::columns::Columns;
 use super::keyed::GappedRow;
-use super::{OpenBatch, frame};
 use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::message::{DeadLetter, OutputMessage};
 use crate::target::Target;
@@ -92,7 +92,7 @@ impl SealedBatch {
         let frames = self.row_frames();
         frames
             .iter()
-            .flat_map(|frames| frame::decompress(frames))
+            .flat_map(|frames| crate::target::decompress(frames))
             .collect()
     }
 

@@ -34,7 +34,10 @@ impl Failure {
 
     /// A client that cannot be made of `kafka.properties`.
     pub(super) fn client(error: &KafkaError) -> Self {
-        Failure::Usage(format!("kafka.properties: {}", streamweir_kafka::refused_property(error)))
+        Failure::Usage(format!(
+            "kafka.properties: {}",
+            streamweir_kafka::refused_property(error)
+        ))
     }
 
     /// What Kafka answered, or that it did not.

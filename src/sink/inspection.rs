@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::Target;
 use super::answer::offsets;
-use super::clickhouse::{ClickHouseClient, quote_name, quote_text, unreadable};
+use super::clickhouse::{ClickHouseClient, unreadable};
 use super::errors::InsertError;
 use crate::progress::Range;
 use crate::source::TopicPartition;
+use crate::target::{quote_name, quote_text};
 
 /// A row of a key in a table in which versions decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

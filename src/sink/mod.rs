@@ -57,7 +57,7 @@ pub(crate) use transaction::{TransactionEnd, TransactionNews, Transactions};
 
 pub(crate) use crate::message::{DeadLetter, OutputMessage, Stage};
 pub(crate) use crate::target::{
-    ColumnInfo, RowFormat, TableColumns, TableInfo, Target, quote_name,
+    ColumnInfo, RowFormat, TableColumns, TableInfo, Target, quote_name, quote_text,
 };
 pub(crate) use job::{Delivery, Outcome, Trouble, WriteJob};
 pub(crate) use shared::{RowMaker, Sink, SinkParts};

@@ -8,7 +8,7 @@ use clickhouse::{Client, Compression};
 use secrecy::ExposeSecret as _;
 
 use super::answer::{Signature, ask};
-use super::clickhouse::{client_builder, plain_connector, tls_connector};
+use super::connect::{client_builder, plain_connector, tls_connector};
 use super::errors::InsertError;
 use crate::config::ClickHouse;
 

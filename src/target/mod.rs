@@ -7,9 +7,7 @@ mod quote;
 use bytes::Bytes;
 
 pub(crate) use self::columns::{ColumnInfo, TableColumns, TableInfo, is_replicated};
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::frame::decompress;
-pub(crate) use self::frame::{Frames, compress, compressed};
+pub(crate) use self::frame::{Frames, compress, compressed, decompress};
 pub(crate) use self::quote::{quote_name, quote_text};
 use crate::native::{BlockColumn, BlockPlan};
 use crate::replica::OwnNames;

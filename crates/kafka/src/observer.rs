@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::consumer::list;
+use super::lists::list;
 use crate::TopicPartition;
 
 /// Bytes of one fetch: one record is wanted.

@@ -1,6 +1,6 @@
 //! What most checks need.
 
-pub(super) use rdkafka::error::RDKafkaErrorCode;
+pub(super) use streamweir_kafka::RDKafkaErrorCode;
 
 pub(super) use super::super::facts::{
     ClickHouseFacts, Facts, KafkaFacts, PipelineFacts, Reached, TableFacts, TopicFacts,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::order_by_not_key::key_columns;
 use super::prelude::*;
 use crate::config::Cdc;
-use crate::table::replica::check_table;
+use crate::replica::check_table;
 
 /// What of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

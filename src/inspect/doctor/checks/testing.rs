@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub(super) use super::super::facts::*;
 pub(super) use super::super::finding::{Finding, Level::*};
 pub(super) use super::super::sample::{RefusedRecord, SampleFacts};
-pub(super) use rdkafka::error::RDKafkaErrorCode;
+pub(super) use streamweir_kafka::RDKafkaErrorCode;
 use streamweir_kafka::{GroupRights, Operation, TopicRights};
 
 use super::{CHECKS, Findings};

@@ -15,7 +15,9 @@ use streamweir_kafka::{TopicRights, group_rights, topic_rights};
 
 use super::super::facts::{KafkaFacts, Reached, TopicFacts};
 use super::{partitions, records};
-use crate::config::{Kind, Pipeline, TopicSelector, client_refusal};
+use streamweir_kafka::refused_property;
+
+use crate::config::{Kind, Pipeline, TopicSelector};
 use crate::source::{NotCoPartitioned, admin_client, check_keys};
 
 /// How long the first answer of a broker is waited for.
@@ -75,7 +77,9 @@ pub(super) fn gather(
 ) -> Reached<KafkaFacts> {
     let client = match client(pipeline) {
         Ok(client) => client,
-        Err(error) => return Reached::No(format!("kafka.properties: {}", client_refusal(&error))),
+        Err(error) => {
+            return Reached::No(format!("kafka.properties: {}", refused_property(&error)));
+        }
     };
     let names = match client.fetch_metadata(None, FIRST_TIMEOUT) {
         Ok(metadata) => {
