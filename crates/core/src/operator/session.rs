@@ -35,7 +35,7 @@ impl SessionRules {
 pub struct SessionRow {
     pub event_count: u64,
     pub distinct_count: u64,
-    /// Whole seconds from first to last event, cut, not rounded.
+    /// Whole seconds from first to last event, rounded down.
     pub duration_seconds: u64,
 }
 

@@ -24,10 +24,10 @@ impl Join {
             return true;
         }
         let mut is_full = false;
-        while let Some(decided) = self.outbox.pop_front() {
+        while let Some(decided) = self.outbox.events.pop_front() {
             is_full |= take(decided.joined()).is_break();
         }
-        self.outbox_bytes = 0;
+        self.outbox.bytes = 0;
         let (left_ms, right_ms) = (self.end_ms(Side::Left, all), self.end_ms(Side::Right, all));
         let (rules, versions) = (&self.rules, &self.versions);
         let is_all = loop {

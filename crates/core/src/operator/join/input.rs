@@ -49,7 +49,7 @@ impl Input {
         }
     }
 
-    /// It has been read as far as it was by whoever had it before.
+    /// It has been read as far as the previous owner had read it.
     pub(super) fn is_replayed(&self) -> bool {
         self.next >= self.before.read_to
     }

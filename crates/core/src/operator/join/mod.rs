@@ -4,7 +4,7 @@
 //! here is a function of the records, of who is silent and of when decisions are asked for. The rules
 //! are contract §6.4.
 //!
-//! Nothing is stored: whoever comes after us reads the records that are still needed again, from where
+//! Nothing is stored: the next owner reads the records that are still needed again, from where
 //! [`Join::commit_point`] says. Which events were decided by then it knows by the
 //! [`crate::progress::JoinFrontier`]: those that were late, those before `decided` in the order of time
 //! and offset, and, in an eager join, those that have a match among the right records read by then. So
@@ -61,6 +61,20 @@ impl Decided {
     }
 }
 
+/// Events that were decided out of order, until they are handed out.
+#[derive(Debug, Default)]
+struct Outbox {
+    events: VecDeque<Decided>,
+    bytes: usize,
+}
+
+impl Outbox {
+    fn push(&mut self, decided: Decided) {
+        self.bytes += decided.bytes();
+        self.events.push_back(decided);
+    }
+}
+
 /// What may be committed of one side, as of the last time all that was decided out of order was handed out.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
@@ -78,9 +92,7 @@ pub struct Join {
     inputs: [Option<Input>; 2],
     pending: Pending,
     versions: Versions,
-    /// Events that were decided out of order, until they are handed out.
-    outbox: VecDeque<Decided>,
-    outbox_bytes: usize,
+    outbox: Outbox,
     /// Every left event before it in the order of time and offset has been handed out, of those read.
     decided: Option<(i64, i64)>,
     marks: [Mark; 2],
@@ -105,8 +117,7 @@ impl Join {
             inputs: [None, None],
             pending: Pending::default(),
             versions: Versions::default(),
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
+            outbox: Outbox::default(),
             decided: None,
             marks: [Mark::default(); 2],
             marked: None,
@@ -289,15 +300,14 @@ impl Join {
             right,
             outcome,
         };
-        self.outbox_bytes += decided.bytes();
-        self.outbox.push_back(decided);
+        self.outbox.push(decided);
     }
 
     /// A version becomes known; in an eager join it decides events that wait.
     fn apply(&mut self, key: &[u8], hash: u64, version: Version) {
         if self.rules.is_eager && self.is_ready {
             let rules = self.rules;
-            let (outbox, bytes) = (&mut self.outbox, &mut self.outbox_bytes);
+            let outbox = &mut self.outbox;
             let is_answered = |event: &Event<'_>| version.answers(&rules, event.time_ms);
             self.pending.take_of_key(key, hash, is_answered, |event| {
                 let decided = Decided {
@@ -309,8 +319,7 @@ impl Join {
                         None => Outcome::OutsideWindow,
                     },
                 };
-                *bytes += decided.bytes();
-                outbox.push_back(decided);
+                outbox.push(decided);
             });
         }
         self.versions.insert(key, hash, version, &self.rules);
@@ -327,7 +336,7 @@ impl Join {
         let inputs = self.inputs.iter().flatten().map(Input::memory_bytes);
         self.pending.memory_bytes()
             + self.versions.memory_bytes()
-            + self.outbox_bytes
+            + self.outbox.bytes
             + self.held.memory_bytes()
             + self.unapplied_bytes
             + inputs.sum::<usize>()
@@ -336,7 +345,7 @@ impl Join {
     /// How many records of a side are kept.
     pub fn buffered(&self, side: Side) -> usize {
         match side {
-            Side::Left => self.pending.count() + self.held.count() + self.outbox.len(),
+            Side::Left => self.pending.count() + self.held.count() + self.outbox.events.len(),
             Side::Right => self.versions.count() + self.unapplied.len(),
         }
     }

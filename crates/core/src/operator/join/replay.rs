@@ -19,7 +19,7 @@ impl Unapplied {
 }
 
 impl Join {
-    /// Whether an event can be told to be new or not: both sides have begun, and an eager join knows all
+    /// Whether it is known if an event is new: both sides have begun, and an eager join knows all
     /// that was known when the commit was made.
     pub(super) fn can_judge(&self) -> bool {
         let [Some(_), Some(right)] = &self.inputs else {

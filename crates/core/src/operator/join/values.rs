@@ -76,7 +76,7 @@ pub enum Verdict {
     /// It is behind its own side's watermark: of the left it is handed out without match, of the right
     /// it takes no part, unless that is a table, which knows no late records.
     Late,
-    /// It was handed out before, by whoever had the partition then.
+    /// A previous owner of the partition has handed it out.
     Decided,
 }
 

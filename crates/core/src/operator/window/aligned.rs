@@ -20,17 +20,14 @@ pub(super) struct Aligned {
     inputs: Vec<Option<Input>>,
     /// By start.
     panes: BTreeMap<i64, Pane>,
-    /// Closed windows whose last rows are on their way.
+    /// Closed windows whose last rows are not durable yet.
     leaving: Vec<Pane>,
     /// Every window whose end plus lateness is at or below this is over.
     closed_through_ms: Option<i64>,
-    /// The same of windows whose last rows are on their way at least.
-    sent_through_ms: Option<i64>,
-    /// What of that is durable, and how far each partition had been read then.
-    settled_through_ms: Option<i64>,
-    settled_read_to: Vec<i64>,
-    /// The same of the rows on their way.
-    sent_read_to: Option<Vec<i64>>,
+    /// Windows whose last rows were sent, durable or not.
+    sent: Through<Option<Vec<i64>>>,
+    /// Windows whose last rows are durable.
+    settled: Through<Vec<i64>>,
     bytes: usize,
     /// Starts of the windows that a record lies in.
     starts: Vec<i64>,
@@ -38,6 +35,14 @@ pub(super) struct Aligned {
     found: Vec<(i64, usize)>,
     /// See [`super::Windows::opened_to_ms`].
     opened_to_ms: Option<i64>,
+}
+
+/// Up to where windows are over, by the end of the window plus lateness.
+#[derive(Debug, Default)]
+struct Through<R> {
+    through_ms: Option<i64>,
+    /// How far each partition had been read then.
+    read_to: R,
 }
 
 impl Aligned {
@@ -52,10 +57,8 @@ impl Aligned {
             panes: BTreeMap::new(),
             leaving: vec![],
             closed_through_ms: None,
-            sent_through_ms: None,
-            settled_through_ms: None,
-            settled_read_to: vec![],
-            sent_read_to: None,
+            sent: Through::default(),
+            settled: Through::default(),
             bytes: 0,
             starts: vec![],
             found: vec![],
@@ -73,12 +76,12 @@ impl Aligned {
     ) {
         if self.inputs.len() <= input {
             self.inputs.resize_with(input + 1, || None);
-            self.settled_read_to.resize(input + 1, 0);
+            self.settled.read_to.resize(input + 1, 0);
         }
         self.closed_through_ms = self.closed_through_ms.max(before.closed_through_ms);
-        self.sent_through_ms = self.closed_through_ms;
-        self.settled_through_ms = self.closed_through_ms;
-        self.settled_read_to[input] = before.read_to.max(position);
+        self.sent.through_ms = self.closed_through_ms;
+        self.settled.through_ms = self.closed_through_ms;
+        self.settled.read_to[input] = before.read_to.max(position);
         self.inputs[input] = Some(Input::new(position, before, log_end));
     }
 
@@ -203,7 +206,7 @@ impl Aligned {
             .max()
     }
 
-    /// A record that counts nowhere and still tells what time it is.
+    /// A record that counts in no window but moves the watermark.
     pub(super) fn pass(&mut self, event: &Event<'_>) {
         self.observe(event);
     }
@@ -242,7 +245,7 @@ impl Aligned {
         for (read_to, input) in read_to.iter_mut().zip(&self.inputs) {
             *read_to = input.as_ref().map_or(0, |input| input.read_to);
         }
-        self.sent_read_to = Some(read_to);
+        self.sent.read_to = Some(read_to);
         let complete_from_ms = self.complete_from_ms();
         let mut is_all = true;
         for (&start_ms, pane) in &mut self.panes {
@@ -294,7 +297,7 @@ impl Aligned {
                 break;
             }
             let closes_ms = self.rules.closes(pane.end_ms);
-            self.sent_through_ms = self.sent_through_ms.max(Some(closes_ms));
+            self.sent.through_ms = self.sent.through_ms.max(Some(closes_ms));
             self.leaving.push(entry.remove());
         }
     }
@@ -309,9 +312,9 @@ impl Aligned {
         if self.panes.is_empty() {
             self.bytes = 0;
         }
-        self.settled_through_ms = self.sent_through_ms;
-        if let Some(read_to) = self.sent_read_to.take() {
-            self.settled_read_to = read_to;
+        self.settled.through_ms = self.sent.through_ms;
+        if let Some(read_to) = self.sent.read_to.take() {
+            self.settled.read_to = read_to;
         }
     }
 
@@ -322,8 +325,8 @@ impl Aligned {
             Frontier::Windows(WindowFrontier {
                 rules: self.fingerprint,
                 largest_ms,
-                closed_through_ms: self.settled_through_ms,
-                read_to: self.settled_read_to[input],
+                closed_through_ms: self.settled.through_ms,
+                read_to: self.settled.read_to[input],
                 settled_to: settled,
                 partitions: None,
                 first_read,

@@ -13,7 +13,7 @@ pub(super) struct Input {
     pub(super) before: WindowFrontier,
     /// How far it has been read, whatever became of the records.
     pub(super) read_to: i64,
-    /// Records below this may have been read by somebody before us, and their rows sent.
+    /// A previous owner may have read records below this, and sent their rows.
     pub(super) perhaps_read_to: i64,
     /// Where reading began in the middle of the log.
     pub(super) first_read: Option<FirstRead>,
@@ -45,12 +45,12 @@ impl Input {
         }
     }
 
-    /// Its first record is awaited, and nobody waits for that any more.
+    /// Its first record has not come, and is not waited for any more.
     pub(super) fn has_been_silent_until_now(&self) -> bool {
         self.first_read == Some(FirstRead::Awaited) && self.silence != Silence::None
     }
 
-    /// The event time of the first record, where there are records before it that nobody counted.
+    /// The event time of the first record, if there are records before it that were not counted.
     pub(super) fn first_ms(&self) -> Option<i64> {
         match self.first_read? {
             FirstRead::Awaited => None,

@@ -5,7 +5,7 @@
 //! partition, or of all partitions of a topic. The rules are contract §6.3.
 //!
 //! A record counts by its own partition's watermark alone: what was read elsewhere, and when, decides
-//! how often a row is sent and never which records are in it. Nothing is stored: whoever comes after us
+//! how often a row is sent and never which records are in it. Nothing is stored: the next owner
 //! reads the records of open windows again, from where [`Windows::commit_point`] says. What was over by
 //! then it knows by the [`crate::progress::WindowFrontier`].
 
@@ -83,7 +83,7 @@ pub enum Silence {
 pub enum Verdict {
     /// It is in at least one window.
     Counted,
-    /// It was counted before, by whoever had the partition then.
+    /// A previous owner of the partition has counted it.
     Decided,
     /// Every window of it is over.
     Late,
@@ -177,7 +177,7 @@ impl Windows {
         each!(&self.kind, windows => windows.closed_through_ms())
     }
 
-    /// A record that counts nowhere and still tells what time it is.
+    /// A record that counts in no window but moves the watermark.
     pub fn pass(&mut self, event: &Event<'_>) {
         each!(&mut self.kind, windows => windows.pass(event));
     }

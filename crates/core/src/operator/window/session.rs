@@ -22,7 +22,7 @@ pub(super) struct Session {
 }
 
 /// A closed session whose last row is sent. A record that comes near it is late, so that no two final rows
-/// are nearer than the gap; whoever comes next must know of it as long as one can come.
+/// are nearer than the gap. The next owner must know of it as long as one can come.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) first_ms: i64,
@@ -30,6 +30,81 @@ pub(super) struct Gone {
     pub(super) closes_ms: i64,
     /// The first record in the log.
     pub(super) first: First,
+}
+
+/// An event time, and how near others must be to belong to the same session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    pub(super) time_ms: i64,
+    pub(super) gap_ms: i64,
+    pub(super) lateness_ms: i64,
+    pub(super) watermark_ms: Option<i64>,
+}
+
+impl Reach {
+    /// Whether a session that ends with a record of this time is over.
+    pub(super) fn is_over(self, last_ms: i64) -> bool {
+        let ends_ms = last_ms.saturating_add(self.gap_ms);
+        self.watermark_ms >= Some(ends_ms.saturating_add(self.lateness_ms))
+    }
+
+    /// Whether its rows are sent although it is not over.
+    pub(super) fn is_behind(self, last_ms: i64) -> bool {
+        self.watermark_ms >= Some(last_ms.saturating_add(self.gap_ms))
+    }
+
+    /// Whether the event belongs to an open session.
+    pub(super) fn is_near(self, session: &Session) -> bool {
+        !session.is_closed
+            && !self.is_over(session.last_ms)
+            && self.time_ms >= session.first_ms.saturating_sub(self.gap_ms)
+            && self.touches(session.last_ms)
+    }
+
+    /// Whether the event is within the gap of a session that ends then.
+    pub(super) fn touches(self, last_ms: i64) -> bool {
+        self.time_ms <= last_ms.saturating_add(self.gap_ms)
+    }
+}
+
+/// A session with the event that is added to it.
+#[derive(Debug)]
+pub(super) struct Grown {
+    pub(super) closes_ms: i64,
+    /// It ends later than before.
+    pub(super) is_longer: bool,
+    /// The watermark has passed its end.
+    pub(super) is_behind: bool,
+}
+
+/// Moves the near sessions of a group into `session`. Returns where the first of them was, and how many
+/// bytes they took.
+pub(super) fn gather(
+    sessions: &mut Vec<Session>,
+    session: &mut Session,
+    reach: Reach,
+    perhaps_read_to: i64,
+    merge: impl Fn(&mut Session, Group),
+) -> (Option<usize>, usize) {
+    // Nearly always there is one, and it stays where it is.
+    let (mut index, mut place, mut freed) = (0, None, 0);
+    while index < sessions.len() {
+        if !reach.is_near(&sessions[index]) {
+            index += 1;
+            continue;
+        }
+        let mut other = sessions.remove(index);
+        freed += other.bytes();
+        place.get_or_insert(index);
+        if session.group.revision == 0 {
+            let alone = std::mem::replace(session, other);
+            session.extend(&alone, perhaps_read_to);
+        } else {
+            session.take_in(&mut other, perhaps_read_to);
+            merge(session, other.group);
+        }
+    }
+    (place, freed)
 }
 
 /// What a closed session takes of the memory.
@@ -46,7 +121,17 @@ impl Session {
             + self.retracted.capacity() * 8
     }
 
-    /// A row of where it begins may be out there: we have sent one, or somebody before us, who read this
+    /// What is kept of it once it is closed.
+    pub(super) fn gone(&self, closes_ms: i64) -> Gone {
+        Gone {
+            first_ms: self.first_ms,
+            last_ms: self.last_ms,
+            closes_ms,
+            first: self.first,
+        }
+    }
+
+    /// A row with this beginning may exist: this owner has sent one, or a previous one, which has read this
     /// record too.
     fn is_perhaps_sent(&self, perhaps_read_to: i64) -> bool {
         self.group.sent_version > 0 || self.start_offset < perhaps_read_to

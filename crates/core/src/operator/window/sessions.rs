@@ -7,8 +7,8 @@ use foldhash::fast::RandomState;
 
 use super::input::Input;
 use super::pane::{First, Group, Row};
-use super::session::{Gone, Session, gone_bytes};
-use super::{Event, Rules, Silence, Verdict, distinct};
+use super::session::{Gone, Grown, Reach, Session, gather, gone_bytes};
+use super::{Event, Place, Rules, Silence, Verdict, distinct};
 use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 
 /// See the module.
@@ -21,19 +21,19 @@ pub(super) struct Sessions {
     input: Option<Input>,
     /// Those of a group in the order of time.
     groups: HashMap<Box<[u8]>, Vec<Session>, RandomState>,
-    /// Closed ones whose last rows are sent, by group: kept until it is told that all of that time are
-    /// closed, or whoever comes next would take what is left of one for another session, and until no
-    /// record can come near.
+    /// Closed sessions whose last rows are sent, by group. They are kept until no record can come near, and
+    /// until a commit says that all sessions of that time are closed: without that, the next owner would
+    /// take the rest of one for another session.
     gone: HashMap<Box<[u8]>, Vec<Gone>, RandomState>,
     closed_through_ms: Option<i64>,
-    /// The last that was to be told.
+    /// What the next commit says of it.
     told_ms: Option<i64>,
     settled_through_ms: Option<i64>,
     settled_read_to: i64,
     /// What closed, and how far had been read, when rows were sent last.
     sent: Option<(Option<i64>, i64)>,
-    /// The same of rows that are durable, until all that was read by then is settled too: only then can
-    /// whoever comes next tell that a late record was told.
+    /// The same of rows that are durable, until all that was read by then is settled too: only then does the
+    /// next owner know that a late record was reported.
     durable: VecDeque<(Option<i64>, i64)>,
     bytes: usize,
     /// See [`super::Windows::opened_to_ms`].
@@ -90,85 +90,49 @@ impl Sessions {
 
     pub(super) fn add(&mut self, event: &Event<'_>) -> Verdict {
         let input = self.input();
-        let watermark_ms = self.rules.watermark(input.largest_ms);
-        let largest_before_ms = input.largest_ms;
-        let is_past = event.place.offset < input.before.read_to;
-        let perhaps_read_to = input.perhaps_read_to;
-        let time_ms = event.place.time_ms;
-        let (gap_ms, lateness_ms) = (self.gap_ms, self.rules.lateness_ms);
-        let is_over = |last_ms: i64| {
-            let closes_ms = last_ms.saturating_add(gap_ms).saturating_add(lateness_ms);
-            watermark_ms.is_some_and(|watermark| watermark >= closes_ms)
+        let (largest_before_ms, perhaps_read_to) = (input.largest_ms, input.perhaps_read_to);
+        let Place {
+            time_ms, offset, ..
+        } = event.place;
+        let reach = Reach {
+            time_ms,
+            gap_ms: self.gap_ms,
+            lateness_ms: self.rules.lateness_ms,
+            watermark_ms: self.rules.watermark(largest_before_ms),
         };
-        let is_near = |session: &Session| {
-            !session.is_closed
-                && !is_over(session.last_ms)
-                && time_ms >= session.first_ms.saturating_sub(gap_ms)
-                && time_ms <= session.last_ms.saturating_add(gap_ms)
+        let grown = match self.grown(event, reach) {
+            Ok(grown) => grown,
+            Err(verdict) => {
+                if matches!(verdict, Verdict::Decided) {
+                    self.input_mut().observe(time_ms, None);
+                }
+                return verdict;
+            }
         };
-        let sessions = self.groups.get(event.group).map_or(&[][..], |s| &s[..]);
-        let near = sessions.iter().filter(|session| is_near(session));
-        let last_ms = near.clone().map(|s| s.last_ms).fold(time_ms, i64::max);
-        let is_alone = near.clone().next().is_none();
-        let closes_ms = self.rules.closes(last_ms.saturating_add(gap_ms));
-        let was_closed = self
-            .closed_through_ms
-            .is_some_and(|closed| closed >= closes_ms);
-        let is_closed = |session: &&Session| session.is_closed || is_over(session.last_ms);
-        let mut closed = sessions.iter().filter(is_closed).map(|s| s.last_ms);
-        let mut gone = self.gone.get(event.group).into_iter().flatten();
-        let reaches = |last_ms: i64| time_ms <= last_ms.saturating_add(gap_ms);
-        let is_too_near = closed.any(reaches) || gone.any(|gone| reaches(gone.last_ms));
-        if (is_over(last_ms) || is_too_near) && is_past {
-            // Late, which was told, or of a session that was closed and is not all here.
-            self.input_mut().observe(time_ms, None);
-            return Verdict::Decided;
-        }
-        if is_over(last_ms) || is_too_near || is_alone && was_closed && !is_past {
-            return Verdict::Late;
-        }
-        let is_longer = near.clone().all(|session| session.last_ms < last_ms);
-        let is_behind =
-            watermark_ms.is_some_and(|watermark| watermark >= last_ms.saturating_add(gap_ms));
         let mut session = Session {
             first_ms: time_ms,
             last_ms: time_ms,
             group: Group::new(event.group, &self.rules.cells),
             first: First {
-                offset: event.place.offset,
+                offset,
                 largest_before_ms,
             },
-            last_offset: event.place.offset,
-            start_offset: event.place.offset,
+            last_offset: offset,
+            start_offset: offset,
             retracted: vec![],
             is_closed: false,
         };
         let sessions = self.groups.entry(event.group.into()).or_default();
-        // Nearly always there is one, and it stays where it is.
-        let mut index = 0;
-        let mut place = None;
-        while index < sessions.len() {
-            if !is_near(&sessions[index]) {
-                index += 1;
-                continue;
-            }
-            let mut other = sessions.remove(index);
-            self.bytes = self.bytes.saturating_sub(other.bytes());
-            place.get_or_insert(index);
-            if session.group.revision == 0 {
-                let alone = std::mem::replace(&mut session, other);
-                session.extend(&alone, perhaps_read_to);
-            } else {
-                session.take_in(&mut other, perhaps_read_to);
-                let group = other.group;
-                session.group.merge(&self.rules.cells, group, self.seed);
-            }
-        }
-        session.group.late_count += u64::from(is_behind);
+        let merge = |session: &mut Session, group| {
+            session.group.merge(&self.rules.cells, group, self.seed);
+        };
+        let (place, freed) = gather(sessions, &mut session, reach, perhaps_read_to, merge);
+        self.bytes = self.bytes.saturating_sub(freed);
+        session.group.late_count += u64::from(grown.is_behind);
         session.group.add(&self.rules.cells, event, self.seed);
-        session.last_offset = event.place.offset;
+        session.last_offset = offset;
         self.bytes += session.bytes();
-        self.opened_to_ms = is_longer.then_some(closes_ms);
+        self.opened_to_ms = grown.is_longer.then_some(grown.closes_ms);
         let place = place.unwrap_or_else(|| {
             let is_before = |other: &Session| other.first_ms < session.first_ms;
             sessions.partition_point(is_before)
@@ -176,6 +140,42 @@ impl Sessions {
         sessions.insert(place, session);
         self.input_mut().observe(time_ms, None);
         Verdict::Counted
+    }
+
+    /// What the session of an event becomes with it.
+    ///
+    /// # Errors
+    /// The event goes into no session.
+    fn grown(&self, event: &Event<'_>, reach: Reach) -> Result<Grown, Verdict> {
+        let is_past = event.place.offset < self.input().before.read_to;
+        let sessions = self.groups.get(event.group).map_or(&[][..], |s| &s[..]);
+        let near = sessions.iter().filter(|session| reach.is_near(session));
+        let last_ms = near
+            .clone()
+            .map(|s| s.last_ms)
+            .fold(reach.time_ms, i64::max);
+        let is_alone = near.clone().next().is_none();
+        let closes_ms = self.rules.closes(last_ms.saturating_add(reach.gap_ms));
+        let was_closed = self
+            .closed_through_ms
+            .is_some_and(|closed| closed >= closes_ms);
+        let is_closed = |session: &&Session| session.is_closed || reach.is_over(session.last_ms);
+        let mut closed = sessions.iter().filter(is_closed).map(|s| s.last_ms);
+        let mut gone = self.gone.get(event.group).into_iter().flatten();
+        let is_too_near = closed.any(|last_ms| reach.touches(last_ms))
+            || gone.any(|gone| reach.touches(gone.last_ms));
+        if (reach.is_over(last_ms) || is_too_near) && is_past {
+            // Late, and reported before, or of a session that was closed and is not all here.
+            return Err(Verdict::Decided);
+        }
+        if reach.is_over(last_ms) || is_too_near || is_alone && was_closed && !is_past {
+            return Err(Verdict::Late);
+        }
+        Ok(Grown {
+            closes_ms,
+            is_longer: near.clone().all(|session| session.last_ms < last_ms),
+            is_behind: reach.is_behind(last_ms),
+        })
     }
 
     pub(super) fn opened_to_ms(&self) -> Option<i64> {
@@ -206,11 +206,8 @@ impl Sessions {
         let input = self.input();
         let (before, read_to) = (input.before, input.read_to);
         let watermark_ms = self.rules.watermark(input.largest_ms);
-        let (is_idle, is_retired) = match input.silence {
-            Silence::None => (false, false),
-            Silence::Idle => (true, false),
-            Silence::Retired => (true, true),
-        };
+        let is_retired = input.silence == Silence::Retired;
+        let is_idle = is_retired || input.silence == Silence::Idle;
         let first_ms = input.first_ms();
         let gap_ms = self.gap_ms;
         let mut closed_through_ms = self.closed_through_ms;
@@ -222,7 +219,7 @@ impl Sessions {
                 let end_ms = session.last_ms.saturating_add(self.gap_ms);
                 let closes_ms = self.rules.closes(end_ms);
                 session.is_closed |= is_retired || watermark_ms >= Some(closes_ms);
-                // Sent by whoever had the partition then; perhaps not all of it is here.
+                // A previous owner has sent it; perhaps not all of it is here.
                 let is_decided = session.last_offset < before.read_to
                     && before.closed_through_ms >= Some(closes_ms);
                 let is_due = all || is_idle || watermark_ms >= Some(end_ms) || session.is_closed;
@@ -240,12 +237,7 @@ impl Sessions {
                     let session = sessions.remove(index);
                     self.bytes = self.bytes.saturating_sub(session.bytes());
                     let gone = self.gone.entry(key.clone()).or_default();
-                    gone.push(Gone {
-                        first_ms: session.first_ms,
-                        last_ms: session.last_ms,
-                        closes_ms,
-                        first: session.first,
-                    });
+                    gone.push(session.gone(closes_ms));
                     self.bytes += gone_bytes(key);
                 } else {
                     index += 1;
@@ -254,8 +246,8 @@ impl Sessions {
         }
         self.groups.retain(|_, sessions| !sessions.is_empty());
         self.closed_through_ms = closed_through_ms;
-        // Sessions do not close in the order of their ends: until all are sent, nothing is told. Then all
-        // are closed that the watermark has passed, those included that nobody opened.
+        // Sessions do not close in the order of their ends: until all are sent, commits say nothing of it.
+        // Then all are closed that the watermark has passed, even where there was no session.
         let told_ms = if is_all {
             closed_through_ms.max(watermark_ms)
         } else {
