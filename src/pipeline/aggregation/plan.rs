@@ -9,7 +9,7 @@ pub(super) use self::columns::bare;
 use self::columns::{digits, sources, typed};
 use super::condition::Check;
 use super::{fingerprint, presence};
-use crate::config::{Aggregation, Function, Input, Window};
+use crate::config::{Aggregation, Function, Input, Metric, Window};
 use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
 use crate::decode::time::TimeUnit;
@@ -126,29 +126,15 @@ impl AggregationPlan {
         let typed = columns.map(|columns| typed(columns, config)).transpose()?;
         let mut metrics = vec![];
         for metric in &config.metrics {
-            let columns = typed.iter().flatten();
-            let column = columns
-                .filter(|(name, _)| *name == metric.name)
-                .map(|(_, column_type)| column_type.clone())
-                .next();
-            let paths = match &metric.input {
-                None => vec![],
-                Some(Input::Path(path)) => vec![path.clone()],
-                Some(Input::Product(paths)) => paths.clone(),
-            };
-            let mut inputs = vec![];
-            for path in paths {
-                inputs.push((slots.of(&path)?, path));
-            }
-            metrics.push(MetricPlan {
-                name: metric.name.clone(),
-                function: metric.function,
-                inputs,
-                checks: Check::all(&metric.conditions, |path| slots.of(path))?,
-                digits: digits(metric.function, column.as_ref(), &metric.name)?,
+            let mut columns = typed.iter().flatten();
+            let column = columns.find(|(name, _)| *name == metric.name);
+            let column = column.map(|(_, column_type)| column_type.clone());
+            metrics.push(MetricPlan::new(
+                metric,
                 column,
-                time_unit: config.time_unit,
-            });
+                config.time_unit,
+                &mut slots,
+            )?);
         }
         presence::check(config, &metrics)?;
         let cells = metrics.iter().map(MetricPlan::cell).collect();
@@ -185,6 +171,32 @@ impl AggregationPlan {
 }
 
 impl MetricPlan {
+    fn new(
+        metric: &Metric,
+        column: Option<ColumnType>,
+        time_unit: Option<TimeUnit>,
+        slots: &mut Slots,
+    ) -> Result<MetricPlan, PlanError> {
+        let paths = match &metric.input {
+            None => vec![],
+            Some(Input::Path(path)) => vec![path.clone()],
+            Some(Input::Product(paths)) => paths.clone(),
+        };
+        let mut inputs = vec![];
+        for path in paths {
+            inputs.push((slots.of(&path)?, path));
+        }
+        Ok(MetricPlan {
+            name: metric.name.clone(),
+            function: metric.function,
+            inputs,
+            checks: Check::all(&metric.conditions, |path| slots.of(path))?,
+            digits: digits(metric.function, column.as_ref(), &metric.name)?,
+            column,
+            time_unit,
+        })
+    }
+
     fn cell(&self) -> CellRules {
         match self.function {
             Function::Count => CellRules::Count,

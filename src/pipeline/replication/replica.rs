@@ -9,11 +9,11 @@ use crate::config::{self, Cdc, ColumnMapping};
 use crate::debezium::{Columns, OutOfRange};
 use crate::decode::Path;
 use crate::replica::{ColumnMemo, OwnNames, Since};
-use crate::sink::{RowFormat, TableInfo, Target};
+use crate::sink::{ColumnInfo, RowFormat, TableInfo, Target};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode};
 
 /// A table in which versions decide. Its rows are the key's columns, `_version`, `_deleted`, the columns
-/// of the source's row, and those that tell of the record.
+/// of the source's row, and those filled from the record around it.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) target: Arc<Target>,
@@ -32,7 +32,7 @@ pub(super) struct Replica {
     cleared: Vec<(usize, Since)>,
     /// Columns with a DEFAULT of which nothing says that records have had a field, by the same places.
     unmarked: Vec<usize>,
-    /// Columns that tell of the record.
+    /// Columns filled from the record around the row.
     pub(super) notes: Vec<Note>,
     /// The columns that the source does not have.
     own: OwnNames,
@@ -50,6 +50,106 @@ pub(super) struct Note {
     pub(super) column: ColumnSource,
 }
 
+/// The columns of a table, by what fills them.
+#[derive(Default)]
+struct Sorted {
+    key: Vec<(String, ColumnType)>,
+    others: Vec<(String, ColumnType)>,
+    notes: Vec<Note>,
+    known: HashSet<String>,
+    left_out: HashSet<String>,
+}
+
+impl Sorted {
+    fn of(
+        info: &TableInfo,
+        key: &[String],
+        config: &Cdc,
+        own: &OwnNames,
+        has_field: impl Fn(&str) -> bool,
+    ) -> Result<Sorted, String> {
+        let mut sorted = Sorted::default();
+        let is_unfilled = |name: &str| {
+            let is_of_key = key.iter().any(|key| *key == *name);
+            !is_of_key && !has_field(name) && config.note(name).is_none()
+        };
+        for column in &info.columns {
+            sorted.known.insert(column.name.clone());
+            let default_kind = DefaultKind::parse(&column.default_kind)
+                .map_err(|error| format!("column {}: {error}", column.name))?;
+            let is_ours = own.has(&column.name);
+            let is_left_out = default_kind == DefaultKind::Default && is_unfilled(&column.name);
+            if is_left_out {
+                sorted.left_out.insert(column.name.clone());
+            }
+            if is_ours || is_left_out || !default_kind.is_insertable() {
+                continue;
+            }
+            let column_type = match ColumnType::parse(&column.type_name) {
+                Ok(column_type) => column_type,
+                // The server fills it as it likes, as long as no record has a field for it.
+                Err(_) if is_unfilled(&column.name) => {
+                    sorted.left_out.insert(column.name.clone());
+                    continue;
+                }
+                Err(error) => return Err(format!("column {}: {error}", column.name)),
+            };
+            sorted.take(column, column_type, key, config)?;
+        }
+        let order = |name: &String| key.iter().position(|k| k == name);
+        sorted.key.sort_by_key(|(name, _)| order(name));
+        let has = |name: &String| sorted.key.iter().any(|(n, _)| n == name);
+        match key.iter().find(|name| !has(name)) {
+            None => Ok(sorted),
+            Some(missing) => Err(format!(
+                "column {missing} of the key is not one that can be written"
+            )),
+        }
+    }
+
+    fn take(
+        &mut self,
+        column: &ColumnInfo,
+        column_type: ColumnType,
+        key: &[String],
+        config: &Cdc,
+    ) -> Result<(), String> {
+        let name = column.name.clone();
+        if key.contains(&name) {
+            self.key.push((name, column_type));
+        } else if let Some(mapping) = config.note(&name) {
+            let column = Column {
+                name,
+                column_type,
+                default_kind: DefaultKind::None,
+            };
+            self.notes.push(note(column, mapping, self.notes.len())?);
+        } else {
+            self.others.push((name, column_type));
+        }
+        Ok(())
+    }
+}
+
+/// How columns are read, by their types and by what the configuration says of them.
+fn columns(all: &[(String, ColumnType)], key: &[String], config: &Cdc, topic: &str) -> Columns {
+    let mapping = config.tables.get(topic);
+    let declared = mapping.map(|mapping| &mapping.source_types);
+    all.iter()
+        .fold(Columns::new(), |columns, (name, column_type)| {
+            let columns = match declared.and_then(|types| types.get(name)) {
+                Some(field) => columns.with_declared(name, column_type.clone(), field.clone()),
+                None => columns.with(name, column_type.clone()),
+            };
+            // Another value in the key would be another row's.
+            let out_of_range = match key.contains(name) {
+                true => OutOfRange::DeadLetter,
+                false => config.out_of_range(topic, name),
+            };
+            columns.with_out_of_range(out_of_range)
+        })
+}
+
 impl Replica {
     /// `key`: names of the key's columns, in the order of the table. `fields_seen`: whether a record has
     /// had a field of this name; a column with an expression is left to it as long as none has.
@@ -65,80 +165,17 @@ impl Replica {
         topic: &str,
         has_field: impl Fn(&str) -> bool,
     ) -> Result<Replica, String> {
-        let mut key_columns = vec![];
-        let (mut others, mut notes) = (vec![], vec![]);
-        let (mut known, mut left_out) = (HashSet::new(), HashSet::new());
         let own = config.own_names(topic);
-        let is_unfilled = |name: &str| {
-            let is_of_key = key.iter().any(|key| *key == *name);
-            !is_of_key && !has_field(name) && config.note(name).is_none()
-        };
-        for column in &info.columns {
-            known.insert(column.name.clone());
-            let default_kind = DefaultKind::parse(&column.default_kind)
-                .map_err(|error| format!("column {}: {error}", column.name))?;
-            let is_ours = own.has(&column.name);
-            let is_left_out = default_kind == DefaultKind::Default && is_unfilled(&column.name);
-            if is_left_out {
-                left_out.insert(column.name.clone());
-            }
-            if is_ours || is_left_out || !default_kind.is_insertable() {
-                continue;
-            }
-            let column_type = match ColumnType::parse(&column.type_name) {
-                Ok(column_type) => column_type,
-                // The server fills it as it likes, as long as no record has a field for it.
-                Err(_) if is_unfilled(&column.name) => {
-                    left_out.insert(column.name.clone());
-                    continue;
-                }
-                Err(error) => return Err(format!("column {}: {error}", column.name)),
-            };
-            if key.contains(&column.name) {
-                key_columns.push((column.name.clone(), column_type));
-            } else if let Some(mapping) = config.note(&column.name) {
-                let column = Column {
-                    name: column.name.clone(),
-                    column_type,
-                    default_kind: DefaultKind::None,
-                };
-                notes.push(note(column, mapping, notes.len())?);
-            } else {
-                others.push((column.name.clone(), column_type));
-            }
-        }
-        key_columns.sort_by_key(|(name, _)| key.iter().position(|k| k == name));
-        if let Some(missing) = key
-            .iter()
-            .find(|k| !key_columns.iter().any(|(n, _)| n == *k))
-        {
-            return Err(format!(
-                "column {missing} of the key is not one that can be written"
-            ));
-        }
-        let declared = config
-            .tables
-            .get(topic)
-            .map(|mapping| &mapping.source_types);
-        let columns = |all: &[(String, ColumnType)]| {
-            all.iter()
-                .fold(Columns::new(), |columns, (name, column_type)| {
-                    let columns = match declared.and_then(|types| types.get(name)) {
-                        Some(field) => {
-                            columns.with_declared(name, column_type.clone(), field.clone())
-                        }
-                        None => columns.with(name, column_type.clone()),
-                    };
-                    // Another value in the key would be another row's.
-                    let out_of_range = match key.contains(name) {
-                        true => OutOfRange::DeadLetter,
-                        false => config.out_of_range(topic, name),
-                    };
-                    columns.with_out_of_range(out_of_range)
-                })
-        };
-        let key = columns(&key_columns);
+        let Sorted {
+            key: key_columns,
+            others,
+            notes,
+            known,
+            left_out,
+        } = Sorted::of(info, key, config, &own, has_field)?;
+        let columns = |all: &[(String, ColumnType)]| columns(all, key, config, topic);
         let fields = columns(&[&key_columns[..], &others[..]].concat());
+        let key = columns(&key_columns);
         let note_columns = notes.iter().map(|note| note.column.column());
         let behind: Vec<(String, ColumnType)> = others
             .into_iter()

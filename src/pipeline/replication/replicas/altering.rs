@@ -8,7 +8,7 @@ use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask};
 use crate::replica::{ColumnMemo, ReplicaTable, Since};
-use crate::sink::{Backoff, InsertError, TableInfo, quote_name};
+use crate::sink::{Backoff, ColumnInfo, InsertError, TableInfo, quote_name};
 use crate::table::ColumnType;
 
 /// A column that the records need.
@@ -25,7 +25,7 @@ enum Change {
         default: Option<String>,
         memo: ColumnMemo,
     },
-    /// As long as nobody else has altered it meanwhile: their type may be the wider one.
+    /// Only if the column was not altered meanwhile: its type may be wider now.
     Widen { from: ColumnType, to: ColumnType },
     /// It is there, has a DEFAULT, and records have a field for it, the first that is known of being this.
     Seen { since: Since },
@@ -125,45 +125,10 @@ impl Replicas {
             let name = &addition.name;
             let comment = comments.get(name).map_or("", String::as_str);
             let existing = info.columns.iter().find(|c| c.name == addition.name);
-            let statement = match (&addition.change, existing) {
-                (
-                    Change::Add {
-                        column_type,
-                        default,
-                        memo,
-                    },
-                    None,
-                ) => table.add_column(name, column_type, default.as_deref(), *memo),
-                (Change::Widen { from, to }, Some(now))
-                    if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
-                {
-                    self.check_far_times(topic, name, to).await?;
-                    table.modify_column(name, to)
-                }
-                (Change::Stopped { since }, Some(_)) => {
-                    let memo = self.memo(topic, name, comment);
-                    let stopped = memo.stopped.or(Some(*since));
-                    let memo = ColumnMemo { stopped, ..memo };
-                    self.remember(topic, &table, name, comment, memo).await?;
-                    continue;
-                }
-                // One of an unknown type halts, at a restart no sooner than here.
-                (Change::Seen { since }, Some(now))
-                    if ColumnType::parse(&now.type_name).is_ok() =>
-                {
-                    let memo = self.memo(topic, name, comment);
-                    let added = memo.added.or(Some(*since));
-                    let memo = ColumnMemo { added, ..memo };
-                    self.remember(topic, &table, name, comment, memo).await?;
-                    continue;
-                }
-                (Change::Returned(of), Some(now))
-                    if self.memo(topic, name, comment).stopped == Some(of.stopped) =>
-                {
-                    self.returned(topic, &table, of, now, comment).await?
-                }
-                // Somebody else was quicker.
-                _ => continue,
+            let change = &addition.change;
+            let column = (name.as_str(), existing, comment);
+            let Some(statement) = self.statement(topic, &table, change, column).await? else {
+                continue;
             };
             crash_point!("before_alter");
             self.execute(&label, &statement).await?;
@@ -181,6 +146,51 @@ impl Replicas {
             ..FirstRecord::default()
         };
         self.take_over(topic, &info, &first).await
+    }
+
+    /// The statement that makes a change of a column: its name, the column if it exists, and its comment.
+    /// `None`: none is needed, or another task was quicker.
+    async fn statement(
+        &self,
+        topic: &str,
+        table: &ReplicaTable,
+        change: &Change,
+        (name, existing, comment): (&str, Option<&ColumnInfo>, &str),
+    ) -> Result<Option<String>, Halt> {
+        let memo = || self.memo(topic, name, comment);
+        Ok(Some(match (change, existing) {
+            (
+                Change::Add {
+                    column_type,
+                    default,
+                    memo,
+                },
+                None,
+            ) => table.add_column(name, column_type, default.as_deref(), *memo),
+            (Change::Widen { from, to }, Some(now))
+                if ColumnType::parse(&now.type_name).is_ok_and(|now| now == *from) =>
+            {
+                self.check_far_times(topic, name, to).await?;
+                table.modify_column(name, to)
+            }
+            (Change::Stopped { since }, Some(_)) => {
+                let stopped = memo().stopped.or(Some(*since));
+                let memo = ColumnMemo { stopped, ..memo() };
+                self.remember(topic, table, name, comment, memo).await?;
+                return Ok(None);
+            }
+            // One of an unknown type halts, at a restart no sooner than here.
+            (Change::Seen { since }, Some(now)) if ColumnType::parse(&now.type_name).is_ok() => {
+                let added = memo().added.or(Some(*since));
+                let memo = ColumnMemo { added, ..memo() };
+                self.remember(topic, table, name, comment, memo).await?;
+                return Ok(None);
+            }
+            (Change::Returned(of), Some(now)) if memo().stopped == Some(of.stopped) => {
+                self.returned(topic, table, of, now, comment).await?
+            }
+            _ => return Ok(None),
+        }))
     }
 
     /// DateTime64(9) ends where other columns of times go on: a table that has such times would be broken
@@ -215,7 +225,7 @@ impl Replicas {
     }
 
     /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
-    /// behind its table, by whoever's change, is made anew.
+    /// behind its table is made anew, no matter who changed the table.
     pub(super) async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
         let label = self.label(topic);
         let table = self.statements(topic, info)?;

@@ -86,7 +86,7 @@ impl ColumnFacts {
     }
 }
 
-/// What the first record of a topic tells of its table.
+/// What the first record of a topic says about its table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FirstRecord {
     pub(super) schema: Option<Schema>,
@@ -183,7 +183,7 @@ impl Replicas {
         }
     }
 
-    /// Looks at the tables that are there: what is wrong with one is said before a record is read. One
+    /// Looks at the tables that exist, so that what is wrong with one is reported before a record is read. One
     /// that cannot be looked at now is looked at again before its partitions begin.
     pub(crate) async fn look_at_all(&self, partitions: &[TopicPartition]) -> Result<(), Halt> {
         let topics: BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();

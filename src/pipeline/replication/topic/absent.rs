@@ -172,54 +172,64 @@ impl Evolving<'_> {
             missed.remove(name);
             let mut fields = row.schema().map_or(&[][..], Schema::fields).iter();
             let field = fields.rfind(|field| *field.name == *name);
-            let default = field.and_then(|field| default_of(row, field));
-            // In which partition a row was written its version does not say.
-            let clears = self.has_one_partition;
             let of = Return {
                 stopped,
                 since: self.now,
-                clears,
-                default,
+                // In which partition a row was written its version does not say.
+                clears: self.has_one_partition,
+                default: field.and_then(|field| default_of(row, field)),
             };
-            match self.policy {
-                Evolution::Strict => {
-                    let memo = of.memo(self.replica.memo(column)).comment("");
-                    let value = of.default.as_deref().unwrap_or("NULL");
-                    return Err(schema_changed(format!(
-                        "table {table}: the records have the field {name} again after others without it: \
-                         the source's column is a new one, and rows of before still show values of the \
-                         old one: ALTER TABLE {table} UPDATE `{name}` = {value} WHERE `{}` < {}, \
-                         then ALTER TABLE {table} COMMENT COLUMN `{name}` '{memo}', and start again",
-                        self.replica.target.own.version, stopped.version
-                    )));
-                }
-                Evolution::Ignore => {
-                    if returned.insert(name.to_owned()) {
-                        tracing::warn!(
-                            table,
-                            column = name,
-                            "the records have the field again after others without it, and \
-                             pipeline.evolution = \"ignore\" alters nothing: rows that the source does not \
-                             write again show values of its old column"
-                        );
-                    }
-                }
-                Evolution::AddColumns => {
-                    if !clears {
-                        tracing::warn!(
-                            table,
-                            column = name,
-                            "the records have the field again after others without it: rows that the \
-                             source does not write again show values of its old column; let the connector \
-                             take a snapshot of the table"
-                        );
-                    }
-                    let returned = Addition::returned(name, of);
-                    return Err(self.alter(vec![returned]));
-                }
-            }
+            self.new_column(column, name, of, returned)?;
         }
         Ok(())
+    }
+
+    /// The source's column is a new one, and rows of before still have values of the old one.
+    fn new_column(
+        &self,
+        column: usize,
+        name: &str,
+        of: Return,
+        returned: &mut HashSet<String>,
+    ) -> Result<(), NotAccepted> {
+        let table = &self.replica.target.label;
+        match self.policy {
+            Evolution::Strict => {
+                let memo = of.memo(self.replica.memo(column)).comment("");
+                let value = of.default.as_deref().unwrap_or("NULL");
+                Err(schema_changed(format!(
+                    "table {table}: the records have the field {name} again after others without it: \
+                     the source's column is a new one, and rows of before still show values of the \
+                     old one: ALTER TABLE {table} UPDATE `{name}` = {value} WHERE `{}` < {}, \
+                     then ALTER TABLE {table} COMMENT COLUMN `{name}` '{memo}', and start again",
+                    self.replica.target.own.version, of.stopped.version
+                )))
+            }
+            Evolution::Ignore => {
+                if returned.insert(name.to_owned()) {
+                    tracing::warn!(
+                        table,
+                        column = name,
+                        "the records have the field again after others without it, and \
+                         pipeline.evolution = \"ignore\" alters nothing: rows that the source does not \
+                         write again show values of its old column"
+                    );
+                }
+                Ok(())
+            }
+            Evolution::AddColumns => {
+                if !of.clears {
+                    tracing::warn!(
+                        table,
+                        column = name,
+                        "the records have the field again after others without it: rows that the \
+                         source does not write again show values of its old column; let the connector \
+                         take a snapshot of the table"
+                    );
+                }
+                Err(self.alter(vec![Addition::returned(name, of)]))
+            }
+        }
     }
 }
 

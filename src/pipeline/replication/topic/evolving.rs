@@ -114,6 +114,18 @@ impl Evolving<'_> {
         Err(self.alter(wider))
     }
 
+    fn own_name_is_taken(&self, name: &str) -> NotAccepted {
+        let again = self.replicas.read_again(self.topic);
+        schema_changed(format!(
+            "table {}: the records have a field {name}, and the table has a column of this name \
+             for itself: have the connector leave it out (column.exclude.list) or rename it; or \
+             give the table's own columns other names, which takes another table \
+             ([pipeline.tables.{:?}] table = \"…\", version_column = \"…\", deleted_column = \
+             \"…\"), and {again}",
+            self.replica.target.label, self.topic
+        ))
+    }
+
     /// Fields that no column takes.
     fn check_others(
         &self,
@@ -127,15 +139,7 @@ impl Evolving<'_> {
                 continue;
             }
             if self.replica.is_own(&name) && self.policy != Evolution::Ignore {
-                let again = self.replicas.read_again(self.topic);
-                return Err(schema_changed(format!(
-                    "table {}: the records have a field {name}, and the table has a column of this name \
-                     for itself: have the connector leave it out (column.exclude.list) or rename it; or \
-                     give the table's own columns other names, which takes another table \
-                     ([pipeline.tables.{:?}] table = \"…\", version_column = \"…\", deleted_column = \
-                     \"…\"), and {again}",
-                    self.replica.target.label, self.topic
-                )));
+                return Err(self.own_name_is_taken(&name));
             }
             if self.replica.has(&name) && !self.replica.is_own(&name) {
                 continue;

@@ -1,4 +1,4 @@
-//! A row on its way into the chunk.
+//! A record becomes rows of the chunk.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
@@ -22,7 +22,7 @@ use crate::source::Record;
 /// Headers that name the other key of a change of the key.
 const NEW_KEY: &CStr = c"__debezium.newkey";
 const OLD_KEY: &CStr = c"__debezium.oldkey";
-/// A row, or two, on its way into the chunk.
+/// A record while its row, or two, are put into the chunk.
 pub(super) struct Making<'m, 'c> {
     pub(super) record: Record<'c>,
     pub(super) version: u64,

@@ -136,6 +136,7 @@ impl Topic {
     }
 
     /// Appends the rows of one record to `out`.
+    // Longer than a screen: it takes the topic apart, because each step borrows other parts of it.
     pub(super) fn read(
         &mut self,
         record: Record<'_>,

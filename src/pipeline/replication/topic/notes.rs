@@ -4,7 +4,7 @@ use super::super::replica::Replica;
 use crate::decode::json::{Plan, Scanner};
 use crate::decode::{Path, Reject};
 
-/// Reads what tells of the record, from records with and without a schema block.
+/// Reads the columns filled from the record around the row, with and without a schema block.
 #[derive(Debug)]
 pub(super) struct Notes {
     bare: Scanner,
