@@ -182,10 +182,10 @@ impl<O: Operator> Lane<O> {
 
     fn ask_partitions(&mut self, topic: &str, timeout: Duration) {
         let counted = self.consumer().questions().partitions_of(topic, timeout);
-        if let Ok(Some(partitions)) = counted {
-            if let Some(count) = self.operator.partition_count() {
-                count.note_partitions(partitions.len());
-            }
+        if let Ok(Some(partitions)) = counted
+            && let Some(count) = self.operator.partition_count()
+        {
+            count.note_partitions(partitions.len());
         }
     }
 
