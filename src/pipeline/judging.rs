@@ -2,6 +2,7 @@
 //! become. Nothing is written, and nothing that an operator asks to be done first is done.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::aggregation::{self, AggregationOperator, AggregationPlan};
@@ -262,16 +263,17 @@ fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Ve
     // All of them first: the watermark of a window is that of the slowest.
     for given in records {
         let place = (given.topic, given.partition);
-        if !states.contains_key(&place) {
-            let mut state = operator.begin(&TopicPartition {
-                topic: given.topic.into(),
-                partition: given.partition,
-            });
-            if let Some(emission) = operator.emission() {
-                emission.resume(&mut state, given.offset, None, given.offset)?;
-            }
-            states.insert(place, state);
+        let Entry::Vacant(vacant) = states.entry(place) else {
+            continue;
+        };
+        let mut state = operator.begin(&TopicPartition {
+            topic: given.topic.into(),
+            partition: given.partition,
+        });
+        if let Some(emission) = operator.emission() {
+            emission.resume(&mut state, given.offset, None, given.offset)?;
         }
+        vacant.insert(state);
     }
     let mut judged = vec![];
     for given in records {
