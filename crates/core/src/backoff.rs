@@ -12,6 +12,12 @@ pub struct Backoff {
     attempts: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::new()
+    }
+}
+
 impl Backoff {
     pub fn new() -> Self {
         Backoff {
