@@ -126,13 +126,18 @@ pub(super) fn sample(
     }
 }
 
+/// Partitions and where to begin in them.
+type Starts = Vec<(i32, i64)>;
+/// One past the last record of each partition.
+type Ends = HashMap<i32, i64>;
+
 /// Where to read from, and the end of each partition that holds something.
 fn newest(
     reader: &Reader,
     topic: &str,
     partitions: i32,
     deadline: Instant,
-) -> Result<(Vec<(i32, i64)>, HashMap<i32, i64>), KafkaError> {
+) -> Result<(Starts, Ends), KafkaError> {
     let mut starts = vec![];
     let mut ends = HashMap::new();
     for partition in 0..partitions.min(PARTITIONS_MAX) {
