@@ -363,17 +363,19 @@ fn not_vanished(facts: &Facts<'_>) -> Result<(), Halt> {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets expired or \
              were deleted; set them to the topic's beginning with `streamweir offsets reset \
-             --to earliest` (every record has the version that it had), and where the log no longer has \
-             every row have the connector take a new snapshot"
+             --pipeline NAME --topic {} --to earliest` (every record has the version that it had), and where the log no longer has \
+             every row have the connector take a new snapshot",
+            partition.topic
         );
         return Err(Halt::new("offsets_vanished", advice));
     }
     if let Some(trace) = trace {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
-             expired or were deleted; set them with `streamweir offsets reset --to \
+             expired or were deleted; set them with `streamweir offsets reset --pipeline NAME --topic {} --partition {} --to \
              OFFSET` (records already in the table are recognised and not written again; if the topic was created \
-             again meanwhile, set its old rows aside first)"
+             again meanwhile, set its old rows aside first)",
+            partition.topic, partition.partition
         );
         return Err(Halt::new("offsets_vanished", advice));
     }

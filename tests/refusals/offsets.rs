@@ -234,14 +234,14 @@ fn a_topic_that_was_deleted_and_created_again_halts_until_the_group_is_reset() {
 fn a_group_whose_offsets_vanished_halts_where_the_table_has_its_rows() {
     let mut job = started("vanished");
     topic::delete_group(job.bootstrap(), &job.group).expect("deleted");
-    let advice = ["--reset-offsets", job.group.as_str(), "offset 4"];
+    let advice = ["streamweir offsets reset", job.group.as_str(), "offset 4"];
     job.assert_halts("a", "offsets_vanished", &advice);
     // Rows elsewhere: the state directory alone remembers.
     job.query("TRUNCATE TABLE {db}.clickstream_events");
     job.assert_halts(
         "b",
         "offsets_vanished",
-        &["--reset-offsets", "this instance"],
+        &["streamweir offsets reset", "this instance"],
     );
     let elsewhere = job.directory.path().join("elsewhere");
     job.set("service.state_dir", elsewhere.display().to_string());

@@ -350,6 +350,7 @@ fn a_halted_pipeline_says_how_old_the_record_is_that_it_waits_for() {
     let lane = pipeline.add_lane(0, Duration::from_secs(300));
     lane.set_partitions(vec![PartitionStatus::new("orders", 0, 8, 5, 9)]);
     pipeline.remove_lane(0);
+    pipeline.set_state(PipelineState::Halted, Some("schema"));
     let standing = Standing {
         end: 20,
         committed: Some(5),
