@@ -100,7 +100,7 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         supervisor: supervisor.clone(),
         access: access.clone(),
     };
-    let server = start_http(&runtime, &service, shown, tls.clone())?;
+    let listener = listen(&runtime, &service)?;
     let signals = watch_signals(&supervisor, &board, service.shutdown_timeout)?;
     runtime.spawn(signals);
     let reload = Reload {
@@ -109,10 +109,12 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         access,
         tls,
     };
-    runtime.spawn(watch_hangups(reload)?);
     supervisor
         .start_all(pipelines, &of_file, &options.pipelines)
         .map_err(|error| anyhow::anyhow!("service.state_dir: pipelines: {error}"))?;
+    // Orders are taken once the pipelines of the file are there: none may take the name of one.
+    let server = serve(&runtime, listener, shown, reload.tls.clone());
+    runtime.spawn(watch_hangups(reload)?);
     supervisor.wait();
     board.set_shutting_down();
     server.notify_one();
@@ -157,24 +159,28 @@ fn lane_count(pipelines: &[Pipeline]) -> u64 {
     pipelines.iter().map(|p| u64::from(p.consumers)).sum()
 }
 
-fn start_http(
-    runtime: &Runtime,
-    service: &Service,
-    shown: Shown,
-    tls: Option<Arc<Tls>>,
-) -> anyhow::Result<Arc<Notify>> {
+fn listen(runtime: &Runtime, service: &Service) -> anyhow::Result<TcpListener> {
     let address = service.http_listen;
     let listener = runtime
         .block_on(TcpListener::bind(address))
         .map_err(|e| anyhow::anyhow!("service.http_listen: {address}: {e}"))?;
+    tracing::info!(%address, "status page, metrics and health");
+    Ok(listener)
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: TcpListener,
+    shown: Shown,
+    tls: Option<Arc<Tls>>,
+) -> Arc<Notify> {
     let shutdown = Arc::new(Notify::new());
     let told = shutdown.clone();
     let server = crate::http::serve(listener, shown, tls, async move {
         told.notified().await;
     });
     runtime.spawn(server);
-    tracing::info!(%address, "status page, metrics and health");
-    Ok(shutdown)
+    shutdown
 }
 
 /// The first signal drains. One that comes within a second of it is the same wish, sent twice; a later one

@@ -94,6 +94,8 @@ impl Watch {
             return;
         }
         match self.ask(board, &partitions, state) {
+            // A question may have outlived the pipeline.
+            Ok(_) if self.alive.strong_count() == 0 => {}
             Ok(standings) => {
                 self.target.answered();
                 if state == PipelineState::Halted {

@@ -33,6 +33,21 @@ pub(super) enum Drift {
     Altered(Outcome),
 }
 
+/// What is known of a server's columns before rows are sent to it.
+#[derive(Debug)]
+pub(super) enum Checked {
+    /// `are_enums_known`: the names of Enums are those that the rows were made for, or there are none.
+    Goes { are_enums_known: bool },
+    /// The rows cannot be written as they are.
+    Ended(Outcome),
+}
+
+impl Checked {
+    fn enums(are_enums_known: bool) -> Self {
+        Checked::Goes { are_enums_known }
+    }
+}
+
 impl Sink {
     /// How the job ends when its table is another than it was made for.
     pub(super) async fn check_columns(&self, job: &WriteJob) -> Option<Outcome> {
@@ -107,20 +122,25 @@ impl Sink {
         &self,
         target: &Target,
         server: u32,
-    ) -> Result<Option<Outcome>, InsertError> {
+    ) -> Result<Checked, InsertError> {
         let client = &self.parts.client;
-        let (Some((database, table)), Some(rows), true) = (
-            target.label.split_once('.'),
-            &self.parts.rows,
-            target.plan.has_enums()
-                || target.unstated_sql.is_some() && !client.has_stated_defaults(server).await?,
-        ) else {
-            return Ok(None);
+        let has_enums = target.plan.has_enums();
+        let is_unstated =
+            target.unstated_sql.is_some() && !client.has_stated_defaults(server).await?;
+        let (Some((database, table)), Some(rows)) =
+            (target.label.split_once('.'), &self.parts.rows)
+        else {
+            return Ok(Checked::enums(!has_enums));
         };
+        if !has_enums && !is_unstated {
+            return Ok(Checked::enums(true));
+        }
         let now = client.columns(server, database, table).await?;
         match Standing::of(target, &now, client.servers() > 1) {
-            Standing::Same => Ok(None),
-            Standing::Altered => Ok(Some(renewed(rows.take(now), target))),
+            Standing::Same => Ok(Checked::enums(true)),
+            Standing::Altered => Ok(Checked::Ended(renewed(rows.take(now), target))),
+            // Rows state the names of their Enums, and the server judges them.
+            Standing::Behind | Standing::Doubtful if !is_unstated => Ok(Checked::enums(false)),
             Standing::Behind | Standing::Doubtful => Err(InsertError::behind(format!(
                 "table {} has other columns on this server than on another ({})",
                 target.label,

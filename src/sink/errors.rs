@@ -54,6 +54,15 @@ impl InsertError {
         }
     }
 
+    /// Nothing was sent to the server.
+    pub(super) fn not_sent(message: String) -> Self {
+        InsertError {
+            code: None,
+            message,
+            remedy: Remedy::Retry("interrupted"),
+        }
+    }
+
     /// The rows were refused, and so many of them are in the table: what refuses them is behind it.
     pub(crate) fn although_written(self, rows: usize) -> Self {
         let message = format!(
@@ -196,7 +205,7 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         // The names and types that the rows state are not those of the table.
         53 | 117 if is_about_columns(message) => Remedy::Halt("schema"),
         // The end of a text inside an expression; else of the request itself, which ends where it should.
-        32 | 33 if message.contains("BinaryRowInputFormat") => Remedy::Unclassified,
+        32 | 33 if is_about_the_body(message) => Remedy::Unclassified,
         32 if is_about_a_value(message) => Remedy::Split,
         // A value that the column, a constraint, an expression or a view does not take: CANNOT_PARSE_…,
         // …_OUT_OF_BOUND, sizes that do not match, overflows, throwIf.
@@ -218,6 +227,11 @@ fn is_about_columns(message: &str) -> bool {
     let of_block =
         message.contains("Cannot convert: ") || message.contains("Unknown column with name");
     of_rows || of_block && message.contains("Native")
+}
+
+/// Whether what could not be read is the request's own body: it was cut short, or is not what it says.
+fn is_about_the_body(message: &str) -> bool {
+    message.contains("BinaryRowInputFormat") || message.contains("hile executing Native")
 }
 
 /// Whether the text names an expression that was being computed, or a text that was being read.

@@ -38,6 +38,7 @@ impl Sink {
         batch: &SealedBatch,
         settings: &[(&'static str, String)],
         server: u32,
+        (sql, body): (&str, Vec<Bytes>),
     ) -> Result<(), InsertError> {
         let SinkParts {
             client,
@@ -46,10 +47,7 @@ impl Sink {
             ..
         } = &self.parts;
         let started = Instant::now();
-        let result = match self.form(target, batch, server).await {
-            Ok((sql, body)) => client.insert(server, sql, settings, body).await,
-            Err(error) => Err(error),
-        };
+        let result = client.insert(server, sql, settings, body).await;
         let took = started.elapsed();
         match &result {
             Ok(()) => {
@@ -78,16 +76,16 @@ impl Sink {
 
     /// How this server takes the rows of a batch: the statement, and its body. One block, unless the server
     /// would cast it to other types unseen, or a column is absent from some of the rows alone.
-    async fn form<'t>(
+    pub(super) async fn form<'t>(
         &self,
         target: &'t Target,
         batch: &SealedBatch,
         server: u32,
+        are_enums_known: bool,
     ) -> Result<(&'t str, Vec<Bytes>), InsertError> {
-        let SinkParts { client, rows, .. } = &self.parts;
-        // Names of an Enum are not compared by the server, but where rows can be made again they have been.
-        let is_compared = rows.is_some() || !target.plan.has_enums();
-        if is_compared
+        let client = &self.parts.client;
+        // The server does not compare the names of an Enum with those of a block.
+        if are_enums_known
             && client.refuses_other_types(server).await?
             && let Some(block) = batch.block()
         {

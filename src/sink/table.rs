@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::altered::Drift;
+use super::altered::{Checked, Drift};
 use super::destination::{Answer, Destination};
 use super::errors::{InsertError, Remedy, VIEW_FAILED};
 use super::insert::{Failure, insert_settings};
@@ -34,6 +34,8 @@ pub(super) struct Table<'s> {
     target: Arc<Target>,
     /// The server that was asked last.
     server: u32,
+    /// Whether that server has the Enums that the rows were made for: a block does not state their names.
+    are_enums_known: bool,
     backoff: Backoff,
     /// The rows that [`Attempts::sends`], where these are not all.
     thinned: Option<SealedBatch>,
@@ -47,6 +49,7 @@ impl<'s> Table<'s> {
             sink,
             target,
             server: 0,
+            are_enums_known: false,
             backoff: Backoff::new(),
             thinned: None,
             pieces: vec![],
@@ -59,8 +62,8 @@ impl Destination for Table<'_> {
         let client = &self.sink.parts.client;
         self.server = client.current();
         match self.sink.check_unstated(&self.target, self.server).await {
-            Ok(None) => {}
-            Ok(Some(outcome)) => return Answer::Ended(outcome),
+            Ok(Checked::Goes { are_enums_known }) => self.are_enums_known = are_enums_known,
+            Ok(Checked::Ended(outcome)) => return Answer::Ended(outcome),
             Err(error) => return Answer::NotSent(error),
         }
         // Before the lease is looked at: the server may be slow to say what it knows, and the turn long in
@@ -202,8 +205,16 @@ impl Table<'_> {
         batch: &SealedBatch,
     ) -> Result<(), InsertError> {
         let settings = insert_settings(&job.delivery, round, batch);
+        let (target, server) = (&*self.target, self.server);
+        let form = self.sink.form(target, batch, server, self.are_enums_known);
+        let form = form.await?;
+        // Rows may have had to be made out of columns, which takes a while for many.
+        if job.lease_is_over() {
+            let message = "the rows were not sent: the lease ended while they were made ready";
+            return Err(InsertError::not_sent(message.to_owned()));
+        }
         self.sink
-            .insert(&self.target, batch, &settings, self.server)
+            .insert(target, batch, &settings, server, form)
             .await
     }
 

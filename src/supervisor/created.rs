@@ -129,7 +129,10 @@ impl Supervisor {
         }
         let name = order.pipeline["name"].as_str().unwrap_or_default();
         let pipeline = self.read(&fleet, order, name).map_err(Declined::Invalid)?;
-        let is_taken = fleet.index_of(name).is_ok() || self.keep.path(name).exists();
+        // Two paths of the API that are no pipeline's.
+        let is_taken = matches!(name, "create" | "validate")
+            || fleet.index_of(name).is_ok()
+            || self.keep.path(name).exists();
         if is_taken {
             return Err(Declined::Exists(name.to_owned()));
         }

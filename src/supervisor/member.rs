@@ -100,6 +100,7 @@ impl Member {
             self.board = board.add_pipeline(&next.name, next.kind.name());
             self.board.set_created(self.order.is_some());
         }
+        self.board.reconfigured();
         self.pipeline = next;
     }
 

@@ -94,6 +94,9 @@ impl Supervisor {
         named: &[String],
     ) -> std::io::Result<()> {
         let mut fleet = self.lock();
+        if fleet.is_ending {
+            return Ok(());
+        }
         let board = &self.ground.board;
         for pipeline in pipelines {
             let member = Member::of_file(Arc::new(pipeline), board);
@@ -196,7 +199,7 @@ impl Supervisor {
             }
             Step::Adopt => {
                 member.adopt(&self.ground.board);
-                member.board.begins_again();
+                member.forget_series();
                 member.board.set_state(PipelineState::Stopped, None);
             }
             Step::Forget => {
@@ -209,6 +212,8 @@ impl Supervisor {
 
     /// Starts a pipeline's thread. Its share of the memory, and those of the others, follow.
     fn begin(self: &Arc<Self>, fleet: &mut Fleet, index: usize) {
+        // Its lanes are counted as the newest configuration has them.
+        fleet.members[index].adopt(&self.ground.board);
         let memory = &self.ground.memory;
         let queue_bytes = memory.queue_bytes_of_lane(fleet.lanes());
         fleet.members[index].prepare(&self.ground.board, queue_bytes);

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// Runs that are told apart. Behind them runs are taken together.
+/// Runs that are told apart.
 const RUNS_MAX: usize = 1_024;
+/// Runs whose records are no further apart in time are taken together.
+const GRAIN_MIN_MS: i64 = 1_000;
 
 /// Consecutive records that were read together.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +28,28 @@ impl Ages {
         if oldest_ms < 0 {
             return;
         }
-        if self.runs.len() >= RUNS_MAX
-            && let Some(last) = self.runs.back_mut()
-        {
-            last.end = last.end.max(end);
-            last.oldest_ms = last.oldest_ms.min(oldest_ms);
-            return;
+        let run = Run { end, oldest_ms };
+        if self.runs.len() >= RUNS_MAX {
+            self.compact();
         }
-        self.runs.push_back(Run { end, oldest_ms });
+        if self.runs.len() >= RUNS_MAX {
+            add(&mut self.runs, run, i64::MAX);
+        } else {
+            add(&mut self.runs, run, GRAIN_MIN_MS);
+        }
+    }
+
+    /// The longer what waits reaches back, the coarser it is told apart.
+    fn compact(&mut self) {
+        let times = self.runs.iter().map(|run| run.oldest_ms);
+        let (first_ms, last_ms) = (times.clone().min(), times.max());
+        let span_ms = last_ms.unwrap_or(0).saturating_sub(first_ms.unwrap_or(0));
+        let grain_ms = (span_ms / (RUNS_MAX as i64 / 2)).max(GRAIN_MIN_MS);
+        let mut runs = VecDeque::with_capacity(RUNS_MAX);
+        for run in self.runs.drain(..) {
+            add(&mut runs, run, grain_ms);
+        }
+        self.runs = runs;
     }
 
     /// The Kafka timestamp of the oldest record at or behind `committed` that was read; `None`: there is none.
@@ -45,6 +61,17 @@ impl Ages {
     }
 }
 
+/// Adds a run, or takes it together with the last one where their records are less than `grain_ms` apart.
+fn add(runs: &mut VecDeque<Run>, run: Run, grain_ms: i64) {
+    match runs.back_mut() {
+        Some(last) if run.oldest_ms.saturating_sub(last.oldest_ms) < grain_ms => {
+            last.end = last.end.max(run.end);
+            last.oldest_ms = last.oldest_ms.min(run.oldest_ms);
+        }
+        _ => runs.push_back(run),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,24 +80,32 @@ mod tests {
     fn the_oldest_is_that_of_what_is_not_committed() {
         let mut ages = Ages::default();
         assert_eq!(ages.oldest_ms(0), None);
-        ages.read(10, 1_000);
-        ages.read(20, 500);
-        ages.read(30, 2_000);
-        assert_eq!(ages.oldest_ms(0), Some(500));
-        assert_eq!(ages.oldest_ms(19), Some(500));
-        assert_eq!(ages.oldest_ms(20), Some(2_000));
+        ages.read(10, 10_000);
+        ages.read(20, 5_000);
+        ages.read(30, 20_000);
+        assert_eq!(ages.oldest_ms(0), Some(5_000));
+        assert_eq!(ages.oldest_ms(19), Some(5_000));
+        assert_eq!(ages.oldest_ms(20), Some(20_000));
         assert_eq!(ages.oldest_ms(30), None);
     }
 
     #[test]
-    fn an_outage_of_hours_takes_no_more_memory() {
+    fn what_waits_for_hours_takes_no_more_memory_and_is_told_apart_all_the_same() {
         let mut ages = Ages::default();
-        for end in 1..100_000 {
-            ages.read(end, end);
+        // Ten runs a second for ten hours.
+        for end in 1..=360_000 {
+            ages.read(end, end * 100);
         }
-        assert_eq!(ages.runs.len(), RUNS_MAX);
-        assert_eq!(ages.oldest_ms(50_000), Some(RUNS_MAX as i64));
-        assert_eq!(ages.oldest_ms(99_999), None);
+        assert!(ages.runs.len() <= RUNS_MAX, "{}", ages.runs.len());
+        for committed in [0, 100, 50_000, 180_000, 350_000, 359_000] {
+            let oldest_ms = ages.oldest_ms(committed).expect("records wait");
+            let apart_ms = (oldest_ms - (committed + 1) * 100).abs();
+            assert!(
+                apart_ms <= 36_000_000 / 250,
+                "{committed}: {apart_ms} ms apart"
+            );
+        }
+        assert_eq!(ages.oldest_ms(360_000), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The part of the board that belongs to one pipeline.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -176,6 +176,13 @@ impl PipelineBoard {
         }
     }
 
+    /// Its next life may depend on other systems, and read from another cluster.
+    pub(crate) fn reconfigured(&self) {
+        lock(&self.sinks).clear();
+        lock(&self.targets).clear();
+        self.lag.set(BTreeMap::new());
+    }
+
     /// Adds a lane whose loop is about to turn; a lane of the same number is replaced.
     ///
     /// `max_poll_interval` is the consumer's `max.poll.interval.ms`.
@@ -226,7 +233,9 @@ impl PipelineBoard {
     pub(crate) fn targets(&self) -> Vec<TargetStatus> {
         let now_ms = self.clock.monotonic_ms();
         let sinks = self.sinks();
-        let of_sinks = sinks.iter().map(|sink| sink.target(now_ms));
+        // Nobody asks for a pipeline that has ended: what was said last stands.
+        let is_asked = self.state().is_active();
+        let of_sinks = sinks.iter().map(|sink| sink.target(now_ms, is_asked));
         let beside = lock(&self.targets).clone();
         let beside = beside.iter().filter_map(|target| target.status());
         let mut targets: Vec<TargetStatus> = vec![];

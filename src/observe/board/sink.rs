@@ -41,12 +41,14 @@ impl SinkBoard {
         *lock(&self.failed) = Some((at_ms, at, shortened(why)));
     }
 
-    pub(super) fn target(&self, now_ms: u64) -> TargetStatus {
+    /// `is_asked`: whether it is probed while there is nothing to write, so that silence says something.
+    pub(super) fn target(&self, now_ms: u64, is_asked: bool) -> TargetStatus {
         let answered = *lock(&self.answered);
         let failed = lock(&self.failed).clone();
         let failed_ms = failed.as_ref().map_or(0, |(at_ms, ..)| *at_ms);
         let is_up = |(at_ms, _): (u64, Moment)| {
-            now_ms.saturating_sub(at_ms) <= SINK_SILENCE_MAX_MS && at_ms >= failed_ms
+            let is_silent = now_ms.saturating_sub(at_ms) > SINK_SILENCE_MAX_MS;
+            !(is_asked && is_silent) && at_ms >= failed_ms
         };
         let (last_error_at, last_error) = failed.map(|(_, at, why)| (at, why)).unzip();
         TargetStatus {

@@ -28,21 +28,28 @@ impl Gauges {
         let pipelines = board.pipelines();
         let names: BTreeSet<_> = pipelines.iter().map(|p| p.name().to_owned()).collect();
         for gone in self.pipelines.difference(&names) {
-            forget(gone, &self.targets);
+            forget(gone);
         }
-        self.targets
-            .retain(|(pipeline, _)| names.contains(pipeline));
         self.pipelines = names;
+        let mut targets = BTreeSet::new();
         for pipeline in &pipelines {
             publish_pipeline(pipeline, now);
             for target in pipeline.targets() {
                 let key = (pipeline.name().to_owned(), target.target);
-                gauge!(TARGET_UP, "pipeline" => key.0.clone(), "target" => key.1.clone())
-                    .set(f64::from(u8::from(target.up)));
-                self.targets.insert(key);
+                target_gauge(&key).set(f64::from(u8::from(target.up)));
+                targets.insert(key);
             }
         }
+        // A pipeline may have come to depend on other systems, or is gone.
+        for gone in self.targets.difference(&targets) {
+            target_gauge(gone).set(f64::NAN);
+        }
+        self.targets = targets;
     }
+}
+
+fn target_gauge((pipeline, target): &(String, String)) -> metrics::Gauge {
+    gauge!(TARGET_UP, "pipeline" => pipeline.clone(), "target" => target.clone())
 }
 
 fn publish_pipeline(pipeline: &PipelineBoard, now: f64) {
@@ -62,7 +69,7 @@ fn publish_pipeline(pipeline: &PipelineBoard, now: f64) {
     gauge!(OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS, "pipeline" => name()).set(oldest);
 }
 
-fn forget(pipeline: &str, targets: &BTreeSet<(String, String)>) {
+fn forget(pipeline: &str) {
     let name = || pipeline.to_owned();
     for state in PipelineState::ALL {
         gauge!(PIPELINE_STATE, "pipeline" => name(), "state" => state.as_str()).set(f64::NAN);
@@ -73,8 +80,5 @@ fn forget(pipeline: &str, targets: &BTreeSet<(String, String)>) {
         OLDEST_UNCOMMITTED_TIMESTAMP_SECONDS,
     ] {
         gauge!(gone, "pipeline" => name()).set(f64::NAN);
-    }
-    for (_, target) in targets.iter().filter(|(of, _)| of == pipeline) {
-        gauge!(TARGET_UP, "pipeline" => name(), "target" => target.clone()).set(f64::NAN);
     }
 }

@@ -189,7 +189,12 @@ impl GappedRows<'_> {
         server: u32,
     ) -> Result<(), InsertError> {
         let _permit = self.sink.permits.take(&target.label).await;
-        self.sink.insert(target, batch, settings, server).await
+        let are_enums_known = !target.plan.has_enums();
+        let form = self.sink.form(target, batch, server, are_enums_known);
+        let form = form.await?;
+        self.sink
+            .insert(target, batch, settings, server, form)
+            .await
     }
 
     /// The record becomes a dead letter.
