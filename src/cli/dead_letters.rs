@@ -262,12 +262,18 @@ fn print_replay(replay: &Replay, dry_run: bool) {
         replay.selected,
         replay.written,
         replay.already_written,
-        replay.refused_count()
+        replay.refused_again()
     );
     for (reason, count) in &replay.refused {
         println!("refused: {reason}: {count}");
     }
     if replay.dropped > 0 {
         println!("dropped by a rule: {}", replay.dropped);
+    }
+    if replay.not_committed() > 0 {
+        println!(
+            "not committed yet, the daemon reads them again itself: {}",
+            replay.not_committed()
+        );
     }
 }

@@ -90,6 +90,19 @@ fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
     };
     assert_eq!((code, dry), (1, expected(5, 0)));
     assert_eq!(job.rows_and_offsets(), (5, 5));
+    // What the daemon reads again itself is left to it.
+    let back = ["offsets", "reset", "--pipeline", "clickstream", "--to"];
+    let (code, _, why) = run(&job, &[&back[..], &["5"]].concat());
+    assert_eq!(code, 0, "{why}");
+    let (code, dry) = json(&job, &[&replay[..], &["--dry-run"]].concat());
+    let left = json!({ "selected": 6, "written": 2, "already_written": 0,
+                       "refused": { "not_committed": 4 } });
+    assert_eq!((code, dry), (1, left));
+    let (code, done) = json(&job, &["dead-letters", "replay", "--address", &format!("{}:0:5", job.topic)]);
+    assert_eq!((code, &done["refused"]), (1, &json!({ "not_committed": 1 })));
+    assert_eq!(job.rows_and_offsets(), (5, 5));
+    let (code, _, why) = run(&job, &[&back[..], &["latest"]].concat());
+    assert_eq!(code, 0, "{why}");
     let one = ["dead-letters", "replay", "--address", &place];
     let (code, done) = json(&job, &one);
     assert_eq!((code, &done["written"]), (0, &json!(1)));

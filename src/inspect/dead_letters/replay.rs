@@ -10,8 +10,13 @@ use super::letter::{Letter, Selection};
 use super::scan;
 use super::states::judge;
 use crate::config::{Config, Pipeline, Service};
+use crate::inspect::cluster::Cluster;
 use crate::inspect::{Failure, pipeline_named, runtime};
 use crate::pipeline::{Replayed, Replayer, Wanted, why_not};
+use crate::source::TopicPartition;
+
+/// Of a record that the group has not committed: the daemon reads it again and writes it itself.
+const NOT_COMMITTED: &str = "not_committed";
 
 /// What is replayed, and how.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub struct Replay {
     pub written: u64,
     /// The table had them.
     pub already_written: u64,
-    /// Refused again, by reason.
+    /// Refused again, by reason; `not_committed` where nothing was tried.
     pub refused: BTreeMap<String, u64>,
     /// Passed by, by a rule of the configuration.
     #[serde(skip_serializing_if = "is_zero")]
@@ -52,10 +57,22 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Replay {
-    /// Records that were refused again.
+    /// Records that were refused, again or because they are not committed.
     #[must_use]
     pub fn refused_count(&self) -> u64 {
         self.refused.values().sum()
+    }
+
+    /// Records that the daemon reads again itself.
+    #[must_use]
+    pub fn not_committed(&self) -> u64 {
+        self.refused.get(NOT_COMMITTED).copied().unwrap_or_default()
+    }
+
+    /// Records that were refused again.
+    #[must_use]
+    pub fn refused_again(&self) -> u64 {
+        self.refused_count() - self.not_committed()
     }
 
     fn count(&mut self, replayed: &Replayed) {
@@ -72,7 +89,8 @@ impl Replay {
 }
 
 /// Sends the record of each selected letter through its pipeline's operator and sink. `said` gets a line
-/// for each that is refused again.
+/// for each that is refused. A record that the group has not committed is left to the daemon, which may send
+/// a range of records again without a look at the table.
 ///
 /// # Errors
 /// A named pipeline is of a kind whose records cannot be replayed, or a system does not answer. What was
@@ -96,6 +114,7 @@ pub fn replay(
     let runtime = runtime()?;
     let service = Arc::new(config.service.clone());
     let mut replayers = HashMap::new();
+    let mut groups = Groups::default();
     let mut counts = Replay::default();
     scan::letters(config, selection, |letter, pipeline| {
         if let Some(why) = why_not(pipeline) {
@@ -105,22 +124,74 @@ pub fn replay(
             counts.not_replayable += 1;
             return Ok(ControlFlow::Continue(()));
         }
-        let one = one(&mut replayers, &service, pipeline, &letter, wanted);
-        let replayed = runtime.block_on(one)?;
+        let replayed = if groups.has_committed(&service, pipeline, &letter)? {
+            let one = one(&mut replayers, &service, pipeline, &letter, wanted);
+            runtime.block_on(one)?
+        } else {
+            not_committed(&pipeline.group_id)
+        };
         if let Replayed::Refused { reason, detail } = &replayed {
-            said(&format!(
-                "{}: refused again: {reason}: {detail}",
-                letter.address()
-            ));
+            said(&refusal(&letter, reason, detail));
         }
         counts.count(&replayed);
-        if counts.refused_count() > options.refused_max {
+        if counts.refused_again() > options.refused_max {
             counts.stopped = true;
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(counts)
+}
+
+fn not_committed(group: &str) -> Replayed {
+    Replayed::Refused {
+        reason: NOT_COMMITTED.to_owned(),
+        detail: format!(
+            "group {group} has not committed it yet: the daemon reads it again and writes it itself"
+        ),
+    }
+}
+
+fn refusal(letter: &Letter, reason: &str, detail: &str) -> String {
+    let word = match reason {
+        NOT_COMMITTED => "refused",
+        _ => "refused again",
+    };
+    format!("{}: {word}: {reason}: {detail}", letter.address())
+}
+
+/// What the groups of pipelines have committed, as far as it was asked.
+#[derive(Debug, Default)]
+struct Groups {
+    clusters: HashMap<String, Cluster>,
+    committed: HashMap<(String, TopicPartition), i64>,
+}
+
+impl Groups {
+    /// Whether the pipeline never reads the record again. A commit is asked for anew where the one that is
+    /// known does not reach so far.
+    fn has_committed(
+        &mut self,
+        service: &Service,
+        pipeline: &Arc<Pipeline>,
+        letter: &Letter,
+    ) -> Result<bool, Failure> {
+        let name = &pipeline.name;
+        let place = (name.clone(), letter.partition.clone());
+        if self.committed.get(&place).is_some_and(|to| letter.offset < *to) {
+            return Ok(true);
+        }
+        if !self.clusters.contains_key(name) {
+            let cluster = Cluster::connect(service, pipeline)?;
+            self.clusters.insert(name.clone(), cluster);
+        }
+        let answer = self.clusters[name].committed(std::slice::from_ref(&letter.partition))?;
+        let Some(to) = answer.first().and_then(|offsets| offsets.position) else {
+            return Ok(false);
+        };
+        self.committed.insert(place, to);
+        Ok(letter.offset < to)
+    }
 }
 
 async fn one(
@@ -166,7 +237,11 @@ mod tests {
             counts.count(&replayed);
         }
         assert_eq!(counts.refused_count(), 3);
+        assert_eq!(counts.refused_again(), 3);
         let expected = r#"{"selected":6,"written":2,"already_written":1,"refused":{"invalid_json":2,"out_of_range":1}}"#;
         assert_eq!(serde_json::to_string(&counts).unwrap(), expected);
+        counts.count(&not_committed("clicks"));
+        assert_eq!(counts.refused["not_committed"], 1);
+        assert_eq!((counts.refused_again(), counts.refused_count()), (3, 4));
     }
 }
