@@ -305,7 +305,9 @@ impl Common {
         let sink = Sink::new(SinkParts {
             client: parts.client.clone(),
             output: parts.output,
-            dead_letters: DeadLetterProducer::new(pipeline).map_err(|e| refused_properties(&e))?,
+            dead_letters: Some(
+                DeadLetterProducer::new(pipeline).map_err(|e| refused_properties(&e))?,
+            ),
             rows: parts.rows,
             label: parts.label,
             metrics: parts.metrics.clone(),

@@ -38,7 +38,8 @@ pub(crate) struct Sink {
 #[derive(Debug)]
 pub(crate) struct SinkParts {
     pub(crate) client: ClickHouseClient,
-    pub(crate) dead_letters: Arc<DeadLetterProducer>,
+    /// `None`: whoever writes tells of what nobody takes, and nothing is sent to Kafka.
+    pub(crate) dead_letters: Option<Arc<DeadLetterProducer>>,
     /// Where rows can be made anew for a table that was altered.
     pub(crate) rows: Option<Arc<dyn RowMaker>>,
     /// Where rows go to a topic too, or to one alone.
@@ -219,6 +220,9 @@ impl Sink {
             dead_letters,
             ..
         } = &self.parts;
+        let Some(dead_letters) = dead_letters else {
+            return Ok(());
+        };
         let retried = |error: &streamweir_kafka::SendError| {
             metrics.retry("dead_letters", "kafka");
             pipeline.stuck(

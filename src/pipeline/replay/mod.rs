@@ -22,7 +22,7 @@ use crate::lane::{Appends, Operator as _, Stop};
 use crate::memory::MemoryBudget;
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
-use crate::sink::{ClickHouseClient, DeadLetterProducer, InsertError, Remedy, Sink, SinkParts};
+use crate::sink::{ClickHouseClient, InsertError, Remedy, Sink, SinkParts};
 use crate::source::{Record, TopicPartition};
 
 /// Why nothing more can be replayed.
@@ -205,7 +205,7 @@ async fn enrichment(
         &metrics,
         label(pipeline),
         Some(rows.clone()),
-    )?;
+    );
     let cache_share = environment.memory.cache_share();
     let settings = Settings::new(config, cache_share, rand::random());
     let operator = rows.operator(settings, metrics);
@@ -235,7 +235,7 @@ fn replication(
         board: environment.board.clone(),
     });
     let label = pipeline.clickhouse.database.clone();
-    let sink = sink(environment, client.clone(), &metrics, label, None)?;
+    let sink = sink(environment, client.clone(), &metrics, label, None);
     let operator = ReplicationOperator::new(config, replicas);
     Ok(Way::new(client, operator, sink, None))
 }
@@ -246,26 +246,23 @@ fn sink(
     metrics: &PipelineMetrics,
     label: String,
     rows: Option<Arc<CurrentRows>>,
-) -> Result<Arc<Sink>, ReplayError> {
+) -> Arc<Sink> {
     let pipeline = &environment.pipeline;
-    let producer =
-        DeadLetterProducer::new(pipeline).map_err(|e| crate::pipeline::refused_properties(&e))?;
-    let (moved_wait, makes_tables) = match &pipeline.kind {
-        Kind::Cdc(config) => (config.toast_wait, config.create_tables),
-        _ => (Duration::ZERO, false),
-    };
-    Ok(Sink::new(SinkParts {
+    let makes_tables = matches!(&pipeline.kind, Kind::Cdc(config) if config.create_tables);
+    Sink::new(SinkParts {
         client,
-        dead_letters: producer,
+        // The record has its letter.
+        dead_letters: None,
         rows: rows.map(|rows| rows as Arc<dyn crate::sink::RowMaker>),
         output: None,
         label,
         metrics: metrics.clone(),
         pipeline: environment.board.clone(),
         config: pipeline.clone(),
-        moved_wait,
+        // No other row is on its way here that this one could wait for.
+        moved_wait: Duration::ZERO,
         makes_tables,
         insert_lease: pipeline.clickhouse.insert_lease,
         insert_timeout: pipeline.clickhouse.insert_timeout,
-    }))
+    })
 }
