@@ -242,8 +242,7 @@ impl ReplayArguments {
                 self.refused_max
             );
         }
-        let is_refused = replay.refused_count() > 0;
-        Ok(ExitCode::from(if is_refused {
+        Ok(ExitCode::from(if replay.is_refused() {
             exit::OTHER
         } else {
             exit::DONE
@@ -269,6 +268,12 @@ fn print_replay(replay: &Replay, dry_run: bool) {
     }
     if replay.dropped > 0 {
         println!("dropped by a rule: {}", replay.dropped);
+    }
+    if replay.not_replayable > 0 {
+        println!(
+            "of pipelines whose records cannot be replayed: {}",
+            replay.not_replayable
+        );
     }
     if replay.not_committed() > 0 {
         println!(

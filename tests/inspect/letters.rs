@@ -106,7 +106,15 @@ fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
     let one = ["dead-letters", "replay", "--address", &place];
     let (code, done) = json(&job, &one);
     assert_eq!((code, &done["written"]), (0, &json!(1)));
-    assert_eq!(json(&job, &replay), (1, expected(4, 1)));
+    // A limit is of those that the table lacks.
+    let (code, done) = json(&job, &[&replay[..], &["--limit", "1", "--dry-run"]].concat());
+    assert_eq!((code, &done["written"]), (0, &json!(1)));
+    let (code, done) = json(&job, &[&replay[..], &["--limit", "2"]].concat());
+    assert_eq!((code, &done["written"]), (0, &json!(2)));
+    let (code, done) = json(&job, &[&replay[..], &["--limit", "2"]].concat());
+    let counted = json!([done["written"], done["already_written"]]);
+    assert_eq!((code, counted), (0, json!([2, 3])));
+    assert_eq!(json(&job, &replay), (1, expected(0, 5)));
     assert_eq!(json(&job, &replay), (1, expected(0, 5)));
     assert_eq!(job.rows_and_offsets(), (10, 10));
     let states = json_lines(&job, &["dead-letters", "list", "--all"]);

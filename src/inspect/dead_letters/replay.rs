@@ -21,7 +21,7 @@ const NOT_COMMITTED: &str = "not_committed";
 /// What is replayed, and how.
 #[derive(Debug)]
 pub struct ReplayOptions {
-    /// Which letters.
+    /// Which letters; the limit counts those that the table lacks.
     pub selection: Selection,
     /// Nothing is written.
     pub dry_run: bool,
@@ -43,7 +43,7 @@ pub struct Replay {
     /// Passed by, by a rule of the configuration.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped: u64,
-    /// Of pipelines whose records cannot be replayed one by one.
+    /// Of pipelines whose records cannot be replayed one by one; they are among the selected.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_replayable: u64,
     /// It ended early, because more than so many were refused.
@@ -61,6 +61,18 @@ impl Replay {
     #[must_use]
     pub fn refused_count(&self) -> u64 {
         self.refused.values().sum()
+    }
+
+    /// Whether some of what was selected is not written, and not by a rule.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused_count() + self.not_replayable > 0
+    }
+
+    /// Letters that a limit counts: what the table has, and what no replay can write, would use it up each
+    /// time.
+    fn limited(&self) -> u64 {
+        self.written + self.refused_count()
     }
 
     /// Records that the daemon reads again itself.
@@ -100,7 +112,8 @@ pub fn replay(
     options: &ReplayOptions,
     mut said: impl FnMut(&str),
 ) -> Result<Replay, Failure> {
-    let selection = &options.selection;
+    let mut selection = options.selection.clone();
+    let limit = selection.limit.take().unwrap_or(u64::MAX);
     for name in &selection.pipelines {
         if let Some(why) = why_not(pipeline_named(config, name)?) {
             return Err(Failure::Refused(why));
@@ -116,11 +129,15 @@ pub fn replay(
     let mut replayers = HashMap::new();
     let mut groups = Groups::default();
     let mut counts = Replay::default();
-    scan::letters(config, selection, |letter, pipeline| {
+    scan::letters(config, &selection, |letter, pipeline| {
+        if counts.limited() >= limit {
+            return Ok(ControlFlow::Break(()));
+        }
         if let Some(why) = why_not(pipeline) {
             if counts.not_replayable == 0 {
                 said(&why);
             }
+            counts.selected += 1;
             counts.not_replayable += 1;
             return Ok(ControlFlow::Continue(()));
         }
@@ -243,5 +260,12 @@ mod tests {
         counts.count(&not_committed("clicks"));
         assert_eq!(counts.refused["not_committed"], 1);
         assert_eq!((counts.refused_again(), counts.refused_count()), (3, 4));
+        assert_eq!((counts.limited(), counts.is_refused()), (6, true));
+        let mut counts = Replay::default();
+        counts.count(&Replayed::AlreadyWritten);
+        counts.count(&Replayed::Dropped("skip"));
+        assert_eq!((counts.limited(), counts.is_refused()), (0, false));
+        counts.not_replayable = 1;
+        assert_eq!((counts.limited(), counts.is_refused()), (0, true));
     }
 }
