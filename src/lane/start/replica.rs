@@ -84,8 +84,8 @@ pub(super) fn check_no_rows_before(facts: &Facts<'_>) -> Result<(), Halt> {
          pipeline.version_epochs; or write to an empty table, [pipeline.tables.{topic:?}] table = \"…\"; or, \
          where several topics fill it and no two of their rows have one key, set \
          [pipeline.tables.{topic:?}] shared = true. If all rows are of this topic and only the group is new, \
-         set its offsets yourself (`streamweir offsets reset --to earliest`): every record has \
-         the version that it had",
+         set its offsets yourself (`streamweir offsets reset --pipeline NAME --topic {topic} --to \
+         earliest`): every record has the version that it had",
         u32::from(layout.epoch) + 1
     );
     Err(Halt::new("table_has_rows", advice))

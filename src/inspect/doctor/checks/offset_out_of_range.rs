@@ -12,15 +12,21 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             let (why, advice) = if committed < low {
                 (
                     "older records are deleted",
-                    "records are lost unless another copy has them: restore them, or accept the loss by \
-                     setting the group's offset to the start of the log (`streamweir offsets reset --to \
-                     earliest`)",
+                    format!(
+                        "records are lost unless another copy has them: restore them, or accept the loss by \
+                         setting the group's offset to the start of the log (`streamweir offsets reset \
+                         --pipeline {} --topic {} --partition {} --to {low}`)",
+                        own.name(),
+                        partition.topic,
+                        partition.partition
+                    ),
                 )
             } else if committed > high {
                 (
                     "the log is shorter, as of a topic that was deleted and made again",
                     "see docs/halts.md, topic_changed and offsets_out_of_range, before the group's offset is \
-                     set anew",
+                     set anew"
+                        .to_owned(),
                 )
             } else {
                 continue;
@@ -63,6 +69,9 @@ mod tests {
                     .iter()
                     .all(|f| f.level == Error && f.place == "user-events:2:1000")
             );
+            let command = "--topic user-events --partition 2 --to 1001`";
+            let is_cut = low == 1001;
+            assert!(found.iter().all(|f| f.advice.contains(command) == is_cut));
         }
     }
 
