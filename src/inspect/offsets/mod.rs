@@ -156,9 +156,10 @@ pub fn reset(config: &Config, options: &ResetOptions) -> Result<Reset, Failure> 
             )));
         }
     }
+    // First: a member could still commit behind what is read here.
+    refuse_members(&cluster, &pipeline.group_id, &pipeline.name)?;
     let committed = cluster.committed(&partitions)?;
     let resolved = target::resolve(&cluster, &partitions, &committed, options.to)?;
-    refuse_members(&cluster, &pipeline.group_id, &pipeline.name)?;
     let plan = resolved.iter().map(|resolved| {
         let kept = kept_metadata(&pipeline.kind, resolved);
         let is_kept = resolved.is_unchanged() || kept.is_some();
