@@ -33,7 +33,7 @@ pub struct Counts {
     pub altered: u64,
     /// A row that an older change made than the newest.
     pub stale: u64,
-    /// No row where the newest change made one.
+    /// No row where the newest change made one, or of a window.
     pub missing: u64,
     /// A row of a key that no change made.
     pub extra: u64,

@@ -225,15 +225,18 @@ impl Auditor<'_> {
             report.counts.rows += 1;
             return;
         }
-        report.counts.differs += 1;
-        if report.differs.len() < LISTED_MAX {
+        let is_missing = number("__there") == 0;
+        let (count, list) = match is_missing {
+            true => (&mut report.counts.missing, &mut report.missing),
+            false => (&mut report.counts.differs, &mut report.differs),
+        };
+        *count += 1;
+        if list.len() < LISTED_MAX {
             let group = self.config.group.iter();
             let group: Map<String, Value> = group
                 .map(|f| (f.name.clone(), row[&f.name].clone()))
                 .collect();
-            report
-                .differs
-                .push(json!({ "window_start": row["window_start"], "group": group }));
+            list.push(json!({ "window_start": row["window_start"], "group": group }));
         }
     }
 
@@ -277,7 +280,8 @@ impl Auditor<'_> {
             due.push("_deleted = 0".to_owned());
         }
         format!(
-            "SELECT {keys}, {start} AS __start_ms, e.expected = t.found AND t.there = 1 AS __equal FROM \
+            "SELECT {keys}, {start} AS __start_ms, e.expected = t.found AND t.there = 1 AS __equal, t.there AS \
+             __there FROM \
              (SELECT {keys}, {body} AS expected FROM {made} WHERE {due}) AS e LEFT JOIN \
              (SELECT {keys}, argMax({body}, version) AS found, 1 AS there FROM {table} WHERE ({keys}) IN \
              (SELECT {keys} FROM {made}) GROUP BY {keys}) AS t USING ({keys}) \
