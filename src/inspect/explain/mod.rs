@@ -161,6 +161,8 @@ fn read(pipeline: &Pipeline, address: &Address) -> Result<Option<SampledRecord>,
     }
     let deadline = Instant::now() + RECORD_TIMEOUT;
     let found = records::first(&client, topic, *partition, *offset, deadline);
+    let failed = |error| format!("kafka: {address}: {error} (kafka.bootstrap_servers)");
+    let found = found.map_err(|error| ExplainError::Unreachable(failed(error)))?;
     Ok(found.filter(|record| record.offset == *offset))
 }
 

@@ -16,6 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const PARTITIONS_MAX: usize = 256;
 /// Partitions whose first unread record is looked at.
 const UNREAD_MAX: usize = 16;
+/// How long one record is waited for.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the group is watched where it lags.
 const WATCH: Duration = Duration::from_millis(1500);
 
@@ -113,8 +115,11 @@ fn unread(client: &Client, partitions: &mut [PartitionFacts], deadline: Instant)
     let lagging = partitions.iter_mut().filter(|own| own.lag() > 0);
     for own in lagging.take(UNREAD_MAX) {
         let start = own.committed.unwrap_or(own.low).max(own.low);
-        let first = records::first(client, &own.topic, own.partition, start, deadline);
+        let until = deadline.min(Instant::now() + FIRST_TIMEOUT);
+        let first = records::first(client, &own.topic, own.partition, start, until);
         own.first_unread_ms = first
+            .ok()
+            .flatten()
             .map(|record| record.timestamp_ms)
             .filter(|ms| *ms >= 0);
     }

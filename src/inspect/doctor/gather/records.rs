@@ -11,42 +11,53 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::super::facts::{PartitionFacts, SampledRecord};
 use super::kafka::Client;
+use crate::inspect::failure::is_refusal;
 
 const POLL: Duration = Duration::from_millis(100);
-/// How long one record is waited for.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the newest records of one topic are waited for.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of records that are kept, of all topics together.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The first record at or after `start`.
+/// The first record at or after `start`; `None` where the log ends before one.
+///
+/// # Errors
+/// It is refused, or nothing came until then.
 pub(crate) fn first(
     client: &Client,
     topic: &str,
     partition: i32,
     start: i64,
-    deadline: Instant,
-) -> Option<SampledRecord> {
+    until: Instant,
+) -> Result<Option<SampledRecord>, String> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(start))
-        .ok()?;
-    client.assign(&list).ok()?;
-    let until = deadline.min(Instant::now() + FIRST_TIMEOUT);
-    let mut found = None;
+        .and_then(|()| client.assign(&list))
+        .map_err(|error| error.to_string())?;
+    let found = wait_for_first(client, topic, partition, until);
+    let _ = client.unassign();
+    found
+}
+
+fn wait_for_first(
+    client: &Client,
+    topic: &str,
+    partition: i32,
+    until: Instant,
+) -> Result<Option<SampledRecord>, String> {
+    let mut last_error = "no broker answered in time".to_owned();
     while Instant::now() < until {
         match client.poll(POLL) {
             Some(Ok(message)) if message.topic() == topic && message.partition() == partition => {
-                found = Some(owned(&message));
-                break;
+                return Ok(Some(owned(&message)));
             }
-            Some(Err(KafkaError::PartitionEOF(of))) if of == partition => break,
-            Some(Err(_)) => break,
+            Some(Err(KafkaError::PartitionEOF(of))) if of == partition => return Ok(None),
+            Some(Err(error)) if is_refusal(&error) => return Err(error.to_string()),
+            Some(Err(error)) => last_error = error.to_string(),
             Some(Ok(_)) | None => {}
         }
     }
-    let _ = client.unassign();
-    found
+    Err(last_error)
 }
 
 /// The last `count` records of each topic, in the order of their offsets.
