@@ -29,6 +29,7 @@ pub(crate) struct Given<'r> {
     pub(crate) timestamp_ms: i64,
     pub(crate) key: Option<&'r [u8]>,
     pub(crate) value: Option<&'r [u8]>,
+    pub(crate) headers: &'r [(String, Option<Vec<u8>>)],
 }
 
 /// What a record would become.
@@ -286,7 +287,7 @@ fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Ve
 
 fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Given<'_>) -> Judged {
     let made = MadeRecord::new(given.key, given.value, given.timestamp_ms, given.offset)
-        .in_partition(given.partition);
+        .of(given.topic, given.partition, given.headers);
     match operator.accept(state, made.record()) {
         Ok(Accepted::Rows(rows)) => match operator.judge(state).pop() {
             Some((_, refusal)) => Judged::Refused(refusal),

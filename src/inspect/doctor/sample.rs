@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::facts::{KafkaFacts, PipelineFacts, SampledRecord, TableFacts};
-use crate::config::{ColumnMapping, Encoding, Kind, Pipeline, RecordField, Service};
+use crate::config::{Encoding, Kind, Pipeline, Service};
 use crate::decode::Reason;
 use crate::lookup::{Found, ProfileReader, Source};
 use crate::pipeline::judging::{Given, Judged, KnownTable, Rows, judge_records};
@@ -72,11 +72,10 @@ pub(super) fn judge(
         .collect();
     match judge_records(pipeline, &known, &partitions, &given) {
         Ok(judgement) => {
-            let headers = header_columns(pipeline);
             let judged = judgement.records.into_iter();
             facts.judged = judged.len();
             for (record, judged) in records.iter().zip(judged) {
-                note(record, judged, &headers, &mut facts);
+                note(record, judged, &mut facts);
             }
             facts.profile_keys = judgement.profile_keys;
             facts.rows = judgement.rows;
@@ -94,6 +93,7 @@ pub(crate) fn given(record: &SampledRecord) -> Given<'_> {
         timestamp_ms: record.timestamp_ms,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
+        headers: &record.headers,
     }
 }
 
@@ -104,20 +104,8 @@ pub(crate) fn known(table: &TableFacts) -> KnownTable<'_> {
     }
 }
 
-/// Columns that headers fill, which a record that is judged here does not have.
-fn header_columns(pipeline: &Pipeline) -> BTreeSet<&str> {
-    let Kind::Enrichment(config) = &pipeline.kind else {
-        return BTreeSet::new();
-    };
-    let is_header = |mapping: &ColumnMapping| matches!(mapping.from, Some(RecordField::Header(_)));
-    let columns = config.columns.iter().filter(|(_, m)| is_header(m));
-    columns.map(|(name, _)| name.as_str()).collect()
-}
-
-fn note(record: &SampledRecord, judged: Judged, headers: &BTreeSet<&str>, facts: &mut SampleFacts) {
+fn note(record: &SampledRecord, judged: Judged, facts: &mut SampleFacts) {
     match judged {
-        // Headers are not among what is judged.
-        Judged::Refused(refusal) if headers.contains(&*refusal.reject.detail) => {}
         Judged::Refused(refusal) => facts.refused.push(RefusedRecord {
             reason: refusal.reject.reason,
             detail: refusal.reject.detail.into_owned(),
