@@ -69,7 +69,7 @@ fn well(name: &str) -> Job {
 
 #[test]
 fn on_servers_that_are_set_up_for_it_nothing_is_found_before_and_after_a_run() {
-    let job = well("well");
+    let mut job = well("well");
     load_profiles(&job, 0..50);
     job.apply_schema();
     job.create_topic(2);
@@ -86,7 +86,8 @@ fn on_servers_that_are_set_up_for_it_nothing_is_found_before_and_after_a_run() {
     clean("before");
     job.run_to_end();
     clean("after");
-    produce(&job, ["no JSON".to_owned()]);
+    produce(&job, ["no JSON".to_owned(), event(51, FULL)]);
+    job.set("pipeline.columns.user_agent.from", "topic");
     assert_explains(&job);
 }
 
@@ -133,7 +134,21 @@ fn assert_explains(job: &Job) {
         ["dead_letter", "invalid_json", "not_committed"],
         "{refused:#}"
     );
-    assert_eq!((code, explain(51).0), (0, 1));
+    assert_eq!((code, explain(52).0), (0, 1));
+    // What is not in the value is known too.
+    let (_, unread) = explain(51);
+    let own = &unread["pipelines"][0];
+    let seen = [&own["outcome"], &own["now"], &own["row"]["user_agent"]];
+    assert_eq!(seen, ["row", "not_committed", &*job.topic], "{unread:#}");
+    // A row that is there is there, whatever becomes of its record now.
+    job.query(&format!(
+        "INSERT INTO {} (event_id, _topic, _partition, _offset) VALUES ('e50', '{}', 0, 50)",
+        "{db}.clickstream_events", job.topic
+    ));
+    let (_, there) = explain(50);
+    let own = &there["pipelines"][0];
+    let seen = [&own["outcome"], &own["now"], &own["row"]["event_id"]];
+    assert_eq!(seen, ["dead_letter", "in_table", "e50"], "{there:#}");
 }
 
 #[test]

@@ -206,12 +206,14 @@ fn of_pipeline(
     OfPipeline {
         pipeline: pipeline.name.clone(),
         now: match outcome.name {
+            // A dead letter that was replayed, or a row of before the rules were changed.
+            _ if now == Now::InTable => now,
             "dead_letter" if place.is_committed => Now::DeadLetter,
             // Its row is made of many records, and committed once it is written.
             "row" if place.is_committed && is_of_many(pipeline) => Now::InTable,
             _ => now,
         },
-        row: row.filter(|_| outcome.makes_row()),
+        row: row.filter(|_| outcome.makes_row() || now == Now::InTable),
         sources: table.map_or_else(|| json!({}), |table| outcome::sources(pipeline, table)),
         table: table.map(|table| table.name.clone()),
         outcome,
