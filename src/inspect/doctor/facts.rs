@@ -128,7 +128,7 @@ pub(crate) struct PartitionFacts {
     pub(crate) committed: Option<i64>,
     /// What the commit carries, where it is ours.
     pub(crate) metadata: Option<Metadata>,
-    /// Kafka's time of the first record that is not committed.
+    /// Kafka's time of the first record that was not read.
     pub(crate) first_unread_ms: Option<i64>,
     /// Records of the last hour.
     pub(crate) records_last_hour: Option<i64>,
@@ -139,6 +139,19 @@ pub(crate) struct PartitionFacts {
 impl PartitionFacts {
     pub(crate) fn lag(&self) -> i64 {
         self.committed.map_or(0, |committed| self.high - committed)
+    }
+
+    /// Behind the last record that was read: windows and joins hold the commit back for records that they
+    /// would need to be made again.
+    pub(crate) fn read_to(&self) -> Option<i64> {
+        let frontier = self.metadata.as_ref().and_then(|m| m.frontier);
+        let committed = self.committed?;
+        Some(frontier.map_or(committed, |frontier| frontier.read_to().max(committed)))
+    }
+
+    /// Records that were not read.
+    pub(crate) fn unread(&self) -> i64 {
+        self.read_to().map_or(0, |read_to| self.high - read_to)
     }
 
     pub(crate) fn place(&self) -> String {

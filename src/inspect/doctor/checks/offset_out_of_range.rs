@@ -9,7 +9,8 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 continue;
             };
             let (low, high) = (partition.low, partition.high);
-            let (why, advice) = if committed < low {
+            let read_to = partition.read_to().unwrap_or(committed);
+            let (why, advice) = if read_to < low {
                 (
                     "older records are deleted",
                     format!(
@@ -50,6 +51,29 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
+    use crate::progress::{Epoch, Frontier, Metadata, WindowFrontier};
+
+    fn read_to_of(read_to: i64) -> Metadata {
+        Metadata {
+            topic_id: "id".to_owned(),
+            epoch: Epoch(1),
+            counter: 1,
+            table: "db.t".to_owned(),
+            range_ends: vec![],
+            is_set_back: false,
+            layout: None,
+            made_no_rows: false,
+            frontier: Some(Frontier::Windows(WindowFrontier {
+                rules: 1,
+                largest_ms: None,
+                closed_through_ms: None,
+                read_to,
+                settled_to: read_to,
+                partitions: None,
+                first_read: None,
+            })),
+        }
+    }
 
     #[test]
     fn an_offset_before_or_behind_the_log_is_an_error_with_its_address() {
@@ -72,6 +96,18 @@ mod tests {
             let command = "--topic user-events --partition 2 --to 1001`";
             let is_cut = low == 1001;
             assert!(found.iter().all(|f| f.advice.contains(command) == is_cut));
+        }
+    }
+
+    #[test]
+    fn what_windows_were_read_to_may_lie_behind_a_beginning_that_the_commit_does_not() {
+        for (read_to, is_found) in [(1500, false), (1501, false), (1499, true)] {
+            let mut facts = enrichment();
+            let own = &mut kafka_of(&mut facts).partitions[2];
+            (own.low, own.high) = (1500, 2000);
+            own.metadata = Some(read_to_of(read_to));
+            let found = found("offset_out_of_range", &facts);
+            assert_eq!(!found.is_empty(), is_found, "{read_to}");
         }
     }
 

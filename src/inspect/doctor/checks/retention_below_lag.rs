@@ -37,13 +37,13 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 continue;
             };
             let place = partition.place();
-            let lag = partition.lag();
+            let unread = partition.unread();
             found.add(
                 level,
                 own.name(),
                 &place,
                 format!(
-                    "{lag} records of {place} are not read yet, and the first of them {when}, by {}",
+                    "{unread} records of {place} are not read yet, and the first of them {when}, by {}",
                     left.by
                 ),
                 format!(
@@ -63,10 +63,10 @@ fn left(
     mean_bytes: Option<f64>,
     now_ms: i64,
 ) -> Option<Left> {
-    if partition.lag() <= 0 {
+    if partition.unread() <= 0 {
         return None;
     }
-    if partition.committed? < partition.low {
+    if partition.read_to()? < partition.low {
         let by = match topic.number("retention.bytes") {
             Some(bytes) if bytes >= 0 => "retention.bytes",
             _ => "retention.ms",
@@ -98,7 +98,7 @@ fn by_bytes(
         .number("retention.bytes")
         .filter(|bytes| *bytes >= 0)?;
     let mean_bytes = mean_bytes?;
-    let left_bytes = retention_bytes as f64 - partition.lag() as f64 * mean_bytes;
+    let left_bytes = retention_bytes as f64 - partition.unread() as f64 * mean_bytes;
     let rate = partition.records_last_hour? as f64 * mean_bytes;
     let hours = if left_bytes <= 0.0 {
         0.0
@@ -129,7 +129,7 @@ fn mean_bytes(kafka: &KafkaFacts, topic: &str) -> Option<f64> {
 fn catches_up(partition: &PartitionFacts, hours: f64) -> bool {
     partition.progress.is_some_and(|(records, seconds)| {
         let rate = records as f64 / seconds.max(0.001);
-        rate > 0.0 && partition.lag() as f64 / rate < hours * 3_600.0
+        rate > 0.0 && partition.unread() as f64 / rate < hours * 3_600.0
     })
 }
 

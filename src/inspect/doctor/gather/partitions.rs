@@ -110,11 +110,11 @@ fn rates(client: &Client, partitions: &mut [PartitionFacts]) {
     }
 }
 
-/// When the first records came that the group has not committed.
+/// When the first records came that were not read.
 fn unread(client: &Client, partitions: &mut [PartitionFacts], deadline: Instant) {
-    let lagging = partitions.iter_mut().filter(|own| own.lag() > 0);
-    for own in lagging.take(UNREAD_MAX) {
-        let start = own.committed.unwrap_or(own.low).max(own.low);
+    let behind = partitions.iter_mut().filter(|own| own.unread() > 0);
+    for own in behind.take(UNREAD_MAX) {
+        let start = own.read_to().unwrap_or(own.low).max(own.low);
         let until = deadline.min(Instant::now() + FIRST_TIMEOUT);
         let first = records::first(client, &own.topic, own.partition, start, until);
         own.first_unread_ms = first
