@@ -286,8 +286,11 @@ fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Ve
 }
 
 fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Given<'_>) -> Judged {
-    let made = MadeRecord::new(given.key, given.value, given.timestamp_ms, given.offset)
-        .of(given.topic, given.partition, given.headers);
+    let made = MadeRecord::new(given.key, given.value, given.timestamp_ms, given.offset).of(
+        given.topic,
+        given.partition,
+        given.headers,
+    );
     match operator.accept(state, made.record()) {
         Ok(Accepted::Rows(rows)) => match operator.judge(state).pop() {
             Some((_, refusal)) => Judged::Refused(refusal),

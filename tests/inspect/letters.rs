@@ -98,8 +98,19 @@ fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
     let left = json!({ "selected": 6, "written": 2, "already_written": 0,
                        "refused": { "not_committed": 4 } });
     assert_eq!((code, dry), (1, left));
-    let (code, done) = json(&job, &["dead-letters", "replay", "--address", &format!("{}:0:5", job.topic)]);
-    assert_eq!((code, &done["refused"]), (1, &json!({ "not_committed": 1 })));
+    let (code, done) = json(
+        &job,
+        &[
+            "dead-letters",
+            "replay",
+            "--address",
+            &format!("{}:0:5", job.topic),
+        ],
+    );
+    assert_eq!(
+        (code, &done["refused"]),
+        (1, &json!({ "not_committed": 1 }))
+    );
     assert_eq!(job.rows_and_offsets(), (5, 5));
     let (code, _, why) = run(&job, &[&back[..], &["latest"]].concat());
     assert_eq!(code, 0, "{why}");
@@ -107,7 +118,10 @@ fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
     let (code, done) = json(&job, &one);
     assert_eq!((code, &done["written"]), (0, &json!(1)));
     // A limit is of those that the table lacks.
-    let (code, done) = json(&job, &[&replay[..], &["--limit", "1", "--dry-run"]].concat());
+    let (code, done) = json(
+        &job,
+        &[&replay[..], &["--limit", "1", "--dry-run"]].concat(),
+    );
     assert_eq!((code, &done["written"]), (0, &json!(1)));
     let (code, done) = json(&job, &[&replay[..], &["--limit", "2"]].concat());
     assert_eq!((code, &done["written"]), (0, &json!(2)));

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::multiset::{Digest, ENTRY_BYTES, Miscount, Multiset};
 use super::report::{Counts, LISTED_MAX, PartitionReport, Report, Wrong, address};
-use super::scope::Scope;
+use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Config, Emit, Pipeline, StreamJoin};
 use crate::inspect::Failure;
 use crate::inspect::cluster::Cluster;
@@ -191,7 +191,7 @@ impl Auditor<'_> {
     ) -> Result<(), Failure> {
         let reaches_back = scopes
             .iter()
-            .all(|scope| scope.log.0 == 0 && scope.from == 0);
+            .all(|scope| scope.log.0 == 0 && scope.from == 0 && !scope.begins_anywhere);
         let is_all_decided = scopes.iter().all(|scope| scope.uncommitted == 0);
         let begins_first = self.output.iter().all(|(_, range)| range.from == 0);
         let (part, name) = (self.part, &self.join.output.join_time_field);
@@ -217,11 +217,14 @@ impl Auditor<'_> {
             match miscount {
                 Miscount::Lost(count, _) if !reaches_back || !begins_first => {
                     report.counts.not_checkable += count;
-                    report.note(
-                        "a topic does not begin at its first record any more: what is not found may be \
-                         gone from it"
-                            .to_owned(),
-                    );
+                    match scopes.iter().any(|scope| scope.begins_anywhere) {
+                        true => report.note(BEGINS_ANYWHERE.to_owned()),
+                        false => report.note(
+                            "a topic does not begin at its first record any more: what is not found may \
+                             be gone from it"
+                                .to_owned(),
+                        ),
+                    }
                 }
                 Miscount::Lost(count, (partition, offset)) => {
                     report.counts.lost += count;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::changes::{Changes, Newest, Part, Place, Verdict};
 use super::letters::LetterOffsets;
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
-use super::scope::Scope;
+use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Config, Pipeline};
 use crate::inspect::log::LogReader;
 use crate::inspect::progress::Progress;
@@ -103,6 +103,14 @@ impl Auditor<'_> {
             report.counts.add(&counts);
             let (missing, gone, later) = changes.rest();
             report.counts.rows += gone;
+            if scopes.iter().any(|scope| scope.begins_anywhere) {
+                report.counts.not_checkable += missing.len() as u64;
+                if !missing.is_empty() {
+                    report.note(BEGINS_ANYWHERE.to_owned());
+                }
+                parts.extend(later);
+                continue;
+            }
             report.counts.missing += missing.len() as u64;
             for (key, place) in missing {
                 self.list(target, scopes, (Wrong::Missing, &key, Some(place)), report)?;

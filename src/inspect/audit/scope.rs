@@ -38,6 +38,10 @@ impl FromStr for Bound {
     }
 }
 
+/// The note where nobody knows whether a record is lost or was never read.
+pub(super) const BEGINS_ANYWHERE: &str = "start_offset is latest: where the pipeline began to read is not known, \
+     and what is missing may lie before that (--from says where)";
+
 /// What is looked at of one partition.
 #[derive(Debug, Clone)]
 pub(super) struct Scope {

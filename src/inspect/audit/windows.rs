@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::report::{Counts, LISTED_MAX, PartitionReport, Report};
-use super::scope::Scope;
+use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Aggregation, Config, Pipeline, Window};
 use crate::inspect::log::LogReader;
 use crate::inspect::progress::Progress;
@@ -29,6 +29,8 @@ struct Auditor<'a> {
     target: Target,
     info: TableInfo,
     reader: LogReader,
+    /// Where the pipeline began to read is not known.
+    begins_anywhere: bool,
 }
 
 pub(super) fn audit(
@@ -66,6 +68,7 @@ pub(super) fn audit(
         target,
         info,
         reader: LogReader::new(&config.service, pipeline)?,
+        begins_anywhere: scopes.iter().any(|scope| scope.begins_anywhere),
     };
     if aggregation.partitioned_by.is_some() {
         for scope in scopes {
@@ -226,6 +229,11 @@ impl Auditor<'_> {
             return;
         }
         let is_missing = number("__there") == 0;
+        if is_missing && self.begins_anywhere {
+            report.counts.not_checkable += 1;
+            report.note(BEGINS_ANYWHERE.to_owned());
+            return;
+        }
         let (count, list) = match is_missing {
             true => (&mut report.counts.missing, &mut report.missing),
             false => (&mut report.counts.differs, &mut report.differs),

@@ -195,7 +195,11 @@ impl Groups {
     ) -> Result<bool, Failure> {
         let name = &pipeline.name;
         let place = (name.clone(), letter.partition.clone());
-        if self.committed.get(&place).is_some_and(|to| letter.offset < *to) {
+        if self
+            .committed
+            .get(&place)
+            .is_some_and(|to| letter.offset < *to)
+        {
             return Ok(true);
         }
         if !self.clusters.contains_key(name) {
