@@ -14,6 +14,7 @@ use crate::source::{Consumer, Record, TopicPartition};
 /// How long nothing may come before the cluster counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const POLL_WAIT: Duration = Duration::from_millis(100);
+const ENDS_TIMEOUT: Duration = Duration::from_secs(10);
 const RECORDS_MAX: usize = 1_000;
 
 /// Reads records that are committed, as the daemon would.
@@ -38,6 +39,31 @@ enum Seen {
     /// The log was cut meanwhile.
     Cut,
 }
+
+/// How reading a range ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// With its last record.
+    Whole,
+    /// Whoever took the records has enough.
+    Enough,
+    /// Retention has deleted these offsets meanwhile; what lies before them was read.
+    Cut(Range),
+}
+
+impl Read {
+    /// The part of the range `..to` that is not in the log any more.
+    pub(crate) fn gone_below(self, to: i64) -> u64 {
+        match self {
+            Read::Cut(gone) => (gone.to.min(to) - gone.from).max(0).unsigned_abs(),
+            _ => 0,
+        }
+    }
+}
+
+/// The note where an audit has passed by what retention deleted.
+pub(super) const CUT_MEANWHILE: &str =
+    "retention deleted records while they were read: what was made of them is not checked";
 
 impl LogReader {
     /// Connects; nothing is read yet.
@@ -64,15 +90,36 @@ impl LogReader {
         &mut self,
         partition: &TopicPartition,
         range: Range,
-        mut each: impl FnMut(Record<'_>) -> Result<ControlFlow<()>, Failure>,
+        each: impl FnMut(Record<'_>) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<ControlFlow<()>, Failure> {
+        match self.read_or_cut(partition, range, each)? {
+            Read::Whole => Ok(ControlFlow::Continue(())),
+            Read::Enough => Ok(ControlFlow::Break(())),
+            Read::Cut(gone) => Err(Failure::Refused(format!(
+                "{partition}:{}: the log does not have this offset any more",
+                gone.from
+            ))),
+        }
+    }
+
+    /// The same, and says where the log is cut meanwhile.
+    ///
+    /// # Errors
+    /// The cluster is away or refuses, or what `each` returned.
+    pub(crate) fn read_or_cut(
+        &mut self,
+        partition: &TopicPartition,
+        range: Range,
+        mut each: impl FnMut(Record<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<Read, Failure> {
         if range.from >= range.to {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(Read::Whole);
         }
         let what = format!("{partition}:{}", range.from);
         self.begin(partition, range.from)
             .map_err(|error| Failure::kafka(&self.kafka, &what, &error))?;
         let mut next = range.from;
+        let questions = self.consumer.questions();
         let mut heard = Instant::now();
         let mut last_error = "no broker answered".to_owned();
         loop {
@@ -95,7 +142,7 @@ impl LogReader {
                 match judge(record.error(), record.offset(), next, range.to) {
                     Seen::Record => {
                         if each(record)?.is_break() {
-                            return Ok(ControlFlow::Break(()));
+                            return Ok(Read::Enough);
                         }
                         next = record.offset() + 1;
                         heard = Instant::now();
@@ -103,19 +150,27 @@ impl LogReader {
                             if index + 1 == chunk.count() {
                                 self.next = Some(next);
                             }
-                            return Ok(ControlFlow::Continue(()));
+                            return Ok(Read::Whole);
                         }
                     }
-                    Seen::End => return Ok(ControlFlow::Continue(())),
+                    Seen::End => return Ok(Read::Whole),
                     Seen::Nothing => {
                         if let Some(code) = record.error() {
                             last_error = code.to_string();
                         }
                     }
                     Seen::Cut => {
-                        return Err(Failure::Refused(format!(
-                            "{partition}:{next}: the log does not have this offset any more"
-                        )));
+                        let ends = questions.watermarks(partition, ENDS_TIMEOUT);
+                        let (low, _) =
+                            ends.map_err(|error| Failure::kafka(&self.kafka, &what, &error))?;
+                        if low > next {
+                            // The client has stopped to fetch it.
+                            self.assigned = None;
+                            let to = low.min(range.to);
+                            return Ok(Read::Cut(Range { from: next, to }));
+                        }
+                        // Of an earlier assignment.
+                        "the broker does not have the offset".clone_into(&mut last_error);
                     }
                 }
             }
@@ -154,6 +209,14 @@ fn judge(error: Option<RDKafkaErrorCode>, offset: i64, next: i64, to: i64) -> Se
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_is_counted_as_far_as_it_was_asked_for() {
+        let cut = Read::Cut(Range { from: 5, to: 9 });
+        let counts = [3, 7, 9, 20].map(|to| cut.gone_below(to));
+        assert_eq!(counts, [0, 2, 4, 4]);
+        assert_eq!(Read::Whole.gone_below(20), 0);
+    }
 
     #[test]
     fn a_range_ends_with_its_last_record_or_where_the_log_does() {

@@ -12,7 +12,7 @@ use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Config, Emit, Pipeline, StreamJoin};
 use crate::inspect::Failure;
 use crate::inspect::cluster::Cluster;
-use crate::inspect::log::LogReader;
+use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::pipeline::JoinAgain;
 use crate::progress::{Frontier, Range};
@@ -30,6 +30,8 @@ struct Auditor<'a> {
     output: Vec<(TopicPartition, Range)>,
     /// Digests that leave this remainder when they are divided by the other number.
     part: (u64, u64),
+    /// Records that retention deleted before they were read.
+    gone: Option<u64>,
 }
 
 pub(super) fn audit(
@@ -64,6 +66,7 @@ pub(super) fn audit(
         reader: LogReader::new(&config.service, pipeline)?,
         output,
         part: (0, parts),
+        gone: None,
     };
     for part in 0..parts {
         auditor.part = (part, parts);
@@ -85,6 +88,10 @@ pub(super) fn audit(
             }
         }
         auditor.compare(&lefts, scopes, set, report)?;
+        if let Some(gone) = auditor.gone {
+            report.note(CUT_MEANWHILE.to_owned());
+            report.counts.not_checkable += if part == 0 { gone } else { 0 };
+        }
     }
     Ok(())
 }
@@ -157,25 +164,33 @@ impl Auditor<'_> {
                 to: (next[side] + TURN).min(ends[side]),
             };
             let mut halted = None;
-            let _ = self.reader.read(&scopes[side].partition, range, |record| {
-                progress.add(1);
-                records[side] += u64::from(record.offset() < scopes[side].to);
-                times[side] = times[side].max(record.timestamp_ms());
-                if scopes[side].skipped.contains(&record.offset()) {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                match again.add(side == 0, record) {
-                    Ok(()) => Ok(ControlFlow::Continue(())),
-                    Err(halt) => {
-                        halted = Some(halt);
-                        Ok(ControlFlow::Break(()))
+            let read = self
+                .reader
+                .read_or_cut(&scopes[side].partition, range, |record| {
+                    progress.add(1);
+                    records[side] += u64::from(record.offset() < scopes[side].to);
+                    times[side] = times[side].max(record.timestamp_ms());
+                    if scopes[side].skipped.contains(&record.offset()) {
+                        return Ok(ControlFlow::Continue(()));
                     }
-                }
-            })?;
+                    match again.add(side == 0, record) {
+                        Ok(()) => Ok(ControlFlow::Continue(())),
+                        Err(halt) => {
+                            halted = Some(halt);
+                            Ok(ControlFlow::Break(()))
+                        }
+                    }
+                })?;
             if let Some(halt) = halted {
                 return Err(refused(halt));
             }
-            next[side] = range.to;
+            next[side] = match read {
+                Read::Cut(gone) => {
+                    *self.gone.get_or_insert(0) += read.gone_below(scopes[side].to);
+                    gone.to
+                }
+                _ => range.to,
+            };
             again.decided(false, &mut note).map_err(refused)?;
         }
         again.decided(true, &mut note).map_err(refused)?;
@@ -189,9 +204,10 @@ impl Auditor<'_> {
         mut set: Multiset,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let reaches_back = scopes
-            .iter()
-            .all(|scope| scope.log.0 == 0 && scope.from == 0 && !scope.begins_anywhere);
+        let reaches_back = self.gone.is_none()
+            && scopes
+                .iter()
+                .all(|scope| scope.log.0 == 0 && scope.from == 0 && !scope.begins_anywhere);
         let is_all_decided = scopes.iter().all(|scope| scope.uncommitted == 0);
         let begins_first = self.output.iter().all(|(_, range)| range.from == 0);
         let (part, name) = (self.part, &self.join.output.join_time_field);

@@ -12,12 +12,13 @@ use super::letters::LetterOffsets;
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
 use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Config, Pipeline};
-use crate::inspect::log::LogReader;
+use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::inspect::{Failure, runtime};
 use crate::pipeline::{Changed, Replayer};
 use crate::progress::Range;
 use crate::sink::{ClickHouseClient, InsertError, Target};
+use crate::source::Record;
 
 /// Keys that are asked for at a time.
 const KEYS_AT_ONCE: u64 = 100_000;
@@ -139,13 +140,13 @@ impl Auditor<'_> {
                 uncommitted: scope.uncommitted,
                 ..Counts::default()
             };
-            let range = Range {
+            let mut range = Range {
                 from: scope.from,
                 to: scope.log.1,
             };
             let (replayer, values) = (&mut self.replayer, self.values);
             let mut unknown = vec![];
-            let read = self.reader.read(&scope.partition, range, |record| {
+            let mut each = |record: Record<'_>| {
                 progress.add(1);
                 let offset = record.offset();
                 let is_committed = offset < scope.to;
@@ -188,8 +189,19 @@ impl Auditor<'_> {
                     changes.add(change.key, newest);
                 }
                 Ok(ControlFlow::Continue(()))
-            })?;
-            debug_assert!(read.is_continue());
+            };
+            let mut gone = 0;
+            while let cut @ Read::Cut(to) =
+                self.reader
+                    .read_or_cut(&scope.partition, range, &mut each)?
+            {
+                gone += cut.gone_below(scope.to);
+                range.from = to.to;
+                // Rows of keys that only those records have.
+                self.is_whole = false;
+                report.note(CUT_MEANWHILE.to_owned());
+            }
+            counts.not_checkable += gone;
             unknown.into_iter().for_each(|line| report.note(line));
             partitions.push(PartitionReport {
                 topic: scope.partition.topic.to_string(),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::report::{Counts, LISTED_MAX, PartitionReport, Report};
 use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Aggregation, Config, Pipeline, Window};
-use crate::inspect::log::LogReader;
+use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::inspect::{Failure, runtime};
 use crate::pipeline::WindowsAgain;
@@ -142,19 +142,21 @@ impl Auditor<'_> {
         let mut next: Vec<i64> = spans.iter().map(|span| span.1).collect();
         // Windows of before are of records that the log does not have any more.
         let mut known_from = i64::MIN;
+        let begins = scopes.iter().zip(spans);
+        let mut is_cut: Vec<bool> = begins
+            .map(|(scope, span)| scope.log.0 > 0 || span.1 > scope.log.0)
+            .collect();
         while next.iter().zip(spans).any(|(next, span)| *next < span.2) {
-            for (number, (partition, from, to)) in spans.iter().enumerate() {
+            for (number, (partition, _, to)) in spans.iter().enumerate() {
                 let range = Range {
                     from: next[number],
                     to: (next[number] + TURN).min(*to),
                 };
-                let is_cut = scopes[number].log.0 > 0 || *from > scopes[number].log.0;
-                let mut is_first = range.from == *from;
                 let mut halted = None;
-                let _ = self.reader.read(partition, range, |record| {
+                let read = self.reader.read_or_cut(partition, range, |record| {
                     progress.add(1);
                     counts[number] += 1;
-                    if std::mem::take(&mut is_first) && is_cut {
+                    if std::mem::take(&mut is_cut[number]) {
                         known_from = known_from.max(record.timestamp_ms());
                     }
                     if scopes[number].skipped.contains(&record.offset()) {
@@ -171,7 +173,19 @@ impl Auditor<'_> {
                 if let Some(halt) = halted {
                     return Err(refused(halt));
                 }
-                next[number] = range.to.max(next[number]);
+                next[number] = match read {
+                    Read::Cut(gone) => {
+                        is_cut[number] = true;
+                        if gone.to >= *to {
+                            // No record tells when they were written.
+                            known_from = i64::MAX;
+                        }
+                        report.counts.not_checkable += read.gone_below(*to);
+                        report.note(CUT_MEANWHILE.to_owned());
+                        gone.to
+                    }
+                    _ => range.to.max(next[number]),
+                };
             }
             self.hold(&mut again, false, (known_from, closed_through), report)?;
         }
