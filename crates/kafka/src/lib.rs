@@ -16,7 +16,6 @@
 //! | `transaction` | [`TransactionalProducer`]: [`Messages`] and offsets, all or nothing |
 //! | `rights` | what this user may do with topics and groups, and who the members are |
 //! | `observer` | [`Observer`]: ends and committed offsets, asked by a client outside every group |
-//! | `groups` | [`GroupPeer`]: who is in a group, asked without joining it |
 //! | `member` | [`GroupMember`]: who commits, for transactions |
 //! | `admin` | [`Admin`]: topics listed, made and changed |
 //! | `topics` | ids, partitions and leaders of topics |
@@ -28,7 +27,6 @@ mod admin;
 mod alter;
 mod consumer;
 mod context;
-mod groups;
 mod lists;
 mod member;
 mod messages;
@@ -47,7 +45,6 @@ mod transaction;
 pub use admin::{Admin, RequestError, TopicSize, TopicSpec};
 pub use consumer::Consumer;
 pub use context::{CommitResult, Context, Event, PartitionError};
-pub use groups::GroupPeer;
 pub use lists::PartitionCommit;
 pub use member::GroupMember;
 pub use messages::{Message, MessageSource, Messages};

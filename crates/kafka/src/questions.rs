@@ -9,9 +9,9 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka_sys as sys;
 
 use super::context::Context;
-use super::groups::{GroupPeer, members_of};
 use super::lists::{PartitionCommit, commit_list, list};
 use super::reply::ReplyQueue;
+use super::rights::{GroupMemberDescription, members_of};
 use super::topics::{TopicDescription, describe_topic};
 use crate::TopicPartition;
 
@@ -185,7 +185,11 @@ impl Questions {
     ///
     /// # Errors
     /// A text that says what the coordinator or the client answered.
-    pub fn members_of(&self, group: &str, timeout: Duration) -> Result<Vec<GroupPeer>, String> {
+    pub fn members_of(
+        &self,
+        group: &str,
+        timeout: Duration,
+    ) -> Result<Vec<GroupMemberDescription>, String> {
         members_of(self.0.client(), group, timeout)
     }
 

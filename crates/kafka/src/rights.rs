@@ -2,13 +2,18 @@
 //! may do, and who the members are.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{IsError as _, RDKafkaErrorCode};
 use rdkafka_sys as sys;
 use sys::rd_kafka_AclOperation_t as Acl;
+
+use super::reply::{ReplyQueue, RequestOptions, text};
+
+/// How much longer than the brokers an answer may take.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// An operation that access control grants or denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +72,12 @@ pub struct GroupMemberDescription {
     pub host: String,
     /// Of a static member.
     pub instance_id: Option<String>,
+}
+
+impl std::fmt::Display for GroupMemberDescription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.client_id, self.host)
+    }
 }
 
 /// A consumer group, as it is described to this user. One that does not exist has no members.
@@ -131,6 +142,23 @@ pub fn group_rights<C: ClientContext>(
     ask(client, op, timeout, send, read_group)
 }
 
+/// The members of `group`, of either group protocol; none when no such group exists.
+///
+/// # Errors
+/// A text that says what the coordinator or the client answered.
+pub(crate) fn members_of<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<Vec<GroupMemberDescription>, String> {
+    let failed = |why: String| format!("group {group}: its members could not be read: {why}");
+    let described = group_rights(client, group, timeout).map_err(failed)?;
+    match described.error {
+        None | Some(RDKafkaErrorCode::GroupIdNotFound) => Ok(described.members),
+        Some(code) => Err(failed(code.to_string())),
+    }
+}
+
 fn c_strings(names: &[String]) -> Result<Vec<CString>, String> {
     let c_string =
         |name: &String| CString::new(name.as_str()).map_err(|_| format!("{name:?} holds a NUL"));
@@ -149,40 +177,28 @@ fn ask<C: ClientContext, T>(
     ),
     read: unsafe fn(*mut sys::rd_kafka_event_t) -> Result<T, String>,
 ) -> Result<T, String> {
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the calls follow the order of librdkafka's admin API: queue, options and event are made
-    // and destroyed here, and the event is read only while it lives; the client is alive.
+    let queue = ReplyQueue::new(client);
+    let options = RequestOptions::new(client, op, timeout);
+    // SAFETY: the options are alive; an error is destroyed once.
     unsafe {
-        let rk = client.native_ptr();
-        let queue = sys::rd_kafka_queue_new(rk);
-        let options = sys::rd_kafka_AdminOptions_new(rk, op);
-        let mut unused = [0; 128];
-        sys::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            timeout_ms,
-            unused.as_mut_ptr(),
-            unused.len(),
-        );
-        let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        let error =
+            sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.as_ptr(), 1);
         if !error.is_null() {
             sys::rd_kafka_error_destroy(error);
         }
-        send(rk, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(500));
-        let answer = if event.is_null() {
-            Err("no answer in time".to_owned())
-        } else if sys::rd_kafka_event_error(event).is_error() {
-            Err(text(sys::rd_kafka_event_error_string(event)))
-        } else {
-            read(event)
-        };
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_queue_destroy(queue);
-        answer
     }
+    send(client.native_ptr(), options.as_ptr(), queue.as_ptr());
+    let answer = queue.next(timeout + GRACE, |event| {
+        // SAFETY: the event lives as long as this call, and is the answer to what was sent.
+        unsafe {
+            if sys::rd_kafka_event_error(event).is_error() {
+                Err(text(sys::rd_kafka_event_error_string(event)))
+            } else {
+                read(event)
+            }
+        }
+    });
+    answer.unwrap_or_else(|| Err("no answer in time".to_owned()))
 }
 
 /// # Safety
@@ -230,7 +246,9 @@ unsafe fn read_group(event: *mut sys::rd_kafka_event_t) -> Result<GroupRights, S
             let instance_id = text(sys::rd_kafka_MemberDescription_group_instance_id(member));
             GroupMemberDescription {
                 client_id: text(sys::rd_kafka_MemberDescription_client_id(member)),
-                host: text(sys::rd_kafka_MemberDescription_host(member)),
+                host: text(sys::rd_kafka_MemberDescription_host(member))
+                    .trim_start_matches('/')
+                    .to_owned(),
                 instance_id: Some(instance_id).filter(|id| !id.is_empty()),
             }
         };
@@ -262,16 +280,4 @@ unsafe fn code(error: *const sys::rd_kafka_error_t) -> Option<RDKafkaErrorCode> 
     // SAFETY: per the contract of this function.
     let code = unsafe { sys::rd_kafka_error_code(error) };
     code.is_error().then(|| code.into())
-}
-
-/// # Safety
-/// `text` must be null or a live C string.
-unsafe fn text(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: per the contract of this function.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
 }
