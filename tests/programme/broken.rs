@@ -5,7 +5,7 @@ use sandbox::wait;
 
 use super::members::let_an_insert_come_late;
 use super::network::Faulty;
-use super::{Run, Trial};
+use super::{Attempt, Run, Trial};
 use crate::support::proof::{Profiles, assert_exactly_once, exactly_once};
 use crate::support::traffic::Traffic;
 use crate::support::{Job, PATIENCE};
@@ -47,32 +47,41 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn token(run: &mut Run) {
-    let faulty = Faulty::start(run, "break_token=return");
-    faulty.meet(Fault::Duplicate, run.times);
-    let (job, produced) = faulty.end();
-    run.prove_noticed(&job, produced, "row doubled");
+    run.prove_noticed("row doubled", |run| {
+        let faulty = Faulty::start(run, "break_token=return");
+        faulty.meet(Fault::Duplicate, run.times);
+        let (job, produced) = faulty.end();
+        attempt(&job, produced)
+    });
 }
 
 fn acknowledgement(run: &mut Run) {
-    let mut job = run.job(PARTITIONS);
-    let direct = job.clickhouse_url.clone();
-    let proxy = Proxy::start(&direct).expect("a proxy");
-    job.set("clickhouse.url", proxy.url());
-    let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
-    let hasty = job.start("hasty", &[], "break_acknowledgement=return");
-    job.wait_for_more_rows(500);
-    // No insert arrives any more, and the commits go on.
-    let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
-    held.wait_for_hits(1, PATIENCE).expect("an insert is held");
-    let rows = job.row_count();
-    let go_on = || (committed(&job) > rows + 1_000).then_some(());
-    wait::until("commits go past the rows", PATIENCE, go_on)
-        .unwrap_or_else(|e| panic!("{e}\n{}", hasty.log()));
-    hasty.process.kill();
-    job.set("clickhouse.url", direct);
-    let produced = traffic.finish();
-    job.run_to_end();
-    run.prove_noticed(&job, produced, "row missing");
+    run.prove_noticed("row missing", |run| {
+        let mut job = run.job(PARTITIONS);
+        let direct = job.clickhouse_url.clone();
+        let proxy = Proxy::start(&direct).expect("a proxy");
+        job.set("clickhouse.url", proxy.url());
+        let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
+        let hasty = job.start("hasty", &[], "break_acknowledgement=return");
+        job.wait_for_more_rows(500);
+        // No insert arrives any more, and the commits go on.
+        let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
+        held.wait_for_hits(1, PATIENCE).expect("an insert is held");
+        let rows = job.row_count();
+        let go_on = || (committed(&job) > rows + 1_000).then_some(());
+        wait::until("commits go past the rows", PATIENCE, go_on)
+            .unwrap_or_else(|e| panic!("{e}\n{}", hasty.log()));
+        hasty.process.kill();
+        job.set("clickhouse.url", direct);
+        let produced = traffic.finish();
+        job.run_to_end();
+        attempt(&job, produced)
+    });
+}
+
+fn attempt(job: &Job, produced: u64) -> Attempt {
+    let proof = exactly_once(job, produced, Profiles::AsInRedis).map(drop);
+    Attempt { produced, proof }
 }
 
 /// Offsets before the committed positions.
@@ -83,14 +92,16 @@ fn committed(job: &Job) -> u64 {
 }
 
 fn cut(run: &mut Run) {
-    let mut job = run.job(PARTITIONS);
-    let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
-    for number in 0..run.times {
-        let_an_insert_come_late(&mut job, number, "break_cut=return");
-    }
-    let produced = traffic.finish();
-    job.run_to_end();
-    run.prove_noticed(&job, produced, "row doubled");
+    run.prove_noticed("row doubled", |run| {
+        let mut job = run.job(PARTITIONS);
+        let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
+        for number in 0..run.times {
+            let_an_insert_come_late(&mut job, number, "break_cut=return");
+        }
+        let produced = traffic.finish();
+        job.run_to_end();
+        attempt(&job, produced)
+    });
 }
 
 /// Each way of spoiling one row or letter, and the words that tell of it.

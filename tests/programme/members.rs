@@ -179,7 +179,7 @@ fn frozen(run: &mut Run) {
         job.set("pipeline.batch.rows_max", ROWS_OF_THE_HEIR);
         let heir = job.start(&format!("heir-{number}"), &[], "");
         heir.wait_for_log("looked for the rows in the table");
-        job.wait_for_more_rows(1_000);
+        job.wait_for_commits_past_now();
         frozen.process.resume();
         wait_for_share(&heir);
         wait_for_share(&frozen);
@@ -237,7 +237,8 @@ pub(super) fn let_an_insert_come_late(job: &mut Job, number: u32, failpoints: &s
     job.set("pipeline.batch.rows_max", ROWS_OF_THE_HEIR);
     let heir = job.start(&format!("heir-{number}"), &[], failpoints);
     heir.wait_for_log("looked for the rows in the table");
-    job.wait_for_more_rows(1_000);
+    // The ranges of the predecessor are the heir's by now, rows and commits.
+    job.wait_for_commits_past_now();
     let hits = held.hits();
     held.release();
     held.stop();

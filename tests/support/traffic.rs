@@ -1,5 +1,6 @@
 //! Events that keep coming while daemons live and die.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -79,19 +80,39 @@ impl Job {
         .unwrap_or_else(|e| panic!("{e}: {}", self.row_count()));
     }
 
-    /// Waits until everything in the topic is written and committed.
+    /// Waits until everything in the topic is written and committed, and nothing comes any more.
     pub fn wait_for_commits_to_end(&self) {
+        let what = "everything is committed";
+        self.wait_for_commits_to(what, || self.end_offsets(), |offset, end| offset == end);
+    }
+
+    /// Waits until all that stands in the topic now is written and committed.
+    pub fn wait_for_commits_past_now(&self) {
+        let now = self.end_offsets().expect("the topic answers");
+        let what = "everything that stood in the topic is committed";
+        self.wait_for_commits_to(what, || Some(now.clone()), |offset, end| offset >= end);
+    }
+
+    fn end_offsets(&self) -> Option<BTreeMap<i32, i64>> {
+        topic::end_offsets(self.bootstrap(), &self.topic).ok()
+    }
+
+    fn wait_for_commits_to(
+        &self,
+        what: &str,
+        ends: impl Fn() -> Option<BTreeMap<i32, i64>>,
+        is_reached: impl Fn(i64, i64) -> bool,
+    ) {
         let is_done = || {
-            let ends = topic::end_offsets(self.bootstrap(), &self.topic).ok()?;
             let committed = self.committed();
-            let reached =
-                |(p, end): (&i32, &i64)| committed.get(p).is_some_and(|c| c.offset == *end);
-            ends.iter().all(reached).then_some(())
+            let reached = |(p, end): (&i32, &i64)| {
+                let committed = committed.get(p);
+                committed.is_some_and(|c| is_reached(c.offset, *end))
+            };
+            ends()?.iter().all(reached).then_some(())
         };
-        wait::until("everything is committed", PATIENCE, is_done).unwrap_or_else(|e| {
-            let ends = topic::end_offsets(self.bootstrap(), &self.topic);
-            panic!("{e}: {ends:?} {:?}", self.committed())
-        });
+        wait::until(what, PATIENCE, is_done)
+            .unwrap_or_else(|e| panic!("{e}: {:?} {:?}", ends(), self.committed()));
     }
 }
 

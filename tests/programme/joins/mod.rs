@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use sandbox::wait;
 
-use super::{Run, Trial};
+use super::{Attempt, Run, Trial};
 use crate::support::joins::{Joins, Kind};
 use crate::support::skewed::{Skewed, spread};
 use crate::support::{Daemon, PATIENCE};
@@ -70,16 +70,6 @@ impl Run {
         let before = self.aborted;
         self.prove_joins(joins, produced);
         assert!(self.aborted > before, "{}: nothing was aborted", self.name);
-    }
-
-    /// A guarantee was broken on purpose: the proof must say so, in these words.
-    fn prove_joins_unequal(&mut self, joins: &Joins, produced: u64, words: &str) {
-        let Err(violation) = joins.compare(produced) else {
-            panic!("{}: nothing was noticed", self.name)
-        };
-        assert!(violation.contains(words), "{words}: {violation}");
-        self.counts.records += produced;
-        self.result = format!("noticed: {}", violation.split(',').next().unwrap_or(""));
     }
 }
 

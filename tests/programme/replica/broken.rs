@@ -3,8 +3,9 @@
 use sandbox::fault::{Fault, Matcher, Proxy};
 
 use super::lives::late_inserts;
-use super::{CHANGES_PER_SECOND, Run, Trial};
+use super::{Attempt, CHANGES_PER_SECOND, Run, Trial};
 use crate::support::PATIENCE;
+use crate::support::replica::Replica;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -40,49 +41,60 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 fn version(run: &mut Run) {
-    let (replica, produced) = late_inserts(run, "break_version=return");
-    run.prove_unequal(&replica, produced);
+    run.prove_noticed("", |run| {
+        let (replica, produced) = late_inserts(run, "break_version=return");
+        attempt(&replica, produced)
+    });
 }
 
 fn acknowledgement(run: &mut Run) {
-    let mut replica = run.replica();
-    let direct = replica.job.clickhouse_url.clone();
-    let proxy = Proxy::start(&direct).expect("a proxy");
-    replica.job.set("clickhouse.url", proxy.url());
-    let traffic = replica.traffic(CHANGES_PER_SECOND);
-    let hasty = replica.start("hasty", "break_acknowledgement=return");
-    replica.wait_for_progress(500, Some(&hasty));
-    // No insert arrives any more, and the commits go on.
-    let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
-    held.wait_for_hits(1, PATIENCE).expect("an insert is held");
-    replica.wait_for_progress(500, Some(&hasty));
-    hasty.process.kill();
-    let produced = traffic.finish();
-    replica.job.set("clickhouse.url", direct);
-    replica.job.run_to_end();
-    run.prove_unequal(&replica, produced);
+    run.prove_noticed("", |run| {
+        let mut replica = run.replica();
+        let direct = replica.job.clickhouse_url.clone();
+        let proxy = Proxy::start(&direct).expect("a proxy");
+        replica.job.set("clickhouse.url", proxy.url());
+        let traffic = replica.traffic(CHANGES_PER_SECOND);
+        let hasty = replica.start("hasty", "break_acknowledgement=return");
+        replica.wait_for_progress(500, Some(&hasty));
+        // No insert arrives any more, and the commits go on.
+        let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
+        held.wait_for_hits(1, PATIENCE).expect("an insert is held");
+        replica.wait_for_progress(500, Some(&hasty));
+        hasty.process.kill();
+        let produced = traffic.finish();
+        replica.job.set("clickhouse.url", direct);
+        replica.job.run_to_end();
+        attempt(&replica, produced)
+    });
 }
 
 fn order(run: &mut Run) {
-    let mut replica = run.replica();
-    let proxy = Proxy::start(&replica.job.clickhouse_url).expect("a proxy");
-    replica.job.set("clickhouse.url", proxy.url());
-    let traffic = replica.traffic(CHANGES_PER_SECOND);
-    let daemon = replica.start("daemon", "break_order=return");
-    replica.wait_for_progress(500, Some(&daemon));
-    let delay = std::time::Duration::from_secs(2);
-    // Fewer than a table takes at once. More would only be held one after the other, each for as long as a
-    // request may take, and what piled up meanwhile would outlast the trial's patience.
-    let late = proxy.inject(Matcher::inserts(), Fault::HoldRequest, 3);
-    late.wait_for_hits(3, PATIENCE).expect("inserts are held");
-    // Others overtake them.
-    std::thread::sleep(delay);
-    late.release();
-    replica.wait_for_progress(500, Some(&daemon));
-    let produced = traffic.finish();
-    replica.wait_for_end(&daemon);
-    daemon.stop();
-    run.prove_unequal(&replica, produced);
+    run.prove_noticed("", |run| {
+        let mut replica = run.replica();
+        let proxy = Proxy::start(&replica.job.clickhouse_url).expect("a proxy");
+        replica.job.set("clickhouse.url", proxy.url());
+        let traffic = replica.traffic(CHANGES_PER_SECOND);
+        let daemon = replica.start("daemon", "break_order=return");
+        replica.wait_for_progress(500, Some(&daemon));
+        let delay = std::time::Duration::from_secs(2);
+        // Fewer than a table takes at once. More would only be held one after the other, each for as long
+        // as a request may take, and what piled up meanwhile would outlast the trial's patience.
+        let late = proxy.inject(Matcher::inserts(), Fault::HoldRequest, 3);
+        late.wait_for_hits(3, PATIENCE).expect("inserts are held");
+        // Others overtake them.
+        std::thread::sleep(delay);
+        late.release();
+        replica.wait_for_progress(500, Some(&daemon));
+        let produced = traffic.finish();
+        replica.wait_for_end(&daemon);
+        daemon.stop();
+        attempt(&replica, produced)
+    });
+}
+
+fn attempt(replica: &Replica, produced: u64) -> Attempt {
+    let proof = replica.compare(produced).map(drop);
+    Attempt { produced, proof }
 }
 
 /// Each way of spoiling a row, and the words that tell of it.

@@ -10,7 +10,7 @@ mod servers;
 
 use rand::Rng as _;
 
-use super::{Run, Trial};
+use super::{Attempt, Run, Trial};
 use crate::support::replica::Replica;
 
 pub(super) use crash_points::every_point_once;
@@ -42,16 +42,5 @@ impl Run {
         let counts = replica.assert_equal(produced);
         self.add(counts);
         EQUAL.clone_into(&mut self.result);
-    }
-
-    /// A guarantee was broken on purpose: the proof must say so.
-    fn prove_unequal(&mut self, replica: &Replica, produced: u64) {
-        match replica.compare(produced) {
-            Ok(_) => panic!("{}: nothing was noticed", self.name),
-            Err(violation) => {
-                self.counts.records += produced;
-                self.result = format!("noticed: {}", violation.split(',').next().unwrap_or(""));
-            }
-        }
     }
 }

@@ -4,9 +4,9 @@ use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::{self, Record};
 
 use super::members::after_late_inserts;
-use super::{Run, SALES_PER_SECOND, Trial};
+use super::{Attempt, Run, SALES_PER_SECOND, Trial};
 use crate::support::PATIENCE;
-use crate::support::windows::Kind;
+use crate::support::windows::{Kind, Windows};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -41,50 +41,51 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// How often at most members are frozen until a row of theirs is noticed.
-const MEMBERSHIP_TRIES: u32 = 3;
-
 fn commit_point(run: &mut Run) {
-    let windows = run.windows(Kind::Tumbling);
-    let traffic = windows.traffic(SALES_PER_SECOND);
-    let hasty = windows.start("hasty", "break_commit_point=return");
-    windows.wait_for_progress(500, &hasty);
-    hasty.process.kill();
-    let produced = traffic.finish();
-    windows.close();
-    run.prove_windows_unequal(&windows, produced);
+    run.prove_noticed("", |run| {
+        let windows = run.windows(Kind::Tumbling);
+        let traffic = windows.traffic(SALES_PER_SECOND);
+        let hasty = windows.start("hasty", "break_commit_point=return");
+        windows.wait_for_progress(500, &hasty);
+        hasty.process.kill();
+        let produced = traffic.finish();
+        windows.close();
+        attempt(&windows, produced)
+    });
 }
 
 fn acknowledgement(run: &mut Run) {
-    let mut windows = run.windows(Kind::Tumbling);
-    let direct = windows.job.clickhouse_url.clone();
-    let proxy = Proxy::start(&direct).expect("a proxy");
-    windows.job.set("clickhouse.url", proxy.url());
-    let traffic = windows.traffic(SALES_PER_SECOND);
-    let hasty = windows.start("hasty", "break_acknowledgement=return");
-    windows.wait_for_progress(500, &hasty);
-    // No insert arrives any more, and the commits go on.
-    let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
-    held.wait_for_hits(1, PATIENCE).expect("an insert is held");
-    windows.wait_for_progress(1_000, &hasty);
-    hasty.process.kill();
-    let produced = traffic.finish();
-    windows.job.set("clickhouse.url", direct);
-    windows.close();
-    run.prove_windows_unequal(&windows, produced);
+    run.prove_noticed("", |run| {
+        let mut windows = run.windows(Kind::Tumbling);
+        let direct = windows.job.clickhouse_url.clone();
+        let proxy = Proxy::start(&direct).expect("a proxy");
+        windows.job.set("clickhouse.url", proxy.url());
+        let traffic = windows.traffic(SALES_PER_SECOND);
+        let hasty = windows.start("hasty", "break_acknowledgement=return");
+        windows.wait_for_progress(500, &hasty);
+        // No insert arrives any more, and the commits go on.
+        let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, usize::MAX);
+        held.wait_for_hits(1, PATIENCE).expect("an insert is held");
+        windows.wait_for_progress(1_000, &hasty);
+        hasty.process.kill();
+        let produced = traffic.finish();
+        windows.job.set("clickhouse.url", direct);
+        windows.close();
+        attempt(&windows, produced)
+    });
 }
 
 fn membership(run: &mut Run) {
-    let broken = "break_membership=return";
-    // Whether a late row is older than the one in its place, and stays, is a matter of moments.
-    for _ in 0..MEMBERSHIP_TRIES - 1 {
+    run.prove_noticed("", |run| {
+        let broken = "break_membership=return";
         let (windows, produced) = after_late_inserts(run, Kind::Tumbling, run.times, broken);
-        if windows.compare(produced).is_err() {
-            return run.prove_windows_unequal(&windows, produced);
-        }
-    }
-    let (windows, produced) = after_late_inserts(run, Kind::Tumbling, run.times, broken);
-    run.prove_windows_unequal(&windows, produced);
+        attempt(&windows, produced)
+    });
+}
+
+fn attempt(windows: &Windows, produced: u64) -> Attempt {
+    let proof = windows.compare(produced).map(drop);
+    Attempt { produced, proof }
 }
 
 /// Each way of spoiling a row, and the words that tell of it.
