@@ -162,10 +162,10 @@ mod tests {
     use super::*;
     use crate::fuzzing::{Cell, Reader, block};
     use crate::native::BlockColumn;
-    use crate::table::{ColumnType, append_length};
+    use crate::table::{ColumnType, append_length, dynamic};
     use crate::target::decompress;
 
-    const TYPES: [&str; 14] = [
+    const TYPES: [&str; 22] = [
         "String",
         "UInt8",
         "Decimal(76, 3)",
@@ -180,6 +180,14 @@ mod tests {
         "Array(Nullable(Int16))",
         "Array(LowCardinality(Nullable(String)))",
         "Array(Array(String))",
+        "UInt256",
+        "Map(LowCardinality(String), Array(Int16))",
+        "Tuple(a LowCardinality(Nullable(String)), b Array(UInt8))",
+        "Nullable(Tuple(LowCardinality(String), Nullable(UInt16)))",
+        "JSON",
+        "Variant(Array(String), LowCardinality(String), UInt64)",
+        "Dynamic",
+        "Array(Tuple(Variant(String, UInt8), Nullable(JSON), Dynamic))",
     ];
 
     /// Bytes that look random, and are few enough different ones to come again.
@@ -204,6 +212,43 @@ mod tests {
                     }
                 }
                 ColumnType::LowCardinality(inner) => self.value(inner, out),
+                ColumnType::Map(pair) => {
+                    let count = self.below(4);
+                    append_length(count as usize, out);
+                    for _ in 0..count {
+                        self.value(&pair.0, out);
+                        self.value(&pair.1, out);
+                    }
+                }
+                ColumnType::Tuple(fields) => {
+                    fields
+                        .types()
+                        .iter()
+                        .for_each(|field| self.value(field, out));
+                }
+                ColumnType::Variant(types) => {
+                    let place = self.below(types.len() as u64 + 1) as usize;
+                    out.push(if place == types.len() {
+                        255
+                    } else {
+                        place as u8
+                    });
+                    types
+                        .get(place)
+                        .into_iter()
+                        .for_each(|one| self.value(one, out));
+                }
+                ColumnType::Dynamic(_) => {
+                    let place = self.below(dynamic::TYPES.len() as u64 + 1) as usize;
+                    match dynamic::TYPES.get(place) {
+                        None => out.push(dynamic::NULL),
+                        Some((code, one)) => {
+                            out.push(*code);
+                            self.value(one, out);
+                        }
+                    }
+                }
+                ColumnType::Bool => out.push(self.below(2) as u8),
                 ColumnType::Array(inner) => {
                     let count = self.below(4);
                     append_length(count as usize, out);

@@ -202,6 +202,9 @@ fn why_refused(key: &str) -> Option<&'static str> {
         | "input_format_binary_decode_types_in_binary_format"
         | "input_format_skip_unknown_fields"
         | "input_format_defaults_for_omitted_fields"
+        | "input_format_binary_read_json_as_string"
+        | "input_format_try_infer_dates"
+        | "input_format_try_infer_datetimes"
         | "input_format_allow_errors_num"
         | "input_format_allow_errors_ratio" => {
             "rows state their columns and types, and the server must take each row as it is"

@@ -13,7 +13,10 @@ pub(crate) enum Cell {
     Float(f64),
     /// Texts, FixedString with its padding, UUID and IPv6 in the order they are written.
     Bytes(Vec<u8>),
+    /// Elements of arrays, fields of tuples, and pairs of a Map.
     List(Vec<Cell>),
+    /// Of a Variant or a Dynamic: the byte of its type.
+    Of(u8, Box<Cell>),
 }
 
 impl Cell {

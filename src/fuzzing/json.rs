@@ -72,6 +72,16 @@ impl<'a> Object<'a> {
     }
 }
 
+/// The members of an object in order; none where it is no object, or a name is no text.
+pub(super) fn members(value: &str) -> Option<Vec<(String, &RawValue)>> {
+    if !value.starts_with('{') {
+        return None;
+    }
+    let members = object(value).0.into_iter();
+    let members = members.map(|(name, value)| Some((String::from_utf8(name).ok()?, value)));
+    members.collect()
+}
+
 /// The elements of an array.
 pub(super) fn elements(array: &str) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array).ok()

@@ -4,7 +4,7 @@ use super::cell::Cell;
 use super::row_binary::Reader;
 use super::tables::Table;
 use crate::batch::SealedBatch;
-use crate::table::ColumnType;
+use crate::table::{ColumnType, dynamic};
 use crate::target::decompress;
 
 /// A column as a block states it.
@@ -36,9 +36,22 @@ pub(crate) fn block(bytes: &[u8]) -> Option<(Vec<ReadColumn>, usize)> {
 
 fn prefix(reader: &mut Reader<'_>, column_type: &ColumnType) -> Option<()> {
     match column_type {
-        ColumnType::LowCardinality(_) => (reader.number()? == 1).then_some(()),
-        ColumnType::Array(inner) | ColumnType::Nullable(inner) => prefix(reader, inner),
-        _ => Some(()),
+        ColumnType::LowCardinality(_) | ColumnType::Json(_) => {
+            (reader.number()? == 1).then_some(())
+        }
+        ColumnType::Dynamic(_) => {
+            let version = (reader.number()?, reader.length()?);
+            (version == (3, dynamic::TYPES.len())).then_some(())?;
+            let mut types = dynamic::TYPES.iter();
+            types.try_for_each(|(_, one)| (reader.text()? == one.to_string()).then_some(()))
+        }
+        other => {
+            if let ColumnType::Variant(_) = other {
+                (reader.number()? == 0).then_some(())?;
+            }
+            let mut inner = other.inner().into_iter();
+            inner.try_for_each(|inner| prefix(reader, inner))
+        }
     }
 }
 
@@ -55,17 +68,36 @@ fn values(reader: &mut Reader<'_>, column_type: &ColumnType, count: usize) -> Op
             cells.map(cell).collect()
         }
         ColumnType::Array(inner) => {
-            let ends: Vec<usize> = (0..count)
-                .map(|_| usize::try_from(reader.number()?).ok())
-                .collect::<Option<_>>()?;
+            let ends = ends(reader, count)?;
             let all = values(reader, inner, ends.last().copied().unwrap_or(0))?;
-            let mut start = 0;
-            let list = |end| {
-                let list = all.get(start..end)?.to_vec();
-                start = end;
-                Some(Cell::List(list))
-            };
-            ends.into_iter().map(list).collect()
+            lists(&all, ends)
+        }
+        ColumnType::Map(pair) => {
+            let ends = ends(reader, count)?;
+            let total = ends.last().copied().unwrap_or(0);
+            let keys = values(reader, &pair.0, total)?;
+            let all = keys.into_iter().zip(values(reader, &pair.1, total)?);
+            let all: Vec<Cell> = all.map(|(k, v)| Cell::List(vec![k, v])).collect();
+            lists(&all, ends)
+        }
+        ColumnType::Tuple(fields) => {
+            let mut rows = vec![vec![]; count];
+            for field in fields.types() {
+                let cells = values(reader, field, count)?;
+                rows.iter_mut()
+                    .zip(cells)
+                    .for_each(|(row, cell)| row.push(cell));
+            }
+            Some(rows.into_iter().map(Cell::List).collect())
+        }
+        ColumnType::Variant(types) => {
+            let types: Vec<_> = types.iter().cloned().collect();
+            let codes: Vec<u8> = (0..=254).take(types.len()).collect();
+            one_of(reader, &types, &codes, 255, count)
+        }
+        ColumnType::Dynamic(_) => {
+            let (codes, types): (Vec<u8>, Vec<ColumnType>) = dynamic::TYPES.into_iter().unzip();
+            one_of(reader, &types, &codes, types.len() as u8, count)
         }
         ColumnType::LowCardinality(inner) => {
             let mut cells = vec![];
@@ -76,6 +108,49 @@ fn values(reader: &mut Reader<'_>, column_type: &ColumnType, count: usize) -> Op
         }
         plain => (0..count).map(|_| reader.cell(plain)).collect(),
     }
+}
+
+/// Where the elements of each array end.
+fn ends(reader: &mut Reader<'_>, count: usize) -> Option<Vec<usize>> {
+    let end = |_| usize::try_from(reader.number()?).ok();
+    (0..count).map(end).collect()
+}
+
+fn lists(all: &[Cell], ends: Vec<usize>) -> Option<Vec<Cell>> {
+    let mut start = 0;
+    let list = |end| {
+        let list = all.get(start..end)?.to_vec();
+        start = end;
+        Some(Cell::List(list))
+    };
+    ends.into_iter().map(list).collect()
+}
+
+/// Which type each value has, then the values by type.
+fn one_of(
+    reader: &mut Reader<'_>,
+    types: &[ColumnType],
+    codes: &[u8],
+    null: u8,
+    count: usize,
+) -> Option<Vec<Cell>> {
+    let tags = reader.take(count)?;
+    let mut by_type = vec![];
+    for (place, one) in types.iter().enumerate() {
+        let count = tags
+            .iter()
+            .filter(|tag| usize::from(**tag) == place)
+            .count();
+        by_type.push(values(reader, one, count)?.into_iter());
+    }
+    let cell = |tag: &u8| match *tag {
+        tag if tag == null => Some(Cell::Null),
+        tag => {
+            let value = by_type.get_mut(usize::from(tag))?.next()?;
+            Some(Cell::Of(codes[usize::from(tag)], Box::new(value)))
+        }
+    };
+    tags.iter().map(cell).collect()
 }
 
 /// Keys, and which of them each value is.

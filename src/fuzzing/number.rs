@@ -1,6 +1,6 @@
 //! Numbers read digit by digit as text, in place of any arithmetic that could round.
 
-use ethnum::I256;
+use ethnum::{I256, U256};
 
 use super::reading::{string, text};
 use crate::decode::Reason;
@@ -37,6 +37,40 @@ pub(super) fn integer(json: &str, min: i128, max: i128) -> Result<i128, Reason> 
         Ok(value)
     } else {
         Err(Reason::OutOfRange)
+    }
+}
+
+/// An integer of so many bits, whatever `integer` can hold; unsigned ones as their bits.
+pub(super) fn wide(json: &str, bits: u32, is_signed: bool) -> Result<I256, Reason> {
+    // Its form is judged there.
+    if let Err(Reason::InvalidValue) = integer(json, 0, 0) {
+        return Err(Reason::InvalidValue);
+    }
+    let text = match json {
+        "true" => "1".to_owned(),
+        "false" => "0".to_owned(),
+        _ => text(json)?,
+    };
+    let is_negative = text.starts_with('-');
+    let digits = text.trim_start_matches('-').trim_start_matches('0');
+    if text.len() > 400 {
+        return Err(Reason::OutOfRange);
+    }
+    let magnitude: U256 = format!("0{digits}")
+        .parse()
+        .map_err(|_| Reason::OutOfRange)?;
+    let half = U256::ONE << (bits - 1);
+    let is_held = match (is_signed, is_negative) {
+        (true, true) => magnitude <= half,
+        (true, false) => magnitude < half,
+        (false, true) => magnitude == 0,
+        (false, false) => bits == 256 || magnitude >> bits == 0,
+    };
+    let value = magnitude.as_i256();
+    match is_held {
+        true if is_negative => Ok(value.wrapping_neg()),
+        true => Ok(value),
+        false => Err(Reason::OutOfRange),
     }
 }
 

@@ -52,6 +52,10 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
         ColumnType::Int16 => integer(i16::MIN.into(), i16::MAX.into()),
         ColumnType::Int32 => integer(i32::MIN.into(), i32::MAX.into()),
         ColumnType::Int64 => integer(i64::MIN.into(), i64::MAX.into()),
+        ColumnType::UInt128 => number::wide(json, 128, false).map(Cell::Integer),
+        ColumnType::UInt256 => number::wide(json, 256, false).map(Cell::Integer),
+        ColumnType::Int128 => number::wide(json, 128, true).map(Cell::Integer),
+        ColumnType::Int256 => number::wide(json, 256, true).map(Cell::Integer),
         ColumnType::Float32 => number::float32(json).map(Cell::Float),
         ColumnType::Float64 => number::float64(json).map(Cell::Float),
         ColumnType::Bool => boolean(json),
@@ -112,6 +116,41 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
                 .collect::<Result<_, _>>()
                 .map(Cell::List)
         }
+        ColumnType::Map(pair) => {
+            let mut pairs: Vec<(String, Cell)> = vec![];
+            for (name, member) in json::members(json).ok_or(Reason::InvalidValue)? {
+                let value = match member.get() {
+                    "null" if pair.1.is_nullable() => Cell::Null,
+                    "null" => return Err(Reason::InvalidValue),
+                    member => cell(&pair.1, member)?,
+                };
+                let key = cell(&pair.0, &serde_json::Value::from(&*name).to_string())?;
+                pairs.retain(|(known, _)| *known != name);
+                pairs.push((name, Cell::List(vec![key, value])));
+            }
+            Ok(Cell::List(
+                pairs.into_iter().map(|(_, pair)| pair).collect(),
+            ))
+        }
+        ColumnType::Tuple(fields) => {
+            let names = fields.names().expect("the tables have named tuples");
+            let members = json::members(json).ok_or(Reason::InvalidValue)?;
+            let field = |(name, field): (&Box<str>, &ColumnType)| {
+                let member = members.iter().rev().find(|(known, _)| **known == **name);
+                match member.map_or("null", |(_, member)| member.get()) {
+                    "null" => Ok(zero(field)),
+                    member => cell(field, member),
+                }
+            };
+            let fields = names.iter().zip(fields.types()).map(field);
+            fields.collect::<Result<_, _>>().map(Cell::List)
+        }
+        ColumnType::Json(_) => match json.starts_with('{') {
+            true => Ok(Cell::Bytes(json.as_bytes().to_vec())),
+            false => Err(Reason::InvalidValue),
+        },
+        // In no table here.
+        ColumnType::Variant(_) | ColumnType::Dynamic(_) => Err(Reason::InvalidValue),
     }
 }
 
@@ -123,7 +162,10 @@ pub(super) fn zero(column_type: &ColumnType) -> Cell {
         ColumnType::String => Cell::Bytes(vec![]),
         ColumnType::FixedString(len) => Cell::Bytes(vec![0; *len as usize]),
         ColumnType::Uuid | ColumnType::Ipv6 => Cell::Bytes(vec![0; 16]),
-        ColumnType::Array(_) => Cell::List(vec![]),
+        ColumnType::Array(_) | ColumnType::Map(_) => Cell::List(vec![]),
+        ColumnType::Tuple(fields) => Cell::List(fields.types().iter().map(zero).collect()),
+        ColumnType::Json(_) => Cell::Bytes(b"{}".to_vec()),
+        ColumnType::Variant(_) | ColumnType::Dynamic(_) => Cell::Null,
         ColumnType::Float32 | ColumnType::Float64 => Cell::Float(0.0),
         ColumnType::Enum8(values) | ColumnType::Enum16(values) => Cell::integer(values.smallest()),
         ColumnType::Date32 => cell(column_type, "\"1900-01-01\"").expect("a day of the column"),

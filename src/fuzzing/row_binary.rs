@@ -3,7 +3,7 @@
 use ethnum::I256;
 
 use super::cell::Cell;
-use crate::table::ColumnType;
+use crate::table::{ColumnType, dynamic};
 
 /// Bytes that are still to be read. `None` anywhere: they end too early.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<'b> Reader<'b> {
 
     pub(crate) fn cell(&mut self, column_type: &ColumnType) -> Option<Cell> {
         match column_type {
-            ColumnType::String => {
+            ColumnType::String | ColumnType::Json(_) => {
                 let len = self.length()?;
                 self.bytes(len)
             }
@@ -34,6 +34,8 @@ impl<'b> Reader<'b> {
             | ColumnType::UInt16
             | ColumnType::UInt32
             | ColumnType::UInt64
+            | ColumnType::UInt128
+            | ColumnType::UInt256
             | ColumnType::Date
             | ColumnType::DateTime { .. }
             | ColumnType::Ipv4 => self.unsigned(width(column_type)?),
@@ -44,6 +46,8 @@ impl<'b> Reader<'b> {
             | ColumnType::Int16
             | ColumnType::Int32
             | ColumnType::Int64
+            | ColumnType::Int128
+            | ColumnType::Int256
             | ColumnType::Date32
             | ColumnType::DateTime64 { .. }
             | ColumnType::Time
@@ -79,6 +83,35 @@ impl<'b> Reader<'b> {
                     .collect::<Option<_>>()
                     .map(Cell::List)
             }
+            ColumnType::Map(pair) => {
+                let len = self.length()?;
+                (0..len)
+                    .map(|_| Some(Cell::List(vec![self.cell(&pair.0)?, self.cell(&pair.1)?])))
+                    .collect::<Option<_>>()
+                    .map(Cell::List)
+            }
+            ColumnType::Tuple(fields) => {
+                let fields = fields.types().iter().map(|field| self.cell(field));
+                fields.collect::<Option<_>>().map(Cell::List)
+            }
+            ColumnType::Variant(types) => match self.take(1)? {
+                [255] => Some(Cell::Null),
+                [place] => {
+                    let value = self.cell(types.get(usize::from(*place))?)?;
+                    Some(Cell::Of(*place, Box::new(value)))
+                }
+                _ => None,
+            },
+            ColumnType::Dynamic(_) => match self.take(1)? {
+                [dynamic::NULL] => Some(Cell::Null),
+                [code] => {
+                    let (_, one) = dynamic::TYPES
+                        .into_iter()
+                        .find(|(known, _)| known == code)?;
+                    Some(Cell::Of(*code, Box::new(self.cell(&one)?)))
+                }
+                _ => None,
+            },
         }
     }
 
@@ -134,6 +167,8 @@ impl<'b> Reader<'b> {
 
 fn width(column_type: &ColumnType) -> Option<usize> {
     Some(match column_type {
+        ColumnType::UInt128 | ColumnType::Int128 => 16,
+        ColumnType::UInt256 | ColumnType::Int256 => 32,
         ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Enum8(_) => 1,
         ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Enum16(_) | ColumnType::Date => 2,
         ColumnType::UInt32 | ColumnType::Int32 | ColumnType::Ipv4 => 4,

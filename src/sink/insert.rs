@@ -47,7 +47,10 @@ impl Sink {
             ..
         } = &self.parts;
         let started = Instant::now();
-        let result = client.insert(server, sql, settings, body).await;
+        let of_json = JSON_SETTINGS.map(|(name, value)| (name, value.to_owned()));
+        let of_json = of_json.into_iter().filter(|_| target.plan.has_json());
+        let settings: Vec<_> = settings.iter().cloned().chain(of_json).collect();
+        let result = client.insert(server, sql, &settings, body).await;
         let took = started.elapsed();
         match &result {
             Ok(()) => {
@@ -202,6 +205,13 @@ const FORMAT_SETTINGS: [(&str, &str); 10] = [
     ("input_format_defaults_for_omitted_fields", "1"),
     ("input_format_allow_errors_num", "0"),
     ("input_format_allow_errors_ratio", "0"),
+];
+
+/// A JSON column keeps the object as received: texts that look like times stay texts.
+const JSON_SETTINGS: [(&str, &str); 3] = [
+    ("input_format_binary_read_json_as_string", "1"),
+    ("input_format_try_infer_dates", "0"),
+    ("input_format_try_infer_datetimes", "0"),
 ];
 
 /// Pinned so that a batch is one block, written once: `docs/adr/0002`.

@@ -53,10 +53,11 @@ pub(super) const READS_OF_LATER_VERSIONS: [(&str, &str); 10] = [
 pub(super) const NATIVE_CONVERSION: &str = "input_format_native_allow_types_conversion";
 
 /// Settings of inserts that came later: sent where the server knows them.
-const INSERTS_OF_LATER_VERSIONS: [&str; 5] = [
+const INSERTS_OF_LATER_VERSIONS: [&str; 6] = [
     NATIVE_CONVERSION,
     "input_format_native_decode_types_in_binary_format",
     "deduplicate_insert",
+    "input_format_binary_read_json_as_string",
     "max_insert_block_size_bytes",
     "input_format_binary_decode_types_in_binary_format",
 ];

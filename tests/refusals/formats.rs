@@ -5,13 +5,13 @@ use sandbox::topic;
 use super::columns::{PROVENANCE, job};
 use crate::support::{EVENT_TIME_MS, Job};
 
-fn record(value: &str) -> topic::Record {
+pub(crate) fn record(value: &str) -> topic::Record {
     topic::Record::new(value)
         .partition(0)
         .timestamp_ms(EVENT_TIME_MS)
 }
 
-fn reasons(job: &Job) -> Vec<String> {
+pub(crate) fn reasons(job: &Job) -> Vec<String> {
     let letters = job.dead_letters().expect("dead letters");
     let header = |letter: &topic::Received, name| letter.header(name).unwrap_or_default();
     let mut reasons: Vec<String> = letters

@@ -11,4 +11,5 @@ mod servers;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
+mod types;
 mod usage;

@@ -257,7 +257,10 @@ topic = "dead"
         let rows = rows("");
         let names = rows.now().plan.names().to_vec();
         let mut columns = infos(&COLUMNS);
-        for new in [("extra", "JSON"), ("more", "Tuple(UInt8, UInt8)")] {
+        for new in [
+            ("extra", "AggregateFunction(sum, UInt64)"),
+            ("more", "Array(IntervalDay)"),
+        ] {
             columns.extend(infos(&[new]));
             assert!(rows.take(at(4, columns.clone())).is_ok(), "{new:?}");
             assert_eq!(rows.now().plan.names(), names);
@@ -269,7 +272,7 @@ topic = "dead"
         for name in ["page", "email"] {
             let mut columns = columns.clone();
             let column = columns.iter_mut().find(|column| column.name == name);
-            column.expect("it is there").type_name = "JSON".to_owned();
+            column.expect("it is there").type_name = "IntervalDay".to_owned();
             let halt = rows
                 .take(at(4, columns))
                 .expect_err("rows had values for it");

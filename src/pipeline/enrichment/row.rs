@@ -8,7 +8,7 @@ use crate::decode::{Reason, Reject, text, time};
 use crate::format::Values;
 use crate::operator::{SessionKey, Sessions};
 use crate::source::Record;
-use crate::table::ColumnType;
+use crate::table::{ColumnType, read_length};
 
 /// What the session columns of a row depend on besides the sessions and the time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +38,33 @@ impl<'r, V: Values> Row<'r, V> {
                 .append(source, self.out, self.plan.with_default_flag)?;
         }
         self.starts.push(self.out.len());
-        Ok(())
+        let mut nested = self.plan.nested.iter();
+        nested.try_for_each(|group| self.has_equal_lengths(group))
+    }
+
+    /// The server refuses a Nested whose columns have not equally many elements.
+    fn has_equal_lengths(&self, group: &[usize]) -> Result<(), Reject> {
+        let length = |index: &usize| {
+            let flagged = &self.out[self.starts[*index]..self.starts[*index + 1]];
+            let value = match self.plan.with_default_flag {
+                true => flagged.strip_prefix(&[0])?,
+                false => flagged,
+            };
+            Some((*index, read_length(value)))
+        };
+        let mut lengths = group.iter().filter_map(length);
+        let Some((first, count)) = lengths.next() else {
+            return Ok(());
+        };
+        let name = |index: usize| &self.plan.event_columns[index].column().name;
+        match lengths.find(|(_, other)| *other != count) {
+            None => Ok(()),
+            Some((other, others)) => Err(Reject::invalid_value(format!(
+                "{} has {others} elements and {} has {count}: columns of a Nested have equally many",
+                name(other),
+                name(first),
+            ))),
+        }
     }
 
     /// The event's time, which must be there and not lie too far ahead of the record's own; `None` in a

@@ -8,7 +8,7 @@ use super::json::{Kind, Raw, is_number};
 use super::{Reject, text};
 
 /// Longest integer worth reading: beyond it nothing fits any column, however many zeros lead.
-const INTEGER_BYTES_MAX: usize = 400;
+pub(super) const INTEGER_BYTES_MAX: usize = 400;
 
 /// An integer's sign and size; no magnitude when it needs more than 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn short_magnitude(mut digits: &[u8]) -> Option<u64> {
 }
 
 #[cold]
-fn not_an_integer() -> Reject {
+pub(super) fn not_an_integer() -> Reject {
     Reject::invalid_value("not an integer")
 }
 

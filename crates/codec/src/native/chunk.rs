@@ -151,8 +151,7 @@ impl Layout {
             } => {
                 chunk.dictionaries[*stream].begin_with_null(zero);
             }
-            Layout::Array { inner, .. } => inner.begin(chunk),
-            _ => {}
+            other => other.parts().iter().for_each(|part| part.begin(chunk)),
         }
     }
 
@@ -162,8 +161,7 @@ impl Layout {
             Layout::Dictionary { stream, .. } => {
                 chunk.dictionaries[*stream].finish(&mut chunk.streams[*stream]);
             }
-            Layout::Array { inner, .. } => inner.finish(chunk),
-            _ => {}
+            other => other.parts().iter().for_each(|part| part.finish(chunk)),
         }
     }
 
@@ -218,6 +216,27 @@ impl Layout {
                 let total = &mut state.elements[*offsets];
                 *total += count as u64;
                 chunk.streams[*offsets].extend_from_slice(&total.to_le_bytes());
+            }
+            Layout::Tuple { parts } => {
+                for part in parts {
+                    part.push(rows, cursor, state, chunk);
+                }
+            }
+            Layout::OneOf {
+                tags,
+                codes,
+                null,
+                parts,
+            } => {
+                let code = rows[*cursor];
+                *cursor += 1;
+                if code == null.0 {
+                    return chunk.streams[*tags].push(null.1);
+                }
+                let place = codes.iter().position(|known| *known == code);
+                let place = place.expect("rows have values of known types");
+                chunk.streams[*tags].push(place as u8);
+                parts[place].push(rows, cursor, state, chunk);
             }
         }
     }

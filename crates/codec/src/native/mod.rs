@@ -14,6 +14,10 @@
 //! | `String` | of each value its length (LEB128) and its bytes |
 //! | `Nullable` | a byte for each value, 1 for NULL; the streams of the inner type, zero for NULL |
 //! | `Array` | the number of elements up to each value (UInt64); the streams of the elements |
+//! | `Map` | those of an `Array` of tuples of a key and a value |
+//! | `Tuple` | the streams of its fields |
+//! | `JSON` | those of its text, which the server takes apart |
+//! | `Variant`, `Dynamic` | a byte for each value that says its type; the streams of all types |
 //! | `LowCardinality` | of each chunk a dictionary and the places of the values in it |
 //!
 //! A value that is left to the server's DEFAULT is in no stream; one more stream marks its row. A column
@@ -24,6 +28,7 @@
 mod chunk;
 mod dictionary;
 mod plan;
+mod prefix;
 mod restore;
 #[cfg(test)]
 mod tests;

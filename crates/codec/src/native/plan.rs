@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use crate::table::{ColumnType, append_length};
+use super::prefix;
+use crate::table::{ColumnType, append_length, dynamic};
 
-/// Of a LowCardinality column: dictionaries are shared or stand beside the values. The only version there is.
-const DICTIONARY_VERSION: u64 = 1;
+/// The row's byte for NULL in a Variant, and the block's.
+const NO_VARIANT: u8 = 255;
 
 /// A column of a table, as a block states it.
 #[derive(Debug, Clone)]
@@ -29,12 +30,15 @@ pub struct BlockPlan {
     /// Whether a byte stands before each value of a row, 1 where it is left to the server.
     pub(super) has_flags: bool,
     has_enums: bool,
+    has_json: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct ColumnPlan {
     name: String,
     type_name: String,
+    /// What stands before its values, whatever they are.
+    prefix: Vec<u8>,
     pub(super) layout: Layout,
     /// The streams of its values.
     streams: Range<usize>,
@@ -69,6 +73,19 @@ pub(super) enum Layout {
         offsets: usize,
         inner: Box<Layout>,
     },
+    Tuple {
+        parts: Box<[Layout]>,
+    },
+    /// Of several types one, or NULL.
+    OneOf {
+        /// Says which.
+        tags: usize,
+        /// For each type the byte that says so in a row; in a block it is the type's place here.
+        codes: Box<[u8]>,
+        /// The byte of NULL in a row and in a block.
+        null: (u8, u8),
+        parts: Box<[Layout]>,
+    },
 }
 
 /// A column of a block: what stands before its values, and the streams that are its values.
@@ -89,14 +106,16 @@ impl BlockPlan {
             streams += 1;
             streams - 1
         };
-        let (mut planned, mut has_enums) = (vec![], false);
+        let (mut planned, mut has_enums, mut has_json) = (vec![], false, false);
         for column in columns {
             has_enums |= column.column_type.has_enum();
+            has_json |= column.column_type.has_json();
             let absent = (has_flags && column.has_default).then(&mut next);
             let (layout, last) = Layout::of(&column.column_type, &mut next);
             planned.push(ColumnPlan {
                 name: column.name,
                 type_name: column.type_name,
+                prefix: prefix::of(&column.column_type),
                 streams: layout.first_stream()..last + 1,
                 layout,
                 absent,
@@ -107,6 +126,7 @@ impl BlockPlan {
             streams,
             has_flags,
             has_enums,
+            has_json,
         }
     }
 
@@ -121,6 +141,12 @@ impl BlockPlan {
     #[must_use]
     pub fn has_enums(&self) -> bool {
         self.has_enums
+    }
+
+    /// Whether columns have JSON objects, which stand as texts in rows and in blocks.
+    #[must_use]
+    pub fn has_json(&self) -> bool {
+        self.has_json
     }
 
     /// The columns of a block of so many rows, of which `absent` leave each column out; `None` where some
@@ -150,9 +176,7 @@ impl ColumnPlan {
             append_length(text.len(), &mut head);
             head.extend_from_slice(text.as_bytes());
         }
-        if self.layout.has_dictionary() {
-            head.extend_from_slice(&DICTIONARY_VERSION.to_le_bytes());
-        }
+        head.extend_from_slice(&self.prefix);
         Part {
             head,
             streams: self.streams.clone(),
@@ -185,6 +209,23 @@ impl Layout {
                 let (stream, size) = (next(), key.fixed_size());
                 (Layout::Dictionary { stream, size, null }, stream)
             }
+            ColumnType::Map(pair) => {
+                let offsets = next();
+                let (inner, last) = Layout::tuple([&pair.0, &pair.1], next);
+                let inner = Box::new(inner);
+                (Layout::Array { offsets, inner }, last)
+            }
+            ColumnType::Tuple(fields) => Layout::tuple(fields.types(), next),
+            ColumnType::Variant(types) => {
+                let codes = (0..NO_VARIANT).take(types.len()).collect();
+                Layout::one_of(types.iter(), codes, (NO_VARIANT, NO_VARIANT), next)
+            }
+            ColumnType::Dynamic(_) => {
+                let codes: Box<[u8]> = dynamic::TYPES.iter().map(|(code, _)| *code).collect();
+                let null = (dynamic::NULL, codes.len() as u8);
+                let types = dynamic::TYPES.iter().map(|(_, one)| one);
+                Layout::one_of(types, codes, null, next)
+            }
             other => {
                 let stream = next();
                 let layout = match other.fixed_size() {
@@ -196,6 +237,37 @@ impl Layout {
         }
     }
 
+    fn tuple<'t>(
+        types: impl IntoIterator<Item = &'t ColumnType>,
+        next: &mut impl FnMut() -> usize,
+    ) -> (Layout, usize) {
+        let (parts, last): (Vec<Layout>, Vec<usize>) = types
+            .into_iter()
+            .map(|field| Layout::of(field, next))
+            .unzip();
+        let parts = parts.into();
+        let last = last.last().expect("a tuple has fields");
+        (Layout::Tuple { parts }, *last)
+    }
+
+    fn one_of<'t>(
+        types: impl Iterator<Item = &'t ColumnType>,
+        codes: Box<[u8]>,
+        null: (u8, u8),
+        next: &mut impl FnMut() -> usize,
+    ) -> (Layout, usize) {
+        let tags = next();
+        let (parts, last): (Vec<Layout>, Vec<usize>) =
+            types.map(|one| Layout::of(one, next)).unzip();
+        let layout = Layout::OneOf {
+            tags,
+            codes,
+            null,
+            parts: parts.into(),
+        };
+        (layout, last.last().copied().unwrap_or(tags))
+    }
+
     fn first_stream(&self) -> usize {
         match self {
             Layout::Fixed { stream, .. }
@@ -203,14 +275,19 @@ impl Layout {
             | Layout::Dictionary { stream, .. } => *stream,
             Layout::Nullable { map, .. } => *map,
             Layout::Array { offsets, .. } => *offsets,
+            Layout::OneOf { tags, .. } => *tags,
+            Layout::Tuple { parts } => parts[0].first_stream(),
         }
     }
 
-    fn has_dictionary(&self) -> bool {
+    /// The layouts in this one.
+    pub(super) fn parts(&self) -> &[Layout] {
         match self {
-            Layout::Dictionary { .. } => true,
-            Layout::Array { inner, .. } => inner.has_dictionary(),
-            Layout::Fixed { .. } | Layout::Text { .. } | Layout::Nullable { .. } => false,
+            Layout::Nullable { inner, .. } | Layout::Array { inner, .. } => {
+                std::slice::from_ref(inner)
+            }
+            Layout::Tuple { parts } | Layout::OneOf { parts, .. } => parts,
+            Layout::Fixed { .. } | Layout::Text { .. } | Layout::Dictionary { .. } => &[],
         }
     }
 }

@@ -80,8 +80,7 @@ impl<'c> Restorer<'c> {
     fn read_keys(&mut self, layout: &Layout) {
         let (stream, size) = match layout {
             Layout::Dictionary { stream, size, .. } => (*stream, size),
-            Layout::Array { inner, .. } => return self.read_keys(inner),
-            _ => return,
+            other => return other.parts().iter().for_each(|part| self.read_keys(part)),
         };
         // No value of the chunk is in the column.
         if self.chunk.streams[stream].is_empty() {
@@ -141,6 +140,22 @@ impl<'c> Restorer<'c> {
                 let count = usize::try_from(total - before).expect("elements are in memory");
                 append_length(count, row);
                 (0..count).for_each(|_| self.append(inner, state, row));
+            }
+            Layout::Tuple { parts } => {
+                parts.iter().for_each(|part| self.append(part, state, row));
+            }
+            Layout::OneOf {
+                tags,
+                codes,
+                null,
+                parts,
+            } => {
+                let place = self.byte(*tags);
+                if place == null.1 {
+                    return row.push(null.0);
+                }
+                row.push(codes[usize::from(place)]);
+                self.append(&parts[usize::from(place)], state, row);
             }
         }
     }

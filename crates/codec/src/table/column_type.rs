@@ -25,6 +25,14 @@ pub enum ColumnType {
     Int32,
     /// 64 bits, signed.
     Int64,
+    /// 128 bits.
+    UInt128,
+    /// 256 bits.
+    UInt256,
+    /// 128 bits, signed.
+    Int128,
+    /// 256 bits, signed.
+    Int256,
     /// Single precision.
     Float32,
     /// Double precision.
@@ -77,6 +85,39 @@ pub enum ColumnType {
     Nullable(Box<ColumnType>),
     /// Any number of the inner type.
     Array(Box<ColumnType>),
+    /// Any number of pairs of a key and a value.
+    Map(Box<(ColumnType, ColumnType)>),
+    /// One value of each type.
+    Tuple(TupleFields),
+    /// An object as the server keeps it, with the arguments of its type.
+    Json(Box<str>),
+    /// A value of one of the types, in the server's order, or NULL.
+    Variant(Box<[ColumnType]>),
+    /// A value of any type or NULL, with the arguments of its type.
+    Dynamic(Box<str>),
+}
+
+/// The types of a tuple; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TupleFields {
+    /// Their names, where they have any.
+    pub(super) names: Option<Box<[Box<str>]>>,
+    /// As many types.
+    pub(super) types: Box<[ColumnType]>,
+}
+
+impl TupleFields {
+    /// The names of the fields, where they have any.
+    #[must_use]
+    pub fn names(&self) -> Option<&[Box<str>]> {
+        self.names.as_deref()
+    }
+
+    /// The types of the fields.
+    #[must_use]
+    pub fn types(&self) -> &[ColumnType] {
+        &self.types
+    }
 }
 
 /// The declared values of an enum; at least one.
@@ -155,6 +196,8 @@ impl ColumnType {
                 _ => 32,
             },
             ColumnType::Uuid | ColumnType::Ipv6 => 16,
+            ColumnType::UInt128 | ColumnType::Int128 => 16,
+            ColumnType::UInt256 | ColumnType::Int256 => 32,
             ColumnType::UInt64
             | ColumnType::Int64
             | ColumnType::Float64
@@ -163,27 +206,52 @@ impl ColumnType {
             ColumnType::String
             | ColumnType::LowCardinality(_)
             | ColumnType::Nullable(_)
-            | ColumnType::Array(_) => return None,
+            | ColumnType::Array(_)
+            | ColumnType::Map(_)
+            | ColumnType::Tuple(_)
+            | ColumnType::Json(_)
+            | ColumnType::Variant(_)
+            | ColumnType::Dynamic(_) => return None,
         })
+    }
+
+    /// The types that this one is made of.
+    #[must_use]
+    pub fn inner(&self) -> Vec<&ColumnType> {
+        match self {
+            ColumnType::LowCardinality(inner)
+            | ColumnType::Nullable(inner)
+            | ColumnType::Array(inner) => vec![inner],
+            ColumnType::Map(pair) => vec![&pair.0, &pair.1],
+            ColumnType::Tuple(fields) => fields.types.iter().collect(),
+            ColumnType::Variant(types) => types.iter().collect(),
+            _ => vec![],
+        }
+    }
+
+    /// Whether this type, or one that it is made of, is what `is_it` says.
+    #[must_use]
+    pub fn any(&self, is_it: &dyn Fn(&ColumnType) -> bool) -> bool {
+        is_it(self) || self.inner().into_iter().any(|inner| inner.any(is_it))
+    }
+
+    /// Whether values, or parts of them, are JSON objects.
+    #[must_use]
+    pub fn has_json(&self) -> bool {
+        self.any(&|part| matches!(part, ColumnType::Json(_)))
     }
 
     /// Whether values, or parts of them, are integers that stand for names.
     #[must_use]
     pub fn has_enum(&self) -> bool {
-        match self {
-            ColumnType::Enum8(_) | ColumnType::Enum16(_) => true,
-            ColumnType::LowCardinality(inner)
-            | ColumnType::Nullable(inner)
-            | ColumnType::Array(inner) => inner.has_enum(),
-            _ => false,
-        }
+        self.any(&|part| matches!(part, ColumnType::Enum8(_) | ColumnType::Enum16(_)))
     }
 
     /// Whether the type has NULL.
     #[must_use]
     pub fn is_nullable(&self) -> bool {
         match self {
-            ColumnType::Nullable(_) => true,
+            ColumnType::Nullable(_) | ColumnType::Variant(_) | ColumnType::Dynamic(_) => true,
             ColumnType::LowCardinality(inner) => inner.is_nullable(),
             _ => false,
         }
@@ -219,9 +287,39 @@ impl fmt::Display for ColumnType {
             ColumnType::LowCardinality(inner) => write!(f, "LowCardinality({inner})"),
             ColumnType::Nullable(inner) => write!(f, "Nullable({inner})"),
             ColumnType::Array(inner) => write!(f, "Array({inner})"),
+            ColumnType::Map(pair) => write!(f, "Map({}, {})", pair.0, pair.1),
+            ColumnType::Tuple(fields) => write!(f, "Tuple({fields})"),
+            ColumnType::Json(arguments) => write!(f, "JSON{arguments}"),
+            ColumnType::Variant(types) => write!(f, "Variant({})", listed(types)),
+            ColumnType::Dynamic(arguments) => write!(f, "Dynamic{arguments}"),
             plain => f.write_str(plain.plain_name().unwrap_or_default()),
         }
     }
+}
+
+impl fmt::Display for TupleFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(names) = &self.names else {
+            return f.write_str(&listed(&self.types));
+        };
+        let named = names.iter().zip(&self.types).map(|(name, field)| {
+            let is_plain = name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+                && !name.starts_with(|c: char| c.is_ascii_digit());
+            match is_plain && !name.is_empty() {
+                true => format!("{name} {field}"),
+                false => {
+                    let name = name.replace('\\', "\\\\").replace('`', "\\`");
+                    format!("`{name}` {field}")
+                }
+            }
+        });
+        f.write_str(&named.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn listed(types: &[ColumnType]) -> String {
+    let types: Vec<String> = types.iter().map(ColumnType::to_string).collect();
+    types.join(", ")
 }
 
 impl fmt::Display for EnumValues {

@@ -1,6 +1,7 @@
 //! Where a column's value comes from, and what stands in for a missing one.
 
 use super::encode::{append_length, insert_length};
+use super::nested::{Members, Nested};
 use super::steps::{Found, follow};
 use super::{Column, ColumnType, DefaultKind};
 use crate::decode::json::{Fields, Kind, Raw};
@@ -33,6 +34,8 @@ pub struct ColumnSource {
     raw: RawMode,
     /// From the value in the slot to the column's own.
     steps: Box<[Step]>,
+    /// In place of steps: the column is one of a Nested, which is in the slot.
+    nested: Option<Nested>,
     /// Declared, of a column of times.
     unit: Option<TimeUnit>,
     column: Column,
@@ -118,6 +121,7 @@ impl ColumnSource {
             default: None,
             raw,
             steps: Box::default(),
+            nested: None,
             unit: None,
             column,
         };
@@ -159,6 +163,13 @@ impl ColumnSource {
         }
         self.steps = steps.into();
         Ok(self)
+    }
+
+    /// The same, as a column of the Nested that is in the slot.
+    #[must_use]
+    pub fn with_nested(mut self, nested: Nested) -> Self {
+        self.nested = Some(nested);
+        self
     }
 
     /// The same, with the unit of numbers that stand for times: that of the column, or else that of the
@@ -241,7 +252,7 @@ impl ColumnSource {
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
-        if self.steps.is_empty() || value.is_missing() {
+        if value.is_missing() || (self.steps.is_empty() && self.nested.is_none()) {
             self.encode_found(value, out, with_default_flag)
         } else {
             self.encode_behind_steps(value, out, with_default_flag)
@@ -256,6 +267,10 @@ impl ColumnSource {
         with_default_flag: bool,
     ) -> Result<(), Reject> {
         let name = &self.column.name;
+        if let Some(nested) = &self.nested {
+            let members = nested.find(value).map_err(|reject| reject.about(name))?;
+            return self.encode_members(members, out, with_default_flag);
+        }
         match follow(value, &self.steps).map_err(|reject| reject.about(name))? {
             Found::One(value) => self.encode_found(value, out, with_default_flag),
             Found::Many(values) => {
@@ -268,6 +283,30 @@ impl ColumnSource {
                     .map_err(|reject| reject.about(name))
             }
         }
+    }
+
+    fn encode_members(
+        &self,
+        members: Members<'_>,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        let each = match members {
+            Members::Own(value) => return self.encode_found(value, out, with_default_flag),
+            Members::Zeros(_)
+                if self.required || self.default.is_some() || self.needs_server_default() =>
+            {
+                return self.encode_missing(out, with_default_flag);
+            }
+            Members::Zeros(count) => vec![Raw::ABSENT; count],
+            Members::Each(each) => each,
+        };
+        if with_default_flag {
+            out.push(VALUE_FOLLOWS);
+        }
+        let column_type = &self.column.column_type;
+        let encoded = column_type.encode_members(&each, self.unit, out);
+        encoded.map_err(|reject| reject.about(&self.column.name))
     }
 
     #[inline(always)]

@@ -5,14 +5,18 @@
 
 mod column;
 mod column_type;
+mod composite_parser;
 mod encode;
 mod mapping;
+mod nested;
 mod steps;
 mod type_parser;
 
 pub use column::{Column, DefaultKind, UnknownDefaultKind};
-pub use column_type::{ColumnType, EnumValues};
-pub use encode::append_length;
+pub use column_type::{ColumnType, EnumValues, TupleFields};
+pub use encode::dynamic;
+pub use encode::{append_length, read_length};
 pub use encode::{append_unscaled, insert_length};
 pub use mapping::{ColumnSource, MappingError, RawMode};
+pub use nested::Nested;
 pub use type_parser::UnsupportedType;

@@ -42,15 +42,17 @@ pub(super) fn follow<'a>(value: Raw<'a>, steps: &[Step]) -> Result<Found<'a>, Re
 /// The member or element; of equal names the last. Absent in values of other kinds.
 fn single<'a>(value: Raw<'a>, step: &Step) -> Raw<'a> {
     let found = match step {
-        Step::Member(wanted) => {
-            let mut members = value.members().filter(|(name, _)| **name == **wanted);
-            let first = members.next();
-            members.last().or(first).map(|(_, value)| value)
-        }
+        Step::Member(wanted) => Some(member(value, wanted)),
         Step::Element(index) => value.elements().nth(*index),
         Step::All => None,
     };
     found.unwrap_or(Raw::ABSENT)
+}
+
+/// The member of this name; of equal names the last.
+pub(super) fn member<'a>(value: Raw<'a>, wanted: &str) -> Raw<'a> {
+    let members = value.members().filter(|(name, _)| **name == *wanted);
+    members.last().map_or(Raw::ABSENT, |(_, value)| value)
 }
 
 #[cfg(test)]

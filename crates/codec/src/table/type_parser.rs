@@ -1,16 +1,18 @@
 //! Type names as `system.columns` spells them.
 
+use super::composite_parser;
 use super::{ColumnType, EnumValues};
 
 /// Types in types: far more than any table needs, far less than a stack holds.
-const NESTING_MAX: usize = 16;
+pub(super) const NESTING_MAX: usize = 16;
 
 /// A type the daemon cannot write, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "type {type_name} is not supported: {why}; supported are String, FixedString, Int8 to Int64, \
-     UInt8 to UInt64, Float32, Float64, Bool, Decimal, Date, Date32, DateTime, DateTime64, Time, \
-     Time64, UUID, Enum8, Enum16, IPv4, IPv6, LowCardinality, Nullable and Array of these, and \
+    "type {type_name} is not supported: {why}; supported are String, FixedString, Int8 to Int256, \
+     UInt8 to UInt256, Float32, Float64, Bool, Decimal, Date, Date32, DateTime, DateTime64, Time, \
+     Time64, UUID, Enum8, Enum16, IPv4, IPv6, JSON, Dynamic, Point and the other geometric types, \
+     LowCardinality, Nullable, Array, Map, Tuple, Nested and Variant of these, and \
      SimpleAggregateFunction with one of these as its argument"
 )]
 pub struct UnsupportedType {
@@ -19,7 +21,7 @@ pub struct UnsupportedType {
 }
 
 /// The types without arguments.
-const PLAIN: [(&str, ColumnType); 18] = [
+const PLAIN: [(&str, ColumnType); 22] = [
     ("String", ColumnType::String),
     ("UInt8", ColumnType::UInt8),
     ("UInt16", ColumnType::UInt16),
@@ -29,6 +31,10 @@ const PLAIN: [(&str, ColumnType); 18] = [
     ("Int16", ColumnType::Int16),
     ("Int32", ColumnType::Int32),
     ("Int64", ColumnType::Int64),
+    ("UInt128", ColumnType::UInt128),
+    ("UInt256", ColumnType::UInt256),
+    ("Int128", ColumnType::Int128),
+    ("Int256", ColumnType::Int256),
     ("Float32", ColumnType::Float32),
     ("Float64", ColumnType::Float64),
     ("Bool", ColumnType::Bool),
@@ -61,7 +67,7 @@ impl ColumnType {
     }
 }
 
-fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
+pub(super) fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
     if nesting > NESTING_MAX {
         return Err("too many types in types");
     }
@@ -69,7 +75,7 @@ fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
         return match PLAIN.iter().find(|(name, _)| *name == text) {
             Some((_, plain)) => Ok(plain.clone()),
             None if text == "DateTime" => Ok(ColumnType::DateTime { time_zone: None }),
-            None => Err("the daemon does not write it"),
+            None => composite_parser::without_arguments(text),
         };
     };
     let arguments = rest
@@ -110,22 +116,17 @@ fn parse(text: &str, nesting: usize) -> Result<ColumnType, &'static str> {
             i16::MIN,
             i16::MAX,
         )?)),
-        _ => Err("the daemon does not write it"),
+        composite => composite_parser::with_arguments(composite, arguments, nesting),
     }
 }
 
 /// What stands behind the first comma that is in no parentheses.
 fn argument_type(arguments: &str) -> Result<&str, &'static str> {
-    let mut depth = 0;
-    for (at, c) in arguments.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => return Ok(arguments[at + 1..].trim()),
-            _ => {}
-        }
-    }
-    Err("it names no type")
+    let function = composite_parser::split(arguments)?;
+    let function = function.first().ok_or("it names no type")?;
+    let rest = &arguments[function.len()..];
+    let rest = rest.trim_start().strip_prefix(',');
+    rest.map(str::trim).ok_or("it names no type")
 }
 
 fn low_cardinality(inner: ColumnType) -> Result<ColumnType, &'static str> {
@@ -133,14 +134,29 @@ fn low_cardinality(inner: ColumnType) -> Result<ColumnType, &'static str> {
         ColumnType::LowCardinality(_) | ColumnType::Array(_) => {
             Err("LowCardinality takes no LowCardinality and no Array")
         }
+        ColumnType::Map(_)
+        | ColumnType::Tuple(_)
+        | ColumnType::Json(_)
+        | ColumnType::Variant(_)
+        | ColumnType::Dynamic(_) => Err("LowCardinality takes no composite types"),
+        ColumnType::Nullable(inner)
+            if matches!(*inner, ColumnType::Tuple(_) | ColumnType::Json(_)) =>
+        {
+            Err("LowCardinality takes no composite types")
+        }
         inner => Ok(ColumnType::LowCardinality(Box::new(inner))),
     }
 }
 
 fn nullable(inner: ColumnType) -> Result<ColumnType, &'static str> {
     match inner {
-        ColumnType::Nullable(_) | ColumnType::LowCardinality(_) | ColumnType::Array(_) => {
-            Err("Nullable takes no Nullable, no LowCardinality and no Array")
+        ColumnType::Nullable(_)
+        | ColumnType::LowCardinality(_)
+        | ColumnType::Array(_)
+        | ColumnType::Map(_)
+        | ColumnType::Variant(_)
+        | ColumnType::Dynamic(_) => {
+            Err("Nullable takes no Nullable, LowCardinality, Array, Map, Variant and Dynamic")
         }
         inner => Ok(ColumnType::Nullable(Box::new(inner))),
     }
@@ -214,7 +230,7 @@ fn enum_values(text: &str, min: i16, max: i16) -> Result<EnumValues, &'static st
 }
 
 /// A quoted string at the start of the text, and what comes after it.
-fn string_literal(text: &str) -> Result<(String, &str), &'static str> {
+pub(super) fn string_literal(text: &str) -> Result<(String, &str), &'static str> {
     let mut chars = text
         .strip_prefix('\'')
         .ok_or("a quoted string is missing")?
@@ -277,6 +293,16 @@ mod tests {
             "Array(Array(Nullable(DateTime64(6))))",
             "Array(LowCardinality(String))",
             "Nullable(Enum8('x' = 1))",
+            "UInt256",
+            "Map(LowCardinality(String), Array(Int128))",
+            "Tuple(UInt8, Nullable(String))",
+            "Tuple(a UInt8, `b c` Enum8('x, (' = 1), d Tuple(e JSON))",
+            "JSON",
+            "JSON(max_dynamic_paths=8, a.b UInt32, SKIP c)",
+            "Nullable(JSON)",
+            "Variant(Array(String), Bool, UInt64)",
+            "Dynamic",
+            "Array(Dynamic(max_types=5))",
         ];
         for name in names {
             assert_eq!(ColumnType::parse(name).unwrap().to_string(), name);
@@ -299,6 +325,20 @@ mod tests {
             (" Nullable( String ) ", "Nullable(String)"),
             ("SimpleAggregateFunction(sum, UInt64)", "UInt64"),
             (
+                "SimpleAggregateFunction(sumMap, Map(String, UInt64))",
+                "Map(String, UInt64)",
+            ),
+            (
+                "Nested(a UInt8, b String)",
+                "Array(Tuple(a UInt8, b String))",
+            ),
+            ("Point", "Tuple(Float64, Float64)"),
+            ("Ring", "Array(Tuple(Float64, Float64))"),
+            (
+                "MultiPolygon",
+                "Array(Array(Array(Tuple(Float64, Float64))))",
+            ),
+            (
                 "SimpleAggregateFunction(groupArrayArray(5, 2), Array(Decimal(18, 2)))",
                 "Array(Decimal(18, 2))",
             ),
@@ -313,15 +353,24 @@ mod tests {
         let names = [
             "",
             "string",
-            "UInt128",
-            "Int256",
-            "JSON",
-            "Map(String, String)",
-            "Tuple(String, UInt8)",
+            "Map(String)",
+            "Map(String, String, String)",
+            "Tuple()",
+            "Tuple",
+            "Tuple(a String, UInt8)",
+            "Tuple(`a String)",
+            "Tuple(a String, a UInt8)",
+            "Nested(UInt8)",
+            "Variant()",
+            "Variant(Nullable(String))",
+            "Variant(String, Variant(String))",
+            "Nullable(Map(String, String))",
+            "Nullable(Dynamic)",
+            "LowCardinality(Tuple(String))",
+            "Geometry",
+            "Object('json')",
             "AggregateFunction(sum, UInt64)",
             "SimpleAggregateFunction(sum)",
-            "SimpleAggregateFunction(sumMap, Map(String, UInt64))",
-            "Array(Map(String, String))",
             "Nullable(Array(String))",
             "Nullable(LowCardinality(String))",
             "LowCardinality(LowCardinality(String))",

@@ -3,14 +3,19 @@
 use super::{Field, PlanError};
 use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
 use crate::decode::Path;
-use crate::table::{Column, ColumnSource, RawMode};
+use crate::format::Format;
+use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
 
 /// The event's columns, and the paths that the reader has to find.
 pub(super) struct EventColumns<'c> {
     config: &'c Enrichment,
     paths: Vec<Path>,
     columns: Vec<ColumnSource>,
+    nested: Vec<NestedColumns>,
 }
+
+/// Columns whose arrays must have equally many elements, by their places.
+pub(in crate::pipeline::enrichment) type NestedColumns = Vec<usize>;
 
 impl<'c> EventColumns<'c> {
     pub(super) fn new(config: &'c Enrichment, columns: Vec<Column>) -> Result<Self, PlanError> {
@@ -18,16 +23,26 @@ impl<'c> EventColumns<'c> {
             config,
             paths: vec![],
             columns: vec![],
+            nested: nested_columns(&columns),
         };
-        for column in columns {
-            event.add(column)?;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        for (place, column) in columns.into_iter().enumerate() {
+            let group = event.nested.iter().find(|group| group.contains(&place));
+            let is_nested = !config.columns.contains_key(&column.name);
+            let others = group.filter(|_| is_nested && config.format == Format::Json);
+            let others = others.map(|group| {
+                let others = group.iter().filter(|other| **other != place);
+                others.map(|other| &*names[*other]).collect::<Vec<_>>()
+            });
+            event.add(column, others)?;
         }
         Ok(event)
     }
 
     /// The path of each slot, and the columns in the order in which they stand in a row.
-    pub(super) fn into_parts(self) -> (Vec<Path>, Vec<ColumnSource>) {
-        (self.paths, self.columns)
+    pub(super) fn into_parts(self) -> (Vec<Path>, Vec<ColumnSource>, Vec<NestedColumns>) {
+        let nested = self.nested.into_iter().filter(|group| group.len() > 1);
+        (self.paths, self.columns, nested.collect())
     }
 
     /// Whether an event without a field takes the column's DEFAULT.
@@ -35,7 +50,18 @@ impl<'c> EventColumns<'c> {
         self.columns.iter().any(ColumnSource::needs_server_default)
     }
 
-    fn add(&mut self, column: Column) -> Result<(), PlanError> {
+    /// `others`: the other columns of the Nested that the column is one of.
+    fn add(&mut self, column: Column, others: Option<Vec<&str>>) -> Result<(), PlanError> {
+        if let Some(others) = others
+            && let Some((of, nested)) = Nested::new(&column.name.clone(), others.into_iter())
+        {
+            let slot = self.slot(Path::field(of));
+            let source = ColumnSource::new(column, slot, false, None, RawMode::Off)
+                .and_then(|source| source.with_unit(None, self.config.time_unit))
+                .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
+            self.columns.push(source.with_nested(nested));
+            return Ok(());
+        }
         let mapping = self.config.columns.get(&column.name);
         let path = match mapping.and_then(|m| m.path.as_deref()) {
             Some(path) => parse(path)?,
@@ -98,6 +124,24 @@ impl<'c> EventColumns<'c> {
             })?;
         Ok(bytes)
     }
+}
+
+/// The columns `n.a`, `n.b` of each `n` whose columns are arrays.
+fn nested_columns(columns: &[Column]) -> Vec<NestedColumns> {
+    let mut groups: Vec<(&str, NestedColumns)> = vec![];
+    for (place, column) in columns.iter().enumerate() {
+        let Some((of, _)) = column.name.split_once('.') else {
+            continue;
+        };
+        if !matches!(column.column_type, ColumnType::Array(_)) {
+            continue;
+        }
+        match groups.iter_mut().find(|(known, _)| *known == of) {
+            Some((_, group)) => group.push(place),
+            None => groups.push((of, vec![place])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 fn parse(path: &str) -> Result<Path, PlanError> {

@@ -7,7 +7,7 @@ mod session;
 use self::columns::ColumnGroups;
 pub(crate) use self::columns::PROVENANCE;
 pub(super) use self::columns::is_left_to_server;
-use self::event::EventColumns;
+use self::event::{EventColumns, NestedColumns};
 pub(super) use self::session::SessionPlan;
 use super::profile::ProfilePlan;
 use super::record_column::RecordColumn;
@@ -23,6 +23,8 @@ pub(crate) struct RowPlan {
     pub(super) read: ReadPlan,
     /// Columns taken from the event, in the order in which they stand in a row.
     pub(super) event_columns: Vec<ColumnSource>,
+    /// Those of each Nested.
+    pub(super) nested: Vec<NestedColumns>,
     pub(super) with_default_flag: bool,
     pub(super) time: Option<EventTime>,
     /// Of numbers in the event time's field, where its column does not read it.
@@ -93,7 +95,7 @@ impl RowPlan {
             Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
             None => None,
         };
-        let (paths, event_columns) = event.into_parts();
+        let (paths, event_columns, nested) = event.into_parts();
         let names: Vec<String> = event_columns
             .iter()
             .map(|c| c.column().name.clone())
@@ -101,6 +103,7 @@ impl RowPlan {
         let mut plan = RowPlan {
             read: ReadPlan::new(&config.format, &paths, &names),
             event_columns,
+            nested,
             with_default_flag,
             time,
             time_unit: config.time_unit,

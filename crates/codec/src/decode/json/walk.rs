@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Raw, syntax};
+use super::{Kind, Raw, syntax};
 use crate::decode::text;
 
 /// The elements of an array, in order.
@@ -79,12 +79,9 @@ impl<'a> Members<'a> {
     pub fn position(&self) -> usize {
         self.rest.at
     }
-}
 
-impl<'a> Iterator for Members<'a> {
-    type Item = (Cow<'a, str>, Raw<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next member, its name as a string value, escapes and all.
+    pub fn next_as_received(&mut self) -> Option<(Raw<'a>, Raw<'a>)> {
         if self.rest.peek() != Some(b'"') {
             return None;
         }
@@ -92,12 +89,23 @@ impl<'a> Iterator for Members<'a> {
         let from = self.rest.at + 1;
         let name = syntax::string_after_quote(bytes, from).ok()?;
         self.rest.at = syntax::colon(bytes, name.quote + 1).ok()?;
-        let as_received = &self.rest.text[from..name.quote];
-        let name = if name.escaped {
+        let len = name.quote - from;
+        let name = Raw::new(Kind::String, name.escaped, &self.rest.text[from..], len);
+        Some((name, self.rest.value()?))
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, Raw<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, value) = self.next_as_received()?;
+        let as_received = name.as_received();
+        let name = if name.is_escaped() {
             Cow::Owned(text::unescape_lossy(as_received))
         } else {
             Cow::Borrowed(as_received)
         };
-        Some((name, self.rest.value()?))
+        Some((name, value))
     }
 }

@@ -1,5 +1,7 @@
 //! Values that the daemon computed, as RowBinary.
 
+use ethnum::I256;
+
 use super::super::ColumnType;
 use super::{NOT_NULL, append_unscaled};
 use crate::decode::Reject;
@@ -26,12 +28,20 @@ impl ColumnType {
                 let (min, max, _) = self.signed_range();
                 min.into()..=max.into()
             }
+            ColumnType::Int128 | ColumnType::Int256 => i128::MIN..=i128::MAX,
+            ColumnType::UInt128 | ColumnType::UInt256 => 0..=i128::MAX,
             other => return Err(Reject::invalid_value(format!("{other} holds no integers"))),
         };
         if !range.contains(&value) {
             return Err(Reject::out_of_range(format!("{value} does not fit {self}")));
         }
-        self.append_integer(value as u64, out);
+        match self.fixed_size() {
+            Some(16 | 32) => {
+                let wide = I256::new(value).to_le_bytes();
+                out.extend_from_slice(&wide[..self.fixed_size().unwrap_or(0)]);
+            }
+            _ => self.append_integer(value as u64, out),
+        }
         Ok(())
     }
 

@@ -1,13 +1,15 @@
 //! JSON values as RowBinary.
 
+mod composite;
 mod computed;
+pub mod dynamic;
 
 use super::{ColumnType, EnumValues};
 use crate::decode::decimal::decimal;
 use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
 use crate::decode::time::{NumberUnit, TimeUnit};
 use crate::decode::time_of_day::{NANOS_PER_SECOND, time_of_day};
-use crate::decode::{Reject, address, number, text, time, uuid};
+use crate::decode::{Reject, address, number, text, time, uuid, wide};
 use ethnum::I256;
 
 /// Days from 1970-01-01 to the default of a Date32, 1900-01-01.
@@ -26,6 +28,14 @@ pub fn append_length(len: usize, out: &mut Vec<u8>) {
         len >>= 7;
     }
     out.push(len as u8);
+}
+
+/// Reads the length that a value begins with.
+#[must_use]
+pub fn read_length(value: &[u8]) -> usize {
+    let bytes = value.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    let bytes = value.iter().take(bytes).rev();
+    bytes.fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f))
 }
 
 impl ColumnType {
@@ -70,6 +80,10 @@ impl ColumnType {
                 let (min, max, name) = self.signed_range();
                 self.append_integer(number::signed(raw, min, max, name)? as u64, out);
             }
+            ColumnType::UInt128 => out.extend_from_slice(&wide::unsigned128(raw)?.to_le_bytes()),
+            ColumnType::UInt256 => out.extend_from_slice(&wide::unsigned256(raw)?.to_le_bytes()),
+            ColumnType::Int128 => out.extend_from_slice(&wide::signed128(raw)?.to_le_bytes()),
+            ColumnType::Int256 => out.extend_from_slice(&wide::signed256(raw)?.to_le_bytes()),
             ColumnType::Float32 => out.extend_from_slice(&number::float32(raw)?.to_le_bytes()),
             ColumnType::Float64 => out.extend_from_slice(&number::float64(raw)?.to_le_bytes()),
             ColumnType::Bool => out.push(number::boolean(raw)?.into()),
@@ -104,30 +118,28 @@ impl ColumnType {
             ColumnType::Array(inner) => {
                 return array(raw, inner, out, |element, out| inner.encode(element, out));
             }
+            ColumnType::Map(_)
+            | ColumnType::Tuple(_)
+            | ColumnType::Json(_)
+            | ColumnType::Variant(_)
+            | ColumnType::Dynamic(_) => return self.encode_composite(raw, None, out),
         }
         Ok(())
     }
 
     /// Whether numbers in the column stand for times.
     pub fn has_times(&self) -> bool {
-        match self {
-            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => true,
-            ColumnType::LowCardinality(inner)
-            | ColumnType::Nullable(inner)
-            | ColumnType::Array(inner) => inner.has_times(),
-            _ => false,
-        }
+        self.any(&|part| {
+            matches!(
+                part,
+                ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. }
+            )
+        })
     }
 
     /// Whether numbers in the column stand for times of day.
     pub fn has_times_of_day(&self) -> bool {
-        match self {
-            ColumnType::Time | ColumnType::Time64 { .. } => true,
-            ColumnType::LowCardinality(inner)
-            | ColumnType::Nullable(inner)
-            | ColumnType::Array(inner) => inner.has_times_of_day(),
-            _ => false,
-        }
+        self.any(&|part| matches!(part, ColumnType::Time | ColumnType::Time64 { .. }))
     }
 
     /// As [`ColumnType::encode`], numbers that stand for times in this unit.
@@ -156,7 +168,27 @@ impl ColumnType {
             ColumnType::Array(inner) => array(raw, inner, out, |element, out| {
                 inner.encode_times(element, unit, out)
             }),
+            ColumnType::Map(_) | ColumnType::Tuple(_) | ColumnType::Variant(_) => {
+                self.encode_composite(raw, Some(unit), out)
+            }
             other => other.encode(raw, out),
+        }
+    }
+
+    /// As [`ColumnType::encode_times`] where a unit is declared, else as [`ColumnType::encode`].
+    ///
+    /// # Errors
+    /// As [`ColumnType::encode`].
+    #[inline]
+    pub fn encode_in(
+        &self,
+        raw: Raw<'_>,
+        unit: Option<TimeUnit>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        match unit {
+            None => self.encode(raw, out),
+            Some(unit) => self.encode_times(raw, unit, out),
         }
     }
 
@@ -173,15 +205,9 @@ impl ColumnType {
         let ColumnType::Array(inner) = self else {
             return Err(Reject::invalid_value(format!("{self} holds no elements")));
         };
-        elements(
-            values.iter().copied(),
-            inner,
-            out,
-            |element, out| match unit {
-                None => inner.encode(element, out),
-                Some(unit) => inner.encode_times(element, unit, out),
-            },
-        )
+        elements(values.iter().copied(), inner, out, |element, out| {
+            inner.encode_in(element, unit, out)
+        })
     }
 
     /// Appends NULL where the type has it, else what the server would store for a missing value: zero,
@@ -195,7 +221,16 @@ impl ColumnType {
                 return out.extend_from_slice(&values.smallest().to_le_bytes());
             }
             ColumnType::Date32 => return out.extend_from_slice(&DATE32_DEFAULT.to_le_bytes()),
-            ColumnType::String | ColumnType::Array(_) => 1,
+            ColumnType::Tuple(fields) => {
+                let types = fields.types().iter();
+                return types.for_each(|field| field.encode_null_or_zero(out));
+            }
+            ColumnType::Json(_) => return out.extend_from_slice(b"\x02{}"),
+            ColumnType::Variant(_) => return out.push(composite::NO_TYPE),
+            ColumnType::Dynamic(_) => return out.push(dynamic::NULL),
+            ColumnType::UInt128 | ColumnType::Int128 => 16,
+            ColumnType::UInt256 | ColumnType::Int256 => 32,
+            ColumnType::String | ColumnType::Array(_) | ColumnType::Map(_) => 1,
             ColumnType::FixedString(len) => *len as usize,
             ColumnType::UInt8 | ColumnType::Int8 | ColumnType::Bool => 1,
             ColumnType::UInt16 | ColumnType::Int16 | ColumnType::Date => 2,
@@ -228,10 +263,7 @@ impl ColumnType {
         unit: Option<TimeUnit>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
-        let encode = |value: Raw<'_>, out: &mut Vec<u8>| match unit {
-            Some(unit) => self.encode_times(value, unit, out),
-            None => self.encode(value, out),
-        };
+        let encode = |value: Raw<'_>, out: &mut Vec<u8>| self.encode_in(value, unit, out);
         let start = out.len();
         encode(Raw::string(default), out).or_else(|as_string| {
             out.truncate(start);
