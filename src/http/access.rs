@@ -1,6 +1,6 @@
 //! Who may change something: the token, and addresses that guess.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::Shown;
 use super::error::ApiError;
 
 /// So many wrong tokens within [`WINDOW_MS`] are a guess.
-const WRONG_MAX: u32 = 10;
+const WRONG_MAX: usize = 10;
 /// How long wrong tokens are remembered, and how long an address that guesses is refused.
 const WINDOW_MS: u64 = 60_000;
 /// Addresses that are remembered.
@@ -97,18 +97,41 @@ struct Guesses {
     addresses: HashMap<IpAddr, Guess>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Guess {
-    wrong: u32,
-    /// When the first of them came.
-    since_ms: u64,
+    /// When the newest of them came, the oldest first; at most [`WRONG_MAX`].
+    wrong_ms: VecDeque<u64>,
     /// Until when the address is refused.
     refused_until_ms: u64,
 }
 
 impl Guess {
     fn is_over(&self, now_ms: u64) -> bool {
-        now_ms >= self.refused_until_ms && now_ms >= self.since_ms + WINDOW_MS
+        let newest_ms = self.wrong_ms.back();
+        now_ms >= self.refused_until_ms && newest_ms.is_none_or(|ms| now_ms >= ms + WINDOW_MS)
+    }
+
+    fn newest_ms(&self) -> u64 {
+        self.wrong_ms
+            .back()
+            .copied()
+            .unwrap_or(self.refused_until_ms)
+    }
+
+    /// One more. True when so many have come within one window, whenever it began.
+    fn note(&mut self, now_ms: u64) -> bool {
+        self.wrong_ms.push_back(now_ms);
+        while self.wrong_ms.len() > WRONG_MAX {
+            self.wrong_ms.pop_front();
+        }
+        let first_ms = self.wrong_ms.front();
+        let is_guess = self.wrong_ms.len() == WRONG_MAX
+            && first_ms.is_some_and(|first_ms| now_ms < first_ms + WINDOW_MS);
+        if is_guess {
+            self.refused_until_ms = now_ms + WINDOW_MS;
+            self.wrong_ms.clear();
+        }
+        is_guess
     }
 }
 
@@ -122,18 +145,7 @@ impl Guesses {
         if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains_key(&from) {
             self.make_room(now_ms);
         }
-        let fresh = Guess {
-            wrong: 0,
-            since_ms: now_ms,
-            refused_until_ms: 0,
-        };
-        let guess = self.addresses.entry(from).or_insert(fresh);
-        if guess.is_over(now_ms) {
-            *guess = fresh;
-        }
-        guess.wrong += 1;
-        if guess.wrong >= WRONG_MAX {
-            guess.refused_until_ms = now_ms + WINDOW_MS;
+        if self.addresses.entry(from).or_default().note(now_ms) {
             tracing::warn!(address = %from, "wrong tokens: this address is refused for a minute");
         }
     }
@@ -145,7 +157,7 @@ impl Guesses {
             let oldest = self
                 .addresses
                 .iter()
-                .min_by_key(|(_, guess)| guess.since_ms);
+                .min_by_key(|(_, guess)| guess.newest_ms());
             if let Some(oldest) = oldest.map(|(address, _)| *address) {
                 self.addresses.remove(&oldest);
             }
@@ -232,6 +244,12 @@ mod tests {
             "another address"
         );
         assert_eq!(check(b"Bearer secret", 1, 69_000), Ok(()));
+        // Any minute counts, also one that began in the middle of another.
+        let before = std::iter::once(0).chain((0..8).map(|n| 50_000 + n * 1_000));
+        for now_ms in before.chain([61_000, 62_000]) {
+            assert_eq!(check(b"Bearer no", 4, now_ms), Err(Denied::Wrong));
+        }
+        assert_eq!(check(b"Bearer secret", 4, 62_001), Err(Denied::TooMany));
         // Slower than that is no guess.
         for n in 0..30 {
             assert_eq!(check(b"Bearer no", 3, n * 7_000), Err(Denied::Wrong), "{n}");
