@@ -256,6 +256,8 @@ impl Reload {
             base,
             ..
         } = loaded.config;
+        self.supervisor
+            .set_takes_orders(service.admin_token.is_some());
         self.access.set_token(service.admin_token);
         if let (Some(tls), Some(files)) = (&self.tls, &service.http_tls)
             && let Err(error) = tls.reload(files)

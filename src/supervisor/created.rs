@@ -86,6 +86,33 @@ impl Supervisor {
         read.map_err(|problems| problems.into_iter().map(fault).collect())
     }
 
+    /// Has created pipelines read again under the newest base: only secrets may differ. How many take them
+    /// with their next start.
+    pub(super) fn renew_created(&self, fleet: &mut Fleet) -> usize {
+        let mut renewed = 0;
+        for index in 0..fleet.members.len() {
+            let member = &fleet.members[index];
+            let Some(order) = member.order.as_ref() else {
+                continue;
+            };
+            let name = member.pipeline.name.clone();
+            let newest = member.next.as_ref().unwrap_or(&member.pipeline).clone();
+            match self.read(fleet, order, &name) {
+                Ok(read) if read.effective == newest.effective => {
+                    fleet.members[index].next = Some(Arc::new(read));
+                    renewed += 1;
+                }
+                Ok(_) => {}
+                Err(faults) => tracing::error!(
+                    pipeline = name,
+                    error = shown(&faults),
+                    "SIGHUP: the created pipeline keeps its secrets"
+                ),
+            }
+        }
+        renewed
+    }
+
     /// What is wrong with an order, whatever its name is.
     ///
     /// # Errors
@@ -129,6 +156,13 @@ impl Supervisor {
         }
         let name = order.pipeline["name"].as_str().unwrap_or_default();
         let pipeline = self.read(&fleet, order, name).map_err(Declined::Invalid)?;
+        // Those that this process was not told to run too: at the next start the file would win.
+        if fleet.of_file.iter().any(|of_file| of_file == name) {
+            return Err(match fleet.index_of(name) {
+                Ok(_) => Declined::Exists(name.to_owned()),
+                Err(_) => Declined::OfFile(name.to_owned()),
+            });
+        }
         // Two paths of the API that are no pipeline's.
         let is_taken = matches!(name, "create" | "validate")
             || fleet.index_of(name).is_ok()

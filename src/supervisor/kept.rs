@@ -104,7 +104,7 @@ impl Keep {
 fn read(path: &Path, name: &str) -> Result<Order, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let body = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    let order = Order::read(body).and_then(|order| order.named(name));
+    let order = Order::read_kept(body).and_then(|order| order.named(name));
     order.map_err(|faults| {
         let faults = faults.iter().map(|f| format!("{}: {}", f.path, f.message));
         faults.collect::<Vec<_>>().join("; ")

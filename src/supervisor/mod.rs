@@ -65,18 +65,26 @@ struct Fleet {
     members: Vec<Member>,
     /// Created pipelines whose files cannot be used, and why.
     unusable: Vec<(String, String)>,
+    /// Every name that the configuration file has, whether it runs here or not.
+    of_file: Vec<String>,
+    /// Somebody can start, create and end pipelines: there is a token.
+    takes_orders: bool,
     is_ending: bool,
     is_unreachable: bool,
 }
 
 impl Supervisor {
     pub(crate) fn new(ground: Ground, base: Base) -> Arc<Self> {
+        let fleet = Fleet {
+            takes_orders: ground.service.admin_token.is_some(),
+            ..Fleet::default()
+        };
         Arc::new(Supervisor {
             keep: Keep::new(&ground.service),
             ground,
             base: Mutex::new(base),
             orders: Mutex::default(),
-            fleet: Mutex::default(),
+            fleet: Mutex::new(fleet),
             changed: Condvar::new(),
         })
     }
@@ -97,6 +105,7 @@ impl Supervisor {
         if fleet.is_ending {
             return Ok(());
         }
+        fleet.of_file = of_file.to_vec();
         let board = &self.ground.board;
         for pipeline in pipelines {
             let member = Member::of_file(Arc::new(pipeline), board);
@@ -285,11 +294,11 @@ impl Supervisor {
     /// Returns once nothing is left to do.
     pub(crate) fn wait(&self) {
         let has_targets = self.ground.until.is_some();
-        let takes_orders = self.ground.service.admin_token.is_some();
         let mut fleet = self.lock();
         loop {
             let standing = fleet.members.iter().map(Member::standing);
-            if life::is_over(standing, has_targets, takes_orders && !fleet.is_ending) {
+            let takes_orders = fleet.takes_orders && !fleet.is_ending;
+            if life::is_over(standing, has_targets, takes_orders) {
                 fleet.is_ending = true;
                 return;
             }
@@ -298,11 +307,18 @@ impl Supervisor {
         }
     }
 
+    /// From here on somebody can start pipelines over HTTP, or nobody can any more.
+    pub(crate) fn set_takes_orders(&self, takes_orders: bool) {
+        self.lock().takes_orders = takes_orders;
+        self.changed.notify_all();
+    }
+
     /// Takes the secrets of a configuration that was read again; each pipeline uses them from its next
     /// start on. How many pipelines that are.
     pub(crate) fn renew_secrets(&self, pipelines: Vec<Pipeline>, base: Base) -> usize {
         *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
         let mut fleet = self.lock();
+        fleet.of_file = pipelines.iter().map(|p| p.name.clone()).collect();
         let mut renewed = 0;
         for pipeline in pipelines {
             let mut members = fleet.members.iter_mut().filter(|m| m.order.is_none());
@@ -315,7 +331,7 @@ impl Supervisor {
                 renewed += 1;
             }
         }
-        renewed
+        renewed + self.renew_created(&mut fleet)
     }
 
     /// The exit code of a process that ends like this.

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::short_form;
 
+/// Where the statements of the short form stand in the file of a created pipeline.
+const KEPT_TABLES: &str = "tables";
+
 /// A pipeline that is to be created, replaced or validated.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Order {
@@ -103,14 +106,42 @@ impl Order {
         }
     }
 
-    /// What is kept of it: the short form is spelt out.
+    /// What is kept of it: the short form is spelt out, with the statements that made its table and view.
     pub(super) fn kept(&self) -> Value {
-        json!({ "pipeline": self.pipeline, "start": self.starts })
+        let mut kept = json!({ "pipeline": self.pipeline, "start": self.starts });
+        if !self.tables.is_empty() {
+            kept[KEPT_TABLES] = json!(self.tables);
+        }
+        kept
     }
 
-    /// Whether both describe the same pipeline.
-    pub(super) fn is_same(&self, other: &Order) -> bool {
-        self.pipeline == other.pipeline && self.starts == other.starts
+    /// Reads what [`Order::kept`] returned. No request brings statements.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(super) fn read_kept(mut kept: Value) -> Result<Order, Vec<Fault>> {
+        let tables = kept
+            .as_object_mut()
+            .and_then(|kept| kept.remove(KEPT_TABLES));
+        let tables = tables.map(serde_json::from_value).transpose();
+        let Ok(tables) = tables else {
+            return Err(vec![Fault::new(
+                KEPT_TABLES,
+                "must be a list of statements",
+            )]);
+        };
+        let tables = tables.unwrap_or_default();
+        Ok(Order {
+            tables,
+            ..Order::read(kept)?
+        })
+    }
+
+    /// Whether `newer` describes the same pipeline. One that brings no table of its own has no wish about
+    /// tables.
+    pub(super) fn is_same(&self, newer: &Order) -> bool {
+        let wants_tables = !newer.tables.is_empty() && newer.tables != self.tables;
+        self.pipeline == newer.pipeline && self.starts == newer.starts && !wants_tables
     }
 
     /// The name; one that is missing takes that of the address.
@@ -151,10 +182,38 @@ mod tests {
             (json!({ "pipeline": 7 }), "pipeline"),
             (json!({ "pipeline": table, "start": 1 }), "start"),
             (json!({ "pipeline": table, "begin": true }), "begin"),
+            (
+                json!({ "pipeline": table, "tables": ["DROP TABLE a"] }),
+                "tables",
+            ),
             (json!({ "pipeline_name": "a" }), "config"),
         ] {
             let faults = Order::read(body.clone()).unwrap_err();
             assert!(faults.iter().any(|f| f.path == path), "{body}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_view_of_another_window_is_a_change_also_after_a_restart() {
+        let short = |seconds: u64| {
+            let aggregation = json!({ "window_size_seconds": seconds });
+            let order = Order::read(json!({
+                "pipeline_name": "a",
+                "type": "kafka_consumer",
+                "config": { "bootstrap_servers": "b:1", "topics": ["t"], "group_id": "g" },
+                "processing": { "aggregation": aggregation },
+                "output": { "type": "clickhouse", "table": "events" },
+            }));
+            order.unwrap()
+        };
+        let kept = Order::read_kept(short(60).kept()).unwrap();
+        assert_eq!(kept.pipeline, short(300).pipeline);
+        assert!(kept.is_same(&short(60)) && !kept.is_same(&short(300)));
+        let spelt_out = Order::read(json!({ "pipeline": kept.pipeline })).unwrap();
+        assert!(kept.is_same(&spelt_out), "it has no wish about tables");
+        for wrong in [json!("DROP"), json!([1]), json!(null)] {
+            let file = json!({ "pipeline": kept.pipeline, "tables": wrong });
+            assert!(Order::read_kept(file).is_err());
         }
     }
 

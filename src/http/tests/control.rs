@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, LIMITS, Served};
+use crate::config::Config;
 
 const TOKEN: &str = "open-sesame";
 
@@ -237,6 +238,49 @@ async fn the_same_replacement_twice_changes_nothing() {
     let other = served.with("PUT", "sales", &order("other")).await;
     assert_eq!(refusal(&other).2, ["pipeline.name"]);
     assert_eq!(served.kept("sales"), Some(changed));
+}
+
+#[tokio::test]
+async fn a_name_of_the_file_is_taken_also_where_its_pipeline_does_not_run() {
+    let served = with_token().await;
+    let (of_file, named) = (["sales".to_owned()], ["other".to_owned()]);
+    let started = served.supervisor.start_all(vec![], &of_file, &named);
+    started.expect("nothing to start");
+    let refused = served.with("POST", "create", &order("sales")).await;
+    assert_eq!((refused.status, &*refusal(&refused).1), (409, "of_file"));
+    assert_eq!(served.kept("sales"), None);
+    let created = served.with("POST", "create", &order("own")).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+}
+
+#[tokio::test]
+async fn created_pipelines_take_new_secrets_and_nothing_else_of_a_file_that_is_read_again() {
+    let served = with_token().await;
+    served.with("POST", "create", &order("sales")).await;
+    let renewed = |text: &str| {
+        let text = format!("[service]\nstate_dir = \"x\"\n{text}");
+        let loaded = Config::parse(&text, "config.toml", served.directory.path(), []);
+        let config = loaded.expect("a valid configuration").config;
+        let supervisor = &served.supervisor;
+        supervisor.renew_secrets(config.pipelines, config.base)
+    };
+    assert_eq!(renewed("[clickhouse]\npassword = \"new\""), 1);
+    assert_eq!(renewed("[clickhouse]\nurl = \"http://elsewhere:8123\""), 0);
+}
+
+#[tokio::test]
+async fn a_process_with_nothing_to_do_goes_on_for_as_long_as_it_has_a_token() {
+    let served = Served::start().await;
+    served.supervisor.set_takes_orders(true);
+    let (supervisor, (over, is_over)) = (served.supervisor.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        supervisor.wait();
+        over.send(())
+    });
+    let early = is_over.recv_timeout(std::time::Duration::from_millis(100));
+    assert!(early.is_err(), "somebody may create a pipeline");
+    served.supervisor.set_takes_orders(false);
+    is_over.recv_timeout(super::DEADLINE).expect("nobody can");
 }
 
 #[tokio::test]

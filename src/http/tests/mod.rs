@@ -37,6 +37,7 @@ struct Served {
     address: SocketAddr,
     clock: Arc<ManualClock>,
     board: Arc<Board>,
+    supervisor: Arc<Supervisor>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
@@ -118,10 +119,11 @@ impl Served {
             closes_windows: false,
             service: Arc::new(config.service.clone()),
         };
+        let supervisor = Supervisor::new(ground, config.base);
         let shown = Shown {
             board: board.clone(),
             prometheus,
-            supervisor: Supervisor::new(ground, config.base),
+            supervisor: supervisor.clone(),
             access: Arc::new(Access::new(config.service.admin_token)),
         };
         let server = tokio::spawn(serve_within(limits, listener, shown, tls, shutdown));
@@ -130,6 +132,7 @@ impl Served {
             address,
             clock,
             board,
+            supervisor,
             stop,
             server,
         }
