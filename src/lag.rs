@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::config::Pipeline;
+use crate::config::{Pipeline, StartOffset};
 use crate::observe::board::lag::{Place, Standing};
 use crate::observe::board::{PartitionStatus, PipelineBoard, PipelineState, TargetBoard};
 use crate::observe::metrics::{PartitionMetrics, PipelineMetrics};
@@ -63,7 +63,7 @@ struct Watch {
     observer: Option<Observer>,
     /// Those that are read, or were read until the pipeline halted.
     partitions: Vec<PartitionStatus>,
-    /// Of the partitions of a halted pipeline, which no lane speaks for.
+    /// Of partitions that no lane speaks for: those of a halted pipeline, and those that have not begun.
     gauges: BTreeMap<Place, PartitionMetrics>,
 }
 
@@ -82,25 +82,24 @@ impl Watch {
     }
 
     fn round(&mut self, board: &PipelineBoard) {
-        let state = board.state();
-        if state != PipelineState::Halted {
-            // The lanes speak for their partitions again.
-            self.gauges.clear();
-        }
         self.partitions = board.known_partitions();
         let partitions: Vec<_> = self.partitions.iter().map(place_of).collect();
         if partitions.is_empty() {
+            self.set_gauges(&BTreeMap::new());
             board.lag().set(BTreeMap::new());
             return;
         }
-        match self.ask(board, &partitions, state) {
+        let has_halted = board.state() == PipelineState::Halted;
+        match self.ask(board, &partitions, has_halted) {
             // A question may have outlived the pipeline.
             Ok(_) if self.alive.strong_count() == 0 => {}
             Ok(standings) => {
                 self.target.answered();
-                if state == PipelineState::Halted {
-                    self.set_gauges(&standings);
-                }
+                let silent = self.partitions.iter().filter(|p| is_silent(p, has_halted));
+                let silent = silent.map(|p| (p.topic.clone(), p.partition));
+                let lags = silent.filter_map(|place| Some((standings.get(&place)?.lag(), place)));
+                let lags = lags.map(|(lag, place)| (place, lag)).collect();
+                self.set_gauges(&lags);
                 board.lag().set(standings);
             }
             // What was known last stays.
@@ -112,35 +111,29 @@ impl Watch {
         &mut self,
         board: &PipelineBoard,
         partitions: &[TopicPartition],
-        state: PipelineState,
+        has_halted: bool,
     ) -> Result<BTreeMap<Place, Standing>, String> {
         let ends = self.observer()?.ends(partitions, TIMEOUT);
         let ends = ends.map_err(|error| error.to_string())?;
-        // The lanes of a pipeline that runs know what they have committed.
-        let committed = if state == PipelineState::Halted {
-            let committed = self.observer()?.committed(partitions, TIMEOUT);
-            committed.map_err(|error| error.to_string())?
-        } else {
-            let own = self.partitions.iter().map(|partition| partition.committed);
-            own.collect()
-        };
+        let unread = self.unread(partitions, has_halted)?;
         let before = board.lag().all();
         let mut asked = 0;
         let mut standings = BTreeMap::new();
-        for ((partition, end), committed) in partitions.iter().zip(ends).zip(committed) {
+        for ((partition, end), (committed, from)) in partitions.iter().zip(ends).zip(unread) {
             let Ok(end) = end else { continue };
             let key = (partition.topic.to_string(), partition.partition);
             let last = before.get(&key);
             let mut standing = Standing {
                 end,
                 committed,
+                from: from.unwrap_or(end),
                 oldest_ms: None,
             };
-            match last.filter(|last| last.committed == committed && last.oldest_ms.is_some()) {
+            match last.filter(|last| last.from == standing.from && last.oldest_ms.is_some()) {
                 Some(last) => standing.oldest_ms = last.oldest_ms,
                 None if must_ask(last, &standing) && asked < RECORDS_PER_ROUND => {
                     asked += 1;
-                    standing.oldest_ms = self.oldest_ms(partition, committed);
+                    standing.oldest_ms = self.oldest_ms(partition, standing.from);
                 }
                 None => {}
             }
@@ -149,10 +142,55 @@ impl Watch {
         Ok(standings)
     }
 
-    fn oldest_ms(&mut self, partition: &TopicPartition, committed: Option<i64>) -> Option<i64> {
+    /// Of each partition what is committed, and the first offset that is not written and committed; `None`:
+    /// its end.
+    fn unread(
+        &mut self,
+        partitions: &[TopicPartition],
+        has_halted: bool,
+    ) -> Result<Vec<(Option<i64>, Option<i64>)>, String> {
+        // The lanes know what they have committed of the partitions that they read.
+        let silent: Vec<bool> = self
+            .partitions
+            .iter()
+            .map(|partition| is_silent(partition, has_halted))
+            .collect();
+        let of_lanes = self.partitions.iter().map(|partition| partition.committed);
+        let mut committed: Vec<Option<i64>> = of_lanes.collect();
+        if silent.contains(&true) {
+            let answered = self.observer()?.committed(partitions, TIMEOUT);
+            let answered = answered.map_err(|error| error.to_string())?;
+            for (index, answered) in answered.into_iter().enumerate() {
+                if silent[index] {
+                    committed[index] = answered;
+                }
+            }
+        }
+        // Only the very first start of a group may begin at the end.
+        let is_latest = self.pipeline.start_offset == StartOffset::Latest
+            && committed.iter().all(Option::is_none);
+        let mut begins = vec![None; partitions.len()];
+        let is_new = |index: &usize| silent[*index] && committed[*index].is_none();
+        let new: Vec<usize> = (0..partitions.len()).filter(is_new).collect();
+        if !is_latest && !new.is_empty() {
+            let asked: Vec<_> = new.iter().map(|index| partitions[*index].clone()).collect();
+            let answered = self.observer()?.begins(&asked, TIMEOUT);
+            let answered = answered.map_err(|error| error.to_string())?;
+            for (index, begin) in new.into_iter().zip(answered) {
+                begins[index] = begin.ok();
+            }
+        }
+        let places = self.partitions.iter().zip(committed).zip(begins);
+        let places = places.map(|((partition, committed), begin)| {
+            (committed, committed.or(begin).or(partition.position))
+        });
+        Ok(places.collect())
+    }
+
+    fn oldest_ms(&mut self, partition: &TopicPartition, from: i64) -> Option<i64> {
         let observer = self.observer().ok()?;
         observer
-            .timestamp_at(partition, committed?, TIMEOUT)
+            .timestamp_at(partition, from, TIMEOUT)
             .unwrap_or_else(|error| {
                 tracing::debug!(%partition, %error, "the time of the oldest record is not known");
                 None
@@ -168,22 +206,38 @@ impl Watch {
         self.observer.as_ref().ok_or_else(|| "no client".to_owned())
     }
 
-    fn set_gauges(&mut self, standings: &BTreeMap<Place, Standing>) {
-        for (place, standing) in standings {
+    /// Shows these lags, and takes back those of partitions that are not this process's any more. Where a
+    /// lane has begun to speak for one, what it says stands.
+    fn set_gauges(&mut self, lags: &BTreeMap<Place, i64>) {
+        let known = |place: &Place| {
+            let mut known = self.partitions.iter();
+            known.any(|p| p.topic == place.0 && p.partition == place.1)
+        };
+        self.gauges.retain(|place, gauges| {
+            if !lags.contains_key(place) && !known(place) {
+                gauges.forget();
+            }
+            lags.contains_key(place)
+        });
+        for (place, lag) in lags {
             let gauges = self.gauges.entry(place.clone());
             let gauges = gauges.or_insert_with(|| self.metrics.partition(&place.0, place.1));
-            let lag = (standing.end - standing.committed.unwrap_or(0)).max(0);
-            gauges.lag_records.set(lag as f64);
-            gauges.commit_lag_records.set(lag as f64);
+            gauges.lag_records.set(*lag as f64);
+            gauges.commit_lag_records.set(*lag as f64);
         }
     }
+}
+
+/// Whether no lane speaks for the partition: its pipeline has halted, or it has not begun.
+fn is_silent(partition: &PartitionStatus, has_halted: bool) -> bool {
+    has_halted || partition.position.is_none()
 }
 
 /// Whether the time of the oldest record is worth a fetch: nothing has been committed since the last round, and
 /// there is something to commit.
 fn must_ask(last: Option<&Standing>, now: &Standing) -> bool {
-    let has_stood = last.is_some_and(|last| last.committed == now.committed);
-    has_stood && now.committed.is_some_and(|committed| committed < now.end)
+    let has_stood = last.is_some_and(|last| last.from == now.from);
+    has_stood && now.from < now.end
 }
 
 fn place_of(partition: &PartitionStatus) -> TopicPartition {
@@ -199,15 +253,16 @@ mod tests {
 
     #[test]
     fn a_record_is_fetched_where_nothing_moves_and_something_waits() {
-        let at = |committed, end| Standing {
+        let at = |from, end| Standing {
             end,
-            committed,
+            committed: None,
+            from,
             oldest_ms: None,
         };
-        assert!(must_ask(Some(&at(Some(5), 8)), &at(Some(5), 9)));
-        assert!(!must_ask(None, &at(Some(5), 9)));
-        assert!(!must_ask(Some(&at(Some(4), 8)), &at(Some(5), 9)));
-        assert!(!must_ask(Some(&at(Some(9), 9)), &at(Some(9), 9)));
-        assert!(!must_ask(Some(&at(None, 9)), &at(None, 9)));
+        assert!(must_ask(Some(&at(5, 8)), &at(5, 9)));
+        assert!(!must_ask(None, &at(5, 9)));
+        assert!(!must_ask(Some(&at(4, 8)), &at(5, 9)));
+        assert!(!must_ask(Some(&at(9, 9)), &at(9, 9)));
+        assert_eq!((at(4, 9).lag(), at(9, 7).lag()), (5, 0));
     }
 }

@@ -49,6 +49,8 @@ impl<O: Operator> Lane<O> {
             // Those that stay are read on while those that came are asked about.
             let _ = self.assign(&[]);
         }
+        // One that halts the pipeline at once has a lag too.
+        self.show_partitions();
     }
 
     /// These are ours already, and read again from their committed offsets.

@@ -145,6 +145,9 @@ impl<O: Operator> Lane<O> {
                 Err(halt) => break Err(halt),
             }
         };
+        if ended.is_err() {
+            self.show_last_partitions();
+        }
         self.leave(ended.is_ok());
         ended
     }

@@ -26,6 +26,16 @@ fn ahead_seconds(watermark_ms: i64, wall_ms: i64) -> u64 {
     u64::try_from(watermark_ms.saturating_sub(wall_ms)).unwrap_or(0) / 1000
 }
 
+/// A partition that has not begun.
+fn unknown(partition: &TopicPartition) -> PartitionStatus {
+    PartitionStatus::new(&partition.topic, partition.partition, -1, -1, -1)
+}
+
+fn has(statuses: &[PartitionStatus], one: &PartitionStatus) -> bool {
+    let place = |status: &PartitionStatus| (status.topic.clone(), status.partition);
+    statuses.iter().any(|status| place(status) == place(one))
+}
+
 /// What the lane has said, and when.
 #[derive(Debug)]
 pub(super) struct Reporting {
@@ -105,22 +115,40 @@ impl<O: Operator> Lane<O> {
             .metrics
             .flush_interval_effective
             .set(interval.as_secs_f64());
+        let statuses = self.show_partitions();
+        self.say_ahead(&statuses, now);
+        self.say_stuck(now);
+        if self.context.number == 0 {
+            self.context.shared.note_stretch();
+            self.check_sink(now);
+        }
+    }
+
+    /// Shows where the partitions stand that are read, and which ones have not begun.
+    pub(super) fn show_partitions(&mut self) -> Vec<PartitionStatus> {
         let oldest = |own: &mut Ownership<_>| {
             let commits = &mut own.commits;
             commits.ages.oldest_ms(commits.position.unwrap_or(0))
         };
         let oldest: Vec<_> = self.owned.iter_mut().map(oldest).collect();
         let statuses = self.owned.iter().zip(oldest);
-        let statuses: Vec<_> = statuses
+        let mut statuses: Vec<_> = statuses
             .map(|(own, oldest_ms)| self.report_partition(own).with_oldest(oldest_ms))
             .collect();
-        self.say_ahead(&statuses, now);
-        self.say_stuck(now);
+        let unbegun = self.group.assigning.partitions().map(unknown);
+        let unbegun: Vec<_> = unbegun.filter(|u| !has(&statuses, u)).collect();
+        statuses.extend(unbegun);
+        self.context.board.set_partitions(statuses.clone());
+        statuses
+    }
+
+    /// The same before the lane halts, with the partition that it halts for, which may be neither.
+    pub(super) fn show_last_partitions(&mut self) {
+        let before = self.context.board.partitions();
+        let mut statuses = self.show_partitions();
+        let missing: Vec<_> = before.into_iter().filter(|b| !has(&statuses, b)).collect();
+        statuses.extend(missing);
         self.context.board.set_partitions(statuses);
-        if self.context.number == 0 {
-            self.context.shared.note_stretch();
-            self.check_sink(now);
-        }
     }
 
     fn report_partition(&self, own: &Ownership<O::Partition>) -> PartitionStatus {
@@ -136,7 +164,7 @@ impl<O: Operator> Lane<O> {
         own.metrics.lag_records.set(lag as f64);
         own.metrics
             .commit_lag_records
-            .set((end - own.position()) as f64);
+            .set((end - own.commits.committed()) as f64);
         let behind_ms = match own.reading.last_timestamp_ms {
             _ if lag == 0 => 0,
             -1 => 0,

@@ -6,4 +6,4 @@ mod redis;
 
 pub(crate) use breaker::Breaker;
 pub(crate) use cache::{ProfileCache, SlotId};
-pub(crate) use redis::{Found, LookupError, ProfileReader, Source};
+pub(crate) use redis::{Found, LookupError, ProfileReader, Source, refuses_user};

@@ -30,8 +30,38 @@ pub(crate) enum Found {
 
 /// Redis did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
-#[error("redis: {0}")]
-pub(crate) struct LookupError(String);
+#[error("redis: {text}")]
+pub(crate) struct LookupError {
+    text: String,
+    /// It answers, and does not take this user in.
+    pub(crate) is_refusal: bool,
+}
+
+impl LookupError {
+    fn new(text: impl Into<String>) -> Self {
+        LookupError {
+            text: text.into(),
+            is_refusal: false,
+        }
+    }
+
+    fn of(error: &::redis::RedisError) -> Self {
+        LookupError {
+            text: error.to_string(),
+            is_refusal: refuses_user(error),
+        }
+    }
+}
+
+/// Whether the server answers, and wants another user or password.
+pub(crate) fn refuses_user(error: &::redis::RedisError) -> bool {
+    let kind = error.kind();
+    let codes = ["NOAUTH", "WRONGPASS", "NOPERM"];
+    kind == ::redis::ErrorKind::AuthenticationFailed
+        || kind == ::redis::ErrorKind::Server(::redis::ServerErrorKind::NoPerm)
+        || error.code().is_some_and(|code| codes.contains(&code))
+        || error.to_string().contains("AUTH")
+}
 
 /// Reads profiles; cloning shares the connection, which is made and mended behind it.
 #[derive(Clone)]
@@ -61,7 +91,7 @@ impl ProfileReader {
         key_prefix: String,
     ) -> Result<Self, LookupError> {
         // The client's own error could repeat the URL, and with it a password.
-        let unreadable = |_| LookupError("redis.url is not understood by the client".into());
+        let unreadable = |_| LookupError::new("redis.url is not understood by the client");
         let mut info = config
             .url
             .expose_secret()
@@ -81,7 +111,7 @@ impl ProfileReader {
             .set_connection_timeout(Some(config.timeout))
             .set_response_timeout(Some(config.timeout));
         let connection = ConnectionManager::new_lazy_with_config(client, settings)
-            .map_err(|e| LookupError(e.to_string()))?;
+            .map_err(|e| LookupError::of(&e))?;
         Ok(ProfileReader {
             connection,
             source,
@@ -102,8 +132,8 @@ impl ProfileReader {
             }
         };
         match tokio::time::timeout(self.timeout * 2, request).await {
-            Ok(answer) => answer.map_err(|e| LookupError(e.to_string())),
-            Err(_) => Err(LookupError(format!(
+            Ok(answer) => answer.map_err(|e| LookupError::of(&e)),
+            Err(_) => Err(LookupError::new(format!(
                 "no answer within {:?}",
                 self.timeout * 2
             ))),
@@ -120,8 +150,8 @@ impl ProfileReader {
         let ping = command.query_async::<String>(&mut connection);
         match tokio::time::timeout(self.timeout * 2, ping).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(LookupError(error.to_string())),
-            Err(_) => Err(LookupError(format!(
+            Ok(Err(error)) => Err(LookupError::of(&error)),
+            Err(_) => Err(LookupError::new(format!(
                 "no answer within {:?}",
                 self.timeout * 2
             ))),

@@ -41,8 +41,10 @@ impl From<Halt> for NotStarted {
 /// What one attempt to reach something came to.
 enum Attempt<T> {
     Done(T),
-    /// Not there yet, and why.
+    /// The system does not answer yet, or cannot serve, and why.
     Later(String),
+    /// It answers, and what is needed is not there yet.
+    Absent(String),
     Never(Halt),
 }
 
@@ -129,6 +131,13 @@ impl<'e> Starter<'e> {
                     tracing::warn!(%error, "profiles are unavailable, rows take the defaults");
                     Attempt::Done(())
                 }
+                Err(error) if error.is_refusal => Attempt::Never(Halt::new(
+                    "authentication",
+                    format!(
+                        "{error}: redis does not take this user in: correct redis.password (or \
+                         password_file), or the user in redis.url"
+                    ),
+                )),
                 Err(error) => Attempt::Later(format!("{error} (redis.url)")),
             }
         })
@@ -139,7 +148,7 @@ impl<'e> Starter<'e> {
         let pipeline = &self.environment.pipeline;
         self.wait_for("kafka", || match partitions(pipeline, consumer) {
             Ok(Ok(partitions)) => Attempt::Done(partitions),
-            Ok(Err(missing)) => Attempt::Later(format!(
+            Ok(Err(missing)) => Attempt::Absent(format!(
                 "topic {missing} does not exist: create it (waiting for it)"
             )),
             Err((Some(topic), error)) if is_missing_right(&error) => Attempt::Never(Halt::new(
@@ -385,12 +394,14 @@ impl<'e> Starter<'e> {
     ) -> Result<T, NotStarted> {
         let mut backoff = Backoff::new();
         let (since, mut said) = (Instant::now(), None::<Instant>);
+        let target = self.environment.board.target(what);
         loop {
             if self.environment.stop.is_draining() {
                 return Err(NotStarted::Stopped);
             }
             let why = match attempt() {
                 Attempt::Done(value) => {
+                    target.answered();
                     if said.is_some() {
                         let since_s = since.elapsed().as_secs();
                         tracing::info!("{what}: recovered after {since_s} s");
@@ -400,7 +411,14 @@ impl<'e> Starter<'e> {
                     return Ok(value);
                 }
                 Attempt::Never(halt) => return Err(halt.into()),
-                Attempt::Later(why) => why,
+                Attempt::Later(why) => {
+                    target.failed(&why);
+                    why
+                }
+                Attempt::Absent(why) => {
+                    target.answered();
+                    why
+                }
             };
             let wait = backoff.next_wait().max(Duration::from_millis(200));
             let name = &self.environment.pipeline.name;

@@ -141,6 +141,63 @@ fn pipelines_are_moved_one_by_one_and_no_row_is_lost_or_doubled() {
 }
 
 #[test]
+fn a_pipeline_that_halts_or_waits_at_once_shows_its_lag_and_what_it_waits_for() {
+    let mut job = ready("at-once", 2);
+    job.set("pipeline.start_offset", "fail");
+    job.produce_events(0, 0..20);
+    job.produce_events(1, 20..30);
+    topic::delete_records_before(job.bootstrap(), &job.topic, 0, 5).expect("deleted");
+    let mut beside = ready("waits", 1);
+    beside.set("pipeline.clickhouse.url", "http://127.0.0.1:1");
+    job.run_beside(&mut beside);
+    let daemon = job.start("a", &[], "");
+    let halted = wait_for_state(&daemon, "clickstream", "halted");
+    assert_eq!(halted["halt"]["reason"], "no_offset", "{halted}");
+    let labels = |partition: u32| {
+        let topic = &job.topic;
+        format!("{{pipeline=\"clickstream\",topic=\"{topic}\",partition=\"{partition}\"}}")
+    };
+    let lags = || {
+        let lag = |name: &str, partition| {
+            metric(
+                &daemon,
+                &format!("streamweir_{name}_lag_records{}", labels(partition)),
+            )
+        };
+        let names = ["consumer", "commit"];
+        let lags = names.map(|name| [lag(name, 0), lag(name, 1)]);
+        (lags == [[Some(15.0), Some(10.0)]; 2]).then_some(())
+    };
+    wait::until("nothing of the log is read", PATIENCE, lags)
+        .unwrap_or_else(|e| panic!("{e}: {:?}", daemon.get("/metrics")));
+    let (_, body) = daemon
+        .get("/api/v1/streaming/clickstream")
+        .expect("it answers");
+    let status: Value = serde_json::from_str(&body).expect("JSON");
+    let partitions = status["partitions"].as_array().expect("a list").iter();
+    let shown: Vec<_> = partitions.map(|p| p["lag"].as_i64()).collect();
+    assert_eq!(shown, [Some(15), Some(10)], "{body}");
+    // What has never answered since the start is an outage.
+    let up = r#"streamweir_target_up{pipeline="beside",target="clickhouse"}"#;
+    wait::until("it is down", PATIENCE, || {
+        (metric(&daemon, up)? == 0.0).then_some(())
+    })
+    .unwrap_or_else(|e| panic!("{e}: {:?}", daemon.get("/metrics")));
+    let (_, body) = daemon.get("/api/v1/streaming/beside").expect("it answers");
+    let status: Value = serde_json::from_str(&body).expect("JSON");
+    let target = &status["targets"][0];
+    assert_eq!(
+        (&status["state"], &target["up"]),
+        (&json!("starting"), &json!(false))
+    );
+    let error = target["last_error"].as_str().unwrap_or_default();
+    assert!(error.contains("clickhouse.url"), "{body}");
+    daemon.process.terminate();
+    let status = daemon.process.wait(PATIENCE).expect("it ends");
+    assert_eq!(status.code(), Some(4), "{}", daemon.log());
+}
+
+#[test]
 fn created_pipelines_live_through_kills_and_are_whole_or_not_there() {
     let mut job = ready("created", 1);
     job.set("service.admin_token", TOKEN);

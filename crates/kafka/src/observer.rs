@@ -13,6 +13,8 @@ use crate::TopicPartition;
 
 /// Bytes of one fetch: one record is wanted.
 const FETCH_BYTES: &str = "65536";
+/// Reports that are taken from the queue before a question.
+const QUEUED_MAX: usize = 10_000;
 
 /// See the module. Its `group.id` says whose committed offsets it is asked for.
 pub struct Observer(BaseConsumer);
@@ -46,17 +48,39 @@ impl Observer {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> KafkaResult<Vec<KafkaResult<i64>>> {
-        let mut times = list(partitions);
-        // In place of a time: the end.
-        times.set_all_offsets(Offset::End)?;
-        let answer = self.0.offsets_for_times(times, timeout)?;
+        self.offsets(partitions, Offset::End, timeout)
+    }
+
+    /// Of each partition the offset of its first record; as [`Observer::ends`].
+    ///
+    /// # Errors
+    /// No broker answers within `timeout`.
+    pub fn begins(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> KafkaResult<Vec<KafkaResult<i64>>> {
+        self.offsets(partitions, Offset::Beginning, timeout)
+    }
+
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        place: Offset,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<KafkaResult<i64>>> {
+        self.drain();
+        let mut places = list(partitions);
+        // In place of a time.
+        places.set_all_offsets(place)?;
+        let answer = self.0.offsets_for_times(places, timeout)?;
         let read = |p: &TopicPartition| {
             let element = answer
                 .find_partition(&p.topic, p.partition)
                 .ok_or(KafkaError::NoMessageReceived)?;
             element.error()?;
             match element.offset() {
-                Offset::Offset(end) => Ok(end),
+                Offset::Offset(offset) => Ok(offset),
                 _ => Err(KafkaError::NoMessageReceived),
             }
         };
@@ -72,6 +96,7 @@ impl Observer {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> KafkaResult<Vec<Option<i64>>> {
+        self.drain();
         let answer = self.0.committed_offsets(list(partitions), timeout)?;
         let read = |p: &TopicPartition| {
             let element = answer.find_partition(&p.topic, p.partition)?;
@@ -101,6 +126,16 @@ impl Observer {
         let answered = self.first_timestamp(timeout);
         self.0.unassign()?;
         answered
+    }
+
+    /// Nothing is assigned between two questions, so what waits are reports of trouble with brokers: of a
+    /// client that nobody polls they pile up for as long as an outage lasts.
+    fn drain(&self) {
+        for _ in 0..QUEUED_MAX {
+            if self.0.poll(Duration::ZERO).is_none() {
+                return;
+            }
+        }
     }
 
     fn first_timestamp(&self, timeout: Duration) -> KafkaResult<Option<i64>> {

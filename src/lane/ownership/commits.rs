@@ -13,6 +13,8 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 pub(in super::super) struct Commits {
     /// The committed offset, if there is one that stands.
     pub(in super::super) position: Option<i64>,
+    /// Where the partition began: what counts as committed until something is.
+    pub(in super::super) began_at: i64,
     pub(in super::super) at: Instant,
     /// How old what was read and is not committed is.
     pub(in super::super) ages: Ages,
@@ -37,6 +39,11 @@ pub(in super::super) struct Commits {
 }
 
 impl Commits {
+    /// The first offset that a new owner would read.
+    pub(in super::super) fn committed(&self) -> i64 {
+        self.position.unwrap_or(self.began_at)
+    }
+
     /// Whether the last commit is so old that the broker might forget it.
     pub(in super::super) fn is_long_ago(&self, now: Instant) -> bool {
         now.duration_since(self.at) > COMMIT_AGAIN_AFTER

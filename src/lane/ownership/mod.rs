@@ -123,6 +123,7 @@ impl<S> Ownership<S> {
             writing,
             commits: Commits {
                 position: (beginning.was_committed && !is_fresh).then_some(start.position),
+                began_at: start.position,
                 at: now,
                 ages: Ages::default(),
                 not_before: now,

@@ -17,9 +17,18 @@ pub struct Standing {
     pub end: i64,
     /// `None`: the group has committed nothing.
     pub committed: Option<i64>,
-    /// Kafka timestamp in milliseconds of the record at the committed offset; `None` where it is not known or
-    /// there is no such record yet.
+    /// The first offset that is not written and committed: the committed one, or where the partition begins.
+    pub from: i64,
+    /// Kafka timestamp in milliseconds of the record there; `None` where it is not known or there is no such
+    /// record yet.
     pub oldest_ms: Option<i64>,
+}
+
+impl Standing {
+    /// Offsets that are not written and committed.
+    pub fn lag(&self) -> i64 {
+        (self.end - self.from).max(0)
+    }
 }
 
 /// What was last answered of each partition that this process reads, or read until its pipeline halted.
@@ -47,8 +56,16 @@ impl LagBoard {
         let answered = self.end(&partition.topic, partition.partition);
         let end = partition.end.max(answered);
         partition.end = end;
-        let behind = partition.position.zip(end);
-        partition.lag = behind.map(|(position, end)| (end - position).max(0));
+        let from = partition.position.or_else(|| self.unbegun(partition));
+        let behind = from.zip(end);
+        partition.lag = behind.map(|(from, end)| (end - from).max(0));
+    }
+
+    /// Where a partition would begin that has not begun.
+    fn unbegun(&self, partition: &PartitionStatus) -> Option<i64> {
+        let standings = lock(&self.standings);
+        let place = (partition.topic.clone(), partition.partition);
+        standings.get(&place).map(|standing| standing.from)
     }
 
     /// Everything that is known.

@@ -60,7 +60,7 @@ impl LaneBoard {
         lock(&self.missing_topics).clone()
     }
 
-    pub(super) fn partitions(&self) -> Vec<PartitionStatus> {
+    pub(crate) fn partitions(&self) -> Vec<PartitionStatus> {
         lock(&self.partitions).clone()
     }
 

@@ -279,7 +279,9 @@ impl PipelineBoard {
         let partitions = self.partitions();
         let read = partitions.iter().filter_map(|partition| {
             let beside = beside.remove(&(partition.topic.clone(), partition.partition));
-            let is_same = |beside: &Standing| beside.committed == partition.committed;
+            let is_same = |beside: &Standing| {
+                partition.position.is_none() || beside.committed == partition.committed
+            };
             let waiting = || beside.filter(is_same)?.oldest_ms;
             partition.oldest_ms.or_else(waiting)
         });

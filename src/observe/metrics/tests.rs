@@ -354,6 +354,7 @@ fn a_halted_pipeline_says_how_old_the_record_is_that_it_waits_for() {
     let standing = Standing {
         end: 20,
         committed: Some(5),
+        from: 5,
         oldest_ms: Some(2_500),
     };
     pipeline

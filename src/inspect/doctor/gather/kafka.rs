@@ -25,6 +25,10 @@ const FIRST_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long one later answer is waited for.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many reports of the client are heard, and how long each is waited for.
+const HEARD_MAX: usize = 20;
+const HEAR_TIMEOUT: Duration = Duration::from_millis(10);
+
 /// Keeps what the client says of its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Said(Mutex<Vec<(Option<RDKafkaErrorCode>, String)>>);
@@ -87,6 +91,7 @@ pub(super) fn gather(
             names.collect::<BTreeSet<String>>()
         }
         Err(error) => {
+            hear(&client);
             return match client.context().why(&error) {
                 Err(refused) => Reached::Refused(refused),
                 Ok(why) => Reached::No(why),
@@ -104,6 +109,13 @@ pub(super) fn gather(
     facts.records = records::newest(&client, &facts.partitions, sample, deadline);
     facts.co_partitioning = co_partitioning(pipeline, deadline);
     Reached::Yes(facts)
+}
+
+/// What the client has to say of its connections it says when it is polled.
+fn hear(client: &Client) {
+    for _ in 0..HEARD_MAX {
+        let _ = client.poll(HEAR_TIMEOUT);
+    }
 }
 
 pub(crate) fn client(pipeline: &Pipeline) -> Result<Client, KafkaError> {

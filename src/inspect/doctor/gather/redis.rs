@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ::redis::{Client, IntoConnectionInfo as _, RedisError, ServerErrorKind};
+use ::redis::{Client, IntoConnectionInfo as _, RedisError};
 use secrecy::ExposeSecret as _;
 
 use super::super::facts::{Reached, RedisFacts};
 use crate::config::{Redis, redacted};
+use crate::lookup::refuses_user;
 
 /// Of connecting, and of each question.
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -67,21 +68,11 @@ fn facts(info: &str) -> RedisFacts {
 
 fn not_reached(error: &RedisError) -> Reached<RedisFacts> {
     let text = redacted(&error.to_string());
-    if is_refusal(error) {
+    if refuses_user(error) {
         Reached::Refused(text)
     } else {
         Reached::No(text)
     }
-}
-
-/// Whether the server answers, and wants another user or password.
-fn is_refusal(error: &RedisError) -> bool {
-    let kind = error.kind();
-    let codes = ["NOAUTH", "WRONGPASS", "NOPERM"];
-    kind == ::redis::ErrorKind::AuthenticationFailed
-        || kind == ::redis::ErrorKind::Server(ServerErrorKind::NoPerm)
-        || error.code().is_some_and(|code| codes.contains(&code))
-        || error.to_string().contains("AUTH")
 }
 
 #[cfg(test)]
