@@ -198,6 +198,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "the path of a PEM file",
     ),
     ("service.start_timeout", "\"soon\"", "from 1s to 7days"),
+    (
+        "service.log_level",
+        "\"loud\"",
+        "one of \"error\", \"warn\"",
+    ),
     ("service.log_format", "\"xml\"", "one of \"text\", \"json\""),
     ("service.instance_id", "\"a b\"", "1 to 128 characters"),
     ("kafka.bootstrap_servers", "[]", "list of at least one"),

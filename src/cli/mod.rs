@@ -6,6 +6,7 @@ mod checkpoints;
 mod dead_letters;
 mod doctor;
 mod explain;
+mod generated;
 mod offsets;
 mod run;
 mod schema;
@@ -15,7 +16,7 @@ mod topics;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, process_environment};
 use crate::exit;
@@ -32,7 +33,12 @@ const VERSION: &str = concat!(
 
 /// Kafka streams into ClickHouse, exactly once, from one small binary.
 #[derive(Debug, Parser)]
-#[command(name = "streamweir", version = VERSION, arg_required_else_help = true)]
+#[command(
+    name = "streamweir",
+    version = VERSION,
+    arg_required_else_help = true,
+    after_help = generated::ENVIRONMENT_HELP
+)]
 struct Arguments {
     /// The configuration file [default: ./config.toml, then /etc/streamweir/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -65,6 +71,10 @@ enum Command {
     Offsets(offsets::Offsets),
     /// The state of a running daemon
     Status(status::Status),
+    /// Prints the completions of a shell
+    Completions(generated::Completions),
+    /// Prints the man page
+    Man,
 }
 
 /// Does what the command line says; returns the exit code.
@@ -72,6 +82,12 @@ enum Command {
 pub fn main() -> ExitCode {
     crate::crash::arm();
     let arguments = Arguments::parse();
+    // These two know the program alone.
+    match &arguments.command {
+        Command::Completions(completions) => return completions.run(Arguments::command()),
+        Command::Man => return generated::man(Arguments::command()),
+        _ => {}
+    }
     let path = arguments.config.unwrap_or_else(default_path);
     let loaded = Config::load(&path, process_environment());
     if let Command::Check(check) = &arguments.command {
@@ -91,7 +107,7 @@ pub fn main() -> ExitCode {
         crate::config::LogFormat::Text => log::Format::Text,
         crate::config::LogFormat::Json => log::Format::Json,
     };
-    if let Err(error) = log::init(format) {
+    if let Err(error) = log::init(format, config.service.log_level) {
         eprintln!("{error}");
         return ExitCode::from(exit::CONFIGURATION);
     }
@@ -108,7 +124,9 @@ pub fn main() -> ExitCode {
         Command::Checkpoints(checkpoints) => checkpoints.run(&config),
         Command::DeadLetters(dead_letters) => dead_letters.run(&config),
         Command::Offsets(offsets) => offsets.run(&config),
-        Command::Check(_) | Command::Status(_) => unreachable!("answered above"),
+        Command::Check(_) | Command::Status(_) | Command::Completions(_) | Command::Man => {
+            unreachable!("answered above")
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Service {
     pub start_timeout: Option<Duration>,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What is logged at least has this level: `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: &'static str,
     /// Set: static group membership under this name.
     pub instance_id: Option<String>,
 }
@@ -77,6 +79,14 @@ fn is_instance_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(legal) && text != "." && text != ".."
 }
 
+const LOG_LEVEL: Choice<&str> = Choice(&[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+]);
+
 const STATE_DIR: Text = Text {
     allowed: "the path of a directory, not empty",
     check: |text| !text.is_empty() && !text.contains('\0'),
@@ -114,6 +124,7 @@ impl Service {
                 Some(Duration::from_secs(300)),
             ),
             log_format: section.take_or("log_format", formats, LogFormat::Text),
+            log_level: section.take_or("log_level", LOG_LEVEL, "info"),
             instance_id: section.take("instance_id", INSTANCE_ID),
         };
         if !service.http_listen.ip().is_loopback() && service.admin_token.is_none() {

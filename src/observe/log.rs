@@ -15,7 +15,7 @@ pub const FILTER_VARIABLE: &str = "STREAMWEIR_LOG";
 
 /// Libraries that would fill the log; they stand before the user's filter, which can name them
 /// again to hear more.
-const QUIET: &str = "info,librdkafka=warn,rdkafka=warn,hyper=warn,hyper_util=warn,rustls=warn";
+const QUIET: [&str; 5] = ["librdkafka", "rdkafka", "hyper", "hyper_util", "rustls"];
 
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,24 +45,28 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// Sends the logs of the process to stderr, filtered by [`FILTER_VARIABLE`] (`info` by default).
+/// Sends the logs of the process to stderr: those of `level` and above, unless [`FILTER_VARIABLE`] says
+/// something else.
 ///
 /// # Errors
 /// When the filter does not parse or logging is set up already.
-pub fn init(format: Format) -> Result<(), LogError> {
+pub fn init(format: Format, level: &str) -> Result<(), LogError> {
     let filter = std::env::var_os(FILTER_VARIABLE).unwrap_or_default();
-    let filter = parse_filter(&filter.to_string_lossy())?;
+    let filter = parse_filter(level, &filter.to_string_lossy())?;
     subscriber(format, filter, io::stderr().is_terminal(), io::stderr).try_init()?;
     Ok(())
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+fn parse_filter(level: &str, filter: &str) -> Result<EnvFilter, LogError> {
     let filter = filter.trim();
-    let directives = if filter.is_empty() {
-        QUIET.to_owned()
-    } else {
-        format!("{QUIET},{filter}")
-    };
+    let of_libraries = if level == "error" { level } else { "warn" };
+    let mut directives = level.to_owned();
+    for library in QUIET {
+        directives += &format!(",{library}={of_libraries}");
+    }
+    if !filter.is_empty() {
+        directives += &format!(",{filter}");
+    }
     EnvFilter::try_new(directives).map_err(|source| LogError::Filter {
         filter: filter.to_owned(),
         source,
@@ -117,9 +121,14 @@ mod tests {
 
     /// What is logged under a filter by `speak`.
     fn logged(format: Format, filter: &str, speak: impl FnOnce()) -> String {
+        logged_from("info", format, filter, speak)
+    }
+
+    /// The same under a level of the configuration.
+    fn logged_from(level: &str, format: Format, filter: &str, speak: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let filter = parse_filter(filter).expect("a valid filter");
+        let filter = parse_filter(level, filter).expect("a valid filter");
         let subscriber = subscriber(format, filter, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, speak);
         let bytes = captured.0.lock().expect("no test panics here").clone();
@@ -180,8 +189,31 @@ mod tests {
     }
 
     #[test]
+    fn the_level_of_the_configuration_holds_until_the_filter_names_another() {
+        let speak = || {
+            tracing::debug!("small");
+            tracing::info!("usual");
+            tracing::error!("grave");
+            tracing::warn!(target: "librdkafka", "broker");
+        };
+        for (level, filter, expected) in [
+            ("error", "", "grave"),
+            ("warn", "", "grave broker"),
+            ("info", "", "usual grave broker"),
+            ("debug", "", "small usual grave broker"),
+            ("error", "info", "usual grave"),
+            ("debug", "error,librdkafka=off", "grave"),
+        ] {
+            let text = logged_from(level, Format::Text, filter, speak);
+            let words = text.lines().filter_map(|line| line.rsplit(' ').next());
+            let words: Vec<&str> = words.collect();
+            assert_eq!(words.join(" "), expected, "{level} {filter:?}");
+        }
+    }
+
+    #[test]
     fn a_filter_that_does_not_parse_is_refused_by_the_variable_s_name() {
-        let refused = parse_filter("streamweir=loud").expect_err("no such level");
+        let refused = parse_filter("info", "streamweir=loud").expect_err("no such level");
         assert!(matches!(&refused, LogError::Filter { filter, .. } if filter == "streamweir=loud"));
         assert!(
             refused

@@ -111,3 +111,43 @@ fn a_configuration_that_is_not_there_ends_with_code_2_and_its_path() {
         assert!(said.contains("nowhere.toml"), "{said}");
     }
 }
+
+#[test]
+fn completions_and_the_man_page_are_printed_without_a_configuration() {
+    let built = |arguments: &[&str]| {
+        let nowhere = std::path::Path::new("/no/such/config.toml");
+        let output = command(nowhere, arguments).output().expect("it starts");
+        let text = String::from_utf8(output.stdout).expect("text");
+        (output.status.code(), text)
+    };
+    let commands = ["run", "doctor", "dead-letters", "offsets", "checkpoints"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script) = built(&["completions", shell]);
+        assert_eq!(code, Some(0), "{shell}");
+        for name in commands {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+    assert_eq!(built(&["completions", "tcsh"]).0, Some(2));
+    let (code, page) = built(&["man"]);
+    assert_eq!(code, Some(0));
+    assert!(page.contains(".TH streamweir 1"), "{page}");
+    for words in [
+        "streamweir offsets reset",
+        "streamweir dead\\-letters replay",
+        "STREAMWEIR_LOG",
+        "--refused-max",
+    ] {
+        let plain = page.replace("\\-", "-");
+        assert!(
+            plain.contains(&words.replace("\\-", "-")),
+            "{words}: {page}"
+        );
+    }
+    assert_eq!(page.matches(".SH COMMANDS").count(), 1);
+    assert_eq!(
+        page.matches(".SH OPTIONS").count(),
+        1,
+        "those of all commands"
+    );
+}
