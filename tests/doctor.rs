@@ -1,6 +1,8 @@
 //! `streamweir doctor` against real servers, set up wrongly in many ways at once, and rightly; and
 //! `streamweir explain`, which judges records as it does.
 
+#[path = "doctor/access.rs"]
+mod access;
 mod support;
 
 use std::collections::BTreeSet;
@@ -335,7 +337,7 @@ fn servers_that_do_not_answer_are_errors_and_the_rest_is_judged_within_half_a_mi
     let silent = silent.local_addr().expect("an address");
     job.set("clickhouse.url", format!("http://{silent}"));
     job.set("redis.url", format!("redis://{silent}"));
-    job.set("kafka.bootstrap_servers", vec!["127.0.0.1:9".to_owned()]);
+    job.set("kafka.bootstrap_servers", vec![silent.to_string()]);
     job.set("service.state_dir", "/proc/none");
     let began = Instant::now();
     let (code, answer) = doctor(&job, &[]);

@@ -27,6 +27,9 @@ pub struct KafkaOptions {
     pub heap_mib: u32,
     /// Broker properties; they win over the sandbox's own.
     pub properties: Vec<(String, String)>,
+    /// Names and passwords of users who come by a listener of their own ([`Kafka::sasl_bootstrap`]) and may do
+    /// what [`Kafka::allow`] says. Everybody else may do everything.
+    pub users: Vec<(String, String)>,
 }
 
 impl Default for KafkaOptions {
@@ -34,6 +37,7 @@ impl Default for KafkaOptions {
         Self {
             heap_mib: 512,
             properties: Vec::new(),
+            users: Vec::new(),
         }
     }
 }
@@ -42,6 +46,7 @@ impl Default for KafkaOptions {
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
+    sasl_bootstrap: Option<String>,
     heap_mib: u32,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
@@ -56,11 +61,19 @@ impl Kafka {
     pub fn start(options: KafkaOptions) -> Result<Self> {
         let dir = ScratchDir::create("kafka")?;
         let (broker, controller) = (free_port()?, free_port()?);
-        let text = server_properties(broker, controller, dir.path(), &options.properties);
+        let mut properties = options.properties;
+        let mut sasl_bootstrap = None;
+        if !options.users.is_empty() {
+            let sasl = free_port()?;
+            sasl_bootstrap = Some(format!("127.0.0.1:{sasl}"));
+            properties.extend(access_control([broker, controller, sasl], &options.users));
+        }
+        let text = server_properties(broker, controller, dir.path(), &properties);
         fs::write(dir.path().join("server.properties"), text)?;
         copy_dir(&formatted_storage()?, &dir.path().join("data"))?;
         let kafka = Self {
             bootstrap: format!("127.0.0.1:{broker}"),
+            sasl_bootstrap,
             heap_mib: options.heap_mib,
             process: Mutex::new(None),
             dir,
@@ -72,6 +85,35 @@ impl Kafka {
     /// `host:port` of the broker; it stays the same over restarts.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The same for the users of [`KafkaOptions::users`], by SASL/PLAIN without TLS.
+    ///
+    /// # Panics
+    /// There are none.
+    pub fn sasl_bootstrap(&self) -> &str {
+        let sasl = self.sasl_bootstrap.as_deref();
+        sasl.expect("the broker has users")
+    }
+
+    /// Grants operations on one resource to a user, with the options of Kafka's own tool: `--topic`, `orders`.
+    ///
+    /// # Errors
+    /// What the tool says.
+    pub fn allow(&self, user: &str, operations: &[&str], resource: [&str; 2]) -> Result<()> {
+        let mut command = java(256, "kafka")?;
+        command
+            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server"])
+            .args([&self.bootstrap, "--add", "--allow-principal"])
+            .arg(format!("User:{user}"))
+            .args(resource);
+        for operation in operations {
+            command.args(["--operation", operation]);
+        }
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "no right was granted: {text}");
+        Ok(())
     }
 
     /// The process id, 0 while it is stopped.
@@ -243,6 +285,39 @@ fn server_properties(
             .map(|(name, value)| format!("{name}={value}")),
     );
     lines.join("\n") + "\n"
+}
+
+/// A listener for users with passwords, and rights that they need. The sandbox's own listener knows nobody by
+/// name, and lets everybody do everything.
+fn access_control(
+    [broker, controller, sasl]: [u16; 3],
+    users: &[(String, String)],
+) -> Vec<(String, String)> {
+    let listeners = format!(
+        "PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller},USERS://127.0.0.1:{sasl}"
+    );
+    let advertised = format!("PLAINTEXT://127.0.0.1:{broker},USERS://127.0.0.1:{sasl}");
+    let map = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,USERS:SASL_PLAINTEXT";
+    let passwords = users
+        .iter()
+        .map(|(name, password)| format!("user_{name}=\"{password}\""));
+    let jaas = format!(
+        "org.apache.kafka.common.security.plain.PlainLoginModule required {};",
+        passwords.collect::<Vec<_>>().join(" ")
+    );
+    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let pairs = [
+        ("listeners", listeners.as_str()),
+        ("advertised.listeners", &advertised),
+        ("listener.security.protocol.map", map),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("listener.name.users.plain.sasl.jaas.config", &jaas),
+        ("authorizer.class.name", authorizer),
+        ("super.users", "User:ANONYMOUS"),
+    ];
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 const SETTINGS: &[&str] = &[
