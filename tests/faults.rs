@@ -87,6 +87,16 @@ fn a_table_that_takes_nothing_stops_no_other() {
 }
 
 #[test]
+fn hostile_requests_harm_neither_lanes_nor_memory() {
+    short("hostile-requests");
+}
+
+#[test]
+fn created_pipelines_are_whole_or_not_there_after_kills() {
+    short("control-kills");
+}
+
+#[test]
 fn every_fault_of_the_programme_has_a_short_run() {
     let tests = [
         include_str!("four_pipelines.rs"),

@@ -10,6 +10,7 @@
 mod all_four;
 mod broken;
 mod clock;
+mod control;
 mod crash_points;
 mod disk;
 mod joins;
@@ -169,6 +170,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(joins::trials());
     trials.extend(neighbours::trials());
     trials.extend(all_four::trials());
+    trials.extend(control::trials());
     trials
 }
 
