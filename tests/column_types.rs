@@ -204,7 +204,7 @@ fn a_block_of_every_type_is_read_like_the_rows_that_it_was_made_of() {
     let mut streams = vec![vec![]; plan.streams()];
     let mut rows = vec![];
     // Each row is a chunk: dictionaries and offsets go on in the next.
-    for row in (0..3).cycle().take(300) {
+    for row in (0..3).cycle().take(90) {
         let mut bytes = vec![];
         for ((type_name, values), column) in VALUES.iter().zip(&columns) {
             let raw = Raw::parse(values[row]).expect("JSON");
@@ -223,7 +223,7 @@ fn a_block_of_every_type_is_read_like_the_rows_that_it_was_made_of() {
         rows.extend_from_slice(&bytes);
     }
     let parts = plan
-        .parts(300, state.absent())
+        .parts(90, state.absent())
         .expect("all columns are there");
     let block = parts.into_iter().flat_map(|part| {
         let values = streams[part.streams].iter().map(Vec::as_slice);
@@ -248,6 +248,6 @@ fn a_block_of_every_type_is_read_like_the_rows_that_it_was_made_of() {
         ))
     };
     let of_rows = read("RowBinary", &rows);
-    assert_eq!(of_rows.lines().count(), 300, "{of_rows}");
+    assert_eq!(of_rows.lines().count(), 90, "{of_rows}");
     assert_eq!(read("Native", &block), of_rows);
 }

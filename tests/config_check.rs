@@ -279,6 +279,9 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"seconds\"",
         "one of \"s\", \"ms\", \"us\", \"ns\"",
     ),
+    ("pipeline.time_format", "\"%H:%M\"", "a strptime format"),
+    ("pipeline.time_zone", "\"Mars\"", "IANA database"),
+    ("pipeline.key_format", "\"xml\"", "one of \"json\""),
     ("pipeline.watermark_delay", "\"25h\"", "from 0s to 24h"),
     (
         "pipeline.timestamp_ahead_max",
@@ -313,7 +316,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "pipeline.columns.page_url.from",
-        "\"headers\"",
+        "\"header\"",
         "\"header:NAME\"",
     ),
     (
@@ -529,7 +532,7 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "pipeline.tables.\"shop.public.orders\".columns.note.type",
-        "\"JSON\"",
+        "\"AggregateFunction(sum, UInt64)\"",
         "a type that the daemon writes",
     ),
     (
@@ -692,6 +695,11 @@ const WRONG_WINDOWS_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.group", "7", "must be a table"),
     ("pipeline.group.category", "7", "must be a table"),
     (
+        "pipeline.group.category.from",
+        "\"offset\"",
+        "groups are told apart by a text",
+    ),
+    (
         "pipeline.group.category.path",
         "\"category\"",
         "a path such as",
@@ -818,21 +826,21 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.left", "7", "must be a table"),
     ("pipeline.left.topic", "\"^click\"", "the name of a topic"),
     ("pipeline.left.key_field", "\"$.id\"", "the name of a field"),
-    ("pipeline.left.time_field", "\"\"", "the name of a field"),
+    ("pipeline.left.time_field", "\"\"", "need an event time"),
     ("pipeline.key_format", "\"avro\"", "one of \"json\""),
     ("pipeline.left.key_format", "\"x\"", "one of \"json\""),
     ("pipeline.right.key_format", "7", "one of \"json\""),
     ("pipeline.join.retention_accepted", "1", "true or false"),
+    ("pipeline.left.time_format", "\"%Q\"", "a strptime format"),
+    ("pipeline.left.time_zone", "7", "IANA database"),
+    ("pipeline.right.time_format", "\"\"", "a strptime format"),
+    ("pipeline.right.time_zone", "\"\"", "IANA database"),
     ("pipeline.left.time_unit", "\"\"", "one of \"s\", \"ms\""),
     ("pipeline.right.time_unit", "1", "one of \"s\", \"ms\""),
     ("pipeline.right", "7", "must be a table"),
     ("pipeline.right.topic", "[\"a\"]", "the name of a topic"),
     ("pipeline.right.key_field", "1", "the name of a field"),
-    (
-        "pipeline.right.time_field",
-        "\"$.t\"",
-        "the name of a field",
-    ),
+    ("pipeline.right.time_field", "\"$\"", "the name of a field"),
     ("pipeline.right.fields", "7", "must be a table"),
     (
         "pipeline.right.fields.user_email",
@@ -1172,7 +1180,7 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
     (
         &[(
             "pipeline.columns.city",
-            "{ from = \"key\", path = \"$.a\" }",
+            "{ from = \"offset\", path = \"$.a\" }",
         )],
         "pipeline.columns.city.path",
         "together with from",

@@ -154,13 +154,14 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
         );
     }
     if mapping.from.is_some() {
+        let is_key = mapping.from == Some(RecordField::Key);
         for (key, is_set) in [
-            ("path", mapping.path.is_some()),
+            ("path", mapping.path.is_some() && !is_key),
             ("raw", mapping.raw != RawMode::No),
         ] {
             if is_set {
-                let message =
-                    "cannot be set together with from: the column takes no value of the record";
+                let message = "cannot be set together with from: the column takes no value of the \
+                               record (from = \"key\" may have a path into the key)";
                 entry.problem(key, message);
             }
         }

@@ -1,6 +1,7 @@
 //! `kind = "enrichment"`: the keys that only this kind has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping, RawMode};
@@ -10,11 +11,12 @@ use super::quantity::Span;
 use super::section::Section;
 use super::session::Session;
 use super::state::State;
+use super::stream_join::{KEY_FORMATS, KeyFormat};
 use super::time_field::TimeField;
-use super::time_unit::TIME_UNITS;
+use super::time_unit::{TIME_UNITS, TextTimes};
 use super::tree::join;
 use super::value::Choice;
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeUnit};
 use crate::format::Format;
 
 /// The keys of an enrichment.
@@ -22,12 +24,16 @@ use crate::format::Format;
 pub struct Enrichment {
     /// How the bytes of a record are read.
     pub format: Format,
+    /// What the keys are that `{ from = "key", path = … }` reads.
+    pub key_format: KeyFormat,
     /// What becomes of records without value.
     pub tombstones: Tombstones,
     /// Where the event time is.
     pub time_field: TimeField,
     /// What numbers that stand for times are; none: milliseconds, and what looks like seconds is refused.
     pub time_unit: Option<TimeUnit>,
+    /// How texts that stand for times are read, besides RFC 3339 and UTC.
+    pub text_times: Option<Arc<TextRules>>,
     /// How far the watermark stays behind the largest event time, up to 24 h.
     pub watermark_delay: Duration,
     /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
@@ -65,10 +71,12 @@ impl Enrichment {
             ("drop", Tombstones::Drop),
         ]);
         let enrichment = Enrichment {
+            key_format: section.take("key_format", KEY_FORMATS).unwrap_or_default(),
             tombstones: section.take_or("tombstones", tombstones, Tombstones::DeadLetter),
             time_field: TimeField::read(section, time_field),
             format,
             time_unit: section.take("time_unit", TIME_UNITS),
+            text_times: TextTimes::read(section).rules(),
             watermark_delay: section.take_or("watermark_delay", Span::secs(0, 86_400), delay),
             timestamp_ahead_max: section.take_or(
                 "timestamp_ahead_max",
@@ -96,6 +104,15 @@ impl Enrichment {
                     &key,
                     "must not be set: only replicas (kind = \"cdc\") read it",
                 );
+            }
+        }
+        for (column, mapping) in &self.columns {
+            let is_path =
+                mapping.from.is_some() && mapping.path.as_deref().is_some_and(|p| p != "$");
+            if is_path && self.key_format != KeyFormat::Json {
+                let message =
+                    "must be \"$\", the whole key: only key_format = \"json\" knows members";
+                section.problem(&format!("columns.{column}.path"), message);
             }
         }
         for column in self.lookup_columns() {

@@ -87,7 +87,7 @@ fn check_string(
     fields: &[(String, &str)],
     section: &Section<'_>,
 ) {
-    for (column, mapping) in columns {
+    for (column, mapping) in columns.iter().filter(|(_, m)| m.from.is_none()) {
         if mapping.path.as_deref().is_some_and(|path| path != "$") {
             let message = "must be \"$\", the whole value: format = \"string\" knows no members";
             section.problem(&format!("columns.{column}.path"), message);
@@ -128,6 +128,7 @@ fn check_csv(
     };
     let paths = columns
         .iter()
+        .filter(|(_, m)| m.from.is_none())
         .filter_map(|(c, m)| Some((c, m.path.as_deref()?)));
     for (column, path) in paths {
         if !Path::parse(path).is_ok_and(|path| is_field(&path)) {

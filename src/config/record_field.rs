@@ -24,6 +24,8 @@ pub enum RecordField {
     Offset,
     /// The value of the last header of this name.
     Header(CString),
+    /// All headers, in order.
+    Headers,
 }
 
 impl RecordField {
@@ -38,6 +40,7 @@ impl RecordField {
             "_timestamp_type" => Some(RecordField::TimestampType),
             "_key" => Some(RecordField::Key),
             "_value" => Some(RecordField::Value),
+            "_headers" => Some(RecordField::Headers),
             _ => None,
         }
     }
@@ -53,6 +56,7 @@ impl RecordField {
             "topic" => Some(RecordField::Topic),
             "partition" => Some(RecordField::Partition),
             "offset" => Some(RecordField::Offset),
+            "headers" => Some(RecordField::Headers),
             other => {
                 let name = other.strip_prefix("header:")?;
                 let name = CString::new(name).ok().filter(|name| !name.is_empty());
@@ -72,6 +76,7 @@ impl RecordField {
             RecordField::Topic => "topic".to_owned(),
             RecordField::Partition => "partition".to_owned(),
             RecordField::Offset => "offset".to_owned(),
+            RecordField::Headers => "headers".to_owned(),
             RecordField::Header(name) => format!("header:{}", name.to_string_lossy()),
         }
     }
@@ -81,7 +86,10 @@ impl RecordField {
     pub fn is_always_there(&self) -> bool {
         matches!(
             self,
-            RecordField::Topic | RecordField::Partition | RecordField::Offset
+            RecordField::Topic
+                | RecordField::Partition
+                | RecordField::Offset
+                | RecordField::Headers
         )
     }
 }
@@ -94,7 +102,7 @@ impl Kind for From {
 
     fn allowed(&self) -> String {
         "one of \"key\", \"value\", \"timestamp\", \"timestamp_type\", \"topic\", \"partition\", \
-         \"offset\" and \"header:NAME\""
+         \"offset\", \"headers\" and \"header:NAME\""
             .to_owned()
     }
 

@@ -27,6 +27,25 @@ impl TimeField {
         }
     }
 
+    /// The same, of a kind that needs an event time.
+    pub(super) fn read_some(section: &mut Section<'_>, default: &str) -> TimeField {
+        let default = TimeField::Field(default.to_owned());
+        let read = TimeField::read(section, default.clone());
+        if read == TimeField::Nowhere {
+            section.problem("time_field", "must not be \"\": records need an event time");
+            return default;
+        }
+        read
+    }
+
+    /// As rules have known it since before it could be anything but a field.
+    pub(crate) fn rule(&self) -> String {
+        match self {
+            TimeField::Field(field) => format!("{field:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// Reads `time_field`; `default` where it is not written.
     pub(super) fn read(section: &mut Section<'_>, default: TimeField) -> TimeField {
         if !matches!(section.peek("time_field"), Some(Value::Table(_))) {

@@ -198,3 +198,65 @@ fn paths_lead_into_arrays_and_to_names_with_dots() {
     ];
     assert_eq!(reasons(&job), expected);
 }
+
+#[test]
+fn times_keys_and_headers_are_read_as_they_are_declared() {
+    let columns = format!(
+        "at DateTime64(3, 'UTC'), other Nullable(DateTime('UTC')), customer UInt32, place String DEFAULT \
+         'nowhere', _headers Map(String, String), all Array(Tuple(name String, value String)), {PROVENANCE}"
+    );
+    let mut job = job("declared", &columns);
+    job.set("pipeline.time_field", "at");
+    job.set("pipeline.time_format", "%d.%m.%Y %H:%M:%S%.f");
+    job.set("pipeline.time_zone", "Europe/Berlin");
+    for (column, from, path) in [
+        ("customer", "key", Some("$.customer.id")),
+        ("place", "key", Some("$.places[0]")),
+        ("all", "headers", None),
+    ] {
+        job.set(&format!("pipeline.columns.{column}.from"), from);
+        if let Some(path) = path {
+            job.set(&format!("pipeline.columns.{column}.path"), path);
+        }
+    }
+    let key = r#"{"customer":{"id":7},"places":["Rom"]}"#;
+    let event = |id: u8, at: &str| record(&format!(r#"{{"id":{id},"at":{at}}}"#));
+    let records = [
+        event(0, r#""21.11.2025 11:00:00.5""#).key(key),
+        record(r#"{"id":1,"at":"2025-11-21T10:00:00Z","other":"21.11.2025 11:00:00"}"#).key("{}"),
+        event(2, r#""2025-10-26 02:30:00""#).key(key),
+        event(3, r#""2025-03-30 02:30:00""#).key(key),
+        event(4, r#""21/11/2025""#).key(key),
+        event(5, "1763719200000").key("{"),
+        event(6, "1763719200").key("{}"),
+        event(7, "1763719200000")
+            .header("a", "1")
+            .header("b", "")
+            .header("a", "2"),
+    ];
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT id, at, other, customer, place, _headers, all FROM {db}.clickstream_events ORDER BY id",
+    );
+    let expected = [
+        "0\t2025-11-21 10:00:00.500\t\\N\t7\tRom\t{}\t[]",
+        "1\t2025-11-21 10:00:00.000\t2025-11-21 10:00:00\t0\tnowhere\t{}\t[]",
+        "2\t2025-10-26 00:30:00.000\t\\N\t7\tRom\t{}\t[]",
+        "7\t2025-11-21 10:00:00.000\t\\N\t0\tnowhere\t{'b':'','a':'2'}\t[('a','1'),('b',''),('a','2')]",
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    let expected = [
+        "3 invalid_value at: no such local time in Europe/Berlin: clocks were set forward over it",
+        "4 invalid_value at: not a time by time_format \"%d.%m.%Y %H:%M:%S%.f\" or RFC 3339",
+        "6 implausible_time at: looks like seconds: set time_unit",
+    ];
+    let mut seen = reasons(&job);
+    let key = seen.remove(2);
+    assert!(
+        key.starts_with("5 invalid_json customer: the key is no JSON"),
+        "{key}"
+    );
+    assert_eq!(seen, expected);
+}

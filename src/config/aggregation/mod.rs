@@ -5,28 +5,33 @@ mod metric;
 mod window;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::condition::{Condition, Operand, Test};
 pub use self::metric::{Function, Input, Metric};
 pub use self::window::Window;
-use super::columns::{COLUMN, FIELD, PATH};
+use super::columns::{COLUMN, PATH};
 use super::quantity::{Size, Span, format_duration, format_size};
+use super::record_field::{From, RecordField};
 use super::section::Section;
 use super::stream_join::{PARTITIONERS, Partitioner};
-use super::time_unit::TIME_UNITS;
+use super::time_field::TimeField;
+use super::time_unit::{TIME_UNITS, TextTimes};
 use super::topics::{TOPIC, TopicSelector};
 use super::tree::Value;
 use super::value::{Choice, Scalar};
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeUnit};
 
 /// The keys of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregation {
     /// The field that holds the event time.
-    pub time_field: String,
+    pub time_field: TimeField,
     /// What a number as event time is; none: milliseconds, and what looks like seconds is refused.
     pub time_unit: Option<TimeUnit>,
+    /// How its texts are read, besides RFC 3339 and UTC.
+    pub text_times: Option<Arc<TextRules>>,
     /// How far the watermark stays behind the largest event time, up to 24 h.
     pub watermark_delay: Duration,
     /// How far an event time may lie after the record's Kafka timestamp, up to 365 days.
@@ -74,6 +79,8 @@ pub struct GroupField {
     pub name: String,
     /// Where the value is.
     pub path: String,
+    /// What Kafka says of the record, in place of a value in it.
+    pub from: Option<RecordField>,
     /// Its text where it is absent or null; none: such a record is a dead letter.
     pub default: Option<String>,
 }
@@ -102,8 +109,9 @@ impl Aggregation {
         let day = 86_400;
         let (half_minute, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
         let aggregation = Aggregation {
-            time_field: section.take_or("time_field", FIELD, "timestamp".to_owned()),
+            time_field: TimeField::read_some(section, "timestamp"),
             time_unit: section.take("time_unit", TIME_UNITS),
+            text_times: TextTimes::read(section).rules(),
             watermark_delay: section.take_or("watermark_delay", Span::secs(0, day), half_minute),
             timestamp_ahead_max: section.take_or(
                 "timestamp_ahead_max",
@@ -236,6 +244,7 @@ fn read_group_field(section: &mut Section<'_>, name: String) -> GroupField {
         let path = section.take(&name, PATH);
         return GroupField {
             path: path.unwrap_or_else(own_field),
+            from: None,
             name,
             default: None,
         };
@@ -243,12 +252,32 @@ fn read_group_field(section: &mut Section<'_>, name: String) -> GroupField {
     let Some(mut entry) = section.section_if_present(&name) else {
         return GroupField {
             path: own_field(),
+            from: None,
             name,
             default: None,
         };
     };
+    let from = entry.take("from", From);
+    if entry.has("path") && from.is_some() {
+        entry.problem("path", "cannot be set together with from: keep one of them");
+    }
+    let is_text = |field: &RecordField| {
+        matches!(
+            field,
+            RecordField::Key | RecordField::Topic | RecordField::Header(_)
+        )
+    };
+    if !from.as_ref().is_none_or(is_text) {
+        let message =
+            "must be \"key\", \"topic\" or \"header:NAME\": groups are told apart by a text";
+        entry.problem("from", message);
+    }
     let field = GroupField {
-        path: entry.take_or("path", PATH, own_field()),
+        path: match &from {
+            Some(_) => entry.take("path", PATH).unwrap_or_else(own_field),
+            None => entry.take_or("path", PATH, own_field()),
+        },
+        from,
         default: entry.take("default", Scalar),
         name,
     };

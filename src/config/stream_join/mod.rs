@@ -8,13 +8,14 @@ use std::time::Duration;
 
 pub(super) use self::output::PARTITIONERS;
 pub use self::output::{JoinOutput, Partitioner};
+pub(super) use self::side::KEY_FORMATS;
+use self::side::SideDefaults;
 pub use self::side::{JoinSide, KeyFormat, RightField};
-use self::side::{KEY_FORMATS, SideDefaults};
 use super::batch::Pace;
 use super::pipeline::{Delivery, GroupProtocol, Pipeline};
 use super::quantity::{Span, format_duration};
 use super::section::Section;
-use super::time_unit::TIME_UNITS;
+use super::time_unit::{TIME_UNITS, TextTimes};
 use super::topics::TopicSelector;
 use super::tree::{Value, join};
 use super::value::{Boolean, Choice, Kind, text_of};
@@ -120,10 +121,11 @@ impl StreamJoin {
         );
         let defaults = SideDefaults {
             time_unit: section.take("time_unit", TIME_UNITS),
+            text_times: TextTimes::read(section),
             key_format: section.take("key_format", KEY_FORMATS),
         };
-        let left = JoinSide::read_left(section.section("left"), defaults);
-        let (right, right_fields) = JoinSide::read_right(section.section("right"), defaults);
+        let left = JoinSide::read_left(section.section("left"), &defaults);
+        let (right, right_fields) = JoinSide::read_right(section.section("right"), &defaults);
         let mut rules = section.section("join");
         let types = Choice(&[("left", JoinType::Left), ("inner", JoinType::Inner)]);
         let emits = Choice(&[("on_watermark", Emit::OnWatermark), ("eager", Emit::Eager)]);

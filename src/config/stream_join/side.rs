@@ -1,12 +1,15 @@
 //! `[pipeline.left]` and `[pipeline.right]`: the two topics of a join.
 
+use std::sync::Arc;
+
 use crate::config::columns::{FIELD, PATH};
 use crate::config::section::Section;
-use crate::config::time_unit::TIME_UNITS;
+use crate::config::time_field::TimeField;
+use crate::config::time_unit::{TIME_UNITS, TextTimes};
 use crate::config::topics::TOPIC;
 use crate::config::value::Choice;
 use crate::decode::Path;
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeUnit};
 
 /// One side of a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +19,12 @@ pub struct JoinSide {
     /// The field that both sides have in common; absent or null matches nothing.
     pub key_field: String,
     /// The field that holds the event time.
-    pub time_field: String,
+    pub time_field: TimeField,
     /// What a number as event time is, by this side or else by the pipeline; none: milliseconds, and what
     /// looks like seconds is refused.
     pub time_unit: Option<TimeUnit>,
+    /// How a text as event time is read, by this side or else by the pipeline.
+    pub text_times: Option<Arc<TextRules>>,
     /// What the records' Kafka keys are, by this side or else by the pipeline.
     pub key_format: KeyFormat,
 }
@@ -34,16 +39,17 @@ pub enum KeyFormat {
     Text,
 }
 
-pub(super) const KEY_FORMATS: Choice<KeyFormat> = Choice(&[
+pub(in crate::config) const KEY_FORMATS: Choice<KeyFormat> = Choice(&[
     ("json", KeyFormat::Json),
     ("string", KeyFormat::Text),
     ("bytes", KeyFormat::Text),
 ]);
 
 /// What stands at the pipeline and may be overridden at either side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SideDefaults {
     pub(super) time_unit: Option<TimeUnit>,
+    pub(super) text_times: TextTimes,
     pub(super) key_format: Option<KeyFormat>,
 }
 
@@ -65,7 +71,7 @@ const DEFAULT_FIELDS: [(&str, &str); 4] = [
 ];
 
 impl JoinSide {
-    pub(super) fn read_left(mut section: Section<'_>, defaults: SideDefaults) -> JoinSide {
+    pub(super) fn read_left(mut section: Section<'_>, defaults: &SideDefaults) -> JoinSide {
         let side = JoinSide::read(&mut section, "timestamp", defaults);
         section.finish();
         side
@@ -73,7 +79,7 @@ impl JoinSide {
 
     pub(super) fn read_right(
         mut section: Section<'_>,
-        defaults: SideDefaults,
+        defaults: &SideDefaults,
     ) -> (JoinSide, Vec<RightField>) {
         let side = JoinSide::read(&mut section, "updated_at", defaults);
         let fields = read_fields(&mut section);
@@ -81,12 +87,13 @@ impl JoinSide {
         (side, fields)
     }
 
-    fn read(section: &mut Section<'_>, time_field: &str, defaults: SideDefaults) -> JoinSide {
+    fn read(section: &mut Section<'_>, time_field: &str, defaults: &SideDefaults) -> JoinSide {
         JoinSide {
             topic: section.take_required("topic", TOPIC),
             key_field: section.take_or("key_field", FIELD, "user_id".to_owned()),
-            time_field: section.take_or("time_field", FIELD, time_field.to_owned()),
+            time_field: TimeField::read_some(section, time_field),
             time_unit: section.take("time_unit", TIME_UNITS).or(defaults.time_unit),
+            text_times: TextTimes::read(section).or(&defaults.text_times).rules(),
             key_format: section
                 .take("key_format", KEY_FORMATS)
                 .or(defaults.key_format)

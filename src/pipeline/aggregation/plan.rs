@@ -9,10 +9,10 @@ pub(super) use self::columns::bare;
 use self::columns::{digits, sources, typed};
 use super::condition::Check;
 use super::{fingerprint, presence};
-use crate::config::{Aggregation, Function, Input, Metric, Window};
+use crate::config::{Aggregation, Function, Input, Metric, RecordField, Window};
 use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::operator::window::{CellRules, Rules, Shape};
 use crate::sink::ColumnInfo;
 use crate::table::ColumnType;
@@ -25,10 +25,11 @@ const SCALE: u8 = 9;
 #[derive(Debug)]
 pub(crate) struct AggregationPlan {
     pub(super) paths: Arc<Paths>,
-    /// Slot of the event time.
-    pub(super) time: usize,
+    /// Slot of the event time; none: it is the record's Kafka timestamp.
+    pub(super) time: Option<usize>,
     pub(super) time_field: String,
     pub(super) time_unit: Option<TimeUnit>,
+    pub(super) text_times: Option<Arc<TextRules>>,
     pub(super) group: Vec<GroupPlan>,
     pub(super) metrics: Vec<MetricPlan>,
     pub(super) checks: Vec<Check>,
@@ -72,8 +73,15 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct GroupPlan {
     pub(super) name: String,
-    pub(super) slot: usize,
+    pub(super) source: GroupSource,
     pub(super) default: Option<String>,
+}
+
+/// Where the value of a field of the group is.
+#[derive(Debug)]
+pub(super) enum GroupSource {
+    Slot(usize),
+    Record(RecordField),
 }
 
 /// One metric.
@@ -113,12 +121,16 @@ impl AggregationPlan {
         columns: Option<&[ColumnInfo]>,
     ) -> Result<Self, PlanError> {
         let mut slots = Slots::default();
-        let time = slots.of(&field_path(&config.time_field))?;
+        let time = config.time_field.field();
+        let time = time.map(|field| slots.of(&field_path(field))).transpose()?;
         let mut group = vec![];
         for field in &config.group {
             group.push(GroupPlan {
                 name: field.name.clone(),
-                slot: slots.of(&field.path)?,
+                source: match &field.from {
+                    Some(from) => GroupSource::Record(from.clone()),
+                    None => GroupSource::Slot(slots.of(&field.path)?),
+                },
                 default: field.default.clone(),
             });
         }
@@ -144,8 +156,9 @@ impl AggregationPlan {
         Ok(AggregationPlan {
             paths: Arc::new(Paths::new(&slots.paths)),
             time,
-            time_field: config.time_field.clone(),
+            time_field: config.time_field.field().unwrap_or_default().to_owned(),
             time_unit: config.time_unit,
+            text_times: config.text_times.clone(),
             rules: rules(config, cells),
             fingerprint: fingerprint::of(config, &metrics),
             fingerprint_of_digits: fingerprint::of_digits(config, &metrics),
@@ -157,6 +170,14 @@ impl AggregationPlan {
             key_field,
             group_bytes_max: config.group_bytes_max,
         })
+    }
+
+    /// How the event time is read.
+    pub(super) fn time_rules(&self) -> TimeRules<'_> {
+        TimeRules {
+            unit: self.time_unit,
+            texts: self.text_times.as_deref(),
+        }
     }
 
     /// The name of a column, by its number in the insert.
@@ -230,7 +251,10 @@ impl Slots {
 }
 
 fn field_path(field: &str) -> String {
-    format!("$.{field}")
+    match field.starts_with('$') {
+        true => field.to_owned(),
+        false => format!("$.{field}"),
+    }
 }
 
 fn rules(config: &Aggregation, cells: Vec<CellRules>) -> Rules {

@@ -63,9 +63,10 @@ fn may_leave_out(config: &Aggregation, metric: &Metric) -> bool {
 
 /// Whether every record that counts has a value at a path, by something else that needs it.
 fn is_there(config: &Aggregation, path: &str) -> bool {
-    let by_time = path.strip_prefix("$.") == Some(config.time_field.as_str());
+    let by_time = path.strip_prefix("$.") == config.time_field.field();
     let mut group = config.group.iter();
-    let by_group = group.any(|field| field.default.is_none() && field.path == path);
+    let by_group =
+        group.any(|field| field.default.is_none() && field.from.is_none() && field.path == path);
     // A field that is absent or null passes `ne` alone.
     let mut conditions = config.conditions.iter();
     let by_where = conditions.any(|c| c.path == path && !matches!(c.test, Test::NotEqual(_)));

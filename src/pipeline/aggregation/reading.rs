@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use ethnum::I256;
 
-use super::plan::{AggregationPlan, Digits, MetricPlan};
-use crate::config::Function;
+use super::plan::{AggregationPlan, Digits, GroupPlan, GroupSource, MetricPlan};
+use crate::config::{Function, RecordField};
 use crate::decode::decimal::{decimal, power_of_ten};
 use crate::decode::json::{Fields, Kind, Raw, Scanner};
 use crate::decode::{Reason, Reject, text};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::operator::window::{Event, Place, Sample};
-use crate::pipeline::event_time::event_time_ms;
+use crate::pipeline::event_time::{event_time_ms, kafka_time_ms};
 use crate::sink::Stage;
 use crate::source::Record;
 use crate::table::{ColumnType, append_length};
@@ -91,18 +91,8 @@ impl Reader {
             return Ok(Read::Filtered);
         }
         for (index, field) in plan.group.iter().enumerate() {
-            let raw = fields.get(field.slot);
-            let value = match (&field.default, raw.is_missing()) {
-                (Some(default), true) => default.as_str(),
-                (None, true) => {
-                    let detail = format!("group.{}", field.name);
-                    return Err(
-                        at(Stage::Operate)(Reject::new(Reason::MissingField, detail)).into(),
-                    );
-                }
-                (_, false) => text::text(raw, &mut self.scratch)
-                    .map_err(|reject| at(Stage::Operate)(reject.about(&field.name)))?,
-            };
+            let value = group_value(field, &fields, record, &mut self.scratch)
+                .map_err(at(Stage::Operate))?;
             if value.len() > plan.group_bytes_max {
                 let reject = too_large(&field.name, value.len(), plan.group_bytes_max);
                 return Err(at(Stage::Operate)(reject).into());
@@ -139,6 +129,33 @@ impl Reader {
     }
 }
 
+/// The text of a field of the group.
+fn group_value<'v>(
+    field: &'v GroupPlan,
+    fields: &Fields<'_, 'v>,
+    record: Record<'v>,
+    scratch: &'v mut Vec<u8>,
+) -> Result<&'v str, Reject> {
+    let value = match &field.source {
+        GroupSource::Slot(slot) => match fields.get(*slot) {
+            raw if raw.is_missing() => None,
+            raw => Some(text::text(raw, scratch).map_err(|reject| reject.about(&field.name))?),
+        },
+        GroupSource::Record(RecordField::Topic) => Some(record.topic()),
+        GroupSource::Record(from) => {
+            let bytes = match from {
+                RecordField::Header(name) => record.header(name),
+                _ => record.key(),
+            };
+            let text = bytes.map(str::from_utf8).transpose();
+            text.map_err(|_| Reject::invalid_value("not UTF-8").about(&field.name))?
+        }
+    };
+    value
+        .or(field.default.as_deref())
+        .ok_or_else(|| Reject::new(Reason::MissingField, format!("group.{}", field.name)))
+}
+
 fn at(stage: Stage) -> impl Fn(Reject) -> Refusal {
     move |reject| Refusal { stage, reject }
 }
@@ -152,14 +169,16 @@ fn event_time(
     record: Record<'_>,
     timestamp_ahead_max_ms: i64,
 ) -> Result<i64, Reject> {
-    let raw = fields.get(plan.time);
-    let time_ms = event_time_ms(
-        raw,
-        &plan.time_field,
-        plan.time_unit,
-        record,
-        timestamp_ahead_max_ms,
-    )?;
+    let time_ms = match plan.time {
+        None => kafka_time_ms(record)?,
+        Some(slot) => event_time_ms(
+            fields.get(slot),
+            &plan.time_field,
+            plan.time_rules(),
+            record,
+            timestamp_ahead_max_ms,
+        )?,
+    };
     if !PLAIN_TIMES_MS.contains(&time_ms) {
         windows_fit(plan, time_ms)?;
     }

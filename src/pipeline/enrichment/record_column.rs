@@ -1,12 +1,15 @@
 //! Columns that take what Kafka says of the record instead of a value in it: where it lies, its key,
 //! its timestamp, its headers.
 
+use std::collections::HashMap;
+
 use super::PartitionState;
-use crate::config::{ColumnMapping, RecordField};
+use crate::config::{ColumnMapping, KeyFormat, RecordField};
+use crate::decode::json::Raw;
 use crate::decode::time::TimeUnit;
-use crate::decode::{Reason, Reject};
+use crate::decode::{Path, Reason, Reject, Step};
 use crate::source::{Record, TimestampType};
-use crate::table::{Column, ColumnType, DefaultKind, append_length};
+use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// In formats of rows with defaults: a value follows.
 const VALUE_FOLLOWS: u8 = 0;
@@ -22,6 +25,8 @@ pub(super) struct RecordColumn {
     /// Of numbers that stand for times.
     unit: Option<TimeUnit>,
     missing: Missing,
+    /// Of a value in the key.
+    in_key: Option<(ColumnSource, KeyFormat)>,
 }
 
 /// What stands in for what a record does not have.
@@ -45,7 +50,13 @@ impl RecordColumn {
         field: RecordField,
         column: Column,
         mapping: Option<&ColumnMapping>,
+        key_format: KeyFormat,
     ) -> Result<Self, String> {
+        if let Some(mapping) = mapping
+            && let Some(path) = &mapping.path
+        {
+            return RecordColumn::in_key(column, mapping, path, key_format);
+        }
         if !fits(&field, &column.column_type, mapping.is_none()) {
             let (name, column_type) = (&column.name, &column.column_type);
             let expected = expected(&field);
@@ -60,6 +71,36 @@ impl RecordColumn {
             field,
             column_type: column.column_type,
             unit,
+            in_key: None,
+        })
+    }
+
+    /// A column that takes a value in the key.
+    fn in_key(
+        column: Column,
+        mapping: &ColumnMapping,
+        path: &str,
+        key_format: KeyFormat,
+    ) -> Result<Self, String> {
+        let path = Path::parse(path).map_err(|error| error.to_string())?;
+        let names = path.names().map(|name| Step::Member(name.into()));
+        let steps: Vec<Step> = names.chain(path.steps().iter().cloned()).collect();
+        let (name, column_type) = (column.name.clone(), column.column_type.clone());
+        let source = ColumnSource::new(column, 0, mapping.required, None, RawMode::Off)
+            .and_then(|source| source.with_steps(&steps))
+            .and_then(|source| source.with_unit(mapping.unit, None))
+            .and_then(|source| source.with_default(mapping.default.as_deref()))
+            .map_err(|error| format!("pipeline.columns: {error}"))?;
+        Ok(RecordColumn {
+            missing: match source.needs_server_default() {
+                true => Missing::ServerDefault,
+                false => Missing::Refused,
+            },
+            name,
+            field: RecordField::Key,
+            column_type,
+            unit: mapping.unit,
+            in_key: Some((source, key_format)),
         })
     }
 
@@ -84,6 +125,11 @@ impl RecordColumn {
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
+        if let Some((source, key_format)) = &self.in_key {
+            let value = key_value(record.key(), *key_format);
+            let value = value.map_err(|reject| reject.about(&self.name))?;
+            return source.encode_value(value, out, with_default_flag);
+        }
         if with_default_flag {
             out.push(VALUE_FOLLOWS);
         }
@@ -107,6 +153,10 @@ impl RecordColumn {
             RecordField::Value => self.encode_bytes(record.value(), out, with_default_flag),
             RecordField::Header(name) => {
                 self.encode_bytes(record.header(name), out, with_default_flag)
+            }
+            RecordField::Headers => {
+                encode_headers(&self.column_type, record, out);
+                Ok(())
             }
         };
         encoded.map_err(|reject| reject.about(&self.name))
@@ -223,6 +273,67 @@ impl Missing {
     }
 }
 
+/// The key as a value: JSON, or one text.
+fn key_value(key: Option<&[u8]>, format: KeyFormat) -> Result<Raw<'_>, Reject> {
+    let Some(key) = key else {
+        return Ok(Raw::ABSENT);
+    };
+    let text = str::from_utf8(key).map_err(|_| Reject::invalid_value("the key is not UTF-8"))?;
+    match format {
+        KeyFormat::Text => Ok(Raw::string(text)),
+        KeyFormat::Json => Raw::parse(text).map_err(|reject| {
+            let detail = format!("the key is no JSON: {}", reject.detail);
+            Reject::new(reject.reason, detail)
+        }),
+    }
+}
+
+/// Names and values in order; in a Map of equal names the last.
+fn encode_headers(column_type: &ColumnType, record: Record<'_>, out: &mut Vec<u8>) {
+    let mut headers = record.headers();
+    let value_type = match column_type {
+        ColumnType::Map(pair) => {
+            let names = headers.iter().map(|(name, _)| name.clone());
+            let last: HashMap<String, usize> = names.enumerate().map(|(at, n)| (n, at)).collect();
+            let mut at = 0..headers.len();
+            headers.retain(|(name, _)| last.get(name).copied() == at.next());
+            &pair.1
+        }
+        ColumnType::Array(inner) => match &**inner {
+            ColumnType::Tuple(fields) => &fields.types()[1],
+            other => other,
+        },
+        other => other,
+    };
+    append_length(headers.len(), out);
+    for (name, value) in headers {
+        append_length(name.len(), out);
+        out.extend_from_slice(name.as_bytes());
+        if value_type.is_nullable() {
+            out.push(0);
+        }
+        // A header without value is an empty one.
+        let value = value.unwrap_or_default();
+        append_length(value.len(), out);
+        out.extend_from_slice(&value);
+    }
+}
+
+fn holds_headers(column_type: &ColumnType) -> bool {
+    let is_name = |name: &ColumnType| name.is_text() && !name.is_nullable();
+    match column_type {
+        ColumnType::Map(pair) => is_name(&pair.0) && pair.1.is_text(),
+        ColumnType::Array(inner) => match &**inner {
+            ColumnType::Tuple(fields) => match fields.types() {
+                [name, value] => is_name(name) && value.is_text(),
+                _ => false,
+            },
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn timestamp_type(record: Record<'_>) -> Option<&'static str> {
     match record.timestamp_type() {
         TimestampType::Unknown => None,
@@ -254,6 +365,7 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
         RecordField::TimestampType => ["create_time", "log_append_time"]
             .iter()
             .all(|name| column_type.encode_text(name, &mut vec![]).is_ok()),
+        RecordField::Headers => holds_headers(column_type),
         RecordField::Key | RecordField::Value | RecordField::Header(_) => {
             column_type.is_text() || !by_name
         }
@@ -268,6 +380,7 @@ fn expected(field: &RecordField) -> &'static str {
         RecordField::Offset => "UInt64",
         RecordField::Timestamp => "DateTime64(3)",
         RecordField::TimestampType => "String, or an Enum of 'create_time' and 'log_append_time'",
+        RecordField::Headers => "Map(String, String) or Array(Tuple(String, String))",
         RecordField::Key | RecordField::Value | RecordField::Header(_) => "String",
     }
 }
@@ -286,7 +399,12 @@ mod tests {
             column_type: ColumnType::parse(type_name).unwrap(),
             default_kind: DefaultKind::None,
         };
-        RecordColumn::new(RecordField::of_column(name).expect("a field"), column, None)
+        RecordColumn::new(
+            RecordField::of_column(name).expect("a field"),
+            column,
+            None,
+            KeyFormat::Json,
+        )
     }
 
     fn encode(name: &str, type_name: &str, timestamp_ms: i64, key: Option<&[u8]>) -> Vec<u8> {
@@ -385,7 +503,7 @@ mod tests {
     ) -> Result<Vec<u8>, String> {
         let (field, column, mut mapping) = mapped(from, type_name, DefaultKind::None);
         change(&mut mapping);
-        let column = RecordColumn::new(field, column, Some(&mapping))?;
+        let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json)?;
         let mut out = vec![];
         let encoded = column.encode(&state(), made.record(), &mut out, false);
         encoded.map(|()| out).map_err(|reject| reject.to_string())
@@ -432,12 +550,57 @@ mod tests {
             "missing_field: c: the record has no header:t"
         );
         let (field, column, mapping) = mapped("key", "String", DefaultKind::Default);
-        let column = RecordColumn::new(field, column, Some(&mapping)).unwrap();
+        let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json).unwrap();
         assert!(column.needs_server_default());
         let mut out = vec![];
         column
             .encode(&state(), made.record(), &mut out, true)
             .unwrap();
         assert_eq!(out, [SERVER_DEFAULT]);
+    }
+
+    #[test]
+    fn headers_are_a_map_of_the_last_ones_or_an_array_of_all() {
+        let headers = [
+            ("a".to_owned(), Some(b"1".to_vec())),
+            ("b".to_owned(), None),
+            ("a".to_owned(), Some(b"\xff".to_vec())),
+        ];
+        let made = MadeRecord::new(None, None, -1, 7).of("t", 0, &headers);
+        let encode = |type_name| encode_mapped("headers", type_name, &made, |_| {});
+        let last = b"\x02\x01b\0\x01a\x01\xff".to_vec();
+        assert_eq!(encode("Map(LowCardinality(String), String)"), Ok(last));
+        let all = b"\x03\x01a\x011\x01b\0\x01a\x01\xff".to_vec();
+        assert_eq!(encode("Array(Tuple(String, String))"), Ok(all));
+        let nullable = b"\x02\x01b\0\0\x01a\0\x01\xff".to_vec();
+        assert_eq!(encode("Map(String, Nullable(String))"), Ok(nullable));
+        for type_name in ["String", "Map(String, UInt8)", "Array(Tuple(String))"] {
+            let error = encode(type_name).unwrap_err();
+            assert!(error.starts_with("column c must be Map(String"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_leads_into_a_key_of_json() {
+        let encode = |key: Option<&'static [u8]>, path: &'static str| {
+            let made = MadeRecord::new(key, None, -1, 7);
+            encode_mapped("key", "UInt16", &made, |mapping| {
+                mapping.path = Some(path.to_owned());
+            })
+        };
+        assert_eq!(
+            encode(Some(br#"{"id":{"n":[1,258]}}"#), "$.id.n[1]"),
+            Ok(vec![2, 1])
+        );
+        assert_eq!(encode(Some(b"258"), "$"), Ok(vec![2, 1]));
+        assert_eq!(encode(Some(b"{}"), "$.id"), Ok(vec![0, 0]));
+        assert_eq!(encode(None, "$.id"), Ok(vec![0, 0]));
+        let no_json = encode(Some(b"{"), "$.id").unwrap_err();
+        assert!(
+            no_json.starts_with("invalid_json: c: the key is no JSON"),
+            "{no_json}"
+        );
+        let no_number = encode(Some(br#"{"id":"x"}"#), "$.id").unwrap_err();
+        assert_eq!(no_number, "invalid_value: c: not an integer");
     }
 }

@@ -90,9 +90,9 @@ impl<'r, V: Values> Row<'r, V> {
         let time_ms = match time {
             Field::Column(index) => match self.encoded_time_ms(*index) {
                 Some(time_ms) => time_ms,
-                None => time::event_time_ms(raw, self.plan.time_unit)?,
+                None => time::event_time_ms(raw, self.plan.time_rules())?,
             },
-            Field::Slot(_) => time::event_time_ms(raw, self.plan.time_unit)?,
+            Field::Slot(_) => time::event_time_ms(raw, self.plan.time_rules())?,
         };
         let written_ms = record.timestamp_ms();
         if written_ms >= 0 && time_ms > written_ms.saturating_add(settings.timestamp_ahead_max_ms) {

@@ -44,6 +44,9 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     if let Some(unit) = config.time_unit {
         writeln!(rules, "time_unit {unit:?}").expect("memory takes every text");
     }
+    if let Some(texts) = &config.text_times {
+        writeln!(rules, "{texts}").expect("memory takes every text");
+    }
     let horizon = session.duration_max
         + session.timeout
         + config.watermark_delay

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{JoinSide, KeyFormat, StreamJoin};
 use crate::decode::json::Plan as Paths;
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Path, PathError};
 
 /// See the module. Shared by the lanes.
@@ -29,8 +29,10 @@ pub(super) struct SidePlan {
     pub(super) paths: Arc<Paths>,
     pub(super) key_field: String,
     pub(super) key_format: KeyFormat,
-    pub(super) time_field: String,
-    pub(super) time_unit: Option<TimeUnit>,
+    /// None: it is the record's Kafka timestamp.
+    pub(super) time_field: Option<String>,
+    time_unit: Option<TimeUnit>,
+    text_times: Option<Arc<TextRules>>,
 }
 
 /// A member that is added.
@@ -49,19 +51,30 @@ impl SidePlan {
     /// Slot of the first of the others.
     pub(super) const REST: usize = 2;
 
-    fn new(side: &JoinSide, rest: impl Iterator<Item = Path>) -> SidePlan {
-        let own = [&side.time_field, &side.key_field];
-        let paths: Vec<Path> = own
-            .into_iter()
-            .map(|f| Path::field(f))
-            .chain(rest)
-            .collect();
-        SidePlan {
+    fn new(side: &JoinSide, rest: impl Iterator<Item = Path>) -> Result<SidePlan, PathError> {
+        // The key's slot, too, where no field has the time.
+        let time = side.time_field.field().unwrap_or(&side.key_field);
+        let time = match time.starts_with('$') {
+            true => Path::parse(time)?,
+            false => Path::field(time),
+        };
+        let own = [time, Path::field(&side.key_field)];
+        let paths: Vec<Path> = own.into_iter().chain(rest).collect();
+        Ok(SidePlan {
             paths: Arc::new(Paths::new(&paths)),
             key_field: side.key_field.clone(),
             key_format: side.key_format,
-            time_field: side.time_field.clone(),
+            time_field: side.time_field.field().map(str::to_owned),
             time_unit: side.time_unit,
+            text_times: side.text_times.clone(),
+        })
+    }
+
+    /// How the event time is read.
+    pub(super) fn time_rules(&self) -> TimeRules<'_> {
+        TimeRules {
+            unit: self.time_unit,
+            texts: self.text_times.as_deref(),
         }
     }
 }
@@ -100,8 +113,8 @@ impl JoinPlan {
         unmatched.extend_from_slice(b"null");
         let ahead_max = config.timestamp_ahead_max.as_millis();
         Ok(JoinPlan {
-            left: SidePlan::new(&config.left, added.iter().map(|name| Path::field(name))),
-            right: SidePlan::new(&config.right, paths.into_iter()),
+            left: SidePlan::new(&config.left, added.iter().map(|name| Path::field(name)))?,
+            right: SidePlan::new(&config.right, paths.into_iter())?,
             timestamp_ahead_max_ms: i64::try_from(ahead_max).unwrap_or(i64::MAX),
             added,
             right_fields,

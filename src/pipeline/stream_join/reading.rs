@@ -8,7 +8,7 @@ use super::rendering::append_time;
 use crate::decode::json::{Fields, Kind, Raw, Scanner};
 use crate::decode::{Reject, text};
 use crate::lane::Refusal;
-use crate::pipeline::event_time::event_time_ms;
+use crate::pipeline::event_time::{event_time_ms, kafka_time_ms};
 use crate::sink::Stage;
 use crate::source::Record;
 
@@ -194,9 +194,11 @@ fn time(
     record: Record<'_>,
     plan: &JoinPlan,
 ) -> Result<i64, Refusal> {
-    let raw = fields.get(SidePlan::TIME);
-    let (name, unit) = (&side.time_field, side.time_unit);
-    event_time_ms(raw, name, unit, record, plan.timestamp_ahead_max_ms).map_err(operate)
+    let Some(name) = &side.time_field else {
+        return kafka_time_ms(record).map_err(operate);
+    };
+    let (raw, rules) = (fields.get(SidePlan::TIME), side.time_rules());
+    event_time_ms(raw, name, rules, record, plan.timestamp_ahead_max_ms).map_err(operate)
 }
 
 /// The text of the key, in `scratch` where it has escapes.

@@ -47,11 +47,16 @@ fn side(side: &JoinSide) -> String {
         key_field,
         time_field,
         time_unit,
+        text_times,
         key_format: _,
     } = side;
     let unit = time_unit.map_or(String::new(), |unit| format!(", time_unit: {unit:?}"));
+    let texts = text_times
+        .as_ref()
+        .map_or(String::new(), |texts| format!(", {texts}"));
+    let time_field = time_field.rule();
     format!(
-        "JoinSide {{ topic: {topic:?}, key_field: {key_field:?}, time_field: {time_field:?}{unit} }}"
+        "JoinSide {{ topic: {topic:?}, key_field: {key_field:?}, time_field: {time_field}{unit}{texts} }}"
     )
 }
 

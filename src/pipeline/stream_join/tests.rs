@@ -55,6 +55,25 @@ fn event(reader: &mut LeftReader, value: &[u8]) -> Result<Event, (Stage, Reason)
     Ok((left.time_ms, left.key.map(text), text(left.own)))
 }
 
+#[test]
+fn a_side_has_the_time_of_its_records_or_of_what_is_declared_of_its_texts() {
+    let time = |more: &str, value: &str| {
+        let mut reader = LeftReader::new(plan_with(more));
+        event(&mut reader, value.as_bytes()).map(|(time_ms, ..)| time_ms)
+    };
+    assert_eq!(
+        time("left.time_field = { from = \"timestamp\" }\n", "{}"),
+        Ok(T)
+    );
+    let nested = "left.time_field = \"$.meta.at\"\n";
+    let value = format!(r#"{{"meta":{{"at":"{T_TEXT}"}}}}"#);
+    assert_eq!(time(nested, &value), Ok(T));
+    let declared = "time_zone = \"Europe/Berlin\"\nleft.time_format = \"%d.%m.%Y %H:%M:%S\"\n";
+    let value = r#"{"timestamp":"21.11.2025 11:01:40"}"#;
+    assert_eq!(time(declared, value), Ok(T));
+    assert!(time("", value).is_err());
+}
+
 fn own(value: &str) -> String {
     let (_, _, own) = event(&mut LeftReader::new(plan()), value.as_bytes()).expect(value);
     own

@@ -5,7 +5,9 @@ use super::nested::{Members, Nested};
 use super::steps::{Found, follow};
 use super::{Column, ColumnType, DefaultKind};
 use crate::decode::json::{Fields, Kind, Raw};
-use crate::decode::time::TimeUnit;
+use std::sync::Arc;
+
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Reason, Reject, Step, text};
 
 /// What stands before a value in formats of rows with defaults.
@@ -38,6 +40,8 @@ pub struct ColumnSource {
     nested: Option<Nested>,
     /// Declared, of a column of times.
     unit: Option<TimeUnit>,
+    /// Declared, of a column of times.
+    texts: Option<Arc<TextRules>>,
     column: Column,
 }
 
@@ -123,6 +127,7 @@ impl ColumnSource {
             steps: Box::default(),
             nested: None,
             unit: None,
+            texts: None,
             column,
         };
         source.with_default(default)
@@ -133,7 +138,7 @@ impl ColumnSource {
     /// # Errors
     /// The column cannot hold it.
     pub fn with_default(mut self, default: Option<&str>) -> Result<Self, MappingError> {
-        let encoded = default.map(|text| (text, encoded_default(&self.column, self.unit, text)));
+        let encoded = default.map(|text| (text, encoded_default(&self.column, self.times(), text)));
         self.default = match encoded {
             None => None,
             Some((_, Ok(encoded))) => Some(encoded),
@@ -197,16 +202,27 @@ impl ColumnSource {
         Ok(self)
     }
 
+    /// The same, with what the pipeline declares of texts that stand for times.
+    #[must_use]
+    pub fn with_text_times(mut self, rules: Option<&Arc<TextRules>>) -> Self {
+        let is_read = self.raw == RawMode::Off && self.column.column_type.has_times();
+        self.texts = rules.filter(|_| is_read).cloned();
+        self
+    }
+
     /// The column.
     #[must_use]
     pub fn column(&self) -> &Column {
         &self.column
     }
 
-    /// The declared unit of numbers in a column of times.
+    /// How times are read in the column.
     #[must_use]
-    pub fn unit(&self) -> Option<TimeUnit> {
-        self.unit
+    pub fn times(&self) -> TimeRules<'_> {
+        TimeRules {
+            unit: self.unit,
+            texts: self.texts.as_deref(),
+        }
     }
 
     /// The slot of the scanner's plan that holds its value.
@@ -279,7 +295,7 @@ impl ColumnSource {
                 }
                 let column_type = &self.column.column_type;
                 column_type
-                    .encode_elements(&values, self.unit, out)
+                    .encode_elements(&values, self.times(), out)
                     .map_err(|reject| reject.about(name))
             }
         }
@@ -305,7 +321,7 @@ impl ColumnSource {
             out.push(VALUE_FOLLOWS);
         }
         let column_type = &self.column.column_type;
-        let encoded = column_type.encode_members(&each, self.unit, out);
+        let encoded = column_type.encode_members(&each, self.times(), out);
         encoded.map_err(|reject| reject.about(&self.column.name))
     }
 
@@ -333,10 +349,13 @@ impl ColumnSource {
             out.push(VALUE_FOLLOWS);
         }
         let encoded = match self.raw {
-            RawMode::Off => match self.unit {
-                None => self.column.column_type.encode(value, out),
-                Some(unit) => self.column.column_type.encode_times(value, unit, out),
-            },
+            RawMode::Off if self.unit.is_none() && self.texts.is_none() => {
+                self.column.column_type.encode(value, out)
+            }
+            RawMode::Off => self
+                .column
+                .column_type
+                .encode_times(value, self.times(), out),
             RawMode::Object if value.kind() != Kind::Object => {
                 Err(Reject::invalid_value("not an object"))
             }
@@ -386,10 +405,10 @@ impl ColumnSource {
 }
 
 /// The default is the column's text itself, also under `raw`.
-fn encoded_default(column: &Column, unit: Option<TimeUnit>, text: &str) -> Result<Vec<u8>, Reject> {
+fn encoded_default(column: &Column, rules: TimeRules<'_>, text: &str) -> Result<Vec<u8>, Reject> {
     let mut encoded = Vec::new();
     let column_type = &column.column_type;
-    column_type.encode_text_default_in(text, unit, &mut encoded)?;
+    column_type.encode_text_default_in(text, rules, &mut encoded)?;
     Ok(encoded)
 }
 

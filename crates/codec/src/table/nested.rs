@@ -6,7 +6,7 @@ use super::encode::append_length;
 use super::steps::member;
 use crate::decode::Reject;
 use crate::decode::json::{Kind, Raw};
-use crate::decode::time::TimeUnit;
+use crate::decode::time::TimeRules;
 
 /// One column of a Nested.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl ColumnType {
     pub(super) fn encode_members(
         &self,
         values: &[Raw<'_>],
-        unit: Option<TimeUnit>,
+        rules: TimeRules<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
         let ColumnType::Array(inner) = self else {
@@ -88,7 +88,7 @@ impl ColumnType {
             if value.is_missing() {
                 inner.encode_null_or_zero(out);
             } else {
-                inner.encode_in(*value, unit, out)?;
+                inner.encode_in(*value, rules, out)?;
             }
         }
         Ok(())
@@ -108,9 +108,9 @@ mod tests {
         let encoded = match nested.find(value).map_err(|reject| reject.to_string())? {
             Members::Own(own) if own.is_missing() => Ok(()),
             Members::Own(own) => column.encode(own, &mut out),
-            Members::Each(each) => column.encode_members(&each, None, &mut out),
+            Members::Each(each) => column.encode_members(&each, TimeRules::default(), &mut out),
             Members::Zeros(count) => {
-                column.encode_members(&vec![Raw::ABSENT; count], None, &mut out)
+                column.encode_members(&vec![Raw::ABSENT; count], TimeRules::default(), &mut out)
             }
         };
         encoded.map(|()| out).map_err(|reject| reject.to_string())

@@ -58,3 +58,36 @@ fn only_texts_that_no_other_text_equals_become_integers() {
         assert_eq!(plain_integer(text.as_bytes()), None, "{text:?}");
     }
 }
+
+#[test]
+fn groups_and_times_may_be_what_kafka_says_of_the_record() {
+    let text = "[[pipeline]]\nname = \"w\"\nkind = \"aggregation\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
+                output.topic = \"o\"\ntime_field = { from = \"timestamp\" }\n[pipeline.group]\n\
+                tenant = { from = \"header:tenant\", default = \"none\" }\nkey = { from = \"key\" }\n\
+                [pipeline.metrics]\nn = { function = \"count\" }\n";
+    let loaded = crate::config::Config::parse(text, "c", std::path::Path::new("/"), []);
+    let mut loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let crate::config::Kind::Aggregation(config) = loaded.config.pipelines.remove(0).kind else {
+        panic!("an aggregation");
+    };
+    let plan = AggregationPlan::new(&config, None).expect("a plan");
+    let mut reader = Reader::new(Arc::new(plan));
+    let tenant = |value: &[u8]| [("tenant".to_owned(), Some(value.to_vec()))];
+    for (headers, group) in [
+        (&tenant(b"acme")[..], &b"\x04acme\x01k"[..]),
+        (&[], b"\x04none\x01k"),
+    ] {
+        let made =
+            crate::source::MadeRecord::new(Some(b"k"), Some(b"{}"), 7, 1).of("t", 0, headers);
+        let read = reader.read(made.record(), 0).expect("it counts");
+        assert_eq!(read, Read::Counts);
+        assert_eq!(
+            (reader.event().group, reader.event().place.time_ms),
+            (group, 7)
+        );
+    }
+    let headers = tenant(b"\xff");
+    let made = crate::source::MadeRecord::new(Some(b"k"), Some(b"{}"), 7, 1).of("t", 0, &headers);
+    let refused = reader.read(made.record(), 0);
+    assert!(matches!(refused, Err(NotAccepted::Refused(_))));
+}

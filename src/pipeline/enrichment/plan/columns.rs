@@ -32,7 +32,8 @@ impl ColumnGroups {
                 groups.session.push((kind, counting_type(column)?));
             } else if let Some(field) = record_field(config, &column.name) {
                 let mapping = config.columns.get(&column.name);
-                let column = RecordColumn::new(field, column, mapping).map_err(PlanError)?;
+                let column = RecordColumn::new(field, column, mapping, config.key_format);
+                let column = column.map_err(PlanError)?;
                 groups.record.push(column);
             } else if is_of_profile(config, &column.name) {
                 groups.profile.push(column);

@@ -59,6 +59,7 @@ impl<'c> EventColumns<'c> {
             let source = ColumnSource::new(column, slot, false, None, RawMode::Off)
                 .and_then(|source| source.with_unit(None, self.config.time_unit))
                 .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
+            let source = source.with_text_times(self.config.text_times.as_ref());
             self.columns.push(source.with_nested(nested));
             return Ok(());
         }
@@ -81,6 +82,7 @@ impl<'c> EventColumns<'c> {
         let source = ColumnSource::new(column, slot, required, None, raw)
             .and_then(|source| source.with_steps(&steps))
             .and_then(|source| source.with_unit(unit, self.config.time_unit))
+            .map(|source| source.with_text_times(self.config.text_times.as_ref()))
             .and_then(|source| source.with_default(default))
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
         self.columns.push(source);
@@ -113,7 +115,7 @@ impl<'c> EventColumns<'c> {
         let mut bytes = vec![];
         column
             .column_type
-            .encode_text_default_in(value, source.unit(), &mut bytes)
+            .encode_text_default_in(value, source.times(), &mut bytes)
             .map_err(|reject| {
                 let (name, type_name) = (&column.name, &column.column_type);
                 let text = format!(

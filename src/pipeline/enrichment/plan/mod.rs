@@ -12,7 +12,9 @@ pub(super) use self::session::SessionPlan;
 use super::profile::ProfilePlan;
 use super::record_column::RecordColumn;
 use crate::config::{Enrichment, TimeField, Tombstones};
-use crate::decode::time::TimeUnit;
+use std::sync::Arc;
+
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::format::ReadPlan;
 use crate::sink::{ColumnInfo, RowFormat};
 use crate::table::ColumnSource;
@@ -29,6 +31,8 @@ pub(crate) struct RowPlan {
     pub(super) time: Option<EventTime>,
     /// Of numbers in the event time's field, where its column does not read it.
     pub(super) time_unit: Option<TimeUnit>,
+    /// The same of texts.
+    pub(super) text_times: Option<Arc<TextRules>>,
     pub(super) session: Option<SessionPlan>,
     /// Columns that take what Kafka says of the record, behind those of the event.
     pub(super) record_columns: Vec<RecordColumn>,
@@ -107,6 +111,7 @@ impl RowPlan {
             with_default_flag,
             time,
             time_unit: config.time_unit,
+            text_times: config.text_times.clone(),
             session,
             record_columns: groups.record,
             lookup_key,
@@ -116,6 +121,14 @@ impl RowPlan {
         };
         plan.names = plan.insert_names();
         Ok(plan)
+    }
+
+    /// How the event time is read, where its column does not read it.
+    pub(super) fn time_rules(&self) -> TimeRules<'_> {
+        TimeRules {
+            unit: self.time_unit,
+            texts: self.text_times.as_deref(),
+        }
     }
 
     fn insert_names(&self) -> Vec<String> {

@@ -7,8 +7,10 @@
 //! dropped, also before 1970, so that text and time agree in the digits kept.
 
 mod epoch;
+mod rules;
 
 pub use self::epoch::{NumberUnit, TimeUnit};
+pub use self::rules::{TextRules, TimeRules};
 use super::json::{Kind, Raw};
 use super::{Reason, Reject, text};
 
@@ -72,11 +74,12 @@ impl Instant {
 /// `missing_field` when absent or null, `invalid_value` for other forms, `implausible_time` for numbers
 /// that are seconds where none are declared, `out_of_range` outside DateTime64(3).
 #[inline]
-pub fn event_time_ms(raw: Raw<'_>, unit: Option<TimeUnit>) -> Result<i64, Reject> {
+pub fn event_time_ms<'r>(raw: Raw<'_>, rules: impl Into<TimeRules<'r>>) -> Result<i64, Reject> {
     if raw.is_missing() {
         return Err(Reject::new(Reason::MissingField, "event time"));
     }
-    instant(raw, NumberUnit::of_event_time(unit))?.ticks(3)
+    let rules = rules.into();
+    instant_by(raw, NumberUnit::of_event_time(rules.unit), rules.texts)?.ticks(3)
 }
 
 /// Reads a time in any of the accepted forms.
@@ -95,6 +98,22 @@ pub fn instant(raw: Raw<'_>, unit: NumberUnit) -> Result<Instant, Reject> {
         }
         Kind::Number => epoch::number(raw.as_received(), unit),
         _ => Err(not_a_time()),
+    }
+}
+
+/// The same, texts by what is declared of them.
+///
+/// # Errors
+/// As [`instant`].
+#[inline]
+pub fn instant_by(
+    raw: Raw<'_>,
+    unit: NumberUnit,
+    texts: Option<&TextRules>,
+) -> Result<Instant, Reject> {
+    match texts {
+        Some(rules) if raw.kind() == Kind::String => rules.instant(&text::to_text(raw)?),
+        _ => instant(raw, unit),
     }
 }
 
@@ -137,8 +156,24 @@ fn utc_milliseconds(text: &[u8]) -> Option<Instant> {
     })
 }
 
-/// Every accepted form of a time as text.
+/// Every accepted form of a time as text; one without zone is UTC.
 fn time_text(text: &[u8]) -> Result<Instant, Reject> {
+    let (local, offset_seconds) = parts(text)?;
+    let epoch_seconds = local.epoch_seconds - offset_seconds.unwrap_or(0);
+    let is_leap = text.get(17..19) == Some(b"60");
+    if is_leap && epoch_seconds.rem_euclid(SECONDS_PER_DAY) != 0 {
+        return Err(Reject::invalid_value(
+            "a leap second is the last of a UTC day",
+        ));
+    }
+    Ok(Instant {
+        epoch_seconds,
+        ..local
+    })
+}
+
+/// A time as its clock shows it, counted as if that were UTC, and how many seconds that clock is ahead.
+fn parts(text: &[u8]) -> Result<(Instant, Option<i64>), Reject> {
     let (head, rest) = text.split_first_chunk::<19>().ok_or_else(not_a_time)?;
     let separators = [head[13], head[16]];
     if !matches!(head[10], b'T' | b't' | b' ') || separators != *b"::" {
@@ -150,7 +185,10 @@ fn time_text(text: &[u8]) -> Result<Instant, Reject> {
     let minute = form(two_digits(&head[14..16]))?;
     let second = form(two_digits(&head[17..19]))?;
     let (nanos, zone) = fraction(rest).ok_or_else(not_a_time)?;
-    let offset_seconds = zone_offset(zone)?;
+    let offset_seconds = match zone {
+        [] => None,
+        zone => Some(zone_offset(zone)?),
+    };
     if !is_day(year, month, day) {
         return Err(Reject::invalid_value("no such day"));
     }
@@ -158,17 +196,12 @@ fn time_text(text: &[u8]) -> Result<Instant, Reject> {
         return Err(Reject::invalid_value("no such time of day"));
     }
     let epoch_seconds = epoch_day(year, month, day) * SECONDS_PER_DAY
-        + i64::from(hour * 3600 + minute * 60 + second)
-        - offset_seconds;
-    if second == 60 && epoch_seconds.rem_euclid(SECONDS_PER_DAY) != 0 {
-        return Err(Reject::invalid_value(
-            "a leap second is the last of a UTC day",
-        ));
-    }
-    Ok(Instant {
+        + i64::from(hour * 3600 + minute * 60 + second);
+    let local = Instant {
         epoch_seconds,
         nanos,
-    })
+    };
+    Ok((local, offset_seconds))
 }
 
 /// Splits an optional fraction off, as nanoseconds.

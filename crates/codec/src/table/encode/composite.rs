@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{ColumnType, append_length, dynamic};
 use crate::decode::json::{Kind, Raw};
-use crate::decode::time::TimeUnit;
+use crate::decode::time::TimeRules;
 use crate::decode::{Reject, text};
 use crate::table::TupleFields;
 
@@ -16,19 +16,19 @@ impl ColumnType {
     pub(super) fn encode_composite(
         &self,
         raw: Raw<'_>,
-        unit: Option<TimeUnit>,
+        rules: TimeRules<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
         match self {
-            ColumnType::Map(pair) => map(raw, &pair.0, &pair.1, unit, out),
+            ColumnType::Map(pair) => map(raw, &pair.0, &pair.1, rules, out),
             ColumnType::Tuple(fields) => match fields.names() {
-                Some(names) => named(raw, names, fields.types(), unit, out),
-                None => unnamed(raw, fields, unit, out),
+                Some(names) => named(raw, names, fields.types(), rules, out),
+                None => unnamed(raw, fields, rules, out),
             },
             ColumnType::Json(_) => json(raw, out),
-            ColumnType::Variant(types) => variant(raw, types, unit, out),
+            ColumnType::Variant(types) => variant(raw, types, rules, out),
             ColumnType::Dynamic(_) => dynamic::encode(raw, out),
-            other => other.encode_in(raw, unit, out),
+            other => other.encode_in(raw, rules, out),
         }
     }
 
@@ -36,14 +36,14 @@ impl ColumnType {
     fn encode_part(
         &self,
         raw: Raw<'_>,
-        unit: Option<TimeUnit>,
+        rules: TimeRules<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
         if raw.is_missing() {
             self.encode_null_or_zero(out);
             return Ok(());
         }
-        self.encode_in(raw, unit, out)
+        self.encode_in(raw, rules, out)
     }
 }
 
@@ -63,7 +63,7 @@ fn map(
     raw: Raw<'_>,
     key: &ColumnType,
     value: &ColumnType,
-    unit: Option<TimeUnit>,
+    rules: TimeRules<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Reject> {
     if raw.kind() != Kind::Object {
@@ -88,7 +88,7 @@ fn map(
             );
         }
         value
-            .encode_part(*member, unit, out)
+            .encode_part(*member, rules, out)
             .map_err(|reject| reject.about(name))?;
     }
     Ok(())
@@ -99,7 +99,7 @@ fn named(
     raw: Raw<'_>,
     names: &[Box<str>],
     types: &[ColumnType],
-    unit: Option<TimeUnit>,
+    rules: TimeRules<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Reject> {
     if raw.kind() != Kind::Object {
@@ -113,7 +113,7 @@ fn named(
     }
     for ((name, field), value) in names.iter().zip(types).zip(values) {
         field
-            .encode_part(value, unit, out)
+            .encode_part(value, rules, out)
             .map_err(|reject| reject.about(name))?;
     }
     Ok(())
@@ -123,7 +123,7 @@ fn named(
 fn unnamed(
     raw: Raw<'_>,
     fields: &TupleFields,
-    unit: Option<TimeUnit>,
+    rules: TimeRules<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Reject> {
     if raw.kind() != Kind::Array {
@@ -136,7 +136,7 @@ fn unnamed(
     };
     for field in fields.types() {
         let element = elements.next().ok_or_else(wrong_count)?;
-        field.encode_part(element, unit, out)?;
+        field.encode_part(element, rules, out)?;
     }
     elements.next().map_or(Ok(()), |_| Err(wrong_count()))
 }
@@ -145,7 +145,7 @@ fn unnamed(
 fn variant(
     raw: Raw<'_>,
     types: &[ColumnType],
-    unit: Option<TimeUnit>,
+    rules: TimeRules<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Reject> {
     let start = out.len();
@@ -158,7 +158,7 @@ fn variant(
     order.sort_unstable();
     for (_, at) in order {
         out.push(u8::try_from(at).expect("a Variant has at most 254 types"));
-        match types[at].encode_in(raw, unit, out) {
+        match types[at].encode_in(raw, rules, out) {
             Ok(()) => return Ok(()),
             Err(reject) => refusal.get_or_insert(reject),
         };

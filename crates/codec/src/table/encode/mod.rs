@@ -7,7 +7,7 @@ pub mod dynamic;
 use super::{ColumnType, EnumValues};
 use crate::decode::decimal::decimal;
 use crate::decode::json::{BLOCK_BYTES, Kind, Raw};
-use crate::decode::time::{NumberUnit, TimeUnit};
+use crate::decode::time::{NumberUnit, TimeRules};
 use crate::decode::time_of_day::{NANOS_PER_SECOND, time_of_day};
 use crate::decode::{Reject, address, number, text, time, uuid, wide};
 use ethnum::I256;
@@ -122,7 +122,9 @@ impl ColumnType {
             | ColumnType::Tuple(_)
             | ColumnType::Json(_)
             | ColumnType::Variant(_)
-            | ColumnType::Dynamic(_) => return self.encode_composite(raw, None, out),
+            | ColumnType::Dynamic(_) => {
+                return self.encode_composite(raw, TimeRules::default(), out);
+            }
         }
         Ok(())
     }
@@ -142,53 +144,65 @@ impl ColumnType {
         self.any(&|part| matches!(part, ColumnType::Time | ColumnType::Time64 { .. }))
     }
 
-    /// As [`ColumnType::encode`], numbers that stand for times in this unit.
+    /// As [`ColumnType::encode`], times by these rules.
     ///
     /// # Errors
     /// As [`ColumnType::encode`].
-    pub fn encode_times(
+    pub fn encode_times<'r>(
         &self,
         raw: Raw<'_>,
-        unit: TimeUnit,
+        rules: impl Into<TimeRules<'r>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
+        self.encode_by(raw, rules.into(), out)
+    }
+
+    fn encode_by(
+        &self,
+        raw: Raw<'_>,
+        rules: TimeRules<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reject> {
+        let number = |undeclared| rules.unit.map_or(undeclared, NumberUnit::Declared);
         match self {
-            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => {
-                let time = time::instant(raw, NumberUnit::Declared(unit))?;
-                self.encode_instant(time, out)
+            ColumnType::DateTime { .. } => {
+                let unit = number(NumberUnit::SecondsIfLikely);
+                self.encode_instant(time::instant_by(raw, unit, rules.texts)?, out)
             }
-            ColumnType::Time | ColumnType::Time64 { .. } => {
-                self.encode_time_of_day(time_of_day(raw, unit.nanos())?, out)
+            ColumnType::DateTime64 { .. } => {
+                let unit = number(NumberUnit::Milliseconds);
+                self.encode_instant(time::instant_by(raw, unit, rules.texts)?, out)
             }
-            ColumnType::LowCardinality(inner) => inner.encode_times(raw, unit, out),
+            ColumnType::Time | ColumnType::Time64 { .. } => match rules.unit {
+                Some(unit) => self.encode_time_of_day(time_of_day(raw, unit.nanos())?, out),
+                None => self.encode(raw, out),
+            },
+            ColumnType::LowCardinality(inner) => inner.encode_by(raw, rules, out),
             ColumnType::Nullable(inner) => {
                 out.push(NOT_NULL);
-                inner.encode_times(raw, unit, out)
+                inner.encode_by(raw, rules, out)
             }
             ColumnType::Array(inner) => array(raw, inner, out, |element, out| {
-                inner.encode_times(element, unit, out)
+                inner.encode_by(element, rules, out)
             }),
             ColumnType::Map(_) | ColumnType::Tuple(_) | ColumnType::Variant(_) => {
-                self.encode_composite(raw, Some(unit), out)
+                self.encode_composite(raw, rules, out)
             }
             other => other.encode(raw, out),
         }
     }
 
-    /// As [`ColumnType::encode_times`] where a unit is declared, else as [`ColumnType::encode`].
-    ///
-    /// # Errors
-    /// As [`ColumnType::encode`].
+    /// As [`ColumnType::encode_times`] where something is declared, else as [`ColumnType::encode`].
     #[inline]
-    pub fn encode_in(
+    pub(super) fn encode_in(
         &self,
         raw: Raw<'_>,
-        unit: Option<TimeUnit>,
+        rules: TimeRules<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
-        match unit {
-            None => self.encode(raw, out),
-            Some(unit) => self.encode_times(raw, unit, out),
+        match rules.are_default() {
+            true => self.encode(raw, out),
+            false => self.encode_by(raw, rules, out),
         }
     }
 
@@ -196,17 +210,18 @@ impl ColumnType {
     ///
     /// # Errors
     /// As [`ColumnType::encode`]; `invalid_value` where the type is no Array.
-    pub fn encode_elements(
+    pub fn encode_elements<'r>(
         &self,
         values: &[Raw<'_>],
-        unit: Option<TimeUnit>,
+        rules: impl Into<TimeRules<'r>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
+        let rules = rules.into();
         let ColumnType::Array(inner) = self else {
             return Err(Reject::invalid_value(format!("{self} holds no elements")));
         };
         elements(values.iter().copied(), inner, out, |element, out| {
-            inner.encode_in(element, unit, out)
+            inner.encode_in(element, rules, out)
         })
     }
 
@@ -250,20 +265,21 @@ impl ColumnType {
     /// # Errors
     /// As [`ColumnType::encode`].
     pub fn encode_text_default(&self, default: &str, out: &mut Vec<u8>) -> Result<(), Reject> {
-        self.encode_text_default_in(default, None, out)
+        self.encode_text_default_in(default, TimeRules::default(), out)
     }
 
-    /// The same, numbers that stand for times in this unit, where one is declared.
+    /// The same, times by these rules.
     ///
     /// # Errors
     /// As [`ColumnType::encode`].
-    pub fn encode_text_default_in(
+    pub fn encode_text_default_in<'r>(
         &self,
         default: &str,
-        unit: Option<TimeUnit>,
+        rules: impl Into<TimeRules<'r>>,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
-        let encode = |value: Raw<'_>, out: &mut Vec<u8>| self.encode_in(value, unit, out);
+        let rules = rules.into();
+        let encode = |value: Raw<'_>, out: &mut Vec<u8>| self.encode_in(value, rules, out);
         let start = out.len();
         encode(Raw::string(default), out).or_else(|as_string| {
             out.truncate(start);
