@@ -18,6 +18,7 @@
 //! | [`mod@format`] | readers of records: JSON, text |
 //! | `operator` | decisions about records: sessions, watermarks |
 //! | `lookup` | profiles from Redis, cached |
+//! | `registry` | schemas from a schema registry, cached |
 //! | [`table`] | columns, types and their RowBinary encoding |
 //! | [`debezium`], [`replica`] | change records of databases, and their tables |
 //! | `target` | a table as batches and statements need it; compressed frames |
@@ -51,6 +52,7 @@ mod memory;
 mod message;
 pub mod observe;
 mod pipeline;
+mod registry;
 pub mod schema;
 mod sink;
 mod source;

@@ -244,6 +244,41 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "a file that can be read",
     ),
     ("redis.timeout", "\"1ms\"", "from 10ms to 1m"),
+    (
+        "schema_registry.url",
+        "\"http://u:p@localhost\"",
+        "without user, password",
+    ),
+    ("schema_registry.user", "\"a:b\"", "without ':'"),
+    ("schema_registry.password", "[]", "a text, found a list"),
+    (
+        "schema_registry.password_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    ("schema_registry.token", "[]", "a text, found a list"),
+    (
+        "schema_registry.token_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "schema_registry.ca_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "schema_registry.cert_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "schema_registry.key_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    ("schema_registry.cache_ttl", "\"0s\"", "from 1s to"),
+    ("schema_registry.timeout", "\"1ms\"", "from 10ms to 1m"),
     ("pipeline.kind", "\"filter\"", "allowed: enrichment"),
     ("pipeline.topics", "[\"user events\"]", "begins with '^'"),
     ("pipeline.group_id", "\"\"", "1 to 249 bytes"),
@@ -266,6 +301,17 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.revoke_timeout", "\"6m\"", "from 0s to 5m"),
     ("pipeline.time_field", "\"$\"", "the name of a field"),
     ("pipeline.format", "\"xml\"", "\"json\", \"string\""),
+    (
+        "pipeline.compression",
+        "\"lz4\"",
+        "one of \"none\", \"gzip\", \"zstd\", \"auto\"",
+    ),
+    (
+        "pipeline.avro.schema_file",
+        "\"no/such/file\"",
+        "No such file",
+    ),
+    ("pipeline.avro.framed", "\"yes\"", "true or false"),
     ("pipeline.csv.columns", "[]", "list of at least one"),
     ("pipeline.csv.delimiter", "\"ab\"", "one character of ASCII"),
     ("pipeline.csv.header", "\"yes\"", "true or false"),
@@ -613,7 +659,7 @@ fn wrong_values() -> Vec<(String, String, String)> {
     };
     let values = WRONG_VALUES.iter().chain(WRONG_TOPIC_VALUES);
     let mut cases: Vec<_> = values.map(owned).collect();
-    for section in ["kafka.", "clickhouse.", "redis."] {
+    for section in ["kafka.", "clickhouse.", "redis.", "schema_registry."] {
         for (key, value, says) in WRONG_VALUES
             .iter()
             .filter(|(key, ..)| key.starts_with(section))
@@ -1209,6 +1255,46 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         &[("pipeline.format", "\"string\"")],
         "pipeline.format",
         "message = \"$\"",
+    ),
+    (
+        &[("pipeline.avro.framed", "true")],
+        "pipeline.avro",
+        "without format = \"avro\"",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"avro\""),
+            ("pipeline.avro.framed", "true"),
+        ],
+        "pipeline.avro.framed",
+        "without schema_file",
+    ),
+    (
+        &[("pipeline.format", "\"avro\"")],
+        "pipeline.format",
+        "needs [schema_registry] with url, or avro.schema_file",
+    ),
+    (
+        &[("schema_registry.user", "\"me\"")],
+        "schema_registry.url",
+        "is required",
+    ),
+    (
+        &[
+            ("schema_registry.url", "\"http://localhost:8081\""),
+            ("schema_registry.user", "\"me\""),
+            ("schema_registry.token", "\"t\""),
+        ],
+        "schema_registry.token",
+        "cannot be set together with user",
+    ),
+    (
+        &[
+            ("schema_registry.url", "\"http://localhost:8081\""),
+            ("schema_registry.cert_file", "\"config.toml\""),
+        ],
+        "schema_registry.key_file",
+        "is required together with cert_file",
     ),
     (
         &[("pipeline.csv.header", "true")],

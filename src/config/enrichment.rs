@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping, RawMode};
-use super::format;
+use super::format::{self, Compression};
 use super::lookup::Lookup;
 use super::quantity::Span;
 use super::section::Section;
@@ -26,6 +26,8 @@ pub struct Enrichment {
     pub format: Format,
     /// What the keys are that `{ from = "key", path = … }` reads.
     pub key_format: KeyFormat,
+    /// How the value of a record is compressed.
+    pub compression: Compression,
     /// What becomes of records without value.
     pub tombstones: Tombstones,
     /// Where the event time is.
@@ -63,7 +65,9 @@ impl Enrichment {
         let hour = Duration::from_secs(3600);
         let format = format::read(section);
         let time_field = match format {
-            Format::Json => TimeField::Field("timestamp".to_owned()),
+            Format::Json | Format::JsonSchema | Format::Avro(_) => {
+                TimeField::Field("timestamp".to_owned())
+            }
             Format::String | Format::Csv(_) => TimeField::Nowhere,
         };
         let tombstones = Choice(&[
@@ -72,6 +76,7 @@ impl Enrichment {
         ]);
         let enrichment = Enrichment {
             key_format: section.take("key_format", KEY_FORMATS).unwrap_or_default(),
+            compression: format::read_compression(section),
             tombstones: section.take_or("tombstones", tombstones, Tombstones::DeadLetter),
             time_field: TimeField::read(section, time_field),
             format,

@@ -7,7 +7,7 @@ const PREFIX: &str = "STREAMWEIR__";
 
 /// The sections a variable may name. Pipelines are tables of a list and have no name of their own
 /// in a variable.
-const SECTIONS: [&str; 4] = ["service", "kafka", "clickhouse", "redis"];
+const SECTIONS: [&str; 5] = ["service", "kafka", "clickhouse", "redis", "schema_registry"];
 
 /// The variables of this process, as [`super::Config::load`] takes them. A variable that is not
 /// valid Unicode comes with replacement characters and is judged by whoever reads it.

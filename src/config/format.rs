@@ -1,19 +1,41 @@
 //! `format`: how the bytes of a record are read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::columns::{COLUMN, ColumnMapping};
 use super::section::Section;
 use super::value::{Boolean, Choice, List, Text};
 use crate::decode::Path;
-use crate::format::{Csv, Format};
+use crate::format::{Avro, AvroSchema, Csv, Format};
+
+/// How the value of a record is compressed, whatever Kafka does with batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As gzip.
+    Gzip,
+    /// As Zstandard.
+    Zstd,
+    /// As the first bytes say, each record for itself.
+    Auto,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Json,
     String,
     Csv,
+    JsonSchema,
+    Avro,
 }
+
+const SCHEMA_FILE: Text = Text {
+    allowed: "the path of a file with an Avro schema",
+    check: |text| !text.is_empty() && !text.contains('\0'),
+};
 
 const DELIMITER: Text = Text {
     allowed: "one character of ASCII that is no letter, digit, quote or line break, such as \";\" or \"\\t\"",
@@ -29,6 +51,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Format {
         ("json", Name::Json),
         ("string", Name::String),
         ("csv", Name::Csv),
+        ("json_schema", Name::JsonSchema),
+        ("avro", Name::Avro),
     ]);
     let name = section.take_or("format", formats, Name::Json);
     let has_csv = section.has("csv");
@@ -36,10 +60,60 @@ pub(super) fn read(section: &mut Section<'_>) -> Format {
     if has_csv && name != Name::Csv {
         section.problem("csv", "must not be set without format = \"csv\"");
     }
+    let has_avro = section.has("avro");
+    let avro = has_avro.then(|| read_avro(section.section("avro")));
+    if has_avro && name != Name::Avro {
+        section.problem("avro", "must not be set without format = \"avro\"");
+    }
     match (name, csv) {
         (Name::Csv, Some(csv)) => Format::Csv(csv),
         (Name::String, _) => Format::String,
+        (Name::Avro, _) => Format::Avro(avro.unwrap_or_default()),
+        (Name::JsonSchema, _) => Format::JsonSchema,
         (_, _) => Format::Json,
+    }
+}
+
+/// `compression`: of the values themselves.
+pub(super) fn read_compression(section: &mut Section<'_>) -> Compression {
+    let compressions = Choice(&[
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("zstd", Compression::Zstd),
+        ("auto", Compression::Auto),
+    ]);
+    section.take_or("compression", compressions, Compression::None)
+}
+
+fn read_avro(mut section: Section<'_>) -> Avro {
+    let file = section.take("schema_file", SCHEMA_FILE);
+    let avro = Avro {
+        schema: file.and_then(|file| read_schema(&file, &section)),
+        framed: section.take_or("framed", Boolean, false),
+    };
+    if avro.framed && !section.was_written("schema_file") {
+        let message = "must not be set without schema_file: a registry is asked for the schema that the \
+                       frame names";
+        section.problem("framed", message);
+    }
+    section.finish();
+    avro
+}
+
+fn read_schema(file: &str, section: &Section<'_>) -> Option<Arc<AvroSchema>> {
+    let path = section.reader.directory.join(file);
+    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+    let schema = read.and_then(|text| AvroSchema::parse(&text).map_err(|error| error.to_string()));
+    match schema {
+        Ok(schema) => Some(Arc::new(schema)),
+        Err(why) => {
+            let message = format!(
+                "must name a file with the Avro schema of the records: {}: {why}",
+                path.display()
+            );
+            section.problem("schema_file", message);
+            None
+        }
     }
 }
 
@@ -76,7 +150,7 @@ pub(super) fn check(
     section: &Section<'_>,
 ) {
     match format {
-        Format::Json => {}
+        Format::Json | Format::JsonSchema | Format::Avro(_) => {}
         Format::String => check_string(columns, fields, section),
         Format::Csv(csv) => check_csv(csv, columns, fields, section),
     }

@@ -30,6 +30,7 @@ mod quantity;
 mod record_field;
 mod redis;
 mod replica_tables;
+mod schema_registry;
 mod secret;
 mod section;
 mod service;
@@ -59,6 +60,7 @@ pub use dead_letter::DeadLetter;
 pub use declared_topics::DeclaredTopic;
 pub use enrichment::{Enrichment, Tombstones};
 pub use environment::process_environment;
+pub use format::Compression;
 pub use kafka::{Kafka, Property};
 pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
@@ -66,6 +68,7 @@ pub use problem::{Problem, Problems};
 pub use record_field::RecordField;
 pub use redis::Redis;
 pub use replica_tables::{Absent, TableMapping};
+pub use schema_registry::SchemaRegistry;
 pub use secret::redacted;
 pub use service::{HttpTls, LogFormat, Service};
 pub use session::Session;
@@ -188,6 +191,8 @@ pub fn known_keys() -> BTreeSet<String> {
         [topics."*".config]
         "*" = ""
         [service.http_tls]
+        [schema_registry]
+        url = ""
         [clickhouse.settings]
         "*" = ""
         [[pipeline]]
@@ -197,6 +202,9 @@ pub fn known_keys() -> BTreeSet<String> {
         [pipeline.clickhouse.settings]
         "*" = ""
         [pipeline.csv]
+        [pipeline.avro]
+        [pipeline.schema_registry]
+        url = ""
         [pipeline.columns."*"]
         [pipeline.lookup.columns."*"]
         [pipeline.session.distinct_where]
@@ -247,6 +255,7 @@ fn read(mut table: Table, reader: &Reader) -> Config {
         kafka: global("kafka"),
         clickhouse: global("clickhouse"),
         redis: global("redis"),
+        schema_registry: global("schema_registry"),
         memory_max_bytes: 0,
     };
     let mut root = Section::new(reader, table, "");
@@ -286,6 +295,7 @@ fn check_globals(root: &mut Section<'_>) -> Kafka {
     ClickHouse::read(&mut clickhouse);
     clickhouse.finish();
     Redis::read(root.section("redis"));
+    SchemaRegistry::read(root.section("schema_registry"), false);
     kafka
 }
 

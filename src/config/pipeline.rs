@@ -14,11 +14,13 @@ use super::enrichment::Enrichment;
 use super::kafka::Kafka;
 use super::quantity::{Integer, Span, format_duration};
 use super::redis::Redis;
+use super::schema_registry::SchemaRegistry;
 use super::section::Section;
 use super::stream_join::StreamJoin;
 use super::topics::{self, TopicSelector};
 use super::tree::{Table, Value};
 use super::value::{Choice, Text};
+use crate::format::Format;
 
 /// One `[[pipeline]]`.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub struct Pipeline {
     pub clickhouse: ClickHouse,
     /// `[redis]` under `[pipeline.redis]`.
     pub redis: Redis,
+    /// `[schema_registry]` under `[pipeline.schema_registry]`; none where the pipeline asks for no schemas.
+    pub schema_registry: Option<SchemaRegistry>,
     /// When a batch is sealed.
     pub batch: Batch,
     /// `pipeline.clickhouse.table`; empty for the kind `cdc`, whose topics have a table each, and for what
@@ -159,6 +163,7 @@ pub(super) struct Globals {
     pub(super) kafka: Table,
     pub(super) clickhouse: Table,
     pub(super) redis: Table,
+    pub(super) schema_registry: Table,
     pub(super) memory_max_bytes: u64,
 }
 
@@ -193,6 +198,7 @@ impl Pipeline {
         let clickhouse = ClickHouse::read(&mut target);
         let (table, ddl) = read_target(target, kind.as_ref());
         let kafka = read_kafka(section.section_over("kafka", &globals.kafka));
+        let schema_registry = read_schema_registry(&mut section, globals, kind.as_ref());
         let mut pipeline = Pipeline {
             name: section.take_required("name", NAME),
             group_id: section.take_required("group_id", GROUP_ID),
@@ -206,6 +212,7 @@ impl Pipeline {
                 Duration::from_secs(10),
             ),
             redis: Redis::read(section.section_over("redis", &globals.redis)),
+            schema_registry,
             batch: Batch::read(
                 section.section("batch"),
                 globals.memory_max_bytes,
@@ -291,6 +298,29 @@ fn pace(kind: Option<&Kind>) -> Pace {
         Some(Kind::StreamJoin(_)) => StreamJoin::PACE,
         _ => Pace::INSERTS,
     }
+}
+
+/// `[schema_registry]` under that of the pipeline, where it is asked or written.
+fn read_schema_registry(
+    section: &mut Section<'_>,
+    globals: &Globals,
+    kind: Option<&Kind>,
+) -> Option<SchemaRegistry> {
+    let format = match kind {
+        Some(Kind::Enrichment(enrichment)) => Some(&enrichment.format),
+        _ => None,
+    };
+    let is_needed = format.is_some_and(Format::needs_registry);
+    if !is_needed && !section.has("schema_registry") {
+        return None;
+    }
+    let registry = section.section_over("schema_registry", &globals.schema_registry);
+    let registry = SchemaRegistry::read(registry, is_needed);
+    if is_needed && registry.is_none() {
+        let message = "\"avro\" needs [schema_registry] with url, or avro.schema_file";
+        section.problem("format", message);
+    }
+    registry.filter(|_| is_needed)
 }
 
 fn read_kafka(mut section: Section<'_>) -> Kafka {

@@ -4,6 +4,7 @@ mod aggregation;
 mod enrichment;
 mod event_time;
 pub(crate) mod judging;
+mod payload;
 mod recompute;
 mod replay;
 mod replication;
@@ -41,6 +42,7 @@ use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
+use crate::registry::Schemas;
 use crate::sink::{
     ClickHouseClient, DeadLetterProducer, OutputProducer, RowFormat, RowMaker, Sink, SinkParts,
     Target, TransactionSettings, quote_name,
@@ -132,6 +134,10 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let targets = starter.targets(&consumers[0], &partitions)?;
 
     let metrics = PipelineMetrics::new(&pipeline.name);
+    let schemas = schemas(environment, &metrics)?;
+    if let Some(schemas) = &schemas {
+        starter.schema_registry(schemas)?;
+    }
     let parts = CommonParts {
         client,
         targets,
@@ -148,6 +154,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let operator = || {
         let cache_share = environment.memory.cache_share();
         let settings = Settings::new(config, cache_share, rand::random());
+        let settings = settings.with_schemas(schemas.clone());
         rows.operator(settings, metrics.clone())
     };
     let lanes = common.lanes(environment, consumers, operator, lookup.as_ref())?;
@@ -470,6 +477,18 @@ fn lookup_access(
         reader,
         on_unavailable: lookup.on_unavailable,
     }))
+}
+
+/// The schemas of the registry, where the pipeline's records need it.
+fn schemas(
+    environment: &Environment,
+    metrics: &PipelineMetrics,
+) -> Result<Option<Arc<Schemas>>, Halt> {
+    let Some(config) = &environment.pipeline.schema_registry else {
+        return Ok(None);
+    };
+    let _entered = environment.runtime.enter();
+    Schemas::new(config, metrics.clone(), environment.board.clone()).map(Some)
 }
 
 /// Quoted, for statements.

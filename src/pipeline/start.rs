@@ -10,6 +10,7 @@ use crate::config::{Aggregation, OnUnavailable, Pipeline, StreamJoin, TopicSelec
 use crate::halt::Halt;
 use crate::lane::{End, LookupAccess};
 use crate::observe::board::PipelineState;
+use crate::registry::{NoAnswer, SCHEMA_REGISTRY, Schemas, forbidden};
 use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic, several_tables,
 };
@@ -139,6 +140,19 @@ impl<'e> Starter<'e> {
                     ),
                 )),
                 Err(error) => Attempt::Later(format!("{error} (redis.url)")),
+            }
+        })
+    }
+
+    /// The schema registry answers.
+    pub(super) fn schema_registry(&self, schemas: &Schemas) -> Result<(), NotStarted> {
+        self.wait_for(SCHEMA_REGISTRY, || {
+            match self.environment.runtime.block_on(schemas.ping()) {
+                Ok(()) => Attempt::Done(()),
+                Err(NoAnswer::Unavailable(why)) => {
+                    Attempt::Later(format!("{why} (schema_registry.url)"))
+                }
+                Err(NoAnswer::Forbidden(why)) => Attempt::Never(forbidden(&why)),
             }
         })
     }

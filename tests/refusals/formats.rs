@@ -260,3 +260,141 @@ fn times_keys_and_headers_are_read_as_they_are_declared() {
     );
     assert_eq!(seen, expected);
 }
+
+/// A schema registry that has these schemas, and answers the first request with an error.
+fn registry(schemas: Vec<(u32, String)>) -> String {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/base", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for (count, stream) in listener.incoming().enumerate() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = String::new();
+            let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+            while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
+            let schema = schemas
+                .iter()
+                .find(|(id, _)| request.starts_with(&format!("GET /base/schemas/ids/{id} ")));
+            let (status, body) = match schema {
+                _ if count == 0 => ("503 Service Unavailable", String::new()),
+                Some((_, schema)) => {
+                    let body = serde_json::json!({ "schema": schema });
+                    ("200 OK", body.to_string())
+                }
+                None => ("404 Not Found", r#"{"error_code":40403}"#.to_owned()),
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+fn framed(schema: u32, body: &[u8]) -> Vec<u8> {
+    [&[0][..], &schema.to_be_bytes(), body].concat()
+}
+
+#[test]
+fn records_of_avro_are_read_by_the_schemas_that_their_frames_name() {
+    let columns = format!(
+        "n Nullable(Int64), at DateTime64(6, 'UTC'), price Decimal(18, 4), tags Array(String), \
+         meta String, k LowCardinality(String), extra String DEFAULT 'none', {PROVENANCE}"
+    );
+    let mut job = job("avro", &columns);
+    let fields = r#"{"name":"id","type":"int"},{"name":"n","type":["null","long"]},
+        {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+        {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+        {"name":"tags","type":{"type":"array","items":"string"}},
+        {"name":"meta","type":{"type":"record","name":"M","fields":[{"name":"k","type":"string"}]}}"#;
+    let record_of = |fields: &str| format!(r#"{{"type":"record","name":"E","fields":[{fields}]}}"#);
+    let first = record_of(fields);
+    let second = record_of(&format!(r#"{{"name":"extra","type":"string"}},{fields}"#));
+    let url = registry(vec![(1, first), (70_000, second)]);
+    job.set("pipeline.format", "avro");
+    job.set("pipeline.compression", "auto");
+    job.set("pipeline.time_field", "at");
+    job.set("pipeline.columns.k", "$.meta.k");
+    job.set("pipeline.schema_registry.url", url.as_str());
+    // 2025-11-21 10:00:00.123456, 12.34, ["a", "b\""], {"k": "x"}
+    let rest = b"\x80\xa9\xc1\x86\xfc\x85\xa2\x06\x04\x04\xd2\x04\x02a\x04b\"\0\x02x";
+    let body = |id: u8, n: &[u8]| [&[2 * id][..], n, rest].concat();
+    let longer = [&b"\x02y"[..], &body(3, b"\x02\x01")].concat();
+    let gzip = {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        encoder
+            .write_all(&framed(1, &body(4, b"\0")))
+            .expect("memory");
+        encoder.finish().expect("memory")
+    };
+    let records = [
+        framed(1, &body(1, b"\0")),
+        framed(1, &body(2, b"\x02\x0d")),
+        framed(70_000, &longer),
+        gzip,
+        framed(1, &[&body(5, b"\0")[..], b"z"].concat()),
+        framed(1, &body(6, b"\x04")),
+        b"{\"id\":7}".to_vec(),
+        b"\x1f\x8b\x08".to_vec(),
+        framed(1, &body(9, b"\0")),
+    ];
+    let records = records.iter().map(|value| {
+        topic::Record::new(value.clone())
+            .partition(0)
+            .timestamp_ms(EVENT_TIME_MS)
+    });
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT id, n, at, price, tags, meta, k, extra FROM {db}.clickstream_events ORDER BY id",
+    );
+    let time = job.query("SELECT DISTINCT at FROM {db}.clickstream_events");
+    let rest = format!("{time}\t12.34\t['a','b\"']\t{{\"k\":\"x\"}}\tx");
+    let expected = [
+        format!("1\t\\N\t{rest}\tnone"),
+        format!("2\t-7\t{rest}\tnone"),
+        format!("3\t-1\t{rest}\ty"),
+        format!("4\t\\N\t{rest}\tnone"),
+        format!("9\t\\N\t{rest}\tnone"),
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    let reasons = reasons(&job);
+    let expected = [
+        "4 invalid_avro byte ",
+        "5 invalid_avro field n, byte 1: branch 2 of 2",
+        "6 invalid_avro the record begins with {",
+        "7 invalid_compression no gzip: ",
+    ];
+    assert_eq!(reasons.len(), expected.len(), "{reasons:?}");
+    for (reason, expected) in reasons.iter().zip(expected) {
+        assert!(reason.starts_with(expected), "{reasons:?}");
+    }
+    // Read as JSON, they say what they look like; behind a frame JSON is read as such.
+    for format in ["json", "json_schema"] {
+        job.set("pipeline.format", format);
+        job.unset("pipeline.schema_registry");
+        job.set("pipeline.time_field", "");
+        job.set("pipeline.compression", "none");
+        let value = framed(1, br#"{"id":20,"n":5,"price":1}"#);
+        let record = topic::Record::new(value).partition(0);
+        topic::produce(job.bootstrap(), &job.topic, [record]).expect("a record");
+        job.run_to_end();
+    }
+    let row = job.query("SELECT id, n, price FROM {db}.clickstream_events WHERE id = 20");
+    assert_eq!(row, "20\t5\t1");
+    let last = reasons_of(&job, 9);
+    assert!(
+        last.contains("schema id 1): set format = \"avro\""),
+        "{last}"
+    );
+}
+
+fn reasons_of(job: &Job, offset: i64) -> String {
+    let prefix = format!("{offset} ");
+    let reason = reasons(job).into_iter().find(|r| r.starts_with(&prefix));
+    reason.unwrap_or_default()
+}

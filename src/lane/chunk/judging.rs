@@ -116,8 +116,7 @@ impl<O: Operator> Judging<'_, O> {
             return Ok(None);
         }
         if self.own.reading.was_written(offset) {
-            self.replay(record);
-            return Ok(None);
+            return self.replay(record);
         }
         if self.own.reading.skip.contains(&offset) {
             self.metrics.dropped("skip", 1);
@@ -148,18 +147,23 @@ impl<O: Operator> Judging<'_, O> {
         Ok(None)
     }
 
-    /// The record's row was made before.
-    fn replay(&mut self, record: Record<'_>) {
+    /// The record's row was made before. Returns the task that it has to wait for, as [`Judging::take`].
+    fn replay(&mut self, record: Record<'_>) -> Result<Option<BlockingTask>, Halt> {
         crash_point!("during_replay");
         let offset = record.offset();
-        self.counts.replayed += 1;
-        self.held.next = offset + 1;
-        self.own.reading.seen_to = offset + 1;
         if !self.own.reading.skip.contains(&offset)
             && let Some(snapshots) = self.operator.snapshots()
         {
-            snapshots.replay(&mut self.own.state, record);
+            match snapshots.replay(&mut self.own.state, record) {
+                Ok(()) | Err(NotAccepted::Refused(_)) => {}
+                Err(NotAccepted::Later(task)) => return Ok(Some(task)),
+                Err(NotAccepted::Halted(halt)) => return Err(self.placed(halt, offset)),
+            }
         }
+        self.counts.replayed += 1;
+        self.held.next = offset + 1;
+        self.own.reading.seen_to = offset + 1;
+        Ok(None)
     }
 
     #[cold]

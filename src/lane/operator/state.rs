@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::NotAccepted;
 use crate::operator::Unreadable;
 use crate::source::{Record, TopicPartition};
 
@@ -27,7 +28,10 @@ pub(crate) trait Snapshots<P> {
 
     /// As [`super::Operator::accept`] for a record whose row was made before: only its effect on the state
     /// counts.
-    fn replay(&mut self, state: &mut P, record: Record<'_>);
+    ///
+    /// # Errors
+    /// The record cannot be read, or not yet. It has left no trace in the state.
+    fn replay(&mut self, state: &mut P, record: Record<'_>) -> Result<(), NotAccepted>;
 
     /// Drops state that no record can reach any more. Called about once a second.
     fn sweep(&self, state: &mut P);

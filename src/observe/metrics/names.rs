@@ -25,6 +25,7 @@ pub(super) const RETRIES_TOTAL: &str = "streamweir_retries_total";
 pub(super) const FLUSH_INTERVAL_EFFECTIVE_SECONDS: &str =
     "streamweir_flush_interval_effective_seconds";
 pub(super) const LOOKUPS_TOTAL: &str = "streamweir_lookups_total";
+pub(super) const SCHEMA_REQUESTS_TOTAL: &str = "streamweir_schema_requests_total";
 pub(super) const LOOKUP_SECONDS: &str = "streamweir_lookup_seconds";
 pub(super) const WATERMARK_TIMESTAMP_SECONDS: &str = "streamweir_watermark_timestamp_seconds";
 pub(super) const WATERMARK_AHEAD_SECONDS: &str = "streamweir_watermark_ahead_seconds";
@@ -258,6 +259,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         "Profile lookups by where the answer came from",
+    ),
+    metric(
+        SCHEMA_REQUESTS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Schemas asked for at the schema registry, by its answer",
     ),
     metric(
         LOOKUP_SECONDS,

@@ -193,6 +193,12 @@ impl PipelineMetrics {
         .increment(1);
     }
 
+    /// The registry has been asked for a schema: `found`, `missing` or `unavailable`.
+    pub fn schema_request(&self, result: &'static str) {
+        counter!(SCHEMA_REQUESTS_TOTAL, "pipeline" => self.pipeline.clone(), "result" => result)
+            .increment(1);
+    }
+
     /// Counts one repeated request to `target` (`clickhouse`, `kafka`, `redis`).
     pub fn retry(&self, target: &'static str, reason: &'static str) {
         counter!(

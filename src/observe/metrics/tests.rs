@@ -36,6 +36,7 @@ fn count_everything() {
     metrics.batch_rows.record(5);
     metrics.batch_bytes.record(500);
     metrics.insert_seconds.record(0.02);
+    metrics.schema_request("found");
     metrics.lookup_seconds.record(0.002);
     metrics.checkpoint_seconds.record(0.02);
     metrics.flush_interval_effective.set(5.0);
@@ -105,6 +106,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "retries_total{pipeline,target,reason}",
         "flush_interval_effective_seconds{pipeline}",
         "lookups_total{pipeline,result}",
+        "schema_requests_total{pipeline,result}",
         "watermark_timestamp_seconds{pipeline,topic,partition}",
         "watermark_ahead_seconds{pipeline,topic,partition}",
         "windows_open{pipeline}",

@@ -12,6 +12,7 @@ mod reading;
 mod recomputed;
 mod record_column;
 mod row;
+mod schemas;
 mod settings;
 mod snapshots;
 
@@ -25,6 +26,7 @@ pub(crate) use self::plan::RowPlan;
 use self::profiles::{Profile, Profiles};
 use self::reading::{NotRead, RowSpace, Unjudged, at};
 use self::row::SessionEvent;
+use self::schemas::SCHEMA_HEADER;
 pub(crate) use self::settings::{Settings, Table};
 use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
@@ -36,6 +38,7 @@ use crate::lane::{
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
+use crate::pipeline::payload::Payload;
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
 use crate::table::append_length;
@@ -48,6 +51,7 @@ pub(crate) struct EnrichmentOperator {
     seeds: StdRng,
     snapshot_spec: Option<SnapshotSpec>,
     reader: AnyReader,
+    payload: Payload,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
     /// Event and record columns of the chunk's rows, one behind the other.
@@ -61,6 +65,8 @@ pub(crate) struct EnrichmentOperator {
     starts: Vec<usize>,
     scratch: Vec<u8>,
     names_logged: usize,
+    /// When the schemas that the reader has were first asked for.
+    schemas_since_ms: u64,
     /// Where to find how rows are made after the table was altered.
     current: Option<Arc<CurrentRows>>,
     /// The table was altered: the next chunk is made for it as it is now.
@@ -104,6 +110,7 @@ impl EnrichmentOperator {
         });
         EnrichmentOperator {
             reader: plan.read.reader(),
+            payload: Payload::new(settings.compression),
             plan,
             table,
             settings,
@@ -118,6 +125,7 @@ impl EnrichmentOperator {
             starts: vec![],
             scratch: vec![],
             names_logged: 0,
+            schemas_since_ms: 0,
             current: None,
             is_outdated: false,
         }
@@ -196,6 +204,10 @@ impl Operator for EnrichmentOperator {
                 return match not_read {
                     NotRead::Refused(refusal) => Err(refusal.into()),
                     NotRead::Dropped(rule) => Ok(Accepted::Dropped(rule)),
+                    NotRead::NeedsSchema(key) => {
+                        self.take_schema(key)?;
+                        self.accept(state, record)
+                    }
                 };
             }
         };
@@ -288,6 +300,7 @@ impl Operator for EnrichmentOperator {
             profiles.cache.trim(now_ms);
         }
         self.log_unknown_names();
+        self.renew_schemas(now_ms);
         if self.is_outdated {
             self.renew();
         }
@@ -407,16 +420,30 @@ impl Snapshots<PartitionState> for EnrichmentOperator {
         self.restored(partition, saved)
     }
 
-    fn replay(&mut self, state: &mut PartitionState, record: Record<'_>) {
+    fn replay(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<(), NotAccepted> {
         let head_start = self.heads.len();
-        // A refusal was one before, and its dead letter is written.
-        if let Ok((event, _)) = self.read(state, record) {
-            self.unjudged.push(Unjudged {
+        let read = self.read(state, record);
+        self.heads.truncate(head_start);
+        match read {
+            Ok((event, _)) => self.unjudged.push(Unjudged {
                 makes_row: false,
                 ..event
-            });
+            }),
+            Err(NotRead::NeedsSchema(key)) => {
+                return match self.take_schema(key) {
+                    Ok(()) => self.replay(state, record),
+                    Err(NotAccepted::Refused(_)) => Ok(()),
+                    Err(later) => Err(later),
+                };
+            }
+            // A refusal was one before, and its dead letter is written.
+            Err(NotRead::Refused(_) | NotRead::Dropped(_)) => {}
         }
-        self.heads.truncate(head_start);
+        Ok(())
     }
 
     fn sweep(&self, state: &mut PartitionState) {
@@ -454,10 +481,18 @@ impl EnrichmentOperator {
             starts: &mut self.starts,
             scratch: &mut self.scratch,
         };
+        let value = self.payload.open(record.value());
+        let value = value.map_err(at(Stage::Decode))?;
         match &mut self.reader {
-            AnyReader::Json(reader) => space.read(reader, state, record),
-            AnyReader::String(reader) => space.read(reader, state, record),
-            AnyReader::Csv(reader) => space.read(reader, state, record),
+            AnyReader::Json(reader) => space.read(reader, state, record, value),
+            AnyReader::String(reader) => space.read(reader, state, record, value),
+            AnyReader::Csv(reader) => space.read(reader, state, record, value),
+            AnyReader::JsonSchema(reader) => space.read(reader, state, record, value),
+            AnyReader::Avro(reader) => {
+                let header = reader.set_header(record.header(SCHEMA_HEADER));
+                header.map_err(at(Stage::Decode))?;
+                space.read(&mut **reader, state, record, value)
+            }
         }
     }
 

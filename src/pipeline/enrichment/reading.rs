@@ -4,7 +4,7 @@ use super::plan::RowPlan;
 use super::row::{Row, SessionEvent};
 use super::{PartitionState, Settings};
 use crate::decode::Reject;
-use crate::format::{Reader, Unread};
+use crate::format::{Reader, SchemaKey, Unread};
 use crate::lane::Refusal;
 use crate::sink::Stage;
 use crate::source::Record;
@@ -24,6 +24,8 @@ pub(super) enum NotRead {
     Refused(Refusal),
     /// By a rule: the word is a metric label.
     Dropped(&'static str),
+    /// It can be read once the reader has this schema.
+    NeedsSchema(SchemaKey),
 }
 
 impl From<Refusal> for NotRead {
@@ -43,21 +45,24 @@ pub(super) struct RowSpace<'r> {
 
 impl RowSpace<'_> {
     /// Appends the event and record columns of a record, and leaves its key for the lookup in
-    /// `scratch` if it has one. After an error part of the columns may be left.
+    /// `scratch` if it has one. After an error part of the columns may be left. `value`: that of the record,
+    /// unpacked.
     #[inline(always)]
     pub(super) fn read<R: Reader>(
         self,
         reader: &mut R,
         state: &PartitionState,
         record: Record<'_>,
+        value: Option<&[u8]>,
     ) -> Result<(Unjudged, bool), NotRead> {
-        if self.plan.drops_tombstones && record.value().is_none() {
+        if self.plan.drops_tombstones && value.is_none() {
             return Err(NotRead::Dropped("tombstone"));
         }
-        let values = match reader.read(record.value()) {
+        let values = match reader.read(value) {
             Ok(values) => values,
             Err(Unread::Refused(reject)) => return Err(at(Stage::Decode)(reject).into()),
             Err(Unread::Dropped(rule)) => return Err(NotRead::Dropped(rule)),
+            Err(Unread::NeedsSchema(key)) => return Err(NotRead::NeedsSchema(key)),
         };
         let mut row = Row {
             plan: self.plan,

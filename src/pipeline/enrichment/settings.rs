@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Enrichment;
+use crate::config::{Compression, Enrichment};
 use crate::memory::CacheShare;
+use crate::registry::Schemas;
 use crate::sink::Target;
 
 /// Where its rows go.
@@ -23,6 +24,9 @@ pub(crate) struct Settings {
     pub(super) cache_bytes_max: CacheShare,
     pub(super) cache_ttl_ms: u64,
     pub(super) seed: u64,
+    pub(super) compression: Compression,
+    /// Where the schemas of records are asked for.
+    pub(super) schemas: Option<Arc<Schemas>>,
 }
 
 impl Settings {
@@ -37,6 +41,13 @@ impl Settings {
             cache_bytes_max,
             cache_ttl_ms: cache_ttl.map_or(0, |ttl| ms(ttl).unsigned_abs()),
             seed,
+            compression: config.compression,
+            schemas: None,
         }
+    }
+
+    /// The same, with the schemas of a registry.
+    pub(crate) fn with_schemas(self, schemas: Option<Arc<Schemas>>) -> Self {
+        Settings { schemas, ..self }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) use self::way::Way;
 use super::enrichment::CurrentRows;
 use super::replication::{Replicas, ReplicasParts};
+use super::schemas;
 use super::{
     Began, EnrichmentOperator, Environment, ReplicationOperator, Settings, clickhouse_client,
     label, lookup_access,
@@ -208,6 +209,7 @@ async fn enrichment(
     );
     let cache_share = environment.memory.cache_share();
     let settings = Settings::new(config, cache_share, rand::random());
+    let settings = settings.with_schemas(schemas(environment, &metrics)?);
     let operator = rows.operator(settings, metrics);
     if !operator.appends().is_some_and(Appends::is_traceable) {
         return Err(ReplayError::Refused(format!(

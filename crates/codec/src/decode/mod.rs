@@ -8,6 +8,7 @@
 pub mod address;
 pub mod decimal;
 mod digits;
+pub(crate) mod guise;
 pub mod json;
 pub mod number;
 mod path;

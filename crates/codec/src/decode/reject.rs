@@ -37,11 +37,19 @@ pub enum Reason {
     UnknownOperation,
     /// cdc: a type we do not know.
     UnknownType,
+    /// Not the bytes of its Avro schema.
+    InvalidAvro,
+    /// Not the bytes of its Protobuf message.
+    InvalidProtobuf,
+    /// Not compressed as configured.
+    InvalidCompression,
+    /// A schema that the registry does not have.
+    UnknownSchema,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 20] = [
         Reason::NullValue,
         Reason::InvalidJson,
         Reason::TooDeep,
@@ -58,6 +66,10 @@ impl Reason {
         Reason::NotRepresentable,
         Reason::UnknownOperation,
         Reason::UnknownType,
+        Reason::InvalidAvro,
+        Reason::InvalidProtobuf,
+        Reason::InvalidCompression,
+        Reason::UnknownSchema,
     ];
 
     /// The name users meet: snake case, stable.
@@ -80,6 +92,10 @@ impl Reason {
             Reason::NotRepresentable => "not_representable",
             Reason::UnknownOperation => "unknown_operation",
             Reason::UnknownType => "unknown_type",
+            Reason::InvalidAvro => "invalid_avro",
+            Reason::InvalidProtobuf => "invalid_protobuf",
+            Reason::InvalidCompression => "invalid_compression",
+            Reason::UnknownSchema => "unknown_schema",
         }
     }
 }
@@ -144,8 +160,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());
         assert_eq!(
-            Reason::ALL[Reason::UnknownType as usize],
-            Reason::UnknownType
+            Reason::ALL[Reason::UnknownSchema as usize],
+            Reason::UnknownSchema
         );
     }
 

@@ -72,6 +72,22 @@ pub fn append_json(raw: Raw<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Appends a text as the content of a JSON string.
+pub fn append_escaped_to(text: &str, out: &mut String) {
+    let mut from = 0;
+    loop {
+        let special = find_special(text.as_bytes(), from);
+        out.push_str(&text[from..special]);
+        match text.as_bytes().get(special) {
+            None => return,
+            Some(b'"') => out.push_str("\\\""),
+            Some(b'\\') => out.push_str("\\\\"),
+            Some(&byte) => out.push_str(&format!("\\u{byte:04x}")),
+        }
+        from = special + 1;
+    }
+}
+
 /// A text that came in as JSON has nothing to escape; a configured one may.
 fn append_escaped(content: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;

@@ -1,5 +1,6 @@
 //! `format = "json"`: the scanner finds the values, columns are encoded from where they lie.
 
+use super::avro::split_frame;
 use super::{Reader, Unread, Values};
 use crate::decode::Reject;
 use crate::decode::json::{Fields, Raw, Scanner};
@@ -15,6 +16,27 @@ impl Reader for Scanner {
 
     fn unknown_names(&self, known: usize) -> Vec<&str> {
         Scanner::unknown_names(self).skip(known).collect()
+    }
+}
+
+/// `format = "json_schema"`: JSON behind the frame of a schema registry, which is passed over.
+#[derive(Debug)]
+pub struct FramedScanner(pub(super) Scanner);
+
+impl Reader for FramedScanner {
+    type Values<'r, 'a> = Fields<'r, 'a>;
+
+    fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Fields<'r, 'a>, Unread> {
+        // No JSON begins with 0 or 1. Without frame a header names the schema, or nobody does.
+        let body = value.map(|value| match value.first() {
+            Some(0 | 1) => split_frame(value).map_or(value, |(_, body)| body),
+            _ => value,
+        });
+        Ok(self.0.scan(body)?)
+    }
+
+    fn unknown_names(&self, known: usize) -> Vec<&str> {
+        Reader::unknown_names(&self.0, known)
     }
 }
 

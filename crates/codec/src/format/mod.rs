@@ -8,14 +8,18 @@
 //! A new format is a file here that implements the two traits, and a variant of [`Format`],
 //! [`ReadPlan`] and [`AnyReader`].
 
+mod avro;
 mod csv;
 mod json;
 mod string;
 
 use std::sync::Arc;
 
+pub use self::avro::{Avro, Schema as AvroSchema, SchemaError, SchemaKey};
+use self::avro::{AvroPlan, AvroReader};
 pub use self::csv::Csv;
 use self::csv::{CsvPlan, CsvReader};
+pub use self::json::FramedScanner;
 use self::string::{StringPlan, StringReader};
 use crate::decode::json::{Plan, Raw, Scanner};
 use crate::decode::{Path, Reject};
@@ -47,6 +51,8 @@ pub enum Unread {
     Refused(Reject),
     /// It makes no row, by a rule: the word is a metric label.
     Dropped(&'static str),
+    /// It can be read once the reader has this schema.
+    NeedsSchema(SchemaKey),
 }
 
 impl From<Reject> for Unread {
@@ -84,6 +90,29 @@ pub enum Format {
     String,
     /// Lines of fields.
     Csv(Csv),
+    /// JSON behind the frame of a schema registry, if there is one.
+    JsonSchema,
+    /// Avro's binary encoding, a record each.
+    Avro(Avro),
+}
+
+impl Format {
+    /// Whether the schemas of records are those that a registry has.
+    #[must_use]
+    pub fn needs_registry(&self) -> bool {
+        matches!(self, Format::Avro(avro) if avro.schema.is_none())
+    }
+}
+
+/// What is wanted of a record for one slot.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Where it lies.
+    pub path: Path,
+    /// The column that takes it.
+    pub column: Option<ColumnSource>,
+    /// Whether [`Values::get`] is called for it, for it decides something.
+    pub is_asked_for: bool,
 }
 
 /// The compiled paths of a pipeline. Shared by the lanes.
@@ -91,10 +120,14 @@ pub enum Format {
 pub enum ReadPlan {
     /// Of JSON.
     Json(Arc<Plan>),
+    /// Of JSON behind frames.
+    JsonSchema(Arc<Plan>),
     /// Of texts.
     String(Arc<StringPlan>),
     /// Of lines.
     Csv(Arc<CsvPlan>),
+    /// Of Avro.
+    Avro(Arc<AvroPlan>),
 }
 
 /// The reader of one lane.
@@ -102,21 +135,35 @@ pub enum ReadPlan {
 pub enum AnyReader {
     /// Of JSON.
     Json(Scanner),
+    /// Of JSON behind frames.
+    JsonSchema(FramedScanner),
     /// Of texts.
     String(StringReader),
     /// Of lines.
     Csv(CsvReader),
+    /// Of Avro.
+    Avro(Box<AvroReader>),
 }
 
 impl ReadPlan {
-    /// Compiles the paths; slot `i` is `paths[i]`. `columns`: those that records fill, in the table's order.
-    #[must_use]
-    pub fn new(format: &Format, paths: &[Path], columns: &[String]) -> ReadPlan {
-        match format {
-            Format::Json => ReadPlan::Json(Arc::new(Plan::new(paths))),
-            Format::String => ReadPlan::String(Arc::new(StringPlan::new(paths))),
-            Format::Csv(csv) => ReadPlan::Csv(Arc::new(CsvPlan::new(csv, paths, columns))),
-        }
+    /// Compiles the paths; slot `i` is that of `wishes[i]`. `columns`: those that records fill, in the
+    /// table's order.
+    ///
+    /// # Errors
+    /// The schema of the records cannot fill the columns.
+    pub fn new(
+        format: &Format,
+        wishes: Vec<Wish>,
+        columns: &[String],
+    ) -> Result<ReadPlan, SchemaError> {
+        let paths: Vec<Path> = wishes.iter().map(|wish| wish.path.clone()).collect();
+        Ok(match format {
+            Format::Json => ReadPlan::Json(Arc::new(Plan::new(&paths))),
+            Format::JsonSchema => ReadPlan::JsonSchema(Arc::new(Plan::new(&paths))),
+            Format::String => ReadPlan::String(Arc::new(StringPlan::new(&paths))),
+            Format::Csv(csv) => ReadPlan::Csv(Arc::new(CsvPlan::new(csv, &paths, columns))),
+            Format::Avro(avro) => ReadPlan::Avro(Arc::new(AvroPlan::new(avro, wishes)?)),
+        })
     }
 
     /// A reader for the plan.
@@ -124,8 +171,12 @@ impl ReadPlan {
     pub fn reader(&self) -> AnyReader {
         match self {
             ReadPlan::Json(plan) => AnyReader::Json(Scanner::new(plan.clone())),
+            ReadPlan::JsonSchema(plan) => {
+                AnyReader::JsonSchema(FramedScanner(Scanner::new(plan.clone())))
+            }
             ReadPlan::String(plan) => AnyReader::String(StringReader::new(plan.clone())),
             ReadPlan::Csv(plan) => AnyReader::Csv(CsvReader::new(plan.clone())),
+            ReadPlan::Avro(plan) => AnyReader::Avro(Box::new(AvroReader::new(plan.clone()))),
         }
     }
 }
@@ -136,8 +187,10 @@ impl AnyReader {
     pub fn unknown_names(&self, known: usize) -> Vec<&str> {
         match self {
             AnyReader::Json(reader) => Reader::unknown_names(reader, known),
+            AnyReader::JsonSchema(reader) => reader.unknown_names(known),
             AnyReader::String(reader) => reader.unknown_names(known),
             AnyReader::Csv(reader) => reader.unknown_names(known),
+            AnyReader::Avro(reader) => reader.unknown_names(known),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Reader, Unread, Values};
 use crate::decode::json::Raw;
-use crate::decode::{Path, Reason, Reject};
+use crate::decode::{Path, Reason, Reject, guise};
 use crate::table::ColumnSource;
 
 /// Which slots are the whole text; the others are always absent.
@@ -45,7 +45,10 @@ pub(super) fn utf8(value: Option<&[u8]>) -> Result<&str, Reject> {
     let value = value.ok_or_else(|| Reject::new(Reason::NullValue, "the record has no value"))?;
     simdutf8::compat::from_utf8(value).map_err(|error| {
         let at = error.valid_up_to();
-        Reject::invalid_value(format!("not UTF-8 at byte {at}"))
+        guise::explained(
+            Reject::invalid_value(format!("not UTF-8 at byte {at}")),
+            value,
+        )
     })
 }
 
@@ -102,6 +105,7 @@ mod tests {
         let values = reader.read(value).map_err(|unread| match unread {
             Unread::Refused(reject) => reject.to_string(),
             Unread::Dropped(rule) => rule.to_owned(),
+            Unread::NeedsSchema(_) => unreachable!("texts have none"),
         })?;
         assert!(values.get(0).is_missing());
         let mut out = vec![];

@@ -225,6 +225,24 @@ impl ColumnSource {
         }
     }
 
+    /// Whether a record without the value is refused.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+
+    /// Whether the column takes JSON.
+    #[must_use]
+    pub fn raw_mode(&self) -> RawMode {
+        self.raw
+    }
+
+    /// Whether its value lies somewhere in the one in the slot.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty() || self.nested.is_some()
+    }
+
     /// The slot of the scanner's plan that holds its value.
     #[must_use]
     pub fn slot(&self) -> usize {
@@ -273,6 +291,23 @@ impl ColumnSource {
         } else {
             self.encode_behind_steps(value, out, with_default_flag)
         }
+    }
+
+    /// Appends a value that is there and that the reader of the record encodes itself.
+    ///
+    /// # Errors
+    /// Whatever `encode` says, led by the column's name.
+    #[inline(always)]
+    pub fn encode_with(
+        &self,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+        encode: impl FnOnce(&ColumnType, &mut Vec<u8>) -> Result<(), Reject>,
+    ) -> Result<(), Reject> {
+        if with_default_flag {
+            out.push(VALUE_FOLLOWS);
+        }
+        encode(&self.column.column_type, out).map_err(|reject| reject.about(&self.column.name))
     }
 
     #[inline(never)]

@@ -1,9 +1,11 @@
 //! The columns that take a value of the event, and the values that decide something.
 
+use std::collections::BTreeSet;
+
 use super::{Field, PlanError};
 use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
 use crate::decode::Path;
-use crate::format::Format;
+use crate::format::{Format, Wish};
 use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
 
 /// The event's columns, and the paths that the reader has to find.
@@ -12,6 +14,8 @@ pub(super) struct EventColumns<'c> {
     paths: Vec<Path>,
     columns: Vec<ColumnSource>,
     nested: Vec<NestedColumns>,
+    /// Slots whose values decide something.
+    deciding: BTreeSet<usize>,
 }
 
 /// Columns whose arrays must have equally many elements, by their places.
@@ -24,12 +28,13 @@ impl<'c> EventColumns<'c> {
             paths: vec![],
             columns: vec![],
             nested: nested_columns(&columns),
+            deciding: BTreeSet::new(),
         };
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         for (place, column) in columns.into_iter().enumerate() {
             let group = event.nested.iter().find(|group| group.contains(&place));
             let is_nested = !config.columns.contains_key(&column.name);
-            let others = group.filter(|_| is_nested && config.format == Format::Json);
+            let others = group.filter(|_| is_nested && has_objects(&config.format));
             let others = others.map(|group| {
                 let others = group.iter().filter(|other| **other != place);
                 others.map(|other| &*names[*other]).collect::<Vec<_>>()
@@ -39,10 +44,19 @@ impl<'c> EventColumns<'c> {
         Ok(event)
     }
 
-    /// The path of each slot, and the columns in the order in which they stand in a row.
-    pub(super) fn into_parts(self) -> (Vec<Path>, Vec<ColumnSource>, Vec<NestedColumns>) {
+    /// What each slot is for, and the columns in the order in which they stand in a row.
+    pub(super) fn into_parts(self) -> (Vec<Wish>, Vec<ColumnSource>, Vec<NestedColumns>) {
+        let wish = |(slot, path): (usize, Path)| {
+            let column = self.columns.iter().find(|column| column.slot() == slot);
+            Wish {
+                path,
+                column: column.cloned(),
+                is_asked_for: self.deciding.contains(&slot),
+            }
+        };
+        let wishes = self.paths.into_iter().enumerate().map(wish).collect();
         let nested = self.nested.into_iter().filter(|group| group.len() > 1);
-        (self.paths, self.columns, nested.collect())
+        (wishes, self.columns, nested.collect())
     }
 
     /// Whether an event without a field takes the column's DEFAULT.
@@ -93,6 +107,7 @@ impl<'c> EventColumns<'c> {
     pub(super) fn field(&mut self, name: &str) -> Result<Field, PlanError> {
         let is_it = |source: &ColumnSource| source.column().name == name;
         if let Some(index) = self.columns.iter().position(is_it) {
+            self.deciding.insert(self.columns[index].slot());
             return Ok(Field::Column(index));
         }
         let path = if name.starts_with('$') {
@@ -100,7 +115,9 @@ impl<'c> EventColumns<'c> {
         } else {
             Path::field(name)
         };
-        Ok(Field::Slot(self.slot(path)))
+        let slot = self.slot(path);
+        self.deciding.insert(slot);
+        Ok(Field::Slot(slot))
     }
 
     fn slot(&mut self, path: Path) -> usize {
@@ -126,6 +143,11 @@ impl<'c> EventColumns<'c> {
             })?;
         Ok(bytes)
     }
+}
+
+/// Whether a record may have objects and arrays in it.
+fn has_objects(format: &Format) -> bool {
+    !matches!(format, Format::String | Format::Csv(_))
 }
 
 /// The columns `n.a`, `n.b` of each `n` whose columns are arrays.

@@ -99,13 +99,14 @@ impl RowPlan {
             Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
             None => None,
         };
-        let (paths, event_columns, nested) = event.into_parts();
+        let (wishes, event_columns, nested) = event.into_parts();
         let names: Vec<String> = event_columns
             .iter()
             .map(|c| c.column().name.clone())
             .collect();
         let mut plan = RowPlan {
-            read: ReadPlan::new(&config.format, &paths, &names),
+            read: ReadPlan::new(&config.format, wishes, &names)
+                .map_err(|error| PlanError(error.to_string()))?,
             event_columns,
             nested,
             with_default_flag,

@@ -50,6 +50,20 @@ impl<'a> Raw<'a> {
         escaped: false,
     };
 
+    /// A null.
+    pub const NULL: Raw<'static> = Raw {
+        from_here: "null",
+        len: 4,
+        kind: Kind::Null,
+        escaped: false,
+    };
+
+    /// A JSON value that this program wrote, or of a string the characters.
+    #[must_use]
+    pub fn written(kind: Kind, text: &'a str) -> Self {
+        Raw::new(kind, false, text, text.len())
+    }
+
     /// The first `len` bytes of `from_here`.
     #[inline(always)]
     pub(super) fn new(kind: Kind, escaped: bool, from_here: &'a str, len: usize) -> Self {

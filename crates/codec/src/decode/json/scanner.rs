@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::spans::{RECORD_BYTES_MAX, Span};
 use super::syntax::{self, Value};
 use super::{Kind, Raw};
-use crate::decode::{Reason, Reject, text};
+use crate::decode::{Reason, Reject, guise, text};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Names kept of top-level members that no path leads to.
@@ -140,7 +140,8 @@ impl Scanner {
                 "the record has 4 GiB or more",
             ));
         }
-        let text = simdutf8::basic::from_utf8(record).map_err(|_| not_utf8(record))?;
+        let text = simdutf8::basic::from_utf8(record)
+            .map_err(|_| guise::explained(not_utf8(record), record))?;
         let marked = if record.starts_with(BYTE_ORDER_MARK) {
             BYTE_ORDER_MARK.len()
         } else {
@@ -152,7 +153,7 @@ impl Scanner {
         let is_object = self
             .walk
             .record(&self.plan, text.as_bytes())
-            .map_err(|fault| fault.reject(marked))?;
+            .map_err(|fault| guise::explained(fault.reject(marked), record))?;
         if !is_object {
             return Err(Reject::new(
                 Reason::NotAnObject,

@@ -285,6 +285,22 @@ fn epoch_day(year: u32, month: u32, day: u32) -> i64 {
     i64::from(days) - DAYS_TO_EPOCH
 }
 
+/// Year, month and day of a number of days since 1970-01-01, in the proleptic Gregorian calendar (after
+/// Howard Hinnant's `civil_from_days`).
+#[must_use]
+pub fn day_of_epoch(days: i64) -> (i128, u32, u32) {
+    // In 128 bits no sum of what 64 bits hold overflows.
+    let days = i128::from(days) + 719_468;
+    let (period, of_period) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_period - of_period / 1460 + of_period / 36_524 - of_period / 146_096) / 365;
+    let of_year = of_period - (365 * year + year / 4 - year / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let month = (month_from_march + 2) % 12 + 1;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let year = year + period * 400 + i128::from(month <= 2);
+    (year, month as u32, day as u32)
+}
+
 /// From 0000-03-01 to 1970-01-01, and one period of 400 years.
 const DAYS_TO_EPOCH: i64 = 719_468 + 146_097;
 

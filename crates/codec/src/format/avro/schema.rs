@@ -1,0 +1,326 @@
+//! Writer schemas: parsed by `apache-avro`, kept as a list of types that name each other by number.
+
+use std::collections::HashMap;
+
+use apache_avro::Schema as Parsed;
+use apache_avro::schema::{InnerDecimalSchema, UuidSchema};
+
+use crate::decode::decimal::DIGITS_MAX;
+
+/// Longer schemas are refused: a text of schemas, with those that it refers to.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// More types than any schema has.
+const NODES_MAX: usize = 100_000;
+/// Largest `fixed`: more is no value of a record that Kafka carries.
+const FIXED_BYTES_MAX: usize = 1 << 28;
+
+/// The number of a type in its schema.
+pub(super) type NodeId = u32;
+
+/// A writer's schema.
+#[derive(Debug)]
+pub struct Schema {
+    text: String,
+    name: String,
+    nodes: Vec<Node>,
+    root: NodeId,
+}
+
+/// A schema that cannot be read, or not into the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SchemaError(pub(crate) String);
+
+/// One type.
+#[derive(Debug)]
+pub(super) enum Node {
+    Null,
+    Boolean,
+    Int,
+    Long,
+    Float,
+    Double,
+    Bytes,
+    String,
+    Fixed(usize),
+    Enum(Box<[Box<str>]>),
+    Array(NodeId),
+    Map(NodeId),
+    Union(Box<[NodeId]>),
+    Record(Box<[Field]>),
+    Decimal { scale: u8, size: Option<usize> },
+    BigDecimal,
+    UuidBytes { size: Option<usize> },
+    Date,
+    TimeOfDay(Unit),
+    Timestamp { unit: Unit, is_local: bool },
+    Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: Box<str>,
+    pub(super) aliases: Box<[Box<str>]>,
+    pub(super) node: NodeId,
+}
+
+/// Of numbers that stand for times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl Unit {
+    pub(super) fn per_second(self) -> i64 {
+        match self {
+            Unit::Millis => 1_000,
+            Unit::Micros => 1_000_000,
+            Unit::Nanos => 1_000_000_000,
+        }
+    }
+
+    pub(super) fn digits(self) -> usize {
+        match self {
+            Unit::Millis => 3,
+            Unit::Micros => 6,
+            Unit::Nanos => 9,
+        }
+    }
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Schema {}
+
+impl Schema {
+    /// Reads a schema of a record.
+    ///
+    /// # Errors
+    /// It is none, is larger than 1 MiB, or its top level is no record.
+    pub fn parse(text: &str) -> Result<Schema, SchemaError> {
+        Schema::parse_with(text, &[])
+    }
+
+    /// The same, with the schemas that it refers to by name.
+    ///
+    /// # Errors
+    /// As [`Schema::parse`], for any of them.
+    pub fn parse_with(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
+        let bytes: usize = references.iter().map(String::len).sum();
+        if bytes + text.len() > TEXT_BYTES_MAX {
+            return Err(SchemaError(format!(
+                "an Avro schema of more than {TEXT_BYTES_MAX} bytes"
+            )));
+        }
+        let invalid = |error: apache_avro::Error| SchemaError(format!("no Avro schema: {error}"));
+        let (parsed, others) = if references.is_empty() {
+            (Parsed::parse_str(text).map_err(invalid)?, vec![])
+        } else {
+            Parsed::parse_str_with_list(text, references).map_err(invalid)?
+        };
+        let mut builder = Builder::default();
+        for schema in others.iter().chain([&parsed]) {
+            builder.define(schema);
+        }
+        let root = builder.node(&parsed)?;
+        let Node::Record(_) = builder.nodes[root as usize] else {
+            return Err(SchemaError(
+                "an Avro schema whose top level is no record".to_owned(),
+            ));
+        };
+        Ok(Schema {
+            text: text.to_owned(),
+            name: parsed
+                .name()
+                .map_or_else(String::new, |name| name.fullname(None)),
+            nodes: builder.nodes,
+            root,
+        })
+    }
+
+    /// The full name of its record.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn root(&self) -> NodeId {
+        self.root
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+#[derive(Default)]
+struct Builder<'s> {
+    nodes: Vec<Node>,
+    named: HashMap<String, &'s Parsed>,
+    /// Named types that have a number.
+    numbers: HashMap<String, NodeId>,
+}
+
+impl<'s> Builder<'s> {
+    /// Notes the named types of a schema. The parser has given them their full names.
+    fn define(&mut self, schema: &'s Parsed) {
+        if let (Some(name), false) = (schema.name(), matches!(schema, Parsed::Ref { .. })) {
+            self.named.insert(name.fullname(None), schema);
+            let namespace = name.namespace();
+            for alias in schema.aliases().into_iter().flatten() {
+                self.named
+                    .entry(alias.fullname(namespace))
+                    .or_insert(schema);
+            }
+        }
+        match schema {
+            Parsed::Array(array) => self.define(&array.items),
+            Parsed::Map(map) => self.define(&map.types),
+            Parsed::Union(union) => union.variants().iter().for_each(|b| self.define(b)),
+            Parsed::Record(record) => record.fields.iter().for_each(|f| self.define(&f.schema)),
+            _ => {}
+        }
+    }
+
+    fn node(&mut self, schema: &'s Parsed) -> Result<NodeId, SchemaError> {
+        let name = schema.name().map(|name| name.fullname(None));
+        if let Some(&number) = name.as_ref().and_then(|name| self.numbers.get(name)) {
+            return Ok(number);
+        }
+        if let (Parsed::Ref { .. }, Some(name)) = (schema, &name) {
+            let Some(schema) = self.named.get(name).copied() else {
+                return Err(SchemaError(format!("no Avro schema: no type {name}")));
+            };
+            return self.node(schema);
+        }
+        if self.nodes.len() >= NODES_MAX {
+            return Err(SchemaError(format!(
+                "an Avro schema of more than {NODES_MAX} types"
+            )));
+        }
+        let id = self.nodes.len() as NodeId;
+        // Stands for the type while those inside it, which may name it, are read.
+        self.nodes.push(Node::Null);
+        if let Some(name) = name {
+            self.numbers.insert(name, id);
+        }
+        self.nodes[id as usize] = self.content(schema)?;
+        Ok(id)
+    }
+
+    fn content(&mut self, schema: &'s Parsed) -> Result<Node, SchemaError> {
+        let timestamp = |unit, is_local| Node::Timestamp { unit, is_local };
+        Ok(match schema {
+            Parsed::Null => Node::Null,
+            Parsed::Boolean => Node::Boolean,
+            Parsed::Int => Node::Int,
+            Parsed::Long => Node::Long,
+            Parsed::Float => Node::Float,
+            Parsed::Double => Node::Double,
+            Parsed::Bytes => Node::Bytes,
+            Parsed::String | Parsed::Uuid(UuidSchema::String) => Node::String,
+            Parsed::Fixed(fixed) => Node::Fixed(size(fixed.size)?),
+            Parsed::Enum(of) => Node::Enum(of.symbols.iter().map(|s| s.as_str().into()).collect()),
+            Parsed::Array(array) => Node::Array(self.node(&array.items)?),
+            Parsed::Map(map) => Node::Map(self.node(&map.types)?),
+            Parsed::Union(union) => {
+                let branches = union.variants().iter();
+                Node::Union(
+                    branches
+                        .map(|branch| self.node(branch))
+                        .collect::<Result<_, _>>()?,
+                )
+            }
+            Parsed::Record(record) => {
+                let mut fields = vec![];
+                for field in &record.fields {
+                    fields.push(Field {
+                        name: field.name.as_str().into(),
+                        aliases: field.aliases.iter().map(|a| a.as_str().into()).collect(),
+                        node: self.node(&field.schema)?,
+                    });
+                }
+                Node::Record(fields.into())
+            }
+            Parsed::Decimal(decimal) => Node::Decimal {
+                scale: u8::try_from(decimal.scale)
+                    .ok()
+                    .filter(|scale| *scale <= DIGITS_MAX)
+                    .ok_or_else(|| SchemaError(format!("a decimal of scale {}", decimal.scale)))?,
+                size: match &decimal.inner {
+                    InnerDecimalSchema::Bytes => None,
+                    InnerDecimalSchema::Fixed(fixed) => Some(size(fixed.size)?),
+                },
+            },
+            Parsed::BigDecimal => Node::BigDecimal,
+            Parsed::Uuid(UuidSchema::Bytes) => Node::UuidBytes { size: None },
+            Parsed::Uuid(UuidSchema::Fixed(fixed)) => Node::UuidBytes {
+                size: Some(size(fixed.size)?),
+            },
+            Parsed::Date => Node::Date,
+            Parsed::TimeMillis => Node::TimeOfDay(Unit::Millis),
+            Parsed::TimeMicros => Node::TimeOfDay(Unit::Micros),
+            Parsed::TimestampMillis => timestamp(Unit::Millis, false),
+            Parsed::TimestampMicros => timestamp(Unit::Micros, false),
+            Parsed::TimestampNanos => timestamp(Unit::Nanos, false),
+            Parsed::LocalTimestampMillis => timestamp(Unit::Millis, true),
+            Parsed::LocalTimestampMicros => timestamp(Unit::Micros, true),
+            Parsed::LocalTimestampNanos => timestamp(Unit::Nanos, true),
+            Parsed::Duration(_) => Node::Duration,
+            Parsed::Ref { name } => {
+                let name = name.fullname(None);
+                return Err(SchemaError(format!("no Avro schema: no type {name}")));
+            }
+        })
+    }
+}
+
+fn size(size: usize) -> Result<usize, SchemaError> {
+    match size <= FIXED_BYTES_MAX {
+        true => Ok(size),
+        false => Err(SchemaError(format!("a fixed of {size} bytes"))),
+    }
+}
+
+impl Node {
+    /// What people call the type.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Node::Null => "null",
+            Node::Boolean => "boolean",
+            Node::Int => "int",
+            Node::Long => "long",
+            Node::Float => "float",
+            Node::Double => "double",
+            Node::Bytes => "bytes",
+            Node::String => "string",
+            Node::Fixed(_) => "fixed",
+            Node::Enum(_) => "enum",
+            Node::Array(_) => "array",
+            Node::Map(_) => "map",
+            Node::Union(_) => "union",
+            Node::Record(_) => "record",
+            Node::Decimal { .. } => "decimal",
+            Node::BigDecimal => "big-decimal",
+            Node::UuidBytes { .. } => "uuid",
+            Node::Date => "date",
+            Node::TimeOfDay(Unit::Millis) => "time-millis",
+            Node::TimeOfDay(_) => "time-micros",
+            Node::Timestamp {
+                is_local: false, ..
+            } => "timestamp",
+            Node::Timestamp { .. } => "local-timestamp",
+            Node::Duration => "duration",
+        }
+    }
+}

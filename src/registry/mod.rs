@@ -1,0 +1,225 @@
+//! Schemas of records, as a schema registry has them: asked for once, beside the lanes, and kept.
+
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub(crate) use self::client::NoAnswer;
+use self::client::{Answer, Client};
+use crate::config::SchemaRegistry;
+use crate::format::{AvroSchema, SchemaKey};
+use crate::halt::Halt;
+use crate::lane::{After, BlockingTask};
+use crate::observe::board::PipelineBoard;
+use crate::observe::metrics::PipelineMetrics;
+use crate::sink::Backoff;
+
+/// Under what name it is known what the registry said last.
+pub(crate) const SCHEMA_REGISTRY: &str = "schema_registry";
+/// How long a schema that the registry does not have is asked for again, and then not.
+const MISSING: Duration = Duration::from_secs(30);
+/// Questions within that time.
+const MISSING_QUESTIONS: u32 = 15;
+/// Schemas that are kept.
+const SCHEMAS_MAX: usize = 10_000;
+
+/// The schemas of one pipeline, shared by its lanes.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    client: Client,
+    cache_ttl: Duration,
+    missing: Duration,
+    known: Mutex<HashMap<SchemaKey, Kept>>,
+    /// Held while the registry is asked, so that it is asked once for what several partitions wait for.
+    asking: tokio::sync::Mutex<()>,
+    metrics: PipelineMetrics,
+    board: Arc<PipelineBoard>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    found: Found,
+    until: Instant,
+}
+
+/// What is known of a schema.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    Schema(Arc<AvroSchema>),
+    /// It cannot be read: why.
+    Unusable(String),
+    /// The registry has had none for a while.
+    Missing,
+}
+
+impl Schemas {
+    /// # Errors
+    /// Certificates cannot be used.
+    pub(crate) fn new(
+        config: &SchemaRegistry,
+        metrics: PipelineMetrics,
+        board: Arc<PipelineBoard>,
+    ) -> Result<Arc<Schemas>, Halt> {
+        let client = Client::new(config)
+            .map_err(|why| Halt::new("tls", format!("schema_registry: {why}")))?;
+        Ok(Arc::new(Schemas {
+            client,
+            cache_ttl: config.cache_ttl,
+            missing: MISSING,
+            known: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            metrics,
+            board,
+        }))
+    }
+
+    /// The addresses, for people.
+    pub(crate) fn label(&self) -> String {
+        self.client.label()
+    }
+
+    /// What may be wrong where schemas are missing, for people.
+    pub(crate) fn doubt(&self) -> &'static str {
+        self.client.doubt()
+    }
+
+    /// Whether the registry answers.
+    ///
+    /// # Errors
+    /// What it says, or that it says nothing.
+    pub(crate) async fn ping(&self) -> Result<(), NoAnswer> {
+        let target = self.board.target(SCHEMA_REGISTRY);
+        let answer = self.client.ping().await;
+        match &answer {
+            Ok(()) => target.answered(),
+            Err(error) => target.failed(&error.to_string()),
+        }
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SchemaKey, Kept>> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+
+    /// What is known of a schema now; `None`: it has to be asked for.
+    pub(crate) fn find(&self, key: SchemaKey, now: Instant) -> Option<Found> {
+        let known = self.lock();
+        let kept = known.get(&key).filter(|kept| now < kept.until)?;
+        Some(kept.found.clone())
+    }
+
+    /// Asks for a schema, as long as it takes: afterwards it is known, or known to be missing.
+    pub(crate) fn ask(self: &Arc<Self>, key: SchemaKey) -> BlockingTask {
+        let schemas = self.clone();
+        BlockingTask {
+            what: format!("schema {key} of the registry at {}", self.label()),
+            after: After::Nothing,
+            task: Box::pin(async move { schemas.learn(key).await }),
+        }
+    }
+
+    async fn learn(&self, key: SchemaKey) -> Result<(), Halt> {
+        let _asking = self.asking.lock().await;
+        if self.find(key, Instant::now()).is_some() {
+            return Ok(());
+        }
+        let target = self.board.target(SCHEMA_REGISTRY);
+        let mut backoff = Backoff::new();
+        let mut missing_since = None;
+        loop {
+            let pause = match self.client.schema(key).await {
+                Ok(Some(answer)) => {
+                    target.answered();
+                    self.metrics.schema_request("found");
+                    self.keep(key, read(&answer, key), self.cache_ttl);
+                    return Ok(());
+                }
+                Ok(None) => {
+                    target.answered();
+                    self.metrics.schema_request("missing");
+                    let since = *missing_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.missing {
+                        self.keep(key, Found::Missing, self.missing);
+                        return Ok(());
+                    }
+                    self.missing / MISSING_QUESTIONS
+                }
+                Err(NoAnswer::Forbidden(why)) => return Err(forbidden(&why)),
+                Err(NoAnswer::Unavailable(why)) => {
+                    self.metrics.schema_request("unavailable");
+                    self.metrics.retry(SCHEMA_REGISTRY, "unavailable");
+                    self.board.table_failed(SCHEMA_REGISTRY, &why);
+                    target.failed(&why);
+                    if self.goes_on_with_old(key) {
+                        return Ok(());
+                    }
+                    let pause = backoff.next_wait();
+                    // The lane says for how long its partitions wait.
+                    if backoff.attempts() == 1 {
+                        tracing::warn!(
+                            pipeline = self.board.name(), schema = %key, error = why,
+                            "the schema registry does not answer, waiting (schema_registry.url)"
+                        );
+                    }
+                    pause
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A schema of an id never changes: one that was due to be asked for again serves while nobody answers.
+    fn goes_on_with_old(&self, key: SchemaKey) -> bool {
+        let mut known = self.lock();
+        match known.get_mut(&key) {
+            Some(kept) if matches!(kept.found, Found::Schema(_)) => {
+                kept.until = Instant::now() + MISSING;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn keep(&self, key: SchemaKey, found: Found, ttl: Duration) {
+        let mut known = self.lock();
+        if known.len() >= SCHEMAS_MAX {
+            known.clear();
+        }
+        let until = Instant::now() + ttl;
+        known.insert(key, Kept { found, until });
+    }
+}
+
+fn read(answer: &Answer, key: SchemaKey) -> Found {
+    if answer.kind != "AVRO" {
+        let format = match answer.kind.as_str() {
+            "JSON" => "json_schema",
+            _ => "protobuf",
+        };
+        return Found::Unusable(format!(
+            "schema {key} of the registry is of type {}, and the pipeline reads avro: set format = {format:?}",
+            answer.kind
+        ));
+    }
+    let texts: Vec<String> = answer
+        .references
+        .iter()
+        .map(|(_, text)| text.clone())
+        .collect();
+    match AvroSchema::parse_with(&answer.text, &texts) {
+        Ok(schema) => Found::Schema(Arc::new(schema)),
+        Err(error) => Found::Unusable(format!("schema {key} of the registry: {error}")),
+    }
+}
+
+pub(crate) fn forbidden(why: &str) -> Halt {
+    let advice = format!(
+        "{why}: set schema_registry.user and password_file, token_file, or cert_file and key_file to \
+         those who may read schemas"
+    );
+    Halt::new("authentication", advice)
+}

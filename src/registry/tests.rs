@@ -1,0 +1,178 @@
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+
+use super::*;
+use crate::config::Config;
+use crate::observe::board::Board;
+
+const SCHEMA: &str = r#"{"type":"record","name":"E","fields":[{"name":"a","type":"shop.A"}]}"#;
+const REFERENCE: &str =
+    r#"{"type":"record","name":"A","namespace":"shop","fields":[{"name":"x","type":"long"}]}"#;
+
+/// A registry that answers as a test wants.
+#[derive(Default)]
+struct Fake {
+    asked: StdMutex<Vec<String>>,
+    failures_left: AtomicUsize,
+    authorization: StdMutex<Option<String>>,
+}
+
+async fn serve(fake: Arc<Fake>) -> String {
+    async fn by_id(
+        State(fake): State<Arc<Fake>>,
+        Path(id): Path<String>,
+        headers: HeaderMap,
+    ) -> (StatusCode, String) {
+        fake.asked.lock().unwrap().push(id.clone());
+        let sent = headers.get("authorization");
+        *fake.authorization.lock().unwrap() = sent.map(|v| v.to_str().unwrap().to_owned());
+        let failures = &fake.failures_left;
+        let fails = failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if fails.is_ok() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "not yet".to_owned());
+        }
+        let body = match id.as_str() {
+            "1" => serde_json::json!({
+                "schema": SCHEMA,
+                "references": [{"name": "shop.A", "subject": "a/b value", "version": 3}],
+            }),
+            "2" => serde_json::json!({"schema": "message M {}", "schemaType": "PROTOBUF"}),
+            "3" => serde_json::json!({"schema": "no schema"}),
+            "4" => return (StatusCode::UNAUTHORIZED, "{}".to_owned()),
+            _ => {
+                let error = r#"{"error_code":40403,"message":"Schema not found"}"#;
+                return (StatusCode::NOT_FOUND, error.to_owned());
+            }
+        };
+        (StatusCode::OK, body.to_string())
+    }
+    async fn by_subject(Path((subject, version)): Path<(String, String)>) -> String {
+        assert_eq!((subject.as_str(), version.as_str()), ("a/b value", "3"));
+        serde_json::json!({ "schema": REFERENCE }).to_string()
+    }
+    let app = Router::new()
+        .route("/base/schemas/ids/{id}", get(by_id))
+        .route("/base/schemas/guids/{id}", get(by_id))
+        .route(
+            "/base/subjects/{subject}/versions/{version}",
+            get(by_subject),
+        )
+        .with_state(fake);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/base")
+}
+
+fn schemas(registry: &str) -> Arc<Schemas> {
+    let text = format!(
+        "[[pipeline]]\nname = \"p\"\nkind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
+         format = \"avro\"\n[pipeline.clickhouse]\ntable = \"t\"\n[pipeline.schema_registry]\n{registry}"
+    );
+    let loaded = Config::parse(&text, "config.toml", std::path::Path::new("."), []).unwrap();
+    let config = loaded.config.pipelines[0].schema_registry.clone().unwrap();
+    let board = Board::new().add_pipeline("p", "enrichment");
+    Schemas::new(&config, PipelineMetrics::new("p"), board).unwrap()
+}
+
+async fn learned(schemas: &Arc<Schemas>, key: SchemaKey) -> Result<Option<Found>, Halt> {
+    schemas.ask(key).task.await?;
+    Ok(schemas.find(key, Instant::now()))
+}
+
+#[tokio::test]
+async fn a_schema_is_asked_for_once_with_those_it_refers_to_and_failures_are_waited_out() {
+    let fake = Arc::new(Fake {
+        failures_left: AtomicUsize::new(2),
+        ..Fake::default()
+    });
+    let url = serve(fake.clone()).await;
+    // Nobody listens at the first address.
+    let url =
+        format!("url = [\"http://127.0.0.1:1\", \"{url}/\"]\nuser = \"u\"\npassword = \"p:w\"");
+    let schemas = schemas(&url);
+    assert!(schemas.find(SchemaKey::Id(1), Instant::now()).is_none());
+    let both = tokio::join!(
+        learned(&schemas, SchemaKey::Id(1)),
+        learned(&schemas, SchemaKey::Id(1))
+    );
+    for found in [both.0, both.1] {
+        match found {
+            Ok(Some(Found::Schema(schema))) => assert_eq!(schema.name(), "E"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(*fake.asked.lock().unwrap(), ["1", "1", "1"]);
+    let sent = fake.authorization.lock().unwrap().clone();
+    assert_eq!(sent.as_deref(), Some("Basic dTpwOnc="));
+    let later = Instant::now() + Duration::from_secs(3601);
+    assert!(schemas.find(SchemaKey::Id(1), later).is_none());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_said_and_who_is_not_let_in_halts() {
+    let url = serve(Arc::default()).await;
+    let schemas = schemas(&format!("url = \"{url}\"\ntoken = \"t\""));
+    for (id, expected) in [
+        (
+            2,
+            "is of type PROTOBUF, and the pipeline reads avro: set format = \"protobuf\"",
+        ),
+        (3, "schema 3 of the registry: no Avro schema"),
+    ] {
+        match learned(&schemas, SchemaKey::Id(id)).await {
+            Ok(Some(Found::Unusable(why))) => assert!(why.contains(expected), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let halt = learned(&schemas, SchemaKey::Id(4)).await.unwrap_err();
+    assert_eq!(halt.reason, "authentication");
+    assert!(
+        halt.advice.contains("/schemas/ids/4: 401"),
+        "{}",
+        halt.advice
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_missing_is_asked_for_again_and_then_known_to_be_missing() {
+    let fake = Arc::new(Fake::default());
+    let url = serve(fake.clone()).await;
+    let mut schemas = schemas(&format!("url = \"{url}\""));
+    Arc::get_mut(&mut schemas).unwrap().missing = Duration::from_millis(60);
+    match learned(&schemas, SchemaKey::Id(9)).await {
+        Ok(Some(Found::Missing)) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(fake.asked.lock().unwrap().len() > 1);
+    assert_eq!(schemas.doubt(), "");
+    let guid = SchemaKey::Guid([0xab; 16]);
+    schemas.ask(guid).task.await.unwrap();
+    let asked = fake.asked.lock().unwrap().last().cloned();
+    assert_eq!(
+        asked.as_deref(),
+        Some("abababab-abab-abab-abab-abababababab")
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_due_serves_on_while_the_registry_is_away() {
+    let fake = Arc::new(Fake::default());
+    let url = serve(fake.clone()).await;
+    let mut schemas = schemas(&format!("url = \"{url}\""));
+    Arc::get_mut(&mut schemas).unwrap().cache_ttl = Duration::ZERO;
+    assert!(matches!(
+        learned(&schemas, SchemaKey::Id(1)).await,
+        Ok(None)
+    ));
+    fake.failures_left.store(1, Ordering::SeqCst);
+    match learned(&schemas, SchemaKey::Id(1)).await {
+        Ok(Some(Found::Schema(schema))) => assert_eq!(schema.name(), "E"),
+        other => panic!("{other:?}"),
+    }
+}
