@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-cdc test soak fuzz bench instructions figures explore lint book clean
+.PHONY: help deps build demo demo-cdc test soak fuzz schemathesis bench instructions figures explore lint book clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ explore: ## Try every interleaving of the write protocol within larger bounds (m
 
 fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
 	@fuzz/run.sh $(or $(SECONDS),1800)
+
+schemathesis: ## Try the control API with requests made of its description (EXAMPLES=50; fetches Schemathesis)
+	$(CARGO) build
+	@tests/sandbox/schemathesis/run.sh $(TARGET_DIR)/debug/streamweir $(EXAMPLES)
 
 lint: ## Check format, lints and dependencies
 	$(CARGO) fmt --all --check

@@ -16,6 +16,7 @@ use utoipa::{OpenApi as _, ToSchema};
 
 use super::Shown;
 use super::access::Authorized;
+use super::body::PipelineBody;
 use super::error::{ApiError, ErrorBody};
 use super::openapi::Api;
 use crate::observe::board::{PipelineStatus, ServiceStatus};
@@ -95,7 +96,7 @@ pub(super) async fn pipeline(
 
 /// Checks a pipeline beside the ones that are there, and changes nothing.
 #[utoipa::path(post, path = "/api/v1/streaming/validate", security(("token" = [])),
-    request_body(content = Object, description = "as for create"),
+    request_body(content = PipelineBody, description = "as for create"),
     responses(
         (status = 200, description = "valid", body = ValidBody),
         (status = 400, description = "no JSON", body = ErrorBody),
@@ -120,7 +121,7 @@ pub(super) async fn validate(
 
 /// Creates a pipeline and keeps it.
 #[utoipa::path(post, path = "/api/v1/streaming/create", security(("token" = [])),
-    request_body(content = Object, description = "`{\"pipeline\": {…}, \"start\": true}` with the keys of a \
+    request_body(content = PipelineBody, description = "`{\"pipeline\": {…}, \"start\": true}` with the keys of a \
         [[pipeline]], or the short form with `pipeline_name`",
         example = json!({"pipeline": {"name": "clicks", "kind": "enrichment", "topics": ["user-events"],
             "group_id": "clicks", "clickhouse": {"table": "clickstream_events"}}, "start": true})),
@@ -158,7 +159,7 @@ pub(super) async fn create(
 /// Replaces a created pipeline: drains it, then starts it anew. The same body once more changes nothing.
 #[utoipa::path(put, path = "/api/v1/streaming/{name}", security(("token" = [])),
     params(("name" = String, Path, description = "the pipeline")),
-    request_body(content = Object, description = "as for create"),
+    request_body(content = PipelineBody, description = "as for create"),
     responses(
         (status = 200, description = "no change", body = MoveBody),
         (status = 202, description = "the state that it moves to", body = MoveBody),

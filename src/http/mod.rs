@@ -19,6 +19,7 @@
 
 mod access;
 mod api;
+mod body;
 mod error;
 mod moves;
 mod openapi;
