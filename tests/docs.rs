@@ -367,3 +367,41 @@ fn links_and_their_anchors_lead_somewhere() {
     }
     assert!(anchors_checked > 20, "links to headings were found");
 }
+
+/// Checks of `doctor` that no server of the tests is set up wrongly for: they are shown on facts alone.
+const ON_FACTS_ALONE: [&str; 13] = [
+    "clickhouse_authentication",
+    "clickhouse_rights",
+    "co_partitioning",
+    "file_limit",
+    "instance_id_shared",
+    "partitions_changed",
+    "profile_limits",
+    "redis_cluster",
+    "replica_lag",
+    "schema_missing",
+    "server_version",
+    "state_missing",
+    "time_without_zone",
+];
+
+#[test]
+fn every_check_of_doctor_is_seen_to_find_something_and_wherever_possible_on_servers() {
+    let directory = repository().join("src/inspect/doctor/checks");
+    let servers = [read("tests/doctor.rs"), read("tests/doctor/access.rs")].concat();
+    let mut alone = BTreeSet::new();
+    let documented = first_column(&read("docs/doctor.md")).into_iter();
+    for id in documented.filter(|name| !name.starts_with('-')) {
+        let check = fs::read_to_string(directory.join(format!("{id}.rs")));
+        let check = check.unwrap_or_else(|error| panic!("{id}: {error}"));
+        let is_found = ["one", "found"].map(|word| check.contains(&format!("{word}(\"{id}\"")));
+        assert!(
+            is_found.contains(&true),
+            "{id} is never seen to find something"
+        );
+        if !servers.contains(&format!("\"{id}\"")) {
+            alone.insert(id);
+        }
+    }
+    assert_eq!(alone, ON_FACTS_ALONE.map(str::to_owned).into());
+}

@@ -294,6 +294,13 @@ fn tables_and_views_that_are_wrong_are_found_at_once() {
     assert_found(&answer, &[("view_on_insert", "error")]);
     job.query("DROP VIEW {db}.per_minute");
     job.query("DROP TABLE {db}.clickstream_events");
+    job.query(
+        "CREATE TABLE {db}.clickstream_events (event_id String, event_type String, session_id String, \
+         timestamp DateTime64(3), properties String, _topic String, _partition UInt32, _offset UInt64) \
+         ENGINE = MergeTree ORDER BY event_id",
+    );
+    assert_found(&doctor(&job, &[]).1, &[("dedup_window_missing", "warning")]);
+    job.query("DROP TABLE {db}.clickstream_events");
     job.query("CREATE TABLE {db}.clickstream_events (event_id String) ENGINE = Memory");
     assert_found(&doctor(&job, &[]).1, &[("engine_not_exact", "error")]);
     job.query("DROP TABLE {db}.clickstream_events");

@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) machine: MachineFacts,
     /// What differs between `[topics]` and the cluster; none when nobody could be asked.
     pub(crate) differences: Option<Vec<Difference>>,
+    /// The names of all pipelines of the file, also of those that are not asked about.
+    pub(crate) names: BTreeSet<String>,
     /// In the order of the file.
     pub(crate) pipelines: Vec<PipelineFacts>,
 }
@@ -296,11 +298,11 @@ pub(crate) enum Listener {
 }
 
 impl Facts {
-    /// Whether a daemon of this configuration runs at its address.
+    /// Whether a daemon of this configuration runs at its address, perhaps under the file as it was before.
     pub(crate) fn own_daemon_runs(&self) -> bool {
         let Listener::Daemon(names) = &self.machine.listener else {
             return false;
         };
-        self.pipelines.iter().any(|p| names.contains(p.name()))
+        self.names.iter().any(|name| names.contains(name))
     }
 }

@@ -38,6 +38,9 @@ mod tests {
         facts.machine.listener = daemon("clickstream");
         assert_silent("port_taken", &facts);
         facts.machine.listener = daemon("other");
+        facts.names.insert("other".to_owned());
+        assert_silent("port_taken", &facts);
+        facts.names.remove("other");
         assert!(one("port_taken", &facts).message.contains("(other)"));
         facts.machine.listener = Listener::Other("address in use".to_owned());
         let finding = one("port_taken", &facts);

@@ -69,6 +69,7 @@ pub(super) fn shipped(name: &str, change: &[(&str, &str)]) -> Facts {
             listener: Listener::Free,
         },
         differences: Some(vec![]),
+        names: [name.to_owned()].into(),
         pipelines: vec![PipelineFacts {
             kafka: Reached::Yes(kafka),
             clickhouse: vec![("http://localhost:8123".to_owned(), Reached::Yes(server))],

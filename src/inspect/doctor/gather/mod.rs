@@ -51,6 +51,7 @@ pub(super) fn gather(config: &Config, pipelines: &[Arc<Pipeline>], sample: usize
         service: config.service.clone(),
         machine: Default::default(),
         differences: None,
+        names: config.pipelines.iter().map(|p| p.name.clone()).collect(),
         pipelines: vec![],
     };
     let until = start + JUDGE + Duration::from_secs(1);
