@@ -4,6 +4,8 @@
 mod control;
 #[path = "operations/monitoring.rs"]
 mod monitoring;
+#[path = "operations/pages.rs"]
+mod pages;
 mod support;
 
 use std::time::Duration;
