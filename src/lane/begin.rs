@@ -331,6 +331,7 @@ impl<O: Operator> Lane<O> {
             .iter()
             .filter(is_here);
         let table = self.operator.table_of(&partition.topic);
+        self.context.sink.note_topic(&partition.topic, &topic.id);
         Ok(Ownership::new(Beginning {
             id,
             restored,

@@ -1,5 +1,6 @@
 //! Records that can never be written, kept with their reason.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct DeadLetterProducer {
     topic: String,
     pipeline: String,
     config_id: String,
+    /// Kafka's ids of the topics that are read, where it tells them.
+    topic_ids: Mutex<BTreeMap<Arc<str>, String>>,
 }
 
 impl std::fmt::Debug for DeadLetterProducer {
@@ -75,7 +78,20 @@ impl DeadLetterProducer {
             topic: pipeline.dead_letter.topic.clone(),
             pipeline: pipeline.name.clone(),
             config_id: pipeline.config_id.clone(),
+            topic_ids: Mutex::default(),
         }))
+    }
+
+    /// A partition of this topic is read from now on: its letters name the id, so that they are told from
+    /// those of another topic of the same name. `-`: the broker tells none.
+    pub(super) fn note_topic(&self, topic: &Arc<str>, id: &str) {
+        if id != "-" {
+            let mut ids = self
+                .topic_ids
+                .lock()
+                .expect("no holder of this lock panics");
+            ids.insert(topic.clone(), id.to_owned());
+        }
     }
 
     /// Returns once every letter is acknowledged, however long the cluster is away.
@@ -176,9 +192,15 @@ impl DeadLetterProducer {
             ("detail", letter.detail.clone()),
             ("config", self.config_id.clone()),
         ];
+        let ids = self
+            .topic_ids
+            .lock()
+            .expect("no holder of this lock panics");
+        let id = ids.get(&letter.partition.topic).cloned();
+        let id = id.map(|id| ("topic-id", id));
         let timestamp = (!own_time && letter.timestamp_ms >= 0)
             .then(|| ("timestamp", letter.timestamp_ms.to_string()));
-        let named = added.into_iter().chain(timestamp);
+        let named = added.into_iter().chain(id).chain(timestamp);
         named
             .map(|(name, value)| (format!("streamweir-{name}"), value))
             .collect()

@@ -171,6 +171,13 @@ impl Sink {
         })
     }
 
+    /// A partition of this topic is read from now on.
+    pub(crate) fn note_topic(&self, topic: &Arc<str>, id: &str) {
+        if let Some(dead_letters) = &self.parts.dead_letters {
+            dead_letters.note_topic(topic, id);
+        }
+    }
+
     /// Notes a row that was refused alone. `since`: when rows beside it were first refused.
     pub(crate) fn refused_alone(&self, table: &str, error: &InsertError, since: Instant) -> Lone {
         self.refusals

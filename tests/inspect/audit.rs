@@ -70,7 +70,7 @@ fn rows_that_were_removed_or_doubled_by_hand_are_found_at_their_addresses() {
 }
 
 /// A pipeline of the table `t (id, v)`, and its change records.
-fn replica(name: &str) -> (Job, String) {
+pub(super) fn replica(name: &str) -> (Job, String) {
     let mut job = Job::replication(name);
     let topic = format!("{}shop.public.t", job.prefix);
     job.topic.clone_from(&topic);
@@ -85,7 +85,7 @@ fn replica(name: &str) -> (Job, String) {
 }
 
 /// A change record as a connector writes it.
-fn change(operation: &str, id: u32, before: &str, after: &str) -> Record {
+pub(super) fn change(operation: &str, id: u32, before: &str, after: &str) -> Record {
     let source = r#"{"version":"3.0","connector":"postgresql","name":"shop","ts_ms":1763719200000,"db":"shop","schema":"public","table":"t","lsn":1}"#;
     let envelope = format!(
         r#"{{"before":{before},"after":{after},"source":{source},"op":"{operation}","ts_ms":1763719200000,"transaction":null}}"#
@@ -95,17 +95,14 @@ fn change(operation: &str, id: u32, before: &str, after: &str) -> Record {
         .partition(0)
 }
 
+pub(super) fn row(id: u32, v: &str) -> Record {
+    let after = format!(r#"{{"id":{id},"v":"{v}","n":{id}}}"#);
+    change("u", id, "null", &after)
+}
+
 #[test]
 fn a_replica_is_held_against_the_newest_changes_and_its_letters_are_replayed() {
     let (job, topic) = replica("audit-cdc");
-    let row = |id: u32, v: &str| {
-        change(
-            "u",
-            id,
-            "null",
-            &format!(r#"{{"id":{id},"v":"{v}","n":{id}}}"#),
-        )
-    };
     let delete = change("d", 5, r#"{"id":5,"v":"","n":null}"#, "null");
     let too_large = change("u", 7, "null", r#"{"id":7,"v":"new","n":99999999999}"#);
     let records = (1..=40)

@@ -3,11 +3,12 @@
 use sandbox::topic::{self, Record};
 use serde_json::json;
 
+use super::audit::{change, replica, row};
 use super::{json, json_lines, run};
 use crate::support::{Job, event};
 
 /// A job whose odd records lack a field that is required for now, and one that no configuration can read.
-fn with_letters(name: &str) -> Job {
+pub(super) fn with_letters(name: &str) -> Job {
     let mut job = Job::new(name);
     job.set("pipeline.columns.page_url.required", true);
     job.apply_schema();
@@ -152,4 +153,75 @@ fn a_replayed_letter_is_written_once_however_often_it_is_replayed() {
         ]),
         json!([11, 10, 1, 5])
     );
+}
+
+#[test]
+fn letters_of_a_topic_that_was_deleted_are_not_replayed_under_the_one_of_its_name() {
+    let mut job = with_letters("letters-of-before");
+    // As earlier versions wrote them: without the id of their topic.
+    let letters = job.dead_letters().expect("dead letters");
+    let old = letters.iter().map(|letter| {
+        let mut old = Record::new(letter.value.clone().expect("a value")).partition(0);
+        for (name, value) in &letter.headers {
+            if name != "streamweir-topic-id" {
+                old = old.header(name, value.clone().unwrap_or_default());
+            }
+        }
+        old
+    });
+    let old: Vec<Record> = old.collect();
+    let has_id = |letter: &topic::Received| letter.header("streamweir-topic-id").is_some();
+    assert!(letters.len() == 6 && letters.iter().all(has_id));
+    topic::produce(job.bootstrap(), &job.dead_letter_topic, old).expect("letters");
+    topic::delete(job.bootstrap(), &job.topic).expect("deleted");
+    job.create_topic(1);
+    let others = (100..115).map(|number| Record::new(event(number, "")).partition(0));
+    topic::produce(job.bootstrap(), &job.topic, others).expect("records");
+    job.set("pipeline.columns.page_url.required", false);
+    let back = [
+        "offsets",
+        "reset",
+        "--pipeline",
+        "clickstream",
+        "--to",
+        "latest",
+    ];
+    let (code, _, why) = run(&job, &back);
+    assert_eq!(code, 0, "{why}");
+    let (code, done) = json(&job, &["dead-letters", "replay", "--all"]);
+    let expected = json!({ "selected": 12, "written": 0, "already_written": 0,
+                           "refused": { "topic_changed": 12 } });
+    assert_eq!((code, done), (1, expected));
+    assert_eq!(job.rows_and_offsets(), (5, 5));
+}
+
+#[test]
+fn a_change_of_before_its_table_was_emptied_is_not_replayed() {
+    let (mut job, topic) = replica("letters-emptied");
+    job.set("pipeline.truncate", "apply");
+    let too_large = |id: u32| {
+        let after = format!(r#"{{"id":{id},"v":"large","n":99999999999}}"#);
+        change("u", id, "null", &after)
+    };
+    let mut emptied = change("t", 0, "null", "null");
+    emptied.key = None;
+    let records = [
+        row(1, "a"),
+        too_large(7),
+        row(2, "a"),
+        emptied,
+        row(3, "a"),
+        too_large(8),
+    ];
+    topic::produce(job.bootstrap(), &topic, records).expect("records");
+    job.run_to_end();
+    job.query("ALTER TABLE {db}.t MODIFY COLUMN n Nullable(Int64)");
+    job.config["pipeline"][0]["tables"][&topic]["columns"]["n"] = "Nullable(Int64)".into();
+    let replay = ["dead-letters", "replay", "--all"];
+    let (code, done) = json(&job, &replay);
+    let expected = |written: u64| json!({ "selected": 2, "written": written, "already_written": 1 - written, "refused": {}, "dropped": 1 });
+    assert_eq!((code, done), (0, expected(1)));
+    assert_eq!(json(&job, &replay), (0, expected(0)));
+    let rows = job.query("SELECT id FROM {db}.t FINAL WHERE _deleted = 0 ORDER BY id");
+    assert_eq!(rows, "3\n8");
 }

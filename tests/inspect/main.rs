@@ -8,21 +8,12 @@ mod joins;
 mod letters;
 mod offsets;
 
-use std::process::Stdio;
-
 use serde_json::Value;
-use support::{Job, command};
+use support::Job;
 
 /// What a command came to: exit code, stdout, stderr.
 fn run(job: &Job, arguments: &[&str]) -> (i32, String, String) {
-    let (path, _) = job.write_config("inspect");
-    let output = command(&path, arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    let code = output.status.code().expect("it ends by itself");
-    (code, text(output.stdout), text(output.stderr))
+    job.inspect(arguments)
 }
 
 /// The document that a command prints with `--json`, and its exit code.

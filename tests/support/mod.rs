@@ -8,6 +8,7 @@
 
 pub mod changes;
 pub mod four;
+pub mod inspect;
 pub mod join_model;
 pub mod join_records;
 pub mod joins;

@@ -64,6 +64,12 @@ pub(crate) struct Letter {
     pub(crate) value: Option<Vec<u8>>,
     /// Of the record.
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Kafka's id of the topic, where the letter names it.
+    pub(crate) topic_id: Option<String>,
+    /// The topic of this name is another one now.
+    pub(crate) is_of_before: bool,
+    /// Of the configuration that refused it.
+    pub(crate) config_id: String,
 }
 
 impl Letter {
@@ -85,7 +91,8 @@ impl Letter {
                 .map(|(_, value)| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned())
         };
         let own_timestamp = take("timestamp");
-        take("config")?;
+        let topic_id = take("topic-id");
+        let config_id = take("config")?;
         let detail = take("detail")?;
         let reason = take("reason")?;
         let stage = take("stage")?;
@@ -105,6 +112,9 @@ impl Letter {
             key: None,
             value: None,
             headers,
+            topic_id,
+            is_of_before: false,
+            config_id,
         })
     }
 
@@ -191,8 +201,17 @@ mod tests {
         );
         let names: Vec<&str> = read.headers.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["trace", "streamweir-reason"]);
+        assert_eq!((&*read.config_id, read.topic_id), ("0123456789ab", None));
         let dated = Letter::of_headers(headers(&[("streamweir-timestamp", "77")]), 1_000);
         assert_eq!(dated.expect("a letter").timestamp_ms, 77);
+        let id = [
+            ("streamweir-topic-id", "idA"),
+            ("streamweir-timestamp", "77"),
+        ];
+        for more in [&id[..1], &id[..]] {
+            let named = Letter::of_headers(headers(more), 1_000).expect("a letter");
+            assert_eq!(named.topic_id.as_deref(), Some("idA"));
+        }
     }
 
     #[test]

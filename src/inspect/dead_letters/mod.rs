@@ -4,6 +4,7 @@ mod letter;
 mod replay;
 mod scan;
 mod shown;
+mod sources;
 mod states;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use self::letter::Letter;
 pub use self::letter::{Address, AddressError, Selection};
 pub use self::replay::{Replay, ReplayOptions, replay};
 pub(crate) use self::scan::letters as scan_letters;
+pub(crate) use self::scan::ranges as letter_ranges;
 pub use self::shown::{ShownLetter, show};
 use self::states::States;
 pub(crate) use self::states::traced_table;

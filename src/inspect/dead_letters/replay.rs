@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::letter::{Letter, Selection};
 use super::scan;
+use super::sources::Sources;
 use super::states::judge;
 use crate::config::{Config, Pipeline, Service};
 use crate::inspect::cluster::Cluster;
@@ -17,6 +18,8 @@ use crate::source::TopicPartition;
 
 /// Of a record that the group has not committed: the daemon reads it again and writes it itself.
 const NOT_COMMITTED: &str = "not_committed";
+/// Of a record whose topic is another one now.
+const TOPIC_CHANGED: &str = "topic_changed";
 
 /// What is replayed, and how.
 #[derive(Debug)]
@@ -128,6 +131,7 @@ pub fn replay(
     let service = Arc::new(config.service.clone());
     let mut replayers = HashMap::new();
     let mut groups = Groups::default();
+    let mut sources = Sources::default();
     let mut counts = Replay::default();
     scan::letters(config, &selection, |letter, pipeline| {
         if counts.limited() >= limit {
@@ -141,12 +145,21 @@ pub fn replay(
             counts.not_replayable += 1;
             return Ok(ControlFlow::Continue(()));
         }
-        let replayed = if groups.has_committed(&service, pipeline, &letter)? {
-            let one = one(&mut replayers, &service, pipeline, &letter, wanted);
-            runtime.block_on(one)?
-        } else {
+        let replayed = if sources.is_of_before(&service, pipeline, &letter)? {
+            topic_changed(&letter.partition)
+        } else if !groups.has_committed(&service, pipeline, &letter)? {
             not_committed(&pipeline.group_id)
+        } else {
+            let made = replayer(&mut replayers, &service, pipeline);
+            let replayer = runtime.block_on(made)?;
+            match sources.emptied(&service, pipeline, &letter, replayer)? {
+                Some(replayed) => replayed,
+                None => runtime.block_on(one(replayer, pipeline, &letter, wanted))?,
+            }
         };
+        if let Replayed::Dropped(why @ super::sources::TRUNCATED) = &replayed {
+            said(&format!("{}: passed by: {why}", letter.address()));
+        }
         if let Replayed::Refused { reason, detail } = &replayed {
             said(&refusal(&letter, reason, detail));
         }
@@ -169,9 +182,19 @@ fn not_committed(group: &str) -> Replayed {
     }
 }
 
+fn topic_changed(partition: &TopicPartition) -> Replayed {
+    Replayed::Refused {
+        reason: TOPIC_CHANGED.to_owned(),
+        detail: format!(
+            "topic {} was deleted and made again since: its record at this offset is another one",
+            partition.topic
+        ),
+    }
+}
+
 fn refusal(letter: &Letter, reason: &str, detail: &str) -> String {
     let word = match reason {
-        NOT_COMMITTED => "refused",
+        NOT_COMMITTED | TOPIC_CHANGED => "refused",
         _ => "refused again",
     };
     format!("{}: {word}: {reason}: {detail}", letter.address())
@@ -216,9 +239,8 @@ impl Groups {
 }
 
 async fn one(
-    replayers: &mut HashMap<String, Replayer>,
-    service: &Arc<Service>,
-    pipeline: &Arc<Pipeline>,
+    replayer: &mut Replayer,
+    pipeline: &Pipeline,
     letter: &Letter,
     wanted: Wanted,
 ) -> Result<Replayed, Failure> {
@@ -227,13 +249,21 @@ async fn one(
     if pipeline.dead_letter.skip.contains(&place) {
         return Ok(Replayed::Dropped("skip"));
     }
+    judge(replayer, letter, wanted).await
+}
+
+/// The pipeline's way for single records.
+async fn replayer<'r>(
+    replayers: &'r mut HashMap<String, Replayer>,
+    service: &Arc<Service>,
+    pipeline: &Arc<Pipeline>,
+) -> Result<&'r mut Replayer, Failure> {
     if !replayers.contains_key(&pipeline.name) {
         let made = Replayer::new(service, pipeline).await?;
         replayers.insert(pipeline.name.clone(), made);
     }
     let replayer = replayers.get_mut(&pipeline.name);
-    let replayer = replayer.expect("just inserted where it was missing");
-    judge(replayer, letter, wanted).await
+    Ok(replayer.expect("just inserted where it was missing"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading the letters that are meant, each once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -53,10 +53,11 @@ pub(crate) fn letters(
             .map(|(_, range)| (range.to - range.from).unsigned_abs());
         let mut progress = Progress::new("dead letters", total.sum());
         let mut reader = LogReader::new(&config.service, first)?;
+        let mut ids = TopicIds::default();
         for (partition, range) in ranges {
             let read = reader.read(&partition, range, |record| {
                 progress.add(1);
-                let Some(letter) = Letter::read(record) else {
+                let Some(mut letter) = Letter::read(record) else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 let Some(pipeline) = pipelines.iter().find(|p| p.name == letter.pipeline) else {
@@ -69,6 +70,7 @@ pub(crate) fn letters(
                     return Ok(ControlFlow::Break(()));
                 }
                 left -= 1;
+                letter.is_of_before = ids.differs(&cluster, &letter);
                 each(letter, pipeline)
             })?;
             if read.is_break() || left == 0 {
@@ -80,7 +82,7 @@ pub(crate) fn letters(
 }
 
 /// What the dead-letter topic holds now; nothing where it does not exist.
-pub(super) fn ranges(
+pub(crate) fn ranges(
     cluster: &Cluster,
     topic: &str,
 ) -> Result<Vec<(TopicPartition, Range)>, Failure> {
@@ -90,6 +92,23 @@ pub(super) fn ranges(
         ranges.push((partition, Range { from, to }));
     }
     Ok(ranges)
+}
+
+/// Kafka's ids of topics, as they are now.
+#[derive(Debug, Default)]
+struct TopicIds(HashMap<Arc<str>, Option<String>>);
+
+impl TopicIds {
+    /// Whether the letter's topic was deleted since, and another one has its name.
+    fn differs(&mut self, cluster: &Cluster, letter: &Letter) -> bool {
+        let Some(own) = &letter.topic_id else {
+            return false;
+        };
+        let topic = &letter.partition.topic;
+        let now = self.0.entry(topic.clone());
+        let now = now.or_insert_with(|| cluster.topic_id(topic));
+        now.as_ref().is_some_and(|now| now != own && now != "-")
+    }
 }
 
 /// Which letters came already, by hashes of what identifies them.
@@ -104,7 +123,14 @@ impl Seen {
         if self.hashes.len() >= REMEMBERED_MAX {
             self.hashes.clear();
         }
-        let place = (&letter.pipeline, &letter.partition, letter.offset);
+        let Letter {
+            pipeline,
+            partition,
+            offset,
+            topic_id,
+            ..
+        } = letter;
+        let place = (pipeline, partition, offset, topic_id);
         self.hashes.insert(self.state.hash_one(place))
     }
 }

@@ -54,6 +54,8 @@ impl States {
         let mut states = vec![];
         for (letter, pipeline) in letters {
             let is_written = match self.tables.get_mut(&pipeline.name) {
+                // What the table has is of another topic.
+                _ if letter.is_of_before => false,
                 Some(Table::Traced(..)) => {
                     written.contains(&(&*pipeline.name, &letter.partition, letter.offset))
                 }

@@ -134,6 +134,14 @@ impl Replayer {
 }
 
 impl Replayer {
+    /// Whether a record says that the source emptied its table.
+    pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+        match self {
+            Replayer::Enrichment(_) => false,
+            Replayer::Cdc(way) => way.operator.truncates(partition, record),
+        }
+    }
+
     /// Whether a rule of the configuration drops a record.
     pub(crate) fn drops(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
         match self {

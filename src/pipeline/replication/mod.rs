@@ -64,6 +64,12 @@ impl ReplicationOperator {
         &self.rows.bytes[made.start..made.start + made.key_len]
     }
 
+    /// Whether a record says that the source emptied its table.
+    pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+        let state = self.begin(partition);
+        self.topics[state.topic].truncates(record, &self.replicas, &self.config)
+    }
+
     /// A row of the chunk as it would be written.
     pub(crate) fn change(&self, row: usize) -> Option<Change<'_>> {
         let made = self.rows.rows.get(row)?;

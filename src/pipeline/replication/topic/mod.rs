@@ -212,6 +212,18 @@ impl Topic {
         }
     }
 
+    /// Whether a record says that the source emptied its table.
+    pub(super) fn truncates(
+        &mut self,
+        record: Record<'_>,
+        replicas: &Replicas,
+        config: &Cdc,
+    ) -> bool {
+        self.refresh(replicas, config);
+        let read = self.rows.read(&self.name, record.key(), record.value());
+        matches!(read, Ok(Change::Truncate(_)))
+    }
+
     /// The version of a record.
     pub(super) fn version_of(config: &Cdc, record: Record<'_>) -> u64 {
         version(config, record)
