@@ -65,6 +65,37 @@ pub(super) async fn ask(
     Ok(bytes)
 }
 
+/// Hands what a statement returns to `each`, in `format`, piece by piece, each of which may take `patience`.
+/// False from `each` ends it; returns whether all was read.
+pub(super) async fn pieces(
+    client: &Client,
+    signature: &Signature,
+    sql: &str,
+    format: &str,
+    patience: Duration,
+    each: &mut impl FnMut(&[u8]) -> bool,
+) -> Result<bool, Error> {
+    let mut cursor = client.query_raw(sql).fetch_bytes(format)?;
+    let mut is_first = true;
+    loop {
+        let next = tokio::time::timeout(patience, cursor.next()).await;
+        let piece = next.map_err(|_| Error::TimedOut)??;
+        let Some(piece) = piece else { break };
+        if std::mem::take(&mut is_first)
+            && let Some(other) = something_else(&piece)
+        {
+            return Err(Error::Other(other.into()));
+        }
+        if !each(&piece) {
+            return Ok(false);
+        }
+    }
+    match signature.accepts_read(cursor.summary().is_some()) {
+        true => Ok(true),
+        false => Err(Signature::missing()),
+    }
+}
+
 /// Whether an insert is acknowledged.
 pub(super) fn acknowledgement(
     signature: &Signature,

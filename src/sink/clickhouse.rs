@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clickhouse::{Client, Compression};
 use secrecy::ExposeSecret as _;
 
-use super::answer::ask;
+use super::answer::{ask, pieces};
 use super::connect::{base_client, connect_timeout};
 use super::errors::InsertError;
 use super::post::Post;
@@ -17,6 +17,8 @@ use super::servers::{Server, Servers, UNKNOWN_SETTING};
 use crate::config::ClickHouse;
 
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the next piece of an answer may take that is read piece by piece.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
 /// The same of questions about settings and tables.
 const SYSTEM_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(10);
 /// Of a question that a server answers at once.
@@ -264,6 +266,21 @@ impl ClickHouseClient {
     ) -> Result<Bytes, InsertError> {
         let client = self.reader(server).await?;
         self.ask(server, &client, sql, format, QUERY_TIMEOUT).await
+    }
+
+    /// The answer of one server to a query that may take hours, piece by piece; see [`pieces`].
+    pub(super) async fn pieces(
+        &self,
+        server: u32,
+        sql: &str,
+        format: &str,
+        each: &mut impl FnMut(&[u8]) -> bool,
+    ) -> Result<bool, InsertError> {
+        let client = self.reader(server).await?;
+        let client = client.with_setting("max_execution_time", "0");
+        let signature = &self.servers.get(server).signature;
+        let read = pieces(&client, signature, sql, format, PIECE_TIMEOUT, each).await;
+        read.map_err(|error| self.servers.failed(server, error.into()))
     }
 
     /// The same of any server.

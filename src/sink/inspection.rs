@@ -19,7 +19,7 @@ pub(crate) struct KeyVersion {
     pub(crate) is_deleted: bool,
 }
 
-/// The newest row of a key.
+/// A row of a table in which versions decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewestRow {
     pub(crate) version: u64,
@@ -125,17 +125,18 @@ impl ClickHouseClient {
         Ok(u64::from_le_bytes(count))
     }
 
-    /// The newest row of each key of a slice, which is one of so many; keys in RowBinary. `digests`: the
-    /// SHA-256 of key, version, mark and the other columns in RowBinary, too.
+    /// Hands every row of a table to `each`, those that a newer one has replaced among them; keys in RowBinary.
+    /// `digests`: the SHA-256 of key, version, mark and the other columns in RowBinary, too. One read, however
+    /// large the table. False from `each` ends it.
     ///
     /// # Errors
     /// As above.
-    pub(crate) async fn newest_rows_of_slice(
+    pub(crate) async fn each_version(
         &self,
         target: &Target,
-        (slice, slices): (u64, u64),
         digests: bool,
-    ) -> Result<Vec<(Vec<u8>, NewestRow)>, InsertError> {
+        mut each: impl FnMut(&[u8], NewestRow) -> bool,
+    ) -> Result<(), InsertError> {
         let names = target.key.iter().map(|(name, _)| quote_name(name));
         let key = format!(
             "formatRow('RowBinary', {})",
@@ -147,20 +148,31 @@ impl ClickHouseClient {
         let own = [version.clone(), deleted.clone()];
         let all: Vec<String> = names.chain(own).chain(others).collect();
         let digest = match digests {
-            true => format!(
-                ", argMax(SHA256(formatRow('RowBinary', {})), {version})",
-                all.join(", ")
-            ),
+            true => format!(", SHA256(formatRow('RowBinary', {}))", all.join(", ")),
             false => String::new(),
         };
         let sql = format!(
-            "SELECT {key}, toUInt64(max({version})), toUInt8(argMax({deleted}, {version})){digest} FROM {} \
-             WHERE cityHash64({key}) % {slices} = {slice} GROUP BY {key} \
+            "SELECT {key}, toUInt64({version}), toUInt8({deleted}){digest} FROM {} \
              SETTINGS select_sequential_consistency = 1",
             target.sql
         );
-        let bytes = self.read_in_sync(target, &sql, "RowBinary").await?;
-        newest_rows(&bytes, digests).ok_or_else(|| unreadable(&bytes))
+        let mut rest = vec![];
+        let read = self.read_in_pieces(target, &sql, |piece| {
+            rest.extend_from_slice(piece);
+            let mut bytes = &rest[..];
+            let mut goes_on = true;
+            while let (true, Some((key, row, behind))) = (goes_on, version_row(bytes, digests)) {
+                goes_on = each(key, row);
+                bytes = behind;
+            }
+            let read = rest.len() - bytes.len();
+            rest.drain(..read);
+            goes_on
+        });
+        match read.await? {
+            true if !rest.is_empty() => Err(unreadable(&rest)),
+            _ => Ok(()),
+        }
     }
 
     /// These columns of the rows of a range, each in RowBinary, by offset; of two rows of one record one.
@@ -208,6 +220,28 @@ impl ClickHouseClient {
         let sql = format!("SELECT * FROM format(RowBinary, {form}, unhex('{hex}'))");
         let bytes = self.select_any(&sql, "JSONEachRow").await?;
         serde_json::from_slice(&bytes).map_err(|_| unreadable(&bytes))
+    }
+
+    /// Hands the answer of a server that has what the others acknowledged to `each`, in RowBinary, piece by
+    /// piece, however long it takes. False from `each` ends it; returns whether all was read.
+    ///
+    /// # Errors
+    /// As above; pieces may have come before.
+    async fn read_in_pieces(
+        &self,
+        target: &Target,
+        sql: &str,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<bool, InsertError> {
+        let prepare = |server| async move {
+            if target.replicated {
+                self.sync_replica(server, &target.sql).await?;
+            }
+            self.ping_on(server).await?;
+            Ok(server)
+        };
+        let server = self.servers.any(prepare).await?;
+        self.pieces(server, sql, "RowBinary", &mut each).await
     }
 
     /// The answer of any server, which has what the others acknowledged.
@@ -279,24 +313,19 @@ fn values(mut bytes: &[u8]) -> Option<HashMap<i64, Vec<Vec<u8>>>> {
     Some(rows)
 }
 
-/// Of rows of key, version, mark and digest; `None`: they are not.
-fn newest_rows(mut bytes: &[u8], digests: bool) -> Option<Vec<(Vec<u8>, NewestRow)>> {
-    let mut rows = vec![];
-    while !bytes.is_empty() {
-        let length = length(&mut bytes)?;
-        let (key, rest) = bytes.split_at_checked(length)?;
-        let (version, rest) = rest.split_at_checked(8)?;
-        let (deleted, rest) = rest.split_first()?;
-        let (digest, rest) = rest.split_at_checked(if digests { 32 } else { 0 })?;
-        bytes = rest;
-        let row = NewestRow {
-            version: u64::from_le_bytes(version.try_into().ok()?),
-            is_deleted: *deleted != 0,
-            digest: digest.try_into().ok(),
-        };
-        rows.push((key.to_vec(), row));
-    }
-    Some(rows)
+/// The first row of rows of key, version, mark and digest, and what is behind it; `None`: it is not whole.
+fn version_row(mut bytes: &[u8], digests: bool) -> Option<(&[u8], NewestRow, &[u8])> {
+    let length = length(&mut bytes)?;
+    let (key, rest) = bytes.split_at_checked(length)?;
+    let (version, rest) = rest.split_at_checked(8)?;
+    let (deleted, rest) = rest.split_first()?;
+    let (digest, rest) = rest.split_at_checked(if digests { 32 } else { 0 })?;
+    let row = NewestRow {
+        version: u64::from_le_bytes(version.try_into().ok()?),
+        is_deleted: *deleted != 0,
+        digest: digest.try_into().ok(),
+    };
+    Some((key, row, rest))
 }
 
 #[cfg(test)]
@@ -304,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_a_slice_are_key_version_mark_and_digest() {
+    fn a_row_of_key_version_mark_and_digest_is_read_once_it_is_whole() {
         let key = [b'k'; 200];
         let row = [&[200, 1][..], &key, &7u64.to_le_bytes(), &[1], &[9; 32]].concat();
         let expected = NewestRow {
@@ -312,20 +341,17 @@ mod tests {
             is_deleted: true,
             digest: Some([9; 32]),
         };
-        assert_eq!(
-            newest_rows(&row, true),
-            Some(vec![(key.to_vec(), expected)])
-        );
+        let more = [&row[..], &[1]].concat();
+        let read = version_row(&more, true);
+        assert_eq!(read, Some((&key[..], expected, &[1][..])));
         let without = NewestRow {
             digest: None,
             ..expected
         };
-        assert_eq!(
-            newest_rows(&row[..211], false),
-            Some(vec![(key.to_vec(), without)])
-        );
-        for end in 1..row.len() {
-            assert_eq!(newest_rows(&row[..end], true), None, "{end}");
+        let read = version_row(&row[..211], false);
+        assert_eq!(read, Some((&key[..], without, &[][..])));
+        for end in 0..row.len() {
+            assert_eq!(version_row(&row[..end], true), None, "{end}");
         }
     }
 

@@ -7,6 +7,7 @@ mod audit;
 mod joins;
 mod letters;
 mod offsets;
+mod retention;
 
 use serde_json::Value;
 use support::Job;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::letters::LetterOffsets;
+use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
 use super::rows::Block;
 use super::scope::Scope;
@@ -86,7 +86,12 @@ pub(super) fn audit(
                 start = gone.to;
                 continue;
             }
-            let (found, wrong) = block.done();
+            let (mut found, mut wrong) = block.done();
+            if letters.is_cut() && found.lost > 0 {
+                found.not_checkable += std::mem::take(&mut found.lost);
+                wrong.retain(|(wrong, _)| *wrong != Wrong::Lost);
+                report.note(LETTERS_CUT.to_owned());
+            }
             counts.add(&found);
             for (wrong, offset) in wrong {
                 report.list(wrong, || address(&scope.partition, offset));

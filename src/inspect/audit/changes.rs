@@ -1,50 +1,16 @@
-//! The newest change of each key, in bounded memory: pure.
-//!
-//! Keys that do not fit together are looked at in several passes over the log, each of the keys whose hash
-//! leaves one remainder.
+//! The newest change and the newest row of each key, held against each other: pure, beside the file for what
+//! does not fit into memory.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher as _;
-
+use super::gathered::{Entry, Gathered};
 use super::report::Wrong;
+use crate::inspect::Failure;
 use crate::sink::NewestRow;
-
-/// What an entry takes beside its key.
-const ENTRY_BYTES: usize = 120;
-
-/// The keys of one pass: those whose hash leaves `remainder` when it is divided by `of`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    remainder: u64,
-    of: u64,
-}
-
-impl Part {
-    pub(super) const ALL: Part = Part {
-        remainder: 0,
-        of: 1,
-    };
-
-    fn takes(self, hash: u64) -> bool {
-        hash % self.of == self.remainder
-    }
-
-    /// The two halves of it.
-    fn halves(self) -> (Part, Part) {
-        let of = self.of * 2;
-        let second = Part {
-            remainder: self.remainder + self.of,
-            of,
-        };
-        (Part { of, ..self }, second)
-    }
-}
 
 /// Where a change is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     /// The number of the partition among those that are audited.
-    pub(super) partition: usize,
+    pub(super) partition: u32,
     pub(super) offset: i64,
 }
 
@@ -55,14 +21,7 @@ pub(super) struct Newest {
     pub(super) is_deleted: bool,
     pub(super) place: Place,
     /// Of its row, where all values come from the record and they are compared.
-    pub(super) digest: Option<[u8; 32]>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Entry {
-    newest: Option<Newest>,
-    /// The newest change that may be there or not: a dead letter, or one that is not committed.
-    optional: Option<u64>,
+    pub(super) digest: Option<u64>,
 }
 
 /// A row of the table.
@@ -70,7 +29,7 @@ struct Entry {
 pub(super) struct Row {
     pub(super) version: u64,
     pub(super) is_deleted: bool,
-    pub(super) digest: Option<[u8; 32]>,
+    pub(super) digest: Option<u64>,
 }
 
 impl From<NewestRow> for Row {
@@ -78,121 +37,51 @@ impl From<NewestRow> for Row {
         Row {
             version: row.version,
             is_deleted: row.is_deleted,
-            digest: row.digest,
+            digest: row.digest.map(short),
         }
     }
 }
 
-/// A key whose row is not there, and the change that made it.
-pub(super) type Missing = (Box<[u8]>, Place);
+/// The beginning of a digest: whoever alters a row does not look for another one with the same.
+pub(super) fn short(digest: [u8; 32]) -> u64 {
+    let (first, _) = digest.split_first_chunk().expect("it has 32 bytes");
+    u64::from_le_bytes(*first)
+}
 
 /// What a row is, held against the newest change of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Equal,
+    /// The newest change deleted the row, and the table has forgotten it.
+    Gone,
     Wrong(Wrong, Option<Place>),
-    /// Another pass looks at it.
-    NotOfThisPart,
+    /// The table has no row, and there may be one or not.
+    Nothing,
 }
 
-/// The newest change of each key of one part.
-#[derive(Debug)]
-pub(super) struct Changes {
-    entries: HashMap<Box<[u8]>, Entry>,
-    state: foldhash::fast::RandomState,
-    part: Part,
-    bytes: usize,
-    bytes_max: usize,
-    /// Parts that did not fit.
-    later: Vec<Part>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Known {
+    /// With the number of times that all rows may have gone before.
+    newest: Option<(Newest, u32)>,
+    /// The newest change that may be there or not: a dead letter, or one that is not committed.
+    optional: Option<u64>,
+    found: Option<Row>,
 }
 
-impl Changes {
-    /// `state` is the same in every pass.
-    pub(super) fn new(part: Part, state: foldhash::fast::RandomState, bytes_max: usize) -> Self {
-        Changes {
-            entries: HashMap::new(),
-            state,
-            part,
-            bytes: 0,
-            bytes_max,
-            later: vec![],
-        }
-    }
-
-    /// A change that is committed.
-    pub(super) fn add(&mut self, key: &[u8], change: Newest) {
-        if let Some(entry) = self.entry(key)
-            && entry
-                .newest
-                .is_none_or(|newest| newest.version <= change.version)
-        {
-            entry.newest = Some(change);
-        }
-    }
-
-    /// A change that the table may have or not.
-    pub(super) fn add_optional(&mut self, key: &[u8], version: u64) {
-        if let Some(entry) = self.entry(key) {
-            entry.optional = entry.optional.max(Some(version));
-        }
-    }
-
-    /// What was added so far may be there or not: all rows of the table may be gone.
-    pub(super) fn all_optional(&mut self) {
-        for entry in self.entries.values_mut() {
-            let version = entry.newest.take().map(|newest| newest.version);
-            entry.optional = entry.optional.max(version);
-        }
-    }
-
-    fn entry(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        if !self.part.takes(self.state.hash_one(key)) {
-            return None;
-        }
-        if !self.entries.contains_key(key) {
-            self.bytes += key.len() + ENTRY_BYTES;
-            self.entries.insert(key.into(), Entry::default());
-            while self.bytes > self.bytes_max && self.entries.len() > 1 && self.part.of < 1 << 40 {
-                self.halve();
+impl Known {
+    /// `emptied`: how often all rows may have gone, in all.
+    fn judge(self, emptied: u32) -> Verdict {
+        let newest = self.newest.filter(|(_, before)| *before == emptied);
+        let is_optional = self.optional.is_some() || self.newest.is_some();
+        let (row, newest) = match (self.found, newest) {
+            (Some(row), Some((newest, _))) => (row, newest),
+            (None, Some((newest, _))) if newest.is_deleted => return Verdict::Gone,
+            (None, Some((newest, _))) => {
+                return Verdict::Wrong(Wrong::Missing, Some(newest.place));
             }
-        }
-        self.entries.get_mut(key)
-    }
-
-    fn halve(&mut self) {
-        let (now, later) = self.part.halves();
-        self.part = now;
-        self.later.push(later);
-        let Changes {
-            entries,
-            state,
-            bytes,
-            ..
-        } = self;
-        entries.retain(|key, _| {
-            let stays = now.takes(state.hash_one(&**key));
-            if !stays {
-                *bytes -= key.len() + ENTRY_BYTES;
-            }
-            stays
-        });
-        entries.shrink_to_fit();
-    }
-
-    /// Holds a row against the newest change of its key, which is then done with.
-    pub(super) fn judge(&mut self, key: &[u8], row: Row) -> Verdict {
-        if !self.part.takes(self.state.hash_one(key)) {
-            return Verdict::NotOfThisPart;
-        }
-        let Some(entry) = self.entries.remove(key) else {
-            return match row.is_deleted {
-                true => Verdict::Equal,
-                false => Verdict::Wrong(Wrong::Extra, None),
-            };
-        };
-        let Some(newest) = entry.newest else {
-            return Verdict::Equal;
+            (None, None) => return Verdict::Nothing,
+            (Some(row), None) if row.is_deleted || is_optional => return Verdict::Equal,
+            (Some(_), None) => return Verdict::Wrong(Wrong::Extra, None),
         };
         let wrong = |wrong| Verdict::Wrong(wrong, Some(newest.place));
         if row.version > newest.version {
@@ -208,19 +97,165 @@ impl Changes {
             _ => Verdict::Equal,
         }
     }
+}
 
-    /// Keys whose row was not seen although their newest change made one; deleted ones that were not seen,
-    /// as a count; and the parts that did not fit.
-    pub(super) fn rest(self) -> (Vec<Missing>, u64, Vec<Part>) {
-        let (mut missing, mut gone) = (vec![], 0);
-        for (key, entry) in self.entries {
-            match entry.newest {
-                Some(newest) if !newest.is_deleted => missing.push((key, newest.place)),
-                Some(_) => gone += 1,
-                None => {}
-            }
+/// The newest change and the newest row of each key.
+#[derive(Debug)]
+pub(super) struct Changes {
+    keys: Gathered<Known>,
+    emptied: u32,
+}
+
+impl Changes {
+    /// `keys_max`: no more changes and rows than this come.
+    pub(super) fn new(bytes_max: usize, keys_max: u64) -> Self {
+        Changes {
+            keys: Gathered::new(bytes_max, keys_max),
+            emptied: 0,
         }
-        (missing, gone, self.later)
+    }
+
+    /// A change that is committed.
+    ///
+    /// # Errors
+    /// The disk takes no more; so below.
+    pub(super) fn add(&mut self, key: &[u8], change: Newest) -> Result<(), Failure> {
+        let newest = Some((change, self.emptied));
+        self.keys.add(
+            key,
+            Known {
+                newest,
+                ..Known::default()
+            },
+        )
+    }
+
+    /// A change that the table may have or not.
+    pub(super) fn add_optional(&mut self, key: &[u8], version: u64) -> Result<(), Failure> {
+        let optional = Some(version);
+        self.keys.add(
+            key,
+            Known {
+                optional,
+                ..Known::default()
+            },
+        )
+    }
+
+    /// What was added so far may be there or not: all rows of the table may be gone.
+    pub(super) fn all_optional(&mut self) {
+        self.emptied = self.emptied.saturating_add(1);
+    }
+
+    /// A row of the table, whether a newer one replaces it or not.
+    pub(super) fn find(&mut self, key: &[u8], row: Row) -> Result<(), Failure> {
+        let found = Some(row);
+        self.keys.add(
+            key,
+            Known {
+                found,
+                ..Known::default()
+            },
+        )
+    }
+
+    /// Hands each key and what its row is to `each`.
+    pub(super) fn judge(
+        self,
+        mut each: impl FnMut(&[u8], Verdict) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let emptied = self.emptied;
+        self.keys
+            .finish(|key, known| each(key, known.judge(emptied)))
+    }
+}
+
+const HAS_NEWEST: u8 = 1;
+const HAS_OPTIONAL: u8 = 2;
+const HAS_ROW: u8 = 4;
+const IS_DELETED: u8 = 8;
+const HAS_DIGEST: u8 = 16;
+const ROW_IS_DELETED: u8 = 32;
+const ROW_HAS_DIGEST: u8 = 64;
+
+impl Entry for Known {
+    const BYTES: usize = size_of::<Known>();
+
+    fn merge(&mut self, later: Known) {
+        let version = |newest: &Option<(Newest, u32)>| newest.map(|(newest, _)| newest.version);
+        if version(&later.newest) >= version(&self.newest) {
+            self.newest = later.newest;
+        }
+        self.optional = self.optional.max(later.optional);
+        let version = |row: &Option<Row>| row.map(|row| row.version);
+        if version(&later.found) >= version(&self.found) {
+            self.found = later.found;
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        let (newest, row) = (self.newest.map(|(newest, _)| newest), self.found);
+        let flags = flag(newest.is_some(), HAS_NEWEST)
+            | flag(self.optional.is_some(), HAS_OPTIONAL)
+            | flag(row.is_some(), HAS_ROW)
+            | flag(newest.is_some_and(|n| n.is_deleted), IS_DELETED)
+            | flag(newest.is_some_and(|n| n.digest.is_some()), HAS_DIGEST)
+            | flag(row.is_some_and(|row| row.is_deleted), ROW_IS_DELETED)
+            | flag(row.is_some_and(|row| row.digest.is_some()), ROW_HAS_DIGEST);
+        out.push(flags);
+        let mut put = |number: u64| out.extend(number.to_le_bytes());
+        if let Some((newest, before)) = &self.newest {
+            put(newest.version);
+            put(newest.place.offset.cast_unsigned());
+            put(u64::from(newest.place.partition) << 32 | u64::from(*before));
+            newest.digest.into_iter().for_each(&mut put);
+        }
+        self.optional.into_iter().for_each(&mut put);
+        if let Some(row) = row {
+            put(row.version);
+            row.digest.into_iter().for_each(&mut put);
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Known> {
+        let (flags, mut rest) = bytes.split_first()?;
+        let has = |flag: u8| flags & flag != 0;
+        let mut take = || {
+            let (number, after) = rest.split_first_chunk::<8>()?;
+            rest = after;
+            Some(u64::from_le_bytes(*number))
+        };
+        let mut known = Known::default();
+        if has(HAS_NEWEST) {
+            let (version, offset, numbers) = (take()?, take()?, take()?);
+            let place = Place {
+                partition: u32::try_from(numbers >> 32).ok()?,
+                offset: offset.cast_signed(),
+            };
+            let newest = Newest {
+                version,
+                is_deleted: has(IS_DELETED),
+                place,
+                digest: if has(HAS_DIGEST) { Some(take()?) } else { None },
+            };
+            known.newest = Some((newest, u32::try_from(numbers & 0xffff_ffff).ok()?));
+        }
+        if has(HAS_OPTIONAL) {
+            known.optional = Some(take()?);
+        }
+        if has(HAS_ROW) {
+            known.found = Some(Row {
+                version: take()?,
+                is_deleted: has(ROW_IS_DELETED),
+                digest: if has(ROW_HAS_DIGEST) {
+                    Some(take()?)
+                } else {
+                    None
+                },
+            });
+        }
+        Some(known)
     }
 }
 
@@ -240,7 +275,7 @@ mod tests {
                 partition: 0,
                 offset: i64::try_from(version).unwrap(),
             },
-            digest: Some([7; 32]),
+            digest: Some(7),
         }
     }
 
@@ -248,93 +283,104 @@ mod tests {
         Row {
             version,
             is_deleted,
-            digest: Some([7; 32]),
+            digest: Some(7),
         }
     }
 
-    fn changes() -> Changes {
-        Changes::new(
-            Part::ALL,
-            foldhash::fast::RandomState::default(),
-            usize::MAX,
-        )
+    fn verdicts(all: Changes) -> BTreeMap<String, Verdict> {
+        let mut verdicts = BTreeMap::new();
+        let judged = all.judge(|key, verdict| {
+            let key = String::from_utf8(key.to_vec()).unwrap();
+            assert_eq!(verdicts.insert(key, verdict), None);
+            Ok(())
+        });
+        judged.unwrap();
+        verdicts
     }
 
     #[test]
-    fn a_row_is_equal_stale_altered_or_extra() {
-        let mut all = changes();
-        for key in ["equal", "newer", "stale", "risen", "altered", "missing"] {
-            all.add(key.as_bytes(), change(3, false));
-            all.add(key.as_bytes(), change(5, false));
-            all.add(key.as_bytes(), change(4, true));
+    fn a_row_is_equal_stale_altered_missing_or_extra_whatever_fits_into_memory() {
+        for bytes_max in [usize::MAX, 1] {
+            let mut all = Changes::new(bytes_max, 50);
+            for key in ["equal", "newer", "stale", "risen", "altered", "missing"] {
+                all.add(key.as_bytes(), change(3, false)).unwrap();
+                all.add(key.as_bytes(), change(5, false)).unwrap();
+                all.add(key.as_bytes(), change(4, true)).unwrap();
+            }
+            all.add(b"deleted", change(6, true)).unwrap();
+            all.add(b"not seen", change(6, true)).unwrap();
+            all.add_optional(b"letter", 9).unwrap();
+            all.add_optional(b"no letter", 9).unwrap();
+            let mut find = |key: &str, row| all.find(key.as_bytes(), row).unwrap();
+            find("equal", row(5, false));
+            find("newer", row(8, false));
+            find("stale", row(3, false));
+            find("stale", row(2, true));
+            find("risen", row(5, true));
+            let altered = Row {
+                digest: Some(8),
+                ..row(5, false)
+            };
+            find("altered", altered);
+            find("deleted", row(3, false));
+            find("deleted", row(6, true));
+            find("letter", row(9, false));
+            find("nobody", row(1, false));
+            find("long gone", row(1, true));
+            let place = Some(change(5, false).place);
+            let expected = [
+                ("equal", Verdict::Equal),
+                ("newer", Verdict::Equal),
+                ("stale", Verdict::Wrong(Wrong::Stale, place)),
+                ("risen", Verdict::Wrong(Wrong::Stale, place)),
+                ("altered", Verdict::Wrong(Wrong::Altered, place)),
+                ("missing", Verdict::Wrong(Wrong::Missing, place)),
+                ("deleted", Verdict::Equal),
+                ("not seen", Verdict::Gone),
+                ("letter", Verdict::Equal),
+                ("no letter", Verdict::Nothing),
+                ("nobody", Verdict::Wrong(Wrong::Extra, None)),
+                ("long gone", Verdict::Equal),
+            ];
+            let expected = expected.map(|(key, verdict)| (key.to_owned(), verdict));
+            assert_eq!(verdicts(all), BTreeMap::from(expected), "{bytes_max}");
         }
-        all.add(b"deleted", change(6, true));
-        all.add(b"not seen", change(6, true));
-        all.add_optional(b"letter", 9);
-        let place = Some(change(5, false).place);
-        let mut judge = |key: &str, row| all.judge(key.as_bytes(), row);
-        assert_eq!(judge("equal", row(5, false)), Verdict::Equal);
-        assert_eq!(judge("newer", row(8, false)), Verdict::Equal);
-        assert_eq!(
-            judge("stale", row(3, false)),
-            Verdict::Wrong(Wrong::Stale, place)
-        );
-        assert_eq!(
-            judge("risen", row(5, true)),
-            Verdict::Wrong(Wrong::Stale, place)
-        );
-        let altered = Row {
-            digest: Some([8; 32]),
-            ..row(5, false)
-        };
-        assert_eq!(
-            judge("altered", altered),
-            Verdict::Wrong(Wrong::Altered, place)
-        );
-        assert_eq!(judge("deleted", row(6, true)), Verdict::Equal);
-        assert_eq!(judge("letter", row(9, false)), Verdict::Equal);
-        assert_eq!(
-            judge("nobody", row(1, false)),
-            Verdict::Wrong(Wrong::Extra, None)
-        );
-        assert_eq!(judge("long gone", row(1, true)), Verdict::Equal);
-        let (missing, gone, later) = all.rest();
-        assert_eq!(
-            missing,
-            [(Box::from(&b"missing"[..]), change(5, false).place)]
-        );
-        assert_eq!((gone, later), (1, vec![]));
+    }
+
+    #[test]
+    fn what_came_before_all_rows_may_have_gone_may_be_there_or_not() {
+        let mut all = Changes::new(1, 50);
+        for key in ["there", "gone", "again"] {
+            all.add(key.as_bytes(), change(3, false)).unwrap();
+        }
+        all.all_optional();
+        all.add(b"again", change(5, false)).unwrap();
+        all.find(b"there", row(3, false)).unwrap();
+        let verdicts = verdicts(all);
+        let missing = Verdict::Wrong(Wrong::Missing, Some(change(5, false).place));
+        assert_eq!(verdicts["there"], Verdict::Equal);
+        assert_eq!(verdicts["gone"], Verdict::Nothing);
+        assert_eq!(verdicts["again"], missing);
     }
 
     proptest! {
         #[test]
-        fn however_little_memory_there_is_each_key_is_looked_at_once(
-            keys in prop::collection::vec(0u64..300, 1..400),
-            entries_max in 1usize..60,
+        fn an_entry_comes_back_from_the_file_as_it_was(
+            newest in prop::option::of((any::<u64>(), any::<bool>(), any::<u32>(), any::<i64>(), any::<u32>())),
+            digest in any::<Option<u64>>(),
+            optional in any::<Option<u64>>(),
+            found in prop::option::of((any::<u64>(), any::<bool>(), any::<Option<u64>>())),
         ) {
-            let state = foldhash::fast::RandomState::default();
-            let (mut parts, mut seen) = (vec![Part::ALL], BTreeMap::new());
-            let mut passes = 0;
-            while let Some(part) = parts.pop() {
-                passes += 1;
-                prop_assert!(passes < 2_000);
-                let bytes_max = entries_max * (ENTRY_BYTES + 8);
-                let mut all = Changes::new(part, state.clone(), bytes_max);
-                for (version, key) in keys.iter().enumerate() {
-                    all.add(&key.to_le_bytes(), change(version as u64, false));
-                }
-                prop_assert!(all.entries.len() <= entries_max.max(1));
-                let (missing, _, later) = all.rest();
-                for (key, place) in missing {
-                    prop_assert_eq!(seen.insert(key, place.offset), None);
-                }
-                parts.extend(later);
-            }
-            let mut expected = BTreeMap::new();
-            for (version, key) in keys.iter().enumerate() {
-                expected.insert(Box::from(&key.to_le_bytes()[..]), version as i64);
-            }
-            prop_assert_eq!(seen, expected);
+            let newest = newest.map(|(version, is_deleted, partition, offset, before)| {
+                let place = Place { partition, offset };
+                (Newest { version, is_deleted, place, digest }, before)
+            });
+            let found = found.map(|(version, is_deleted, digest)| Row { version, is_deleted, digest });
+            let known = Known { newest, optional, found };
+            let mut bytes = vec![];
+            known.write(&mut bytes);
+            prop_assert_eq!(Known::read(&bytes), Some(known));
+            prop_assert_eq!(Known::read(&bytes[..bytes.len() - 1]).filter(|read| *read == known), None);
         }
     }
 }

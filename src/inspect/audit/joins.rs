@@ -2,43 +2,76 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::multiset::{Digest, ENTRY_BYTES, Miscount, Multiset};
-use super::report::{Counts, LISTED_MAX, PartitionReport, Report, Wrong, address};
+use super::known_from::KnownFrom;
+use super::multiset::{Digest, Finding, Multiset};
+use super::report::{Counts, LISTED_MAX, PartitionReport, Report, Wrong};
 use super::scope::{BEGINS_ANYWHERE, Scope};
-use crate::config::{Config, Emit, Pipeline, StreamJoin};
-use crate::inspect::Failure;
+use crate::config::{Config, Delivery, Emit, Pipeline, StreamJoin};
 use crate::inspect::cluster::Cluster;
 use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
+use crate::inspect::{Failure, runtime};
 use crate::pipeline::JoinAgain;
-use crate::progress::{Frontier, Range};
-use crate::source::{Record, TopicPartition};
+use crate::progress::{Frontier, JoinFrontier, Range};
+use crate::source::{Record, TopicPartition, cleanup_policy};
 
 /// Records of one side that are read before it is seen which side is behind.
 const TURN: i64 = 10_000;
+/// Records of a log without its beginning that tell how far in time what is gone reaches.
+const FIRST_TURN: i64 = 100;
+
+const POLICY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a topic.
+const CUT: &str =
+    "does not begin at its first record any more: what is not found may be gone from it";
+/// The note where an event may have met records that are gone.
+const INPUT_CUT: &str = "a topic of the join does not begin at its first record any more: what events of its \
+     first times met is not known";
+
+/// A partition of the output topic.
+#[derive(Debug)]
+pub(super) struct Output {
+    partition: TopicPartition,
+    range: Range,
+    /// What lies before was there when the offsets of the group were asked for.
+    early_to: i64,
+}
+
+/// Where the output topic ends now, which is before anything else is asked.
+pub(super) fn ends(
+    cluster: &Cluster,
+    join: &StreamJoin,
+) -> Result<Vec<(TopicPartition, i64)>, Failure> {
+    let partitions = cluster.partitions_of(&join.output.topic)?;
+    let ends = partitions.unwrap_or_default().into_iter().map(|partition| {
+        let (_, end) = cluster.log_range(&partition)?;
+        Ok((partition, end))
+    });
+    ends.collect()
+}
 
 /// What is needed to compare.
 struct Auditor<'a> {
     pipeline: &'a Pipeline,
     join: &'a StreamJoin,
     reader: LogReader,
-    /// Of the output topic.
-    output: Vec<(TopicPartition, Range)>,
-    /// Digests that leave this remainder when they are divided by the other number.
-    part: (u64, u64),
+    output: Vec<Output>,
     /// Records that retention deleted before they were read.
     gone: Option<u64>,
+    /// The right topic has offsets without records.
+    has_gaps: bool,
 }
 
 pub(super) fn audit(
     config: &Config,
     pipeline: &Arc<Pipeline>,
     join: &StreamJoin,
-    cluster: &Cluster,
+    (cluster, early): (&Cluster, Vec<(TopicPartition, i64)>),
     scopes: &[Scope],
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -50,48 +83,48 @@ pub(super) fn audit(
         )));
     }
     let mut output = vec![];
-    for partition in cluster
-        .partitions_of(&join.output.topic)?
-        .unwrap_or_default()
-    {
+    for (partition, early_to) in early {
         let (from, to) = cluster.log_range(&partition)?;
-        output.push((partition, Range { from, to }));
+        output.push(Output {
+            range: Range { from, to },
+            partition,
+            early_to,
+        });
     }
     let lefts: Vec<&Scope> = of_side(scopes, &join.left.topic).collect();
-    let records: u64 = lefts.iter().map(|s| (s.to - s.from).unsigned_abs()).sum();
-    let parts = records * ENTRY_BYTES / (config.service.memory_max_bytes / 3).max(1) + 1;
+    let expected = lefts.iter().map(|s| (s.log.1 - s.from).unsigned_abs());
+    let found = output
+        .iter()
+        .map(|o| (o.range.to - o.range.from).unsigned_abs());
+    let records_max = expected.sum::<u64>() + found.sum::<u64>();
+    let bytes_max = usize::try_from(config.service.memory_max_bytes / 3).unwrap_or(usize::MAX);
+    let mut set = Multiset::new(bytes_max, records_max);
     let mut auditor = Auditor {
         pipeline,
         join,
         reader: LogReader::new(&config.service, pipeline)?,
         output,
-        part: (0, parts),
         gone: None,
+        has_gaps: false,
     };
-    for part in 0..parts {
-        auditor.part = (part, parts);
-        let mut set = Multiset::default();
-        for left in &lefts {
-            let mut rights = of_side(scopes, &join.right.topic);
-            let right = rights.find(|s| s.partition.partition == left.partition.partition);
-            let right = right.ok_or_else(|| {
-                Failure::Refused(format!(
-                    "{} has no partition of its number in topic {}: audit both topics",
-                    left.partition, join.right.topic
-                ))
-            })?;
-            let records = auditor.expect(left, right, lefts.len(), &mut set)?;
-            if part == 0 {
-                for (scope, records) in [(*left, records.0), (right, records.1)] {
-                    report.partitions.push(partition_report(scope, records));
-                }
-            }
+    for left in &lefts {
+        let mut rights = of_side(scopes, &join.right.topic);
+        let right = rights.find(|s| s.partition.partition == left.partition.partition);
+        let right = right.ok_or_else(|| {
+            Failure::Refused(format!(
+                "{} has no partition of its number in topic {}: audit both topics",
+                left.partition, join.right.topic
+            ))
+        })?;
+        let records = auditor.expect(left, right, lefts.len(), &mut set)?;
+        for (scope, records) in [(*left, records.0), (right, records.1)] {
+            report.partitions.push(partition_report(scope, records));
         }
-        auditor.compare(&lefts, scopes, set, report)?;
-        if let Some(gone) = auditor.gone {
-            report.note(CUT_MEANWHILE.to_owned());
-            report.counts.not_checkable += if part == 0 { gone } else { 0 };
-        }
+    }
+    auditor.compare(&lefts, scopes, set, report)?;
+    if let Some(gone) = auditor.gone {
+        report.note(CUT_MEANWHILE.to_owned());
+        report.counts.not_checkable += gone;
     }
     Ok(())
 }
@@ -138,18 +171,26 @@ impl Auditor<'_> {
             .map(|side| (ends[side] - next[side]).unsigned_abs())
             .sum();
         let mut progress = Progress::new("records", total);
-        let part = self.part;
         let name = &self.join.output.join_time_field;
-        let mut note = |message: crate::batch::Message<'_>| {
-            let digest = digest(message.key, message.value, name);
-            if !is_of(part, digest) {
-                return;
-            }
-            let offset = message.source.offset;
-            match offset < left.to {
-                true => set.expect(digest, (message.source.partition, offset)),
-                false => set.allow(digest),
-            }
+        let mut known = KnownFrom::new(self.join, scopes);
+        let mut decided = |again: &mut JoinAgain, known: &KnownFrom, all| {
+            let mut noted = Ok(());
+            let decided = again.decided(all, known.wants_times(), |message, time_ms| {
+                let digest = digest(message.key, message.value, name);
+                let offset = message.source.offset;
+                let mut note = || match offset < left.to {
+                    true if known.has_all_of(time_ms) => {
+                        set.expect(digest, (message.source.partition, offset))
+                    }
+                    true => set.suppose(digest),
+                    false => set.allow(digest),
+                };
+                if noted.is_ok() {
+                    noted = note();
+                }
+            });
+            decided.map_err(refused)?;
+            noted
         };
         while (0..2).any(|side| next[side] < ends[side]) {
             // The side that is behind in time, so that little waits in memory.
@@ -159,9 +200,13 @@ impl Auditor<'_> {
                 (true, false) => 0,
                 _ => 1,
             };
+            let turn = match known.is_untold(side) {
+                true => FIRST_TURN,
+                false => TURN,
+            };
             let range = Range {
                 from: next[side],
-                to: (next[side] + TURN).min(ends[side]),
+                to: (next[side] + turn).min(ends[side]),
             };
             let mut halted = None;
             let read = self
@@ -186,14 +231,19 @@ impl Auditor<'_> {
             }
             next[side] = match read {
                 Read::Cut(gone) => {
+                    known.cut(side);
                     *self.gone.get_or_insert(0) += read.gone_below(scopes[side].to);
                     gone.to
                 }
-                _ => range.to,
+                _ => {
+                    known.tell(side, again.largest_ms(side == 0));
+                    range.to
+                }
             };
-            again.decided(false, &mut note).map_err(refused)?;
+            decided(&mut again, &known, false)?;
         }
-        again.decided(true, &mut note).map_err(refused)?;
+        decided(&mut again, &known, true)?;
+        self.has_gaps |= records[1] < (right.to - right.from).unsigned_abs();
         Ok((records[0], records[1]))
     }
 
@@ -204,80 +254,98 @@ impl Auditor<'_> {
         mut set: Multiset,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let reaches_back = self.gone.is_none()
-            && scopes
-                .iter()
-                .all(|scope| scope.log.0 == 0 && scope.from == 0 && !scope.begins_anywhere);
+        let begins_first = self.output.iter().all(|output| output.range.from == 0);
+        let why_not = if scopes.iter().any(|scope| scope.begins_anywhere) {
+            Some(BEGINS_ANYWHERE.to_owned())
+        } else if !begins_first {
+            Some(format!("topic {} {CUT}", self.join.output.topic))
+        } else if self.has_forgotten()? {
+            let topic = &self.join.right.topic;
+            Some(format!(
+                "topic {topic} is compacted: an event may have met a profile that is gone from it by now"
+            ))
+        } else {
+            None
+        };
+        let reaches_back =
+            self.gone.is_none() && why_not.is_none() && scopes.iter().all(|scope| scope.from == 0);
+        // What the commits say is decided is in the output with them, or all of it is.
+        let is_told = self.pipeline.delivery == Delivery::ExactlyOnce
+            && lefts.iter().all(|scope| frontier(scope).is_some());
         let is_all_decided = scopes.iter().all(|scope| scope.uncommitted == 0);
-        let begins_first = self.output.iter().all(|(_, range)| range.from == 0);
-        let (part, name) = (self.part, &self.join.output.join_time_field);
-        for (partition, range) in &self.output {
-            let _ = self.reader.read(partition, *range, |record: Record<'_>| {
+        let name = &self.join.output.join_time_field;
+        for output in &self.output {
+            let number = output.partition.partition;
+            let each = |record: Record<'_>| {
                 let Some(value) = record.value() else {
                     return Ok(ControlFlow::Continue(()));
                 };
                 let digest = digest(record.key(), value, name);
-                let at = (partition.partition, record.offset());
-                if is_of(part, digest) && !set.find(digest, at) && reaches_back && is_all_decided {
-                    report.counts.differs += 1;
-                    if report.differs.len() < LISTED_MAX {
-                        report.differs.push(address(partition, record.offset()));
-                    }
-                }
+                let in_time = record.offset() < output.early_to;
+                set.find(digest, (number, record.offset()), in_time)?;
                 Ok(ControlFlow::Continue(()))
-            })?;
+            };
+            let _ = self.reader.read(&output.partition, output.range, each)?;
         }
-        let (right, wrong) = set.judge();
-        report.counts.rows += right;
-        for miscount in wrong {
-            match miscount {
-                Miscount::Lost(count, _) if !reaches_back || !begins_first => {
-                    report.counts.not_checkable += count;
-                    match scopes.iter().any(|scope| scope.begins_anywhere) {
-                        true => report.note(BEGINS_ANYWHERE.to_owned()),
-                        false => report.note(
-                            "a topic does not begin at its first record any more: what is not found may \
-                             be gone from it"
-                                .to_owned(),
-                        ),
-                    }
-                }
-                Miscount::Lost(count, (partition, offset)) => {
-                    report.counts.lost += count;
-                    let of = lefts.iter().find(|s| s.partition.partition == partition);
-                    let topic = of.map_or(&*self.join.left.topic, |s| &*s.partition.topic);
-                    report.list(
-                        Wrong::Lost,
-                        || json!({ "topic": topic, "partition": partition, "offset": offset }),
-                    );
-                }
-                Miscount::Doubled(count, (partition, offset)) => {
-                    report.counts.doubled += count;
-                    report.list(Wrong::Doubled, || {
-                        json!({ "topic": self.join.output.topic, "partition": partition, "offset": offset })
-                    });
+        let topic = &self.join.output.topic;
+        let at = |(partition, offset)| json!({ "topic": topic, "partition": partition, "offset": offset });
+        set.judge(|finding| match (finding, &why_not) {
+            (Finding::Right(count), _) => report.counts.rows += count,
+            (Finding::Lost(count, _), Some(why)) => {
+                report.counts.not_checkable += count;
+                report.note(why.clone());
+            }
+            (Finding::Unsure(count), _) => {
+                report.counts.not_checkable += count;
+                report.note(INPUT_CUT.to_owned());
+            }
+            (Finding::Lost(count, (partition, offset)), None) => {
+                report.counts.lost += count;
+                let of = lefts.iter().find(|s| s.partition.partition == partition);
+                let topic = of.map_or(&*self.join.left.topic, |s| &*s.partition.topic);
+                report.list(
+                    Wrong::Lost,
+                    || json!({ "topic": topic, "partition": partition, "offset": offset }),
+                );
+            }
+            (Finding::Doubled(count, place), _) => {
+                report.counts.doubled += count;
+                report.list(Wrong::Doubled, || at(place));
+            }
+            (Finding::Unknown(count, place), _) if reaches_back && (is_told || is_all_decided) => {
+                report.counts.differs += count;
+                if report.differs.len() < LISTED_MAX {
+                    report.differs.push(at(place));
                 }
             }
+            (Finding::Unknown(..), _) => {}
+        })
+    }
+
+    /// Whether the right side is a table whose topic has forgotten older profiles of its keys.
+    fn has_forgotten(&self) -> Result<bool, Failure> {
+        if self.join.before.is_some() || !self.has_gaps {
+            return Ok(false);
         }
-        Ok(())
+        let asked = cleanup_policy(&self.pipeline.kafka, &self.join.right.topic, POLICY_TIMEOUT);
+        let policy = runtime()?.block_on(asked);
+        // Where nobody says: it is what a table's topic should be.
+        Ok(!matches!(policy, Ok(Some(policy)) if !policy.contains("compact")))
+    }
+}
+
+/// What the commit says is decided.
+fn frontier(scope: &Scope) -> Option<JoinFrontier> {
+    match scope.metadata.as_ref()?.frontier? {
+        Frontier::Join(frontier) => Some(frontier),
+        Frontier::Windows(_) => None,
     }
 }
 
 /// How far a partition had been read when its offset was committed.
 fn read_to(scope: &Scope) -> i64 {
-    let read_to = match scope
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.frontier)
-    {
-        Some(Frontier::Join(frontier)) => frontier.read_to,
-        _ => scope.to,
-    };
+    let read_to = frontier(scope).map_or(scope.to, |frontier| frontier.read_to);
     read_to.clamp(scope.to, scope.log.1.max(scope.to))
-}
-
-fn is_of((remainder, of): (u64, u64), digest: Digest) -> bool {
-    digest % u128::from(of) == u128::from(remainder)
 }
 
 /// Of key and value without the time of joining, which stands last.

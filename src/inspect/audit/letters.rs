@@ -6,12 +6,20 @@ use std::ops::ControlFlow;
 use super::scope::Scope;
 use crate::config::{Config, Pipeline};
 use crate::inspect::Failure;
-use crate::inspect::dead_letters::{Selection, scan_letters};
+use crate::inspect::cluster::Cluster;
+use crate::inspect::dead_letters::{Selection, letter_ranges, scan_letters};
 use crate::source::TopicPartition;
+
+/// The note where nobody knows whether a record is lost or was a dead letter.
+pub(super) const LETTERS_CUT: &str = "the dead-letter topic does not begin at its first record any more: what is \
+     missing may have been a dead letter that retention deleted";
 
 /// Ascending offsets of each partition.
 #[derive(Debug, Default)]
-pub(super) struct LetterOffsets(BTreeMap<TopicPartition, Vec<i64>>);
+pub(super) struct LetterOffsets {
+    offsets: BTreeMap<TopicPartition, Vec<i64>>,
+    is_cut: bool,
+}
 
 impl LetterOffsets {
     /// Reads the dead-letter topic once, and keeps what lies in the scopes.
@@ -20,6 +28,7 @@ impl LetterOffsets {
     /// Kafka does not answer, or more letters than fit into a quarter of `service.memory_max`.
     pub(super) fn read(
         config: &Config,
+        cluster: &Cluster,
         pipeline: &Pipeline,
         scopes: &[Scope],
     ) -> Result<Self, Failure> {
@@ -35,7 +44,9 @@ impl LetterOffsets {
         let mut kept = 0;
         let mut offsets: BTreeMap<TopicPartition, Vec<i64>> = BTreeMap::new();
         scan_letters(config, &selection, |letter, _| {
-            let span = spans.get(&letter.partition);
+            let span = spans
+                .get(&letter.partition)
+                .filter(|_| !letter.is_of_before);
             if span.is_some_and(|(from, to)| (*from..*to).contains(&letter.offset)) {
                 offsets
                     .entry(letter.partition)
@@ -55,10 +66,20 @@ impl LetterOffsets {
             list.sort_unstable();
             list.dedup();
         }
-        Ok(LetterOffsets(offsets))
+        // Behind the reading: what is gone by then may have been passed by.
+        let ranges = letter_ranges(cluster, &pipeline.dead_letter.topic)?;
+        Ok(LetterOffsets {
+            offsets,
+            is_cut: ranges.iter().any(|(_, range)| range.from > 0),
+        })
+    }
+
+    /// Whether letters are gone from their topic.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     pub(super) fn of(&self, partition: &TopicPartition) -> &[i64] {
-        self.0.get(partition).map_or(&[], |offsets| offsets)
+        self.offsets.get(partition).map_or(&[], |offsets| offsets)
     }
 }

@@ -2,13 +2,16 @@
 
 mod append;
 mod changes;
+mod gathered;
 mod joins;
+mod known_from;
 mod letters;
 mod multiset;
 mod replica;
 mod report;
 mod rows;
 mod scope;
+mod spill;
 mod values;
 mod windows;
 
@@ -43,9 +46,14 @@ pub fn audit(config: &Config, options: &AuditOptions) -> Result<Report, Failure>
     let pipeline = Arc::new(pipeline_named(config, &options.pipeline)?.clone());
     let cluster = Cluster::connect(&config.service, &pipeline)?;
     let bounds = (options.from, options.to);
+    // Before the commits: what is in the output by then is of records that are committed.
+    let early = match &pipeline.kind {
+        Kind::StreamJoin(join) => joins::ends(&cluster, join)?,
+        _ => vec![],
+    };
     let scopes = scope::scopes(&cluster, &pipeline, options.topic.as_deref(), bounds)?;
     // Behind the commit: every dead letter of a committed record is there.
-    let letters = letters::LetterOffsets::read(config, &pipeline, &scopes)?;
+    let letters = letters::LetterOffsets::read(config, &cluster, &pipeline, &scopes)?;
     let mut report = Report::new(&pipeline.name, pipeline.kind.name());
     match &pipeline.kind {
         Kind::Cdc(_) => {
@@ -57,7 +65,8 @@ pub fn audit(config: &Config, options: &AuditOptions) -> Result<Report, Failure>
             windows::audit(config, &pipeline, aggregation, &scopes, &mut report)?;
         }
         Kind::StreamJoin(join) => {
-            joins::audit(config, &pipeline, join, &cluster, &scopes, &mut report)?;
+            let output = (&cluster, early);
+            joins::audit(config, &pipeline, join, output, &scopes, &mut report)?;
         }
         _ => append::audit(
             config,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::changes::{Changes, Newest, Part, Place, Verdict};
-use super::letters::LetterOffsets;
+use super::changes::{Changes, Newest, Place, Verdict, short};
+use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
 use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Config, Pipeline};
@@ -19,9 +19,6 @@ use crate::pipeline::{Changed, Replayer};
 use crate::progress::Range;
 use crate::sink::{ClickHouseClient, InsertError, Target};
 use crate::source::Record;
-
-/// Keys that are asked for at a time.
-const KEYS_AT_ONCE: u64 = 100_000;
 
 /// What is needed for every table.
 struct Auditor<'a> {
@@ -84,41 +81,53 @@ pub(super) fn audit(
 }
 
 impl Auditor<'_> {
+    /// Reads its part of the log once, and the table once, whatever fits into memory.
     fn table(
         &mut self,
         target: &Target,
         scopes: &[&Scope],
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let mut parts = vec![Part::ALL];
-        let state = foldhash::fast::RandomState::default();
-        let mut is_first = true;
-        while let Some(part) = parts.pop() {
-            let mut changes = Changes::new(part, state.clone(), self.bytes_max);
-            let read = self.read(scopes, &mut changes, report)?;
-            if is_first {
-                report.partitions.extend(read);
-                is_first = false;
-            }
-            let counts = self.compare(target, scopes, &mut changes, report)?;
-            report.counts.add(&counts);
-            let (missing, gone, later) = changes.rest();
-            report.counts.rows += gone;
-            if scopes.iter().any(|scope| scope.begins_anywhere) {
-                report.counts.not_checkable += missing.len() as u64;
-                if !missing.is_empty() {
-                    report.note(BEGINS_ANYWHERE.to_owned());
+        let rows = self.runtime.block_on(self.client.row_count(target));
+        let rows = rows.map_err(|error| self.refused(target, &error))?;
+        let records = scopes.iter().map(|s| (s.log.1 - s.from).unsigned_abs());
+        // A record that changes its key is two changes.
+        let keys_max = rows + records.sum::<u64>() * 2;
+        let mut changes = Changes::new(self.bytes_max, keys_max);
+        let partitions = self.read(scopes, &mut changes, report)?;
+        report.partitions.extend(partitions);
+        self.find_rows(target, rows, &mut changes)?;
+        let begins_first = self.is_whole && scopes.iter().all(|scope| scope.log.0 == 0);
+        let begins_anywhere = scopes.iter().any(|scope| scope.begins_anywhere);
+        changes.judge(|key, verdict| {
+            let (wrong, place) = match verdict {
+                Verdict::Nothing => return Ok(()),
+                Verdict::Equal | Verdict::Gone => {
+                    report.counts.rows += 1;
+                    return Ok(());
                 }
-                parts.extend(later);
-                continue;
+                Verdict::Wrong(wrong, place) => (wrong, place),
+            };
+            let why_not = match wrong {
+                Wrong::Extra if !begins_first => Some(None),
+                Wrong::Missing if begins_anywhere => Some(Some(BEGINS_ANYWHERE)),
+                Wrong::Missing | Wrong::Stale if self.letters.is_cut() => Some(Some(LETTERS_CUT)),
+                _ => None,
+            };
+            if let Some(note) = why_not {
+                report.counts.not_checkable += 1;
+                note.into_iter()
+                    .for_each(|note| report.note(note.to_owned()));
+                return Ok(());
             }
-            report.counts.missing += missing.len() as u64;
-            for (key, place) in missing {
-                self.list(target, scopes, (Wrong::Missing, &key, Some(place)), report)?;
+            match wrong {
+                Wrong::Stale => report.counts.stale += 1,
+                Wrong::Altered => report.counts.altered += 1,
+                Wrong::Missing => report.counts.missing += 1,
+                _ => report.counts.extra += 1,
             }
-            parts.extend(later);
-        }
-        Ok(())
+            self.list(target, scopes, (wrong, key, place), report)
+        })
     }
 
     /// Reads the changes of a table, those that are not committed yet among them.
@@ -134,7 +143,7 @@ impl Auditor<'_> {
             .sum();
         let mut progress = Progress::new("records", total);
         let mut partitions = vec![];
-        for (number, scope) in scopes.iter().enumerate() {
+        for (number, scope) in (0u32..).zip(scopes) {
             let letters = self.letters.of(&scope.partition);
             let mut counts = Counts {
                 uncommitted: scope.uncommitted,
@@ -173,7 +182,7 @@ impl Auditor<'_> {
                 };
                 for change in (0..rows).filter_map(|row| replayer.change(row)) {
                     if !is_committed || is_letter {
-                        changes.add_optional(change.key, change.version);
+                        changes.add_optional(change.key, change.version)?;
                         continue;
                     }
                     let digest = change.row.filter(|_| values);
@@ -184,9 +193,9 @@ impl Auditor<'_> {
                             partition: number,
                             offset,
                         },
-                        digest: digest.map(|row| Sha256::digest(row).into()),
+                        digest: digest.map(|row| short(Sha256::digest(row).into())),
                     };
-                    changes.add(change.key, newest);
+                    changes.add(change.key, newest)?;
                 }
                 Ok(ControlFlow::Continue(()))
             };
@@ -214,43 +223,27 @@ impl Auditor<'_> {
         Ok(partitions)
     }
 
-    fn compare(
-        &self,
-        target: &Target,
-        scopes: &[&Scope],
-        changes: &mut Changes,
-        report: &mut Report,
-    ) -> Result<Counts, Failure> {
-        let refused =
-            |e: InsertError| Failure::clickhouse(&self.pipeline.clickhouse.urls, &target.label, &e);
-        let begins_first = self.is_whole && scopes.iter().all(|scope| scope.log.0 == 0);
-        let rows = self
-            .runtime
-            .block_on(self.client.row_count(target))
-            .map_err(refused)?;
-        let slices = rows / KEYS_AT_ONCE + 1;
-        let mut counts = Counts::default();
-        for slice in 0..slices {
-            let asked = self
-                .client
-                .newest_rows_of_slice(target, (slice, slices), self.values);
-            for (key, row) in self.runtime.block_on(asked).map_err(refused)? {
-                match changes.judge(&key, row.into()) {
-                    Verdict::NotOfThisPart => {}
-                    Verdict::Equal => counts.rows += 1,
-                    Verdict::Wrong(Wrong::Extra, _) if !begins_first => counts.not_checkable += 1,
-                    Verdict::Wrong(wrong, place) => {
-                        match wrong {
-                            Wrong::Stale => counts.stale += 1,
-                            Wrong::Altered => counts.altered += 1,
-                            _ => counts.extra += 1,
-                        }
-                        self.list(target, scopes, (wrong, &key, place), report)?;
-                    }
+    /// Reads every row of the table.
+    fn find_rows(&self, target: &Target, rows: u64, changes: &mut Changes) -> Result<(), Failure> {
+        let mut progress = Progress::new("rows", rows);
+        let mut failed = None;
+        let read = self.client.each_version(target, self.values, |key, row| {
+            progress.add(1);
+            match changes.find(key, row.into()) {
+                Ok(()) => true,
+                Err(failure) => {
+                    failed = Some(failure);
+                    false
                 }
             }
-        }
-        Ok(counts)
+        });
+        let read = self.runtime.block_on(read);
+        read.map_err(|error| self.refused(target, &error))?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn refused(&self, target: &Target, error: &InsertError) -> Failure {
+        Failure::clickhouse(&self.pipeline.clickhouse.urls, &target.label, error)
     }
 
     fn list(
@@ -264,10 +257,11 @@ impl Auditor<'_> {
             return Ok(());
         }
         let key = self.runtime.block_on(self.client.key_as_json(target, key));
-        let urls = &self.pipeline.clickhouse.urls;
-        let key = key.map_err(|e| Failure::clickhouse(urls, &target.label, &e))?;
-        let mut entry = match place {
-            Some(place) => address(&scopes[place.partition].partition, place.offset),
+        let key = key.map_err(|error| self.refused(target, &error))?;
+        let number = |place: Place| usize::try_from(place.partition).unwrap_or(usize::MAX);
+        let scope = place.and_then(|place| Some((scopes.get(number(place))?, place)));
+        let mut entry = match scope {
+            Some((scope, place)) => address(&scope.partition, place.offset),
             None => {
                 json!({ "topic": &*scopes[0].partition.topic, "partition": null, "offset": null })
             }

@@ -11,13 +11,14 @@ use super::plan::JoinPlan;
 use super::reading::{Left, LeftReader, Right, RightReader};
 use super::rendering::{kafka_key, left_payload};
 use super::settings::Settings;
+use crate::batch::Message;
 use crate::lane::{
     Accepted, EmissionPart as Emission, NoRows, NotAccepted, Operator, Refusal, TableNames,
     TimedState, Together,
 };
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::join::{Join, LeftEvent, RightRecord, Side, Verdict};
-use crate::source::{Record, TopicPartition};
+use crate::source::{MadeRecord, Record, TopicPartition};
 
 /// What one lane keeps.
 pub(crate) struct StreamJoinOperator {
@@ -204,6 +205,16 @@ impl StreamJoinOperator {
             return Ok(Accepted::Dropped("late"));
         }
         Ok(Accepted::Rows(0))
+    }
+
+    /// The event time of a joined record, which has all that its left record had.
+    pub(super) fn left_time_ms(&mut self, message: &Message<'_>) -> Option<i64> {
+        let source = &message.source;
+        let (key, value) = (message.key, Some(message.value));
+        let made = MadeRecord::new(key, value, source.timestamp_ms, source.offset);
+        let made = made.of(&self.settings.left_topic, source.partition, &[]);
+        let read = self.left.read(made.record());
+        read.ok().map(|left| left.time_ms)
     }
 
     fn note_late(&mut self, state: &PartitionState, record: Record<'_>) {

@@ -5,7 +5,7 @@ use super::{StreamJoinOperator, join_operator};
 use crate::batch::{Message, Messages, OpenBatch};
 use crate::config::StreamJoin;
 use crate::halt::Halt;
-use crate::lane::{EmissionPart as _, Emit, NotAccepted, Operator as _};
+use crate::lane::{EmissionPart as _, Emit, NotAccepted, Operator as _, TimedState};
 use crate::observe::metrics::PipelineMetrics;
 use crate::source::{Record, TopicPartition};
 
@@ -19,6 +19,7 @@ pub(crate) struct JoinAgain {
     left: PartitionState,
     right: PartitionState,
     messages: Messages,
+    delay_ms: i64,
 }
 
 impl std::fmt::Debug for JoinAgain {
@@ -54,6 +55,7 @@ impl JoinAgain {
             left,
             right,
             messages: Messages::default(),
+            delay_ms: i64::try_from(config.watermark_delay.as_millis()).unwrap_or(i64::MAX),
         })
     }
 
@@ -74,14 +76,26 @@ impl JoinAgain {
         }
     }
 
-    /// Hands joined records that are decided to `each`, or with `all` those that wait too.
+    /// The largest event time of a side so far, less what the watermark forgives after silence.
+    pub(crate) fn largest_ms(&self, is_left: bool) -> Option<i64> {
+        let state = match is_left {
+            true => &self.left,
+            false => &self.right,
+        };
+        let watermark_ms = TimedState::watermark_ms(&self.operator, state)?;
+        Some(watermark_ms.saturating_add(self.delay_ms))
+    }
+
+    /// Hands joined records that are decided to `each`, or with `all` those that wait too. `times`: with the
+    /// event time of each, where it can be read.
     ///
     /// # Errors
     /// The pipeline would halt.
     pub(crate) fn decided(
         &mut self,
         all: bool,
-        mut each: impl FnMut(Message<'_>),
+        times: bool,
+        mut each: impl FnMut(Message<'_>, Option<i64>),
     ) -> Result<(), Halt> {
         loop {
             let is_all = self.operator.emit(Emit {
@@ -92,7 +106,13 @@ impl JoinAgain {
                 bytes_max: BYTES_MAX,
             })?;
             let count = self.messages.len();
-            self.messages.range(0..count).for_each(&mut each);
+            for message in self.messages.range(0..count) {
+                let time_ms = match times {
+                    true => self.operator.left_time_ms(&message),
+                    false => None,
+                };
+                each(message, time_ms);
+            }
             self.messages.clear();
             self.operator.clear(0);
             if is_all || count == 0 {
