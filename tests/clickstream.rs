@@ -8,6 +8,32 @@ use support::{Job, material};
 
 /// Rows, dead letters and committed offsets are what the second implementation says.
 fn check(name: &str, change: impl FnOnce(&mut Job)) {
+    check_and_explain(name, false, change);
+}
+
+/// Every record that is no dead letter is the row that the table has of it.
+fn assert_explained(job: &Job) {
+    for one in job.assert_explained(&[&job.topic]) {
+        let own = &one["pipelines"][0];
+        if own["outcome"] == "dead_letter" {
+            continue;
+        }
+        assert_eq!(
+            (&own["outcome"], &own["now"]),
+            (&"row".into(), &"in_table".into()),
+            "{one:#}"
+        );
+        let row = &own["row"];
+        let place = ["_topic", "_partition", "_offset"].map(|name| match &row[name] {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        assert_eq!(one["address"], place.join(":"), "{one:#}");
+    }
+}
+
+/// `explains`: `streamweir explain` agrees with the table and the dead letters of every record.
+fn check_and_explain(name: &str, explains: bool, change: impl FnOnce(&mut Job)) {
     let directory = material(&format!("oracle/cases/dev/{name}"));
     let checker = material("oracle/check.py");
     let case = Case::load(&directory).expect("the case is readable");
@@ -27,6 +53,9 @@ fn check(name: &str, change: impl FnOnce(&mut Job)) {
     let letters = topic::read_all(job.bootstrap(), &job.dead_letter_topic).expect("dead letters");
     oracle::check_dead_letters(&checker, &directory, &letters, &job.prefix)
         .unwrap_or_else(|e| panic!("{e}"));
+    if explains {
+        assert_explained(&job);
+    }
     // Read again there is nothing to do, and nothing is done.
     job.run_to_end();
     let again = job.query(&oracle::query(&checker, &directory, &table).expect("a query"));
@@ -35,7 +64,7 @@ fn check(name: &str, change: impl FnOnce(&mut Job)) {
 
 #[test]
 fn a_generated_clickstream_gives_the_expected_rows() {
-    check("clickstream", |_| {});
+    check_and_explain("clickstream", true, |_| {});
 }
 
 #[test]
@@ -57,17 +86,17 @@ fn at_least_once_without_disturbance_gives_the_same_rows() {
 
 #[test]
 fn every_edge_of_a_record_is_a_row_or_a_dead_letter_with_its_reason() {
-    check("clickstream-edges", |_| {});
+    check_and_explain("clickstream-edges", true, |_| {});
 }
 
 #[test]
 fn every_edge_of_a_profile_gives_its_columns_or_their_defaults() {
-    check("profiles-edges", |_| {});
+    check_and_explain("profiles-edges", true, |_| {});
 }
 
 #[test]
 fn every_edge_of_a_session_gives_the_expected_counts() {
-    check("sessions-edges", |job| {
+    check_and_explain("sessions-edges", true, |job| {
         job.set("pipeline.session.duration_max", "2h")
     });
 }

@@ -55,6 +55,7 @@ fn check(name: &str, change: impl FnOnce(&mut Job)) {
         assert_eq!(code, 0, "{log}");
         compare(&job, &case);
     }
+    job.assert_explained(&[&job.topic]);
 }
 
 fn compare(job: &Job, case: &Case) {

@@ -79,6 +79,7 @@ fn check(name: &str, change: impl FnOnce(&mut Job)) {
     compare(&job, &case, &job.joined());
     job.close_join();
     compare(&job, &case, &read(&job));
+    job.assert_explained(&[&job.topic, job.right_topic()]);
 }
 
 #[test]

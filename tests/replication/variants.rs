@@ -25,7 +25,40 @@ fn check(source: Source, variant: &str, tables: &[&str], orders: &[Order]) {
         replication.job.run_to_end();
         replication.assert_equals_source();
         assert_eq!(replication.dead_letters(), [].into(), "{variant} {order:?}");
+        if matches!(order, Order::Turns) && EXPLAINED.contains(&variant) {
+            assert_explained(&replication);
+        }
     }
+}
+
+/// Variants of whose every record it is asked what became of it.
+const EXPLAINED: [&str; 2] = ["envelope", "unwrap_rewrite_tombstone"];
+
+/// The newest change of each row that is there is in its table, and every older one is superseded.
+fn assert_explained(replication: &Replication) {
+    let job = &replication.job;
+    let topics: Vec<&str> = replication.topics.values().map(String::as_str).collect();
+    let mut there = 0;
+    for one in job.assert_explained(&topics) {
+        let own = &one["pipelines"][0];
+        let (outcome, now) = (&own["outcome"], &own["now"]);
+        let is_row = outcome == "row" || outcome == "delete";
+        assert!(
+            is_row || outcome == "tombstone" || outcome == "dropped",
+            "{one:#}"
+        );
+        assert!(
+            !is_row || now == "in_table" || now == "superseded",
+            "{one:#}"
+        );
+        there += u64::from(outcome == "row" && now == "in_table");
+    }
+    let count = |table: &String| {
+        let sql = format!("SELECT count() FROM {{db}}.`{table}` FINAL");
+        job.query(&sql).parse::<u64>().expect("a number")
+    };
+    let rows: u64 = replication.topics.keys().map(count).sum();
+    assert_eq!(there, rows, "{}", replication.variant);
 }
 
 macro_rules! variants {

@@ -19,7 +19,7 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of records that are kept, of all topics together.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The first record at or after `start`; `None` where the log ends before one.
+/// The first record at or after `start`; `None` where the log ends before one. The client stays there.
 ///
 /// # Errors
 /// It is refused, or nothing came until then.
@@ -31,15 +31,19 @@ pub(crate) fn first(
     until: Instant,
 ) -> Result<Option<SampledRecord>, String> {
     let mut list = TopicPartitionList::new();
+    // Else messages of an earlier assignment of the same partition come through.
+    let _ = client.unassign();
     list.add_partition_offset(topic, partition, Offset::Offset(start))
         .and_then(|()| client.assign(&list))
         .map_err(|error| error.to_string())?;
-    let found = wait_for_first(client, topic, partition, until);
-    let _ = client.unassign();
-    found
+    next(client, topic, partition, until)
 }
 
-fn wait_for_first(
+/// The record behind the last one that [`first`] or this has read.
+///
+/// # Errors
+/// As above.
+pub(crate) fn next(
     client: &Client,
     topic: &str,
     partition: i32,
