@@ -31,9 +31,9 @@ enum Action {
     Create {
         /// The name
         name: String,
-        /// Where the daemon answers [default: service.http_listen]
-        #[arg(long, value_name = "URL")]
-        url: Option<String>,
+        /// Where the daemon answers; repeat it for every instance [default: service.http_listen]
+        #[arg(long = "url", value_name = "URL")]
+        urls: Vec<String>,
     },
     /// Makes the snapshots of a name those to begin from; refused while the group has members
     Restore {
@@ -69,9 +69,11 @@ impl Action {
                     all.iter().for_each(print_checkpoint);
                 }
             }
-            Action::Create { name, url } => {
-                let url = url.unwrap_or_else(|| status::address(&config.service));
-                let kept = checkpoints::create(config, &url, &name, pipeline)?;
+            Action::Create { name, mut urls } => {
+                if urls.is_empty() {
+                    urls.push(status::address(&config.service));
+                }
+                let kept = checkpoints::create(config, &urls, &name, pipeline)?;
                 if as_json {
                     print_json(&json!({ "name": name, "checkpoints": kept }));
                 } else {

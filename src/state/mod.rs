@@ -9,4 +9,4 @@ mod snapshot;
 mod store;
 
 pub(crate) use snapshot::{Label, open};
-pub(crate) use store::{SnapshotStore, StoreError, StoredSnapshot};
+pub(crate) use store::{CompleteNames, SnapshotStore, StoreError, StoredSnapshot};

@@ -13,7 +13,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 
-pub(crate) use self::named::StoredSnapshot;
+pub(crate) use self::named::{CompleteNames, StoredSnapshot};
 use crate::source::TopicPartition;
 
 /// Longest that one request may take, its repetitions included.

@@ -4,6 +4,7 @@
 mod support;
 
 mod audit;
+mod checkpoints;
 mod joins;
 mod letters;
 mod offsets;

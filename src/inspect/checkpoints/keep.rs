@@ -6,11 +6,14 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::names::Names;
 use super::stores::{Store, stores};
 use crate::config::Config;
+use crate::crash::crash_point;
+use crate::inspect::cluster::Cluster;
 use crate::inspect::{Failure, runtime, status};
 use crate::source::TopicPartition;
-use crate::state::StoredSnapshot;
+use crate::state::{SnapshotStore, StoredSnapshot};
 
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,13 +34,16 @@ pub struct Kept {
     pub bytes: u64,
 }
 
-/// Asks the daemon at `url` for a snapshot of every partition, and keeps them under `name`.
+/// Asks the daemons at `urls`, which are all instances of the configuration, for a snapshot of every partition,
+/// and keeps them under `name`. The name counts once all of it is there: what is half made is none, and is
+/// replaced when this is repeated.
 ///
 /// # Errors
-/// The name is taken or none, no pipeline keeps snapshots, or the daemon does not take any in time.
+/// The name is taken or none, no pipeline keeps snapshots, the daemons do not have every partition, or do not
+/// take any in time.
 pub fn create(
     config: &Config,
-    url: &str,
+    urls: &[String],
     name: &str,
     pipeline: Option<&str>,
 ) -> Result<Vec<Kept>, Failure> {
@@ -48,6 +54,12 @@ pub fn create(
         )));
     }
     let runtime = runtime()?;
+    let all = stores(&runtime, config, None)?;
+    if Names::read(&runtime, &all)?.is_whole(name) {
+        return Err(Failure::Refused(format!(
+            "the name {name:?} is taken: choose another"
+        )));
+    }
     let stores = stores(&runtime, config, pipeline)?;
     if stores.is_empty() {
         return Err(Failure::Refused(
@@ -56,63 +68,115 @@ pub fn create(
                 .to_owned(),
         ));
     }
-    for Store { store, .. } in &stores {
-        let all = runtime.block_on(store.list_all())?;
-        if all
-            .iter()
-            .any(|snapshot| snapshot.name.as_deref() == Some(name))
-        {
-            return Err(Failure::Refused(format!(
-                "the name {name:?} is taken: choose another"
-            )));
-        }
-    }
     let token = config
         .service
         .admin_token
         .as_ref()
         .map(|token| token.expose_secret().to_owned());
-    let shown = runtime.block_on(status::fetch(url))?;
+    let mut shown = vec![];
+    for url in urls {
+        shown.push(runtime.block_on(status::fetch(url))?);
+    }
+    let mut wanted = vec![];
+    for Store { pipeline, .. } in &stores {
+        let own: Vec<_> = shown
+            .iter()
+            .flat_map(|shown| positions(shown, &pipeline.name))
+            .collect();
+        let known = Cluster::connect(&config.service, pipeline)?.partitions(None)?;
+        check_all_are_there(&pipeline.name, &known, &own, urls)?;
+        wanted.push(own);
+    }
+    // What an earlier attempt has left.
+    for Store { store, .. } in &all {
+        runtime.block_on(store.remove_name(name))?;
+    }
     let mut kept = vec![];
-    for Store {
-        pipeline, store, ..
-    } in stores
+    for (
+        Store {
+            pipeline, store, ..
+        },
+        wanted,
+    ) in stores.iter().zip(&wanted)
     {
-        let wanted = positions(&shown, &pipeline.name);
-        if wanted.is_empty() {
-            return Err(Failure::Refused(format!(
-                "the daemon at {url} has no partition of pipeline {}",
-                pipeline.name
-            )));
-        }
-        let path = format!("/api/v1/streaming/{}/checkpoint", pipeline.name);
-        runtime.block_on(status::post(url, &path, token.as_deref()))?;
-        let deadline = Instant::now() + PATIENCE;
-        let newest = loop {
-            let all = runtime.block_on(store.list_all())?;
-            match newest_of_each(&all, &wanted) {
-                Ok(newest) => break newest,
-                Err(lacking) if Instant::now() >= deadline => {
-                    return Err(Failure::Refused(format!(
-                        "the daemon has taken no snapshot of {lacking} within {} s: look at its log",
-                        PATIENCE.as_secs()
-                    )));
-                }
-                Err(_) => std::thread::sleep(BETWEEN),
+        for (url, shown) in urls.iter().zip(&shown) {
+            if !positions(shown, &pipeline.name).is_empty() {
+                let path = format!("/api/v1/streaming/{}/checkpoint", pipeline.name);
+                runtime.block_on(status::post(url, &path, token.as_deref()))?;
             }
-        };
-        for snapshot in newest {
-            runtime.block_on(store.copy(&snapshot, Some(name)))?;
-            kept.push(Kept {
-                pipeline: pipeline.name.clone(),
-                topic: snapshot.partition.topic.to_string(),
-                partition: snapshot.partition.partition,
-                offset: snapshot.offset,
-                bytes: snapshot.bytes,
-            });
         }
+        let copied = copy_newest(&runtime, store, wanted, name)?;
+        kept.extend(copied.into_iter().map(|snapshot| Kept {
+            pipeline: pipeline.name.clone(),
+            topic: snapshot.partition.topic.to_string(),
+            partition: snapshot.partition.partition,
+            offset: snapshot.offset,
+            bytes: snapshot.bytes,
+        }));
+    }
+    let names: Vec<String> = stores.iter().map(|s| s.pipeline.name.clone()).collect();
+    for Store { store, .. } in &stores {
+        crash_point!("before_name_is_complete");
+        runtime.block_on(store.complete(name, &names))?;
     }
     Ok(kept)
+}
+
+/// Copies the newest snapshot of each partition as soon as it has seen what was read by then.
+fn copy_newest(
+    runtime: &tokio::runtime::Runtime,
+    store: &SnapshotStore,
+    wanted: &[(TopicPartition, i64)],
+    name: &str,
+) -> Result<Vec<StoredSnapshot>, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let all = runtime.block_on(store.list_all())?;
+        let copied: Result<(), Failure> = match newest_of_each(&all, wanted) {
+            Ok(newest) => {
+                let copying = newest
+                    .iter()
+                    .try_for_each(|snapshot| runtime.block_on(store.copy(snapshot, Some(name))));
+                match copying {
+                    Ok(()) => return Ok(newest),
+                    Err(error) => Err(Failure::from(error)),
+                }
+            }
+            Err(lacking) => Err(Failure::Refused(format!(
+                "the daemon has taken no snapshot of {lacking} within {} s: look at its log",
+                PATIENCE.as_secs()
+            ))),
+        };
+        match copied {
+            Err(failure) if Instant::now() >= deadline => return Err(failure),
+            // A newer one has taken its place meanwhile: the name begins anew.
+            Err(Failure::Unreachable(_)) => runtime.block_on(store.remove_name(name))?,
+            _ => {}
+        }
+        std::thread::sleep(BETWEEN);
+    }
+}
+
+/// A name that lacks partitions would restore half of a pipeline.
+fn check_all_are_there(
+    pipeline: &str,
+    known: &[TopicPartition],
+    own: &[(TopicPartition, i64)],
+    urls: &[String],
+) -> Result<(), Failure> {
+    let is_there = |partition: &&TopicPartition| own.iter().any(|(p, _)| p == *partition);
+    let lacking = known.iter().filter(|partition| !is_there(partition));
+    let lacking: Vec<String> = lacking.map(ToString::to_string).collect();
+    let Some(first) = lacking.first() else {
+        return Ok(());
+    };
+    let urls = urls.join(", ");
+    Err(Failure::Refused(format!(
+        "pipeline {pipeline}: {} of {} partitions, {first} first, are not at {urls}: name the address of every \
+         instance (--url, may be repeated), and wait until all partitions are assigned",
+        lacking.len(),
+        known.len()
+    )))
 }
 
 /// The partitions of a pipeline that a daemon has, and how far it has read them.
@@ -155,6 +219,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_partition_that_no_instance_has_is_named() {
+        let partition = |number| TopicPartition {
+            topic: "t".into(),
+            partition: number,
+        };
+        let urls = ["http://a".to_owned()];
+        let known = [0, 1, 2].map(partition);
+        let check = |own: &[i32]| {
+            let own: Vec<_> = own.iter().map(|number| (partition(*number), 5)).collect();
+            check_all_are_there("p", &known, &own, &urls)
+        };
+        check(&[2, 1, 0]).expect("all are there");
+        let why = check(&[0]).expect_err("two are lacking").to_string();
+        for words in ["2 of 3", "t:1", "http://a", "--url"] {
+            assert!(why.contains(words), "{words}: {why}");
+        }
+    }
 
     #[test]
     fn every_partition_needs_a_snapshot_of_all_that_was_read() {

@@ -1,11 +1,13 @@
 //! `streamweir checkpoints`: the snapshots of what operators remember.
 
 mod keep;
+mod names;
 mod stores;
 
 use serde::Serialize;
 
 pub use self::keep::{Kept, create};
+use self::names::Names;
 use self::stores::{Store, stores};
 use super::cluster::Cluster;
 use super::offsets::refuse_members;
@@ -37,10 +39,16 @@ pub struct Checkpoint {
     pub bytes: u64,
     /// The rules by which the state came about; `null` where it cannot be read.
     pub rules: Option<String>,
-    /// Why it cannot be read.
+    /// Why it cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
+
+/// Of a snapshot whose name does not count.
+const HALF_MADE: &str = "not all of this name is there: streamweir checkpoints create was interrupted, or is \
+     under way; repeat it under the same name";
+/// A name that is still half made after this, in milliseconds, was given up.
+const GIVEN_UP_MS: i64 = 3_600_000;
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -56,6 +64,8 @@ impl From<StoreError> for Failure {
 /// No such pipeline, or a store that does not answer.
 pub fn list(config: &Config, pipeline: Option<&str>) -> Result<Vec<Checkpoint>, Failure> {
     let runtime = runtime()?;
+    let names = Names::read(&runtime, &stores(&runtime, config, None)?)?;
+    let is_half = |name: &Option<String>| name.as_ref().is_some_and(|name| !names.is_whole(name));
     let mut all = vec![];
     for Store {
         pipeline, store, ..
@@ -73,8 +83,11 @@ pub fn list(config: &Config, pipeline: Option<&str>) -> Result<Vec<Checkpoint>, 
                 taken_at: Moment(snapshot.taken_ms),
                 age_seconds: (now_ms - snapshot.taken_ms).max(0) / 1000,
                 bytes: snapshot.bytes,
+                problem: match is_half(&snapshot.name) {
+                    true => Some(HALF_MADE.to_owned()),
+                    false => read.as_ref().err().map(ToString::to_string),
+                },
                 name: snapshot.name,
-                problem: read.as_ref().err().map(ToString::to_string),
                 rules: read.ok(),
             });
         }
@@ -111,6 +124,7 @@ pub fn restore(
     pipeline: Option<&str>,
 ) -> Result<Vec<Restored>, Failure> {
     let runtime = runtime()?;
+    let names = Names::read(&runtime, &stores(&runtime, config, None)?)?;
     let mut plans = vec![];
     for Store {
         pipeline, store, ..
@@ -121,6 +135,9 @@ pub fn restore(
         let named: Vec<StoredSnapshot> = all.iter().filter(is_named).cloned().collect();
         if named.is_empty() {
             continue;
+        }
+        if !names.is_whole(name) {
+            return Err(Failure::Refused(format!("{name:?}: {HALF_MADE}")));
         }
         let cluster = Cluster::connect(&config.service, &pipeline)?;
         refuse_members(&cluster, &pipeline.group_id, &pipeline.name)?;
@@ -193,7 +210,20 @@ pub struct Pruned {
     pub why: &'static str,
 }
 
-/// Removes the snapshots that nothing can use; those with a name stay. `keep` newest of each partition, at
+impl Pruned {
+    fn of(pipeline: &str, snapshot: &StoredSnapshot, why: &'static str) -> Self {
+        Pruned {
+            pipeline: pipeline.to_owned(),
+            topic: snapshot.partition.topic.to_string(),
+            partition: snapshot.partition.partition,
+            offset: snapshot.offset,
+            bytes: snapshot.bytes,
+            why,
+        }
+    }
+}
+
+/// Removes the snapshots that nothing can use; those of a whole name stay. `keep` newest of each partition, at
 /// or before the committed offset, stay [default: `pipeline.state.keep`].
 ///
 /// # Errors
@@ -204,6 +234,7 @@ pub fn prune(
     keep: Option<usize>,
 ) -> Result<Vec<Pruned>, Failure> {
     let runtime = runtime()?;
+    let names = Names::read(&runtime, &stores(&runtime, config, None)?)?;
     let mut pruned = vec![];
     for Store {
         pipeline,
@@ -212,6 +243,19 @@ pub fn prune(
     } in stores(&runtime, config, pipeline)?
     {
         let mut all = runtime.block_on(store.list_all())?;
+        let is_given_up = |snapshot: &StoredSnapshot| {
+            let name = snapshot.name.as_ref();
+            let is_half = name.is_some_and(|name| !names.is_whole(name));
+            is_half && wall_ms() - snapshot.taken_ms > GIVEN_UP_MS
+        };
+        for snapshot in all.iter().filter(|snapshot| is_given_up(snapshot)) {
+            runtime.block_on(store.delete(snapshot))?;
+            pruned.push(Pruned::of(
+                &pipeline.name,
+                snapshot,
+                "its name is half made",
+            ));
+        }
         all.retain(|snapshot| snapshot.name.is_none());
         if all.is_empty() {
             continue;
@@ -232,14 +276,7 @@ pub fn prune(
         for (index, why) in useless(&all, &damaged, keep, position_of) {
             let snapshot = &all[index];
             runtime.block_on(store.delete(snapshot))?;
-            pruned.push(Pruned {
-                pipeline: pipeline.name.clone(),
-                topic: snapshot.partition.topic.to_string(),
-                partition: snapshot.partition.partition,
-                offset: snapshot.offset,
-                bytes: snapshot.bytes,
-                why,
-            });
+            pruned.push(Pruned::of(&pipeline.name, snapshot, why));
         }
     }
     Ok(pruned)

@@ -1,6 +1,9 @@
 //! Snapshots that are kept under a name, beside those that the owners of partitions come and go by.
 //!
-//! `<url>/<pipeline>/@<name>/<topic>/<partition>/<offset, 20 digits>.snapshot`
+//! `<url>/<pipeline>/@<name>/<topic>/<partition>/<offset, 20 digits>.snapshot`, and `<url>/<pipeline>/@<name>/complete`
+//! once all of them are there: the names of the pipelines that were kept together, one a line.
+
+use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
 use object_store::path::Path;
@@ -11,6 +14,11 @@ use crate::source::TopicPartition;
 
 /// What no topic's name begins with.
 const NAMED: char = '@';
+/// Written last.
+const COMPLETE: &str = "complete";
+
+/// Names that are complete in a store, each with the pipelines that were kept together.
+pub(crate) type CompleteNames = BTreeMap<String, Vec<String>>;
 
 /// A snapshot that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +48,48 @@ impl SnapshotStore {
         Ok(all)
     }
 
+    /// The names whose last object is there.
+    pub(crate) async fn complete_names(&self) -> Result<CompleteNames, StoreError> {
+        let listed = self.store.list(Some(&self.root)).try_collect::<Vec<_>>();
+        let listed = self.within(&self.root, listed).await?;
+        let mut names = CompleteNames::new();
+        for object in listed {
+            let Some(name) = completed(&self.root, &object) else {
+                continue;
+            };
+            let path = &object.location;
+            let got = async { self.store.get(path).await?.bytes().await };
+            let bytes = self.within(path, got).await?;
+            let text = String::from_utf8_lossy(&bytes);
+            names.insert(name, text.lines().map(str::to_owned).collect());
+        }
+        Ok(names)
+    }
+
+    /// All snapshots of a name are there, and those of the other pipelines that are kept under it.
+    pub(crate) async fn complete(
+        &self,
+        name: &str,
+        pipelines: &[String],
+    ) -> Result<(), StoreError> {
+        let path = self.path_of_name(name).join(COMPLETE);
+        let put = self.store.put(&path, pipelines.join("\n").into());
+        self.within(&path, put).await.map(drop)
+    }
+
+    /// Removes a name: first what says that it is complete.
+    pub(crate) async fn remove_name(&self, name: &str) -> Result<(), StoreError> {
+        let folder = self.path_of_name(name);
+        let listed = self.store.list(Some(&folder)).try_collect::<Vec<_>>();
+        let mut listed = self.within(&folder, listed).await?;
+        listed.sort_by_key(|object| completed(&self.root, object).is_none());
+        for object in listed {
+            let path = object.location;
+            self.within(&path, self.store.delete(&path)).await?;
+        }
+        Ok(())
+    }
+
     /// Its bytes.
     pub(crate) async fn read(&self, snapshot: &StoredSnapshot) -> Result<bytes::Bytes, StoreError> {
         let path = self.path_of(snapshot);
@@ -67,6 +117,10 @@ impl SnapshotStore {
         self.within(&path, self.store.delete(&path)).await
     }
 
+    fn path_of_name(&self, name: &str) -> Path {
+        self.root.clone().join(format!("{NAMED}{name}"))
+    }
+
     fn path_of(&self, snapshot: &StoredSnapshot) -> Path {
         let StoredSnapshot {
             name,
@@ -75,7 +129,7 @@ impl SnapshotStore {
             ..
         } = snapshot;
         let root = match name {
-            Some(name) => self.root.clone().join(format!("{NAMED}{name}")),
+            Some(name) => self.path_of_name(name),
             None => self.root.clone(),
         };
         let folder = root
@@ -83,6 +137,14 @@ impl SnapshotStore {
             .join(partition.partition.to_string());
         folder.join(format!("{offset:020}{SUFFIX}"))
     }
+}
+
+/// The name that an object says is complete.
+fn completed(root: &Path, object: &ObjectMeta) -> Option<String> {
+    let mut parts = object.location.prefix_match(root)?;
+    let (name, file) = (parts.next()?, parts.next()?);
+    let name = name.as_ref().strip_prefix(NAMED)?.to_owned();
+    (file.as_ref() == COMPLETE && parts.next().is_none()).then_some(name)
 }
 
 /// `None`: it is no snapshot.
@@ -147,5 +209,15 @@ mod tests {
         // Pruning a partition leaves names alone.
         store.prune(&partition, 100, 1).await.unwrap();
         assert_eq!(store.list_all().await.unwrap().len(), 2);
+        // A name counts once its last object says so.
+        assert!(store.complete_names().await.unwrap().is_empty());
+        let both = ["p".to_owned(), "q".to_owned()];
+        store.complete("before", &both).await.unwrap();
+        let names = store.complete_names().await.unwrap();
+        assert_eq!(names, [("before".to_owned(), both.to_vec())].into());
+        assert_eq!(store.list_all().await.unwrap().len(), 2);
+        store.remove_name("before").await.unwrap();
+        assert!(store.complete_names().await.unwrap().is_empty());
+        assert_eq!(store.list_all().await.unwrap().len(), 1);
     }
 }
