@@ -94,6 +94,8 @@ pub(crate) struct KafkaFacts {
     pub(crate) offsets_error: Option<String>,
     /// Of the topics that are read.
     pub(crate) partitions: Vec<PartitionFacts>,
+    /// Partitions of these topics that were not looked at: there are too many, or they did not answer in time.
+    pub(crate) partitions_unseen: usize,
     /// Why joined keys lie on different partitions.
     pub(crate) co_partitioning: Option<String>,
     /// Why the dead-letter topic, which is missing, cannot be made.

@@ -14,6 +14,17 @@ struct Left {
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, kafka) in with_kafka(facts) {
+        if kafka.partitions_unseen > 0 {
+            let (unseen, seen) = (kafka.partitions_unseen, kafka.partitions.len());
+            let topics: Vec<&str> = kafka.sources.iter().map(String::as_str).collect();
+            found.add(
+                Info,
+                own.name(),
+                topics.join(", "),
+                format!("{unseen} of {} partitions were not looked at: what is said of lag and offsets is of the others", seen + unseen),
+                "streamweir offsets show has all of them",
+            );
+        }
         for partition in &kafka.partitions {
             let Some(topic) = kafka.topics.get(&partition.topic) else {
                 continue;
@@ -187,6 +198,16 @@ mod tests {
         );
         set(&mut facts, "user-events", "retention.bytes", "400000");
         assert_eq!(one("retention_below_lag", &facts).level, Error);
+    }
+
+    #[test]
+    fn partitions_that_were_not_looked_at_are_said() {
+        let mut facts = lagging(24);
+        kafka_of(&mut facts).partitions_unseen = 44;
+        let finding = one("retention_below_lag", &facts);
+        assert_eq!(finding.level, Info);
+        let count = format!("44 of {}", 44 + kafka_of(&mut facts).partitions.len());
+        assert!(finding.message.contains(&count), "{finding:?}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn gather(
         let count = i32::try_from(count).unwrap_or(i32::MAX);
         partitions.extend((0..count).map(|partition| (topic.clone(), partition)));
     }
+    let count = partitions.len();
     partitions.truncate(PARTITIONS_MAX);
     for (topic, partition) in partitions {
         if Instant::now() >= deadline {
@@ -54,6 +55,7 @@ pub(super) fn gather(
             progress: None,
         });
     }
+    facts.partitions_unseen = count - facts.partitions.len();
     let before = Instant::now();
     facts.offsets_error = committed(client, &mut facts.partitions).err();
     if facts.partitions.iter().all(|p| p.lag() <= 0) {
@@ -123,6 +125,7 @@ fn unread(client: &Client, partitions: &mut [PartitionFacts], deadline: Instant)
             .map(|record| record.timestamp_ms)
             .filter(|ms| *ms >= 0);
     }
+    let _ = client.unassign();
 }
 
 /// Whether the group moves.
