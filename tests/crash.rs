@@ -75,3 +75,8 @@ fn a_range_that_is_cut_anew_is_noticed() {
 fn a_doubled_a_missing_and_an_altered_row_are_noticed() {
     short("broken-rows");
 }
+
+#[test]
+fn dead_letters_whose_replay_is_killed_are_written_once() {
+    short("replay-kills");
+}

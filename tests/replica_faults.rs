@@ -100,3 +100,8 @@ fn an_altered_a_lost_and_a_strange_row_are_noticed() {
 fn a_table_that_takes_nothing_stops_no_other_of_its_pipeline() {
     short("cdc-sick-table");
 }
+
+#[test]
+fn a_replicas_dead_letters_whose_replay_is_killed_are_written_once() {
+    short("cdc-replay-kills");
+}

@@ -15,6 +15,7 @@ mod crash_points;
 mod disk;
 mod joins;
 mod kills;
+mod letters;
 mod members;
 mod months;
 mod neighbours;
@@ -109,6 +110,7 @@ impl Run {
 
     fn prove_with(&mut self, job: &Job, produced: u64, profiles: Profiles) {
         let counts = proof::assert_exactly_once(job, produced, profiles);
+        job.assert_audit_finds_nothing();
         self.add(counts);
     }
 
@@ -156,6 +158,7 @@ fn prepared(mut job: Job, partitions: i32) -> Job {
 pub fn all() -> Vec<Trial> {
     let mut trials = crash_points::trials();
     trials.extend(kills::trials());
+    trials.extend(letters::trials());
     trials.extend(members::trials());
     trials.extend(network::trials());
     trials.extend(servers::trials());

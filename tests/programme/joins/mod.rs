@@ -60,6 +60,7 @@ impl Run {
     /// The output is that of an undisturbed run, whoever died and took over.
     fn prove_joins(&mut self, joins: &Joins, produced: u64) {
         let counts = joins.assert_equal(produced);
+        joins.job.assert_audit_finds_nothing();
         self.add(counts);
         self.aborted += joins.aborted();
         self.result = format!("each once, {} aborted", self.aborted);

@@ -50,6 +50,7 @@ impl Run {
     /// Table and topic are those of an undisturbed run, whoever died and took over.
     fn prove_windows(&mut self, windows: &Windows, produced: u64) {
         let counts = windows.assert_equal(produced);
+        windows.job.assert_audit_finds_nothing();
         self.add(counts);
         EQUAL.clone_into(&mut self.result);
     }
