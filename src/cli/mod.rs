@@ -9,6 +9,7 @@ mod explain;
 mod generated;
 mod offsets;
 mod run;
+mod sample;
 mod schema;
 mod status;
 mod topics;
@@ -57,6 +58,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// What one record is, what pipelines make of it, and where it is now
     Explain(explain::Explain),
+    /// Proposes a table and a pipeline for the records of a topic
+    Sample(sample::Sample),
     /// The tables a configuration needs
     Schema(schema::Schema),
     /// The topics a configuration declares
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(config, &path),
         Command::Doctor(doctor) => doctor.run(config),
         Command::Explain(explain) => explain.run(&config),
+        Command::Sample(sample) => sample.run(&config),
         Command::Schema(schema) => schema.run(config),
         Command::Topics(topics) => topics.run(config),
         Command::Audit(audit) => audit.run(&config),

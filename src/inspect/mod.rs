@@ -13,6 +13,7 @@
 //! | [`doctor`] | `streamweir doctor` |
 //! | [`explain`] | `streamweir explain` |
 //! | [`offsets`] | `streamweir offsets` |
+//! | [`sample`] | `streamweir sample` |
 //! | [`status`] | `streamweir status` |
 //! | `row_query` | rows that were made here, as a query |
 
@@ -27,6 +28,7 @@ mod log;
 pub mod offsets;
 mod progress;
 mod row_query;
+pub mod sample;
 pub mod status;
 
 pub use failure::Failure;

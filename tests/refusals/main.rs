@@ -7,6 +7,7 @@ mod formats;
 mod offsets;
 mod repeated;
 mod rows;
+mod sampled;
 mod servers;
 mod start;
 #[path = "../support/mod.rs"]

@@ -94,6 +94,26 @@ pub(super) fn newest(
     records
 }
 
+/// The last `count` records of one topic; `ends`: each partition with the beginning and the end of its log.
+pub(crate) fn newest_of(
+    client: &Client,
+    topic: &str,
+    ends: &[(i32, i64, i64)],
+    count: usize,
+    deadline: Instant,
+) -> Vec<SampledRecord> {
+    let lengths: Vec<i64> = ends.iter().map(|(_, low, high)| high - low).collect();
+    let shares = shares(&lengths, i64::try_from(count).unwrap_or(i64::MAX));
+    let parts = ends.iter().zip(shares).filter(|(_, share)| *share > 0);
+    let ranges = parts
+        .map(|((partition, _, high), share)| (*partition, (high - share, *high)))
+        .collect();
+    let (mut records, mut bytes) = (vec![], 0);
+    read(client, topic, ranges, deadline, &mut bytes, &mut records);
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
 fn read(
     client: &Client,
     topic: &str,
