@@ -325,6 +325,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"seconds\"",
         "one of \"s\", \"ms\", \"us\", \"ns\"",
     ),
+    ("pipeline.explode", "\"$.items[0]\"", "the path of an array"),
     ("pipeline.time_format", "\"%H:%M\"", "a strptime format"),
     ("pipeline.time_zone", "\"Mars\"", "IANA database"),
     ("pipeline.key_format", "\"xml\"", "one of \"json\""),
@@ -588,7 +589,7 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "pipeline.tables.\"shop.public.orders\".columns.note",
-        "\"JSON\"",
+        "\"IntervalDay\"",
         "a type that the daemon writes, such as \"Nullable(Decimal(10, 2))\"",
     ),
     (
@@ -1235,6 +1236,11 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         &[("pipeline.columns.timestamp", "{ from = \"timestamp\" }")],
         "pipeline.time_field",
         "what Kafka says of the record",
+    ),
+    (
+        &[("pipeline.explode", "\"$.items\"")],
+        "pipeline.explode",
+        "together with [pipeline.session]",
     ),
     (
         &[("pipeline.time_field", "\"\"")],

@@ -11,6 +11,9 @@ use crate::memory::{MemoryBudget, MemoryHold, MemoryPart};
 use crate::message::{DeadLetter, OutputMessage};
 use crate::target::Target;
 
+/// Bits of a row's index in the numbers of [`SealedBatch::row_ids`].
+pub(crate) const ROW_ID_INDEX_BITS: u32 = 32;
+
 /// When Kafka got the rows of one chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
@@ -101,6 +104,25 @@ impl SealedBatch {
         self.rows.iter().copied()
     }
 
+    /// A number for each row that tells it from the others of a range which begins at `from`: the offset of
+    /// its record, or where records make several rows, that and its index.
+    pub(crate) fn row_ids(&self, from: i64) -> impl Iterator<Item = i64> + '_ {
+        let has_index = self.target.as_ref().is_some_and(|target| target.has_index);
+        let (mut before, mut index) = (None, 0);
+        self.rows.iter().map(move |offset| {
+            index = if before == Some(*offset) {
+                index + 1
+            } else {
+                0
+            };
+            before = Some(*offset);
+            match has_index {
+                true => (offset - from) << ROW_ID_INDEX_BITS | index,
+                false => *offset,
+            }
+        })
+    }
+
     pub(crate) fn arrivals(&self) -> &[Arrival] {
         &self.arrivals
     }
@@ -173,6 +195,19 @@ impl SealedBatch {
 
     /// A batch of the rows whose offsets `keep` accepts, without the dead letters.
     pub(crate) fn filtered(&self, keep: impl Fn(i64) -> bool) -> SealedBatch {
+        self.filtered_by(self.offsets(), keep)
+    }
+
+    /// A batch of the rows whose numbers `keep` accepts: see [`SealedBatch::row_ids`].
+    pub(crate) fn filtered_rows(&self, from: i64, keep: impl Fn(i64) -> bool) -> SealedBatch {
+        self.filtered_by(self.row_ids(from), keep)
+    }
+
+    fn filtered_by(
+        &self,
+        mut ids: impl Iterator<Item = i64>,
+        keep: impl Fn(i64) -> bool,
+    ) -> SealedBatch {
         let mut kept = OpenBatch::new();
         let Some(target) = &self.target else {
             return kept.seal();
@@ -180,7 +215,7 @@ impl SealedBatch {
         let mut offsets = self.offsets();
         self.columns.each_row(&target.plan, |row| {
             let offset = offsets.next().expect("each row has an offset");
-            if keep(offset) {
+            if ids.next().is_some_and(&keep) {
                 kept.push(target, offset, [row]);
             }
         });
@@ -331,6 +366,27 @@ mod tests {
         assert!(budget.is_full());
         drop((rest, again));
         assert!(!budget.is_tight());
+    }
+
+    #[test]
+    fn rows_of_one_record_are_told_apart_where_the_table_has_an_index() {
+        let mut open = OpenBatch::new();
+        let target = Arc::new(Target {
+            has_index: true,
+            ..(*texts()).clone()
+        });
+        for (offset, text) in [(5, "a"), (5, "b"), (7, "c"), (7, "d"), (7, "e")] {
+            open.push(&target, offset, [&row(text.as_bytes())]);
+        }
+        let sealed = open.seal();
+        let of = |offset: i64, index: i64| (offset - 5) << 32 | index;
+        let ids = [of(5, 0), of(5, 1), of(7, 0), of(7, 1), of(7, 2)];
+        assert_eq!(sealed.row_ids(5).collect::<Vec<_>>(), ids);
+        let left = sealed.filtered_rows(5, |id| [of(5, 1), of(7, 1)].contains(&id));
+        assert_eq!(text(&left), "bd");
+        assert_eq!(left.offsets().collect::<Vec<_>>(), [5, 7]);
+        let plain = batch(&[3, 3, 4]);
+        assert_eq!(plain.row_ids(3).collect::<Vec<_>>(), [3, 3, 4]);
     }
 
     #[test]

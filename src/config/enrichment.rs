@@ -12,10 +12,10 @@ use super::section::Section;
 use super::session::Session;
 use super::state::State;
 use super::stream_join::{KEY_FORMATS, KeyFormat};
-use super::time_field::TimeField;
+use super::time_field::{TimeField, is_plain_path};
 use super::time_unit::{TIME_UNITS, TextTimes};
 use super::tree::join;
-use super::value::Choice;
+use super::value::{Choice, Text};
 use crate::decode::time::{TextRules, TimeUnit};
 use crate::format::Format;
 
@@ -24,6 +24,8 @@ use crate::format::Format;
 pub struct Enrichment {
     /// How the bytes of a record are read.
     pub format: Format,
+    /// The array of which each element makes a row: `$.items`.
+    pub explode: Option<String>,
     /// What the keys are that `{ from = "key", path = … }` reads.
     pub key_format: KeyFormat,
     /// How the value of a record is compressed.
@@ -50,6 +52,11 @@ pub struct Enrichment {
     pub state: State,
 }
 
+const EXPLODE: Text = Text {
+    allowed: "the path of an array, such as \"$.items\", without array steps",
+    check: is_plain_path,
+};
+
 /// What becomes of records without value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tombstones {
@@ -75,6 +82,7 @@ impl Enrichment {
             ("drop", Tombstones::Drop),
         ]);
         let enrichment = Enrichment {
+            explode: section.take("explode", EXPLODE),
             key_format: section.take("key_format", KEY_FORMATS).unwrap_or_default(),
             compression: format::read_compression(section),
             tombstones: section.take_or("tombstones", tombstones, Tombstones::DeadLetter),
@@ -110,6 +118,17 @@ impl Enrichment {
                     "must not be set: only replicas (kind = \"cdc\") read it",
                 );
             }
+        }
+        let has_arrays = matches!(self.format, Format::Json | Format::JsonSchema);
+        if self.explode.is_some() && !has_arrays {
+            let message =
+                "needs format = \"json\": records of other formats have no arrays of elements";
+            section.problem("explode", message);
+        }
+        if self.explode.is_some() && self.session.is_some() {
+            let message = "cannot be set together with [pipeline.session]: a session counts records, \
+                           and these make several rows";
+            section.problem("explode", message);
         }
         for (column, mapping) in &self.columns {
             let is_path =

@@ -26,6 +26,8 @@ pub enum RecordField {
     Header(CString),
     /// All headers, in order.
     Headers,
+    /// The number of the element that the row was made of, from 0 on.
+    Index,
 }
 
 impl RecordField {
@@ -77,6 +79,7 @@ impl RecordField {
             RecordField::Partition => "partition".to_owned(),
             RecordField::Offset => "offset".to_owned(),
             RecordField::Headers => "headers".to_owned(),
+            RecordField::Index => "index".to_owned(),
             RecordField::Header(name) => format!("header:{}", name.to_string_lossy()),
         }
     }
@@ -90,6 +93,7 @@ impl RecordField {
                 | RecordField::Partition
                 | RecordField::Offset
                 | RecordField::Headers
+                | RecordField::Index
         )
     }
 }

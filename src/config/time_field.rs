@@ -65,7 +65,7 @@ impl TimeField {
 }
 
 /// A path to a member, without array steps.
-fn is_plain_path(text: &str) -> bool {
+pub(super) fn is_plain_path(text: &str) -> bool {
     let path = Path::parse(text).ok();
     text.len() <= 1024 && path.is_some_and(|path| !path.is_whole() && path.steps().is_empty())
 }

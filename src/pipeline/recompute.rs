@@ -84,6 +84,21 @@ impl Way<ReplicationOperator> {
 }
 
 impl Replayer {
+    /// How many rows a record makes; none where it makes no row.
+    pub(crate) fn row_count(&mut self, partition: &TopicPartition, record: Record<'_>) -> usize {
+        let Replayer::Enrichment(way) = self else {
+            return 0;
+        };
+        let mut state = way.operator.begin(partition);
+        let rows = match way.operator.accept(&mut state, record) {
+            Ok(Accepted::Rows(rows)) => rows,
+            _ => 0,
+        };
+        way.operator.judge(&mut state);
+        way.operator.clear(0);
+        rows
+    }
+
     /// The names of the columns that a record alone fills, in the order of [`Replayer::values`].
     pub(crate) fn value_names(&self) -> Vec<String> {
         match self {

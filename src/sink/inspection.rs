@@ -29,17 +29,18 @@ pub(crate) struct NewestRow {
 }
 
 impl ClickHouseClient {
-    /// The offsets of the rows of a range, ascending; of two rows of one record twice.
+    /// The rows of a range by their numbers in it ([`crate::batch::SealedBatch::row_ids`]), ascending: of two
+    /// rows of one record twice.
     ///
     /// # Errors
     /// Whatever the server or the network answered.
-    pub(crate) async fn all_offsets(
+    pub(crate) async fn all_rows(
         &self,
         target: &Target,
         partition: &TopicPartition,
         range: Range,
     ) -> Result<Vec<i64>, InsertError> {
-        let mut found = self.offsets_of(target, partition, range).await?;
+        let mut found = self.rows_of(target, partition, range).await?;
         found.sort_unstable();
         Ok(found)
     }

@@ -132,9 +132,10 @@ impl WriteJob {
 
     /// Of the rows that were sent last, how many are in the table, and how many they are.
     pub(super) fn count(&self, missing: &Missing) -> (usize, usize) {
-        let sends = |offset: &i64| self.tokens().is_none_or(|t| t.sends(*offset));
-        let sent = || self.batch.offsets().filter(sends);
-        let there = sent().filter(|offset| !missing.contains(*offset));
+        let sends = |id: &i64| self.tokens().is_none_or(|t| t.sends(*id));
+        let from = self.claim.range().from;
+        let sent = || self.batch.row_ids(from).filter(sends);
+        let there = sent().filter(|id| !missing.contains(*id));
         (there.count(), sent().count())
     }
 

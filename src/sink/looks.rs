@@ -6,25 +6,58 @@ use super::Target;
 use super::answer::offsets;
 use super::clickhouse::{ClickHouseClient, unreadable};
 use super::errors::InsertError;
+use crate::batch::ROW_ID_INDEX_BITS;
 use crate::progress::Range;
 use crate::source::TopicPartition;
 use crate::target::{quote_name, quote_text};
 
 impl ClickHouseClient {
-    /// Which offsets of `range` the table already holds.
+    /// Which rows of `range` the table already holds, by their numbers in it
+    /// ([`crate::batch::SealedBatch::row_ids`]).
     ///
     /// # Errors
     /// Whatever the server or the network answered.
-    pub(crate) async fn offsets_in(
+    pub(crate) async fn rows_in(
+        &self,
+        server: u32,
+        target: &Target,
+        partition: &TopicPartition,
+        range: Range,
+    ) -> Result<Vec<i64>, InsertError> {
+        let id = match target.has_index {
+            true => format!(
+                "bitShiftLeft(toUInt64(_offset) - {}, {ROW_ID_INDEX_BITS}) + toUInt64(_index)",
+                range.from
+            ),
+            false => "_offset".to_owned(),
+        };
+        self.listed(server, &target.sql, (partition, range), &id)
+            .await
+    }
+
+    /// Which offsets of `range` the table already holds.
+    async fn offsets_in(
         &self,
         server: u32,
         table: &str,
         partition: &TopicPartition,
         range: Range,
     ) -> Result<Vec<i64>, InsertError> {
+        self.listed(server, table, (partition, range), "_offset")
+            .await
+    }
+
+    /// An integer of each row of a range.
+    async fn listed(
+        &self,
+        server: u32,
+        table: &str,
+        (partition, range): (&TopicPartition, Range),
+        expression: &str,
+    ) -> Result<Vec<i64>, InsertError> {
         let topic = quote_text(&partition.topic);
         let sql = format!(
-            "SELECT groupArray(toUInt64(_offset)), 'end' FROM {table} WHERE _topic = {topic} AND _partition = {} \
+            "SELECT groupArray(toUInt64({expression})), 'end' FROM {table} WHERE _topic = {topic} AND _partition = {} \
              AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
             partition.partition, range.from, range.to
         );
@@ -96,6 +129,25 @@ impl ClickHouseClient {
                 self.sync_replica(server, &target.sql).await?;
             }
             self.offsets_in(server, &target.sql, partition, range).await
+        };
+        self.servers.any(look).await
+    }
+
+    /// As [`ClickHouseClient::rows_in`], of any server.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn rows_of(
+        &self,
+        target: &Target,
+        partition: &TopicPartition,
+        range: Range,
+    ) -> Result<Vec<i64>, InsertError> {
+        let look = |server| async move {
+            if target.replicated {
+                self.sync_replica(server, &target.sql).await?;
+            }
+            self.rows_in(server, target, partition, range).await
         };
         self.servers.any(look).await
     }

@@ -146,28 +146,30 @@ impl Table<'_> {
     /// Which rows of the job are not in the table. Behind one name another replica may answer than the one
     /// that was made to wait for the others: what is missing in a replicated table is looked for again.
     async fn look_for(&mut self, job: &WriteJob) -> Result<Missing, InsertError> {
+        let from = job.claim.range().from;
         let looks = if self.target.replicated { LOOKS } else { 1 };
         let mut found = HashSet::new();
         for look in 1..=looks {
             // A balancer that takes its servers in turn would else lead every look to the same one.
             let syncs = 2 - look % 2;
-            found.extend(self.offsets_there(job, syncs).await?);
-            let is_there = job.batch.offsets().all(|offset| found.contains(&offset));
+            found.extend(self.rows_there(job, syncs).await?);
+            let is_there = job.batch.row_ids(from).all(|id| found.contains(&id));
             if is_there || look == looks {
                 break;
             }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        let is_missing = |offset: &i64| !found.contains(offset);
+        let is_missing = |id: &i64| !found.contains(id);
         tracing::info!(
             partition = %job.partition, range = %job.claim.range(), rows = job.batch.row_count(),
-            missing = job.batch.offsets().filter(is_missing).count(),
+            missing = job.batch.row_ids(from).filter(is_missing).count(),
             "looked for the rows in the table"
         );
-        Ok(Missing::of(job.batch.offsets().filter(is_missing)))
+        Ok(Missing::of(job.batch.row_ids(from).filter(is_missing)))
     }
 
-    async fn offsets_there(&mut self, job: &WriteJob, syncs: u32) -> Result<Vec<i64>, InsertError> {
+    /// Their numbers: see [`SealedBatch::row_ids`].
+    async fn rows_there(&mut self, job: &WriteJob, syncs: u32) -> Result<Vec<i64>, InsertError> {
         let (client, target) = (&self.sink.parts.client, &self.target);
         self.server = client.current();
         if target.replicated {
@@ -178,17 +180,18 @@ impl Table<'_> {
         // Not while a replica is waited for: ranges that can be written need the permits.
         let _permit = self.sink.permits.take(&target.label).await;
         let range = job.claim.range();
-        let found = client.offsets_in(self.server, &target.sql, &job.partition, range);
+        let found = client.rows_in(self.server, target, &job.partition, range);
         let found = found.await?;
         self.sink.board.answered();
         Ok(found)
     }
 
     async fn send_rows(&mut self, job: &WriteJob, round: Round) -> Result<(), InsertError> {
+        let from = job.claim.range().from;
         if let (Some(attempts), None) = (job.tokens(), &self.thinned)
-            && !job.batch.offsets().all(|offset| attempts.sends(offset))
+            && !job.batch.row_ids(from).all(|id| attempts.sends(id))
         {
-            let thinned = off_io(|| job.batch.filtered(|offset| attempts.sends(offset)));
+            let thinned = off_io(|| job.batch.filtered_rows(from, |id| attempts.sends(id)));
             self.thinned = Some(thinned);
         }
         if matches!(job.delivery, Delivery::AsMember(_)) {

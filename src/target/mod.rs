@@ -65,6 +65,8 @@ pub(crate) struct Target {
     pub(crate) replicated: bool,
     /// Whether the table remembers the tokens of inserts.
     pub(crate) has_tokens: bool,
+    /// Whether a record makes several rows, which the column `_index` tells apart.
+    pub(crate) has_index: bool,
 }
 
 impl Target {
@@ -120,6 +122,7 @@ impl Target {
             others: vec![],
             replicated: false,
             has_tokens: false,
+            has_index: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod begin;
 mod columns;
 mod dead_letters;
+mod exploding;
 mod formats;
 mod offsets;
 mod repeated;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
-use super::rows::Block;
+use super::rows::{Block, SeveralRows};
 use super::scope::Scope;
 use super::values::Values;
 use crate::config::{Config, Pipeline};
@@ -37,6 +37,8 @@ pub(super) fn audit(
             pipeline.clickhouse.database, pipeline.table
         ))
     })?;
+    // Values are compared by record, and these make several rows.
+    let compares_values = compares_values && !target.has_index;
     let service = Arc::new(config.service.clone());
     let mut rules = runtime.block_on(Replayer::new(&service, pipeline))?;
     let mut reader = LogReader::new(&config.service, pipeline)?;
@@ -61,10 +63,23 @@ pub(super) fn audit(
                 from: start,
                 to: (start + BLOCK).min(scope.to),
             };
-            let mut block = Block::new(range.from, range.to, ask(range)?, offsets);
+            let several = match target.has_index {
+                true => Some(SeveralRows::new(&ask(range)?, range.from)),
+                false => None,
+            };
+            let rows = match &several {
+                Some(several) => several.offsets.clone(),
+                None => ask(range)?,
+            };
+            let mut block = Block::new(range.from, range.to, rows, offsets);
             let read = reader.read_or_cut(&scope.partition, range, |record| {
                 progress.add(1);
                 let offset = record.offset();
+                let found = several.as_ref().and_then(|s| s.counts.get(&offset));
+                if found.is_some_and(|found| rules.row_count(&scope.partition, record) != *found) {
+                    block.incomplete(offset);
+                    return Ok(ControlFlow::Continue(()));
+                }
                 block.record(offset, || {
                     scope.skipped.contains(&offset) || rules.drops(&scope.partition, record)
                 });
@@ -116,7 +131,7 @@ async fn rows(
     scope: &Scope,
     range: Range,
 ) -> Result<Vec<i64>, Failure> {
-    let found = client.all_offsets(target, &scope.partition, range).await;
+    let found = client.all_rows(target, &scope.partition, range).await;
     found.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &target.label, &e))
 }
 

@@ -1,6 +1,9 @@
 //! What each offset of an append table's log has become: pure.
 
+use std::collections::HashMap;
+
 use super::report::{Counts, Wrong};
+use crate::batch::ROW_ID_INDEX_BITS;
 
 /// What is known of offsets `[from, to)` before their records are read.
 #[derive(Debug)]
@@ -56,6 +59,20 @@ impl<'l> Block<'l> {
             return;
         }
         self.found(offset, rows, is_letter);
+    }
+
+    /// Accounts for a record of whose rows some are missing.
+    pub(super) fn incomplete(&mut self, offset: i64) {
+        if offset < self.next || offset >= self.to {
+            return;
+        }
+        self.without_records(offset);
+        self.next = offset + 1;
+        self.counts.records += 1;
+        self.rows_at(offset);
+        self.has_letter(offset);
+        self.counts.lost += 1;
+        self.wrong.push((Wrong::Lost, offset));
     }
 
     /// Every record was read.
@@ -120,6 +137,32 @@ impl<'l> Block<'l> {
     }
 }
 
+/// What a range has of records that make several rows: `ids` are its rows by their numbers, ascending.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SeveralRows {
+    /// Of each record with rows its offset, and twice where a row is there twice.
+    pub(super) offsets: Vec<i64>,
+    /// How many different rows each has.
+    pub(super) counts: HashMap<i64, usize>,
+}
+
+impl SeveralRows {
+    pub(super) fn new(ids: &[i64], from: i64) -> Self {
+        let mut several = SeveralRows::default();
+        let offset = |id: &i64| from + (id >> ROW_ID_INDEX_BITS);
+        for rows in ids.chunk_by(|a, b| offset(a) == offset(b)) {
+            let offset = offset(&rows[0]);
+            let different = rows.chunk_by(|a, b| a == b).count();
+            several.offsets.push(offset);
+            if different < rows.len() {
+                several.offsets.push(offset);
+            }
+            several.counts.insert(offset, different);
+        }
+        several
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -150,6 +193,33 @@ mod tests {
         };
         assert_eq!(counts, expected);
         assert_eq!(wrong, [(Wrong::Lost, 11), (Wrong::Doubled, 12)]);
+    }
+
+    #[test]
+    fn a_record_of_several_rows_is_there_once_or_incomplete_or_twice() {
+        let id = |offset: i64, index: i64| (offset - 10) << ROW_ID_INDEX_BITS | index;
+        let ids = [
+            id(10, 0),
+            id(10, 1),
+            id(12, 0),
+            id(12, 0),
+            id(12, 1),
+            id(13, 1),
+        ];
+        let several = SeveralRows::new(&ids, 10);
+        assert_eq!(several.offsets, [10, 12, 12, 13]);
+        assert_eq!(several.counts, HashMap::from([(10, 2), (12, 2), (13, 1)]));
+        let mut block = Block::new(10, 14, several.offsets, &[]);
+        block.record(10, || false);
+        block.record(11, || true);
+        block.record(12, || false);
+        block.incomplete(13);
+        let (counts, wrong) = block.done();
+        assert_eq!(
+            (counts.rows, counts.lost, counts.doubled, counts.dropped),
+            (1, 1, 1, 1)
+        );
+        assert_eq!(wrong, [(Wrong::Doubled, 12), (Wrong::Lost, 13)]);
     }
 
     proptest! {

@@ -124,6 +124,8 @@ pub(crate) async fn traced_table(
         sql: format!("{}.{}", quote_name(database), quote_name(table)),
         replicated: info.is_replicated(),
         has_tokens: info.has_tokens,
+        has_index: matches!(&pipeline.kind, Kind::Enrichment(own) if own.explode.is_some())
+            && has("_index"),
         ..Target::nowhere()
     };
     Ok(Some((client, target)))

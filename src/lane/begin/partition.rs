@@ -150,7 +150,8 @@ impl PartitionInquiry {
             let frontier = metadata.and_then(|metadata| metadata.frontier);
             return Ok(frontier.is_some_and(|frontier| frontier.read_to() >= low));
         }
-        let Some(target) = &self.traceable else {
+        // Of a record that makes several rows some may be missing.
+        let Some(target) = self.traceable.as_ref().filter(|target| !target.has_index) else {
             return Ok(false);
         };
         let range = Range {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::plan::{PROVENANCE, is_left_to_server};
+use super::plan::{INDEX, PROVENANCE, is_left_to_server};
 use super::{EnrichmentOperator, RowPlan, Settings, Table, snapshot_spec};
 use crate::config::{Delivery, Encoding, Enrichment, Pipeline};
 use crate::halt::Halt;
@@ -136,8 +136,11 @@ impl Rows {
         let plan = RowPlan::new(config, ours, exactly_once).map_err(|e| e.to_string())?;
         let (label, sql) = (label(pipeline), table_sql(pipeline));
         let format = plan.format();
-        let target = Target::of_columns(label, sql, &info, plan.names(), format);
         let has = |name: &&str| info.columns.iter().any(|column| column.name == **name);
+        let target = Target {
+            has_index: config.explode.is_some() && has(&INDEX),
+            ..Target::of_columns(label, sql, &info, plan.names(), format)
+        };
         Ok(Rows {
             table: Table {
                 has_provenance: PROVENANCE.iter().all(has),

@@ -5,6 +5,7 @@
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
 mod current;
+mod exploding;
 mod plan;
 mod profile;
 mod profiles;
@@ -196,6 +197,9 @@ impl Operator for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
+        if self.plan.explode.is_some() {
+            return self.accept_exploded(state, record);
+        }
         let head_start = self.heads.len();
         let (event, has_key) = match self.read(state, record) {
             Ok(read) => read,

@@ -79,7 +79,7 @@ impl RowSpace<'_> {
             Some(sessions) => row.session_event(sessions).map_err(at(Stage::Operate))?,
             None => SessionEvent::default(),
         };
-        row.record_columns(state, record)
+        row.record_columns(state, record, 0)
             .map_err(at(Stage::Encode))?;
         let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
         let event = Unjudged {

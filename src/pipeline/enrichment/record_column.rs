@@ -29,6 +29,15 @@ pub(super) struct RecordColumn {
     in_key: Option<(ColumnSource, KeyFormat)>,
 }
 
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'r> {
+    pub(super) state: &'r PartitionState,
+    pub(super) record: Record<'r>,
+    /// The number of the element that it is made of.
+    pub(super) element: u32,
+}
+
 /// What stands in for what a record does not have.
 #[derive(Debug, PartialEq, Eq)]
 enum Missing {
@@ -120,11 +129,11 @@ impl RecordColumn {
     /// A required part that the record does not have, and values that the column does not hold.
     pub(super) fn encode(
         &self,
-        state: &PartitionState,
-        record: Record<'_>,
+        origin: Origin<'_>,
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
+        let Origin { state, record, .. } = origin;
         if let Some((source, key_format)) = &self.in_key {
             let value = key_value(record.key(), *key_format);
             let value = value.map_err(|reject| reject.about(&self.name))?;
@@ -154,6 +163,7 @@ impl RecordColumn {
             RecordField::Header(name) => {
                 self.encode_bytes(record.header(name), out, with_default_flag)
             }
+            RecordField::Index => self.column_type.encode_integer(origin.element.into(), out),
             RecordField::Headers => {
                 encode_headers(&self.column_type, record, out);
                 Ok(())
@@ -366,6 +376,7 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
             .iter()
             .all(|name| column_type.encode_text(name, &mut vec![]).is_ok()),
         RecordField::Headers => holds_headers(column_type),
+        RecordField::Index => matches!(column_type, ColumnType::UInt32 | ColumnType::UInt64),
         RecordField::Key | RecordField::Value | RecordField::Header(_) => {
             column_type.is_text() || !by_name
         }
@@ -376,7 +387,7 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
 fn expected(field: &RecordField) -> &'static str {
     match field {
         RecordField::Topic => "LowCardinality(String)",
-        RecordField::Partition => "UInt32",
+        RecordField::Partition | RecordField::Index => "UInt32",
         RecordField::Offset => "UInt64",
         RecordField::Timestamp => "DateTime64(3)",
         RecordField::TimestampType => "String, or an Enum of 'create_time' and 'log_append_time'",
@@ -417,7 +428,7 @@ mod tests {
             sessions: None,
         };
         let mut out = vec![];
-        let encoded = column.encode(&state, made.record(), &mut out, false);
+        let encoded = column.encode(origin(&state, made.record()), &mut out, false);
         encoded.unwrap();
         out
     }
@@ -486,6 +497,14 @@ mod tests {
         (field, column, mapping)
     }
 
+    fn origin<'r>(state: &'r PartitionState, record: Record<'r>) -> Origin<'r> {
+        Origin {
+            state,
+            record,
+            element: 0,
+        }
+    }
+
     fn state() -> PartitionState {
         PartitionState {
             topic: b"\x01t".to_vec(),
@@ -505,7 +524,7 @@ mod tests {
         change(&mut mapping);
         let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json)?;
         let mut out = vec![];
-        let encoded = column.encode(&state(), made.record(), &mut out, false);
+        let encoded = column.encode(origin(&state(), made.record()), &mut out, false);
         encoded.map(|()| out).map_err(|reject| reject.to_string())
     }
 
@@ -554,7 +573,7 @@ mod tests {
         assert!(column.needs_server_default());
         let mut out = vec![];
         column
-            .encode(&state(), made.record(), &mut out, true)
+            .encode(origin(&state(), made.record()), &mut out, true)
             .unwrap();
         assert_eq!(out, [SERVER_DEFAULT]);
     }

@@ -1,7 +1,8 @@
 //! One row while it is made: event and record columns, in this order, and what the session
 //! columns will be made of.
 
-use super::plan::{EventTime, Field, RowPlan, SessionPlan};
+use super::plan::{EventTime, ExplodePlan, Field, RowPlan, SessionPlan};
+use super::record_column::Origin;
 use super::{PartitionState, Settings};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
@@ -37,6 +38,28 @@ impl<'r, V: Values> Row<'r, V> {
             self.values
                 .append(source, self.out, self.plan.with_default_flag)?;
         }
+        self.event_columns_end()
+    }
+
+    /// The same where the record makes a row of each element.
+    pub(super) fn exploded_columns(
+        &mut self,
+        explode: &ExplodePlan,
+        element: Raw<'_>,
+    ) -> Result<(), Reject> {
+        self.starts.clear();
+        let flag = self.plan.with_default_flag;
+        for (source, of_element) in self.plan.event_columns.iter().zip(&explode.of_element) {
+            self.starts.push(self.out.len());
+            match of_element {
+                true => source.encode_value(element, self.out, flag)?,
+                false => self.values.append(source, self.out, flag)?,
+            }
+        }
+        self.event_columns_end()
+    }
+
+    fn event_columns_end(&mut self) -> Result<(), Reject> {
         self.starts.push(self.out.len());
         let mut nested = self.plan.nested.iter();
         nested.try_for_each(|group| self.has_equal_lengths(group))
@@ -131,9 +154,15 @@ impl<'r, V: Values> Row<'r, V> {
         &mut self,
         state: &PartitionState,
         record: Record<'_>,
+        element: u32,
     ) -> Result<(), Reject> {
+        let origin = Origin {
+            state,
+            record,
+            element,
+        };
         for column in &self.plan.record_columns {
-            column.encode(state, record, self.out, self.plan.with_default_flag)?;
+            column.encode(origin, self.out, self.plan.with_default_flag)?;
         }
         Ok(())
     }

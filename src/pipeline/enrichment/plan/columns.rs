@@ -12,6 +12,9 @@ use crate::table::{Column, ColumnType, DefaultKind};
 /// Names of the columns that say where a row came from.
 pub(crate) const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
 
+/// The column that tells the rows of one record apart.
+pub(crate) const INDEX: &str = "_index";
+
 /// The table's columns by what fills them, each group in the table's order.
 #[derive(Default)]
 pub(super) struct ColumnGroups {
@@ -77,6 +80,12 @@ pub(super) fn check_names(
                  ALTER TABLE … ADD COLUMN, or correct the configuration"
             )));
         }
+    }
+    if needs_provenance && config.explode.is_some() && !known.contains(INDEX) {
+        return Err(PlanError(format!(
+            "the table has no column {INDEX}, which exactly_once needs together with explode ({INDEX} \
+             UInt32): add it with ALTER TABLE … ADD COLUMN, or choose delivery = \"at_least_once\""
+        )));
     }
     let missing = PROVENANCE
         .iter()
@@ -169,6 +178,7 @@ fn record_field(config: &Enrichment, name: &str) -> Option<RecordField> {
     match config.columns.get(name) {
         Some(mapping) => mapping.from.clone(),
         None if is_of_profile(config, name) => None,
+        None if name == INDEX && config.explode.is_some() => Some(RecordField::Index),
         None => RecordField::of_column(name),
     }
 }

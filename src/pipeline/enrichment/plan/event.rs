@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Field, PlanError};
 use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
-use crate::decode::Path;
+use crate::decode::{Path, Step};
 use crate::format::{Format, Wish};
 use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
 
@@ -16,10 +16,28 @@ pub(super) struct EventColumns<'c> {
     nested: Vec<NestedColumns>,
     /// Slots whose values decide something.
     deciding: BTreeSet<usize>,
+    explode: Option<ExplodePlan>,
+}
+
+/// The array of which each element makes a row.
+#[derive(Debug)]
+pub(in crate::pipeline::enrichment) struct ExplodePlan {
+    pub(in crate::pipeline::enrichment) path: Path,
+    pub(in crate::pipeline::enrichment) slot: usize,
+    /// Of each event column whether the element fills it, and not the record.
+    pub(in crate::pipeline::enrichment) of_element: Vec<bool>,
 }
 
 /// Columns whose arrays must have equally many elements, by their places.
 pub(in crate::pipeline::enrichment) type NestedColumns = Vec<usize>;
+
+/// See [`EventColumns::into_parts`].
+pub(super) struct EventParts {
+    pub(super) wishes: Vec<Wish>,
+    pub(super) columns: Vec<ColumnSource>,
+    pub(super) nested: Vec<NestedColumns>,
+    pub(super) explode: Option<ExplodePlan>,
+}
 
 impl<'c> EventColumns<'c> {
     pub(super) fn new(config: &'c Enrichment, columns: Vec<Column>) -> Result<Self, PlanError> {
@@ -29,7 +47,18 @@ impl<'c> EventColumns<'c> {
             columns: vec![],
             nested: nested_columns(&columns),
             deciding: BTreeSet::new(),
+            explode: None,
         };
+        if let Some(path) = &config.explode {
+            let path = parse(path)?;
+            let slot = event.slot(path.clone());
+            event.deciding.insert(slot);
+            event.explode = Some(ExplodePlan {
+                slot,
+                path,
+                of_element: vec![],
+            });
+        }
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         for (place, column) in columns.into_iter().enumerate() {
             let group = event.nested.iter().find(|group| group.contains(&place));
@@ -45,7 +74,7 @@ impl<'c> EventColumns<'c> {
     }
 
     /// What each slot is for, and the columns in the order in which they stand in a row.
-    pub(super) fn into_parts(self) -> (Vec<Wish>, Vec<ColumnSource>, Vec<NestedColumns>) {
+    pub(super) fn into_parts(self) -> EventParts {
         let wish = |(slot, path): (usize, Path)| {
             let column = self.columns.iter().find(|column| column.slot() == slot);
             Wish {
@@ -56,7 +85,12 @@ impl<'c> EventColumns<'c> {
         };
         let wishes = self.paths.into_iter().enumerate().map(wish).collect();
         let nested = self.nested.into_iter().filter(|group| group.len() > 1);
-        (wishes, self.columns, nested.collect())
+        EventParts {
+            nested: nested.collect(),
+            wishes,
+            columns: self.columns,
+            explode: self.explode,
+        }
     }
 
     /// Whether an event without a field takes the column's DEFAULT.
@@ -75,6 +109,7 @@ impl<'c> EventColumns<'c> {
                 .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
             let source = source.with_text_times(self.config.text_times.as_ref());
             self.columns.push(source.with_nested(nested));
+            self.is_of_element(false);
             return Ok(());
         }
         let mapping = self.config.columns.get(&column.name);
@@ -90,8 +125,15 @@ impl<'c> EventColumns<'c> {
             ),
             None => (false, None, RawMode::Off),
         };
-        let steps = path.steps().to_vec();
-        let slot = self.slot(path);
+        let in_element = self.explode.as_ref().and_then(|explode| {
+            let steps = explode.steps_below(&path)?;
+            Some((steps, explode.slot))
+        });
+        self.is_of_element(in_element.is_some());
+        let (steps, slot) = match in_element {
+            Some(found) => found,
+            None => (path.steps().to_vec(), self.slot(path)),
+        };
         let unit = mapping.and_then(|mapping| mapping.unit);
         let source = ColumnSource::new(column, slot, required, None, raw)
             .and_then(|source| source.with_steps(&steps))
@@ -103,10 +145,26 @@ impl<'c> EventColumns<'c> {
         Ok(())
     }
 
+    fn is_of_element(&mut self, is_it: bool) {
+        if let Some(explode) = &mut self.explode {
+            explode.of_element.push(is_it);
+        }
+    }
+
     /// A column of that name, or else the event's own field, or a path.
     pub(super) fn field(&mut self, name: &str) -> Result<Field, PlanError> {
         let is_it = |source: &ColumnSource| source.column().name == name;
+        let of_element = || {
+            PlanError(format!(
+                "{name} is filled by the elements of explode: what decides about a record must be a field \
+                 of the record itself"
+            ))
+        };
         if let Some(index) = self.columns.iter().position(is_it) {
+            let explode = self.explode.as_ref();
+            if explode.is_some_and(|explode| explode.of_element[index]) {
+                return Err(of_element());
+            }
             self.deciding.insert(self.columns[index].slot());
             return Ok(Field::Column(index));
         }
@@ -115,6 +173,10 @@ impl<'c> EventColumns<'c> {
         } else {
             Path::field(name)
         };
+        let explode = self.explode.as_ref();
+        if explode.is_some_and(|explode| explode.steps_below(&path).is_some()) {
+            return Err(of_element());
+        }
         let slot = self.slot(path);
         self.deciding.insert(slot);
         Ok(Field::Slot(slot))
@@ -148,6 +210,22 @@ impl<'c> EventColumns<'c> {
 /// Whether a record may have objects and arrays in it.
 fn has_objects(format: &Format) -> bool {
     !matches!(format, Format::String | Format::Csv(_))
+}
+
+impl ExplodePlan {
+    /// The steps from an element to what a path leads to; none for paths that lead elsewhere, or to an
+    /// element by its number.
+    fn steps_below(&self, path: &Path) -> Option<Vec<Step>> {
+        let mut names = path.names();
+        if !self.path.names().all(|name| names.next() == Some(name)) {
+            return None;
+        }
+        let members: Vec<Step> = names.map(|name| Step::Member(name.into())).collect();
+        match (members.is_empty(), path.steps()) {
+            (true, [_, ..]) => None,
+            (_, steps) => Some(members.into_iter().chain(steps.iter().cloned()).collect()),
+        }
+    }
 }
 
 /// The columns `n.a`, `n.b` of each `n` whose columns are arrays.

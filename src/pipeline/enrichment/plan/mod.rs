@@ -5,9 +5,10 @@ mod event;
 mod session;
 
 use self::columns::ColumnGroups;
-pub(crate) use self::columns::PROVENANCE;
 pub(super) use self::columns::is_left_to_server;
-use self::event::{EventColumns, NestedColumns};
+pub(crate) use self::columns::{INDEX, PROVENANCE};
+pub(super) use self::event::ExplodePlan;
+use self::event::{EventColumns, EventParts, NestedColumns};
 pub(super) use self::session::SessionPlan;
 use super::profile::ProfilePlan;
 use super::record_column::RecordColumn;
@@ -25,6 +26,8 @@ pub(crate) struct RowPlan {
     pub(super) read: ReadPlan,
     /// Columns taken from the event, in the order in which they stand in a row.
     pub(super) event_columns: Vec<ColumnSource>,
+    /// None: each record makes one row.
+    pub(super) explode: Option<ExplodePlan>,
     /// Those of each Nested.
     pub(super) nested: Vec<NestedColumns>,
     pub(super) with_default_flag: bool,
@@ -99,7 +102,12 @@ impl RowPlan {
             Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
             None => None,
         };
-        let (wishes, event_columns, nested) = event.into_parts();
+        let EventParts {
+            wishes,
+            columns: event_columns,
+            nested,
+            explode,
+        } = event.into_parts();
         let names: Vec<String> = event_columns
             .iter()
             .map(|c| c.column().name.clone())
@@ -108,6 +116,7 @@ impl RowPlan {
             read: ReadPlan::new(&config.format, wishes, &names)
                 .map_err(|error| PlanError(error.to_string()))?,
             event_columns,
+            explode,
             nested,
             with_default_flag,
             time,
