@@ -6,6 +6,8 @@ mod control;
 mod monitoring;
 #[path = "operations/pages.rs"]
 mod pages;
+#[path = "operations/page.rs"]
+mod page;
 mod support;
 
 use std::time::Duration;

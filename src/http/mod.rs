@@ -5,7 +5,7 @@
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /livez` | 200 while every lane's loop turns, else 503 naming the stuck lanes |
 //! | `GET /readyz` | 200 when every running pipeline can do its work, else 503 saying why not |
-//! | `GET /` | the status page |
+//! | `GET /`, `GET /page/…` | the status page |
 //! | `GET /api/v1/streaming` | every pipeline |
 //! | `GET /api/v1/streaming/{name}` | one pipeline |
 //! | `POST /api/v1/streaming/validate` | whether a pipeline is valid |

@@ -2,10 +2,10 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{Shown, api, moves, page};
@@ -13,8 +13,7 @@ use crate::observe::board::Verdict;
 use crate::observe::metrics;
 
 pub(super) fn router(shown: Shown) -> Router {
-    Router::new()
-        .route("/", get(status_page))
+    page::routes()
         .route("/metrics", get(metrics_text))
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
@@ -40,17 +39,6 @@ pub(super) fn router(shown: Shown) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(with_safe_headers))
         .with_state(shown)
-}
-
-async fn status_page(State(shown): State<Shown>) -> Response {
-    // Style and script carry a nonce that only this answer knows: nothing else on the page runs.
-    let nonce = format!("{:032x}", rand::random::<u128>());
-    let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let page = page::render(&shown.board.status(), &nonce);
-    ([(CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 
 async fn metrics_text(State(shown): State<Shown>) -> impl IntoResponse {

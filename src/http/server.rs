@@ -115,7 +115,7 @@ pub(super) async fn serve_within(
 /// What the pages show of the process as a whole.
 fn sample(board: &Board, gauges: &mut Gauges) {
     const RESIDENT: &str = "resident";
-    board.sample_rates();
+    board.sample();
     gauges.publish(board);
     if let Some(bytes) = process::resident_bytes() {
         board.set_memory(RESIDENT, bytes);

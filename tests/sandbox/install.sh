@@ -34,7 +34,8 @@ missing_packages() {
     local pair
     for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
         python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind \
-        mariadbd=mariadb-server prometheus=prometheus curl=curl; do
+        mariadbd=mariadb-server prometheus=prometheus curl=curl chromium=chromium \
+        chromedriver=chromium-driver; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
     # Its commands stand outside the path. The package is the release of this Debian: 15 in 12.

@@ -5,6 +5,7 @@
 //! reads a [`status`] of the whole.
 
 mod health;
+mod history;
 pub mod lag;
 mod lane;
 mod letters;
@@ -25,8 +26,8 @@ pub use lane::LaneBoard;
 pub use pipeline::PipelineBoard;
 pub use sink::SinkBoard;
 pub use status::{
-    DeadLetterStatus, HaltStatus, PartitionStatus, PipelineState, PipelineStatus, ServiceStatus,
-    Source, TargetStatus,
+    DeadLetterStatus, HaltStatus, PartitionStatus, PipelineState, PipelineStatus, Sample,
+    ServiceStatus, Source, TargetStatus,
 };
 pub use stuck::{Place, StuckStatus, Undone};
 pub use targets::TargetBoard;
@@ -127,11 +128,11 @@ impl Board {
         self.clock.unix_ms() as f64 / 1_000.0
     }
 
-    /// Takes a sample of every pipeline's counters for its rates. The HTTP server calls it about
-    /// once a second; samples closer than half a second are left out.
-    pub fn sample_rates(&self) {
+    /// Takes a sample of every pipeline for its rates and history. The HTTP server calls it about once a
+    /// second.
+    pub fn sample(&self) {
         for pipeline in self.pipelines() {
-            pipeline.sample_rate();
+            pipeline.sample();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::history::History;
 use super::lag::{LagBoard, Standing};
 use super::lane::LaneBoard;
 use super::letters::Letters;
@@ -12,7 +13,7 @@ use super::lock;
 use super::sink::SinkBoard;
 use super::status::{
     BatchStatus, DeadLetterStatus, HaltStatus, Moment, PartitionStatus, PipelineState,
-    PipelineStatus, Source, TargetStatus,
+    PipelineStatus, Source, TargetStatus, lag_records, uncommitted_records,
 };
 use super::stuck::{AllStuck, Place, StuckStatus};
 use super::targets::TargetBoard;
@@ -21,10 +22,6 @@ use crate::observe::clock::Clock;
 
 /// How many acknowledged batches the page shows.
 const BATCHES_MAX: usize = 10;
-/// How many samples of the rate the page shows, about one a second.
-const RATES_MAX: usize = 90;
-/// Samples closer than this are left out.
-const RATE_INTERVAL_MIN_MS: u64 = 500;
 /// Longer error texts are cut: an answer of a server can be a page of its own.
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 /// What a server said of a table is why something waits for it, for so long.
@@ -52,7 +49,7 @@ pub struct PipelineBoard {
     tables: Mutex<HashMap<String, (String, u64)>>,
     letters: Mutex<Letters>,
     batches: Mutex<VecDeque<BatchStatus>>,
-    rates: Mutex<Rates>,
+    history: Mutex<History>,
 }
 
 #[derive(Debug)]
@@ -69,20 +66,9 @@ pub(crate) struct Left {
     pub(crate) partitions: Vec<PartitionStatus>,
 }
 
-#[derive(Debug)]
-struct Rates {
-    sampled_ms: u64,
-    rows_written: u64,
-    rows_per_second: VecDeque<f64>,
-}
-
 impl PipelineBoard {
     pub(super) fn new(name: &str, kind: &str, clock: Arc<dyn Clock>) -> Self {
-        let rates = Rates {
-            sampled_ms: clock.monotonic_ms(),
-            rows_written: 0,
-            rows_per_second: VecDeque::with_capacity(RATES_MAX),
-        };
+        let history = History::new(clock.monotonic_ms());
         Self {
             name: name.to_owned(),
             kind: kind.to_owned(),
@@ -105,7 +91,7 @@ impl PipelineBoard {
             tables: Mutex::default(),
             letters: Mutex::default(),
             batches: Mutex::new(VecDeque::with_capacity(BATCHES_MAX)),
-            rates: Mutex::new(rates),
+            history: Mutex::new(history),
         }
     }
 
@@ -272,6 +258,15 @@ impl PipelineBoard {
         partitions
     }
 
+    /// The same with the ends that were answered beside the lanes.
+    fn shown_partitions(&self) -> Vec<PartitionStatus> {
+        let mut partitions = self.known_partitions();
+        for partition in &mut partitions {
+            self.lag.update(partition);
+        }
+        partitions
+    }
+
     /// Kafka timestamp of the oldest record that is not committed: of those that were read the lanes know
     /// it, of those that wait to be read the broker.
     pub(crate) fn oldest_uncommitted(&self) -> Option<Moment> {
@@ -411,10 +406,8 @@ impl PipelineBoard {
     pub fn status(&self) -> PipelineStatus {
         let now_ms = self.clock.monotonic_ms();
         let lanes = self.lanes();
-        let mut partitions = self.known_partitions();
-        for partition in &mut partitions {
-            self.lag.update(partition);
-        }
+        let mut partitions = self.shown_partitions();
+        let (rows_per_second_minute, history) = lock(&self.history).status();
         let (dead_letters_by_reason, last_dead_letters) = lock(&self.letters).status();
         let (last_error, last_error_at) = lock(&self.last_error).clone().unzip();
         let (state, reason, halt) = {
@@ -445,27 +438,23 @@ impl PipelineBoard {
                 .map(|sink| sink.status(now_ms))
                 .collect(),
             batches: lock(&self.batches).iter().cloned().collect(),
-            rows_per_second: lock(&self.rates).rows_per_second.iter().copied().collect(),
+            oldest_uncommitted: self.oldest_uncommitted(),
+            rows_per_second_minute,
+            history,
         }
     }
 
-    pub(super) fn sample_rate(&self) {
-        let now_ms = self.clock.monotonic_ms();
+    /// Takes a sample for rates and history, where it is time.
+    pub(super) fn sample(&self) {
+        let now = (Moment(self.clock.unix_ms()), self.clock.monotonic_ms());
         let rows_written = self.rows_written.load(Ordering::Relaxed);
-        let mut rates = lock(&self.rates);
-        let elapsed_ms = now_ms.saturating_sub(rates.sampled_ms);
-        if elapsed_ms < RATE_INTERVAL_MIN_MS {
-            return;
+        // Partitions are looked at once in ten seconds.
+        let is_due = lock(&self.history).note_rows(rows_written, now.1);
+        if is_due {
+            let partitions = self.shown_partitions();
+            let lags = (lag_records(&partitions), uncommitted_records(&partitions));
+            lock(&self.history).add(lags, rows_written, now);
         }
-        let rows = rows_written.saturating_sub(rates.rows_written);
-        if rates.rows_per_second.len() == RATES_MAX {
-            rates.rows_per_second.pop_front();
-        }
-        rates
-            .rows_per_second
-            .push_back(rows as f64 * 1_000.0 / elapsed_ms as f64);
-        rates.rows_written = rows_written;
-        rates.sampled_ms = now_ms;
     }
 
     pub(super) fn lanes(&self) -> Vec<Arc<LaneBoard>> {

@@ -175,6 +175,20 @@ impl HaltStatus {
     }
 }
 
+/// How a pipeline was at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Sample {
+    /// When that was.
+    #[schema(value_type = String)]
+    pub at: Moment,
+    /// Records that were not read.
+    pub lag: i64,
+    /// Records that were not committed, those included.
+    pub uncommitted: i64,
+    /// Rows written a second since the sample before.
+    pub rows_per_second: f64,
+}
+
 /// One pipeline. The fields up to `last_error` are the contract; the rest feeds the status page.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PipelineStatus {
@@ -217,18 +231,35 @@ pub struct PipelineStatus {
     pub sinks: Vec<SinkStatus>,
     /// Its newest batches, newest first.
     pub batches: Vec<BatchStatus>,
-    /// Rows written a second over the last minute or so, oldest first.
-    pub rows_per_second: Vec<f64>,
+    /// Kafka timestamp of the oldest record that is not committed; `null` where none is known to wait.
+    #[schema(value_type = Option<String>)]
+    pub oldest_uncommitted: Option<Moment>,
+    /// Rows written a second over the last minute.
+    pub rows_per_second_minute: f64,
+    /// The last 15 minutes, a sample every 10 seconds, oldest first.
+    pub history: Vec<Sample>,
 }
 
 impl PipelineStatus {
     /// The sum of the known lags of its partitions, in records.
     pub fn lag_records(&self) -> i64 {
-        self.partitions
-            .iter()
-            .filter_map(|partition| partition.lag)
-            .sum()
+        lag_records(&self.partitions)
     }
+}
+
+/// The records that are not committed. Where nothing was committed yet, those that are not read.
+pub(super) fn uncommitted_records(partitions: &[PartitionStatus]) -> i64 {
+    let uncommitted = partitions.iter().filter_map(|partition| {
+        let behind = partition.committed.zip(partition.end);
+        let behind = behind.map(|(committed, end)| (end - committed).max(0));
+        behind.or(partition.lag)
+    });
+    uncommitted.sum()
+}
+
+pub(super) fn lag_records(partitions: &[PartitionStatus]) -> i64 {
+    let known = partitions.iter().filter_map(|partition| partition.lag);
+    known.sum()
 }
 
 /// The whole process.

@@ -274,28 +274,24 @@ fn the_ten_newest_batches_are_kept_newest_first() {
 }
 
 #[test]
-fn rates_are_rows_over_the_time_between_samples() {
+fn rates_and_history_are_of_what_was_written_and_is_not_read() {
     let (clock, board) = running();
     let pipeline = board.pipeline("clickstream").expect("added");
+    let lane = pipeline.add_lane(0, Duration::from_secs(300));
+    lane.set_partitions(vec![PartitionStatus::new("t", 0, 10, 5, 40)]);
     pipeline.batch_written("clickstream_events", 3_000, 1, Duration::ZERO);
-    clock.advance_ms(2_000);
-    board.sample_rates();
-    clock.advance_ms(100);
-    board.sample_rates();
-    clock.advance_ms(900);
-    board.sample_rates();
-    assert_eq!(pipeline.status().rows_per_second, [1_500.0, 0.0]);
-}
-
-#[test]
-fn the_history_of_rates_is_bounded() {
-    let (clock, board) = running();
-    for _ in 0..200 {
+    for _ in 0..10 {
         clock.advance_ms(1_000);
-        board.sample_rates();
+        board.sample();
     }
-    let pipeline = board.pipeline("clickstream").expect("added");
-    assert_eq!(pipeline.status().rows_per_second.len(), 90);
+    let status = pipeline.status();
+    assert_eq!(status.rows_per_second_minute, 300.0);
+    let [sample] = &status.history[..] else {
+        panic!("{:?}", status.history);
+    };
+    assert_eq!((sample.lag, sample.uncommitted), (30, 35));
+    assert_eq!(sample.rows_per_second, 300.0);
+    assert_eq!(sample.at.0, ManualClock::START_UNIX_MS + 10_000);
 }
 
 #[test]

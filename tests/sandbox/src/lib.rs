@@ -9,9 +9,11 @@
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
 //! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
 //!   [`compare`]; what to look at where it does not: [`evidence`].
+//! - Whoever looks at the status page: [`browser`].
 //! - Records in and out: [`topic`], [`console`] (Apache Kafka's own clients), [`oracle`] (recorded cases), [`generate`] (endless ones).
 //! - All of it together: [`demo`].
 
+pub mod browser;
 pub mod clickhouse;
 pub mod clickhouse_front;
 pub mod compare;
