@@ -168,6 +168,15 @@ pub(super) struct Globals {
 }
 
 impl Pipeline {
+    /// What it is about, where nothing nearer is known: its table, or its topics.
+    pub fn address(&self) -> String {
+        if self.table.is_empty() {
+            let topics: Vec<_> = self.topics.iter().map(TopicSelector::as_str).collect();
+            return topics.join(", ");
+        }
+        format!("{}.{}", self.clickhouse.database, self.table)
+    }
+
     /// Reads one `[[pipeline]]`; none when its kind cannot be read (then there is a problem).
     pub(super) fn read(mut section: Section<'_>, globals: &Globals) -> Option<Pipeline> {
         section.reader.take_effective();

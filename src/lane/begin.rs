@@ -181,7 +181,7 @@ impl<O: Operator> Lane<O> {
     fn not_begun(&mut self, partition: &TopicPartition, why: NotYet) -> Result<(), Halt> {
         let why = match why {
             NotYet::Later(why) => why,
-            NotYet::Never(halt) => return Err(halt),
+            NotYet::Never(halt) => return Err(halt.at(partition)),
         };
         let board = &self.context.shared.board;
         board.error(&format!("{partition}: {why}"));

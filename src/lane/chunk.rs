@@ -163,7 +163,11 @@ impl<O: Operator> Lane<O> {
                 seen.dead_letters, seen.records, self.context.pipeline.dead_letter.ratio_max,
                 self.context.pipeline.dead_letter.topic
             );
-            Halt::new("dead_letter_ratio", advice)
+            let halt = Halt::new("dead_letter_ratio", advice);
+            match self.context.shared.board.newest_dead_letter() {
+                Some(address) => halt.at(address),
+                None => halt,
+            }
         })
     }
 

@@ -12,7 +12,7 @@ use super::topic_watch::TopicWatch;
 use crate::clock::BootTime;
 use crate::crash::crash_point;
 use crate::halt::Halt;
-use crate::observe::board::{Place, Undone};
+use crate::observe::board::{Place, Trouble, Undone};
 use crate::source::{CommitResult, Offsets, TopicPartition};
 
 /// How long a partition waits whose commit the broker refused.
@@ -60,7 +60,8 @@ impl<O: Operator> Lane<O> {
         let sent = self.consumer().commit(&commits);
         self.committer.sending(entries);
         if let Err(error) = sent {
-            tracing::warn!(pipeline = self.context.pipeline.name, %error, "commit not sent, trying again");
+            let why = format!("not sent: {error}");
+            self.context.shared.board.trouble(Trouble::Commits, &why);
             self.committer.not_sent(now);
         }
         Ok(())
@@ -85,11 +86,8 @@ impl<O: Operator> Lane<O> {
                 let error = result
                     .error
                     .or_else(|| result.partitions.first().map(|p| p.code));
-                tracing::warn!(
-                    pipeline = self.context.pipeline.name,
-                    ?error,
-                    "commit failed, repeating it"
-                );
+                let why = error.map_or("no answer".to_owned(), |code| code.to_string());
+                self.context.shared.board.trouble(Trouble::Commits, &why);
             }
             return Ok(());
         };
@@ -130,6 +128,7 @@ impl<O: Operator> Lane<O> {
         let lease_until = sent_at.after(self.context.pipeline.clickhouse.insert_lease);
         let group_id = self.context.pipeline.group_id.clone();
         let board = self.context.shared.board.clone();
+        board.trouble_over(Trouble::Commits);
         for entry in entries {
             let marker = self.marker(&entry.commit.partition);
             let epoch = self.version_epoch();
@@ -190,7 +189,7 @@ impl<O: Operator> Lane<O> {
             Ok(read) => read,
             Err(error) => {
                 let text = format!("kafka: the commit is not read back yet: {error}");
-                tracing::warn!(pipeline = self.context.pipeline.name, "{text}");
+                self.context.shared.board.trouble(Trouble::Commits, &text);
                 self.context.shared.board.error(&text);
                 return Ok(None);
             }

@@ -163,11 +163,9 @@ impl<O: Operator> Lane<O> {
         self.context.metrics.lookup(LookupResult::Unavailable, keys);
         let board = &self.context.shared.board;
         board.error(&error.to_string());
-        board.target(LOOKUPS).failed(&error.to_string());
-        tracing::warn!(
-            pipeline = self.context.pipeline.name, %error, pause_ms = pause.as_millis() as u64,
-            "profiles are unavailable, rows take the defaults"
-        );
+        let pause_ms = pause.as_millis();
+        let why = format!("{error}: rows take the defaults, asked again in {pause_ms} ms");
+        board.target(LOOKUPS).failed(&why);
     }
 
     /// A round trip takes less than a turn: worth waiting for, but not for long. When it takes longer
@@ -237,14 +235,8 @@ async fn fetch_until_answered(
                 let wait = backoff.next_wait();
                 metrics.retry("redis", "unavailable");
                 board.table_failed(LOOKUPS, &error.to_string());
-                board.target(LOOKUPS).failed(&error.to_string());
-                // The lane says for how long its partitions wait.
-                if backoff.attempts() == 1 {
-                    tracing::warn!(
-                        pipeline = board.name(), %error,
-                        "profiles are unavailable, waiting (pipeline.lookup.on_unavailable = \"wait\")"
-                    );
-                }
+                let why = format!("{error}: waiting (pipeline.lookup.on_unavailable = \"wait\")");
+                board.target(LOOKUPS).failed(&why);
                 tokio::time::sleep(wait).await;
             }
         }

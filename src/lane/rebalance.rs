@@ -9,6 +9,7 @@ use super::operator::Operator;
 use super::ownership::Ownership;
 use crate::crash::crash_point;
 use crate::halt::Halt;
+use crate::observe::board::Trouble;
 use crate::progress::OwnershipId;
 use crate::source::{Event, GroupMember, TopicPartition};
 
@@ -70,11 +71,8 @@ impl<O: Operator> Lane<O> {
                     fatal: false,
                 } => {
                     self.context.shared.board.error(&format!("kafka: {text}"));
-                    tracing::warn!(
-                        pipeline = self.context.pipeline.name,
-                        error = text,
-                        "kafka reports trouble"
-                    );
+                    let board = &self.context.shared.board;
+                    board.trouble(Trouble::KafkaReports, &text);
                 }
             }
         }

@@ -150,7 +150,13 @@ impl<O: Operator> Lane<O> {
                 self.context.shared.ratio.note_later(dead_letters);
                 self.judge_ratio()?;
             }
-            Outcome::Halted(halt) => return Err(halt),
+            Outcome::Halted(halt) => {
+                let own = self.owned_by(ownership);
+                return Err(match own {
+                    Some(own) => halt.at(format!("{}:{}", own.partition, own.position())),
+                    None => halt,
+                });
+            }
             Outcome::Renew(job) => {
                 if let Some(own) = self.owned_by(ownership) {
                     own.writing.to_renew.push(*job);

@@ -31,8 +31,5 @@ pub(crate) fn refused(reason: &'static str, table: &str, error: &InsertError) ->
         }
         _ => "compare the table with the configuration, then start again",
     };
-    Halt {
-        reason,
-        advice: format!("table {table}: {error}: {hint}"),
-    }
+    Halt::new(reason, format!("table {table}: {error}: {hint}"))
 }

@@ -190,6 +190,7 @@ impl Member {
     pub(super) fn note_end(&mut self, ended: &Ended) {
         self.queue_bytes = 0;
         let (name, board) = (&self.pipeline.name, &self.board);
+        board.say_rest();
         match ended {
             Ended::Done => board.set_state(PipelineState::Stopped, None),
             Ended::Unreachable(why) => {
@@ -201,6 +202,10 @@ impl Member {
                 tracing::error!(
                     pipeline = name,
                     reason = halt.reason,
+                    address = halt
+                        .address
+                        .clone()
+                        .unwrap_or_else(|| self.pipeline.address()),
                     "halted to protect data: {halt}"
                 );
                 board.error(&halt.advice);

@@ -17,7 +17,7 @@ fn the_last_event_is_written_though_its_profile_came_late_and_no_event_follows()
     job.wait_for_rows(1);
     redis.pause();
     job.produce_events(0, 1..2);
-    daemon.wait_for_log("profiles are unavailable, waiting");
+    daemon.wait_for_log("redis does not answer");
     redis.resume();
     job.wait_for_rows(2);
     daemon.stop();

@@ -7,6 +7,8 @@ pub struct Halt {
     pub reason: &'static str,
     /// What happened and what to do.
     pub advice: String,
+    /// Where: `topic:partition:offset`, a partition or a table, as far as it is known.
+    pub address: Option<String>,
 }
 
 impl Halt {
@@ -14,14 +16,21 @@ impl Halt {
         Halt {
             reason,
             advice: advice.into(),
+            address: None,
+        }
+    }
+
+    /// The same at an address; a nearer one that is known stands.
+    #[must_use]
+    pub fn at(self, address: impl std::fmt::Display) -> Self {
+        Halt {
+            address: Some(self.address.unwrap_or_else(|| address.to_string())),
+            ..self
         }
     }
 
     pub fn dead_letter(advice: String) -> Self {
-        Halt {
-            reason: "dead_letter",
-            advice,
-        }
+        Halt::new("dead_letter", advice)
     }
 }
 

@@ -168,8 +168,9 @@ impl<O: Operator> Judging<'_, O> {
 
     #[cold]
     fn placed(&self, halt: Halt, offset: i64) -> Halt {
-        let advice = format!("{}:{offset}: {}", self.held.partition, halt.advice);
-        Halt { advice, ..halt }
+        let address = format!("{}:{offset}", self.held.partition);
+        let advice = format!("{address}: {}", halt.advice);
+        Halt { advice, ..halt }.at(address)
     }
 
     #[cold]
@@ -184,7 +185,7 @@ impl<O: Operator> Judging<'_, O> {
             RDKafkaErrorCode::AutoOffsetReset => self.counts.is_out_of_range = true,
             RDKafkaErrorCode::TopicAuthorizationFailed => {
                 let advice = format!("{partition}: allow this user to read the topic");
-                return Err(Halt::new("authentication", advice));
+                return Err(Halt::new("authentication", advice).at(partition));
             }
             _ => {
                 tracing::warn!(%partition, error = %code, "kafka reports trouble with a partition")

@@ -16,6 +16,7 @@ mod stuck;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +32,7 @@ pub use status::{
 };
 pub use stuck::{Place, StuckStatus, Undone};
 pub use targets::TargetBoard;
+pub(crate) use troubles::Trouble;
 
 use super::clock::{Clock, SystemClock};
 

@@ -1,5 +1,7 @@
 //! The part of the board that belongs to one pipeline.
 
+mod said;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,11 +14,12 @@ use super::letters::Letters;
 use super::lock;
 use super::sink::SinkBoard;
 use super::status::{
-    BatchStatus, DeadLetterStatus, HaltStatus, Moment, PartitionStatus, PipelineState,
-    PipelineStatus, Source, TargetStatus, lag_records, uncommitted_records,
+    BatchStatus, HaltStatus, Moment, PartitionStatus, PipelineState, PipelineStatus, Source,
+    TargetStatus, lag_records, uncommitted_records,
 };
-use super::stuck::{AllStuck, Place, StuckStatus};
+use super::stuck::{AllStuck, StuckStatus};
 use super::targets::TargetBoard;
+use super::troubles::Voice;
 use crate::halt::Halt;
 use crate::observe::clock::Clock;
 
@@ -40,6 +43,7 @@ pub struct PipelineBoard {
     lanes: Mutex<Vec<Arc<LaneBoard>>>,
     /// Of lanes that have ended.
     left_partitions: Mutex<Vec<PartitionStatus>>,
+    voice: Arc<Voice>,
     sinks: Mutex<Vec<Arc<SinkBoard>>>,
     targets: Mutex<Vec<Arc<TargetBoard>>>,
     lag: LagBoard,
@@ -72,6 +76,7 @@ impl PipelineBoard {
         Self {
             name: name.to_owned(),
             kind: kind.to_owned(),
+            voice: Voice::new(name, Arc::clone(&clock)),
             clock,
             is_created: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
@@ -198,7 +203,11 @@ impl PipelineBoard {
         if let Some(known) = sinks.iter().find(|known| known.name() == sink) {
             return Arc::clone(known);
         }
-        let added = Arc::new(SinkBoard::new(sink, Arc::clone(&self.clock)));
+        let added = Arc::new(SinkBoard::new(
+            sink,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.voice),
+        ));
         sinks.push(Arc::clone(&added));
         added
     }
@@ -209,7 +218,11 @@ impl PipelineBoard {
         if let Some(known) = targets.iter().find(|known| known.name() == target) {
             return Arc::clone(known);
         }
-        let added = Arc::new(TargetBoard::new(target, Arc::clone(&self.clock)));
+        let added = Arc::new(TargetBoard::new(
+            target,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.voice),
+        ));
         targets.push(Arc::clone(&added));
         added
     }
@@ -306,17 +319,6 @@ impl PipelineBoard {
         batches.push_front(batch);
     }
 
-    /// Shows a record that was kept as a dead letter.
-    pub fn dead_letter(&self, address: String, reason: &'static str, detail: &str) {
-        let letter = DeadLetterStatus {
-            address,
-            reason,
-            detail: shortened(detail),
-            at: Moment(self.clock.unix_ms()),
-        };
-        lock(&self.letters).add(letter);
-    }
-
     /// Counts records kept as dead letters.
     pub fn dead_letters_written(&self, records: u64) {
         self.dead_letters.fetch_add(records, Ordering::Relaxed);
@@ -325,40 +327,6 @@ impl PipelineBoard {
     /// Shows an error; the newest stands.
     pub fn error(&self, error: &str) {
         *lock(&self.last_error) = Some((shortened(error), Moment(self.clock.unix_ms())));
-    }
-
-    /// Something failed, or still does not get on. The log has it the first time, and then once a minute.
-    pub fn stuck(&self, place: &Place<'_>, why: &str) {
-        let now = (Moment(self.clock.unix_ms()), self.clock.monotonic_ms());
-        let said = lock(&self.stuck).failed(place, shortened(why), now);
-        let Some(said) = said else { return };
-        tracing::warn!(
-            pipeline = self.name,
-            topic = place.topic,
-            partition = place.partition,
-            range = place.range,
-            since_s = said.seconds,
-            count = said.count,
-            error = why,
-            "{}",
-            place.undone.as_str(),
-        );
-    }
-
-    /// Takes [`PipelineBoard::stuck`] back, because it has been done.
-    pub fn got_on(&self, place: &Place<'_>) {
-        let said = lock(&self.stuck).got_on(place, self.clock.monotonic_ms());
-        let Some(said) = said else { return };
-        tracing::info!(
-            pipeline = self.name,
-            topic = place.topic,
-            partition = place.partition,
-            range = place.range,
-            count = said.count,
-            "{}: recovered after {} s",
-            place.undone.as_str(),
-            said.seconds,
-        );
     }
 
     /// The partition is not this process's any more, or is read anew.
@@ -444,10 +412,11 @@ impl PipelineBoard {
         }
     }
 
-    /// Takes a sample for rates and history, where it is time.
+    /// Takes a sample for rates and history, and has the log say what is due.
     pub(super) fn sample(&self) {
         let now = (Moment(self.clock.unix_ms()), self.clock.monotonic_ms());
         let rows_written = self.rows_written.load(Ordering::Relaxed);
+        self.say_due();
         // Partitions are looked at once in ten seconds.
         let is_due = lock(&self.history).note_rows(rows_written, now.1);
         if is_due {

@@ -6,6 +6,7 @@ use super::health::SINK_SILENCE_MAX_MS;
 use super::lock;
 use super::pipeline::shortened;
 use super::status::{Moment, SinkStatus, TargetStatus};
+use super::troubles::{Voice, silence_of};
 use crate::observe::clock::Clock;
 
 /// What is shown of one sink.
@@ -16,15 +17,17 @@ pub struct SinkBoard {
     /// By the monotonic and by the wall clock.
     answered: Mutex<Option<(u64, Moment)>>,
     failed: Mutex<Option<(u64, Moment, String)>>,
+    voice: Arc<Voice>,
 }
 
 impl SinkBoard {
-    pub(super) fn new(sink: &str, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(sink: &str, clock: Arc<dyn Clock>, voice: Arc<Voice>) -> Self {
         Self {
             sink: sink.to_owned(),
             clock,
             answered: Mutex::default(),
             failed: Mutex::default(),
+            voice,
         }
     }
 
@@ -33,12 +36,15 @@ impl SinkBoard {
     pub fn answered(&self) {
         let now = (self.clock.monotonic_ms(), Moment(self.clock.unix_ms()));
         *lock(&self.answered) = Some(now);
+        self.voice.over(silence_of(system_of(&self.sink)));
     }
 
     /// The sink has not answered, or not as it should.
     pub(crate) fn failed(&self, why: &str) {
         let (at_ms, at) = (self.clock.monotonic_ms(), Moment(self.clock.unix_ms()));
-        *lock(&self.failed) = Some((at_ms, at, shortened(why)));
+        let why = shortened(why);
+        self.voice.failed(silence_of(system_of(&self.sink)), &why);
+        *lock(&self.failed) = Some((at_ms, at, why));
     }
 
     /// `is_asked`: whether it is probed while there is nothing to write, so that silence says something.

@@ -1,6 +1,8 @@
 //! What does not get on: since when and why. Said in the log once, then once a minute, and when it is over.
+//!
+//! One cause may hold hundreds of partitions: of each kind the log speaks of a few, and counts the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,7 +10,9 @@ use utoipa::ToSchema;
 use super::status::Moment;
 
 /// A log line about one of them comes at most this often.
-const SAY_AGAIN_AFTER_MS: u64 = 60_000;
+pub(super) const SAY_AGAIN_AFTER_MS: u64 = 60_000;
+/// Of so many places of a kind the log speaks at a time, and of so many new ones within a minute.
+const SPOKEN_OF_MAX: usize = 5;
 
 /// What is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,21 +101,57 @@ fn key(place: &Place<'_>) -> Key {
 struct Stuck {
     since: Moment,
     since_ms: u64,
-    said_ms: u64,
+    /// When the log last spoke of it; `None`: it has not.
+    said_ms: Option<u64>,
     count: u64,
     why: String,
 }
 
-/// When the log is to speak of something: seconds since it first failed, and how often it has.
-#[derive(Debug, PartialEq, Eq)]
+/// When the log is to speak of something: seconds since it first failed, how often it has, and how many other
+/// places there are of which the log says nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) seconds: u64,
     pub(super) count: u64,
+    pub(super) others: usize,
+}
+
+/// How much the log speaks of one kind.
+#[derive(Debug, Default)]
+struct Spoken {
+    /// Places of the kind, and those among them that the log has.
+    places: usize,
+    said: usize,
+    /// When it last began to speak of one.
+    begun_ms: VecDeque<u64>,
+}
+
+impl Spoken {
+    /// Whether the log may speak of one place more; it does, then.
+    fn begins(&mut self, now_ms: u64) -> bool {
+        let is_old = |at_ms: &u64| now_ms.saturating_sub(*at_ms) >= SAY_AGAIN_AFTER_MS;
+        while self.begun_ms.front().is_some_and(is_old) {
+            self.begun_ms.pop_front();
+        }
+        let may = self.said < SPOKEN_OF_MAX && self.begun_ms.len() < SPOKEN_OF_MAX;
+        if may {
+            self.said += 1;
+            self.begun_ms.push_back(now_ms);
+        }
+        may
+    }
+
+    fn others(&self) -> usize {
+        self.places - self.said
+    }
 }
 
 /// All of a pipeline.
 #[derive(Debug, Default)]
-pub(super) struct AllStuck(BTreeMap<Key, Stuck>);
+pub(super) struct AllStuck {
+    all: BTreeMap<Key, Stuck>,
+    spoken: BTreeMap<Undone, Spoken>,
+}
 
 impl AllStuck {
     /// It failed once more. What is to be said of it, when it is time.
@@ -122,53 +162,72 @@ impl AllStuck {
         (now, now_ms): (Moment, u64),
     ) -> Option<Said> {
         let key = key(place);
-        let Some(known) = self.0.get_mut(&key) else {
-            let stuck = Stuck {
+        let spoken = self.spoken.entry(place.undone).or_default();
+        let known = self.all.entry(key).or_insert_with(|| {
+            spoken.places += 1;
+            Stuck {
                 since: now,
                 since_ms: now_ms,
-                said_ms: now_ms,
-                count: 1,
-                why,
-            };
-            self.0.insert(key, stuck);
-            return Some(Said {
-                seconds: 0,
-                count: 1,
-            });
-        };
+                said_ms: None,
+                count: 0,
+                why: String::new(),
+            }
+        });
         known.why = why;
         known.count += 1;
-        let is_due = now_ms.saturating_sub(known.said_ms) >= SAY_AGAIN_AFTER_MS;
+        let is_due = match known.said_ms {
+            Some(said_ms) => now_ms.saturating_sub(said_ms) >= SAY_AGAIN_AFTER_MS,
+            None => spoken.begins(now_ms),
+        };
         is_due.then(|| {
-            known.said_ms = now_ms;
+            known.said_ms = Some(now_ms);
             Said {
                 seconds: now_ms.saturating_sub(known.since_ms) / 1_000,
                 count: known.count,
+                others: spoken.others(),
             }
         })
     }
 
-    /// It got on: what there is to say, if it was stuck.
+    /// It got on: what there is to say, if the log has that it was stuck.
     pub(super) fn got_on(&mut self, place: &Place<'_>, now_ms: u64) -> Option<Said> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return None;
         }
-        let stuck = self.0.remove(&key(place))?;
+        let key = key(place);
+        let stuck = self.all.remove(&key)?;
+        let spoken = self.spoken.entry(key.2).or_default();
+        spoken.places -= 1;
+        stuck.said_ms?;
+        spoken.said -= 1;
         Some(Said {
             seconds: now_ms.saturating_sub(stuck.since_ms) / 1_000,
             count: stuck.count,
+            others: spoken.others(),
         })
     }
 
     /// The partition is read anew, or by another member.
     pub(super) fn gone(&mut self, topic: &str, partition: i32) {
-        self.0
-            .retain(|key, _| key.0 != topic || key.1 != Some(partition));
+        self.retain(|key| key.0 != topic || key.1 != Some(partition));
     }
 
     /// Nobody here reads the topic.
     pub(super) fn topic_gone(&mut self, topic: &str) {
-        self.0.retain(|key, _| key.0 != topic || key.1.is_some());
+        self.retain(|key| key.0 != topic || key.1.is_some());
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Key) -> bool) {
+        let spoken = &mut self.spoken;
+        self.all.retain(|key, stuck| {
+            if stays(key) {
+                return true;
+            }
+            let spoken = spoken.entry(key.2).or_default();
+            spoken.places -= 1;
+            spoken.said -= usize::from(stuck.said_ms.is_some());
+            false
+        });
     }
 
     /// Since how many seconds something of this partition does not get on, its topic included.
@@ -193,15 +252,15 @@ impl AllStuck {
         partition: Option<i32>,
     ) -> impl Iterator<Item = (&'s Key, &'s Stuck)> {
         let first =
-            (!self.0.is_empty()).then(|| (topic.to_owned(), partition, Undone::NotBegun, None));
-        let of_it = first.map(|first| self.0.range(first..));
+            (!self.all.is_empty()).then(|| (topic.to_owned(), partition, Undone::NotBegun, None));
+        let of_it = first.map(|first| self.all.range(first..));
         let is_it = move |(key, _): &(&Key, &Stuck)| key.0 == topic && key.1 == partition;
         of_it.into_iter().flatten().take_while(is_it)
     }
 
     /// The longest first.
     pub(super) fn status(&self, now_ms: u64) -> Vec<StuckStatus> {
-        let mut all: Vec<_> = self.0.iter().collect();
+        let mut all: Vec<_> = self.all.iter().collect();
         all.sort_by_key(|(_, stuck)| stuck.since_ms);
         let status = |(key, stuck): (&Key, &Stuck)| StuckStatus {
             topic: key.0.clone(),
@@ -241,7 +300,13 @@ mod tests {
     fn what_fails_again_keeps_its_beginning_and_is_said_once_a_minute_and_when_it_is_over() {
         let mut stuck = AllStuck::default();
         let at = |s: u64| (Moment(i64::try_from(s * 1000).expect("small")), s * 1000);
-        let said = |seconds, count| Some(Said { seconds, count });
+        let said = |seconds, count| {
+            Some(Said {
+                seconds,
+                count,
+                others: 0,
+            })
+        };
         let place = range(3, "0-10");
         assert_eq!(stuck.failed(&place, "a".into(), at(5)), said(0, 1));
         assert_eq!(stuck.failed(&place, "b".into(), at(64)), None);
@@ -257,6 +322,34 @@ mod tests {
         assert_eq!(stuck.seconds("t", 5, 70_000), 0);
         assert_eq!(stuck.got_on(&place, 71_000), said(66, 4));
         assert_eq!(stuck.got_on(&place, 71_000), None);
+    }
+
+    #[test]
+    fn of_many_places_that_one_cause_holds_the_log_has_a_few_and_counts_the_others() {
+        let mut stuck = AllStuck::default();
+        let mut lines = vec![];
+        for second in 0..180 {
+            let now = (Moment(0), second * 1_000);
+            for partition in 0..300 {
+                lines.extend(stuck.failed(&unbegun(partition), String::new(), now));
+            }
+        }
+        assert_eq!(lines.len(), 3 * SPOKEN_OF_MAX);
+        assert_eq!(lines.last().map(|said| said.others), Some(295));
+        assert_eq!(stuck.status(0).len(), 300, "the page has all of them");
+        // Another kind speaks for itself.
+        assert!(
+            stuck
+                .failed(&range(3, "0-9"), String::new(), (Moment(0), 0))
+                .is_some()
+        );
+        let over = (0..300).filter_map(|partition| stuck.got_on(&unbegun(partition), 180_000));
+        assert_eq!(over.count(), SPOKEN_OF_MAX);
+        assert!(
+            stuck
+                .failed(&unbegun(7), String::new(), (Moment(0), 300_000))
+                .is_some()
+        );
     }
 
     #[test]

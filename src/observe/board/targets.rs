@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::lock;
 use super::status::{Moment, TargetStatus};
+use super::troubles::{Voice, silence_of};
 use crate::observe::clock::Clock;
 
 /// What one system last said. Its newest word counts: a system that nobody asks stays as it was.
@@ -12,6 +13,7 @@ pub struct TargetBoard {
     target: String,
     clock: Arc<dyn Clock>,
     said: Mutex<Said>,
+    voice: Arc<Voice>,
 }
 
 #[derive(Debug, Default)]
@@ -23,11 +25,12 @@ struct Said {
 }
 
 impl TargetBoard {
-    pub(super) fn new(target: &str, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(target: &str, clock: Arc<dyn Clock>, voice: Arc<Voice>) -> Self {
         TargetBoard {
             target: target.to_owned(),
             clock,
             said: Mutex::default(),
+            voice,
         }
     }
 
@@ -36,12 +39,15 @@ impl TargetBoard {
         let mut said = lock(&self.said);
         said.answered_at = Some(Moment(self.clock.unix_ms()));
         said.is_up = Some(true);
+        drop(said);
+        self.voice.over(silence_of(&self.target));
     }
 
     /// It has not answered, or cannot serve.
     pub fn failed(&self, error: &str) {
-        let mut said = lock(&self.said);
         let error = super::pipeline::shortened(error);
+        self.voice.failed(silence_of(&self.target), &error);
+        let mut said = lock(&self.said);
         said.failed = Some((error, Moment(self.clock.unix_ms())));
         said.is_up = Some(false);
     }
