@@ -439,7 +439,7 @@ fn metrics_health_and_state_tell_what_happened() {
     let (status, page) = daemon.get("/").expect("an answer");
     assert!(
         status == 200 && page.contains("clickstream") && page.contains(&job.topic),
-        "{page}"
+        "what is shown without scripts: {page}"
     );
     assert!(
         !page.contains("http://") && !page.contains("https://"),

@@ -362,6 +362,30 @@ async fn the_page_has_no_inline_code_and_no_assets_of_other_hosts() {
 }
 
 #[tokio::test]
+async fn without_scripts_the_page_has_the_state_and_nothing_in_it_becomes_markup() {
+    let served = Served::start().await;
+    let hostile = "\"'></noscript><script>alert(1)</script>{{state}}";
+    let pipeline = served.board.add_pipeline(hostile, hostile);
+    pipeline.set_state(PipelineState::Halted, Some(hostile));
+    pipeline.error(hostile);
+    pipeline.sink("clickhouse").failed(hostile);
+    let lane = pipeline.add_lane(0, Duration::from_secs(1));
+    lane.set_partitions(vec![PartitionStatus::new(hostile, 0, 1, 1, 1)]);
+    let body = served.get("/").await.body;
+    for shown in [
+        "clickstream (enrichment): running",
+        "user-events:0 lag 3000",
+        "halted",
+    ] {
+        assert!(body.contains(shown), "{shown}: {body}");
+    }
+    assert_eq!(body.matches("<script").count(), 1, "the page's own");
+    assert_eq!(body.matches("</noscript>").count(), 1);
+    assert!(!body.contains("\"'>"), "quotes are escaped");
+    assert!(body.contains("&lt;script&gt;alert(1)&lt;/script&gt;{{state}}"));
+}
+
+#[tokio::test]
 async fn a_watermark_that_is_ahead_of_the_clock_is_shown() {
     let served = Served::start().await;
     let pipeline = served.board.add_pipeline("sales", "aggregation");
