@@ -122,6 +122,10 @@ impl Sink {
             doubts,
         } = failure;
         pipeline.error(&format!("{}: {place}: {error}", target.label));
+        // Whatever was asked before the insert: nobody has answered.
+        if error.code.is_none() {
+            self.board.failed(&error.to_string());
+        }
         match error.remedy {
             Remedy::Halt(reason) => {
                 if self.halts(target, error, server, doubts).await? {

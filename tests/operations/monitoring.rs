@@ -34,7 +34,23 @@ fn the_rules_do_what_their_own_tests_say() {
     }
 }
 
-/// Debian's Prometheus with the rules as they are shipped, but for how long they wait.
+/// The rules as they are shipped, but for seconds where they have minutes.
+fn rules() -> String {
+    let mut rules = monitoring("alerts.yml");
+    for (minutes, seconds) in [
+        ("for: 1m", "for: 1s"),
+        ("for: 5m", "for: 1s"),
+        ("for: 10m", "for: 1s"),
+        ("[10m]", "[10s]"),
+        ("> 300", "> 3"),
+    ] {
+        assert!(rules.contains(minutes), "{minutes}");
+        rules = rules.replace(minutes, seconds);
+    }
+    rules
+}
+
+/// Debian's Prometheus with those rules.
 struct Prometheus {
     process: Process,
     address: String,
@@ -46,7 +62,7 @@ impl Prometheus {
         let directory = tempfile::tempdir().expect("a directory");
         let port = sandbox::workdir::free_port().expect("a free port");
         let address = format!("127.0.0.1:{port}");
-        let rules = monitoring("alerts.yml").replace("for: 1m", "for: 1s");
+        let rules = rules();
         let config = monitoring("prometheus.yml")
             .replace("15s", "1s")
             .replace("127.0.0.1:9187", &daemon.http);
@@ -140,6 +156,7 @@ const EMPTY_IS_GOOD: [&str; 1] = ["streamweir_stuck_seconds"];
 #[test]
 fn alerts_fire_and_resolve_and_lag_stays_true() {
     let mut job = ready("alerts", 1);
+    job.set("service.admin_token", "open-sesame");
     let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
     job.set("clickhouse.url", proxy.url());
     // A process whose only pipeline has halted ends.
@@ -166,9 +183,25 @@ fn alerts_fire_and_resolve_and_lag_stays_true() {
         &daemon,
     );
     prometheus.wait_for_value(lag, |lag| lag == 20.0, &daemon);
+    job.produce_events(0, 40..10_090);
+    for alert in [
+        "StreamweirLagGrows",
+        "StreamweirOldRecords",
+        "StreamweirPartitionStuck",
+    ] {
+        prometheus.wait_for_alert(alert, true, &daemon);
+    }
     away.stop();
-    prometheus.wait_for_alert("StreamweirTargetDown", false, &daemon);
-    job.wait_for_rows(40);
+    for alert in [
+        "StreamweirTargetDown",
+        "StreamweirLagGrows",
+        "StreamweirOldRecords",
+        "StreamweirPartitionStuck",
+    ] {
+        prometheus.wait_for_alert(alert, false, &daemon);
+    }
+    job.wait_for_rows(10_090);
+    finds_the_series_of_the_others(&prometheus, &daemon);
 
     // A record that can never be written.
     let bad = topic::Record::new("x")
@@ -186,15 +219,49 @@ fn alerts_fire_and_resolve_and_lag_stays_true() {
         assert!(!is_empty || may_be_empty, "no series: {expression}");
     }
 
+    prometheus.wait_for_alert("StreamweirDeadLetters", false, &daemon);
+
     // The pipeline halts; its lag goes on growing in the metric.
-    job.query("DROP TABLE {db}.clickstream_events SYNC");
-    job.produce_events(0, 40..50);
+    job.query("RENAME TABLE {db}.clickstream_events TO {db}.away");
+    job.produce_events(0, 10_090..10_100);
     prometheus.wait_for_alert("StreamweirPipelineHalted", true, &daemon);
-    job.produce_events(0, 50..60);
+    job.produce_events(0, 10_100..10_110);
     prometheus.wait_for_value(lag, |lag| lag == 20.0, &daemon);
     prometheus.wait_for_value(
         "streamweir_pipeline_state{pipeline=\"clickstream\",state=\"halted\"}",
         |value| value == 1.0,
         &daemon,
     );
+    job.query("RENAME TABLE {db}.away TO {db}.clickstream_events");
+    let start = "/api/v1/streaming/clickstream/start";
+    let answer = daemon.request("POST", start, Some("open-sesame"), "");
+    assert_eq!(answer.map(|(status, _)| status), Some(202));
+    prometheus.wait_for_alert("StreamweirPipelineHalted", false, &daemon);
+    job.wait_for_rows(10_110);
+
+    // The process stands still.
+    daemon.process.pause();
+    prometheus.wait_for_alert("StreamweirDown", true, &daemon);
+    daemon.process.resume();
+    prometheus.wait_for_alert("StreamweirDown", false, &daemon);
+}
+
+/// Of the alerts that are not made to fire here: their expressions find what they compare.
+fn finds_the_series_of_the_others(prometheus: &Prometheus, daemon: &Daemon) {
+    let rules = monitoring("alerts.yml");
+    for (alert, shipped, compared) in [
+        ("StreamweirMemoryTight", "> 0.95 *", "> 0.01 *"),
+        ("StreamweirCommitsFail", "[10m])) > 10", "[10s])) >= 0"),
+    ] {
+        let (_, rule) = rules
+            .split_once(&format!("alert: {alert}"))
+            .expect("the rule");
+        let (_, rest) = rule.split_once("expr:").expect("an expression");
+        let ends = ["\n        for:", "\n        labels:"].map(|key| rest.find(key));
+        let end = ends.into_iter().flatten().min().expect("more keys");
+        let expression = rest[..end].trim_start_matches([' ', '|', '\n']);
+        assert!(expression.contains(shipped), "{expression}");
+        let compared = expression.replace(shipped, compared);
+        prometheus.wait_for_value(&compared, |value| value >= 0.0, daemon);
+    }
 }
