@@ -4,10 +4,10 @@
 mod control;
 #[path = "operations/monitoring.rs"]
 mod monitoring;
-#[path = "operations/pages.rs"]
-mod pages;
 #[path = "operations/page.rs"]
 mod page;
+#[path = "operations/pages.rs"]
+mod pages;
 mod support;
 
 use std::time::Duration;
