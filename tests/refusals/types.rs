@@ -235,6 +235,7 @@ fn every_type_is_read_back_as_it_came_or_its_record_is_a_dead_letter() {
         refused.push(format!("c{n} of {id}"));
     }
     let nested = [
+        r#""n.a":[1,2],"n.b":["x",null]"#,
         r#""n":{"a":[1,2],"b":["x",null]}"#,
         r#""n":[{"a":1,"b":"x"},{"a":2}]"#,
         r#""n":{"a":[1,2]}"#,
@@ -256,7 +257,7 @@ fn every_type_is_read_back_as_it_came_or_its_record_is_a_dead_letter() {
     }
     for (id, b) in nested
         .iter()
-        .zip(["['x',NULL]", "['x',NULL]", "[NULL,NULL]"])
+        .zip(["['x',NULL]", "['x',NULL]", "['x',NULL]", "[NULL,NULL]"])
     {
         let row = row(*id).expect("a row");
         assert_eq!(row[TYPES.len() + 1..], ["[1,2]", b, "7"]);

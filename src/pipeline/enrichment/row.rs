@@ -82,11 +82,14 @@ impl<'r, V: Values> Row<'r, V> {
         let name = |index: usize| &self.plan.event_columns[index].column().name;
         match lengths.find(|(_, other)| *other != count) {
             None => Ok(()),
-            Some((other, others)) => Err(Reject::invalid_value(format!(
-                "{} has {others} elements and {} has {count}: columns of a Nested have equally many",
-                name(other),
-                name(first),
-            ))),
+            // As the server would refuse it, and every row of its insert with it.
+            Some((other, others)) => {
+                let (other, first) = (name(other), name(first));
+                let detail = format!(
+                    "{other} has {others} elements and {first} has {count}: columns of a Nested have equally many"
+                );
+                Err(Reject::new(Reason::Rejected, detail))
+            }
         }
     }
 

@@ -272,7 +272,13 @@ impl ColumnSource {
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
-        self.encode_value(fields.get(self.slot), out, with_default_flag)
+        let value = fields.get(self.slot);
+        if value.is_missing()
+            && let Some(nested) = &self.nested
+        {
+            return self.encode_found(fields.get(nested.literal()), out, with_default_flag);
+        }
+        self.encode_value(value, out, with_default_flag)
     }
 
     /// The same for a value that was found elsewhere, as in a profile.

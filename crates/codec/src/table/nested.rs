@@ -15,6 +15,8 @@ pub struct Nested {
     member: Box<str>,
     /// Those of the others.
     others: Box<[Box<str>]>,
+    /// The slot of the member that is literally called like the column.
+    literal: usize,
 }
 
 /// What a record has for a column of a Nested.
@@ -28,16 +30,27 @@ pub(super) enum Members<'a> {
 }
 
 impl Nested {
-    /// `column` is `n.a`, and `others` are the other columns of the Nested. None for a name without point.
+    /// `column` is `n.a`, and `others` are the other columns of the Nested; `literal` is the slot of a member
+    /// that is literally called `n.a`. None for a name without point.
     #[must_use]
-    pub fn new<'c>(column: &str, others: impl Iterator<Item = &'c str>) -> Option<(&str, Nested)> {
+    pub fn new<'n, 'c>(
+        column: &'n str,
+        others: impl Iterator<Item = &'c str>,
+        literal: usize,
+    ) -> Option<(&'n str, Nested)> {
         let (of, member) = column.split_once('.')?;
         let others = others.filter_map(|other| Some(other.split_once('.')?.1.into()));
         let nested = Nested {
             member: member.into(),
             others: others.collect(),
+            literal,
         };
         Some((of, nested))
+    }
+
+    /// The slot of what stands in for the Nested where the record has none.
+    pub(super) fn literal(&self) -> usize {
+        self.literal
     }
 
     /// Finds the column's part of the value of the Nested.
@@ -100,7 +113,7 @@ mod tests {
     use super::*;
 
     fn encoded(json: &str) -> Result<Vec<u8>, String> {
-        let (of, nested) = Nested::new("n.a", ["n.b", "n.c"].into_iter()).expect("a name");
+        let (of, nested) = Nested::new("n.a", ["n.b", "n.c"].into_iter(), 1).expect("a name");
         assert_eq!(of, "n");
         let column = ColumnType::parse("Array(UInt8)").expect("a type");
         let mut out = vec![];

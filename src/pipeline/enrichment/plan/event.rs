@@ -100,9 +100,11 @@ impl<'c> EventColumns<'c> {
 
     /// `others`: the other columns of the Nested that the column is one of.
     fn add(&mut self, column: Column, others: Option<Vec<&str>>) -> Result<(), PlanError> {
-        if let Some(others) = others
-            && let Some((of, nested)) = Nested::new(&column.name.clone(), others.into_iter())
-        {
+        if let Some(others) = others {
+            let name = column.name.clone();
+            let literal = self.slot(Path::field(&name));
+            let nested = Nested::new(&name, others.into_iter(), literal);
+            let (of, nested) = nested.expect("columns of a Nested have a point in their names");
             let slot = self.slot(Path::field(of));
             let source = ColumnSource::new(column, slot, false, None, RawMode::Off)
                 .and_then(|source| source.with_unit(None, self.config.time_unit))
