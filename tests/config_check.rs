@@ -312,6 +312,17 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "No such file",
     ),
     ("pipeline.avro.framed", "\"yes\"", "true or false"),
+    (
+        "pipeline.protobuf.descriptor_file",
+        "\"\"",
+        "a file with descriptors",
+    ),
+    (
+        "pipeline.protobuf.message",
+        "\"a b\"",
+        "the full name of a message",
+    ),
+    ("pipeline.protobuf.framed", "\"yes\"", "true or false"),
     ("pipeline.csv.columns", "[]", "list of at least one"),
     ("pipeline.csv.delimiter", "\"ab\"", "one character of ASCII"),
     ("pipeline.csv.header", "\"yes\"", "true or false"),
@@ -1274,6 +1285,28 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         ],
         "pipeline.avro.framed",
         "without schema_file",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"protobuf\""),
+            ("pipeline.protobuf.descriptor_file", "\"config.toml\""),
+            ("pipeline.protobuf.message", "\"shop.Order\""),
+        ],
+        "pipeline.protobuf.descriptor_file",
+        "config.toml: no descriptor set of Protobuf",
+    ),
+    (
+        &[
+            ("pipeline.format", "\"protobuf\""),
+            ("pipeline.protobuf.message", "\"shop.Order\""),
+        ],
+        "pipeline.protobuf.message",
+        "without descriptor_file",
+    ),
+    (
+        &[("pipeline.format", "\"protobuf\"")],
+        "pipeline.format",
+        "needs [schema_registry] with url, or protobuf.descriptor_file",
     ),
     (
         &[("pipeline.format", "\"avro\"")],

@@ -7,7 +7,7 @@ use super::columns::{COLUMN, ColumnMapping};
 use super::section::Section;
 use super::value::{Boolean, Choice, List, Text};
 use crate::decode::Path;
-use crate::format::{Avro, AvroSchema, Csv, Format};
+use crate::format::{Avro, AvroSchema, Csv, Format, Protobuf, ProtobufSchema};
 
 /// How the value of a record is compressed, whatever Kafka does with batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +30,18 @@ enum Name {
     Csv,
     JsonSchema,
     Avro,
+    Protobuf,
 }
+
+const DESCRIPTOR_FILE: Text = Text {
+    allowed: "the path of a file with descriptors of Protobuf",
+    check: |text| !text.is_empty() && !text.contains('\0'),
+};
+
+const MESSAGE: Text = Text {
+    allowed: "the full name of a message, such as \"shop.Order\"",
+    check: |text| !text.is_empty() && !text.contains(|c: char| c.is_whitespace()),
+};
 
 const SCHEMA_FILE: Text = Text {
     allowed: "the path of a file with an Avro schema",
@@ -53,6 +64,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Format {
         ("csv", Name::Csv),
         ("json_schema", Name::JsonSchema),
         ("avro", Name::Avro),
+        ("protobuf", Name::Protobuf),
     ]);
     let name = section.take_or("format", formats, Name::Json);
     let has_csv = section.has("csv");
@@ -65,7 +77,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Format {
     if has_avro && name != Name::Avro {
         section.problem("avro", "must not be set without format = \"avro\"");
     }
+    let has_protobuf = section.has("protobuf");
+    let protobuf = has_protobuf.then(|| read_protobuf(section.section("protobuf")));
+    if has_protobuf && name != Name::Protobuf {
+        section.problem("protobuf", "must not be set without format = \"protobuf\"");
+    }
     match (name, csv) {
+        (Name::Protobuf, _) => Format::Protobuf(protobuf.unwrap_or_default()),
         (Name::Csv, Some(csv)) => Format::Csv(csv),
         (Name::String, _) => Format::String,
         (Name::Avro, _) => Format::Avro(avro.unwrap_or_default()),
@@ -98,6 +116,62 @@ fn read_avro(mut section: Section<'_>) -> Avro {
     }
     section.finish();
     avro
+}
+
+fn read_protobuf(mut section: Section<'_>) -> Protobuf {
+    let file = section.take("descriptor_file", DESCRIPTOR_FILE);
+    let message = section.take("message", MESSAGE);
+    let schema = match (&file, &message) {
+        (Some(file), Some(message)) => read_descriptors(file, message, &section),
+        (Some(_), None) if !section.was_written("message") => {
+            let message =
+                "is required together with descriptor_file: the full name of the records' message";
+            section.problem("message", message);
+            None
+        }
+        (None, Some(_)) if !section.was_written("descriptor_file") => {
+            let message = "must not be set without descriptor_file: a registry is asked for the message that the \
+                           frame names";
+            section.problem("message", message);
+            None
+        }
+        _ => None,
+    };
+    let protobuf = Protobuf {
+        schema,
+        framed: section.take_or("framed", Boolean, false),
+    };
+    if protobuf.framed && !section.was_written("descriptor_file") {
+        let message = "must not be set without descriptor_file: a registry is asked for the message that the \
+                       frame names";
+        section.problem("framed", message);
+    }
+    section.finish();
+    protobuf
+}
+
+fn read_descriptors(
+    file: &str,
+    message: &str,
+    section: &Section<'_>,
+) -> Option<Arc<ProtobufSchema>> {
+    let path = section.reader.directory.join(file);
+    let read = std::fs::read(&path).map_err(|error| error.to_string());
+    let schema = read.and_then(|bytes| {
+        ProtobufSchema::from_descriptors(&bytes, message).map_err(|error| error.to_string())
+    });
+    match schema {
+        Ok(schema) => Some(Arc::new(schema)),
+        Err(why) => {
+            let message = format!(
+                "must name a file with the descriptors of the message (protoc --include_imports \
+                 --descriptor_set_out): {}: {why}",
+                path.display()
+            );
+            section.problem("descriptor_file", message);
+            None
+        }
+    }
 }
 
 fn read_schema(file: &str, section: &Section<'_>) -> Option<Arc<AvroSchema>> {
@@ -150,7 +224,7 @@ pub(super) fn check(
     section: &Section<'_>,
 ) {
     match format {
-        Format::Json | Format::JsonSchema | Format::Avro(_) => {}
+        Format::Json | Format::JsonSchema | Format::Avro(_) | Format::Protobuf(_) => {}
         Format::String => check_string(columns, fields, section),
         Format::Csv(csv) => check_csv(csv, columns, fields, section),
     }

@@ -203,6 +203,7 @@ pub fn known_keys() -> BTreeSet<String> {
         "*" = ""
         [pipeline.csv]
         [pipeline.avro]
+        [pipeline.protobuf]
         [pipeline.schema_registry]
         url = ""
         [pipeline.columns."*"]

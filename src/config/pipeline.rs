@@ -326,7 +326,12 @@ fn read_schema_registry(
     let registry = section.section_over("schema_registry", &globals.schema_registry);
     let registry = SchemaRegistry::read(registry, is_needed);
     if is_needed && registry.is_none() {
-        let message = "\"avro\" needs [schema_registry] with url, or avro.schema_file";
+        let message = match format {
+            Some(Format::Protobuf(_)) => {
+                "\"protobuf\" needs [schema_registry] with url, or protobuf.descriptor_file and message"
+            }
+            _ => "\"avro\" needs [schema_registry] with url, or avro.schema_file",
+        };
         section.problem("format", message);
     }
     registry.filter(|_| is_needed)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::client::NoAnswer;
 use self::client::{Answer, Client};
 use crate::config::SchemaRegistry;
-use crate::format::{AvroSchema, SchemaKey};
+use crate::format::{AvroSchema, ProtobufSchema, SchemaKey};
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask};
 use crate::observe::board::PipelineBoard;
@@ -49,7 +49,8 @@ struct Kept {
 /// What is known of a schema.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
-    Schema(Arc<AvroSchema>),
+    Avro(Arc<AvroSchema>),
+    Protobuf(Arc<ProtobufSchema>),
     /// It cannot be read: why.
     Unusable(String),
     /// The registry has had none for a while.
@@ -176,7 +177,7 @@ impl Schemas {
     fn goes_on_with_old(&self, key: SchemaKey) -> bool {
         let mut known = self.lock();
         match known.get_mut(&key) {
-            Some(kept) if matches!(kept.found, Found::Schema(_)) => {
+            Some(kept) if matches!(kept.found, Found::Avro(_) | Found::Protobuf(_)) => {
                 kept.until = Instant::now() + MISSING;
                 true
             }
@@ -195,25 +196,21 @@ impl Schemas {
 }
 
 fn read(answer: &Answer, key: SchemaKey) -> Found {
-    if answer.kind != "AVRO" {
-        let format = match answer.kind.as_str() {
-            "JSON" => "json_schema",
-            _ => "protobuf",
-        };
-        return Found::Unusable(format!(
-            "schema {key} of the registry is of type {}, and the pipeline reads avro: set format = {format:?}",
-            answer.kind
-        ));
-    }
-    let texts: Vec<String> = answer
-        .references
-        .iter()
-        .map(|(_, text)| text.clone())
-        .collect();
-    match AvroSchema::parse_with(&answer.text, &texts) {
-        Ok(schema) => Found::Schema(Arc::new(schema)),
-        Err(error) => Found::Unusable(format!("schema {key} of the registry: {error}")),
-    }
+    let read = match answer.kind.as_str() {
+        "AVRO" => {
+            let texts = answer.references.iter().map(|(_, text)| text.clone());
+            let texts: Vec<String> = texts.collect();
+            AvroSchema::parse_with(&answer.text, &texts).map(|schema| Found::Avro(Arc::new(schema)))
+        }
+        "PROTOBUF" => ProtobufSchema::from_source(&answer.text, &answer.references)
+            .map(|schema| Found::Protobuf(Arc::new(schema))),
+        other => {
+            return Found::Unusable(format!(
+                "schema {key} of the registry is of type {other}: set format = \"json_schema\""
+            ));
+        }
+    };
+    read.unwrap_or_else(|error| Found::Unusable(format!("schema {key} of the registry: {error}")))
 }
 
 pub(crate) fn forbidden(why: &str) -> Halt {

@@ -42,6 +42,7 @@ async fn serve(fake: Arc<Fake>) -> String {
                 "references": [{"name": "shop.A", "subject": "a/b value", "version": 3}],
             }),
             "2" => serde_json::json!({"schema": "message M {}", "schemaType": "PROTOBUF"}),
+            "5" => serde_json::json!({"schema": "{}", "schemaType": "JSON"}),
             "3" => serde_json::json!({"schema": "no schema"}),
             "4" => return (StatusCode::UNAUTHORIZED, "{}".to_owned()),
             _ => {
@@ -103,7 +104,7 @@ async fn a_schema_is_asked_for_once_with_those_it_refers_to_and_failures_are_wai
     );
     for found in [both.0, both.1] {
         match found {
-            Ok(Some(Found::Schema(schema))) => assert_eq!(schema.name(), "E"),
+            Ok(Some(Found::Avro(schema))) => assert_eq!(schema.name(), "E"),
             other => panic!("{other:?}"),
         }
     }
@@ -119,10 +120,7 @@ async fn what_cannot_be_read_is_said_and_who_is_not_let_in_halts() {
     let url = serve(Arc::default()).await;
     let schemas = schemas(&format!("url = \"{url}\"\ntoken = \"t\""));
     for (id, expected) in [
-        (
-            2,
-            "is of type PROTOBUF, and the pipeline reads avro: set format = \"protobuf\"",
-        ),
+        (5, "is of type JSON: set format = \"json_schema\""),
         (3, "schema 3 of the registry: no Avro schema"),
     ] {
         match learned(&schemas, SchemaKey::Id(id)).await {
@@ -130,6 +128,8 @@ async fn what_cannot_be_read_is_said_and_who_is_not_let_in_halts() {
             other => panic!("{other:?}"),
         }
     }
+    let protobuf = learned(&schemas, SchemaKey::Id(2)).await;
+    assert!(matches!(protobuf, Ok(Some(Found::Protobuf(_)))));
     let halt = learned(&schemas, SchemaKey::Id(4)).await.unwrap_err();
     assert_eq!(halt.reason, "authentication");
     assert!(
@@ -172,7 +172,7 @@ async fn a_schema_that_is_due_serves_on_while_the_registry_is_away() {
     ));
     fake.failures_left.store(1, Ordering::SeqCst);
     match learned(&schemas, SchemaKey::Id(1)).await {
-        Ok(Some(Found::Schema(schema))) => assert_eq!(schema.name(), "E"),
+        Ok(Some(Found::Avro(schema))) => assert_eq!(schema.name(), "E"),
         other => panic!("{other:?}"),
     }
 }

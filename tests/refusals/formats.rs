@@ -278,7 +278,11 @@ fn registry(schemas: Vec<(u32, String)>) -> String {
             let (status, body) = match schema {
                 _ if count == 0 => ("503 Service Unavailable", String::new()),
                 Some((_, schema)) => {
-                    let body = serde_json::json!({ "schema": schema });
+                    let kind = match schema.starts_with("syntax") {
+                        true => "PROTOBUF",
+                        false => "AVRO",
+                    };
+                    let body = serde_json::json!({ "schema": schema, "schemaType": kind });
                     ("200 OK", body.to_string())
                 }
                 None => ("404 Not Found", r#"{"error_code":40403}"#.to_owned()),
@@ -397,4 +401,63 @@ fn reasons_of(job: &Job, offset: i64) -> String {
     let prefix = format!("{offset} ");
     let reason = reasons(job).into_iter().find(|r| r.starts_with(&prefix));
     reason.unwrap_or_default()
+}
+
+#[test]
+fn messages_of_protobuf_are_read_by_the_schemas_that_their_frames_name() {
+    let columns = format!(
+        "at DateTime64(6, 'UTC'), name Nullable(String), state LowCardinality(String), counts Array(Int8), \
+         prices Map(String, Float64), item String, sku String, raw String, {PROVENANCE}"
+    );
+    let mut job = job("protobuf", &columns);
+    let source = r#"syntax = "proto3"; import "google/protobuf/timestamp.proto";
+        message Other { int32 x = 1; }
+        message Event {
+          uint32 id = 1; google.protobuf.Timestamp at = 2; optional string name = 3;
+          enum State { NEW = 0; PAID = 1; } State state = 4; repeated sint32 counts = 5;
+          map<string, double> prices = 6; Item item = 7; bytes raw = 8;
+        }
+        message Item { string sku = 1; }"#;
+    let url = registry(vec![(3, source.to_owned())]);
+    job.set("pipeline.format", "protobuf");
+    job.set("pipeline.time_field", "at");
+    job.set("pipeline.columns.sku", "$.item.sku");
+    job.set("pipeline.schema_registry.url", url.as_str());
+    // 2025-11-21 10:00:00.1
+    let time = b"\x12\x0b\x08\xa0\xf0\x80\xc9\x06\x10\x80\xc2\xd7\x2f";
+    let full = b"\x1a\x01n\x20\x01\x2a\x02\x01\x02\x32\x0c\x0a\x01k\x11\0\0\0\0\0\0\xf8\x3f\
+        \x3a\x03\x0a\x01s\x42\x01\xff";
+    let of = |index: &[u8], body: &[&[u8]]| framed(3, &[index, &body.concat()].concat());
+    let records = [
+        of(b"\x02\x02", &[b"\x08\x01", time, full]),
+        of(b"\x02\x02", &[b"\x08\x02", time]),
+        of(b"\x02\x02", &[b"\x08\x03", b"\x12\x05"]),
+        of(b"\x02\x0e", &[b"\x08\x04"]),
+    ];
+    let records = records.map(|value| {
+        topic::Record::new(value)
+            .partition(0)
+            .timestamp_ms(EVENT_TIME_MS)
+    });
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT id, at, name, state, counts, prices, item, sku, hex(raw) FROM {db}.clickstream_events \
+         ORDER BY id",
+    );
+    let time = "2025-11-21 10:00:00.100000";
+    let expected = [
+        format!("1\t{time}\tn\tPAID\t[-1,1]\t{{'k':1.5}}\t{{\"sku\":\"s\"}}\ts\tFF"),
+        // What is empty at the end of the answer is cut.
+        format!("2\t{time}\t\\N\tNEW\t[]\t{{}}"),
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        reasons(&job),
+        [
+            "2 invalid_protobuf byte 4: 5 bytes are announced, and 0 are left",
+            "3 invalid_protobuf schema 3 has no message at [7]",
+        ]
+    );
 }

@@ -48,6 +48,7 @@ impl EnrichmentOperator {
                         self.take_schema(key)?;
                         self.accept_exploded(state, record)
                     }
+                    NotRead::Misfit(key, error) => Err(self.misfit(key, &error)),
                 }
             }
         }
@@ -64,8 +65,14 @@ impl EnrichmentOperator {
             (Ok(value), AnyReader::JsonSchema(reader)) => {
                 self.explode_with(reader, state, record, value)
             }
-            // Records of other formats have no arrays: the configuration says so.
-            (Ok(_), AnyReader::String(_) | AnyReader::Csv(_) | AnyReader::Avro(_)) => Ok(()),
+            // Records of other formats are not exploded: the configuration says so.
+            (
+                Ok(_),
+                AnyReader::String(_)
+                | AnyReader::Csv(_)
+                | AnyReader::Avro(_)
+                | AnyReader::Protobuf(_),
+            ) => Ok(()),
         };
         (self.reader, self.payload) = (reader, payload);
         exploded
@@ -90,6 +97,7 @@ impl EnrichmentOperator {
             Err(Unread::Refused(reject)) => return Err(at(Stage::Decode)(reject).into()),
             Err(Unread::Dropped(rule)) => return Err(NotRead::Dropped(rule)),
             Err(Unread::NeedsSchema(key)) => return Err(NotRead::NeedsSchema(key)),
+            Err(Unread::Misfit(key, error)) => return Err(NotRead::Misfit(key, error)),
         };
         let array = values.get(explode.slot);
         if !array.is_missing() && array.kind() != Kind::Array {

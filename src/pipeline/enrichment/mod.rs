@@ -212,6 +212,7 @@ impl Operator for EnrichmentOperator {
                         self.take_schema(key)?;
                         self.accept(state, record)
                     }
+                    NotRead::Misfit(key, error) => Err(self.misfit(key, &error)),
                 };
             }
         };
@@ -444,6 +445,7 @@ impl Snapshots<PartitionState> for EnrichmentOperator {
                     Err(later) => Err(later),
                 };
             }
+            Err(NotRead::Misfit(key, error)) => return Err(self.misfit(key, &error)),
             // A refusal was one before, and its dead letter is written.
             Err(NotRead::Refused(_) | NotRead::Dropped(_)) => {}
         }
@@ -493,6 +495,11 @@ impl EnrichmentOperator {
             AnyReader::Csv(reader) => space.read(reader, state, record, value),
             AnyReader::JsonSchema(reader) => space.read(reader, state, record, value),
             AnyReader::Avro(reader) => {
+                let header = reader.set_header(record.header(SCHEMA_HEADER));
+                header.map_err(at(Stage::Decode))?;
+                space.read(&mut **reader, state, record, value)
+            }
+            AnyReader::Protobuf(reader) => {
                 let header = reader.set_header(record.header(SCHEMA_HEADER));
                 header.map_err(at(Stage::Decode))?;
                 space.read(&mut **reader, state, record, value)

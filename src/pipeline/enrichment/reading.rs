@@ -4,7 +4,7 @@ use super::plan::RowPlan;
 use super::row::{Row, SessionEvent};
 use super::{PartitionState, Settings};
 use crate::decode::Reject;
-use crate::format::{Reader, SchemaKey, Unread};
+use crate::format::{Reader, SchemaError, SchemaKey, Unread};
 use crate::lane::Refusal;
 use crate::sink::Stage;
 use crate::source::Record;
@@ -26,6 +26,8 @@ pub(super) enum NotRead {
     Dropped(&'static str),
     /// It can be read once the reader has this schema.
     NeedsSchema(SchemaKey),
+    /// Its schema cannot fill the table's columns.
+    Misfit(SchemaKey, SchemaError),
 }
 
 impl From<Refusal> for NotRead {
@@ -63,6 +65,7 @@ impl RowSpace<'_> {
             Err(Unread::Refused(reject)) => return Err(at(Stage::Decode)(reject).into()),
             Err(Unread::Dropped(rule)) => return Err(NotRead::Dropped(rule)),
             Err(Unread::NeedsSchema(key)) => return Err(NotRead::NeedsSchema(key)),
+            Err(Unread::Misfit(key, error)) => return Err(NotRead::Misfit(key, error)),
         };
         let mut row = Row {
             plan: self.plan,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::EnrichmentOperator;
 use super::reading::at;
 use crate::decode::{Reason, Reject};
-use crate::format::{AnyReader, SchemaKey};
+use crate::format::{AnyReader, SchemaError, SchemaKey};
 use crate::halt::Halt;
 use crate::lane::NotAccepted;
 use crate::registry::Found;
@@ -30,9 +30,8 @@ impl EnrichmentOperator {
             let reject = Reject::new(Reason::UnknownSchema, detail);
             return Err(at(Stage::Decode)(reject).into());
         };
-        let schema = match schemas.find(key, Instant::now()) {
+        let found = match schemas.find(key, Instant::now()) {
             None => return Err(NotAccepted::Later(schemas.ask(key))),
-            Some(Found::Schema(schema)) => schema,
             Some(Found::Missing) => {
                 let (label, doubt) = (schemas.label(), schemas.doubt());
                 let detail = format!("schema {key}: not in the registry at {label}{doubt}");
@@ -40,28 +39,52 @@ impl EnrichmentOperator {
                 return Err(at(Stage::Decode)(reject).into());
             }
             Some(Found::Unusable(why)) => return Err(Halt::new("schema", why).into()),
+            Some(found) => found,
         };
-        let AnyReader::Avro(reader) = &mut self.reader else {
-            return Ok(());
+        let added = match (&mut self.reader, found) {
+            (AnyReader::Avro(reader), Found::Avro(schema)) => reader.add_schema(key, schema),
+            (AnyReader::Protobuf(reader), Found::Protobuf(schema)) => {
+                reader.add_schema(key, schema);
+                Ok(())
+            }
+            (_, found) => {
+                let format = match found {
+                    Found::Avro(_) => "avro",
+                    _ => "protobuf",
+                };
+                let advice = format!(
+                    "schema {key} of the registry at {} is of another type than the pipeline reads: set \
+                     format = {format:?}",
+                    schemas.label()
+                );
+                return Err(Halt::new("schema", advice).into());
+            }
         };
-        reader.add_schema(key, schema).map_err(|error| {
-            let table = &self.table.target.label;
-            let advice = format!(
-                "table {table} cannot be filled by schema {key} of the registry at {}: {error}",
-                schemas.label()
-            );
-            NotAccepted::from(Halt::new("schema", advice))
-        })
+        added.map_err(|error| self.misfit(key, &error))
+    }
+
+    /// The pipeline cannot go on behind a record whose schema does not fill the table.
+    #[cold]
+    pub(super) fn misfit(&self, key: SchemaKey, error: &SchemaError) -> NotAccepted {
+        let table = &self.table.target.label;
+        let schemas = self.settings.schemas.as_ref();
+        let place = schemas.map_or_else(String::new, |schemas| schemas.label());
+        let advice = format!(
+            "table {table} cannot be filled by schema {key} of the registry at {place}: {error}"
+        );
+        Halt::new("schema", advice).into()
     }
 
     /// Schemas are asked for again from time to time; what is kept beside the lanes answers at once.
     pub(super) fn renew_schemas(&mut self, now_ms: u64) {
-        let AnyReader::Avro(reader) = &mut self.reader else {
+        if now_ms < self.schemas_since_ms + RENEWAL_MS {
             return;
-        };
-        if now_ms >= self.schemas_since_ms + RENEWAL_MS {
-            reader.forget_schemas();
-            self.schemas_since_ms = now_ms;
+        }
+        self.schemas_since_ms = now_ms;
+        match &mut self.reader {
+            AnyReader::Avro(reader) => reader.forget_schemas(),
+            AnyReader::Protobuf(reader) => reader.forget_schemas(),
+            _ => {}
         }
     }
 }

@@ -289,7 +289,7 @@ mod tests {
             Ok(values) => values,
             Err(Unread::Refused(reject)) => return Err(reject.to_string()),
             Err(Unread::Dropped(rule)) => return Err(rule.to_owned()),
-            Err(Unread::NeedsSchema(_)) => unreachable!("lines have none"),
+            Err(Unread::NeedsSchema(_) | Unread::Misfit(..)) => unreachable!("lines have none"),
         };
         let shown = |slot| match values.get(slot) {
             raw if raw.is_missing() => "-".to_owned(),

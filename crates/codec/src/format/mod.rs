@@ -11,6 +11,8 @@
 mod avro;
 mod csv;
 mod json;
+mod json_text;
+mod protobuf;
 mod string;
 
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use self::avro::{AvroPlan, AvroReader};
 pub use self::csv::Csv;
 use self::csv::{CsvPlan, CsvReader};
 pub use self::json::FramedScanner;
+pub use self::protobuf::{Protobuf, ProtobufSchema};
+use self::protobuf::{ProtobufPlan, ProtobufReader};
 use self::string::{StringPlan, StringReader};
 use crate::decode::json::{Plan, Raw, Scanner};
 use crate::decode::{Path, Reject};
@@ -53,6 +57,8 @@ pub enum Unread {
     Dropped(&'static str),
     /// It can be read once the reader has this schema.
     NeedsSchema(SchemaKey),
+    /// Its schema cannot fill the table's columns.
+    Misfit(SchemaKey, SchemaError),
 }
 
 impl From<Reject> for Unread {
@@ -94,13 +100,19 @@ pub enum Format {
     JsonSchema,
     /// Avro's binary encoding, a record each.
     Avro(Avro),
+    /// Messages of Protobuf.
+    Protobuf(Protobuf),
 }
 
 impl Format {
     /// Whether the schemas of records are those that a registry has.
     #[must_use]
     pub fn needs_registry(&self) -> bool {
-        matches!(self, Format::Avro(avro) if avro.schema.is_none())
+        match self {
+            Format::Avro(avro) => avro.schema.is_none(),
+            Format::Protobuf(protobuf) => protobuf.schema.is_none(),
+            _ => false,
+        }
     }
 }
 
@@ -128,6 +140,8 @@ pub enum ReadPlan {
     Csv(Arc<CsvPlan>),
     /// Of Avro.
     Avro(Arc<AvroPlan>),
+    /// Of messages.
+    Protobuf(Arc<ProtobufPlan>),
 }
 
 /// The reader of one lane.
@@ -143,6 +157,8 @@ pub enum AnyReader {
     Csv(CsvReader),
     /// Of Avro.
     Avro(Box<AvroReader>),
+    /// Of messages.
+    Protobuf(Box<ProtobufReader>),
 }
 
 impl ReadPlan {
@@ -163,6 +179,9 @@ impl ReadPlan {
             Format::String => ReadPlan::String(Arc::new(StringPlan::new(&paths))),
             Format::Csv(csv) => ReadPlan::Csv(Arc::new(CsvPlan::new(csv, &paths, columns))),
             Format::Avro(avro) => ReadPlan::Avro(Arc::new(AvroPlan::new(avro, wishes)?)),
+            Format::Protobuf(protobuf) => {
+                ReadPlan::Protobuf(Arc::new(ProtobufPlan::new(protobuf, wishes)?))
+            }
         })
     }
 
@@ -177,6 +196,9 @@ impl ReadPlan {
             ReadPlan::String(plan) => AnyReader::String(StringReader::new(plan.clone())),
             ReadPlan::Csv(plan) => AnyReader::Csv(CsvReader::new(plan.clone())),
             ReadPlan::Avro(plan) => AnyReader::Avro(Box::new(AvroReader::new(plan.clone()))),
+            ReadPlan::Protobuf(plan) => {
+                AnyReader::Protobuf(Box::new(ProtobufReader::new(plan.clone())))
+            }
         }
     }
 }
@@ -191,6 +213,7 @@ impl AnyReader {
             AnyReader::String(reader) => reader.unknown_names(known),
             AnyReader::Csv(reader) => reader.unknown_names(known),
             AnyReader::Avro(reader) => reader.unknown_names(known),
+            AnyReader::Protobuf(reader) => reader.unknown_names(known),
         }
     }
 }

@@ -36,7 +36,7 @@ impl Fault {
     }
 
     #[cold]
-    pub(super) fn reject(self: Box<Self>) -> Reject {
+    pub(super) fn reject(&self) -> Reject {
         let place = match self.fields.is_empty() {
             true => String::new(),
             false => {

@@ -86,12 +86,17 @@ fn no_frame(value: &[u8]) -> Reject {
 
 /// A reject, with a hint where the record begins as a registry's frame does and is read without.
 #[cold]
-pub(super) fn explained(reject: Reject, value: &[u8], is_read_without: bool) -> Reject {
+pub(crate) fn explained(
+    reject: Reject,
+    value: &[u8],
+    is_read_without: bool,
+    format: &str,
+) -> Reject {
     match read(value) {
         Some((key, _)) if is_read_without => {
             let detail = format!(
                 "{}; the record begins like a schema registry's frame of schema {key}: set \
-                 avro.framed = true to pass over it",
+                 {format}.framed = true to pass over it",
                 reject.detail
             );
             Reject::new(reject.reason, detail)

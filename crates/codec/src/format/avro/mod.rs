@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use self::cursor::Cursor;
 pub use self::frame::SchemaKey;
-pub(super) use self::frame::split_frame;
+pub(super) use self::frame::{explained, of_header, split_frame};
 pub use self::schema::{Schema, SchemaError};
 use self::walk::{Steps, Walking};
 use super::{Reader, Unread, Values, Wish};
@@ -265,7 +265,7 @@ impl Reader for AvroReader {
         let walked = walking.walk(&compiled.steps.root, &mut cursor);
         if let Err(fault) = walked.and_then(|()| cursor.finish()) {
             let skips = self.plan.compiled.is_some() && !self.plan.framed;
-            return Err(frame::explained(fault.reject(), value, skips).into());
+            return Err(explained(fault.reject(), value, skips, "avro").into());
         }
         Ok(AvroValues {
             compiled,

@@ -1,16 +1,12 @@
 //! Values as text: what JSON, texts and keys have of them.
 
-use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ethnum::I256;
 
 use super::cursor::{Cursor, Read};
 use super::schema::{Node, NodeId, Schema, Unit};
+use crate::decode::Reason;
 use crate::decode::json::{DEPTH_MAX, Kind};
-use crate::decode::time::day_of_epoch;
-use crate::decode::{Reason, text as json_text};
+use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
 
 /// Text that a record may become, whatever its size: names of fields are longer than their values.
 const TEXT_BYTES_MAX: usize = 32 << 20;
@@ -162,8 +158,8 @@ impl Schema {
 
     fn append_text(&self, node: NodeId, cursor: &mut Cursor<'_>, out: &mut String) -> Read<()> {
         match self.node(node) {
-            Node::Bytes => STANDARD.encode_string(cursor.bytes()?, out),
-            Node::Fixed(size) => STANDARD.encode_string(cursor.fixed(*size)?, out),
+            Node::Bytes => append_base64(cursor.bytes()?, out),
+            Node::Fixed(size) => append_base64(cursor.fixed(*size)?, out),
             Node::UuidBytes { size } => append_uuid(uuid(*size, cursor)?, out),
             Node::Date => append_day(cursor.int()?.into(), out),
             Node::TimeOfDay(unit) => append_time_of_day(time_of_day(*unit, cursor)?, *unit, out),
@@ -179,40 +175,6 @@ impl Schema {
             other => return Err(cursor.fault(format!("{} is no text", other.type_name()))),
         }
         Ok(())
-    }
-}
-
-fn append(out: &mut String, value: std::fmt::Arguments<'_>) {
-    let written = out.write_fmt(value);
-    debug_assert!(written.is_ok(), "writing into memory does not fail");
-}
-
-pub(super) fn append_quoted(text: &str, out: &mut String) {
-    out.push('"');
-    json_text::append_escaped_to(text, out);
-    out.push('"');
-}
-
-/// The shortest digits that read back as the same number; JSON has none for NaN and infinities.
-fn append_float<F: Into<f64> + Copy + std::fmt::Debug>(value: F, out: &mut String) -> Kind {
-    let wide: f64 = value.into();
-    if wide.is_finite() {
-        append(out, format_args!("{value:?}"));
-        return Kind::Number;
-    }
-    out.push_str(match () {
-        () if wide.is_nan() => "NaN",
-        () if wide > 0.0 => "Infinity",
-        () => "-Infinity",
-    });
-    Kind::String
-}
-
-fn append_day(epoch_days: i64, out: &mut String) {
-    let (year, month, day) = day_of_epoch(epoch_days);
-    match year {
-        0..=9999 => append(out, format_args!("{year:04}-{month:02}-{day:02}")),
-        _ => append(out, format_args!("{year:+05}-{month:02}-{day:02}")),
     }
 }
 

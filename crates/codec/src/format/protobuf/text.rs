@@ -1,0 +1,334 @@
+//! Values as JSON has them.
+
+use super::schema::{Field, Kind, Message, ProtobufSchema, Shape, WellKnown};
+use super::wire::{DEPTH_MAX, Fields, Payload, Read, elements, fault};
+use crate::decode::Reason;
+use crate::decode::json::Kind as Json;
+use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
+
+/// Text that a record may become, whatever its size.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+impl ProtobufSchema {
+    /// Appends one value without quotes around texts.
+    pub(super) fn append_value(
+        &self,
+        kind: &Kind,
+        payload: Payload<'_>,
+        out: &mut String,
+        depth: usize,
+    ) -> Read<Json> {
+        let at = match payload {
+            Payload::Bytes(_, at) => at,
+            Payload::Bits(_) => 0,
+        };
+        if out.len() > TEXT_BYTES_MAX {
+            return fault(at, "too much text").map_err(|f| f.because(Reason::TooLarge));
+        }
+        let bits = match (kind, payload) {
+            (Kind::Message(number), Payload::Bytes(body, at)) => {
+                return self.append_message(self.message(*number), body, at, out, depth + 1);
+            }
+            (Kind::Bytes, Payload::Bytes(bytes, _)) => {
+                append_base64(bytes, out);
+                return Ok(Json::String);
+            }
+            (_, Payload::Bytes(bytes, at)) => {
+                match simdutf8::basic::from_utf8(bytes) {
+                    Ok(text) => out.push_str(text),
+                    Err(_) => return fault(at, "a string that is not UTF-8"),
+                }
+                return Ok(Json::String);
+            }
+            (_, Payload::Bits(bits)) => bits,
+        };
+        match kind {
+            Kind::Double => return Ok(append_float(f64::from_bits(bits), out)),
+            Kind::Float => return Ok(append_float(f32::from_bits(bits as u32), out)),
+            Kind::Bool => {
+                out.push_str(if bits != 0 { "true" } else { "false" });
+                return Ok(if bits != 0 { Json::True } else { Json::False });
+            }
+            Kind::Enum(values) => {
+                let number = bits as i32;
+                if let Some((_, name)) = values.iter().find(|(known, _)| *known == number) {
+                    out.push_str(name);
+                    return Ok(Json::String);
+                }
+                append(out, format_args!("{number}"));
+            }
+            kind => append(out, format_args!("{}", integer(kind, bits))),
+        }
+        Ok(Json::Number)
+    }
+
+    fn append_json(
+        &self,
+        kind: &Kind,
+        payload: Payload<'_>,
+        out: &mut String,
+        depth: usize,
+    ) -> Read<()> {
+        let start = out.len();
+        if self.append_value(kind, payload, out, depth)? == Json::String {
+            let text = out.split_off(start);
+            append_quoted(&text, out);
+        }
+        Ok(())
+    }
+
+    /// Appends what the occurrences of a field come to, without quotes around a text; `None`: it is absent.
+    pub(super) fn append_field(
+        &self,
+        field: &Field,
+        occurrences: &[Payload<'_>],
+        out: &mut String,
+        depth: usize,
+    ) -> Read<Option<Json>> {
+        match field.shape {
+            Shape::Map => self
+                .append_map(field, occurrences, out, depth)
+                .map(|()| Some(Json::Object)),
+            Shape::Repeated => {
+                out.push('[');
+                let mut separator = "";
+                for payload in occurrences {
+                    elements(&field.kind, *payload, |payload| {
+                        out.push_str(separator);
+                        separator = ",";
+                        self.append_json(&field.kind, payload, out, depth)
+                    })?;
+                }
+                out.push(']');
+                Ok(Some(Json::Array))
+            }
+            _ => match (occurrences, &field.kind) {
+                ([], _) if field.shape == Shape::Optional => Ok(None),
+                ([], kind) => {
+                    let default = match kind {
+                        Kind::String | Kind::Bytes | Kind::Message(_) => Payload::Bytes(&[], 0),
+                        _ => Payload::Bits(0),
+                    };
+                    self.append_value(kind, default, out, depth).map(Some)
+                }
+                // Parts of one message are one message.
+                ([_, _, ..], Kind::Message(_)) => {
+                    let parts = occurrences.iter().filter_map(|payload| match payload {
+                        Payload::Bytes(bytes, _) => Some(*bytes),
+                        Payload::Bits(_) => None,
+                    });
+                    let whole: Vec<u8> = parts.flatten().copied().collect();
+                    self.append_value(&field.kind, Payload::Bytes(&whole, 0), out, depth)
+                        .map(Some)
+                }
+                ([.., last], kind) => self.append_value(kind, *last, out, depth).map(Some),
+            },
+        }
+    }
+
+    fn append_map(
+        &self,
+        field: &Field,
+        occurrences: &[Payload<'_>],
+        out: &mut String,
+        depth: usize,
+    ) -> Read<()> {
+        let Kind::Message(number) = field.kind else {
+            return fault(0, "no map");
+        };
+        let [key, value] = &self.message(number).fields[..] else {
+            return fault(0, "no map");
+        };
+        out.push('{');
+        let mut separator = "";
+        for payload in occurrences {
+            let Payload::Bytes(body, at) = *payload else {
+                return fault(0, "no map");
+            };
+            let (mut keys, mut values) = (vec![], vec![]);
+            let mut fields = Fields::new(body, at);
+            while let Some((number, _, payload)) = fields.next()? {
+                match number {
+                    1 => keys.push(payload),
+                    2 => values.push(payload),
+                    _ => {}
+                }
+            }
+            out.push_str(separator);
+            separator = ",";
+            let start = out.len();
+            let plain = |field: &Field| Field {
+                shape: Shape::Plain,
+                ..field.clone()
+            };
+            self.append_field(&plain(key), &keys, out, depth)?;
+            let name = out.split_off(start);
+            append_quoted(&name, out);
+            out.push(':');
+            let start = out.len();
+            if self.append_field(&plain(value), &values, out, depth)? == Some(Json::String) {
+                let text = out.split_off(start);
+                append_quoted(&text, out);
+            }
+        }
+        out.push('}');
+        Ok(())
+    }
+
+    pub(super) fn append_message(
+        &self,
+        message: &Message,
+        body: &[u8],
+        base: usize,
+        out: &mut String,
+        depth: usize,
+    ) -> Read<Json> {
+        if depth > DEPTH_MAX {
+            return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
+        }
+        let mut occurrences: Vec<Vec<Payload<'_>>> = vec![vec![]; message.fields.len()];
+        let mut fields = Fields::new(body, base);
+        while let Some((number, wire, payload)) = fields.next()? {
+            let index = message
+                .fields
+                .binary_search_by_key(&number, |field| field.number);
+            let Ok(index) = index else { continue };
+            let field = &message.fields[index];
+            if !field.kind.takes(wire, field.shape) {
+                return fault(
+                    base,
+                    format!("wire type {wire} is none of the field's type"),
+                )
+                .map_err(|fault| fault.within(&field.name));
+            }
+            occurrences[index].push(payload);
+        }
+        match message.known {
+            None => {}
+            Some(WellKnown::Timestamp | WellKnown::Duration) => {
+                return append_time(message, &occurrences, base, out);
+            }
+            Some(WellKnown::Wrapper | WellKnown::ListValue) => {
+                if let ([field], [of]) = (&message.fields[..], &occurrences[..]) {
+                    let field = Field {
+                        shape: match field.shape {
+                            Shape::Optional => Shape::Plain,
+                            shape => shape,
+                        },
+                        ..field.clone()
+                    };
+                    let appended = self.append_field(&field, of, out, depth)?;
+                    return Ok(appended.unwrap_or(Json::Null));
+                }
+            }
+            Some(WellKnown::Struct) => {
+                if let ([field], [of]) = (&message.fields[..], &occurrences[..]) {
+                    return self
+                        .append_map(field, of, out, depth)
+                        .map(|()| Json::Object);
+                }
+            }
+            Some(WellKnown::Value) => {
+                let set = message
+                    .fields
+                    .iter()
+                    .zip(&occurrences)
+                    .rev()
+                    .find(|(_, of)| !of.is_empty());
+                return match set {
+                    Some((field, of)) if field.name != "null_value" => {
+                        let appended = self.append_field(field, of, out, depth)?;
+                        Ok(appended.unwrap_or(Json::Null))
+                    }
+                    _ => {
+                        out.push_str("null");
+                        Ok(Json::Null)
+                    }
+                };
+            }
+        }
+        out.push('{');
+        let mut separator = "";
+        for (field, of) in message.fields.iter().zip(&occurrences) {
+            let before = out.len();
+            out.push_str(separator);
+            append_quoted(&field.name, out);
+            out.push(':');
+            let start = out.len();
+            let appended = self.append_field(field, of, out, depth);
+            match appended.map_err(|fault| fault.within(&field.name))? {
+                None => out.truncate(before),
+                Some(kind) => {
+                    if kind == Json::String {
+                        let text = out.split_off(start);
+                        append_quoted(&text, out);
+                    }
+                    separator = ",";
+                }
+            }
+        }
+        out.push('}');
+        Ok(Json::Object)
+    }
+}
+
+/// The number that the bits of an integer stand for.
+#[inline(always)]
+pub(super) fn integer(kind: &Kind, bits: u64) -> i128 {
+    match kind {
+        Kind::Uint64 | Kind::Fixed64 => bits.into(),
+        Kind::Uint32 | Kind::Fixed32 => (bits as u32).into(),
+        Kind::Sint32 => {
+            let bits = bits as u32;
+            (((bits >> 1) as i32) ^ -((bits & 1) as i32)).into()
+        }
+        Kind::Sint64 => (((bits >> 1) as i64) ^ -((bits & 1) as i64)).into(),
+        Kind::Int64 | Kind::Sfixed64 => (bits as i64).into(),
+        _ => (bits as i32).into(),
+    }
+}
+
+fn append_time(
+    message: &Message,
+    occurrences: &[Vec<Payload<'_>>],
+    base: usize,
+    out: &mut String,
+) -> Read<Json> {
+    let bits = |index: usize| match occurrences.get(index).and_then(|of| of.last()) {
+        Some(Payload::Bits(bits)) => *bits,
+        _ => 0,
+    };
+    let (seconds, nanos) = (bits(0) as i64, bits(1) as i32);
+    if message.known == Some(WellKnown::Duration) {
+        if nanos.unsigned_abs() > 999_999_999
+            || (seconds > 0 && nanos < 0)
+            || (seconds < 0 && nanos > 0)
+        {
+            return fault(base, format!("no duration: {seconds} s and {nanos} ns"));
+        }
+        let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
+        let seconds = seconds.unsigned_abs();
+        append(out, format_args!("{sign}PT{seconds}"));
+        append_nanos(nanos.unsigned_abs(), out);
+        out.push('S');
+        return Ok(Json::String);
+    }
+    if !(0..=999_999_999).contains(&nanos) {
+        return fault(base, format!("no timestamp: {nanos} ns"));
+    }
+    append_day(seconds.div_euclid(SECONDS_PER_DAY), out);
+    let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
+    let (hours, minutes, seconds) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    append(out, format_args!("T{hours:02}:{minutes:02}:{seconds:02}"));
+    append_nanos(nanos.unsigned_abs(), out);
+    out.push('Z');
+    Ok(Json::String)
+}
+
+fn append_nanos(nanos: u32, out: &mut String) {
+    if nanos != 0 {
+        append(out, format_args!(".{nanos:09}"));
+        out.truncate(out.trim_end_matches('0').len());
+    }
+}
