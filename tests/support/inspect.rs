@@ -1,22 +1,34 @@
 //! Commands that look at what a job has written.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::{Job, command};
 
+fn ended(mut command: Command) -> (i32, String, String) {
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let code = output.status.code().expect("it ends by itself");
+    (code, text(output.stdout), text(output.stderr))
+}
+
 impl Job {
     /// What a command came to: exit code, stdout, stderr.
     pub fn inspect(&self, arguments: &[&str]) -> (i32, String, String) {
         let (path, _) = self.write_config("inspect");
-        let output = command(&path, arguments)
-            .stdin(Stdio::null())
-            .output()
-            .expect("it starts");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        let code = output.status.code().expect("it ends by itself");
-        (code, text(output.stdout), text(output.stderr))
+        ended(command(&path, arguments))
+    }
+
+    /// The configuration, without the proxy through which the daemon may have been sent, and which is gone by now.
+    fn direct(&self) -> toml::Table {
+        let mut config = self.config.clone();
+        let clickhouse = config["clickhouse"].as_table_mut();
+        let url = clickhouse.and_then(|section| section.get_mut("url"));
+        if let Some(url) = url {
+            *url = self.clickhouse_url.clone().into();
+        }
+        config
     }
 
     /// `streamweir audit` of every pipeline finds nothing, where it can compute again what was written.
@@ -29,7 +41,10 @@ impl Job {
                 continue;
             }
             let name = pipeline["name"].as_str().expect("a name");
-            let (code, out, err) = self.inspect(&["audit", "--pipeline", name, "--json"]);
+            let path = self.directory.path().join("audit.toml");
+            std::fs::write(&path, self.direct().to_string()).expect("the configuration is written");
+            let audit = command(&path, &["audit", "--pipeline", name, "--json"]);
+            let (code, out, err) = ended(audit);
             assert_eq!(code, 0, "audit of {name}: {out}{err}");
         }
     }
