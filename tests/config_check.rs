@@ -693,11 +693,8 @@ fn wrong_values() -> Vec<(String, String, String)> {
         }
     }
     let entry = "pipeline.lookup.columns.user_email".to_owned();
-    cases.push((
-        entry,
-        "\"$.email\"".to_owned(),
-        "must be a table".to_owned(),
-    ));
+    cases.push((entry.clone(), "7".to_owned(), "must be a table".to_owned()));
+    cases.push((entry, "\"email\"".to_owned(), "$.".to_owned()));
     cases
 }
 

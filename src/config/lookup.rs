@@ -7,6 +7,7 @@ use super::clickhouse::is_identifier;
 use super::columns::{COLUMN, FIELD, PATH, PROVENANCE};
 use super::quantity::Span;
 use super::section::Section;
+use super::tree::Value;
 use super::value::{Choice, Scalar, Text};
 
 /// `[pipeline.lookup]`.
@@ -91,18 +92,7 @@ impl Lookup {
 fn read_columns(mut section: Section<'_>, encoding: Encoding) -> BTreeMap<String, LookupColumn> {
     let mut columns = BTreeMap::new();
     for column in section.keys() {
-        let Some(mut entry) = section.section_if_present(&column) else {
-            continue;
-        };
-        let path = entry.take_or("path", PATH, format!("$.{column}"));
-        if encoding == Encoding::Hash && path.matches('.').count() > 1 {
-            entry.problem(
-                "path",
-                format!("must have one step with encoding = \"hash\", such as \"$.email\", found {path:?}"),
-            );
-        }
-        let default = entry.take("default", Scalar);
-        entry.finish();
+        let entry = read_column(&mut section, &column, encoding);
         if !is_identifier(&column) {
             section.problem(&column, format!("must be {}", COLUMN.allowed));
         }
@@ -112,8 +102,44 @@ fn read_columns(mut section: Section<'_>, encoding: Encoding) -> BTreeMap<String
                 "must not be mapped: the daemon fills it with the record's origin",
             );
         }
-        columns.insert(column, LookupColumn { path, default });
+        columns.insert(column, entry);
     }
     section.finish();
     columns
+}
+
+/// A path, or a table of path and default. One that is wrong is a problem and a column all the same.
+fn read_column(section: &mut Section<'_>, column: &str, encoding: Encoding) -> LookupColumn {
+    let own_path = || format!("$.{column}");
+    let column_of = |path| LookupColumn {
+        path,
+        default: None,
+    };
+    if let Some(Value::Text(_)) = section.peek(column) {
+        let path = section.take(column, PATH).unwrap_or_else(own_path);
+        // Recorded as the long form is: one meaning, one effective configuration.
+        section.forget(column);
+        section.record(&format!("{column}.path"), path.clone());
+        if let Some(problem) = too_deep(&path, encoding) {
+            section.problem(column, problem);
+        }
+        return column_of(path);
+    }
+    let Some(mut entry) = section.section_if_present(column) else {
+        return column_of(own_path());
+    };
+    let path = entry.take_or("path", PATH, own_path());
+    if let Some(problem) = too_deep(&path, encoding) {
+        entry.problem("path", problem);
+    }
+    let default = entry.take("default", Scalar);
+    entry.finish();
+    LookupColumn { path, default }
+}
+
+fn too_deep(path: &str, encoding: Encoding) -> Option<String> {
+    let is_too_deep = encoding == Encoding::Hash && path.matches('.').count() > 1;
+    is_too_deep.then(|| {
+        format!("must have one step with encoding = \"hash\", such as \"$.email\", found {path:?}")
+    })
 }

@@ -354,6 +354,19 @@ fn without_their_tables_there_is_no_lookup_no_session_and_no_mapping() {
 }
 
 #[test]
+fn a_column_of_the_lookup_may_be_a_path_alone() {
+    let with = |column: &str| {
+        let columns = format!("[pipeline.lookup.columns]\nuser_email = {column}");
+        let pipeline = pipeline(&format!("{MINIMAL}\n[pipeline.lookup]\n{columns}\n"));
+        let lookup = enrichment(&pipeline).lookup.clone().expect("a lookup");
+        (lookup, pipeline.config_id)
+    };
+    let short = with("\"$.contact.email\"");
+    assert_eq!(short.0.columns["user_email"].path, "$.contact.email");
+    assert_eq!(short, with("{ path = \"$.contact.email\" }"));
+}
+
+#[test]
 fn one_meaning_has_one_config_id() {
     let id = pipeline(MINIMAL).config_id;
     assert_eq!(id.len(), 12);

@@ -15,6 +15,14 @@ pub enum TopicSelector {
 }
 
 impl TopicSelector {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            TopicSelector::Name(text) | TopicSelector::Pattern(text) => text,
+        }
+    }
+
     /// Whether this selector stands for `topic`.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {

@@ -154,8 +154,11 @@ impl<O: Operator> Lane<O> {
         self.judge_ratio()
     }
 
-    /// Halts when too many of the last records are dead letters.
+    /// Halts when too many of the last records are dead letters. While the lane ends nothing more is read.
     pub(super) fn judge_ratio(&self) -> Result<(), Halt> {
+        if self.context.stop.is_draining() {
+            return Ok(());
+        }
         self.context.shared.ratio.judge(self.context.pipeline.dead_letter.ratio_max).map_err(|seen| {
             let advice = format!(
                 "{} of the last {} records could not be written (pipeline.dead_letter.ratio_max \

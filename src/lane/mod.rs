@@ -145,6 +145,7 @@ impl<O: Operator> Lane<O> {
                 Err(halt) => break Err(halt),
             }
         };
+        let ended = ended.map_err(|halt| self.write_letters_first(halt));
         if ended.is_err() {
             self.show_last_partitions();
         }

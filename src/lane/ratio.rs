@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+/// Why a pipeline halts that judges so.
+pub(super) const HALT_REASON: &str = "dead_letter_ratio";
+
 const RECORDS: u64 = 10_000;
 const JUDGED_FROM: u64 = 1_000;
 

@@ -61,12 +61,23 @@ impl PipelineShared {
     pub(super) fn note_stretch(&self) {
         let (interval, is_stretched) = self.paces.slowest();
         if self.was_stretched.swap(is_stretched, Ordering::Relaxed) != is_stretched {
-            tracing::warn!(
-                pipeline = self.board.name(),
-                interval_ms = interval.as_millis() as u64,
-                is_stretched,
-                "the flush interval follows pipeline.batch.inserts_per_second_max"
-            );
+            let interval_ms = interval.as_millis() as u64;
+            let pipeline = self.board.name();
+            if is_stretched {
+                tracing::warn!(
+                    pipeline,
+                    interval_ms,
+                    "batches wait longer than pipeline.batch.flush_interval: each partition that is written to \
+                     makes inserts of its own, and pipeline.batch.inserts_per_second_max bounds those of a table; \
+                     raise it if the table takes more inserts, or lower the number of partitions"
+                );
+            } else {
+                tracing::info!(
+                    pipeline,
+                    interval_ms,
+                    "batches are written at pipeline.batch.flush_interval again"
+                );
+            }
         }
     }
 }

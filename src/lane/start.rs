@@ -362,7 +362,7 @@ fn not_vanished(facts: &Facts<'_>) -> Result<(), Halt> {
     if let Some(trace) = trace.as_ref().filter(|_| facts.layout.is_some()) {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets expired or \
-             were deleted; set them to the topic's beginning with `streamweir offsets reset \
+             were deleted, or the group_id is new and the rows are another group's; set them to the topic's beginning with `streamweir offsets reset \
              --pipeline NAME --topic {} --to earliest` (every record has the version that it had), and where the log no longer has \
              every row have the connector take a new snapshot",
             partition.topic
@@ -372,7 +372,7 @@ fn not_vanished(facts: &Facts<'_>) -> Result<(), Halt> {
     if let Some(trace) = trace {
         let advice = format!(
             "{partition}: group {group_id} has no committed offset, but {trace}: its offsets \
-             expired or were deleted; set them with `streamweir offsets reset --pipeline NAME --topic {} --partition {} --to \
+             expired or were deleted, or the group_id is new and the rows are another group's; set them with `streamweir offsets reset --pipeline NAME --topic {} --partition {} --to \
              OFFSET` (records already in the table are recognised and not written again; if the topic was created \
              again meanwhile, set its old rows aside first)",
             partition.topic, partition.partition

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::Lane;
 use super::operator::Operator;
 use super::ownership::Ownership;
+use super::ratio::HALT_REASON;
 use super::stuck::unknown;
 use crate::crash::crash_point;
+use crate::halt::Halt;
 use crate::progress::Metadata;
 use crate::source::{Event, Offsets, TopicPartition};
 
@@ -15,6 +17,8 @@ use crate::source::{Event, Offsets, TopicPartition};
 const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(300);
 /// How long leaving may take when the broker does not answer.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what was read may take to be written before a lane halts for its dead letters.
+const LETTERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where a drain has used up its time.
 const LEAVE_TIMEOUT_MIN: Duration = COORDINATOR_TIMEOUT;
 /// How long one question to the coordinator may take.
@@ -108,6 +112,25 @@ impl<O: Operator> Lane<O> {
         });
         self.reporting.last_group_check = Some(now);
         done
+    }
+
+    /// What halts for too many dead letters is explained by them: what was read is written first, and the
+    /// halt says which reason is the most frequent, with an example.
+    pub(super) fn write_letters_first(&mut self, mut halt: Halt) -> Halt {
+        if halt.reason != HALT_REASON {
+            return halt;
+        }
+        self.context.stop.drain(Instant::now() + LETTERS_TIMEOUT);
+        while let Ok(true) = self.turn() {}
+        let board = &self.context.shared.board;
+        if let Some((count, example)) = board.most_frequent_dead_letter() {
+            halt.advice += &format!(
+                "; the most frequent reason is {} ({count} since the start), such as {}: {} (`streamweir \
+                 dead-letters show {}` prints the record)",
+                example.reason, example.address, example.detail, example.address
+            );
+        }
+        halt
     }
 
     /// Leaves the group. What is not durable stays for the next owner.

@@ -160,7 +160,7 @@ impl<'e> Starter<'e> {
     /// The partitions of every topic; topics that do not exist yet are waited for.
     pub(super) fn topics(&self, consumer: &Consumer) -> Result<Vec<TopicPartition>, NotStarted> {
         let pipeline = &self.environment.pipeline;
-        self.wait_for("kafka", || match partitions(pipeline, consumer) {
+        let partitions = self.wait_for("kafka", || match partitions(pipeline, consumer) {
             Ok(Ok(partitions)) => Attempt::Done(partitions),
             Ok(Err(missing)) => Attempt::Absent(format!(
                 "topic {missing} does not exist: create it (waiting for it)"
@@ -170,7 +170,17 @@ impl<'e> Starter<'e> {
                 format!("topic {topic}: {error}: {MISSING_RIGHT}"),
             )),
             Err((_, error)) => kafka_attempt(&error),
-        })
+        })?;
+        if partitions.is_empty() {
+            let topics: Vec<&str> = pipeline.topics.iter().map(TopicSelector::text).collect();
+            tracing::warn!(
+                pipeline = pipeline.name,
+                topics = topics.join(", "),
+                "no topic matches: it is read as soon as one does, from its beginning; a dot in a name is [.] in a \
+                 pattern"
+            );
+        }
+        Ok(partitions)
     }
 
     /// Makes the dead-letter topic where it is missing.
@@ -190,7 +200,10 @@ impl<'e> Starter<'e> {
                     tracing::warn!(topic, %error, "the dead-letter topic must exist already");
                     Attempt::Done(())
                 }
-                Err(error) => Attempt::Later(format!("dead-letter topic {topic}: {error}")),
+                Err(error) => Attempt::Later(format!(
+                    "dead-letter topic {topic} cannot be made: {error}: create it yourself, or name another in \
+                     pipeline.dead_letter.topic"
+                )),
             }
         })
     }

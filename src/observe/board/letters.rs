@@ -75,6 +75,12 @@ impl Letters {
         unsaid.map(|reason| reason.say(now_ms)).collect()
     }
 
+    /// The newest of the most frequent reason, and how many had it.
+    pub(super) fn most_frequent(&self) -> Option<(u64, DeadLetterStatus)> {
+        let most = self.by_reason.values().max_by_key(|known| known.count)?;
+        Some((most.count, most.newest.clone()))
+    }
+
     /// By reason, and the last ones, newest first.
     pub(super) fn status(&self) -> (BTreeMap<&'static str, u64>, Vec<DeadLetterStatus>) {
         let counts = self.by_reason.iter();

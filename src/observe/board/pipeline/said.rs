@@ -44,6 +44,11 @@ impl PipelineBoard {
         lock(&self.letters).newest_address()
     }
 
+    /// An example of what dead letters are most often for, and how many are for that.
+    pub(crate) fn most_frequent_dead_letter(&self) -> Option<(u64, DeadLetterStatus)> {
+        lock(&self.letters).most_frequent()
+    }
+
     /// Something failed that is tried again. The log has it the first time, and then once a minute.
     pub(crate) fn trouble(&self, what: Trouble, error: &str) {
         self.voice.failed(what.as_str(), error);
