@@ -15,6 +15,8 @@ use super::doctor::gather::{kafka, records};
 use crate::config::{Config, Pipeline};
 
 const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the records are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is proposed.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Sampled {
     ddl: Option<String>,
     config: String,
     columns: Vec<(String, String, Option<String>)>,
+    /// What the reader should know of how it was guessed.
+    note: Option<String>,
 }
 
 /// Reads the newest `count` records.
@@ -50,8 +54,15 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
             .map_err(|e| failed(&e))?;
         ends.push((partition.id(), low, high));
     }
-    let deadline = Instant::now() + 2 * TIMEOUT;
-    let found = records::newest_of(&client, topic, &ends, count, deadline);
+    let deadline = Instant::now() + PATIENCE;
+    let (found, is_whole) = records::newest_of(&client, topic, &ends, count, deadline);
+    let note = (!is_whole).then(|| {
+        let seconds = PATIENCE.as_secs();
+        format!("not all of the newest {count} records came within {seconds} s")
+    });
+    if let Some(note) = note.as_ref().filter(|_| found.is_empty()) {
+        return Err(Failure::unreached(&pipeline.kafka, topic, note));
+    }
     let values = found.iter().filter_map(|record| record.value.as_deref());
     let (shape, records) = shape(values);
     let (ddl, config, columns) = match shape {
@@ -81,6 +92,7 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
         ddl,
         config,
         columns,
+        note,
     })
 }
 
@@ -111,6 +123,7 @@ impl Sampled {
             "ddl": self.ddl,
             "config": self.config,
             "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
+            "note": self.note,
         })
     }
 }
@@ -122,6 +135,9 @@ impl std::fmt::Display for Sampled {
             f,
             "-- table for topic {topic}, guessed of {records} records"
         )?;
+        if let Some(note) = &self.note {
+            writeln!(f, "-- {note}")?;
+        }
         match &self.ddl {
             Some(ddl) => writeln!(f, "{ddl};")?,
             None => writeln!(f, "-- created by the pipeline: create_tables = true")?,

@@ -14,7 +14,7 @@ use super::kafka::Client;
 use crate::inspect::failure::is_refusal;
 
 const POLL: Duration = Duration::from_millis(100);
-/// How long the newest records of one topic are waited for.
+/// How long the newest records of one topic are waited for where there may be more topics.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of records that are kept, of all topics together.
 const BYTES_MAX: usize = 16 << 20;
@@ -86,7 +86,8 @@ pub(super) fn newest(
         let ranges: HashMap<i32, (i64, i64)> = parts
             .map(|(own, share)| (own.partition, (own.high - share, own.high)))
             .collect();
-        read(client, topic, ranges, deadline, &mut bytes, &mut records);
+        let until = deadline.min(Instant::now() + SAMPLE_TIMEOUT);
+        read(client, topic, ranges, until, &mut bytes, &mut records);
     }
     records.sort_by(|a: &SampledRecord, b| {
         (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset))
@@ -94,14 +95,15 @@ pub(super) fn newest(
     records
 }
 
-/// The last `count` records of one topic; `ends`: each partition with the beginning and the end of its log.
+/// The last `count` records of one topic, and whether they were read to the end (or there was no room for
+/// more); `ends`: each partition with the beginning and the end of its log.
 pub(crate) fn newest_of(
     client: &Client,
     topic: &str,
     ends: &[(i32, i64, i64)],
     count: usize,
     deadline: Instant,
-) -> Vec<SampledRecord> {
+) -> (Vec<SampledRecord>, bool) {
     let lengths: Vec<i64> = ends.iter().map(|(_, low, high)| high - low).collect();
     let shares = shares(&lengths, i64::try_from(count).unwrap_or(i64::MAX));
     let parts = ends.iter().zip(shares).filter(|(_, share)| *share > 0);
@@ -109,30 +111,33 @@ pub(crate) fn newest_of(
         .map(|((partition, _, high), share)| (*partition, (high - share, *high)))
         .collect();
     let (mut records, mut bytes) = (vec![], 0);
-    read(client, topic, ranges, deadline, &mut bytes, &mut records);
+    let is_whole = read(client, topic, ranges, deadline, &mut bytes, &mut records);
     records.sort_by_key(|record| (record.partition, record.offset));
-    records
+    (records, is_whole)
 }
 
+/// Whether nothing of the ranges was left when the time was over.
 fn read(
     client: &Client,
     topic: &str,
     mut ranges: HashMap<i32, (i64, i64)>,
-    deadline: Instant,
+    until: Instant,
     bytes: &mut usize,
     records: &mut Vec<SampledRecord>,
-) {
+) -> bool {
     let mut list = TopicPartitionList::new();
     for (partition, (from, _)) in &ranges {
         let added = list.add_partition_offset(topic, *partition, Offset::Offset(*from));
         if added.is_err() {
-            return;
+            return false;
         }
     }
-    if ranges.is_empty() || client.assign(&list).is_err() {
-        return;
+    if ranges.is_empty() {
+        return true;
     }
-    let until = deadline.min(Instant::now() + SAMPLE_TIMEOUT);
+    if client.assign(&list).is_err() {
+        return false;
+    }
     while !ranges.is_empty() && Instant::now() < until && *bytes < BYTES_MAX {
         match client.poll(POLL) {
             // What another assignment left in the queue is passed over.
@@ -156,6 +161,7 @@ fn read(
         }
     }
     let _ = client.unassign();
+    ranges.is_empty() || *bytes >= BYTES_MAX
 }
 
 /// Shares `count` among partitions of these lengths as evenly as they allow.
