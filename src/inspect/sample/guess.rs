@@ -10,6 +10,10 @@ use crate::table::ColumnType;
 const TEXTS_MAX: usize = 200;
 /// From so many values on, few different texts are a dictionary.
 const DICTIONARY_FROM: usize = 100;
+/// Digits before the point that later values may have more.
+const ROOM_DIGITS: usize = 3;
+/// Of decimal numbers.
+const PRECISIONS: [usize; 3] = [18, 38, 76];
 /// Integers of these sizes are seconds or milliseconds of our time, where the name says that it is one.
 const SECONDS: std::ops::RangeInclusive<i128> = 1_000_000_000..=9_999_999_999;
 const MILLISECONDS: std::ops::RangeInclusive<i128> = 100_000_000_000..=9_999_999_999_999;
@@ -25,6 +29,8 @@ pub(super) struct Field {
     largest: Option<i128>,
     /// Digits behind the point, at most.
     digits: usize,
+    /// Digits before the point, at most.
+    whole_digits: usize,
     has_exponent: bool,
     texts: BTreeSet<String>,
     has_more_texts: bool,
@@ -91,6 +97,9 @@ impl Field {
     }
 
     fn see_number(&mut self, token: &str) {
+        let (whole, behind) = token.split_once('.').unwrap_or((token, ""));
+        let whole = whole.trim_start_matches('-').len();
+        self.whole_digits = self.whole_digits.max(whole);
         if let Ok(integer) = token.parse::<i128>() {
             self.kinds.insert("integer");
             self.smallest = Some(self.smallest.map_or(integer, |least| least.min(integer)));
@@ -98,9 +107,8 @@ impl Field {
             return;
         }
         self.kinds.insert("number");
-        self.has_exponent |= token.contains(['e', 'E']) || token.len() > 18;
-        let digits = token.split_once('.').map_or(0, |(_, digits)| digits.len());
-        self.digits = self.digits.max(digits);
+        self.has_exponent |= token.contains(['e', 'E']);
+        self.digits = self.digits.max(behind.len());
     }
 
     fn see_text(&mut self, value: Raw<'_>) {
@@ -210,11 +218,18 @@ impl Field {
         if self.has_exponent || self.digits > 9 {
             return Guess::sure("Float64");
         }
+        let scale = self.digits.max(1);
+        let needed = self.whole_digits + ROOM_DIGITS + scale;
+        let precision = PRECISIONS.into_iter().find(|most| needed <= *most);
+        let Some(precision) = precision else {
+            let why = format!("{} digits before the point", self.whole_digits);
+            return Guess::of("Float64", &why);
+        };
         let why = format!(
-            "at most {} digits behind the point; Float64 rounds",
-            self.digits
+            "at most {} digits before and {} behind the point; Float64 rounds",
+            self.whole_digits, self.digits
         );
-        Guess::of(&format!("Decimal(18, {})", self.digits.max(1)), &why)
+        Guess::of(&format!("Decimal({precision}, {scale})"), &why)
     }
 
     fn text(&self) -> Guess {
@@ -285,6 +300,7 @@ impl Field {
             .collect();
         (self.smallest, self.largest) = (other.smallest, other.largest);
         (self.digits, self.has_exponent) = (other.digits, other.has_exponent);
+        self.whole_digits = other.whole_digits;
         self.texts.clone_from(&other.texts);
         self.has_more_texts = other.has_more_texts;
         self.forms = other.forms;
@@ -353,6 +369,22 @@ mod tests {
             ("n", &["1", "null"], "Nullable(Int64)"),
             ("p", &["1", "2.50"], "Decimal(18, 2)"),
             ("p", &["1e3", "2.5"], "Float64"),
+            ("p", &["-1234567890123.25"], "Decimal(18, 2)"),
+            ("p", &["12345678901234.25"], "Decimal(38, 2)"),
+            ("p", &["12345678901234567890", "0.5"], "Decimal(38, 1)"),
+            (
+                "p",
+                &["1234567890123456789012345678901234567890.5"],
+                "Decimal(76, 1)",
+            ),
+            (
+                "p",
+                &[
+                    "12345678901234567890123456789012345678901234567890123456789012345678901234567890.5",
+                ],
+                "Float64",
+            ),
+            ("l", &["[12345678901234567890.5]"], "Array(Decimal(38, 1))"),
             ("at", &["1763719200"], "DateTime('UTC')"),
             ("n", &["1763719200"], "Int64"),
             ("created_at", &["1763719200000"], "DateTime64(3, 'UTC')"),
