@@ -6,11 +6,12 @@ use std::time::Duration;
 use rand::Rng as _;
 use sandbox::process::Process;
 use sandbox::topic::{self, Record};
+use sandbox::wait;
 use serde_json::Value;
 
 use super::{Run, Trial};
 use crate::support::proof::Counts;
-use crate::support::{Job, command, event};
+use crate::support::{Job, PATIENCE, command, event};
 
 /// Records, every second of which is a dead letter.
 const RECORDS: u32 = 400;
@@ -37,7 +38,7 @@ fn of_events(run: &mut Run) {
     topic::produce(job.bootstrap(), &job.topic, records).expect("records");
     job.run_to_end();
     job.set("pipeline.columns.page_url.required", false);
-    replay_killed(run, &job);
+    replay_killed(run, &job, "clickstream_events");
     let all = RECORDS as usize;
     assert_eq!(job.rows_and_offsets(), (all, all));
     finish(run, &job);
@@ -58,7 +59,7 @@ fn of_a_replica(run: &mut Run) {
     job.run_to_end();
     job.query("ALTER TABLE {db}.t MODIFY COLUMN n Nullable(Int64)");
     job.config["pipeline"][0]["tables"][&topic]["columns"]["n"] = "Nullable(Int64)".into();
-    replay_killed(run, &job);
+    replay_killed(run, &job, "t");
     // Every row once, as its newest change says; a letter that a later change replaced is none.
     let rows = job.query("SELECT count(), uniqExact(id), sum(n) FROM {db}.t FINAL");
     let keys = RECORDS / 2;
@@ -84,17 +85,28 @@ fn value(number: u32) -> u64 {
     too_large + u64::from(number)
 }
 
-/// Begins it as often as the trial says, and kills it each time but the last.
-fn replay_killed(run: &mut Run, job: &Job) {
+/// Begins it as often as the trial says, and kills it each time but the last, behind its first row or later.
+fn replay_killed(run: &mut Run, job: &Job, table: &str) {
+    let rows = || -> u32 {
+        let count = job.query(&format!("SELECT count() FROM {{db}}.{table}"));
+        count.parse().expect("a number")
+    };
+    let (first, mut partly) = (rows(), 0);
     for _ in 0..run.times {
+        let before = rows();
         let (path, _) = job.write_config("replay");
         let mut replay = command(&path, &["dead-letters", "replay", "--all"]);
         replay.stdout(Stdio::null()).stderr(Stdio::null());
         let replay = Process::spawn(replay).expect("it starts");
-        let lifetime = Duration::from_millis(run.random.random_range(0..900));
+        let goes_on = || (rows() > before || replay.try_wait().is_some()).then_some(());
+        wait::until("a row is written", PATIENCE, goes_on).expect("rows are written");
+        let lifetime = Duration::from_millis(run.random.random_range(0..300));
         std::thread::sleep(lifetime);
         replay.kill();
+        let written = rows().saturating_sub(first);
+        partly += u32::from(0 < written && written < RECORDS / 2);
     }
+    assert!(partly > 0, "each replay was over before it was killed");
     let (code, first) = replayed(job);
     assert_eq!(code, 0, "{first}");
 }
