@@ -12,9 +12,17 @@ use crate::pipeline::payload::Payload;
 use crate::sink::Stage;
 use crate::source::Record;
 
+/// What a row takes beside its bytes: where its parts lie, its turn to be judged, its offset in the batch.
+const ROW_BYTES: usize = size_of::<PendingRow>() + size_of::<Unjudged>() + size_of::<i64>();
+
 /// What the rows of one record may take, and those of the records that are judged together: every row
 /// repeats what the record has for all of them.
 const BYTES_MAX: usize = 32 << 20;
+
+/// What this many rows take whose columns have so many bytes.
+fn rows_bytes(rows: usize, heads: usize) -> usize {
+    heads.saturating_add(rows.saturating_mul(ROW_BYTES))
+}
 
 impl EnrichmentOperator {
     /// [`crate::lane::Operator::accept`] where records make several rows.
@@ -24,7 +32,7 @@ impl EnrichmentOperator {
         state: &PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        if self.heads.len() >= BYTES_MAX {
+        if rows_bytes(self.rows.len(), self.heads.len()) >= BYTES_MAX {
             // What is there goes into batches first.
             return Err(NotAccepted::Later(BlockingTask {
                 what: "rows of the records before".to_owned(),
@@ -104,7 +112,9 @@ impl EnrichmentOperator {
             let reject = Reject::invalid_value(format!("explode: {} is no array", explode.path));
             return Err(at(Stage::Decode)(reject).into());
         }
-        let first = self.heads.len();
+        let (first, rows) = (self.heads.len(), self.rows.len());
+        // A field of the record: all of its rows have one.
+        let mut of_record = None;
         for (element, index) in array.elements().zip(0u32..) {
             let head_start = self.heads.len();
             let mut row = Row {
@@ -120,11 +130,17 @@ impl EnrichmentOperator {
             let time_ms = time_ms.map_err(at(Stage::Operate))?;
             row.record_columns(state, record, index)
                 .map_err(at(Stage::Encode))?;
-            let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
-            let profile = match &mut self.profiles {
-                Some(profiles) if has_key => profiles.note(&self.scratch),
-                _ => Profile::Defaults,
+            let profile = match of_record {
+                Some(profile) => profile,
+                None => {
+                    let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
+                    match &mut self.profiles {
+                        Some(profiles) if has_key => profiles.note(&self.scratch),
+                        _ => Profile::Defaults,
+                    }
+                }
             };
+            of_record = Some(profile);
             self.unjudged.push(Unjudged {
                 time_ms,
                 session: SessionEvent::default(),
@@ -135,7 +151,7 @@ impl EnrichmentOperator {
                 session: None,
                 profile,
             });
-            if self.heads.len() - first > BYTES_MAX {
+            if rows_bytes(self.rows.len() - rows, self.heads.len() - first) > BYTES_MAX {
                 let detail = format!("its elements make more than {BYTES_MAX} bytes of rows");
                 return Err(at(Stage::Encode)(Reject::new(Reason::TooLarge, detail)).into());
             }
@@ -149,4 +165,16 @@ impl EnrichmentOperator {
 fn of_element(reject: Reject, index: u32) -> Reject {
     let detail = format!("{} (element {index})", reject.detail);
     Reject::new(reject.reason, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_without_columns_take_room_too() {
+        assert_eq!(rows_bytes(0, 7), 7);
+        assert!(rows_bytes(BYTES_MAX / 64, 0) > BYTES_MAX);
+        assert_eq!(rows_bytes(usize::MAX, 1), usize::MAX);
+    }
 }

@@ -289,15 +289,16 @@ impl Operator for EnrichmentOperator {
         self.unjudged.clear();
         self.rows.clear();
         // One huge record must not keep its room for ever.
-        if self.heads.capacity() > 8 << 20 {
-            self.heads.shrink_to(1 << 20);
-        }
+        shrink(&mut self.heads);
+        shrink(&mut self.unjudged);
+        shrink(&mut self.rows);
         if let Some(profiles) = &mut self.profiles {
             self.metrics.lookup(
                 LookupResult::Cache,
                 std::mem::take(&mut profiles.cache_hits),
             );
             profiles.keys.clear();
+            shrink(&mut profiles.keys);
             profiles.wanted.clear();
             profiles.wanted_index.clear();
             profiles.resolved.clear();
@@ -312,8 +313,9 @@ impl Operator for EnrichmentOperator {
     }
 
     fn memory_bytes(&self) -> usize {
-        let cache = self.profiles.as_ref().map_or(0, |p| p.cache.memory_bytes());
-        cache + self.heads.capacity()
+        let profiles = self.profiles.as_ref();
+        let profiles = profiles.map_or(0, |p| p.cache.memory_bytes() + p.keys.capacity());
+        profiles + room(&self.heads) + room(&self.unjudged) + room(&self.rows)
     }
 
     fn rows(&mut self) -> Option<&mut Self> {
@@ -338,6 +340,18 @@ impl Operator for EnrichmentOperator {
 
     fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {
         Some(self)
+    }
+}
+
+/// Bytes that a list has room for.
+fn room<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
+/// Gives most of an empty list's room back where it is large.
+fn shrink<T>(list: &mut Vec<T>) {
+    if room(list) > 8 << 20 {
+        list.shrink_to((1 << 20) / size_of::<T>().max(1));
     }
 }
 
