@@ -1251,6 +1251,30 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "together with [pipeline.session]",
     ),
     (
+        &[
+            ("pipeline.explode", "\"$.items\""),
+            ("pipeline.columns._index", "\"$.items.n\""),
+        ],
+        "pipeline.columns._index",
+        "the element's number",
+    ),
+    (
+        &[
+            ("pipeline.explode", "\"$.items\""),
+            ("pipeline.lookup.columns._index", "{}"),
+        ],
+        "pipeline.lookup.columns._index",
+        "the element's number",
+    ),
+    (
+        &[
+            ("pipeline.explode", "\"$.items\""),
+            ("pipeline.session.count_column", "\"_index\""),
+        ],
+        "pipeline.session.count_column",
+        "the element's number",
+    ),
+    (
         &[("pipeline.time_field", "\"\"")],
         "pipeline.time_field",
         "[pipeline.session] needs an event time",

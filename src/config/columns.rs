@@ -89,6 +89,9 @@ pub(super) const FIELD: Text = Text {
 /// Columns the daemon fills with the record's origin.
 pub(super) const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
 
+/// The column the daemon fills with the number of an element, where `explode` is set.
+pub(super) const INDEX: &str = "_index";
+
 /// Reads `[pipeline.columns]`.
 pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, ColumnMapping> {
     let mut columns = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::columns::{self, ColumnMapping, RawMode};
+use super::columns::{self, ColumnMapping, INDEX, RawMode};
 use super::format::{self, Compression};
 use super::lookup::Lookup;
 use super::quantity::Span;
@@ -108,6 +108,30 @@ impl Enrichment {
         enrichment
     }
 
+    /// The rows of a record are told apart by the numbers of their elements, and by nothing else.
+    fn check_index(&self, section: &Section<'_>) {
+        let mapped = self
+            .columns
+            .keys()
+            .map(|column| ("columns", column.as_str()));
+        let looked_up = self
+            .lookup_columns()
+            .map(|column| ("lookup.columns", column));
+        for (of, column) in mapped.chain(looked_up).filter(|(_, c)| *c == INDEX) {
+            let message =
+                "must not be mapped: with explode the daemon fills it with the element's number";
+            section.problem(&format!("{of}.{column}"), message);
+        }
+        for (key, column) in self.session.iter().flat_map(Session::columns) {
+            if column == INDEX {
+                let message = format!(
+                    "must not be {column}: with explode the daemon fills it with the element's number"
+                );
+                section.problem(&format!("session.{key}"), message);
+            }
+        }
+    }
+
     /// Every column has one source.
     fn check_columns(&self, section: &Section<'_>) {
         for (column, mapping) in &self.columns {
@@ -129,6 +153,9 @@ impl Enrichment {
             let message = "cannot be set together with [pipeline.session]: a session counts records, \
                            and these make several rows";
             section.problem("explode", message);
+        }
+        if self.explode.is_some() {
+            self.check_index(section);
         }
         for (column, mapping) in &self.columns {
             let is_path =

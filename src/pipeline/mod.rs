@@ -23,7 +23,7 @@ use streamweir_kafka::{KafkaError, refused_property};
 pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
-pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};

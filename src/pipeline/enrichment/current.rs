@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::plan::{INDEX, PROVENANCE, is_left_to_server};
+use super::plan::{PROVENANCE, is_index, is_left_to_server};
 use super::{EnrichmentOperator, RowPlan, Settings, Table, snapshot_spec};
 use crate::config::{Delivery, Encoding, Enrichment, Pipeline};
 use crate::halt::Halt;
@@ -138,7 +138,7 @@ impl Rows {
         let format = plan.format();
         let has = |name: &&str| info.columns.iter().any(|column| column.name == **name);
         let target = Target {
-            has_index: config.explode.is_some() && has(&INDEX),
+            has_index: config.explode.is_some() && info.columns.iter().any(is_index),
             ..Target::of_columns(label, sql, &info, plan.names(), format)
         };
         Ok(Rows {

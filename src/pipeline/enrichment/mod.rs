@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub(crate) use self::current::CurrentRows;
-pub(crate) use self::plan::RowPlan;
+pub(crate) use self::plan::{RowPlan, is_index};
 use self::profiles::{Profile, Profiles};
 use self::reading::{NotRead, RowSpace, Unjudged, at};
 use self::row::SessionEvent;

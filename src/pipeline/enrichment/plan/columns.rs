@@ -81,7 +81,15 @@ pub(super) fn check_names(
             )));
         }
     }
-    if needs_provenance && config.explode.is_some() && !known.contains(INDEX) {
+    let needs_index = needs_provenance && config.explode.is_some();
+    if needs_index && known.contains(INDEX) && !columns.iter().any(is_index) {
+        return Err(PlanError(format!(
+            "column {INDEX} is computed by the table, and exactly_once needs it together with explode to take \
+             the element's number: make it a plain column ({INDEX} UInt32), or choose delivery = \
+             \"at_least_once\""
+        )));
+    }
+    if needs_index && !known.contains(INDEX) {
         return Err(PlanError(format!(
             "the table has no column {INDEX}, which exactly_once needs together with explode ({INDEX} \
              UInt32): add it with ALTER TABLE … ADD COLUMN, or choose delivery = \"at_least_once\""
@@ -98,6 +106,12 @@ pub(super) fn check_names(
         )));
     }
     Ok(())
+}
+
+/// Whether it is the column that takes the elements' numbers, and keeps them.
+pub(crate) fn is_index(info: &ColumnInfo) -> bool {
+    let kind = DefaultKind::parse(&info.default_kind);
+    info.name == INDEX && matches!(kind, Ok(DefaultKind::None | DefaultKind::Default))
 }
 
 fn insertable(info: &ColumnInfo, config: &Enrichment) -> Result<Option<Column>, PlanError> {

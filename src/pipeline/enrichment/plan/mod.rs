@@ -6,7 +6,7 @@ mod session;
 
 use self::columns::ColumnGroups;
 pub(super) use self::columns::is_left_to_server;
-pub(crate) use self::columns::{INDEX, PROVENANCE};
+pub(crate) use self::columns::{PROVENANCE, is_index};
 pub(super) use self::event::ExplodePlan;
 use self::event::{EventColumns, EventParts, NestedColumns};
 pub(super) use self::session::SessionPlan;
