@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::replay::{ReplayError, Replayer, Way};
+use super::replay::{ReplayError, Replayer, Wanted, Way};
 use super::replication::ReplicationOperator;
 use crate::lane::{Accepted, NotAccepted, NotFound, Operator as _, Versions};
 use crate::sink::Target;
@@ -85,18 +85,22 @@ impl Way<ReplicationOperator> {
 
 impl Replayer {
     /// How many rows a record makes; none where it makes no row.
-    pub(crate) fn row_count(&mut self, partition: &TopicPartition, record: Record<'_>) -> usize {
+    ///
+    /// # Errors
+    /// What it takes to read the record cannot be had.
+    pub(crate) async fn row_count(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<usize, ReplayError> {
         let Replayer::Enrichment(way) = self else {
-            return 0;
+            return Ok(0);
         };
         let mut state = way.operator.begin(partition);
-        let rows = match way.operator.accept(&mut state, record) {
-            Ok(Accepted::Rows(rows)) => rows,
-            _ => 0,
-        };
+        let made = way.accept(&mut state, partition, record, Wanted::Row).await;
         way.operator.judge(&mut state);
         way.operator.clear(0);
-        rows
+        Ok(made?.unwrap_or(0))
     }
 
     /// The names of the columns that a record alone fills, in the order of [`Replayer::values`].

@@ -19,6 +19,15 @@ pub(crate) struct KeyVersion {
     pub(crate) is_deleted: bool,
 }
 
+/// How many rows a table has of one record, where records make several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowCounts {
+    pub(crate) offset: i64,
+    pub(crate) rows: usize,
+    /// Elements that they are of.
+    pub(crate) different: usize,
+}
+
 /// A row of a table in which versions decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewestRow {
@@ -95,6 +104,64 @@ impl ClickHouseClient {
         let bytes = self.read_in_sync(target, &sql, "RowBinary").await?;
         let found = offsets(&bytes).ok_or_else(|| unreadable(&bytes))?;
         Ok(found.into_iter().collect())
+    }
+
+    /// Of each of these offsets that has rows, how many it has.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn counts_among(
+        &self,
+        target: &Target,
+        partition: &TopicPartition,
+        asked: &[i64],
+    ) -> Result<Vec<RowCounts>, InsertError> {
+        if asked.is_empty() {
+            return Ok(vec![]);
+        }
+        let list: Vec<String> = asked.iter().map(i64::to_string).collect();
+        let of_offsets = format!("_offset IN ({})", list.join(","));
+        self.counts_where(target, partition, &of_offsets).await
+    }
+
+    /// The same of a range, in the order of the offsets.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn counts_in(
+        &self,
+        target: &Target,
+        partition: &TopicPartition,
+        range: Range,
+    ) -> Result<Vec<RowCounts>, InsertError> {
+        let of_range = format!("_offset >= {} AND _offset < {}", range.from, range.to);
+        let mut counts = self.counts_where(target, partition, &of_range).await?;
+        counts.sort_unstable_by_key(|counts| counts.offset);
+        Ok(counts)
+    }
+
+    async fn counts_where(
+        &self,
+        target: &Target,
+        partition: &TopicPartition,
+        condition: &str,
+    ) -> Result<Vec<RowCounts>, InsertError> {
+        let sql = format!(
+            "SELECT groupArrayArray([of, rows, different]), 'end' FROM (SELECT toUInt64(_offset) AS of, \
+             count() AS rows, uniqExact(_index) AS different FROM {} WHERE _topic = {} AND _partition = {} \
+             AND {condition} GROUP BY of) SETTINGS select_sequential_consistency = 1",
+            target.sql,
+            quote_text(&partition.topic),
+            partition.partition,
+        );
+        let bytes = self.read_in_sync(target, &sql, "RowBinary").await?;
+        let numbers = offsets(&bytes).ok_or_else(|| unreadable(&bytes))?;
+        let counts = |of: &[i64]| RowCounts {
+            offset: of[0],
+            rows: usize::try_from(of[1]).unwrap_or(usize::MAX),
+            different: usize::try_from(of[2]).unwrap_or(usize::MAX),
+        };
+        Ok(numbers.chunks_exact(3).map(counts).collect())
     }
 
     /// The newest row of one key, deleted or not; `key` in RowBinary.

@@ -45,7 +45,7 @@ pub(crate) use dead_letter::{DeadLetterProducer, create_output_topic, create_top
 pub(crate) use deduplication::{remembers_tokens, settings as table_settings};
 pub(crate) use errors::{InsertError, Remedy};
 pub(crate) use insert::token;
-pub(crate) use inspection::NewestRow;
+pub(crate) use inspection::{NewestRow, RowCounts};
 pub(crate) use membership::Membership;
 pub(crate) use output::{OutputProducer, membership_lasts};
 pub(crate) use questions::{PlainClient, TextRow};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
-use super::rows::{Block, SeveralRows};
+use super::rows::{Block, OtherRows, SeveralRows};
 use super::scope::Scope;
 use super::values::Values;
 use crate::config::{Config, Pipeline};
@@ -19,6 +19,10 @@ use crate::sink::{ClickHouseClient, Target};
 
 /// Offsets that are compared at a time: some megabytes of them.
 const BLOCK: i64 = 500_000;
+
+/// The note where a record has rows, and nobody knows whether all.
+const NO_ROWS_TODAY: &str = "records have rows, and make none by the configuration of today: whether all of their rows \
+     are there cannot be told";
 
 pub(super) fn audit(
     config: &Config,
@@ -64,7 +68,9 @@ pub(super) fn audit(
                 to: (start + BLOCK).min(scope.to),
             };
             let several = match target.has_index {
-                true => Some(SeveralRows::new(&ask(range)?, range.from)),
+                true => {
+                    Some(runtime.block_on(several_rows(&client, &target, pipeline, scope, range))?)
+                }
                 false => None,
             };
             let rows = match &several {
@@ -72,13 +78,18 @@ pub(super) fn audit(
                 None => ask(range)?,
             };
             let mut block = Block::new(range.from, range.to, rows, offsets);
+            block.excuses(letters.is_cut());
+            let mut is_unknown = false;
             let read = reader.read_or_cut(&scope.partition, range, |record| {
                 progress.add(1);
                 let offset = record.offset();
-                let found = several.as_ref().and_then(|s| s.counts.get(&offset));
-                if found.is_some_and(|found| rules.row_count(&scope.partition, record) != *found) {
-                    block.incomplete(offset);
-                    return Ok(ControlFlow::Continue(()));
+                if let Some(found) = several.as_ref().and_then(|several| several.of(offset)) {
+                    let made = runtime.block_on(rules.row_count(&scope.partition, record))?;
+                    if let Some(other) = OtherRows::of(found, made) {
+                        is_unknown |= other == OtherRows::Unknown;
+                        block.other_rows(offset, other);
+                        return Ok(ControlFlow::Continue(()));
+                    }
                 }
                 block.record(offset, || {
                     scope.skipped.contains(&offset) || rules.drops(&scope.partition, record)
@@ -101,12 +112,13 @@ pub(super) fn audit(
                 start = gone.to;
                 continue;
             }
-            let (mut found, mut wrong) = block.done();
-            if letters.is_cut() && found.lost > 0 {
-                found.not_checkable += std::mem::take(&mut found.lost);
-                wrong.retain(|(wrong, _)| *wrong != Wrong::Lost);
+            if block.excused() > 0 {
                 report.note(LETTERS_CUT.to_owned());
             }
+            if is_unknown {
+                report.note(NO_ROWS_TODAY.to_owned());
+            }
+            let (found, wrong) = block.done();
             counts.add(&found);
             for (wrong, offset) in wrong {
                 report.list(wrong, || address(&scope.partition, offset));
@@ -133,6 +145,19 @@ async fn rows(
 ) -> Result<Vec<i64>, Failure> {
     let found = client.all_rows(target, &scope.partition, range).await;
     found.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &target.label, &e))
+}
+
+async fn several_rows(
+    client: &ClickHouseClient,
+    target: &Target,
+    pipeline: &Pipeline,
+    scope: &Scope,
+    range: Range,
+) -> Result<SeveralRows, Failure> {
+    let found = client.counts_in(target, &scope.partition, range).await;
+    let found =
+        found.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &target.label, &e))?;
+    Ok(SeveralRows::new(&found))
 }
 
 /// Where a pipeline that began behind the log's beginning has left its first trace.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::report::{Counts, Wrong};
-use crate::batch::ROW_ID_INDEX_BITS;
+use crate::sink::RowCounts;
 
 /// What is known of offsets `[from, to)` before their records are read.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub(super) struct Block<'l> {
     next: i64,
     counts: Counts,
     wrong: Vec<(Wrong, i64)>,
+    /// What has neither row nor letter may have been a letter that is gone.
+    are_letters_cut: bool,
+    excused: u64,
 }
 
 impl<'l> Block<'l> {
@@ -35,7 +38,19 @@ impl<'l> Block<'l> {
             next: from,
             counts: Counts::default(),
             wrong: vec![],
+            are_letters_cut: false,
+            excused: 0,
         }
+    }
+
+    /// Whether letters are gone from their topic: nobody knows of a record without rows whether it was one.
+    pub(super) fn excuses(&mut self, are_letters_cut: bool) {
+        self.are_letters_cut = are_letters_cut;
+    }
+
+    /// Records that would be lost if no letter were gone.
+    pub(super) fn excused(&self) -> u64 {
+        self.excused
     }
 
     /// Accounts for a record; offsets ascend. `drops` says whether a rule of the configuration drops it, and
@@ -52,6 +67,9 @@ impl<'l> Block<'l> {
         if rows == 0 && !is_letter {
             if drops() {
                 self.counts.dropped += 1;
+            } else if self.are_letters_cut {
+                self.counts.not_checkable += 1;
+                self.excused += 1;
             } else {
                 self.counts.lost += 1;
                 self.wrong.push((Wrong::Lost, offset));
@@ -61,8 +79,8 @@ impl<'l> Block<'l> {
         self.found(offset, rows, is_letter);
     }
 
-    /// Accounts for a record of whose rows some are missing.
-    pub(super) fn incomplete(&mut self, offset: i64) {
+    /// Accounts for a record whose rows are not those that it makes.
+    pub(super) fn other_rows(&mut self, offset: i64, rows: OtherRows) {
         if offset < self.next || offset >= self.to {
             return;
         }
@@ -71,8 +89,13 @@ impl<'l> Block<'l> {
         self.counts.records += 1;
         self.rows_at(offset);
         self.has_letter(offset);
-        self.counts.lost += 1;
-        self.wrong.push((Wrong::Lost, offset));
+        let (count, wrong) = match rows {
+            OtherRows::Missing => (&mut self.counts.lost, Some(Wrong::Lost)),
+            OtherRows::TooMany => (&mut self.counts.doubled, Some(Wrong::Doubled)),
+            OtherRows::Unknown => (&mut self.counts.not_checkable, None),
+        };
+        *count += 1;
+        self.wrong.extend(wrong.map(|wrong| (wrong, offset)));
     }
 
     /// Every record was read.
@@ -137,29 +160,53 @@ impl<'l> Block<'l> {
     }
 }
 
-/// What a range has of records that make several rows: `ids` are its rows by their numbers, ascending.
+/// How the rows of a record differ from those that it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OtherRows {
+    Missing,
+    TooMany,
+    /// By the rules of today it makes none.
+    Unknown,
+}
+
+impl OtherRows {
+    /// `made`: how many the record makes.
+    pub(super) fn of(found: &RowCounts, made: usize) -> Option<OtherRows> {
+        match found.different {
+            // One of them is there twice, whatever the rules say.
+            different if found.rows > different => Some(OtherRows::TooMany),
+            _ if made == 0 => Some(OtherRows::Unknown),
+            different if different > made => Some(OtherRows::TooMany),
+            different if different < made => Some(OtherRows::Missing),
+            _ => None,
+        }
+    }
+}
+
+/// What a range has of records that make several rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SeveralRows {
     /// Of each record with rows its offset, and twice where a row is there twice.
     pub(super) offsets: Vec<i64>,
-    /// How many different rows each has.
-    pub(super) counts: HashMap<i64, usize>,
+    counts: HashMap<i64, RowCounts>,
 }
 
 impl SeveralRows {
-    pub(super) fn new(ids: &[i64], from: i64) -> Self {
+    /// `counts` in the order of their offsets.
+    pub(super) fn new(counts: &[RowCounts]) -> Self {
         let mut several = SeveralRows::default();
-        let offset = |id: &i64| from + (id >> ROW_ID_INDEX_BITS);
-        for rows in ids.chunk_by(|a, b| offset(a) == offset(b)) {
-            let offset = offset(&rows[0]);
-            let different = rows.chunk_by(|a, b| a == b).count();
-            several.offsets.push(offset);
-            if different < rows.len() {
-                several.offsets.push(offset);
-            }
-            several.counts.insert(offset, different);
+        for found in counts {
+            let times = 1 + usize::from(found.rows > found.different);
+            several
+                .offsets
+                .extend(std::iter::repeat_n(found.offset, times));
+            several.counts.insert(found.offset, *found);
         }
         several
+    }
+
+    pub(super) fn of(&self, offset: i64) -> Option<&RowCounts> {
+        self.counts.get(&offset)
     }
 }
 
@@ -197,28 +244,48 @@ mod tests {
 
     #[test]
     fn a_record_of_several_rows_is_there_once_or_incomplete_or_twice() {
-        let id = |offset: i64, index: i64| (offset - 10) << ROW_ID_INDEX_BITS | index;
-        let ids = [
-            id(10, 0),
-            id(10, 1),
-            id(12, 0),
-            id(12, 0),
-            id(12, 1),
-            id(13, 1),
+        let found = |offset, rows, different| RowCounts {
+            offset,
+            rows,
+            different,
+        };
+        let counts = [
+            found(10, 2, 2),
+            found(12, 3, 2),
+            found(13, 1, 1),
+            found(14, 3, 3),
         ];
-        let several = SeveralRows::new(&ids, 10);
-        assert_eq!(several.offsets, [10, 12, 12, 13]);
-        assert_eq!(several.counts, HashMap::from([(10, 2), (12, 2), (13, 1)]));
-        let mut block = Block::new(10, 14, several.offsets, &[]);
+        let several = SeveralRows::new(&counts);
+        assert_eq!(several.offsets, [10, 12, 12, 13, 14]);
+        for (offset, made, expected) in [
+            (10, 2, None),
+            (10, 3, Some(OtherRows::Missing)),
+            (10, 1, Some(OtherRows::TooMany)),
+            (10, 0, Some(OtherRows::Unknown)),
+            (12, 2, Some(OtherRows::TooMany)),
+            (12, 3, Some(OtherRows::TooMany)),
+            (12, 0, Some(OtherRows::TooMany)),
+        ] {
+            let found = several.of(offset).expect("it has rows");
+            assert_eq!(OtherRows::of(found, made), expected, "{found:?} {made}");
+        }
+        let mut block = Block::new(10, 15, several.offsets, &[]);
+        // What has rows was no letter, so its rows are missing whatever has become of the letters.
+        block.excuses(true);
         block.record(10, || false);
-        block.record(11, || true);
-        block.record(12, || false);
-        block.incomplete(13);
+        block.record(11, || false);
+        block.other_rows(12, OtherRows::TooMany);
+        block.other_rows(13, OtherRows::Missing);
+        block.other_rows(14, OtherRows::Unknown);
+        assert_eq!(block.excused(), 1);
         let (counts, wrong) = block.done();
-        assert_eq!(
-            (counts.rows, counts.lost, counts.doubled, counts.dropped),
-            (1, 1, 1, 1)
+        let seen = (
+            counts.rows,
+            counts.lost,
+            counts.doubled,
+            counts.not_checkable,
         );
+        assert_eq!(seen, (1, 1, 1, 2));
         assert_eq!(wrong, [(Wrong::Doubled, 12), (Wrong::Lost, 13)]);
     }
 

@@ -1,13 +1,13 @@
 //! Whether the table has what a letter's record would become.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::letter::Letter;
 use crate::config::{Kind, Pipeline, Service};
 use crate::inspect::Failure;
-use crate::pipeline::{Replayed, Replayer, Wanted};
-use crate::sink::{ClickHouseClient, Target, quote_name};
+use crate::pipeline::{Replayed, Replayer, Wanted, is_index};
+use crate::sink::{ClickHouseClient, InsertError, Target, quote_name};
 use crate::source::{MadeRecord, TopicPartition};
 
 /// What is known of each pipeline's table.
@@ -18,8 +18,8 @@ pub(super) struct States {
 
 #[derive(Debug)]
 enum Table {
-    /// Its rows name their records.
-    Traced(Box<ClickHouseClient>, Arc<Target>),
+    /// Its rows name their records. Where a record makes several rows, its operator says how many.
+    Traced(Box<ClickHouseClient>, Arc<Target>, Option<Box<Replayer>>),
     /// Versions of keys tell.
     Versioned(Box<Replayer>),
     /// Nothing tells: every letter counts as open.
@@ -42,22 +42,28 @@ impl States {
             let place = (&*pipeline.name, &letter.partition);
             asked.entry(place).or_default().push(letter.offset);
         }
-        let mut written: HashSet<(&str, &TopicPartition, i64)> = HashSet::new();
+        // How many different rows each has.
+        let mut written: HashMap<(&str, &TopicPartition, i64), usize> = HashMap::new();
         for ((name, partition), offsets) in &asked {
-            let Some(Table::Traced(client, target)) = self.tables.get(*name) else {
+            let Some(Table::Traced(client, target, _)) = self.tables.get(*name) else {
                 continue;
             };
-            let found = client.offsets_among(target, partition, offsets).await;
+            let found = rows_of(client, target, partition, offsets).await;
             let found = found.map_err(|e| Failure::clickhouse(&[], &target.label, &e))?;
-            written.extend(found.into_iter().map(|offset| (*name, *partition, offset)));
+            let of = |(offset, rows)| ((*name, *partition, offset), rows);
+            written.extend(found.into_iter().map(of));
         }
         let mut states = vec![];
         for (letter, pipeline) in letters {
             let is_written = match self.tables.get_mut(&pipeline.name) {
                 // What the table has is of another topic.
                 _ if letter.is_of_before => false,
-                Some(Table::Traced(..)) => {
-                    written.contains(&(&*pipeline.name, &letter.partition, letter.offset))
+                Some(Table::Traced(_, _, replayer)) => {
+                    let place = (&*pipeline.name, &letter.partition, letter.offset);
+                    match (written.get(&place), replayer) {
+                        (Some(rows), Some(replayer)) => row_count(replayer, letter).await? <= *rows,
+                        (found, _) => found.is_some(),
+                    }
                 }
                 Some(Table::Versioned(replayer)) => {
                     judge(replayer, letter, Wanted::Judgement).await? == Replayed::AlreadyWritten
@@ -94,9 +100,42 @@ async fn look(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Result<Table,
                 Some(found) => found,
                 None => return Ok(Table::Untold),
             };
-            Ok(Table::Traced(Box::new(client), Arc::new(target)))
+            if explodes(pipeline) && !target.has_index {
+                return Ok(Table::Untold);
+            }
+            let replayer = match target.has_index {
+                true => Some(Box::new(Replayer::new(service, pipeline).await?)),
+                false => None,
+            };
+            let client = Box::new(client);
+            Ok(Table::Traced(client, Arc::new(target), replayer))
         }
     }
+}
+
+/// Of each of these offsets that has rows, how many different ones.
+async fn rows_of(
+    client: &ClickHouseClient,
+    target: &Target,
+    partition: &TopicPartition,
+    offsets: &[i64],
+) -> Result<Vec<(i64, usize)>, InsertError> {
+    if target.has_index {
+        let found = client.counts_among(target, partition, offsets).await?;
+        return Ok(found.iter().map(|f| (f.offset, f.different)).collect());
+    }
+    let found = client.offsets_among(target, partition, offsets).await?;
+    Ok(found.into_iter().map(|offset| (offset, 1)).collect())
+}
+
+/// How many rows the letter's record makes; none where it makes no row.
+async fn row_count(replayer: &mut Replayer, letter: &Letter) -> Result<usize, Failure> {
+    let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
+    let made = MadeRecord::new(key, value, letter.timestamp_ms, letter.offset);
+    let TopicPartition { topic, partition } = &letter.partition;
+    let made = made.of(topic, *partition, &letter.headers);
+    let count = replayer.row_count(&letter.partition, made.record()).await?;
+    Ok(count)
 }
 
 /// The table of a pipeline whose rows name their records, if it is there.
@@ -124,11 +163,15 @@ pub(crate) async fn traced_table(
         sql: format!("{}.{}", quote_name(database), quote_name(table)),
         replicated: info.is_replicated(),
         has_tokens: info.has_tokens,
-        has_index: matches!(&pipeline.kind, Kind::Enrichment(own) if own.explode.is_some())
-            && has("_index"),
+        has_index: explodes(pipeline) && info.columns.iter().any(is_index),
         ..Target::nowhere()
     };
     Ok(Some((client, target)))
+}
+
+/// Whether records make several rows.
+fn explodes(pipeline: &Pipeline) -> bool {
+    matches!(&pipeline.kind, Kind::Enrichment(own) if own.explode.is_some())
 }
 
 /// A client of the pipeline's servers; nothing is sent yet.

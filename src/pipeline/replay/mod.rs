@@ -226,6 +226,14 @@ async fn enrichment(
             label(pipeline)
         )));
     }
+    let has_index = operator.appends().is_some_and(|own| own.target().has_index);
+    if config.explode.is_some() && !has_index {
+        return Err(ReplayError::Refused(format!(
+            "table {} lacks the column _index, which tells the rows of one record apart, so nobody can tell \
+             which of them it has: add it (_index UInt32), or read the topic again (streamweir offsets reset)",
+            label(pipeline)
+        )));
+    }
     Ok(Way::new(client, operator, sink, lookup))
 }
 

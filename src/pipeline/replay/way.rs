@@ -40,11 +40,15 @@ impl Traced for EnrichmentOperator {
         client: &ClickHouseClient,
         partition: &TopicPartition,
         record: Record<'_>,
-        _rows: usize,
+        rows: usize,
     ) -> Result<bool, InsertError> {
-        let found = client
-            .offsets_among(Appends::target(self), partition, &[record.offset()])
-            .await?;
+        let target = Appends::target(self);
+        let offset = [record.offset()];
+        if target.has_index {
+            let found = client.counts_among(target, partition, &offset).await?;
+            return Ok(found.iter().any(|found| found.different >= rows));
+        }
+        let found = client.offsets_among(target, partition, &offset).await?;
         Ok(!found.is_empty())
     }
 }
@@ -150,7 +154,7 @@ impl<O: Traced> Way<O> {
     }
 
     /// The number of rows, or what the record comes to without any.
-    async fn accept(
+    pub(in crate::pipeline) async fn accept(
         &mut self,
         state: &mut O::Partition,
         partition: &TopicPartition,
