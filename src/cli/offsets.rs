@@ -118,7 +118,13 @@ fn print_reset(reset: &Reset) {
     for p in &reset.partitions {
         let from = p.from.map_or("-".to_owned(), |offset| offset.to_string());
         if p.from == Some(p.to) {
-            println!("{}:{}: {from} stays", p.topic, p.partition);
+            // What no version here understands is dropped even so.
+            let dropped = if p.metadata == "dropped" {
+                format!(", metadata dropped ({word})")
+            } else {
+                String::new()
+            };
+            println!("{}:{}: {from} stays{dropped}", p.topic, p.partition);
             continue;
         }
         println!(

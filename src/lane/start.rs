@@ -83,9 +83,9 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
     let place = facts.partition;
     let metadata = Metadata::decode(facts.metadata, position).map_err(|error| {
         let advice = format!(
-            "{place}: group {}: {error}: drain with the version that wrote it, or reset the \
-             group's offset",
-            facts.group_id
+            "{place}: group {}: {error}: drain with the version that wrote it, or drop it with `streamweir \
+             offsets reset --pipeline NAME --topic {} --partition {} --to {position}`",
+            facts.group_id, place.topic, place.partition
         );
         Halt::new("metadata", advice)
     })?;

@@ -1,5 +1,6 @@
 //! `streamweir offsets` and `streamweir status`.
 
+use sandbox::topic;
 use serde_json::json;
 
 use super::{json, run};
@@ -127,9 +128,29 @@ fn offsets_are_set_once_the_group_is_empty_and_the_daemon_goes_on_from_there() {
         (code, done["partitions"].as_array().map(Vec::len)),
         (0, Some(1))
     );
+    drop_what_is_not_understood(&job, &[&reset[..4], &one].concat());
     job.run_to_end();
     assert_eq!(job.rows_and_offsets(), (55, 55));
     assert_eq!(json(&job, &show).1["partitions"][0]["committed"], json!(40));
+}
+
+/// Metadata of a later version halts every start: setting the same offset again drops it.
+fn drop_what_is_not_understood(job: &Job, reset: &[&str]) {
+    let later = topic::Committed {
+        offset: 35,
+        metadata: "sw9 x".to_owned(),
+    };
+    topic::commit(job.bootstrap(), &job.group, &job.topic, 0, &later).expect("committed");
+    let metadata = || job.committed()[&0].metadata.clone();
+    let (_, plan) = json(job, &[reset, &["--dry-run"]].concat());
+    assert_eq!(plan["partitions"][0]["metadata"], "dropped", "{plan}");
+    assert_eq!(metadata(), "sw9 x");
+    let (code, out, why) = run(job, reset);
+    assert_eq!(code, 0, "{why}");
+    assert!(out.contains("35 stays, metadata dropped"), "{out}");
+    assert_eq!(metadata(), "");
+    let (_, again) = json(job, reset);
+    assert_eq!(again["partitions"][0]["metadata"], "kept", "{again}");
 }
 
 #[test]

@@ -186,6 +186,7 @@ mod tests {
             },
             committed,
             metadata: None,
+            is_unreadable: false,
             log: (10, 200),
             is_same_topic: true,
             to,

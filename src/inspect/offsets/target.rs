@@ -58,6 +58,8 @@ pub(super) struct Resolved {
     pub(super) committed: Option<i64>,
     /// What stands beside the committed offset, where it is ours.
     pub(super) metadata: Option<Metadata>,
+    /// What stands beside it is of a later version: no start gets past it.
+    pub(super) is_unreadable: bool,
     pub(super) log: LogRange,
     /// Whether the metadata is of the topic as it is.
     pub(super) is_same_topic: bool,
@@ -66,7 +68,7 @@ pub(super) struct Resolved {
 
 impl Resolved {
     pub(super) fn is_unchanged(&self) -> bool {
-        self.committed == Some(self.to)
+        self.committed == Some(self.to) && !self.is_unreadable
     }
 }
 
@@ -107,9 +109,10 @@ pub(super) fn resolve(
             ));
         }
         let id = ids.last().and_then(|(_, id)| id.clone());
-        let metadata = offsets
-            .position
-            .and_then(|position| Metadata::decode(&offsets.metadata, position).ok()?);
+        let decode = |position| Metadata::decode(&offsets.metadata, position);
+        let decoded = offsets.position.map_or(Ok(None), decode);
+        let is_unreadable = decoded.is_err();
+        let metadata = decoded.ok().flatten();
         let is_known = |id: &&str| *id != "-";
         let then = metadata.as_ref().map(|m| &*m.topic_id).filter(is_known);
         let now = id.as_deref().filter(is_known);
@@ -118,6 +121,7 @@ pub(super) fn resolve(
             committed: offsets.position,
             is_same_topic: then.is_none() || now.is_none() || then == now,
             metadata,
+            is_unreadable,
             log,
             to,
         });
@@ -198,6 +202,7 @@ pub(super) mod tests {
                 made_no_rows: false,
                 frontier: None,
             }),
+            is_unreadable: false,
             log: (10, 200),
             is_same_topic: true,
             to,

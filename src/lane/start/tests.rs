@@ -307,4 +307,6 @@ fn metadata_of_a_later_version_halts() {
         ..facts(&p)
     };
     assert_eq!(reason(&facts), "metadata");
+    let advice = decide(&facts).err().unwrap().advice;
+    assert!(advice.contains("--partition 3 --to 50"), "{advice}");
 }
