@@ -384,6 +384,12 @@ pub(crate) fn is_created(service: &Service, name: &str) -> bool {
     Keep::new(service).path(name).exists()
 }
 
+/// The names of the created pipelines that are kept, as far as they can be listed.
+pub(crate) fn created_names(service: &Service) -> Vec<String> {
+    let kept = Keep::new(service).load().unwrap_or_default();
+    kept.into_iter().map(|kept| kept.name).collect()
+}
+
 /// The machine has no room for a thread.
 fn no_thread(error: &std::io::Error) -> Halt {
     Halt::new("threads", format!("no thread for the pipeline: {error}"))

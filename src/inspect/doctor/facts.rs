@@ -20,7 +20,8 @@ pub(crate) struct Facts {
     pub(crate) machine: MachineFacts,
     /// What differs between `[topics]` and the cluster; none when nobody could be asked.
     pub(crate) differences: Option<Vec<Difference>>,
-    /// The names of all pipelines of the file, also of those that are not asked about.
+    /// The names of all pipelines of the file, also of those that are not asked about, and of those that are
+    /// created over HTTP.
     pub(crate) names: BTreeSet<String>,
     /// In the order of the file.
     pub(crate) pipelines: Vec<PipelineFacts>,
@@ -305,6 +306,8 @@ impl Facts {
         let Listener::Daemon(names) = &self.machine.listener else {
             return false;
         };
-        self.names.iter().any(|name| names.contains(name))
+        // One that waits for its first pipeline has no name to be known by.
+        let both_empty = names.is_empty() && self.names.is_empty();
+        both_empty || self.names.iter().any(|name| names.contains(name))
     }
 }

@@ -42,6 +42,10 @@ mod tests {
         assert_silent("port_taken", &facts);
         facts.names.remove("other");
         assert!(one("port_taken", &facts).message.contains("(other)"));
+        facts.names.clear();
+        one("port_taken", &facts);
+        facts.machine.listener = Listener::Daemon([].into());
+        assert_silent("port_taken", &facts);
         facts.machine.listener = Listener::Other("address in use".to_owned());
         let finding = one("port_taken", &facts);
         assert_eq!(

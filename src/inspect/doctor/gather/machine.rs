@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::facts::{Listener, MachineFacts};
+use super::any_certificate;
 use crate::config::Service;
 
 const HTTP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -25,7 +26,7 @@ pub(super) fn gather(service: &Service) -> MachineFacts {
         },
         file_limit: file_limit(),
         state_dir_problem: state_dir_problem(&service.state_dir),
-        listener: listener(service.http_listen),
+        listener: listener(service.http_listen, service.http_tls.is_some()),
     }
 }
 
@@ -93,8 +94,9 @@ fn free_bytes(name: &std::ffi::CStr) -> Option<u64> {
     Some(stats.f_bavail * stats.f_frsize)
 }
 
-/// Who has the address: tried by listening, and if that fails by asking.
-fn listener(address: SocketAddr) -> Listener {
+/// Who has the address: tried by listening, and if that fails by asking, as the file says and then the
+/// other way, since the daemon may run under the file as it was before.
+fn listener(address: SocketAddr, with_tls: bool) -> Listener {
     let error = match TcpListener::bind(address) {
         Ok(_) => return Listener::Free,
         Err(error) => error,
@@ -102,30 +104,29 @@ fn listener(address: SocketAddr) -> Listener {
     if error.kind() != std::io::ErrorKind::AddrInUse {
         return Listener::Unusable(error.to_string());
     }
-    match ask(address) {
+    match ask(address, with_tls).or_else(|| ask(address, !with_tls)) {
         Some(names) => Listener::Daemon(names),
         None => Listener::Other(error.to_string()),
     }
 }
 
 /// The names of the pipelines that a daemon at `address` runs.
-fn ask(address: SocketAddr) -> Option<BTreeSet<String>> {
+fn ask(address: SocketAddr, with_tls: bool) -> Option<BTreeSet<String>> {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let mut stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT).ok()?;
+    let stream = TcpStream::connect_timeout(&address, HTTP_TIMEOUT).ok()?;
     stream.set_read_timeout(Some(HTTP_TIMEOUT)).ok()?;
     stream.set_write_timeout(Some(HTTP_TIMEOUT)).ok()?;
     let request =
         format!("GET /api/v1/streaming HTTP/1.0\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = vec![];
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .ok()?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let answer = if with_tls {
+        let connection = any_certificate::connection(address.ip())?;
+        exchange(rustls::StreamOwned::new(connection, stream), &request)?
+    } else {
+        exchange(stream, &request)?
+    };
     let (_, body) = answer.split_once("\r\n\r\n")?;
     // A body in chunks has their lengths around it.
     let body = &body[body.find('{')?..=body.rfind('}')?];
@@ -133,6 +134,15 @@ fn ask(address: SocketAddr) -> Option<BTreeSet<String>> {
     let pipelines = body.get("pipelines")?.as_array()?.iter();
     let names = pipelines.filter_map(|p| p.get("name")?.as_str().map(str::to_owned));
     Some(names.collect())
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).ok()?;
+    stream.flush().ok()?;
+    let mut answer = vec![];
+    // However the connection ends, a whole answer is one.
+    let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]
@@ -152,15 +162,52 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = other.local_addr().unwrap();
         let answering = std::thread::spawn(move || {
-            let (mut stream, _) = other.accept().unwrap();
-            let _ = stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\nno");
+            for _ in 0..2 {
+                let (mut stream, _) = other.accept().unwrap();
+                let _ = stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\nno");
+            }
         });
-        assert!(matches!(listener(address), Listener::Other(_)));
+        assert!(matches!(listener(address, false), Listener::Other(_)));
         answering.join().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        assert_eq!(listener(address), Listener::Free);
+        assert_eq!(listener(address, false), Listener::Free);
+    }
+
+    #[test]
+    fn a_daemon_is_known_by_tls_and_without_it_whatever_the_file_says() {
+        for (serves_tls, file_says_tls) in [(true, true), (true, false), (false, true)] {
+            let daemon = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = daemon.local_addr().unwrap();
+            let answering = std::thread::spawn(move || {
+                for _ in 0..if serves_tls == file_says_tls { 1 } else { 2 } {
+                    let (stream, _) = daemon.accept().unwrap();
+                    answer(stream, serves_tls);
+                }
+            });
+            let names = ["made".to_owned()].into();
+            let found = listener(address, file_says_tls);
+            assert_eq!(found, Listener::Daemon(names), "{serves_tls}");
+            answering.join().unwrap();
+        }
+    }
+
+    fn answer(mut stream: TcpStream, with_tls: bool) {
+        let text = "HTTP/1.0 200 OK\r\n\r\n{\"pipelines\":[{\"name\":\"made\"}]}";
+        let mut request = [0; 1_024];
+        if !with_tls {
+            // What is no HTTP has no answer.
+            if stream.read(&mut request).is_ok() && request.starts_with(b"GET ") {
+                let _ = stream.write_all(text.as_bytes());
+            }
+            return;
+        }
+        let connection = rustls::ServerConnection::new(any_certificate::tests::server()).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        if stream.read(&mut request).is_ok() {
+            let _ = stream.write_all(text.as_bytes());
+        }
     }
 
     #[test]

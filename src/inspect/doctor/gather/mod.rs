@@ -1,5 +1,6 @@
 //! Asking all servers at the same time, each within the one deadline.
 
+mod any_certificate;
 pub(crate) mod clickhouse;
 pub(crate) mod kafka;
 mod machine;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::facts::{ClickHouseFacts, Facts, KafkaFacts, PipelineFacts, Reached, RedisFacts};
 use super::sample;
 use crate::config::{Config, Kind, Pipeline};
+use crate::supervisor::created_names;
 use crate::topics;
 
 /// Everything is asked within this time.
@@ -51,7 +53,7 @@ pub(super) fn gather(config: &Config, pipelines: &[Arc<Pipeline>], sample: usize
         service: config.service.clone(),
         machine: Default::default(),
         differences: None,
-        names: config.pipelines.iter().map(|p| p.name.clone()).collect(),
+        names: names_of(config),
         pipelines: vec![],
     };
     let until = start + JUDGE + Duration::from_secs(1);
@@ -64,6 +66,11 @@ pub(super) fn gather(config: &Config, pipelines: &[Arc<Pipeline>], sample: usize
     facts.machine = machine.answer(until).unwrap_or_default();
     facts.differences = differences.answer(until).flatten();
     facts
+}
+
+fn names_of(config: &Config) -> BTreeSet<String> {
+    let of_file = config.pipelines.iter().map(|p| p.name.clone());
+    of_file.chain(created_names(&config.service)).collect()
 }
 
 /// What a thread of its own finds out.
