@@ -264,7 +264,7 @@ impl Reload {
         {
             tracing::error!("SIGHUP: the certificate stays as it is: {error:#}");
         }
-        let renewed = self.supervisor.renew_secrets(pipelines, base);
+        let renewed = self.supervisor.renew_secrets(pipelines, &base);
         tracing::info!(
             renewed,
             "SIGHUP: secrets and certificates were read again; those of kafka, clickhouse and redis apply to \

@@ -229,7 +229,7 @@ fn read_property(
 }
 
 /// Properties whose value must never be shown; each has a `_file` twin.
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     const SECRETS: [&str; 4] = [
         "ssl.key.pem",
         "ssl_key",

@@ -29,6 +29,7 @@ mod problem;
 mod quantity;
 mod record_field;
 mod redis;
+mod renewed;
 mod replica_tables;
 mod schema_registry;
 mod secret;

@@ -102,7 +102,10 @@ impl Supervisor {
                     fleet.members[index].next = Some(Arc::new(read));
                     renewed += 1;
                 }
-                Ok(_) => {}
+                Ok(_) => tracing::warn!(
+                    pipeline = name,
+                    "SIGHUP: the created pipeline keeps its secrets: more than secrets would change"
+                ),
                 Err(faults) => tracing::error!(
                     pipeline = name,
                     error = shown(&faults),

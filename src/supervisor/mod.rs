@@ -315,8 +315,10 @@ impl Supervisor {
 
     /// Takes the secrets of a configuration that was read again; each pipeline uses them from its next
     /// start on. How many pipelines that are.
-    pub(crate) fn renew_secrets(&self, pipelines: Vec<Pipeline>, base: Base) -> usize {
-        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
+    pub(crate) fn renew_secrets(&self, pipelines: Vec<Pipeline>, base: &Base) -> usize {
+        let mut own = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        own.renew_secrets(base);
+        drop(own);
         let mut fleet = self.lock();
         fleet.of_file = pipelines.iter().map(|p| p.name.clone()).collect();
         let mut renewed = 0;
