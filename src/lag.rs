@@ -3,11 +3,11 @@
 //! librdkafka learns the end of a partition from what it fetches. A lane that is paused, that waits for a
 //! server or that has halted fetches nothing, so its lag would stand still while the log grows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::config::{Pipeline, StartOffset};
+use crate::config::{Pipeline, StartOffset, TopicSelector};
 use crate::observe::board::lag::{Place, Standing};
 use crate::observe::board::{PartitionStatus, PipelineBoard, PipelineState, TargetBoard};
 use crate::observe::metrics::{PartitionMetrics, PipelineMetrics};
@@ -166,13 +166,15 @@ impl Watch {
                 }
             }
         }
-        // Only the very first start of a group may begin at the end.
-        let is_latest = self.pipeline.start_offset == StartOffset::Latest
-            && committed.iter().all(Option::is_none);
         let mut begins = vec![None; partitions.len()];
         let is_new = |index: &usize| silent[*index] && committed[*index].is_none();
         let new: Vec<usize> = (0..partitions.len()).filter(is_new).collect();
-        if !is_latest && !new.is_empty() {
+        // Only the very first start of a group may begin at the end.
+        let may_begin_at_end = self.pipeline.start_offset == StartOffset::Latest
+            && committed.iter().all(Option::is_none);
+        let begins_at_end =
+            may_begin_at_end && !new.is_empty() && !self.group_has_committed(partitions)?;
+        if !begins_at_end && !new.is_empty() {
             let asked: Vec<_> = new.iter().map(|index| partitions[*index].clone()).collect();
             let answered = self.observer()?.begins(&asked, TIMEOUT);
             let answered = answered.map_err(|error| error.to_string())?;
@@ -185,6 +187,23 @@ impl Watch {
             (committed, committed.or(begin).or(partition.position))
         });
         Ok(places.collect())
+    }
+
+    /// Whether the group has committed anything, also where other processes read.
+    fn group_has_committed(&mut self, partitions: &[TopicPartition]) -> Result<bool, String> {
+        let named = self.pipeline.topics.iter().map(TopicSelector::as_str);
+        let named = named.filter(|name| !name.starts_with('^'));
+        let read = partitions.iter().map(|partition| &*partition.topic);
+        let topics: BTreeSet<String> = named.chain(read).map(str::to_owned).collect();
+        let observer = self.observer()?;
+        let mut all = vec![];
+        for topic in topics {
+            let found = observer.partitions_of(&topic, TIMEOUT);
+            all.extend(found.map_err(|error| error.to_string())?);
+        }
+        let committed = observer.committed(&all, TIMEOUT);
+        let committed = committed.map_err(|error| error.to_string())?;
+        Ok(committed.iter().any(Option::is_some))
     }
 
     fn oldest_ms(&mut self, partition: &TopicPartition, from: i64) -> Option<i64> {

@@ -108,6 +108,26 @@ impl Observer {
         Ok(partitions.iter().map(read).collect())
     }
 
+    /// Every partition of a topic; none of one that is not there.
+    ///
+    /// # Errors
+    /// No broker answers within `timeout`.
+    pub fn partitions_of(
+        &self,
+        topic: &str,
+        timeout: Duration,
+    ) -> KafkaResult<Vec<TopicPartition>> {
+        self.drain();
+        let answer = self.0.fetch_metadata(Some(topic), timeout)?;
+        let topics = answer.topics().iter().filter(|t| t.name() == topic);
+        let partitions = topics.flat_map(|t| t.partitions());
+        let place = |id| TopicPartition {
+            topic: topic.into(),
+            partition: id,
+        };
+        Ok(partitions.map(|p| place(p.id())).collect())
+    }
+
     /// Kafka timestamp, in milliseconds, of the first record at or behind `offset`; `None` where there is none
     /// yet.
     ///
