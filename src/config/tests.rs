@@ -124,6 +124,7 @@ clickhouse.insert_timeout = 30s
 clickhouse.table = clickstream_events
 clickhouse.urls = [http://localhost:8123]
 clickhouse.user = default
+compression = none
 consumers = 1
 dead_letter.ratio_max = 0.1
 dead_letter.skip = []
