@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Answered with this status and body; the server never sees the request. A body that begins
-    /// with `Code: N` also gets the header a real server would send.
+    /// with `Code: N`, and status 200, also get the header a real server would send.
     Reject {
         /// HTTP status.
         status: u16,

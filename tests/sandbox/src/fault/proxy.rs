@@ -337,6 +337,7 @@ fn rejection(status: u16, body: &str) -> Response {
         .and_then(|rest| rest.split_once('.'));
     match code {
         Some((code, _)) => response.with_header("X-ClickHouse-Exception-Code", code),
+        None if status == 200 => response.with_header("X-ClickHouse-Summary", "{}"),
         None => response,
     }
 }
