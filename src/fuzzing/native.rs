@@ -91,7 +91,7 @@ fn values(reader: &mut Reader<'_>, column_type: &ColumnType, count: usize) -> Op
             Some(rows.into_iter().map(Cell::List).collect())
         }
         ColumnType::Variant(types) => {
-            let types: Vec<_> = types.iter().cloned().collect();
+            let types: Vec<ColumnType> = types.to_vec();
             let codes: Vec<u8> = (0..=254).take(types.len()).collect();
             one_of(reader, &types, &codes, 255, count)
         }

@@ -135,14 +135,14 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
         ColumnType::Tuple(fields) => {
             let names = fields.names().expect("the tables have named tuples");
             let members = json::members(json).ok_or(Reason::InvalidValue)?;
-            let field = |(name, field): (&Box<str>, &ColumnType)| {
-                let member = members.iter().rev().find(|(known, _)| **known == **name);
+            let field = |(name, field): (&str, &ColumnType)| {
+                let member = members.iter().rev().find(|(known, _)| **known == *name);
                 match member.map_or("null", |(_, member)| member.get()) {
                     "null" => Ok(zero(field)),
                     member => cell(field, member),
                 }
             };
-            let fields = names.iter().zip(fields.types()).map(field);
+            let fields = names.iter().map(|name| &**name).zip(fields.types()).map(field);
             fields.collect::<Result<_, _>>().map(Cell::List)
         }
         ColumnType::Json(_) => match json.starts_with('{') {
