@@ -23,6 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Records whose time is asked for in one round.
 const RECORDS_PER_ROUND: usize = 16;
 
+/// What is committed of a partition, and the first offset that is not written and committed; `None`: its end.
+type Unread = (Option<i64>, Option<i64>);
+
 /// For as long as it lives, ends are asked for.
 #[derive(Debug)]
 pub(crate) struct Watching {
@@ -142,13 +145,12 @@ impl Watch {
         Ok(standings)
     }
 
-    /// Of each partition what is committed, and the first offset that is not written and committed; `None`:
-    /// its end.
+    /// Where each partition stands.
     fn unread(
         &mut self,
         partitions: &[TopicPartition],
         has_halted: bool,
-    ) -> Result<Vec<(Option<i64>, Option<i64>)>, String> {
+    ) -> Result<Vec<Unread>, String> {
         // The lanes know what they have committed of the partitions that they read.
         let silent: Vec<bool> = self
             .partitions
