@@ -149,10 +149,8 @@ impl<'e> Starter<'e> {
         self.wait_for(SCHEMA_REGISTRY, || {
             match self.environment.runtime.block_on(schemas.ping()) {
                 Ok(()) => Attempt::Done(()),
-                Err(NoAnswer::Unavailable(why)) => {
-                    Attempt::Later(format!("{why} (schema_registry.url)"))
-                }
                 Err(NoAnswer::Forbidden(why)) => Attempt::Never(forbidden(&why)),
+                Err(error) => Attempt::Later(format!("{error} (schema_registry.url)")),
             }
         })
     }

@@ -1,6 +1,6 @@
 //! The conversation with a schema registry: the protocol of Confluent's, which others speak too.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::{Certificate, Identity, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -20,8 +20,6 @@ pub(super) struct Client {
     config: SchemaRegistry,
     /// The server that answered last.
     current: AtomicUsize,
-    /// Whether the last 404 was none of a registry.
-    is_odd: AtomicBool,
 }
 
 /// A schema as the registry has it.
@@ -34,6 +32,14 @@ pub(super) struct Answer {
     pub(super) references: Vec<(String, String)>,
 }
 
+impl Answer {
+    /// Bytes of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        let references = self.references.iter().map(|(_, text)| text.len());
+        self.text.len() + references.sum::<usize>()
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoAnswer {
@@ -43,6 +49,12 @@ pub(crate) enum NoAnswer {
     /// Whoever asks is not let in.
     #[error("{0}")]
     Forbidden(String),
+    /// What the registry has is of no use: another attempt has the same.
+    #[error("{0}")]
+    Unusable(String),
+    /// The schema refers to one that the registry does not have, or not yet.
+    #[error("{0}")]
+    MissingReference(String),
 }
 
 impl Client {
@@ -77,7 +89,6 @@ impl Client {
             http: builder.build().map_err(|error| with_causes(&error))?,
             config: config.clone(),
             current: AtomicUsize::new(0),
-            is_odd: AtomicBool::new(false),
         })
     }
 
@@ -92,8 +103,14 @@ impl Client {
             SchemaKey::Id(id) => format!("/schemas/ids/{id}"),
             SchemaKey::Guid(_) => format!("/schemas/guids/{key}"),
         };
-        let Some(value) = self.get(&path).await? else {
-            return Ok(None);
+        let value = match self.get(&path).await? {
+            Got::Value(value) => value,
+            Got::Nothing => return Ok(None),
+            // Registries before GUIDs know no such path, and say so as they do of any other.
+            Got::NoSuchPath(_) if matches!(key, SchemaKey::Guid(_)) => return Ok(None),
+            Got::NoSuchPath(why) | Got::NotOfRegistry(why) => {
+                return Err(NoAnswer::Unavailable(why));
+            }
         };
         let mut answer = Answer {
             kind: value["schemaType"].as_str().unwrap_or("AVRO").to_owned(),
@@ -106,15 +123,26 @@ impl Client {
                 continue;
             }
             if answer.references.len() >= REFERENCES_MAX {
-                return Err(NoAnswer::Unavailable(format!(
-                    "schema {key} refers to more than {REFERENCES_MAX} schemas"
+                return Err(NoAnswer::Unusable(format!(
+                    "schema {key} of the registry refers to more than {REFERENCES_MAX} schemas"
                 )));
             }
-            let path = format!("/subjects/{}/versions/{version}", escaped(&subject));
-            let Some(value) = self.get(&path).await? else {
-                return Err(NoAnswer::Unavailable(format!(
-                    "schema {key} refers to {name}, version {version} of subject {subject}, and there is none"
-                )));
+            // A subject that was deleted still has what other schemas refer to.
+            let path = format!(
+                "/subjects/{}/versions/{version}?deleted=true",
+                escaped(&subject)
+            );
+            let value = match self.get(&path).await? {
+                Got::Value(value) => value,
+                Got::Nothing => {
+                    return Err(NoAnswer::MissingReference(format!(
+                        "schema {key} of the registry refers to {name}, version {version} of subject \
+                         {subject}, and there is none"
+                    )));
+                }
+                Got::NoSuchPath(why) | Got::NotOfRegistry(why) => {
+                    return Err(NoAnswer::Unavailable(why));
+                }
             };
             answer.references.push((name, schema_text(&value, &path)?));
             open.extend(references(&value));
@@ -130,34 +158,24 @@ impl Client {
         }
     }
 
-    /// What may be wrong where schemas are missing, for people.
-    pub(super) fn doubt(&self) -> &'static str {
-        match self.is_odd.load(Ordering::Relaxed) {
-            true => {
-                " (which answers 404 as no schema registry does: is the path of schema_registry.url right?)"
-            }
-            false => "",
-        }
-    }
-
-    async fn get(&self, path: &str) -> Result<Option<Value>, NoAnswer> {
+    async fn get(&self, path: &str) -> Result<Got, NoAnswer> {
         let count = self.config.urls.len();
         let first = self.current.load(Ordering::Relaxed);
-        let mut last = NoAnswer::Unavailable("there is no address".to_owned());
+        let mut last = Err(NoAnswer::Unavailable("there is no address".to_owned()));
         for turn in 0..count {
             let number = (first + turn) % count;
             match self.get_from(&self.config.urls[number], path).await {
-                Ok(answer) => {
+                answer @ Ok(Got::Value(_) | Got::Nothing) => {
                     self.current.store(number, Ordering::Relaxed);
-                    return Ok(answer);
+                    return answer;
                 }
-                Err(error) => last = error,
+                other => last = other,
             }
         }
-        Err(last)
+        last
     }
 
-    async fn get_from(&self, url: &str, path: &str) -> Result<Option<Value>, NoAnswer> {
+    async fn get_from(&self, url: &str, path: &str) -> Result<Got, NoAnswer> {
         let address = format!("{url}{path}");
         let away = |error: reqwest::Error| {
             NoAnswer::Unavailable(format!("{url}: {}", with_causes(&error.without_url())))
@@ -179,25 +197,29 @@ impl Client {
             bytes.extend_from_slice(&more);
             if bytes.len() > ANSWER_BYTES_MAX {
                 let why = format!("{address}: an answer of more than {ANSWER_BYTES_MAX} bytes");
-                return Err(NoAnswer::Unavailable(why));
+                return Err(match status.is_success() {
+                    true => NoAnswer::Unusable(why),
+                    false => NoAnswer::Unavailable(why),
+                });
             }
-        }
-        if status == StatusCode::NOT_FOUND {
-            self.is_odd
-                .store(!is_of_registry(&bytes), Ordering::Relaxed);
         }
         judged(&address, status, &bytes)
     }
 }
 
-/// Whether a 404 has the error code with which a registry says that there is no such thing.
-fn is_of_registry(body: &[u8]) -> bool {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
-    matches!(value["error_code"].as_u64(), Some(40401..=40499))
+/// What a server says of a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Got {
+    Value(Value),
+    /// The registry does not have it.
+    Nothing,
+    /// A 404 as a registry says it of paths that it does not know.
+    NoSuchPath(String),
+    /// A 404 of something else, as a proxy.
+    NotOfRegistry(String),
 }
 
-/// What an answer says; `None`: there is no such thing.
-fn judged(address: &str, status: StatusCode, body: &[u8]) -> Result<Option<Value>, NoAnswer> {
+fn judged(address: &str, status: StatusCode, body: &[u8]) -> Result<Got, NoAnswer> {
     let value: Option<Value> = serde_json::from_slice(body).ok();
     let said = || {
         let message = value.as_ref().and_then(|value| value["message"].as_str());
@@ -210,10 +232,24 @@ fn judged(address: &str, status: StatusCode, body: &[u8]) -> Result<Option<Value
         return Err(NoAnswer::Forbidden(said()));
     }
     if status == StatusCode::NOT_FOUND {
-        return Ok(None);
+        let odd = || {
+            let said = said();
+            format!(
+                "{said} (no schema registry answers so where it lacks a schema: is the path of \
+                 schema_registry.url right?)"
+            )
+        };
+        let code = value
+            .as_ref()
+            .and_then(|value| value["error_code"].as_u64());
+        return Ok(match code {
+            Some(40401..=40499) => Got::Nothing,
+            Some(404) => Got::NoSuchPath(odd()),
+            _ => Got::NotOfRegistry(odd()),
+        });
     }
     match value {
-        Some(value) if status.is_success() => Ok(Some(value)),
+        Some(value) if status.is_success() => Ok(Got::Value(value)),
         _ => Err(NoAnswer::Unavailable(said())),
     }
 }
@@ -267,14 +303,20 @@ mod tests {
 
     #[test]
     fn a_registry_says_in_which_way_there_is_no_schema() {
-        assert!(is_of_registry(br#"{"error_code":40403,"message":"no"}"#));
-        for body in [
-            "",
-            "<html>",
-            "{}",
-            r#"{"error_code":404,"message":"HTTP 404"}"#,
-        ] {
-            assert!(!is_of_registry(body.as_bytes()), "{body}");
+        let of = |body: &str| judged("http://r/x", StatusCode::NOT_FOUND, body.as_bytes());
+        let missing = of(r#"{"error_code":40403,"message":"no"}"#);
+        assert_eq!(missing, Ok(Got::Nothing));
+        match of(r#"{"error_code":404,"message":"HTTP 404"}"#) {
+            Ok(Got::NoSuchPath(why)) => assert!(why.contains("HTTP 404 ("), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        for body in ["", "<html>", "{}", "[]", r#"{"error_code":"40403"}"#] {
+            match of(body) {
+                Ok(Got::NotOfRegistry(why)) => {
+                    assert!(why.contains("schema_registry.url"), "{why}")
+                }
+                other => panic!("{body}: {other:?}"),
+            }
         }
         assert_eq!(escaped("a/b ü"), "a%2Fb%20%C3%BC");
     }

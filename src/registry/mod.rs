@@ -26,6 +26,8 @@ const MISSING: Duration = Duration::from_secs(30);
 const MISSING_QUESTIONS: u32 = 15;
 /// Schemas that are kept.
 const SCHEMAS_MAX: usize = 10_000;
+/// Bytes of their texts: what is made of them takes several times as much.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// The schemas of one pipeline, shared by its lanes.
 #[derive(Debug)]
@@ -34,8 +36,9 @@ pub(crate) struct Schemas {
     cache_ttl: Duration,
     missing: Duration,
     known: Mutex<HashMap<SchemaKey, Kept>>,
-    /// Held while the registry is asked, so that it is asked once for what several partitions wait for.
-    asking: tokio::sync::Mutex<()>,
+    /// One for each schema that is asked for, so that the registry is asked once for what several partitions
+    /// wait for. A schema that is missing holds up nobody who needs another.
+    asking: Mutex<HashMap<SchemaKey, Arc<tokio::sync::Mutex<()>>>>,
     metrics: PipelineMetrics,
     board: Arc<PipelineBoard>,
 }
@@ -44,6 +47,7 @@ pub(crate) struct Schemas {
 struct Kept {
     found: Found,
     until: Instant,
+    text_bytes: usize,
 }
 
 /// What is known of a schema.
@@ -72,7 +76,7 @@ impl Schemas {
             cache_ttl: config.cache_ttl,
             missing: MISSING,
             known: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Mutex::default(),
             metrics,
             board,
         }))
@@ -81,11 +85,6 @@ impl Schemas {
     /// The addresses, for people.
     pub(crate) fn label(&self) -> String {
         self.client.label()
-    }
-
-    /// What may be wrong where schemas are missing, for people.
-    pub(crate) fn doubt(&self) -> &'static str {
-        self.client.doubt()
     }
 
     /// Whether the registry answers.
@@ -124,40 +123,44 @@ impl Schemas {
     }
 
     async fn learn(&self, key: SchemaKey) -> Result<(), Halt> {
-        let _asking = self.asking.lock().await;
+        let asking = self.asking_for(key);
+        let _asking = asking.lock().await;
+        self.learn_alone(key).await
+    }
+
+    fn asking_for(&self, key: SchemaKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut asking = self.asking.lock().expect("no holder of this lock panics");
+        asking.retain(|_, lock| Arc::strong_count(lock) > 1);
+        asking.entry(key).or_default().clone()
+    }
+
+    async fn learn_alone(&self, key: SchemaKey) -> Result<(), Halt> {
         if self.find(key, Instant::now()).is_some() {
             return Ok(());
         }
-        let target = self.board.target(SCHEMA_REGISTRY);
         let mut backoff = Backoff::new();
         let mut missing_since = None;
         loop {
-            let pause = match self.client.schema(key).await {
+            let answer = self.client.schema(key).await;
+            self.note(key, &answer);
+            if !matches!(answer, Ok(Some(_)) | Err(NoAnswer::Forbidden(_)))
+                && self.goes_on_with_old(key)
+            {
+                return Ok(());
+            }
+            let absent = match answer {
                 Ok(Some(answer)) => {
-                    target.answered();
-                    self.metrics.schema_request("found");
-                    self.keep(key, read(&answer, key), self.cache_ttl);
+                    self.keep(key, read(&answer, key), self.cache_ttl, answer.bytes());
                     return Ok(());
                 }
-                Ok(None) => {
-                    target.answered();
-                    self.metrics.schema_request("missing");
-                    let since = *missing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.missing {
-                        self.keep(key, Found::Missing, self.missing);
-                        return Ok(());
-                    }
-                    self.missing / MISSING_QUESTIONS
+                Err(NoAnswer::Unusable(why)) => {
+                    self.keep(key, Found::Unusable(why), self.cache_ttl, 0);
+                    return Ok(());
                 }
                 Err(NoAnswer::Forbidden(why)) => return Err(forbidden(&why)),
+                Ok(None) => Found::Missing,
+                Err(NoAnswer::MissingReference(why)) => Found::Unusable(why),
                 Err(NoAnswer::Unavailable(why)) => {
-                    self.metrics.schema_request("unavailable");
-                    self.metrics.retry(SCHEMA_REGISTRY, "unavailable");
-                    self.board.table_failed(SCHEMA_REGISTRY, &why);
-                    target.failed(&why);
-                    if self.goes_on_with_old(key) {
-                        return Ok(());
-                    }
                     let pause = backoff.next_wait();
                     // The lane says for how long its partitions wait.
                     if backoff.attempts() == 1 {
@@ -166,14 +169,46 @@ impl Schemas {
                             "the schema registry does not answer, waiting (schema_registry.url)"
                         );
                     }
-                    pause
+                    tokio::time::sleep(pause).await;
+                    continue;
                 }
             };
-            tokio::time::sleep(pause).await;
+            let since = *missing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.missing {
+                self.keep(key, absent, self.missing, 0);
+                return Ok(());
+            }
+            tokio::time::sleep(self.missing / MISSING_QUESTIONS).await;
         }
     }
 
-    /// A schema of an id never changes: one that was due to be asked for again serves while nobody answers.
+    /// Tells what the registry said.
+    fn note(&self, key: SchemaKey, answer: &Result<Option<Answer>, NoAnswer>) {
+        let target = self.board.target(SCHEMA_REGISTRY);
+        let result = match answer {
+            Ok(Some(_)) => "found",
+            Ok(None) | Err(NoAnswer::MissingReference(_)) => "missing",
+            Err(NoAnswer::Unusable(why)) => {
+                tracing::warn!(
+                    pipeline = self.board.name(), schema = %key, error = why,
+                    "the schema registry has a schema that cannot be used"
+                );
+                "found"
+            }
+            Err(NoAnswer::Unavailable(why)) => {
+                self.metrics.retry(SCHEMA_REGISTRY, "unavailable");
+                self.board.table_failed(SCHEMA_REGISTRY, why);
+                target.failed(why);
+                self.metrics.schema_request("unavailable");
+                return;
+            }
+            Err(NoAnswer::Forbidden(_)) => return,
+        };
+        target.answered();
+        self.metrics.schema_request(result);
+    }
+
+    /// A schema of an id never changes: one that was due to be asked for again serves while nobody has it.
     fn goes_on_with_old(&self, key: SchemaKey) -> bool {
         let mut known = self.lock();
         match known.get_mut(&key) {
@@ -185,13 +220,22 @@ impl Schemas {
         }
     }
 
-    fn keep(&self, key: SchemaKey, found: Found, ttl: Duration) {
+    fn keep(&self, key: SchemaKey, found: Found, ttl: Duration, text_bytes: usize) {
         let mut known = self.lock();
-        if known.len() >= SCHEMAS_MAX {
+        known.remove(&key);
+        let kept_bytes: usize = known.values().map(|kept| kept.text_bytes).sum();
+        if known.len() >= SCHEMAS_MAX || kept_bytes + text_bytes > TEXT_BYTES_MAX {
             known.clear();
         }
         let until = Instant::now() + ttl;
-        known.insert(key, Kept { found, until });
+        known.insert(
+            key,
+            Kept {
+                found,
+                until,
+                text_bytes,
+            },
+        );
     }
 }
 

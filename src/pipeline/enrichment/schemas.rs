@@ -33,12 +33,12 @@ impl EnrichmentOperator {
         let found = match schemas.find(key, Instant::now()) {
             None => return Err(NotAccepted::Later(schemas.ask(key))),
             Some(Found::Missing) => {
-                let (label, doubt) = (schemas.label(), schemas.doubt());
-                let detail = format!("schema {key}: not in the registry at {label}{doubt}");
+                let label = schemas.label();
+                let detail = format!("schema {key}: not in the registry at {label}");
                 let reject = Reject::new(Reason::UnknownSchema, detail);
                 return Err(at(Stage::Decode)(reject).into());
             }
-            Some(Found::Unusable(why)) => return Err(Halt::new("schema", why).into()),
+            Some(Found::Unusable(why)) => return Err(self.unusable(why)),
             Some(found) => found,
         };
         let added = match (&mut self.reader, found) {
@@ -52,15 +52,25 @@ impl EnrichmentOperator {
                     Found::Avro(_) => "avro",
                     _ => "protobuf",
                 };
-                let advice = format!(
+                let why = format!(
                     "schema {key} of the registry at {} is of another type than the pipeline reads: set \
                      format = {format:?}",
                     schemas.label()
                 );
-                return Err(Halt::new("schema", advice).into());
+                return Err(self.unusable(why));
             }
         };
         added.map_err(|error| self.misfit(key, &error))
+    }
+
+    /// One producer's error must not stop the others: where all records are so, dead_letter.ratio_max halts.
+    #[cold]
+    fn unusable(&self, why: String) -> NotAccepted {
+        let reason = match &self.reader {
+            AnyReader::Protobuf(_) => Reason::InvalidProtobuf,
+            _ => Reason::InvalidAvro,
+        };
+        at(Stage::Decode)(Reject::new(reason, why)).into()
     }
 
     /// The pipeline cannot go on behind a record whose schema does not fill the table.
