@@ -46,6 +46,17 @@ impl Payload {
         }
     }
 
+    /// Gives back the room of a large value.
+    pub(crate) fn trim(&mut self) {
+        if self.unpacked.capacity() > KEPT_BYTES_MAX {
+            self.unpacked = vec![];
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.unpacked.capacity()
+    }
+
     fn unpack<'v>(&'v mut self, value: &'v [u8]) -> Result<&'v [u8], Reject> {
         let name = match self.compression {
             Compression::Gzip => "gzip",
@@ -141,6 +152,19 @@ mod tests {
             }
         }
         assert_eq!(Payload::new(Compression::Gzip).open(None), Ok(None));
+    }
+
+    #[test]
+    fn the_room_of_a_large_value_is_given_back() {
+        let mut payload = Payload::new(Compression::Gzip);
+        payload.open(Some(&gzip(b"{}"))).unwrap();
+        payload.trim();
+        assert!(payload.memory_bytes() >= 2);
+        let large = gzip(&vec![b'x'; KEPT_BYTES_MAX + 1]);
+        payload.open(Some(&large)).unwrap();
+        assert!(payload.memory_bytes() > KEPT_BYTES_MAX);
+        payload.trim();
+        assert_eq!(payload.memory_bytes(), 0);
     }
 
     #[test]

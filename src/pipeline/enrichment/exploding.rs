@@ -3,11 +3,11 @@
 use super::profiles::Profile;
 use super::reading::{NotRead, Unjudged, at};
 use super::row::{Row, SessionEvent};
-use super::{EnrichmentOperator, PartitionState, PendingRow};
+use super::{CHUNK_BYTES_MAX, EnrichmentOperator, PartitionState, PendingRow, rows_first};
 use crate::decode::json::Kind;
 use crate::decode::{Reason, Reject};
 use crate::format::{AnyReader, Reader, Unread, Values as _};
-use crate::lane::{Accepted, After, BlockingTask, NotAccepted};
+use crate::lane::{Accepted, NotAccepted};
 use crate::pipeline::payload::Payload;
 use crate::sink::Stage;
 use crate::source::Record;
@@ -17,7 +17,7 @@ const ROW_BYTES: usize = size_of::<PendingRow>() + size_of::<Unjudged>() + size_
 
 /// What the rows of one record may take, and those of the records that are judged together: every row
 /// repeats what the record has for all of them.
-const BYTES_MAX: usize = 32 << 20;
+const BYTES_MAX: usize = CHUNK_BYTES_MAX;
 
 /// What this many rows take whose columns have so many bytes.
 fn rows_bytes(rows: usize, heads: usize) -> usize {
@@ -33,12 +33,7 @@ impl EnrichmentOperator {
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
         if rows_bytes(self.rows.len(), self.heads.len()) >= BYTES_MAX {
-            // What is there goes into batches first.
-            return Err(NotAccepted::Later(BlockingTask {
-                what: "rows of the records before".to_owned(),
-                after: After::Nothing,
-                task: Box::pin(std::future::ready(Ok(()))),
-            }));
+            return Err(NotAccepted::Later(rows_first()));
         }
         let (heads, rows) = (self.heads.len(), self.rows.len());
         let unjudged = self.unjudged.len();

@@ -33,8 +33,8 @@ use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
 use crate::format::AnyReader;
 use crate::lane::{
-    Accepted, Appends, LookupPart, NotAccepted, Operator, RecordRows, Refusal, SnapshotSpec,
-    Snapshots, TableNames, TimedState,
+    Accepted, After, Appends, BlockingTask, LookupPart, NotAccepted, Operator, RecordRows, Refusal,
+    SnapshotSpec, Snapshots, TableNames, TimedState,
 };
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
@@ -43,6 +43,10 @@ use crate::pipeline::payload::Payload;
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
 use crate::table::append_length;
+
+/// Encoded columns of the records that are judged together: a record that came small may make 64 MiB, and a
+/// thousand of them wait for each other.
+const CHUNK_BYTES_MAX: usize = 32 << 20;
 
 /// What one lane keeps for its rows.
 pub(crate) struct EnrichmentOperator {
@@ -197,6 +201,9 @@ impl Operator for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
+        if self.heads.len() >= CHUNK_BYTES_MAX {
+            return Err(NotAccepted::Later(rows_first()));
+        }
         if self.plan.explode.is_some() {
             return self.accept_exploded(state, record);
         }
@@ -305,6 +312,8 @@ impl Operator for EnrichmentOperator {
             profiles.asked = false;
             profiles.cache.trim(now_ms);
         }
+        self.payload.trim();
+        self.reader.trim();
         self.log_unknown_names();
         self.renew_schemas(now_ms);
         if self.is_outdated {
@@ -316,6 +325,7 @@ impl Operator for EnrichmentOperator {
         let profiles = self.profiles.as_ref();
         let profiles = profiles.map_or(0, |p| p.cache.memory_bytes() + p.keys.capacity());
         profiles + room(&self.heads) + room(&self.unjudged) + room(&self.rows)
+            + room(&self.session_columns) + self.payload.memory_bytes() + self.reader.memory_bytes()
     }
 
     fn rows(&mut self) -> Option<&mut Self> {
@@ -352,6 +362,16 @@ fn room<T>(list: &Vec<T>) -> usize {
 fn shrink<T>(list: &mut Vec<T>) {
     if room(list) > 8 << 20 {
         list.shrink_to((1 << 20) / size_of::<T>().max(1));
+    }
+}
+
+/// What is there goes into batches first.
+#[cold]
+fn rows_first() -> BlockingTask {
+    BlockingTask {
+        what: "rows of the records before".to_owned(),
+        after: After::Nothing,
+        task: Box::pin(std::future::ready(Ok(()))),
     }
 }
 

@@ -204,6 +204,22 @@ impl ReadPlan {
 }
 
 impl AnyReader {
+    /// Gives back the room that a large record took.
+    pub fn trim(&mut self) {
+        if let AnyReader::Avro(reader) = self {
+            reader.trim();
+        }
+    }
+
+    /// Texts and schemas that it keeps.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            AnyReader::Avro(reader) => reader.memory_bytes(),
+            _ => 0,
+        }
+    }
+
     /// [`Reader::unknown_names`]
     #[must_use]
     pub fn unknown_names(&self, known: usize) -> Vec<&str> {

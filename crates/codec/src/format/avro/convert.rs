@@ -251,10 +251,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 impl Write {
     fn of(node: &Node, column: &ColumnType) -> Write {
-        let is_time = matches!(
-            column,
-            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. }
-        );
+        let is_time = is_time(column);
         let is_day = matches!(column, ColumnType::Date | ColumnType::Date32);
         match node {
             Node::Int | Node::Long if is_integer(column) => Write::Integer,
@@ -305,6 +302,14 @@ fn is_bytes(column: &ColumnType) -> bool {
     column.is_text() || matches!(column, ColumnType::FixedString(_))
 }
 
+/// Whether the type itself is one of times, and not what is in it.
+fn is_time(column: &ColumnType) -> bool {
+    matches!(
+        column,
+        ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. }
+    )
+}
+
 fn is_time_of_day(column: &ColumnType) -> bool {
     matches!(column, ColumnType::Time | ColumnType::Time64 { .. })
 }
@@ -313,7 +318,7 @@ fn is_time_of_day(column: &ColumnType) -> bool {
 fn is_scalar(column: &ColumnType) -> bool {
     is_number(column)
         || is_bytes(column)
-        || column.has_times()
+        || is_time(column)
         || is_time_of_day(column)
         || matches!(
             column,
@@ -325,7 +330,7 @@ fn is_scalar(column: &ColumnType) -> bool {
                 | ColumnType::Enum16(_)
                 | ColumnType::Ipv4
                 | ColumnType::Ipv6
-        ) && !matches!(column, ColumnType::Array(_))
+        )
 }
 
 /// Whether some value of the type may fit the column.
@@ -342,15 +347,13 @@ fn fits(node: &Node, column: &ColumnType) -> bool {
         };
     }
     let is_day_or_time =
-        || column.has_times() || matches!(column, ColumnType::Date | ColumnType::Date32);
+        || is_time(column) || matches!(column, ColumnType::Date | ColumnType::Date32);
     match node {
         Node::Null | Node::Union(_) | Node::String => true,
         Node::Boolean => takes("true"),
-        Node::Int | Node::Long => {
-            takes("0") || takes("1") || column.has_times() || column.has_enum()
-        }
+        Node::Int | Node::Long => takes("0") || takes("1") || is_time(column) || column.has_enum(),
         Node::Float | Node::Double | Node::Decimal { .. } | Node::BigDecimal => {
-            takes("0") || takes("1.5") || column.has_times()
+            takes("0") || takes("1.5") || is_time(column)
         }
         Node::Bytes | Node::Fixed(_) => is_bytes(column),
         Node::Enum(symbols) => {
@@ -363,7 +366,7 @@ fn fits(node: &Node, column: &ColumnType) -> bool {
             is_day_or_time() || is_integer(column) || is_bytes(column)
         }
         Node::TimeOfDay(_) => is_time_of_day(column) || is_integer(column) || is_bytes(column),
-        Node::Duration => is_time_of_day(column) || is_number(column) || is_bytes(column),
+        Node::Duration => is_number(column) || is_bytes(column),
     }
 }
 

@@ -28,6 +28,10 @@ use crate::table::ColumnSource;
 
 /// Schemas whose steps one lane keeps.
 const SCHEMAS_MAX: usize = 1_000;
+/// Bytes of them.
+const SCHEMA_BYTES_MAX: usize = 32 << 20;
+/// Room that is kept for texts of the next record.
+const TEXT_KEPT_BYTES: usize = 1 << 20;
 /// Names of fields that no path leads to, as many as are told.
 const NAMES_MAX: usize = 100;
 
@@ -71,6 +75,8 @@ struct Compiled {
 pub struct AvroReader {
     plan: Arc<AvroPlan>,
     compiled: HashMap<SchemaKey, Arc<Compiled>>,
+    /// What those take.
+    schema_bytes: usize,
     /// The key of the record's schema, where a header names it.
     header: Option<SchemaKey>,
     /// That of the record that was read last.
@@ -167,6 +173,7 @@ impl AvroReader {
             found: vec![Found::Absent; plan.wanted.len()],
             plan,
             compiled: HashMap::new(),
+            schema_bytes: 0,
             header: None,
             text: String::new(),
             unknown_names: vec![],
@@ -188,9 +195,12 @@ impl AvroReader {
     /// It cannot fill the table's columns.
     pub fn add_schema(&mut self, key: SchemaKey, schema: Arc<Schema>) -> Result<(), SchemaError> {
         let compiled = Arc::new(Compiled::new(schema, &self.plan.wanted)?);
-        if self.compiled.len() >= SCHEMAS_MAX {
+        let bytes = compiled.schema.memory_bytes();
+        if self.compiled.len() >= SCHEMAS_MAX || self.schema_bytes + bytes > SCHEMA_BYTES_MAX {
             self.compiled.clear();
+            self.schema_bytes = 0;
         }
+        self.schema_bytes += bytes;
         self.note_names(&compiled);
         self.compiled.insert(key, compiled);
         Ok(())
@@ -200,8 +210,18 @@ impl AvroReader {
     pub fn forget_schemas(&mut self) {
         if self.plan.compiled.is_none() {
             self.compiled.clear();
+            self.schema_bytes = 0;
             self.current = None;
         }
+    }
+
+    /// Gives back the room that a large record took.
+    pub(super) fn trim(&mut self) {
+        trim_text(&mut self.text);
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.text.capacity() + self.schema_bytes
     }
 
     /// The schemas that are known.
@@ -240,6 +260,13 @@ impl AvroReader {
     }
 }
 
+#[inline(always)]
+fn trim_text(text: &mut String) {
+    if text.capacity() > TEXT_KEPT_BYTES {
+        *text = String::new();
+    }
+}
+
 impl Reader for AvroReader {
     type Values<'r, 'a> = AvroValues<'r, 'a>;
 
@@ -252,9 +279,7 @@ impl Reader for AvroReader {
         };
         self.found.fill(Found::Absent);
         self.text.clear();
-        if self.text.capacity() > 1 << 20 {
-            self.text.shrink_to(1 << 16);
-        }
+        trim_text(&mut self.text);
         let mut cursor = Cursor::new(body, compiled.schema.len());
         let mut walking = Walking {
             schema: &compiled.schema,

@@ -11,6 +11,10 @@ use crate::decode::decimal::DIGITS_MAX;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// More types than any schema has.
 const NODES_MAX: usize = 100_000;
+/// Types inside types: more than any record may have levels.
+const DEPTH_MAX: usize = 512;
+/// Room for the parser's calls; only what it uses is taken.
+const STACK_BYTES: usize = 256 << 20;
 /// Largest `fixed`: more is no value of a record that Kafka carries.
 const FIXED_BYTES_MAX: usize = 1 << 28;
 
@@ -118,6 +122,10 @@ impl Schema {
                 "an Avro schema of more than {TEXT_BYTES_MAX} bytes"
             )));
         }
+        on_deep_stack(|| Schema::parsed(text, references))
+    }
+
+    fn parsed(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
         let invalid = |error: apache_avro::Error| SchemaError(format!("no Avro schema: {error}"));
         let (parsed, others) = if references.is_empty() {
             (Parsed::parse_str(text).map_err(invalid)?, vec![])
@@ -128,7 +136,7 @@ impl Schema {
         for schema in others.iter().chain([&parsed]) {
             builder.define(schema);
         }
-        let root = builder.node(&parsed)?;
+        let root = builder.node(&parsed, 0)?;
         let Node::Record(_) = builder.nodes[root as usize] else {
             return Err(SchemaError(
                 "an Avro schema whose top level is no record".to_owned(),
@@ -150,6 +158,11 @@ impl Schema {
         &self.name
     }
 
+    /// About what it takes: names are in the text too.
+    pub(super) fn memory_bytes(&self) -> usize {
+        2 * self.text.len() + self.nodes.len() * 2 * size_of::<Node>()
+    }
+
     pub(super) fn root(&self) -> NodeId {
         self.root
     }
@@ -161,6 +174,20 @@ impl Schema {
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
+}
+
+/// The parser descends as far as types are inside each other, by way of references too.
+fn on_deep_stack(
+    parse: impl FnOnce() -> Result<Schema, SchemaError> + Send,
+) -> Result<Schema, SchemaError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("avro-schema".to_owned());
+        let thread = thread.stack_size(STACK_BYTES).spawn_scoped(scope, parse);
+        let failed = |why: String| SchemaError(format!("an Avro schema cannot be read: {why}"));
+        let thread = thread.map_err(|error| failed(error.to_string()))?;
+        let parsed = thread.join();
+        parsed.unwrap_or_else(|_| Err(failed("its parser failed".to_owned())))
+    })
 }
 
 #[derive(Default)]
@@ -192,7 +219,9 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn node(&mut self, schema: &'s Parsed) -> Result<NodeId, SchemaError> {
+    /// `depth`: types that this one is inside of. Named types refer to each other, however flat they are
+    /// written.
+    fn node(&mut self, schema: &'s Parsed, depth: usize) -> Result<NodeId, SchemaError> {
         let name = schema.name().map(|name| name.fullname(None));
         if let Some(&number) = name.as_ref().and_then(|name| self.numbers.get(name)) {
             return Ok(number);
@@ -201,7 +230,12 @@ impl<'s> Builder<'s> {
             let Some(schema) = self.named.get(name).copied() else {
                 return Err(SchemaError(format!("no Avro schema: no type {name}")));
             };
-            return self.node(schema);
+            return self.node(schema, depth + 1);
+        }
+        if depth > DEPTH_MAX {
+            return Err(SchemaError(format!(
+                "an Avro schema of more than {DEPTH_MAX} levels"
+            )));
         }
         if self.nodes.len() >= NODES_MAX {
             return Err(SchemaError(format!(
@@ -214,11 +248,11 @@ impl<'s> Builder<'s> {
         if let Some(name) = name {
             self.numbers.insert(name, id);
         }
-        self.nodes[id as usize] = self.content(schema)?;
+        self.nodes[id as usize] = self.content(schema, depth + 1)?;
         Ok(id)
     }
 
-    fn content(&mut self, schema: &'s Parsed) -> Result<Node, SchemaError> {
+    fn content(&mut self, schema: &'s Parsed, depth: usize) -> Result<Node, SchemaError> {
         let timestamp = |unit, is_local| Node::Timestamp { unit, is_local };
         Ok(match schema {
             Parsed::Null => Node::Null,
@@ -231,13 +265,13 @@ impl<'s> Builder<'s> {
             Parsed::String | Parsed::Uuid(UuidSchema::String) => Node::String,
             Parsed::Fixed(fixed) => Node::Fixed(size(fixed.size)?),
             Parsed::Enum(of) => Node::Enum(of.symbols.iter().map(|s| s.as_str().into()).collect()),
-            Parsed::Array(array) => Node::Array(self.node(&array.items)?),
-            Parsed::Map(map) => Node::Map(self.node(&map.types)?),
+            Parsed::Array(array) => Node::Array(self.node(&array.items, depth)?),
+            Parsed::Map(map) => Node::Map(self.node(&map.types, depth)?),
             Parsed::Union(union) => {
                 let branches = union.variants().iter();
                 Node::Union(
                     branches
-                        .map(|branch| self.node(branch))
+                        .map(|branch| self.node(branch, depth))
                         .collect::<Result<_, _>>()?,
                 )
             }
@@ -247,7 +281,7 @@ impl<'s> Builder<'s> {
                     fields.push(Field {
                         name: field.name.as_str().into(),
                         aliases: field.aliases.iter().map(|a| a.as_str().into()).collect(),
-                        node: self.node(&field.schema)?,
+                        node: self.node(&field.schema, depth)?,
                     });
                 }
                 Node::Record(fields.into())

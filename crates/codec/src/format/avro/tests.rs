@@ -316,3 +316,48 @@ fn without_a_registry_a_frame_is_passed_over_only_where_it_is_declared() {
             .starts_with("invalid_avro: ")
     );
 }
+
+#[test]
+fn types_inside_types_end_at_a_depth_whatever_way_they_refer_to_each_other() {
+    let record = |name: &str, inner: &str| {
+        format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"f","type":{inner}}}]}}"#)
+    };
+    let chain = |count: usize, arrays: usize| -> Vec<String> {
+        let of = |number: usize| {
+            let last = number + 1 == count;
+            let mut inner = if last {
+                r#""long""#.to_owned()
+            } else {
+                format!(r#""R{}""#, number + 1)
+            };
+            for _ in 0..arrays {
+                inner = format!(r#"{{"type":"array","items":{inner}}}"#);
+            }
+            record(&format!("R{number}"), &inner)
+        };
+        (0..count).map(of).collect()
+    };
+    let root = record("Root", r#""R0""#);
+    let read = |references: &[String]| Schema::parse_with(&root, references).map(|_| ());
+    assert_eq!(read(&chain(100, 2)), Ok(()));
+    let error = read(&chain(199, 3)).unwrap_err();
+    assert_eq!(error.to_string(), "an Avro schema of more than 512 levels");
+    // It is not one that refers to itself: that has no depth.
+    assert_eq!(read(&[record("R0", r#"["null","R0"]"#)]), Ok(()));
+}
+
+#[test]
+fn the_schemas_of_a_reader_are_bounded_by_their_bytes() {
+    let plan = AvroPlan::new(&Avro::default(), vec![]).unwrap();
+    let mut reader = AvroReader::new(Arc::new(plan));
+    let doc = "x".repeat(900_000);
+    let text = of_field(r#""long""#).replacen('{', &format!(r#"{{"doc":"{doc}","#), 1);
+    let schema = Arc::new(Schema::parse(&text).unwrap());
+    for id in 0..100 {
+        reader
+            .add_schema(SchemaKey::Id(id), schema.clone())
+            .unwrap();
+        assert!(reader.memory_bytes() <= SCHEMA_BYTES_MAX);
+    }
+    assert!(reader.schema_count() > 1);
+}

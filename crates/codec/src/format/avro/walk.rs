@@ -35,6 +35,8 @@ pub(super) enum Walk {
         members: Box<[(Box<str>, Walk)]>,
     },
     Union(Box<[Walk]>),
+    /// A branch of a union that its column cannot hold: why.
+    Misfit(Box<str>),
 }
 
 /// The steps of one schema for the slots of one plan.
@@ -53,7 +55,7 @@ impl Steps {
     /// Compiles the steps.
     ///
     /// # Errors
-    /// A field that its column cannot hold, whatever its value.
+    /// A field that its column cannot hold, whatever its value and whichever the branch of its union.
     pub(super) fn new(schema: &Schema, wanted: &[Wanted]) -> Result<Steps, SchemaError> {
         let mut steps = Steps {
             root: Walk::Pass(schema.root()),
@@ -96,8 +98,7 @@ impl Steps {
         match schema.node(node) {
             Node::Null => return Ok(Walk::Null(slots.into())),
             Node::Union(branches) => {
-                let walks = branches.iter().map(|b| self.walk(schema, *b, wanted, left));
-                return Ok(Walk::Union(walks.collect::<Result<_, _>>()?));
+                return self.union(schema, branches, wanted, left);
             }
             _ => {}
         }
@@ -145,6 +146,36 @@ impl Steps {
         }
     }
 
+    /// A branch that no record may have is no reason to stop: those that have it are refused.
+    fn union(
+        &mut self,
+        schema: &Schema,
+        branches: &[NodeId],
+        wanted: &[Wanted],
+        left: &[Left<'_>],
+    ) -> Result<Walk, SchemaError> {
+        let mut walks = vec![];
+        let (mut fitting, mut misfit) = (0, None);
+        for branch in branches {
+            let walk = match self.walk(schema, *branch, wanted, left) {
+                Ok(walk) => {
+                    fitting += usize::from(!matches!(schema.node(*branch), Node::Null));
+                    walk
+                }
+                Err(error) => {
+                    let why = error.to_string().into();
+                    misfit.get_or_insert(error);
+                    Walk::Misfit(why)
+                }
+            };
+            walks.push(walk);
+        }
+        match misfit {
+            Some(error) if fitting == 0 => Err(error),
+            _ => Ok(Walk::Union(walks.into())),
+        }
+    }
+
     fn take(
         &mut self,
         schema: &Schema,
@@ -181,6 +212,7 @@ impl Walking<'_> {
     pub(super) fn walk(&mut self, walk: &Walk, cursor: &mut Cursor<'_>) -> Read<()> {
         match walk {
             Walk::Pass(node) => self.schema.pass(*node, cursor, 0),
+            Walk::Misfit(why) => Err(cursor.fault_for(Reason::InvalidValue, why.to_string())),
             Walk::Null(slots) => {
                 cursor.begin_value()?;
                 for &slot in slots {

@@ -305,6 +305,57 @@ fn columns_take_the_types_that_fit_them_and_no_value_that_does_not() {
             Ok(vec![3]),
         ),
         (
+            &format!(r#"{{"type":"array","items":{micros}}}"#),
+            [long(1), long(time), long(0)].concat(),
+            "Array(DateTime64(6, 'UTC'))",
+            Ok([vec![1], le(time, 8)].concat()),
+        ),
+        (
+            &format!(r#"{{"type":"map","values":{micros}}}"#),
+            [long(1), text(b"k"), long(time), long(0)].concat(),
+            "Map(String, DateTime)",
+            Ok([b"\x01\x01k".to_vec(), le(time / 1_000_000, 4)].concat()),
+        ),
+        (
+            &format!(
+                r#"{{"type":"record","name":"S","fields":[{{"name":"at","type":{micros}}},
+                    {{"name":"n","type":"int"}}]}}"#
+            ),
+            [long(time), long(5)].concat(),
+            "Tuple(at DateTime('UTC'), n UInt8)",
+            Ok([le(time / 1_000_000, 4), vec![5]].concat()),
+        ),
+        (
+            r#"{"type":"array","items":"long"}"#,
+            vec![0],
+            "DateTime",
+            Err("column $.f DateTime cannot hold"),
+        ),
+        (
+            duration,
+            seconds.clone(),
+            "Time",
+            Err("column $.f Time cannot hold"),
+        ),
+        (
+            r#"["null","long",{"type":"map","values":"long"}]"#,
+            [long(1), long(3)].concat(),
+            "Nullable(Int8)",
+            Ok(vec![0, 3]),
+        ),
+        (
+            r#"["null","long",{"type":"map","values":"long"}]"#,
+            [long(2), long(0)].concat(),
+            "Nullable(Int8)",
+            Err("invalid_value: field f, byte 1: column $.f Nullable(Int8) cannot hold"),
+        ),
+        (
+            r#"["null",{"type":"map","values":"long"},"bytes"]"#,
+            long(0),
+            "Nullable(Int8)",
+            Err("column $.f Nullable(Int8) cannot hold"),
+        ),
+        (
             "\"boolean\"",
             vec![1],
             "Date",
