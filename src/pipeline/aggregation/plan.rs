@@ -176,6 +176,7 @@ impl AggregationPlan {
     pub(super) fn time_rules(&self) -> TimeRules<'_> {
         TimeRules {
             unit: self.time_unit,
+            unit_of_day: None,
             texts: self.text_times.as_deref(),
         }
     }

@@ -2,11 +2,12 @@
 //! its timestamp, its headers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::PartitionState;
 use crate::config::{ColumnMapping, KeyFormat, RecordField};
 use crate::decode::json::Raw;
-use crate::decode::time::TimeUnit;
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Path, Reason, Reject, Step};
 use crate::source::{Record, TimestampType};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
@@ -22,11 +23,44 @@ pub(super) struct RecordColumn {
     name: String,
     field: RecordField,
     column_type: ColumnType,
-    /// Of numbers that stand for times.
-    unit: Option<TimeUnit>,
+    /// Of what stands for times.
+    times: Times,
     missing: Missing,
     /// Of a value in the key.
     in_key: Option<(ColumnSource, KeyFormat)>,
+}
+
+/// How what stands for times is read: as the pipeline declares it, numbers as the column does before that.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Times {
+    unit: Option<TimeUnit>,
+    own_unit: Option<TimeUnit>,
+    texts: Option<Arc<TextRules>>,
+}
+
+impl Times {
+    pub(super) fn of_pipeline(unit: Option<TimeUnit>, texts: Option<Arc<TextRules>>) -> Self {
+        Times {
+            unit,
+            own_unit: None,
+            texts,
+        }
+    }
+
+    fn of_column(self, mapping: Option<&ColumnMapping>) -> Self {
+        Times {
+            own_unit: mapping.and_then(|mapping| mapping.unit),
+            ..self
+        }
+    }
+
+    fn rules(&self) -> TimeRules<'_> {
+        TimeRules {
+            unit: self.own_unit.or(self.unit),
+            unit_of_day: self.own_unit,
+            texts: self.texts.as_deref(),
+        }
+    }
 }
 
 /// Where a row comes from.
@@ -60,11 +94,13 @@ impl RecordColumn {
         column: Column,
         mapping: Option<&ColumnMapping>,
         key_format: KeyFormat,
+        times: Times,
     ) -> Result<Self, String> {
+        let times = times.of_column(mapping);
         if let Some(mapping) = mapping
             && let Some(path) = &mapping.path
         {
-            return RecordColumn::in_key(column, mapping, path, key_format);
+            return RecordColumn::in_key(column, mapping, path, key_format, times);
         }
         if !fits(&field, &column.column_type, mapping.is_none()) {
             let (name, column_type) = (&column.name, &column.column_type);
@@ -73,13 +109,12 @@ impl RecordColumn {
                 "column {name} must be {expected}, not {column_type}"
             ));
         }
-        let unit = mapping.and_then(|mapping| mapping.unit);
         Ok(RecordColumn {
-            missing: Missing::new(&field, &column, mapping)?,
+            missing: Missing::new(&field, &column, mapping, &times)?,
             name: column.name,
             field,
             column_type: column.column_type,
-            unit,
+            times,
             in_key: None,
         })
     }
@@ -90,6 +125,7 @@ impl RecordColumn {
         mapping: &ColumnMapping,
         path: &str,
         key_format: KeyFormat,
+        times: Times,
     ) -> Result<Self, String> {
         let path = Path::parse(path).map_err(|error| error.to_string())?;
         let names = path.names().map(|name| Step::Member(name.into()));
@@ -97,7 +133,8 @@ impl RecordColumn {
         let (name, column_type) = (column.name.clone(), column.column_type.clone());
         let source = ColumnSource::new(column, 0, mapping.required, None, RawMode::Off)
             .and_then(|source| source.with_steps(&steps))
-            .and_then(|source| source.with_unit(mapping.unit, None))
+            .and_then(|source| source.with_unit(mapping.unit, times.unit))
+            .map(|source| source.with_text_times(times.texts.as_ref()))
             .and_then(|source| source.with_default(mapping.default.as_deref()))
             .map_err(|error| format!("pipeline.columns: {error}"))?;
         Ok(RecordColumn {
@@ -108,7 +145,7 @@ impl RecordColumn {
             name,
             field: RecordField::Key,
             column_type,
-            unit: mapping.unit,
+            times,
             in_key: Some((source, key_format)),
         })
     }
@@ -194,7 +231,7 @@ impl RecordColumn {
 
     fn encode_timestamp(&self, timestamp_ms: i64, out: &mut Vec<u8>) -> Result<(), Reject> {
         match &self.column_type {
-            times if times.has_times() => times.encode_time_ms(timestamp_ms, out),
+            times if is_time(times) => times.encode_time_ms(timestamp_ms, out),
             integer => integer.encode_integer(timestamp_ms.into(), out),
         }
     }
@@ -217,7 +254,7 @@ impl RecordColumn {
         }
         let text = str::from_utf8(bytes).map_err(|_| Reject::invalid_value("not UTF-8"))?;
         self.column_type
-            .encode_text_default_in(text, self.unit, out)
+            .encode_text_default_in(text, self.times.rules(), out)
     }
 
     fn mark_not_null(&self, out: &mut Vec<u8>) {
@@ -252,6 +289,7 @@ impl Missing {
         field: &RecordField,
         column: &Column,
         mapping: Option<&ColumnMapping>,
+        times: &Times,
     ) -> Result<Self, String> {
         let Column {
             name,
@@ -266,7 +304,7 @@ impl Missing {
             && let Some(default) = &mapping.default
         {
             column_type
-                .encode_text_default_in(default, mapping.unit, &mut encoded)
+                .encode_text_default_in(default, times.rules(), &mut encoded)
                 .map_err(|reject| {
                     let why = reject.detail;
                     format!("column {name}: default {default:?} does not fit {column_type}: {why}")
@@ -367,10 +405,9 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
         }
         RecordField::Partition | RecordField::Offset => is_integer(),
         RecordField::Timestamp => {
-            !matches!(column_type, ColumnType::Array(_))
-                && (column_type.has_times()
-                    || (is_integer() && !by_name)
-                    || matches!(column_type, ColumnType::Int64 | ColumnType::UInt64))
+            is_time(column_type)
+                || (is_integer() && !by_name)
+                || matches!(column_type, ColumnType::Int64 | ColumnType::UInt64)
         }
         RecordField::TimestampType => ["create_time", "log_append_time"]
             .iter()
@@ -380,6 +417,17 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
         RecordField::Key | RecordField::Value | RecordField::Header(_) => {
             column_type.is_text() || !by_name
         }
+    }
+}
+
+/// Whether the column holds one time, and not several or a part of something.
+fn is_time(column_type: &ColumnType) -> bool {
+    match column_type {
+        ColumnType::LowCardinality(inner) | ColumnType::Nullable(inner) => is_time(inner),
+        plain => matches!(
+            plain,
+            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. }
+        ),
     }
 }
 
@@ -415,6 +463,7 @@ mod tests {
             column,
             None,
             KeyFormat::Json,
+            Times::default(),
         )
     }
 
@@ -471,6 +520,8 @@ mod tests {
             ("_offset", "UInt32"),
             ("_timestamp", "String"),
             ("_timestamp", "Array(DateTime)"),
+            ("_timestamp", "Tuple(DateTime)"),
+            ("_timestamp", "Map(String, DateTime)"),
             ("_timestamp", "UInt32"),
             ("_key", "UInt64"),
             ("_value", "FixedString(2)"),
@@ -520,9 +571,19 @@ mod tests {
         made: &MadeRecord<'_>,
         change: impl FnOnce(&mut ColumnMapping),
     ) -> Result<Vec<u8>, String> {
+        encode_with(Times::default(), from, type_name, made, change)
+    }
+
+    fn encode_with(
+        times: Times,
+        from: &str,
+        type_name: &str,
+        made: &MadeRecord<'_>,
+        change: impl FnOnce(&mut ColumnMapping),
+    ) -> Result<Vec<u8>, String> {
         let (field, column, mut mapping) = mapped(from, type_name, DefaultKind::None);
         change(&mut mapping);
-        let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json)?;
+        let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json, times)?;
         let mut out = vec![];
         let encoded = column.encode(origin(&state(), made.record()), &mut out, false);
         encoded.map(|()| out).map_err(|reject| reject.to_string())
@@ -569,7 +630,14 @@ mod tests {
             "missing_field: c: the record has no header:t"
         );
         let (field, column, mapping) = mapped("key", "String", DefaultKind::Default);
-        let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json).unwrap();
+        let column = RecordColumn::new(
+            field,
+            column,
+            Some(&mapping),
+            KeyFormat::Json,
+            Times::default(),
+        )
+        .unwrap();
         assert!(column.needs_server_default());
         let mut out = vec![];
         column
@@ -621,5 +689,42 @@ mod tests {
         );
         let no_number = encode(Some(br#"{"id":"x"}"#), "$.id").unwrap_err();
         assert_eq!(no_number, "invalid_value: c: not an integer");
+    }
+
+    #[test]
+    fn keys_and_headers_are_read_by_the_times_of_the_pipeline_and_the_unit_of_the_column() {
+        let texts = TextRules::new(Some("%d.%m.%Y %H:%M"), Some("Europe/Berlin")).unwrap();
+        let times = Times::of_pipeline(Some(TimeUnit::Seconds), texts.map(Arc::new));
+        let local = "21.11.2025 11:00";
+        let headers = [
+            ("at".to_owned(), Some(local.as_bytes().to_vec())),
+            ("number".to_owned(), Some(b"1763719200".to_vec())),
+            ("ms".to_owned(), Some(b"1763719200000".to_vec())),
+            ("of_day".to_owned(), Some(b"90".to_vec())),
+        ];
+        let key = format!(r#"{{"at":"{local}","number":1763719200}}"#);
+        let made = MadeRecord::new(Some(key.as_bytes()), None, -1, 7).of("t", 0, &headers);
+        let at = Ok(1_763_719_200_u32.to_le_bytes().to_vec());
+        let of = |from: &str, type_name: &str, path: Option<&str>, unit: Option<TimeUnit>| {
+            encode_with(times.clone(), from, type_name, &made, |mapping| {
+                mapping.path = path.map(str::to_owned);
+                mapping.unit = unit;
+            })
+        };
+        for (from, path, unit) in [
+            ("header:at", None, None),
+            ("header:number", None, None),
+            ("header:ms", None, Some(TimeUnit::Milliseconds)),
+            ("key", Some("$.at"), None),
+            ("key", Some("$.number"), None),
+        ] {
+            assert_eq!(of(from, "DateTime", path, unit), at, "{from} {path:?}");
+        }
+        // The unit of the pipeline says nothing of times of day.
+        let ninety = Ok(90_000_i64.to_le_bytes().to_vec());
+        let own = Some(TimeUnit::Seconds);
+        assert_eq!(of("header:of_day", "Time64(3)", None, own), ninety);
+        let ticks = Ok(90_i64.to_le_bytes().to_vec());
+        assert_eq!(of("header:of_day", "Time64(3)", None, None), ticks);
     }
 }

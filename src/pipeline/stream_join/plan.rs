@@ -74,6 +74,7 @@ impl SidePlan {
     pub(super) fn time_rules(&self) -> TimeRules<'_> {
         TimeRules {
             unit: self.time_unit,
+            unit_of_day: None,
             texts: self.text_times.as_deref(),
         }
     }

@@ -40,6 +40,8 @@ pub struct ColumnSource {
     nested: Option<Nested>,
     /// Declared, of a column of times.
     unit: Option<TimeUnit>,
+    /// Declared of the column itself, where it has times of day.
+    unit_of_day: Option<TimeUnit>,
     /// Declared, of a column of times.
     texts: Option<Arc<TextRules>>,
     column: Column,
@@ -127,6 +129,7 @@ impl ColumnSource {
             steps: Box::default(),
             nested: None,
             unit: None,
+            unit_of_day: None,
             texts: None,
             column,
         };
@@ -197,8 +200,9 @@ impl ColumnSource {
                 column: self.column.name,
             });
         }
-        // Integers of a time of day have a unit of their own: the seconds, or what the column counts.
         self.unit = own.or(of_pipeline.filter(|_| has_times));
+        // Integers of a time of day have a unit of their own: the seconds, or what the column counts.
+        self.unit_of_day = own;
         Ok(self)
     }
 
@@ -221,6 +225,7 @@ impl ColumnSource {
     pub fn times(&self) -> TimeRules<'_> {
         TimeRules {
             unit: self.unit,
+            unit_of_day: self.unit_of_day,
             texts: self.texts.as_deref(),
         }
     }
@@ -350,9 +355,9 @@ impl ColumnSource {
     ) -> Result<(), Reject> {
         let each = match members {
             Members::Own(value) => return self.encode_found(value, out, with_default_flag),
-            Members::Zeros(_)
-                if self.required || self.default.is_some() || self.needs_server_default() =>
-            {
+            // Not the server's DEFAULT: it has no more elements than it has, and the server wants as many as
+            // the others have.
+            Members::Zeros(_) if self.required || self.default.is_some() => {
                 return self.encode_missing(out, with_default_flag);
             }
             Members::Zeros(count) => vec![Raw::ABSENT; count],

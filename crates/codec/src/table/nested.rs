@@ -77,10 +77,10 @@ impl Nested {
             return Members::Own(own);
         }
         let others = self.others.iter().map(|other| member(object, other));
-        let counts = others.map(|other| other.elements().count());
-        match counts.max().unwrap_or(0) {
-            0 => Members::Own(own),
-            count => Members::Zeros(count),
+        let there = others.filter(|other| !other.is_missing());
+        match there.map(|other| other.elements().count()).max() {
+            None => Members::Own(own),
+            Some(count) => Members::Zeros(count),
         }
     }
 }
@@ -141,6 +141,7 @@ mod tests {
             (r#"{"b":["x","y"]}"#, &[2, 0, 0]),
             (r#"{"a":null,"c":[7]}"#, &[1, 0]),
             ("[]", &[0]),
+            (r#"{"b":[]}"#, &[0]),
             ("{}", &[]),
         ] {
             assert_eq!(encoded(json).as_deref(), Ok(expected), "{json}");

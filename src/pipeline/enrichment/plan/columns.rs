@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::PlanError;
 use super::session::SessionColumn;
 use crate::config::{Enrichment, RecordField};
-use crate::pipeline::enrichment::record_column::RecordColumn;
+use crate::pipeline::enrichment::record_column::{RecordColumn, Times};
 use crate::sink::ColumnInfo;
 use crate::table::{Column, ColumnType, DefaultKind};
 
@@ -35,7 +35,8 @@ impl ColumnGroups {
                 groups.session.push((kind, counting_type(column)?));
             } else if let Some(field) = record_field(config, &column.name) {
                 let mapping = config.columns.get(&column.name);
-                let column = RecordColumn::new(field, column, mapping, config.key_format);
+                let times = Times::of_pipeline(config.time_unit, config.text_times.clone());
+                let column = RecordColumn::new(field, column, mapping, config.key_format, times);
                 let column = column.map_err(PlanError)?;
                 groups.record.push(column);
             } else if is_of_profile(config, &column.name) {

@@ -160,15 +160,29 @@ fn utc_milliseconds(text: &[u8]) -> Option<Instant> {
 fn time_text(text: &[u8]) -> Result<Instant, Reject> {
     let (local, offset_seconds) = parts(text)?;
     let epoch_seconds = local.epoch_seconds - offset_seconds.unwrap_or(0);
-    let is_leap = text.get(17..19) == Some(b"60");
-    if is_leap && epoch_seconds.rem_euclid(SECONDS_PER_DAY) != 0 {
+    match has_leap_second(text) {
+        true => leap(epoch_seconds, local.nanos),
+        false => Ok(Instant {
+            epoch_seconds,
+            ..local
+        }),
+    }
+}
+
+fn has_leap_second(text: &[u8]) -> bool {
+    text.get(17..19) == Some(b"60")
+}
+
+/// A time whose second is 60, counted as the first of the next minute.
+fn leap(epoch_seconds: i64, nanos: u32) -> Result<Instant, Reject> {
+    if epoch_seconds.rem_euclid(SECONDS_PER_DAY) != 0 {
         return Err(Reject::invalid_value(
             "a leap second is the last of a UTC day",
         ));
     }
     Ok(Instant {
         epoch_seconds,
-        ..local
+        nanos,
     })
 }
 

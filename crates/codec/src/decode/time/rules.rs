@@ -3,19 +3,21 @@
 
 use std::fmt;
 
-use jiff::civil::{DateTime, Time};
+use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
-use super::{Instant, TimeUnit, parts, time_text, utc_milliseconds};
+use super::{Instant, TimeUnit, has_leap_second, leap, parts, time_text, utc_milliseconds};
 use crate::decode::Reject;
 
 /// How times are read. The default is that of formats without declarations.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TimeRules<'r> {
-    /// What numbers are.
+    /// What numbers are that stand for times.
     pub unit: Option<TimeUnit>,
+    /// What numbers are that stand for times of day: what is declared of the column itself.
+    pub unit_of_day: Option<TimeUnit>,
     /// What texts are.
     pub texts: Option<&'r TextRules>,
 }
@@ -24,13 +26,17 @@ impl TimeRules<'_> {
     /// Whether nothing is declared.
     #[must_use]
     pub fn are_default(&self) -> bool {
-        self.unit.is_none() && self.texts.is_none()
+        self.unit.is_none() && self.unit_of_day.is_none() && self.texts.is_none()
     }
 }
 
 impl From<Option<TimeUnit>> for TimeRules<'_> {
     fn from(unit: Option<TimeUnit>) -> Self {
-        TimeRules { unit, texts: None }
+        TimeRules {
+            unit,
+            unit_of_day: unit,
+            texts: None,
+        }
     }
 }
 
@@ -71,7 +77,11 @@ impl TextRules {
         if let Some(format) = &self.format
             && let Ok(read) = BrokenDownTime::parse(&**format, text.as_bytes())
         {
-            return self.of_format(&read);
+            let instant = self.of_format(&read)?;
+            return match is_leap(format, text, &read) {
+                true => leap(instant.epoch_seconds + 1, instant.nanos),
+                false => Ok(instant),
+            };
         }
         if let Some(instant) = utc_milliseconds(text.as_bytes()) {
             return Ok(instant);
@@ -82,27 +92,32 @@ impl TextRules {
         };
         let utc = Timestamp::from_second(local.epoch_seconds).map_err(|_| no_such_time())?;
         let instant = of_zone(zone, Offset::UTC.to_datetime(utc))?;
-        Ok(Instant {
-            nanos: local.nanos,
-            ..instant
-        })
+        match has_leap_second(text.as_bytes()) {
+            true => leap(instant.epoch_seconds, local.nanos),
+            false => Ok(Instant {
+                nanos: local.nanos,
+                ..instant
+            }),
+        }
     }
 
     /// A text that has been read by the format.
     fn of_format(&self, read: &BrokenDownTime) -> Result<Instant, Reject> {
-        let zoned = read.iana_time_zone().is_some();
-        let timestamp = match zoned {
-            true => read.to_zoned().map(|zoned| zoned.timestamp()),
-            false => read.to_timestamp(),
+        let refused = |error: jiff::Error| Reject::invalid_value(format!("no such time: {error}"));
+        let zone = match (read.iana_time_zone(), read.offset()) {
+            // The two must agree.
+            (Some(_), Some(_)) => {
+                return Ok(of_timestamp(read.to_zoned().map_err(refused)?.timestamp()));
+            }
+            (Some(name), None) => TimeZone::get(name).map_err(refused)?,
+            (None, Some(_)) => return Ok(of_timestamp(read.to_timestamp().map_err(refused)?)),
+            (None, None) => match read.to_timestamp() {
+                Ok(timestamp) => return Ok(of_timestamp(timestamp)),
+                Err(_) => self.zone.clone().unwrap_or(TimeZone::UTC),
+            },
         };
-        if let Ok(timestamp) = timestamp {
-            return Ok(of_timestamp(timestamp));
-        }
-        let date = read.to_date().map_err(|_| no_such_time())?;
         // A format of days alone means their beginning.
-        let time = read.to_time().unwrap_or(Time::midnight());
-        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
-        of_zone(&zone, DateTime::from_parts(date, time))
+        of_zone(&zone, read.to_datetime().map_err(|_| no_such_time())?)
     }
 
     /// A refusal that says which form was wanted.
@@ -124,6 +139,21 @@ impl fmt::Display for TextRules {
     }
 }
 
+/// Whether the second of a text is 60, which reading by a format makes 59.
+fn is_leap(format: &str, text: &str, read: &BrokenDownTime) -> bool {
+    if read.second() != Some(59) {
+        return false;
+    }
+    text.match_indices("60").any(|(at, sixty)| {
+        let other = format!("{}59{}", &text[..at], &text[at + sixty.len()..]);
+        BrokenDownTime::parse(format, other.as_bytes()).is_ok_and(|other| {
+            let same_time = matches!((other.to_time(), read.to_time()), (Ok(a), Ok(b)) if a == b);
+            let same_day = matches!((other.to_date(), read.to_date()), (Ok(a), Ok(b)) if a == b);
+            same_time && same_day && other.offset() == read.offset()
+        })
+    })
+}
+
 /// A format must read what it writes.
 fn check(format: &str) -> Result<(), String> {
     let sample: Timestamp = "2025-11-21T10:20:30Z".parse().expect("a time");
@@ -131,10 +161,12 @@ fn check(format: &str) -> Result<(), String> {
     let refused = |why: &dyn fmt::Display| format!("is no strptime format of a time: {why}");
     let text = jiff::fmt::strtime::format(format, &sample).map_err(|e| refused(&e))?;
     let read = BrokenDownTime::parse(format, text.as_bytes()).map_err(|e| refused(&e))?;
-    match read.to_timestamp().is_ok() || read.to_date().is_ok() {
-        true => Ok(()),
-        false => Err(refused(&"it says no day")),
+    if read.to_timestamp().is_ok() {
+        return Ok(());
     }
+    read.to_date().map_err(|_| refused(&"it says no day"))?;
+    read.to_time().map_err(|error| refused(&error))?;
+    Ok(())
 }
 
 /// The first of the instants at which clocks show a local time.
@@ -207,6 +239,84 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_in_a_text_that_says_no_time_is_not_that_of_the_pipeline() {
+        let (format, berlin) = (Some("%Y-%m-%d %H:%M %Q"), Some("Europe/Berlin"));
+        for (format, text, expected) in [
+            (
+                format,
+                "2025-07-01 12:00 America/New_York",
+                "2025-07-01T16:00:00Z",
+            ),
+            (
+                Some("%Y-%m-%d %H:%M %z %Q"),
+                "2025-07-01 12:00 -0400 America/New_York",
+                "2025-07-01T16:00:00Z",
+            ),
+        ] {
+            assert_eq!(
+                read(format, berlin, text).as_deref(),
+                Ok(expected),
+                "{text}"
+            );
+        }
+        for (format, text) in [
+            (format, "2025-07-01 12:00 Mars/Olympus"),
+            (format, "2025-03-09 02:30 America/New_York"),
+            (
+                Some("%Y-%m-%d %H:%M %z %Q"),
+                "2025-07-01 12:00 +0100 America/New_York",
+            ),
+        ] {
+            let refused = read(format, berlin, text).unwrap_err();
+            assert!(refused.starts_with("invalid_value: no such "), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_the_last_of_a_day_in_utc_by_a_zone_and_by_a_format_too() {
+        let berlin = Some("Europe/Berlin");
+        let format = Some("%d.%m.%Y %H:%M:%S%.f");
+        for (format, zone, text, expected) in [
+            (
+                None,
+                berlin,
+                "2017-01-01T00:59:60",
+                Ok("2017-01-01T00:00:00Z"),
+            ),
+            (None, berlin, "2025-11-21T10:00:60", Err(())),
+            (None, berlin, "2016-12-31T23:59:60", Err(())),
+            (
+                format,
+                berlin,
+                "01.01.2017 00:59:60.5",
+                Ok("2017-01-01T00:00:00.5Z"),
+            ),
+            (format, berlin, "31.12.2016 23:59:60", Err(())),
+            (
+                format,
+                None,
+                "31.12.2016 23:59:60",
+                Ok("2017-01-01T00:00:00Z"),
+            ),
+            (
+                format,
+                None,
+                "31.12.1960 23:58:59.60",
+                Ok("1960-12-31T23:58:59.6Z"),
+            ),
+        ] {
+            let read = read(format, zone, text);
+            match expected {
+                Ok(expected) => assert_eq!(read.as_deref(), Ok(expected), "{text}"),
+                Err(()) => {
+                    let refused = read.unwrap_err();
+                    assert!(refused.contains("a leap second is the last"), "{refused}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_zone_is_that_of_texts_without_one_and_a_time_that_is_twice_is_the_first() {
         let berlin = Some("Europe/Berlin");
         let format = Some("%d.%m.%Y %H:%M");
@@ -239,7 +349,7 @@ mod tests {
 
     #[test]
     fn what_is_no_format_and_no_zone_is_refused() {
-        for format in ["%Q", "%H:%M", "%"] {
+        for format in ["%Q", "%H:%M", "%", "%Y-%m-%d %M"] {
             assert!(TextRules::new(Some(format), None).is_err(), "{format}");
         }
         assert!(TextRules::new(None, Some("Mars/Olympus")).is_err());

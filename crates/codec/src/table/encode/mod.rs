@@ -173,7 +173,7 @@ impl ColumnType {
                 let unit = number(NumberUnit::Milliseconds);
                 self.encode_instant(time::instant_by(raw, unit, rules.texts)?, out)
             }
-            ColumnType::Time | ColumnType::Time64 { .. } => match rules.unit {
+            ColumnType::Time | ColumnType::Time64 { .. } => match rules.unit_of_day {
                 Some(unit) => self.encode_time_of_day(time_of_day(raw, unit.nanos())?, out),
                 None => self.encode(raw, out),
             },

@@ -236,3 +236,36 @@ fn impossible_mappings_are_refused_with_the_columns_name() {
         "column c: unit needs a DateTime, DateTime64, Time or Time64 column, not Date"
     );
 }
+
+#[test]
+fn the_unit_of_the_pipeline_says_nothing_of_times_of_day_beside_times() {
+    let of = |own, of_pipeline| {
+        let source = source("Tuple(at DateTime, of_day Time)", false, None, RawMode::Off);
+        let source = source.with_unit(own, of_pipeline).unwrap();
+        encode(&source, r#"{"at":86400000,"of_day":3600}"#, false)
+    };
+    let row = |at: u32, of_day: i32| [at.to_le_bytes(), of_day.to_le_bytes()].concat();
+    let ms = Some(TimeUnit::Milliseconds);
+    assert_eq!(of(None, ms), Ok(row(86_400, 3600)));
+    assert_eq!(of(ms, None), Ok(row(86_400, 3)));
+}
+
+#[test]
+fn a_column_of_a_nested_that_is_missing_has_as_many_elements_as_the_others() {
+    let of_server = Column {
+        name: "n.a".to_owned(),
+        ..column("Array(UInt8)", DefaultKind::Default)
+    };
+    let source = ColumnSource::new(of_server, 0, false, None, RawMode::Off).unwrap();
+    let (_, nested) = Nested::new("n.a", ["n.b"].into_iter(), 1).unwrap();
+    let source = source.with_nested(nested);
+    for (json, expected) in [
+        (r#"{"b":["x","y"]}"#, vec![0, 2, 0, 0]),
+        (r#"{"b":[]}"#, vec![0, 0]),
+        (r#"{"a":[7],"b":["x"]}"#, vec![0, 1, 7]),
+        // Nothing says how many.
+        ("{}", vec![1]),
+    ] {
+        assert_eq!(encode(&source, json, true), Ok(expected), "{json}");
+    }
+}
