@@ -324,8 +324,13 @@ impl Operator for EnrichmentOperator {
     fn memory_bytes(&self) -> usize {
         let profiles = self.profiles.as_ref();
         let profiles = profiles.map_or(0, |p| p.cache.memory_bytes() + p.keys.capacity());
-        profiles + room(&self.heads) + room(&self.unjudged) + room(&self.rows)
-            + room(&self.session_columns) + self.payload.memory_bytes() + self.reader.memory_bytes()
+        profiles
+            + room(&self.heads)
+            + room(&self.unjudged)
+            + room(&self.rows)
+            + room(&self.session_columns)
+            + self.payload.memory_bytes()
+            + self.reader.memory_bytes()
     }
 
     fn rows(&mut self) -> Option<&mut Self> {
