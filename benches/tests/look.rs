@@ -17,7 +17,12 @@ fn every_part_of_the_benchmark_runs_to_its_end() {
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{failed}");
-    for row in ["(b) drain", "(d) daemon", "(e) daemon into ClickHouse", "joined"] {
+    for row in [
+        "(b) drain",
+        "(d) daemon",
+        "(e) daemon into ClickHouse",
+        "joined",
+    ] {
         assert!(said.contains(row), "no {row}:\n{said}");
     }
 }

@@ -142,7 +142,11 @@ pub(super) fn cell(column_type: &ColumnType, json: &str) -> Result<Cell, Reason>
                     member => cell(field, member),
                 }
             };
-            let fields = names.iter().map(|name| &**name).zip(fields.types()).map(field);
+            let fields = names
+                .iter()
+                .map(|name| &**name)
+                .zip(fields.types())
+                .map(field);
             fields.collect::<Result<_, _>>().map(Cell::List)
         }
         ColumnType::Json(_) => match json.starts_with('{') {

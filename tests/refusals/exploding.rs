@@ -86,10 +86,10 @@ fn replays_what_is_missing_of_a_record(job: &Job) {
     let pipeline = job.text("pipeline.name");
     let state = || {
         let (_, out, err) = job.inspect(&["dead-letters", "list", "--all", "--json"]);
-        let listed = out
+        let mut listed = out
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let own = listed.filter(|letter| letter["offset"] == 5).last();
+        let own = listed.rfind(|letter| letter["offset"] == 5);
         own.unwrap_or_else(|| panic!("{out}{err}"))["state"].clone()
     };
     let audit = || job.inspect(&["audit", "--pipeline", pipeline, "--json"]);

@@ -25,7 +25,11 @@ fn a_table_and_a_pipeline_that_are_proposed_take_the_records() {
     let event = |id: u32| {
         record(&format!(
             r#"{{"id":{id},"at":17637192{id:02},"price":{id}.50,"tags":["a"],"meta":{{"x":{id}}},"note":{}}}"#,
-            if id.is_multiple_of(2) { "null" } else { "\"n\"" },
+            if id.is_multiple_of(2) {
+                "null"
+            } else {
+                "\"n\""
+            },
         ))
     };
     topic::produce(job.bootstrap(), &job.topic, (10..30).map(event)).expect("records");
