@@ -251,7 +251,7 @@ fn every_task_is_done_by_the_commands_of_its_page() {
     operator.start();
     operator.job.wait_for_rows(100);
     wait_for_lag_0(&operator.job);
-    upgrade_and_back(&operator);
+    upgrade_and_back(&mut operator);
     reset(&operator);
     add_partitions(&mut operator);
     replay(&mut operator);
@@ -271,7 +271,7 @@ fn produce(job: &Job, partition: i32, numbers: std::ops::Range<u32>, rest: &str)
     topic::produce(job.bootstrap(), &job.topic, numbers.map(record)).expect("records");
 }
 
-fn upgrade_and_back(operator: &Operator) {
+fn upgrade_and_back(operator: &mut Operator) {
     let mut page = Page::open("upgrade");
     page.run(operator);
     assert!(page.run(operator).contains("streamweir 0."));
@@ -283,7 +283,27 @@ fn upgrade_and_back(operator: &Operator) {
     page.run(operator);
     page.run(operator);
     page.run(operator);
+    drop_strange_metadata(operator, &mut page);
     page.ends();
+}
+
+/// Its next block has a commit of a later version understood again.
+fn drop_strange_metadata(operator: &mut Operator, page: &mut Page) {
+    operator.stop();
+    let job = &operator.job;
+    let offset = job.committed()[&0].offset;
+    let strange = topic::Committed {
+        offset,
+        metadata: "sw9 x".to_owned(),
+    };
+    topic::commit(job.bootstrap(), &job.group, &job.topic, 0, &strange).expect("committed");
+    let place = format!("--topic {} --partition 0 --to {offset}", job.topic);
+    let name = "--topic T --partition P --to N".to_owned();
+    operator.names.push((name, place));
+    let said = page.run(operator);
+    assert!(said.contains("metadata dropped"), "{said}");
+    operator.start();
+    operator.wait_until_running();
 }
 
 fn reset(operator: &Operator) {
