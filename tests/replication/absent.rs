@@ -243,7 +243,7 @@ fn what_returns_is_new_and_what_had_a_default_is_known_over_restarts_and_when_se
         // A column that no record fills, and one of a type that we do not know.
         tables.shop.job.query(&format!(
             "CREATE TABLE {{db}}.{table} (id Int32, v Int32 DEFAULT 5, never Int32 DEFAULT 40 + 2, \
-             m AggregateFunction(count), _version UInt64, _deleted UInt8) \
+             m Map(String, String), _version UInt64, _deleted UInt8) \
              ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY id"
         ));
     }

@@ -32,6 +32,8 @@ use toml::{Table, Value};
 
 /// How long a test waits for anything before it calls it missing.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a run may take that reads all that a trial has left behind, on a busy machine.
+const TO_THE_END: Duration = Duration::from_secs(480);
 
 /// Everything one test needs, under names nobody else has.
 pub struct Job {
@@ -302,7 +304,7 @@ impl Job {
     /// Runs until everything in the topic is written and committed; the exit must be clean.
     pub fn run_to_end(&self) {
         let daemon = self.start("to-end", &["--until", "latest"], "");
-        let status = daemon.process.wait(PATIENCE).expect("the run ends");
+        let status = daemon.process.wait(TO_THE_END).expect("the run ends");
         assert!(status.success(), "{status}: {}", daemon.log());
     }
 
@@ -317,7 +319,7 @@ impl Job {
     /// Runs until it ends by itself; its exit code and its log.
     pub fn run_to_code(&self, instance: &str, arguments: &[&str]) -> (i32, String) {
         let daemon = self.start(instance, arguments, "");
-        let status = daemon.process.wait(PATIENCE);
+        let status = daemon.process.wait(TO_THE_END);
         let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
         (status.code().unwrap_or(-1), daemon.log())
     }

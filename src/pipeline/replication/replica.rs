@@ -85,15 +85,14 @@ impl Sorted {
             if is_ours || is_left_out || !default_kind.is_insertable() {
                 continue;
             }
-            let column_type = match ColumnType::parse(&column.type_name) {
-                Ok(column_type) => column_type,
-                // The server fills it as it likes, as long as no record has a field for it.
-                Err(_) if is_unfilled(&column.name) => {
-                    sorted.left_out.insert(column.name.clone());
-                    continue;
-                }
-                Err(error) => return Err(format!("column {}: {error}", column.name)),
-            };
+            let parsed = ColumnType::parse(&column.type_name);
+            // The server fills it as it likes, as long as no record has a field for it: nobody here reads
+            // the type, or a row without the field could have no NULL.
+            if parsed.as_ref().map_or(true, has_parts) && is_unfilled(&column.name) {
+                sorted.left_out.insert(column.name.clone());
+                continue;
+            }
+            let column_type = parsed.map_err(|error| format!("column {}: {error}", column.name))?;
             sorted.take(column, column_type, key, config)?;
         }
         let order = |name: &String| key.iter().position(|k| k == name);
@@ -327,4 +326,9 @@ fn target(
         key,
         ..Target::of_columns(label, sql, info, &names, RowFormat::Values)
     }
+}
+
+fn has_parts(column_type: &ColumnType) -> bool {
+    use ColumnType::{Json, Map, Tuple};
+    matches!(column_type, Map(_) | Tuple(_) | Json(_))
 }

@@ -265,13 +265,19 @@ pub(super) fn schema_changed(advice: String) -> NotAccepted {
     halted_behind(Halt::new("schema", advice))
 }
 
-/// The type with NULL; an array has none.
+/// The type with NULL; an array, and what has parts, has none.
 pub(super) fn nullable(column_type: &ColumnType) -> Option<ColumnType> {
     match column_type {
         ColumnType::LowCardinality(inner) => {
             Some(ColumnType::LowCardinality(Box::new(nullable(inner)?)))
         }
-        ColumnType::Array(_) | ColumnType::Nullable(_) => None,
+        ColumnType::Array(_)
+        | ColumnType::Map(_)
+        | ColumnType::Tuple(_)
+        | ColumnType::Json(_)
+        | ColumnType::Variant(_)
+        | ColumnType::Dynamic(_)
+        | ColumnType::Nullable(_) => None,
         plain => Some(ColumnType::Nullable(Box::new(plain.clone()))),
     }
 }
