@@ -49,7 +49,8 @@ impl Operator {
         symlink(built, tools.join("streamweir")).expect("a link");
         // The sandbox has ClickHouse's engine and no client.
         let client = format!(
-            "#!/bin/sh\nexec curl -sSf --data-binary \"$2\" {}\n",
+            "#!/bin/sh\nquery=$2\n[ \"$1\" = --query ] || query=@$2\n\
+             exec curl -sSf --data-binary \"$query\" {}\n",
             job.clickhouse_url
         );
         let path = tools.join("clickhouse-client");
@@ -401,6 +402,11 @@ fn another_table(operator: &mut Operator) {
     let mut page = Page::open("another-table");
     page.run(operator);
     page.run(operator);
+    assert!(page.run(operator).contains("clickstream_metrics_1min"));
+    let view = "SELECT as_select FROM system.tables \
+                WHERE database = '{db}' AND name = 'clickstream_metrics_1min'";
+    let view = operator.job.query(view);
+    assert!(view.contains(".clickstream_events_v2"), "{view}");
     let table = blocks("another-table", "toml").concat();
     assert!(
         table.contains("table = \"clickstream_events_v2\""),
