@@ -399,6 +399,10 @@ fn two_clusters(operator: &mut Operator) {
 }
 
 fn another_table(operator: &mut Operator) {
+    operator.job.query(
+        "CREATE VIEW IF NOT EXISTS {db}.clickstream_metrics_1min AS \
+         SELECT count() AS event_count FROM {db}.clickstream_events",
+    );
     let mut page = Page::open("another-table");
     page.run(operator);
     page.run(operator);
