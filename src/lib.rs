@@ -32,6 +32,7 @@
 //! | [`inspect`] | commands that look at live systems beside a running daemon |
 
 mod batch;
+mod causes;
 pub mod cli;
 mod clock;
 pub mod config;

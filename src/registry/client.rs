@@ -6,6 +6,7 @@ use reqwest::{Certificate, Identity, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use crate::causes::with_causes;
 use crate::config::SchemaRegistry;
 use crate::format::SchemaKey;
 
@@ -285,16 +286,6 @@ fn escaped(name: &str) -> String {
         }
     }
     out
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use clickhouse::error::Error;
 
+use crate::causes::with_causes;
+
 /// The reason to halt when something behind the table fails for the rows that it was given.
 pub(crate) const VIEW_FAILED: &str = "view_failed";
 
@@ -87,7 +89,7 @@ fn failed_view(message: &str) -> Option<&str> {
 
 impl From<Error> for InsertError {
     fn from(error: Error) -> Self {
-        let message = full_text(&error);
+        let message = with_causes(&error);
         let code = code_of(&message);
         let view = failed_view(&message);
         let remedy = match (&error, code) {
@@ -119,19 +121,6 @@ fn code_of(message: &str) -> Option<u32> {
     let (_, rest) = message.split_once("Code: ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
-}
-
-fn full_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Some other program answered: a proxy, a load balancer, a firewall.

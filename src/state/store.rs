@@ -14,6 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 
 pub(crate) use self::named::{CompleteNames, StoredSnapshot};
+use crate::causes::with_causes;
 use crate::source::TopicPartition;
 
 /// Longest that one request may take, its repetitions included.
@@ -198,20 +199,6 @@ impl SnapshotStore {
 fn replaced(offsets: &[i64], committed: i64, keep: usize) -> &[i64] {
     let usable = offsets.partition_point(|offset| *offset <= committed);
     &offsets[..usable.saturating_sub(keep)]
-}
-
-/// The store's own text often names only the request; what went wrong stands behind it.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ const BLOCK: i64 = 500_000;
 const NO_ROWS_TODAY: &str = "records have rows, and make none by the configuration of today: whether all of their rows \
      are there cannot be told";
 
+/// The note where values were to be compared: they are by record, and these make several rows.
+const VALUES_NOT_COMPARED: &str =
+    "values are not compared: with explode a record makes several rows";
+
 pub(super) fn audit(
     config: &Config,
     pipeline: &Arc<Pipeline>,
@@ -41,7 +45,9 @@ pub(super) fn audit(
             pipeline.clickhouse.database, pipeline.table
         ))
     })?;
-    // Values are compared by record, and these make several rows.
+    if compares_values && target.has_index {
+        report.note(VALUES_NOT_COMPARED.to_owned());
+    }
     let compares_values = compares_values && !target.has_index;
     let service = Arc::new(config.service.clone());
     let mut rules = runtime.block_on(Replayer::new(&service, pipeline))?;

@@ -18,6 +18,10 @@ use crate::state::{SnapshotStore, StoredSnapshot};
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BETWEEN: Duration = Duration::from_millis(200);
+/// How long a daemon that has just begun may take to show where it reads each partition.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+
+type Positions = Vec<(TopicPartition, i64)>;
 
 /// A snapshot that is kept.
 #[derive(Debug, Serialize)]
@@ -73,20 +77,17 @@ pub fn create(
         .admin_token
         .as_ref()
         .map(|token| token.expose_secret().to_owned());
-    let mut shown = vec![];
-    for url in urls {
-        shown.push(runtime.block_on(status::fetch(url))?);
-    }
-    let mut wanted = vec![];
-    for Store { pipeline, .. } in &stores {
-        let own: Vec<_> = shown
-            .iter()
-            .flat_map(|shown| positions(shown, &pipeline.name))
-            .collect();
-        let known = Cluster::connect(&config.service, pipeline)?.partitions(None)?;
-        check_all_are_there(&pipeline.name, &known, &own, urls)?;
-        wanted.push(own);
-    }
+    let known = stores.iter().map(|Store { pipeline, .. }| {
+        Cluster::connect(&config.service, pipeline)?.partitions(None)
+    });
+    let known = known.collect::<Result<Vec<_>, _>>()?;
+    let deadline = Instant::now() + SHOWN_WITHIN;
+    let (shown, wanted) = loop {
+        match all_positions(&runtime, &stores, &known, urls) {
+            Err(Failure::Refused(_)) if Instant::now() < deadline => std::thread::sleep(BETWEEN),
+            asked => break asked?,
+        }
+    };
     // What an earlier attempt has left.
     for Store { store, .. } in &all {
         runtime.block_on(store.remove_name(name))?;
@@ -155,6 +156,28 @@ fn copy_newest(
         }
         std::thread::sleep(BETWEEN);
     }
+}
+
+/// What each instance shows, and of each pipeline where all of its partitions are read.
+fn all_positions(
+    runtime: &tokio::runtime::Runtime,
+    stores: &[Store],
+    known: &[Vec<TopicPartition>],
+    urls: &[String],
+) -> Result<(Vec<Value>, Vec<Positions>), Failure> {
+    let shown = urls.iter().map(|url| runtime.block_on(status::fetch(url)));
+    let shown = shown.collect::<Result<Vec<Value>, _>>()?;
+    let of_pipeline = |(Store { pipeline, .. }, known): (&Store, &Vec<TopicPartition>)| {
+        let own = shown
+            .iter()
+            .flat_map(|shown| positions(shown, &pipeline.name));
+        let own: Positions = own.collect();
+        check_all_are_there(&pipeline.name, known, &own, urls)?;
+        Ok(own)
+    };
+    let wanted = stores.iter().zip(known).map(of_pipeline);
+    let wanted = wanted.collect::<Result<Vec<_>, Failure>>()?;
+    Ok((shown, wanted))
 }
 
 /// A name that lacks partitions would restore half of a pipeline.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Failure;
+use crate::causes::with_causes;
 use crate::config::Service;
 
 pub use self::table::{StatusTable, rows};
@@ -118,16 +119,6 @@ fn endpoint(url: &str, path: &str) -> Result<String, Failure> {
     let base = whole.trim_end_matches('/');
     let base = base.strip_suffix(LIST).unwrap_or(base);
     Ok(format!("{base}{path}"))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
