@@ -609,12 +609,12 @@ fn a_clickhouse_that_stops_answering_ends_readiness_until_it_answers_again() {
 /// In the lane's own thread, and in a task beside it.
 #[test]
 fn a_panic_ends_its_pipeline_alone_and_the_next_start_doubles_nothing() {
-    for point in ["after_poll", "before_insert"] {
+    for point in ["after_seal", "before_insert"] {
         let name = format!("panic-{}", point.replace('_', "-"));
         let (mut job, mut neighbour) = (ready(&name, 1), ready(&format!("{name}-beside"), 1));
         job.produce_events(0, 0..100);
         job.run_beside(&mut neighbour);
-        // Its neighbour has no records yet: whoever passes the point first is this one.
+        // Its neighbour has no records yet, and both points are passed with rows alone.
         let daemon = job.start("a", &[], &format!("{point}=1*panic"));
         daemon.wait_for_log("reason=\"panic\"");
         let halted = total(
