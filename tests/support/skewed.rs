@@ -68,7 +68,7 @@ impl Skewed {
         let last = self.left.iter().map(|e| e.time_ms).max().expect("events");
         let decided = self.left.iter().filter(|e| e.time_ms < last - 600_000);
         self.job.wait_for_joined(decided.count(), &daemon);
-        let peak = daemon.peak_mib();
+        let peak = daemon.peak_mib_as_released();
         println!("{}: peak {peak} MiB of {MEMORY_MAX_MIB}", self.job.prefix);
         assert!(peak <= MEMORY_MAX_MIB, "{peak} MiB at its peak");
         daemon.stop();

@@ -152,9 +152,18 @@ impl Process {
     /// A child's `ru_maxrss` will not do: the kernel counts in it what the process that forked
     /// the child held at that moment.
     pub fn peak_resident_bytes(&self) -> Option<u64> {
+        self.resident_bytes("VmHWM:")
+    }
+
+    /// Bytes of code and other mapped files in its memory; `None` of one that has ended.
+    pub fn mapped_bytes(&self) -> Option<u64> {
+        self.resident_bytes("RssFile:")
+    }
+
+    fn resident_bytes(&self, name: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let mut lines = status.lines();
-        let size = lines.find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let size = lines.find_map(|line| line.strip_prefix(name))?;
         let kib: u64 = size.split_whitespace().next()?.parse().ok()?;
         Some(kib * 1024)
     }
