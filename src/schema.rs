@@ -77,7 +77,9 @@ pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
     let Some(path) = &pipeline.ddl else {
         return match &pipeline.kind {
             Kind::Cdc(cdc) => replicas(pipeline, cdc),
-            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) => Ok(vec![]),
+            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) | Kind::Raw(_) => {
+                Ok(vec![])
+            }
         };
     };
     let place = path.display().to_string();

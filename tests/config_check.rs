@@ -2230,8 +2230,50 @@ fn missing_keys_without_a_default_are_named() {
 #[test]
 fn a_kind_that_does_not_exist_is_told_all_that_do() {
     let text = shipped_with(&[("pipeline.kind", "\"join\"")]);
-    let expected = "unknown kind \"join\"; allowed: enrichment, cdc, aggregation, stream_join";
+    let expected = "unknown kind \"join\"; allowed: enrichment, cdc, aggregation, stream_join, raw";
     assert_problem(&text, "pipeline.clickstream.kind", &[expected]);
+}
+
+/// A pipeline of kind raw.
+const RAW: &str = r#"
+    [[pipeline]]
+    name = "bronze"
+    kind = "raw"
+    topics = ["retail-transactions"]
+    group_id = "bronze"
+    [pipeline.columns]
+    body = { from = "value" }
+    tenant = { from = "header:tenant", default = "none" }
+    [pipeline.clickhouse]
+    table = "bronze_events"
+"#;
+
+#[test]
+fn a_raw_pipeline_takes_parts_of_records_and_nothing_in_them() {
+    let loaded = parse(RAW).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.config.pipelines[0].kind.name(), "raw");
+    let named = edited(RAW, &[("pipeline.format", "\"avro\"")]);
+    assert!(parse(&named).is_ok(), "no registry is asked");
+    for (key, value, says) in [
+        ("pipeline.columns.body", "\"$\"", "kind = \"raw\""),
+        ("pipeline.columns.body.path", "\"$.a\"", "must not be set"),
+        (
+            "pipeline.columns.body.required",
+            "true",
+            "must not be set with kind = \"raw\"",
+        ),
+        (
+            "pipeline.columns.body.from",
+            "\"body\"",
+            "\"schema_id\" and \"header:NAME\"",
+        ),
+        ("pipeline.format", "\"xml\"", "json_schema"),
+        ("pipeline.time_field", "\"at\"", "unknown key"),
+        ("pipeline.clickhouse.table", "-", "is required"),
+    ] {
+        let problems = parse(&edited(RAW, &[(key, value)])).expect_err(key);
+        assert!(problems.to_string().contains(says), "{key}: {problems}");
+    }
 }
 
 #[test]

@@ -17,6 +17,11 @@ fn ranges_that_end_in_transaction_markers_are_replayed_exactly() {
 }
 
 #[test]
+fn records_of_any_bytes_are_rows_of_a_raw_table_once_wherever_the_daemon_dies() {
+    short("raw");
+}
+
+#[test]
 fn kills_at_random_moments_lose_and_double_nothing() {
     short("kills");
 }

@@ -27,7 +27,7 @@ fn output_topic(pipeline: &Pipeline) -> Option<&str> {
     let topic = match &pipeline.kind {
         Kind::Aggregation(aggregation) => aggregation.output_topic.as_deref()?,
         Kind::StreamJoin(join) => &join.output.topic,
-        Kind::Enrichment(_) | Kind::Cdc(_) => return None,
+        Kind::Enrichment(_) | Kind::Cdc(_) | Kind::Raw(_) => return None,
     };
     (!topic.is_empty()).then_some(topic)
 }

@@ -13,6 +13,7 @@ use super::dead_letter::DeadLetter;
 use super::enrichment::Enrichment;
 use super::kafka::Kafka;
 use super::quantity::{Integer, Span, format_duration};
+use super::raw::Raw;
 use super::redis::Redis;
 use super::schema_registry::SchemaRegistry;
 use super::section::Section;
@@ -78,6 +79,8 @@ pub enum Kind {
     Aggregation(Box<Aggregation>),
     /// Events of one topic, each with the record of another that belongs to it, into a third.
     StreamJoin(Box<StreamJoin>),
+    /// Records as they were received.
+    Raw(Raw),
 }
 
 impl Kind {
@@ -89,6 +92,7 @@ impl Kind {
             Kind::Cdc(_) => "cdc",
             Kind::Aggregation(_) => "aggregation",
             Kind::StreamJoin(_) => "stream_join",
+            Kind::Raw(_) => "raw",
         }
     }
 }
@@ -97,7 +101,7 @@ impl Kind {
 type ReadKind = fn(&mut Section<'_>) -> Kind;
 
 /// The kinds that are built. A new kind is a file with its keys and a line here.
-const KINDS: [(&str, ReadKind); 4] = [
+const KINDS: [(&str, ReadKind); 5] = [
     ("enrichment", |section| {
         Kind::Enrichment(Box::new(Enrichment::read(section)))
     }),
@@ -108,6 +112,7 @@ const KINDS: [(&str, ReadKind); 4] = [
     ("stream_join", |section| {
         Kind::StreamJoin(Box::new(StreamJoin::read(section)))
     }),
+    ("raw", |section| Kind::Raw(Raw::read(section))),
 ];
 
 /// Where the very first start begins, when the group has no offset.
@@ -249,6 +254,12 @@ impl Pipeline {
         matches!(&self.kind, Kind::Aggregation(a) if a.partitioned_by.is_none())
     }
 
+    /// Whether each record makes rows of its own, which are appended to one table.
+    #[must_use]
+    pub fn appends(&self) -> bool {
+        matches!(&self.kind, Kind::Enrichment(_) | Kind::Raw(_))
+    }
+
     /// Whether what is written and the offsets it comes from are one Kafka transaction.
     #[must_use]
     pub fn is_transactional(&self) -> bool {
@@ -261,7 +272,7 @@ impl Pipeline {
             Kind::Cdc(cdc) => cdc.check_topics(&self.topics, section),
             Kind::Aggregation(aggregation) => aggregation.check_topics(&self.topics, section),
             Kind::StreamJoin(join) => join.check_pipeline(self, section),
-            Kind::Enrichment(_) => {}
+            Kind::Enrichment(_) | Kind::Raw(_) => {}
         }
         let poll = self.kafka.max_poll_interval();
         for (key, time) in [

@@ -26,6 +26,8 @@ pub enum RecordField {
     Header(CString),
     /// All headers, in order.
     Headers,
+    /// The number of the schema in the frame before the value: behind a zero byte, in four bytes.
+    SchemaId,
     /// The number of the element that the row was made of, from 0 on.
     Index,
 }
@@ -59,6 +61,7 @@ impl RecordField {
             "partition" => Some(RecordField::Partition),
             "offset" => Some(RecordField::Offset),
             "headers" => Some(RecordField::Headers),
+            "schema_id" => Some(RecordField::SchemaId),
             other => {
                 let name = other.strip_prefix("header:")?;
                 let name = CString::new(name).ok().filter(|name| !name.is_empty());
@@ -79,6 +82,7 @@ impl RecordField {
             RecordField::Partition => "partition".to_owned(),
             RecordField::Offset => "offset".to_owned(),
             RecordField::Headers => "headers".to_owned(),
+            RecordField::SchemaId => "schema_id".to_owned(),
             RecordField::Index => "index".to_owned(),
             RecordField::Header(name) => format!("header:{}", name.to_string_lossy()),
         }
@@ -106,7 +110,7 @@ impl Kind for From {
 
     fn allowed(&self) -> String {
         "one of \"key\", \"value\", \"timestamp\", \"timestamp_type\", \"topic\", \"partition\", \
-         \"offset\", \"headers\" and \"header:NAME\""
+         \"offset\", \"headers\", \"schema_id\" and \"header:NAME\""
             .to_owned()
     }
 

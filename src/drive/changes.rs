@@ -39,7 +39,7 @@ impl ChangePath {
         let pipelines = config.pipelines.iter();
         let mut replications = pipelines.filter_map(|pipeline| match &pipeline.kind {
             Kind::Cdc(cdc) => Some((Arc::new(pipeline.clone()), Arc::new(cdc.clone()))),
-            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
+            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) | Kind::Raw(_) => None,
         });
         let (pipeline, cdc) = replications.next().expect("a pipeline of the kind cdc");
         let replicas = Replicas::new(ReplicasParts {

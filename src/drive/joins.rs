@@ -46,7 +46,7 @@ impl JoinPath {
         let pipelines = config.pipelines.iter();
         let mut joins = pipelines.filter_map(|pipeline| match &pipeline.kind {
             Kind::StreamJoin(join) => Some((Arc::new(pipeline.clone()), join)),
-            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::Cdc(_) => None,
+            Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::Cdc(_) | Kind::Raw(_) => None,
         });
         let (pipeline, join) = joins.next().expect("a pipeline of the kind stream_join");
         let metrics = PipelineMetrics::new(&pipeline.name);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::aggregation::{self, AggregationOperator, AggregationPlan};
 use super::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+use super::raw::{CurrentRawRows, RawOperator};
 use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use super::stream_join::join_operator;
-use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, StreamJoin};
+use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, Raw, StreamJoin};
 use crate::halt::Halt;
 use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator, Refusal};
 use crate::observe::board::Board;
@@ -107,6 +108,10 @@ fn judge(
         Kind::Cdc(config) => replication(pipeline, config, tables, partitions, records),
         Kind::Aggregation(config) => aggregation(pipeline, config, table, partitions, records),
         Kind::StreamJoin(config) => join(config, partitions, records),
+        Kind::Raw(config) => match table {
+            Some(table) => raw(pipeline, config, table, records),
+            None => Ok(Judgement::default()),
+        },
     }
 }
 
@@ -119,12 +124,7 @@ fn enrichment(
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
     let plan = RowPlan::new(config, &table.columns, exactly_once)
         .map_err(|error| Halt::new("schema", error.to_string()))?;
-    let type_of = |name: &String| {
-        let column = table.columns.iter().find(|column| column.name == *name);
-        column.map_or_else(String::new, |column| column.type_name.clone())
-    };
-    let columns = plan.names().iter();
-    let columns = columns.map(|name| (name.clone(), type_of(name))).collect();
+    let columns = typed(plan.names(), table);
     let format = plan.format();
     let settings = Settings::new(config, Arc::new(CACHE_BYTES_MAX.into()), 0);
     let metrics = PipelineMetrics::new(&pipeline.name);
@@ -147,6 +147,38 @@ fn enrichment(
         profile_keys,
         records: judged,
     })
+}
+
+fn raw(
+    pipeline: &Arc<Pipeline>,
+    config: &Raw,
+    table: &TableInfo,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let current = Arc::new(CurrentRawRows::new(pipeline, config, table.clone())?);
+    let mut operator: RawOperator = current.operator();
+    let judged = judge_each(&mut operator, records)?;
+    let rows = (0..row_count(&judged)).map(|index| operator.row(index).to_vec());
+    Ok(Judgement {
+        rows: Some(Rows {
+            columns: typed(operator.names(), table),
+            key_len: 0,
+            has_default_flags: operator.has_default_flags(),
+            rows: rows.collect(),
+        }),
+        records: judged,
+        ..Judgement::default()
+    })
+}
+
+/// Columns of a table with their types.
+fn typed(names: &[String], table: &TableInfo) -> Vec<(String, String)> {
+    let type_of = |name: &String| {
+        let column = table.columns.iter().find(|column| column.name == *name);
+        column.map_or_else(String::new, |column| column.type_name.clone())
+    };
+    let typed = names.iter().map(|name| (name.clone(), type_of(name)));
+    typed.collect()
 }
 
 fn replication(

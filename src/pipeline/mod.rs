@@ -5,7 +5,9 @@ mod enrichment;
 mod event_time;
 pub(crate) mod judging;
 mod payload;
+mod raw;
 mod recompute;
+mod record_column;
 mod replay;
 mod replication;
 mod start;
@@ -24,6 +26,7 @@ pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
+pub(crate) use self::raw::RawOperator;
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
 pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
@@ -107,6 +110,7 @@ pub(crate) fn run(environment: Environment) -> Ended {
         Kind::Cdc(config) => replication(&environment, config),
         Kind::Aggregation(config) => aggregation(&environment, config),
         Kind::StreamJoin(config) => stream_join::run(&environment, config),
+        Kind::Raw(config) => raw::run(&environment, config),
     };
     match result {
         Ok(()) | Err(NotStarted::Stopped) => Ended::Done,

@@ -57,7 +57,7 @@ impl Replayer {
     ) -> Changed {
         match self {
             Replayer::Cdc(way) => way.read_change(partition, record),
-            Replayer::Enrichment(_) => Changed::Nothing,
+            Replayer::Enrichment(_) | Replayer::Raw(_) => Changed::Nothing,
         }
     }
 
@@ -65,7 +65,7 @@ impl Replayer {
     pub(crate) fn change(&self, row: usize) -> Option<Change<'_>> {
         match self {
             Replayer::Cdc(way) => way.operator.change(row),
-            Replayer::Enrichment(_) => None,
+            Replayer::Enrichment(_) | Replayer::Raw(_) => None,
         }
     }
 }
@@ -108,6 +108,7 @@ impl Replayer {
         match self {
             Replayer::Enrichment(way) => way.operator.event_column_names(),
             Replayer::Cdc(_) => vec![],
+            Replayer::Raw(operator) => operator.names().to_vec(),
         }
     }
 
@@ -119,8 +120,15 @@ impl Replayer {
         record: Record<'_>,
         each: impl FnOnce(&[Option<&[u8]>]),
     ) -> bool {
-        let Replayer::Enrichment(way) = self else {
-            return false;
+        let way = match self {
+            Replayer::Enrichment(way) => way,
+            Replayer::Raw(operator) => {
+                let values = operator.values(partition, record);
+                let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+                each(&values);
+                return true;
+            }
+            Replayer::Cdc(_) => return false,
         };
         let mut state = way.operator.begin(partition);
         let is_accepted = matches!(

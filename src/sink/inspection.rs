@@ -64,12 +64,12 @@ impl ClickHouseClient {
         partition: &TopicPartition,
         from: i64,
     ) -> Result<Option<i64>, InsertError> {
+        let provenance = &target.provenance;
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
-            "SELECT toUInt64(_offset) FROM {} WHERE _topic = {} AND _partition = {} AND _offset >= {from} \
-             ORDER BY _offset LIMIT 1 SETTINGS select_sequential_consistency = 1",
+            "SELECT toUInt64({offset}) FROM {} WHERE {is_in} AND {offset} >= {from} ORDER BY {offset} LIMIT 1 \
+             SETTINGS select_sequential_consistency = 1",
             target.sql,
-            quote_text(&partition.topic),
-            partition.partition
         );
         let bytes = self.read_in_sync(target, &sql, "RowBinary").await?;
         if bytes.is_empty() {
@@ -93,12 +93,12 @@ impl ClickHouseClient {
             return Ok(HashSet::new());
         }
         let list: Vec<String> = asked.iter().map(i64::to_string).collect();
+        let provenance = &target.provenance;
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
-            "SELECT groupUniqArray(toUInt64(_offset)), 'end' FROM {} WHERE _topic = {} AND _partition = {} \
-             AND _offset IN ({}) SETTINGS select_sequential_consistency = 1",
+            "SELECT groupUniqArray(toUInt64({offset})), 'end' FROM {} WHERE {is_in} AND {offset} IN ({}) \
+             SETTINGS select_sequential_consistency = 1",
             target.sql,
-            quote_text(&partition.topic),
-            partition.partition,
             list.join(",")
         );
         let bytes = self.read_in_sync(target, &sql, "RowBinary").await?;
@@ -256,13 +256,13 @@ impl ClickHouseClient {
     ) -> Result<HashMap<i64, Vec<Vec<u8>>>, InsertError> {
         let column = |name: &String| format!("formatRow('RowBinary', {})", quote_name(name));
         let columns: Vec<String> = names.iter().map(column).collect();
+        let provenance = &target.provenance;
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
-            "SELECT toUInt64(_offset), [{}] FROM {} WHERE _topic = {} AND _partition = {} AND _offset >= {} \
-             AND _offset < {} SETTINGS select_sequential_consistency = 1",
+            "SELECT toUInt64({offset}), [{}] FROM {} WHERE {is_in} AND {offset} >= {} AND {offset} < {} \
+             SETTINGS select_sequential_consistency = 1",
             columns.join(", "),
             target.sql,
-            quote_text(&partition.topic),
-            partition.partition,
             range.from,
             range.to
         );

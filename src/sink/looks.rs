@@ -29,21 +29,21 @@ impl ClickHouseClient {
                 "bitShiftLeft(toUInt64(_offset) - {}, {ROW_ID_INDEX_BITS}) + toUInt64(_index)",
                 range.from
             ),
-            false => "_offset".to_owned(),
+            false => target.provenance.offset_sql(),
         };
-        self.listed(server, &target.sql, (partition, range), &id)
-            .await
+        self.listed(server, target, (partition, range), &id).await
     }
 
     /// Which offsets of `range` the table already holds.
     async fn offsets_in(
         &self,
         server: u32,
-        table: &str,
+        target: &Target,
         partition: &TopicPartition,
         range: Range,
     ) -> Result<Vec<i64>, InsertError> {
-        self.listed(server, table, (partition, range), "_offset")
+        let offset = target.provenance.offset_sql();
+        self.listed(server, target, (partition, range), &offset)
             .await
     }
 
@@ -51,15 +51,16 @@ impl ClickHouseClient {
     async fn listed(
         &self,
         server: u32,
-        table: &str,
+        target: &Target,
         (partition, range): (&TopicPartition, Range),
         expression: &str,
     ) -> Result<Vec<i64>, InsertError> {
-        let topic = quote_text(&partition.topic);
+        let (table, provenance) = (&target.sql, &target.provenance);
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
-            "SELECT groupArray(toUInt64({expression})), 'end' FROM {table} WHERE _topic = {topic} AND _partition = {} \
-             AND _offset >= {} AND _offset < {} SETTINGS select_sequential_consistency = 1",
-            partition.partition, range.from, range.to
+            "SELECT groupArray(toUInt64({expression})), 'end' FROM {table} WHERE {is_in} AND {offset} >= {} \
+             AND {offset} < {} SETTINGS select_sequential_consistency = 1",
+            range.from, range.to
         );
         let bytes = self.select(server, &sql, "RowBinary").await?;
         offsets(&bytes).ok_or_else(|| self.servers.failed(server, unreadable(&bytes)))
@@ -128,7 +129,7 @@ impl ClickHouseClient {
             if target.replicated {
                 self.sync_replica(server, &target.sql).await?;
             }
-            self.offsets_in(server, &target.sql, partition, range).await
+            self.offsets_in(server, target, partition, range).await
         };
         self.servers.any(look).await
     }
@@ -163,12 +164,12 @@ impl ClickHouseClient {
         partition: &TopicPartition,
         from: i64,
     ) -> Result<Option<i64>, InsertError> {
+        let provenance = &target.provenance;
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
-            "SELECT count(), max(toInt64(_offset)) FROM {} \
-             WHERE _topic = {} AND _partition = {} AND _offset >= {from} SETTINGS select_sequential_consistency = 1",
+            "SELECT count(), max(toInt64({offset})) FROM {} WHERE {is_in} AND {offset} >= {from} \
+             SETTINGS select_sequential_consistency = 1",
             target.sql,
-            quote_text(&partition.topic),
-            partition.partition
         );
         largest(&self.look(target, &sql).await?)
     }

@@ -2,12 +2,14 @@
 
 mod columns;
 mod frame;
+mod provenance;
 mod quote;
 
 use bytes::Bytes;
 
 pub(crate) use self::columns::{ColumnInfo, TableColumns, TableInfo, is_replicated};
 pub(crate) use self::frame::{Frames, compress, compressed, decompress};
+pub(crate) use self::provenance::Provenance;
 pub(crate) use self::quote::{quote_name, quote_text};
 use crate::native::{BlockColumn, BlockPlan};
 use crate::replica::OwnNames;
@@ -67,6 +69,8 @@ pub(crate) struct Target {
     pub(crate) has_tokens: bool,
     /// Whether a record makes several rows, which the column `_index` tells apart.
     pub(crate) has_index: bool,
+    /// The columns that say which record a row came from, where rows are appended.
+    pub(crate) provenance: Provenance,
 }
 
 impl Target {
@@ -123,6 +127,7 @@ impl Target {
             replicated: false,
             has_tokens: false,
             has_index: false,
+            provenance: Provenance::default(),
         }
     }
 }

@@ -21,6 +21,7 @@ mod months;
 mod neighbours;
 mod network;
 mod offsets;
+mod raw;
 mod replica;
 mod servers;
 mod transactions;
@@ -167,6 +168,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(offsets::trials());
     trials.extend(months::trials());
     trials.extend(transactions::trials());
+    trials.extend(raw::trials());
     trials.extend(broken::trials());
     trials.extend(replica::trials());
     trials.extend(windows::trials());

@@ -123,6 +123,27 @@ impl Job {
         job
     }
 
+    /// A configuration with one pipeline of the kind `raw`, pointed at the sandbox, and its table made; the
+    /// topic is not.
+    pub fn raw(name: &str) -> Job {
+        let mut job = Job::new(name);
+        let pipeline = toml::toml! {
+            name = "bronze"
+            kind = "raw"
+        };
+        job.config["pipeline"] = Value::Array(vec![Value::Table(pipeline)]);
+        job.set("pipeline.topics", vec![job.topic.clone()]);
+        job.set("pipeline.group_id", job.group.clone());
+        job.set("pipeline.dead_letter.topic", job.dead_letter_topic.clone());
+        job.set("pipeline.batch.flush_interval", "100ms");
+        job.set("pipeline.batch.inserts_per_second_max", 1000);
+        job.set("pipeline.clickhouse.table", "bronze_events");
+        let ddl = project_root().join("sql/bronze_events.sql");
+        job.set("pipeline.clickhouse.ddl", ddl.display().to_string());
+        job.apply_schema();
+        job
+    }
+
     /// One of the shipped aggregations, pointed at the sandbox, and its table made; topics are not. Its
     /// input is `topic`, its output topic, if it has one, begins with the prefix.
     pub fn aggregation(name: &str, pipeline: &str) -> Job {

@@ -40,7 +40,7 @@ pub(super) fn audit(
     let found = runtime.block_on(traced_table(pipeline))?;
     let (client, target) = found.ok_or_else(|| {
         Failure::Refused(format!(
-            "table {}.{} is not there, or lacks the columns _topic, _partition and _offset: nobody can \
+            "table {}.{} is not there, or lacks the columns with topic, partition and offset of each row's record: nobody can \
              tell which records it has",
             pipeline.clickhouse.database, pipeline.table
         ))

@@ -9,6 +9,7 @@ use crate::inspect::Failure;
 use crate::pipeline::{Replayed, Replayer, Wanted, is_index};
 use crate::sink::{ClickHouseClient, InsertError, Target, quote_name};
 use crate::source::{MadeRecord, TopicPartition};
+use crate::target::Provenance;
 
 /// What is known of each pipeline's table.
 #[derive(Debug, Default)]
@@ -154,16 +155,16 @@ pub(crate) async fn traced_table(
     let Some(info) = info else {
         return Ok(None);
     };
-    let has = |name: &str| info.columns.iter().any(|column| column.name == name);
-    if !["_topic", "_partition", "_offset"].into_iter().all(has) {
+    let Ok(provenance) = Provenance::of(pipeline, &info.columns) else {
         return Ok(None);
-    }
+    };
     let target = Target {
         label,
         sql: format!("{}.{}", quote_name(database), quote_name(table)),
         replicated: info.is_replicated(),
         has_tokens: info.has_tokens,
         has_index: explodes(pipeline) && info.columns.iter().any(is_index),
+        provenance,
         ..Target::nowhere()
     };
     Ok(Some((client, target)))

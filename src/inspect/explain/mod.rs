@@ -243,7 +243,7 @@ fn judged(
     tables: &[TableFacts],
     record: &SampledRecord,
 ) -> Result<Judgement, String> {
-    if tables.is_empty() && matches!(&pipeline.kind, Kind::Enrichment(_)) {
+    if tables.is_empty() && pipeline.appends() {
         return Err("its table cannot be looked at".to_owned());
     }
     let known: Vec<_> = tables.iter().map(sample::known).collect();

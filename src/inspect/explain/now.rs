@@ -7,7 +7,8 @@ use crate::config::{Kind, Pipeline};
 use crate::inspect::doctor::facts::TableFacts;
 use crate::inspect::row_query::as_query;
 use crate::pipeline::judging::Rows;
-use crate::sink::{PlainClient, quote_name, quote_text};
+use crate::sink::{PlainClient, quote_name};
+use crate::target::Provenance;
 
 /// Where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(super) async fn look(
     place: &Place<'_>,
 ) -> (Option<Value>, Now) {
     let found = match &pipeline.kind {
-        Kind::Enrichment(_) => by_address(plain, table, place).await,
+        Kind::Enrichment(_) | Kind::Raw(_) => by_address(pipeline, plain, table, place).await,
         Kind::Cdc(_) => match rows {
             Some(rows) => return by_key(plain, table, rows, computed, place).await,
             None => None,
@@ -79,17 +80,23 @@ fn sql_name(table: &TableFacts) -> String {
     format!("{}.{}", quote_name(database), quote_name(&table.table))
 }
 
-async fn by_address(plain: &PlainClient, table: &TableFacts, place: &Place<'_>) -> Option<Value> {
-    let has = |name: &str| table.info.columns.iter().any(|column| column.name == name);
-    if !["_topic", "_partition", "_offset"].into_iter().all(has) {
-        return None;
-    }
+async fn by_address(
+    pipeline: &Pipeline,
+    plain: &PlainClient,
+    table: &TableFacts,
+    place: &Place<'_>,
+) -> Option<Value> {
+    let provenance = Provenance::of(pipeline, &table.info.columns).ok()?;
+    let Address {
+        topic,
+        partition,
+        offset,
+    } = place.address;
     let sql = format!(
-        "SELECT * FROM {} WHERE _topic = {} AND _partition = {} AND _offset = {} LIMIT 1",
+        "SELECT * FROM {} WHERE {} AND {} = {offset} LIMIT 1",
         sql_name(table),
-        quote_text(&place.address.topic),
-        place.address.partition,
-        place.address.offset
+        provenance.is_of(topic, *partition),
+        provenance.offset_sql(),
     );
     plain.objects(&sql).await.ok()?.into_iter().next()
 }

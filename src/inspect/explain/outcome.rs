@@ -77,7 +77,7 @@ impl Outcome {
                 let detail = "joined with what the other topic has";
                 Outcome::new("row", None, Some(detail.to_owned()))
             }
-            Kind::Enrichment(_) | Kind::Cdc(_) => Outcome::new("row", None, None),
+            Kind::Enrichment(_) | Kind::Cdc(_) | Kind::Raw(_) => Outcome::new("row", None, None),
         }
     }
 
@@ -168,6 +168,9 @@ fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String>
                 None => format!("row $.{name}"),
             })
         }
+        Kind::Raw(raw) => raw
+            .field_of(name)
+            .map(|field| format!("kafka {}", field.name())),
         Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
     }
 }

@@ -113,7 +113,7 @@ fn read_again(pipeline: &Pipeline) -> String {
         ),
         _ => match pipeline.delivery {
             Delivery::ExactlyOnce => format!(
-                "records that table {table} has already are recognised by _topic, _partition and _offset \
+                "records that table {table} has already are recognised by topic, partition and offset \
                  and not written again; the others are written"
             ),
             Delivery::AtLeastOnce => format!(

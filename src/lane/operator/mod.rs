@@ -3,18 +3,18 @@
 //! Every kind takes records in ([`Operator`]). What else it is made of are parts, and the lane asks for a
 //! part, never for a kind:
 //!
-//! | part | what it does | enrichment | cdc | aggregation | stream_join |
-//! |---|---|---|---|---|---|
-//! | [`RecordRows`] | puts the rows of single records into batches | yes | yes | | |
-//! | [`Appends`] | its rows are appended, so a range needs a name to arrive once | yes | | | |
-//! | [`Lookups`] | asks for values by key before rows are complete | yes | | | |
-//! | [`Snapshots`] | its state outlives the owner of a partition | yes | | | |
-//! | [`TimedState`] | keeps state that follows event time | yes | | yes | yes |
-//! | [`Emission`] | makes rows of many records | | | yes | yes |
-//! | [`Settling`] | keeps what rows are made of until they are durable | | | yes | |
-//! | [`Together`] | its partitions begin and end together | | | yes | yes |
-//! | [`PartitionCount`] | its result depends on how many partitions a topic has | | | yes | |
-//! | [`Versions`] | the newest version of a row counts | | yes | | |
+//! | part | what it does | enrichment | cdc | aggregation | stream_join | raw |
+//! |---|---|---|---|---|---|---|
+//! | [`RecordRows`] | puts the rows of single records into batches | yes | yes | | | yes |
+//! | [`Appends`] | its rows are appended, so a range needs a name to arrive once | yes | | | | yes |
+//! | [`Lookups`] | asks for values by key before rows are complete | yes | | | | |
+//! | [`Snapshots`] | its state outlives the owner of a partition | yes | | | | |
+//! | [`TimedState`] | keeps state that follows event time | yes | | yes | yes | |
+//! | [`Emission`] | makes rows of many records | | | yes | yes | |
+//! | [`Settling`] | keeps what rows are made of until they are durable | | | yes | | |
+//! | [`Together`] | its partitions begin and end together | | | yes | yes | |
+//! | [`PartitionCount`] | its result depends on how many partitions a topic has | | | yes | | |
+//! | [`Versions`] | the newest version of a row counts | | yes | | | |
 //!
 //! A kind implements the traits of its parts and overrides the methods that hand them out. Records are
 //! decoded and put into batches by static calls; parts that are asked once a turn are trait objects.

@@ -194,7 +194,7 @@ pub struct Sample {
 pub struct PipelineStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// `enrichment`, `cdc`, `aggregation` or `stream_join`.
+    /// `enrichment`, `cdc`, `aggregation`, `stream_join` or `raw`.
     pub kind: String,
     /// Whether the configuration file has it, or a request created it.
     pub source: Source,

@@ -11,7 +11,6 @@ mod profile;
 mod profiles;
 mod reading;
 mod recomputed;
-mod record_column;
 mod row;
 mod schemas;
 mod settings;
@@ -40,9 +39,9 @@ use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
 use crate::pipeline::payload::Payload;
+use crate::pipeline::record_column::RecordPlace;
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
-use crate::table::append_length;
 
 /// Encoded columns of the records that are judged together: a record that came small may make 64 MiB, and a
 /// thousand of them wait for each other.
@@ -90,8 +89,7 @@ struct PendingRow {
 /// What is kept for one partition.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
-    topic: Vec<u8>,
-    partition: i32,
+    place: RecordPlace,
     watermark: Watermark,
     sessions: Option<Sessions>,
 }
@@ -183,14 +181,10 @@ impl Operator for EnrichmentOperator {
     }
 
     fn begin(&mut self, partition: &TopicPartition) -> PartitionState {
-        let mut topic = vec![];
-        append_length(partition.topic.len(), &mut topic);
-        topic.extend_from_slice(partition.topic.as_bytes());
         let seed = self.seeds.random();
         let rules = self.plan.session.as_ref().map(|session| session.rules);
         PartitionState {
-            topic,
-            partition: partition.partition,
+            place: RecordPlace::new(partition),
             watermark: Watermark::new(self.settings.watermark_delay),
             sessions: rules.map(|rules| Sessions::new(rules, seed)),
         }

@@ -2,12 +2,12 @@
 //! columns will be made of.
 
 use super::plan::{EventTime, ExplodePlan, Field, RowPlan, SessionPlan};
-use super::record_column::Origin;
 use super::{PartitionState, Settings};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
 use crate::format::Values;
 use crate::operator::{SessionKey, Sessions};
+use crate::pipeline::record_column::Origin;
 use crate::source::Record;
 use crate::table::{ColumnType, read_length};
 
@@ -160,7 +160,7 @@ impl<'r, V: Values> Row<'r, V> {
         element: u32,
     ) -> Result<(), Reject> {
         let origin = Origin {
-            state,
+            place: &state.place,
             record,
             element,
         };

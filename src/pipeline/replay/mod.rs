@@ -11,13 +11,14 @@ use std::time::Duration;
 
 pub(super) use self::way::Way;
 use super::enrichment::CurrentRows;
+use super::raw::CurrentRawRows;
 use super::replication::{Replicas, ReplicasParts};
 use super::schemas;
 use super::{
-    Began, EnrichmentOperator, Environment, ReplicationOperator, Settings, clickhouse_client,
-    label, lookup_access,
+    Began, EnrichmentOperator, Environment, RawOperator, ReplicationOperator, Settings,
+    clickhouse_client, label, lookup_access,
 };
-use crate::config::{Cdc, Enrichment, Kind, Pipeline, Service};
+use crate::config::{Cdc, Enrichment, Kind, Pipeline, Raw, Service};
 use crate::halt::Halt;
 use crate::lane::{Appends, Operator as _, Stop};
 use crate::memory::MemoryBudget;
@@ -80,6 +81,8 @@ pub(crate) enum Wanted {
 pub(crate) enum Replayer {
     Enrichment(Box<Way<EnrichmentOperator>>),
     Cdc(Box<Way<ReplicationOperator>>),
+    /// Nothing of it is replayed; what its rows have is computed again.
+    Raw(Box<RawOperator>),
 }
 
 impl std::fmt::Debug for Replayer {
@@ -97,6 +100,10 @@ impl Replayer {
         service: &Arc<Service>,
         pipeline: &Arc<Pipeline>,
     ) -> Result<Self, ReplayError> {
+        if let Kind::Raw(config) = &pipeline.kind {
+            let operator = raw(pipeline, config).await?;
+            return Ok(Replayer::Raw(Box::new(operator)));
+        }
         if let Some(why) = why_not(pipeline) {
             return Err(ReplayError::Refused(why));
         }
@@ -129,6 +136,7 @@ impl Replayer {
         match self {
             Replayer::Enrichment(way) => way.replay(partition, record, wanted).await,
             Replayer::Cdc(way) => way.replay(partition, record, wanted).await,
+            Replayer::Raw(_) => Err(ReplayError::Refused(NOTHING_TO_REPLAY.to_owned())),
         }
     }
 }
@@ -137,7 +145,7 @@ impl Replayer {
     /// Whether a record says that the source emptied its table.
     pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
         match self {
-            Replayer::Enrichment(_) => false,
+            Replayer::Enrichment(_) | Replayer::Raw(_) => false,
             Replayer::Cdc(way) => way.operator.truncates(partition, record),
         }
     }
@@ -147,9 +155,14 @@ impl Replayer {
         match self {
             Replayer::Enrichment(way) => way.drops(partition, record),
             Replayer::Cdc(way) => way.drops(partition, record),
+            Replayer::Raw(_) => false,
         }
     }
 }
+
+/// Why letters of the kind `raw` are not replayed.
+const NOTHING_TO_REPLAY: &str = "every record makes its row, so there is nothing to replay; a row that the server refused \
+     is written once the table takes it and the topic is read again (streamweir offsets reset)";
 
 /// Why the records of a pipeline cannot be replayed one by one.
 pub(crate) fn why_not(pipeline: &Pipeline) -> Option<String> {
@@ -165,6 +178,7 @@ pub(crate) fn why_not(pipeline: &Pipeline) -> Option<String> {
              the offsets behind it, so a record cannot be replayed alone; correct the configuration and \
              read the topics again (streamweir offsets reset --pipeline {name} --to …)"
         )),
+        Kind::Raw(_) => Some(format!("pipeline {name} is raw: {NOTHING_TO_REPLAY}")),
         _ => None,
     }
 }
@@ -191,6 +205,22 @@ fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment 
     }
 }
 
+async fn raw(pipeline: &Arc<Pipeline>, config: &Raw) -> Result<RawOperator, ReplayError> {
+    let client = clickhouse_client(pipeline)?;
+    let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
+    let info = client.table_info(database, table).await?;
+    let info = info.ok_or_else(|| missing_table(pipeline))?;
+    let rows = Arc::new(CurrentRawRows::new(pipeline, config, info)?);
+    Ok(rows.operator())
+}
+
+fn missing_table(pipeline: &Pipeline) -> ReplayError {
+    ReplayError::Refused(format!(
+        "table {} does not exist: create it with `streamweir schema apply`",
+        label(pipeline)
+    ))
+}
+
 async fn enrichment(
     environment: &Environment,
     config: &Enrichment,
@@ -199,12 +229,7 @@ async fn enrichment(
     let client = clickhouse_client(pipeline)?;
     let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
     let info = client.table_info(database, table).await?;
-    let info = info.ok_or_else(|| {
-        ReplayError::Refused(format!(
-            "table {} does not exist: create it with `streamweir schema apply`",
-            label(pipeline)
-        ))
-    })?;
+    let info = info.ok_or_else(|| missing_table(pipeline))?;
     let rows = Arc::new(CurrentRows::new(pipeline, config, info)?);
     let lookup = lookup_access(environment, config, &rows.now().plan)?;
     let metrics = PipelineMetrics::new(&pipeline.name);

@@ -4,6 +4,7 @@ use super::fields::{event_columns, replica_columns};
 use super::prelude::*;
 use super::replica::problems;
 use super::type_unsupported;
+use crate::target::Provenance;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, sample) in with_sample(facts) {
@@ -43,9 +44,7 @@ fn is_explained(own: &PipelineFacts) -> bool {
         Kind::Cdc(cdc) => !problems(own, cdc, table).is_empty(),
         _ => {
             !type_unsupported::columns(own, table).is_empty()
-                || ["_topic", "_partition", "_offset"]
-                    .iter()
-                    .any(|name| table.info.columns.iter().all(|c| c.name != **name))
+                || Provenance::of(&own.pipeline, &table.info.columns).is_err()
         }
     };
     own.tables().iter().any(of)

@@ -5,7 +5,7 @@ use crate::config::Delivery;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, _, table) in with_tables(facts) {
-        let needs_tokens = matches!(&own.pipeline.kind, Kind::Enrichment(_))
+        let needs_tokens = own.pipeline.appends()
             && own.pipeline.delivery == Delivery::ExactlyOnce
             && table.info.engine.ends_with("MergeTree");
         if !needs_tokens || table.info.has_tokens {

@@ -11,8 +11,7 @@ const HOUR_SECONDS: f64 = 3_600.0;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, server, table) in with_tables(facts) {
-        let needs_tokens = matches!(&own.pipeline.kind, Kind::Enrichment(_))
-            && own.pipeline.delivery == Delivery::ExactlyOnce;
+        let needs_tokens = own.pipeline.appends() && own.pipeline.delivery == Delivery::ExactlyOnce;
         if !needs_tokens || !table.info.has_tokens {
             continue;
         }

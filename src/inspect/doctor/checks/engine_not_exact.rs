@@ -2,18 +2,20 @@
 
 use super::prelude::*;
 use super::replica::{Wrong, problems};
-use crate::config::{Delivery, Window};
-
-/// The columns that tell where a row came from.
-const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
+use crate::config::{Delivery, Pipeline, Window};
+use crate::target::Provenance;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, _, table) in with_tables(facts) {
         let why = match &own.pipeline.kind {
-            Kind::Enrichment(_) if own.pipeline.delivery == Delivery::ExactlyOnce => append(table),
+            Kind::Enrichment(_) | Kind::Raw(_)
+                if own.pipeline.delivery == Delivery::ExactlyOnce =>
+            {
+                append(&own.pipeline, table)
+            }
             Kind::Aggregation(config) => windows(&config.window, table),
             Kind::Cdc(cdc) => problems(own, cdc, table).remove(&Wrong::Engine),
-            Kind::Enrichment(_) | Kind::StreamJoin(_) => None,
+            Kind::Enrichment(_) | Kind::Raw(_) | Kind::StreamJoin(_) => None,
         };
         if let Some(why) = why {
             found.add(
@@ -29,20 +31,18 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
 }
 
 /// Rows are appended, and looked for by where they came from.
-fn append(table: &TableFacts) -> Option<String> {
+fn append(pipeline: &Pipeline, table: &TableFacts) -> Option<String> {
     let engine = &table.info.engine;
     if !engine.ends_with("MergeTree") {
         return Some(format!(
             "engine {engine} cannot be exact: exactly_once needs a table of the MergeTree family"
         ));
     }
-    let columns = &table.info.columns;
-    let missing = PROVENANCE
-        .iter()
-        .find(|name| columns.iter().all(|c| c.name != **name))?;
+    let missing = Provenance::of(pipeline, &table.info.columns).err()?;
+    let mark = if missing.starts_with('_') { "_" } else { "" };
     Some(format!(
-        "it has no column {missing}: exactly_once needs _topic LowCardinality(String), _partition UInt32 and \
-         _offset UInt64"
+        "it has no column {missing}: exactly_once needs {mark}topic LowCardinality(String), {mark}partition UInt32 \
+         and {mark}offset UInt64"
     ))
 }
 

@@ -2,36 +2,37 @@
 
 use super::prelude::*;
 use crate::config::Delivery;
+use crate::target::Provenance;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, _, table) in with_tables(facts) {
-        let looks = matches!(&own.pipeline.kind, Kind::Enrichment(_))
+        let looks = own.pipeline.appends()
             && own.pipeline.delivery == Delivery::ExactlyOnce
-            && table.info.engine.ends_with("MergeTree")
-            && table
-                .info
-                .columns
-                .iter()
-                .any(|column| column.name == "_offset");
+            && table.info.engine.ends_with("MergeTree");
+        let Ok(provenance) = Provenance::of(&own.pipeline, &table.info.columns) else {
+            continue;
+        };
+        let offset = &provenance.offset;
         let is_indexed = table
             .minmax
             .iter()
-            .any(|expression| expression.contains("_offset"))
-            || table.info.sorting_key.contains("_offset");
+            .any(|expression| expression.contains(offset))
+            || table.info.sorting_key.contains(offset);
         if looks && !is_indexed {
             found.add(
                 Warning,
                 own.name(),
                 &table.name,
                 format!(
-                    "table {} has no minmax index on _offset: after a failure exactly_once looks for a range of \
+                    "table {} has no minmax index on {offset}: after a failure exactly_once looks for a range of \
                      offsets, and reads the whole table for it",
                     table.name
                 ),
                 format!(
-                    "ALTER TABLE {0} ADD INDEX _offset_minmax _offset TYPE minmax GRANULARITY 1; ALTER TABLE {0} \
+                    "ALTER TABLE {0} ADD INDEX _offset_minmax {1} TYPE minmax GRANULARITY 1; ALTER TABLE {0} \
                      MATERIALIZE INDEX _offset_minmax",
-                    table.name
+                    table.name,
+                    provenance.offset_sql()
                 ),
             );
         }

@@ -11,7 +11,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let why = match &own.pipeline.kind {
             Kind::Aggregation(config) => windows(config, table),
             Kind::Cdc(cdc) => problems(own, cdc, table).remove(&Wrong::Order),
-            Kind::Enrichment(_) | Kind::StreamJoin(_) => None,
+            Kind::Enrichment(_) | Kind::Raw(_) | Kind::StreamJoin(_) => None,
         };
         if let Some(why) = why {
             found.add(

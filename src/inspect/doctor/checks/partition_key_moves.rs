@@ -10,7 +10,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let why = match &own.pipeline.kind {
             Kind::Aggregation(config) => windows(config, table),
             Kind::Cdc(cdc) => problems(own, cdc, table).remove(&Wrong::Partition),
-            Kind::Enrichment(_) | Kind::StreamJoin(_) => None,
+            Kind::Enrichment(_) | Kind::Raw(_) | Kind::StreamJoin(_) => None,
         };
         if let Some(why) = why {
             found.add(

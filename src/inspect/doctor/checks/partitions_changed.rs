@@ -7,7 +7,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         let depends = match &own.pipeline.kind {
             Kind::Cdc(_) | Kind::StreamJoin(_) => true,
             Kind::Aggregation(aggregation) => aggregation.partitioned_by.is_some(),
-            Kind::Enrichment(_) => false,
+            Kind::Enrichment(_) | Kind::Raw(_) => false,
         };
         if !depends {
             continue;

@@ -42,6 +42,6 @@ pub(super) fn with_sample(facts: &Facts) -> impl Iterator<Item = (&PipelineFacts
 pub(super) fn lookup(own: &PipelineFacts) -> Option<&Lookup> {
     match &own.pipeline.kind {
         Kind::Enrichment(config) => config.lookup.as_ref(),
-        Kind::Cdc(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
+        Kind::Cdc(_) | Kind::Aggregation(_) | Kind::StreamJoin(_) | Kind::Raw(_) => None,
     }
 }

@@ -242,6 +242,19 @@ fn tables(pipeline: &crate::config::Pipeline) -> Vec<TableFacts> {
                     ("version", "UInt64", ""),
                 ],
             ),
+            Kind::Raw(_) => (
+                None,
+                "bronze_events",
+                "MergeTree ORDER BY (topic, partition, offset) SETTINGS \
+                 non_replicated_deduplication_window = 10000, index_granularity = 8192",
+                "topic, partition, offset",
+                &[
+                    ("message_value", "Nullable(String)", ""),
+                    ("topic", "LowCardinality(String)", ""),
+                    ("partition", "UInt32", ""),
+                    ("offset", "UInt64", ""),
+                ],
+            ),
             Kind::StreamJoin(_) => return vec![],
         };
     let column = |(name, type_name, kind): &(&str, &str, &str)| ColumnInfo {

@@ -20,7 +20,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                     format!("correct the view, or drop it: it would lack rows that {} has", table.name),
                 );
             }
-            let has_tokens = matches!(&own.pipeline.kind, Kind::Enrichment(_))
+            let has_tokens = own.pipeline.appends()
                 && own.pipeline.delivery == Delivery::ExactlyOnce
                 && table.info.has_tokens;
             let (level, what, advice) = on_retry(has_tokens, view);

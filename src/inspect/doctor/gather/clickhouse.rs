@@ -133,8 +133,10 @@ fn wanted_tables(
     match &pipeline.kind {
         Kind::Cdc(cdc) => cdc_tables(pipeline, cdc, topics),
         Kind::StreamJoin(_) => BTreeSet::new(),
-        Kind::Enrichment(_) | Kind::Aggregation(_) if pipeline.table.is_empty() => BTreeSet::new(),
-        Kind::Enrichment(_) | Kind::Aggregation(_) => [(None, pipeline.table.clone())].into(),
+        _ if pipeline.table.is_empty() => BTreeSet::new(),
+        Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::Raw(_) => {
+            [(None, pipeline.table.clone())].into()
+        }
     }
 }
 

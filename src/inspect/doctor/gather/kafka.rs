@@ -156,7 +156,7 @@ pub(crate) fn output_topic(pipeline: &Pipeline) -> Option<&str> {
     match &pipeline.kind {
         Kind::Aggregation(aggregation) => aggregation.output_topic.as_deref(),
         Kind::StreamJoin(join) => Some(&join.output.topic),
-        Kind::Enrichment(_) | Kind::Cdc(_) => None,
+        Kind::Enrichment(_) | Kind::Cdc(_) | Kind::Raw(_) => None,
     }
 }
 

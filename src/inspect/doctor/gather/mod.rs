@@ -197,7 +197,7 @@ fn has_table(pipeline: &Pipeline) -> bool {
     match &pipeline.kind {
         Kind::Cdc(_) => true,
         Kind::StreamJoin(_) => false,
-        Kind::Enrichment(_) | Kind::Aggregation(_) => !pipeline.table.is_empty(),
+        Kind::Enrichment(_) | Kind::Aggregation(_) | Kind::Raw(_) => !pipeline.table.is_empty(),
     }
 }
 

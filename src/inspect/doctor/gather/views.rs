@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::facts::{PipelineFacts, Reached};
 use super::super::sample::SampleFacts;
-use crate::config::{Kind, Pipeline};
+use crate::config::Pipeline;
 use crate::inspect::row_query::as_query;
 use crate::sink::{PlainClient, quote_name};
 
@@ -16,7 +16,7 @@ const OF_THE_TRIAL: [u32; 6] = [47, 62, 46, 60, 497, 164];
 /// Notes why a view's SELECT fails for the rows of the sample.
 pub(super) async fn dry_run(pipeline: &Pipeline, facts: &mut PipelineFacts, sample: &SampleFacts) {
     // Rows of changes are of one table of many.
-    let has_one_table = matches!(&pipeline.kind, Kind::Enrichment(_));
+    let has_one_table = pipeline.appends();
     let rows = sample.rows.as_ref().filter(|rows| !rows.rows.is_empty());
     let Some(rows) = rows.filter(|_| has_one_table) else {
         return;

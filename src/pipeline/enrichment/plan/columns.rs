@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::PlanError;
 use super::session::SessionColumn;
 use crate::config::{Enrichment, RecordField};
-use crate::pipeline::enrichment::record_column::{RecordColumn, Times};
+use crate::pipeline::record_column::{RecordColumn, Times};
 use crate::sink::ColumnInfo;
 use crate::table::{Column, ColumnType, DefaultKind};
 

@@ -11,12 +11,12 @@ pub(super) use self::event::ExplodePlan;
 use self::event::{EventColumns, EventParts, NestedColumns};
 pub(super) use self::session::SessionPlan;
 use super::profile::ProfilePlan;
-use super::record_column::RecordColumn;
 use crate::config::{Enrichment, TimeField, Tombstones};
 use std::sync::Arc;
 
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::format::ReadPlan;
+use crate::pipeline::record_column::RecordColumn;
 use crate::sink::{ColumnInfo, RowFormat};
 use crate::table::ColumnSource;
 

@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::PartitionState;
 use crate::config::{ColumnMapping, KeyFormat, RecordField};
 use crate::decode::json::Raw;
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Path, Reason, Reject, Step};
-use crate::source::{Record, TimestampType};
+use crate::source::{Record, TimestampType, TopicPartition};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// In formats of rows with defaults: a value follows.
@@ -28,6 +27,8 @@ pub(super) struct RecordColumn {
     missing: Missing,
     /// Of a value in the key.
     in_key: Option<(ColumnSource, KeyFormat)>,
+    /// Later timestamps are written as this one.
+    latest_ms: i64,
 }
 
 /// How what stands for times is read: as the pipeline declares it, numbers as the column does before that.
@@ -63,10 +64,30 @@ impl Times {
     }
 }
 
+/// The partition that records come from, as its columns take it.
+#[derive(Debug)]
+pub(crate) struct RecordPlace {
+    /// With its length before it.
+    topic: Vec<u8>,
+    partition: i32,
+}
+
+impl RecordPlace {
+    pub(super) fn new(partition: &TopicPartition) -> Self {
+        let mut topic = vec![];
+        append_length(partition.topic.len(), &mut topic);
+        topic.extend_from_slice(partition.topic.as_bytes());
+        RecordPlace {
+            topic,
+            partition: partition.partition,
+        }
+    }
+}
+
 /// Where a row comes from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin<'r> {
-    pub(super) state: &'r PartitionState,
+    pub(super) place: &'r RecordPlace,
     pub(super) record: Record<'r>,
     /// The number of the element that it is made of.
     pub(super) element: u32,
@@ -116,7 +137,48 @@ impl RecordColumn {
             column_type: column.column_type,
             times,
             in_key: None,
+            latest_ms: i64::MAX,
         })
+    }
+
+    /// The same, with the latest timestamp that the column holds in the place of later ones.
+    pub(super) fn clamped(self) -> Self {
+        let holds = |ms: i64| self.column_type.encode_time_ms(ms, &mut vec![]).is_ok();
+        if self.field != RecordField::Timestamp || !is_time(&self.column_type) || holds(i64::MAX) {
+            return self;
+        }
+        let (mut held, mut beyond) = (0, i64::MAX);
+        while beyond - held > 1 {
+            let middle = held + (beyond - held) / 2;
+            if holds(middle) {
+                held = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        RecordColumn {
+            latest_ms: held,
+            ..self
+        }
+    }
+
+    /// Whether a column holds every value that the field can have.
+    ///
+    /// # Errors
+    /// What it must be.
+    pub(super) fn check_holds_all(field: &RecordField, column: &Column) -> Result<(), String> {
+        let Column {
+            name, column_type, ..
+        } = column;
+        match fits(field, column_type, true) {
+            true => Ok(()),
+            false => {
+                let expected = expected(field);
+                Err(format!(
+                    "column {name} must be {expected}, not {column_type}"
+                ))
+            }
+        }
     }
 
     /// A column that takes a value in the key.
@@ -147,6 +209,7 @@ impl RecordColumn {
             column_type,
             times,
             in_key: Some((source, key_format)),
+            latest_ms: i64::MAX,
         })
     }
 
@@ -170,7 +233,7 @@ impl RecordColumn {
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
-        let Origin { state, record, .. } = origin;
+        let Origin { place, record, .. } = origin;
         if let Some((source, key_format)) = &self.in_key {
             let value = key_value(record.key(), *key_format);
             let value = value.map_err(|reject| reject.about(&self.name))?;
@@ -182,15 +245,17 @@ impl RecordColumn {
         let encoded = match &self.field {
             RecordField::Topic => {
                 self.mark_not_null(out);
-                out.extend_from_slice(&state.topic);
+                out.extend_from_slice(&place.topic);
                 Ok(())
             }
-            RecordField::Partition => self.encode_partition(state.partition, out),
+            RecordField::Partition => self.encode_partition(place.partition, out),
             RecordField::Offset => self.encode_offset(record.offset(), out),
             RecordField::Timestamp if record.timestamp_ms() < 0 => {
                 self.encode_missing(out, with_default_flag)
             }
-            RecordField::Timestamp => self.encode_timestamp(record.timestamp_ms(), out),
+            RecordField::Timestamp => {
+                self.encode_timestamp(record.timestamp_ms().min(self.latest_ms), out)
+            }
             RecordField::TimestampType => match timestamp_type(record) {
                 Some(name) => self.column_type.encode_text(name, out),
                 None => self.encode_missing(out, with_default_flag),
@@ -200,6 +265,10 @@ impl RecordColumn {
             RecordField::Header(name) => {
                 self.encode_bytes(record.header(name), out, with_default_flag)
             }
+            RecordField::SchemaId => match schema_id(record.value()) {
+                Some(id) => self.column_type.encode_integer(id.into(), out),
+                None => self.encode_missing(out, with_default_flag),
+            },
             RecordField::Index => self.column_type.encode_integer(origin.element.into(), out),
             RecordField::Headers => {
                 encode_headers(&self.column_type, record, out);
@@ -382,6 +451,13 @@ fn holds_headers(column_type: &ColumnType) -> bool {
     }
 }
 
+/// The number of the schema that the value was written by: behind a zero byte, in four bytes.
+fn schema_id(value: Option<&[u8]>) -> Option<u32> {
+    let (magic, rest) = value?.split_first()?;
+    let id = rest.first_chunk()?;
+    (*magic == 0).then(|| u32::from_be_bytes(*id))
+}
+
 fn timestamp_type(record: Record<'_>) -> Option<&'static str> {
     match record.timestamp_type() {
         TimestampType::Unknown => None,
@@ -398,12 +474,15 @@ fn fits(field: &RecordField, column_type: &ColumnType, by_name: bool) -> bool {
         RecordField::Topic => column_type.is_text() && !(by_name && column_type.is_nullable()),
         RecordField::Partition if by_name => matches!(
             column_type,
-            ColumnType::UInt32 | ColumnType::Int32 | ColumnType::UInt64
+            ColumnType::UInt32 | ColumnType::Int32 | ColumnType::UInt64 | ColumnType::Int64
         ),
         RecordField::Offset if by_name => {
             matches!(column_type, ColumnType::UInt64 | ColumnType::Int64)
         }
         RecordField::Partition | RecordField::Offset => is_integer(),
+        RecordField::SchemaId => column_type
+            .encode_integer(u32::MAX.into(), &mut vec![])
+            .is_ok(),
         RecordField::Timestamp => {
             is_time(column_type)
                 || (is_integer() && !by_name)
@@ -437,6 +516,7 @@ fn expected(field: &RecordField) -> &'static str {
         RecordField::Topic => "LowCardinality(String)",
         RecordField::Partition | RecordField::Index => "UInt32",
         RecordField::Offset => "UInt64",
+        RecordField::SchemaId => "Nullable(UInt32)",
         RecordField::Timestamp => "DateTime64(3)",
         RecordField::TimestampType => "String, or an Enum of 'create_time' and 'log_append_time'",
         RecordField::Headers => "Map(String, String) or Array(Tuple(String, String))",
@@ -446,10 +526,7 @@ fn expected(field: &RecordField) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::operator::Watermark;
     use crate::source::MadeRecord;
 
     fn column(name: &str, type_name: &str) -> Result<RecordColumn, String> {
@@ -470,14 +547,8 @@ mod tests {
     fn encode(name: &str, type_name: &str, timestamp_ms: i64, key: Option<&[u8]>) -> Vec<u8> {
         let column = column(name, type_name).unwrap();
         let made = MadeRecord::new(key, Some(b"{}"), timestamp_ms, 7);
-        let state = PartitionState {
-            topic: b"\x01t".to_vec(),
-            partition: 3,
-            watermark: Watermark::new(Duration::ZERO),
-            sessions: None,
-        };
         let mut out = vec![];
-        let encoded = column.encode(origin(&state, made.record()), &mut out, false);
+        let encoded = column.encode(origin(&place(), made.record()), &mut out, false);
         encoded.unwrap();
         out
     }
@@ -548,21 +619,19 @@ mod tests {
         (field, column, mapping)
     }
 
-    fn origin<'r>(state: &'r PartitionState, record: Record<'r>) -> Origin<'r> {
+    fn origin<'r>(place: &'r RecordPlace, record: Record<'r>) -> Origin<'r> {
         Origin {
-            state,
+            place,
             record,
             element: 0,
         }
     }
 
-    fn state() -> PartitionState {
-        PartitionState {
-            topic: b"\x01t".to_vec(),
+    fn place() -> RecordPlace {
+        RecordPlace::new(&TopicPartition {
+            topic: "t".into(),
             partition: 3,
-            watermark: Watermark::new(Duration::ZERO),
-            sessions: None,
-        }
+        })
     }
 
     fn encode_mapped(
@@ -585,7 +654,7 @@ mod tests {
         change(&mut mapping);
         let column = RecordColumn::new(field, column, Some(&mapping), KeyFormat::Json, times)?;
         let mut out = vec![];
-        let encoded = column.encode(origin(&state(), made.record()), &mut out, false);
+        let encoded = column.encode(origin(&place(), made.record()), &mut out, false);
         encoded.map(|()| out).map_err(|reject| reject.to_string())
     }
 
@@ -602,17 +671,64 @@ mod tests {
         assert_eq!(encode("timestamp_type", "String"), Ok(vec![0]));
         assert_eq!(encode("header:tenant", "String"), Ok(vec![0]));
         assert_eq!(encode("value", "String"), Ok(b"\x01\xff".to_vec()));
+        assert_eq!(encode("schema_id", "Nullable(UInt32)"), Ok(vec![1]));
         let not_text = encode("value", "UInt8").unwrap_err();
         assert_eq!(not_text, "invalid_value: c: not UTF-8");
         for (from, type_name) in [
             ("partition", "String"),
             ("offset", "Float64"),
+            ("schema_id", "UInt16"),
             ("topic", "UInt64"),
             ("timestamp_type", "Enum8('create_time' = 1)"),
         ] {
             let error = encode(from, type_name).unwrap_err();
             assert!(error.starts_with("column c must be"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_schemas_number_stands_behind_a_zero_byte() {
+        let id = |value: &'static [u8]| {
+            let made = MadeRecord::new(None, Some(value), 1_000, 7);
+            encode_mapped("schema_id", "UInt32", &made, |_| {}).unwrap()
+        };
+        assert_eq!(id(b"\0\0\0\x01\x02"), [2, 1, 0, 0]);
+        assert_eq!(id(b"\0\xff\xff\xff\xffrest"), [255; 4]);
+        for none in [
+            &b""[..],
+            b"\0",
+            b"\0\0\0\x01",
+            b"\x01\0\0\x01\x02",
+            b"{\"a\":1}",
+        ] {
+            assert_eq!(id(none), [0; 4], "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_clamped_timestamp_is_never_refused() {
+        for type_name in [
+            "DateTime",
+            "DateTime64(3)",
+            "DateTime64(9)",
+            "Nullable(DateTime64(6))",
+            "LowCardinality(DateTime)",
+            "Int64",
+        ] {
+            let (field, column, _) = mapped("timestamp", type_name, DefaultKind::None);
+            let column =
+                RecordColumn::new(field, column, None, KeyFormat::Json, Times::default()).unwrap();
+            let column = column.clamped();
+            for ms in [i64::MAX, 1_763_719_200_000_000, 4_294_967_296_000, 0, -1] {
+                let made = MadeRecord::new(None, None, ms, 7);
+                let encoded = column.encode(origin(&place(), made.record()), &mut vec![], false);
+                assert!(encoded.is_ok(), "{type_name} {ms}");
+            }
+        }
+        assert_eq!(
+            encode("_timestamp", "DateTime", 4_294_967_295_000, None),
+            [255; 4]
+        );
     }
 
     #[test]
@@ -641,7 +757,7 @@ mod tests {
         assert!(column.needs_server_default());
         let mut out = vec![];
         column
-            .encode(origin(&state(), made.record()), &mut out, true)
+            .encode(origin(&place(), made.record()), &mut out, true)
             .unwrap();
         assert_eq!(out, [SERVER_DEFAULT]);
     }
