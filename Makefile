@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-cdc test soak fuzz schemathesis bench instructions figures explore lint book clean
+.PHONY: help deps build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ test: deps ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --features failpoints
 	$(COUNTED)
 	@$(TARGET_DIR)/debug/instructions guard
+
+# What it fetches besides is large, and needs a newer Java than the rest: so it is no part of `test`.
+test-avro: ## Keep replicas of random changes that Debezium writes in Avro, with a real schema registry
+	@tests/sandbox/install.sh registry
+	$(CARGO) test --workspace --features failpoints --no-run
+	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run --only cdc-avro --scale 0
 
 instructions: deps ## Count the instructions a record takes, by stage (KEEP=1: what `make test` guards)
 	$(COUNTED)

@@ -544,6 +544,26 @@ const WRONG_REPLICA_VALUES: &[(&str, &str, &str)] = &[
         "until = 2",
     ),
     (
+        "pipeline.key_format",
+        "\"string\"",
+        "one of \"json\", \"avro\"",
+    ),
+    (
+        "pipeline.key_format",
+        "\"avro\"",
+        "needs [schema_registry] with url: it has the schemas of keys",
+    ),
+    (
+        "pipeline.format",
+        "\"protobuf\"",
+        "needs [schema_registry] with url, or protobuf.descriptor_file",
+    ),
+    (
+        "pipeline.compression",
+        "\"lz4\"",
+        "one of \"none\", \"gzip\"",
+    ),
+    (
         "pipeline.debezium.decimal_mode",
         "\"exact\"",
         "one of \"precise\", \"string\", \"double\"",
@@ -807,6 +827,12 @@ const WRONG_WINDOWS_VALUES: &[(&str, &str, &str)] = &[
         "19",
         "an integer from 0 to 18",
     ),
+    (
+        "pipeline.format",
+        "\"string\"",
+        "must not be \"string\": only kind = \"enrichment\"",
+    ),
+    ("pipeline.key_format", "\"xml\"", "one of \"json\""),
     ("pipeline.metrics.sales.where", "7", "must be a table"),
     (
         "pipeline.metrics.sales.where.kind",
@@ -882,7 +908,23 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
     ("pipeline.left.topic", "\"^click\"", "the name of a topic"),
     ("pipeline.left.key_field", "\"$.id\"", "the name of a field"),
     ("pipeline.left.time_field", "\"\"", "need an event time"),
-    ("pipeline.key_format", "\"avro\"", "one of \"json\""),
+    (
+        "pipeline.format",
+        "\"string\"",
+        "must not be \"string\": only kind = \"enrichment\"",
+    ),
+    (
+        "pipeline.left.format",
+        "\"avro\"",
+        "needs [schema_registry] with url, or avro.schema_file",
+    ),
+    (
+        "pipeline.left.key_format",
+        "\"avro\"",
+        "needs [schema_registry] with url: it has the schemas of keys",
+    ),
+    ("pipeline.right.format", "\"xml\"", "one of \"json\""),
+    ("pipeline.right.compression", "\"lz4\"", "one of \"none\""),
     ("pipeline.left.key_format", "\"x\"", "one of \"json\""),
     ("pipeline.right.key_format", "7", "one of \"json\""),
     ("pipeline.join.retention_accepted", "1", "true or false"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping};
+use super::format::{Formats, KEY_FORMATS_OF_CHANGES};
 use super::quantity::Span;
 use super::replica_tables::{self, TableMapping};
 use super::section::Section;
@@ -15,11 +16,15 @@ use crate::debezium::{
     UnsignedMode,
 };
 use crate::decode::Path;
+use crate::format::Format;
 use crate::replica::OwnNames;
 
 /// The keys of change data capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cdc {
+    /// How its records are read. Keys of which nothing is declared are of the values' format where they have a
+    /// registry's frame, else JSON.
+    pub formats: Formats,
     /// Whether missing tables are created.
     pub create_tables: bool,
     /// What happens when records change their columns.
@@ -89,12 +94,14 @@ impl Cdc {
             ("ignore", Truncate::Ignore),
         ]);
         let minute = Duration::from_secs(60);
+        let formats = Formats::read(section, KEY_FORMATS_OF_CHANGES);
         let Connector {
             modes,
             placeholder,
             signal_tables,
-        } = read_connector(section);
+        } = read_connector(section, !matches!(formats.format, Format::Avro(_)));
         let cdc = Cdc {
+            formats,
             create_tables: section.take_or("create_tables", Boolean, true),
             evolution: section.take_or("evolution", evolutions, Evolution::AddColumns),
             truncate: section.take_or("truncate", truncates, Truncate::Halt),
@@ -238,7 +245,8 @@ struct Connector {
     signal_tables: Vec<String>,
 }
 
-fn read_connector(section: &mut Section<'_>) -> Connector {
+/// `may_be_untyped`: records may come without their types.
+fn read_connector(section: &mut Section<'_>, may_be_untyped: bool) -> Connector {
     let decimals = Choice(&[
         ("precise", DecimalMode::Precise),
         ("string", DecimalMode::String),
@@ -270,9 +278,11 @@ fn read_connector(section: &mut Section<'_>) -> Connector {
         let message = "is not there, so a record without a schema block halts the pipeline: declare \
                        decimal_mode, time_mode and binary_mode as the connector has them, or have it \
                        write schema blocks";
-        section
-            .reader
-            .warning(&section.path_of("debezium"), message);
+        if may_be_untyped {
+            section
+                .reader
+                .warning(&section.path_of("debezium"), message);
+        }
         return Connector {
             modes: None,
             placeholder: UNAVAILABLE_VALUE.to_owned(),

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping, INDEX, RawMode};
-use super::format::{self, Compression};
+use super::format::{self, Compression, KEY_FORMATS, KeyFormat};
 use super::lookup::Lookup;
 use super::quantity::Span;
 use super::section::Section;
 use super::session::Session;
 use super::state::State;
-use super::stream_join::{KEY_FORMATS, KeyFormat};
 use super::time_field::{TimeField, is_plain_path};
 use super::time_unit::{TIME_UNITS, TextTimes};
 use super::tree::join;

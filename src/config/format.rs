@@ -23,6 +23,132 @@ pub enum Compression {
     Auto,
 }
 
+/// How the records are read of a kind that reads JSON alone: they are written as JSON first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Formats {
+    /// Of the values.
+    pub format: Format,
+    /// Of the Kafka keys; none: nothing is declared.
+    pub key_format: Option<KeyFormat>,
+    /// How the values are compressed.
+    pub compression: Compression,
+}
+
+impl Formats {
+    /// Reads `format` with its own keys, `key_format` and `compression`.
+    pub(super) fn read(section: &mut Section<'_>, key_formats: Choice<KeyFormat>) -> Formats {
+        let formats = Formats {
+            format: read(section),
+            key_format: section.take("key_format", key_formats),
+            compression: read_compression(section),
+        };
+        formats.check(section);
+        formats
+    }
+
+    /// The same of a side of a join, over what stands at the pipeline.
+    pub(super) fn read_over(section: &mut Section<'_>, defaults: &Formats) -> Formats {
+        let name = section.take("format", FORMATS);
+        let has_table = ["csv", "avro", "protobuf"]
+            .iter()
+            .any(|key| section.has(key));
+        let of_pipeline = Name::of(&defaults.format);
+        // What the pipeline says of a format is said of it here too.
+        let has_own = has_table || name.is_some_and(|name| name != of_pipeline);
+        let compression = section.take("compression", COMPRESSIONS);
+        let formats = Formats {
+            format: match has_own {
+                true => read_named(section, name.unwrap_or(of_pipeline)),
+                false => defaults.format.clone(),
+            },
+            key_format: section
+                .take("key_format", KEY_FORMATS)
+                .or(defaults.key_format),
+            compression: compression.unwrap_or(defaults.compression),
+        };
+        if has_own {
+            formats.check(section);
+        }
+        formats
+    }
+
+    /// Whether the schemas of values or keys are those that a registry has.
+    #[must_use]
+    pub fn needs_registry(&self) -> bool {
+        let of_keys = self.key_format.is_some_and(KeyFormat::needs_registry);
+        self.format.needs_registry() || of_keys
+    }
+
+    fn check(&self, section: &Section<'_>) {
+        match &self.format {
+            Format::String => {
+                let message = "must not be \"string\": only kind = \"enrichment\" reads records that are one \
+                               text; the fields that this kind reads are members of JSON, Avro, Protobuf or CSV";
+                section.problem("format", message);
+            }
+            Format::Csv(csv) if csv.columns.is_none() => {
+                let message = "is required with format = \"csv\": the names of a line's fields in their order";
+                section.problem("csv.columns", message);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a Kafka key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyFormat {
+    /// The text itself, a JSON scalar, or a JSON object with the field as a member.
+    #[default]
+    Json,
+    /// The text itself, whatever it looks like.
+    Text,
+    /// Avro, by the schema that a registry has.
+    Avro,
+    /// A message, by the schema that a registry has.
+    Protobuf,
+    /// JSON behind the frame of a registry, if there is one.
+    JsonSchema,
+}
+
+impl KeyFormat {
+    /// Whether a registry has the schemas of keys.
+    #[must_use]
+    pub fn needs_registry(self) -> bool {
+        matches!(self, KeyFormat::Avro | KeyFormat::Protobuf)
+    }
+
+    /// Whether keys have members and values, and are not a text alone.
+    #[must_use]
+    pub fn has_members(self) -> bool {
+        self != KeyFormat::Text
+    }
+}
+
+pub(super) const KEY_FORMATS: Choice<KeyFormat> = Choice(&[
+    ("json", KeyFormat::Json),
+    ("string", KeyFormat::Text),
+    ("bytes", KeyFormat::Text),
+    ("avro", KeyFormat::Avro),
+    ("protobuf", KeyFormat::Protobuf),
+    ("json_schema", KeyFormat::JsonSchema),
+]);
+
+/// Of kinds to which a key that is one text says nothing.
+pub(super) const KEY_FORMATS_OF_CHANGES: Choice<KeyFormat> = Choice(&[
+    ("json", KeyFormat::Json),
+    ("avro", KeyFormat::Avro),
+    ("protobuf", KeyFormat::Protobuf),
+    ("json_schema", KeyFormat::JsonSchema),
+]);
+
+const COMPRESSIONS: Choice<Compression> = Choice(&[
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("zstd", Compression::Zstd),
+    ("auto", Compression::Auto),
+]);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
     Json,
@@ -56,17 +182,35 @@ const DELIMITER: Text = Text {
     },
 };
 
+const FORMATS: Choice<Name> = Choice(&[
+    ("json", Name::Json),
+    ("string", Name::String),
+    ("csv", Name::Csv),
+    ("json_schema", Name::JsonSchema),
+    ("avro", Name::Avro),
+    ("protobuf", Name::Protobuf),
+]);
+
+impl Name {
+    fn of(format: &Format) -> Name {
+        match format {
+            Format::Json => Name::Json,
+            Format::String => Name::String,
+            Format::Csv(_) => Name::Csv,
+            Format::JsonSchema => Name::JsonSchema,
+            Format::Avro(_) => Name::Avro,
+            Format::Protobuf(_) => Name::Protobuf,
+        }
+    }
+}
+
 /// Reads `format` and the format's own keys.
 pub(super) fn read(section: &mut Section<'_>) -> Format {
-    let formats = Choice(&[
-        ("json", Name::Json),
-        ("string", Name::String),
-        ("csv", Name::Csv),
-        ("json_schema", Name::JsonSchema),
-        ("avro", Name::Avro),
-        ("protobuf", Name::Protobuf),
-    ]);
-    let name = section.take_or("format", formats, Name::Json);
+    let name = section.take_or("format", FORMATS, Name::Json);
+    read_named(section, name)
+}
+
+fn read_named(section: &mut Section<'_>, name: Name) -> Format {
     let has_csv = section.has("csv");
     let csv = (has_csv || name == Name::Csv).then(|| read_csv(section.section("csv")));
     if has_csv && name != Name::Csv {
@@ -94,13 +238,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Format {
 
 /// `compression`: of the values themselves.
 pub(super) fn read_compression(section: &mut Section<'_>) -> Compression {
-    let compressions = Choice(&[
-        ("none", Compression::None),
-        ("gzip", Compression::Gzip),
-        ("zstd", Compression::Zstd),
-        ("auto", Compression::Auto),
-    ]);
-    section.take_or("compression", compressions, Compression::None)
+    section.take_or("compression", COMPRESSIONS, Compression::None)
 }
 
 fn read_avro(mut section: Section<'_>) -> Avro {

@@ -62,7 +62,7 @@ pub use dead_letter::DeadLetter;
 pub use declared_topics::DeclaredTopic;
 pub use enrichment::{Enrichment, Tombstones};
 pub use environment::process_environment;
-pub use format::Compression;
+pub use format::{Compression, Formats, KeyFormat};
 pub use kafka::{Kafka, Property};
 pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
@@ -76,9 +76,7 @@ pub use secret::redacted;
 pub use service::{HttpTls, LogFormat, Service};
 pub use session::Session;
 pub use state::{OnMissingState, State};
-pub use stream_join::{
-    Emit, JoinOutput, JoinSide, JoinType, KeyFormat, Partitioner, RightField, StreamJoin,
-};
+pub use stream_join::{Emit, JoinOutput, JoinSide, JoinType, Partitioner, RightField, StreamJoin};
 pub use time_field::TimeField;
 pub use topics::TopicSelector;
 pub use version_epochs::VersionEpoch;

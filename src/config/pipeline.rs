@@ -11,6 +11,7 @@ use super::cdc::Cdc;
 use super::clickhouse::{ClickHouse, TABLE};
 use super::dead_letter::DeadLetter;
 use super::enrichment::Enrichment;
+use super::format::KeyFormat;
 use super::kafka::Kafka;
 use super::quantity::{Integer, Span, format_duration};
 use super::raw::Raw;
@@ -94,6 +95,66 @@ impl Kind {
             Kind::StreamJoin(_) => "stream_join",
             Kind::Raw(_) => "raw",
         }
+    }
+}
+
+impl Kind {
+    /// Whether records may have the frame of a registry.
+    #[must_use]
+    pub fn reads_frames(&self) -> bool {
+        let is_framed = |format: &Format| {
+            matches!(
+                format,
+                Format::Avro(_) | Format::Protobuf(_) | Format::JsonSchema
+            )
+        };
+        match self {
+            // It takes whatever comes.
+            Kind::Raw(_) => true,
+            Kind::Enrichment(own) => is_framed(&own.format),
+            Kind::Cdc(own) => is_framed(&own.formats.format),
+            Kind::Aggregation(own) => is_framed(&own.formats.format),
+            Kind::StreamJoin(own) => {
+                is_framed(&own.left.formats.format) || is_framed(&own.right.formats.format)
+            }
+        }
+    }
+
+    /// The keys that need a registry, with what to do where there is none.
+    fn registry_wants(&self) -> Vec<(String, &'static str)> {
+        let all = match self {
+            Kind::Raw(_) => vec![],
+            Kind::Enrichment(own) => vec![("", &own.format, Some(own.key_format))],
+            Kind::Cdc(own) => vec![("", &own.formats.format, own.formats.key_format)],
+            Kind::Aggregation(own) => vec![("", &own.formats.format, own.formats.key_format)],
+            Kind::StreamJoin(own) => {
+                let (left, right) = (&own.left.formats, &own.right.formats);
+                let mut sides = vec![("left.", &left.format, left.key_format)];
+                match left == right {
+                    // It stands at the pipeline, most likely.
+                    true => sides[0].0 = "",
+                    false => sides.push(("right.", &right.format, right.key_format)),
+                }
+                sides
+            }
+        };
+        let mut wants = vec![];
+        for (place, format, key_format) in all {
+            if format.needs_registry() {
+                let message = match format {
+                    Format::Protobuf(_) => {
+                        "\"protobuf\" needs [schema_registry] with url, or protobuf.descriptor_file and message"
+                    }
+                    _ => "\"avro\" needs [schema_registry] with url, or avro.schema_file",
+                };
+                wants.push((format!("{place}format"), message));
+            }
+            if key_format.is_some_and(KeyFormat::needs_registry) {
+                let message = "needs [schema_registry] with url: it has the schemas of keys";
+                wants.push((format!("{place}key_format"), message));
+            }
+        }
+        wants
     }
 }
 
@@ -326,24 +387,17 @@ fn read_schema_registry(
     globals: &Globals,
     kind: Option<&Kind>,
 ) -> Option<SchemaRegistry> {
-    let format = match kind {
-        Some(Kind::Enrichment(enrichment)) => Some(&enrichment.format),
-        _ => None,
-    };
-    let is_needed = format.is_some_and(Format::needs_registry);
+    let wants = kind.map_or_else(Vec::new, Kind::registry_wants);
+    let is_needed = !wants.is_empty();
     if !is_needed && !section.has("schema_registry") {
         return None;
     }
     let registry = section.section_over("schema_registry", &globals.schema_registry);
     let registry = SchemaRegistry::read(registry, is_needed);
-    if is_needed && registry.is_none() {
-        let message = match format {
-            Some(Format::Protobuf(_)) => {
-                "\"protobuf\" needs [schema_registry] with url, or protobuf.descriptor_file and message"
-            }
-            _ => "\"avro\" needs [schema_registry] with url, or avro.schema_file",
-        };
-        section.problem("format", message);
+    if registry.is_none() {
+        for (key, message) in wants {
+            section.problem(&key, message);
+        }
     }
     registry.filter(|_| is_needed)
 }

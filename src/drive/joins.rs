@@ -51,7 +51,7 @@ impl JoinPath {
         let (pipeline, join) = joins.next().expect("a pipeline of the kind stream_join");
         let metrics = PipelineMetrics::new(&pipeline.name);
         let count = usize::try_from(partitions).expect("a number of partitions");
-        let operator = join_operator(join, count, metrics);
+        let operator = join_operator(&pipeline, join, count, metrics);
         let mut operator = operator.expect("a configuration's paths are paths");
         let mut begin = |topic: &str| {
             let partitions = (0..partitions).map(|partition| {

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::aggregation::{self, AggregationOperator, AggregationPlan};
 use super::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
+use super::input::Input;
 use super::raw::{CurrentRawRows, RawOperator};
 use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use super::stream_join::join_operator;
 use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, Raw, StreamJoin};
+use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{Accepted, LookupPart as _, NotAccepted, Operator, Refusal};
 use crate::observe::board::Board;
@@ -107,7 +109,7 @@ fn judge(
         },
         Kind::Cdc(config) => replication(pipeline, config, tables, partitions, records),
         Kind::Aggregation(config) => aggregation(pipeline, config, table, partitions, records),
-        Kind::StreamJoin(config) => join(config, partitions, records),
+        Kind::StreamJoin(config) => join(pipeline, config, partitions, records),
         Kind::Raw(config) => match table {
             Some(table) => raw(pipeline, config, table, records),
             None => Ok(Judgement::default()),
@@ -127,6 +129,7 @@ fn enrichment(
     let columns = typed(plan.names(), table);
     let format = plan.format();
     let settings = Settings::new(config, Arc::new(CACHE_BYTES_MAX.into()), 0);
+    let settings = settings.with_schemas(super::schemas_of_command(pipeline)?);
     let metrics = PipelineMetrics::new(&pipeline.name);
     let own = Table {
         target: Arc::new(Target::nowhere()),
@@ -202,7 +205,9 @@ fn replication(
             replicas.take_known(topic, table.info)?;
         }
     }
-    let mut operator = ReplicationOperator::new(config, replicas);
+    let schemas = super::schemas_of_command(pipeline)?;
+    let input = Input::new(&config.formats, Purpose::Change, schemas)?;
+    let mut operator = ReplicationOperator::new(config, replicas).with_input(input);
     for (topic, count) in partitions {
         if let Some(versions) = operator.versions() {
             versions.note_partitions(topic, *count);
@@ -265,7 +270,10 @@ fn aggregation(
     let settings = aggregation::Settings::new(config, pipeline, label, table.is_some(), places);
     let target = Arc::new(Target::nowhere());
     let metrics = PipelineMetrics::new(&pipeline.name);
-    let mut operator = AggregationOperator::new(Arc::new(plan), settings, target, metrics);
+    let schemas = super::schemas_of_command(pipeline)?;
+    let input = Input::new(&config.formats, Purpose::Fields, schemas)?;
+    let operator = AggregationOperator::new(Arc::new(plan), settings, target, metrics);
+    let mut operator = operator.with_input(input);
     let judged = judge_each(&mut operator, records)?;
     Ok(Judgement {
         records: judged,
@@ -274,15 +282,14 @@ fn aggregation(
 }
 
 fn join(
+    pipeline: &Pipeline,
     config: &StreamJoin,
     partitions: &HashMap<String, usize>,
     records: &[Given<'_>],
 ) -> Result<Judgement, Halt> {
     let count = partitions.values().copied().max().unwrap_or(1);
     let metrics = PipelineMetrics::new("");
-    let operator = join_operator(config, count, metrics);
-    let mut operator =
-        operator.map_err(|error| Halt::new("paths", format!("pipeline.right.fields: {error}")))?;
+    let mut operator = join_operator(pipeline, config, count, metrics)?;
     let judged = judge_each(&mut operator, records)?;
     Ok(Judgement {
         records: judged,

@@ -3,6 +3,7 @@
 mod aggregation;
 mod enrichment;
 mod event_time;
+mod input;
 pub(crate) mod judging;
 mod payload;
 mod raw;
@@ -26,6 +27,7 @@ pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
+use self::input::Input;
 pub(crate) use self::raw::RawOperator;
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
@@ -37,6 +39,7 @@ use crate::batch::Paces;
 use crate::config::{
     Aggregation, Cdc, Delivery, Encoding, Enrichment, Kind, Pipeline, Service, State,
 };
+use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{
     DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop, panicked,
@@ -138,10 +141,7 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
     let targets = starter.targets(&consumers[0], &partitions)?;
 
     let metrics = PipelineMetrics::new(&pipeline.name);
-    let schemas = schemas(environment, &metrics)?;
-    if let Some(schemas) = &schemas {
-        starter.schema_registry(schemas)?;
-    }
+    let schemas = schemas_at_start(environment, &starter, &metrics)?;
     let parts = CommonParts {
         client,
         targets,
@@ -179,6 +179,9 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
     let targets = starter.targets(&consumers[0], &partitions)?;
 
     let metrics = PipelineMetrics::new(&pipeline.name);
+    let schemas = schemas_at_start(environment, &starter, &metrics)?;
+    // What cannot be used of the configuration shows before anything is begun.
+    Input::new(&config.formats, Purpose::Change, schemas.clone())?;
     let config = Arc::new(config.clone());
     let replicas = Replicas::new(ReplicasParts {
         pipeline: pipeline.clone(),
@@ -203,7 +206,11 @@ fn replication(environment: &Environment, config: &Cdc) -> Result<(), NotStarted
         state: State::none(),
     };
     let common = Common::new(environment, parts)?;
-    let operator = || ReplicationOperator::new(config.clone(), replicas.clone());
+    let operator = || {
+        let input = Input::new(&config.formats, Purpose::Change, schemas.clone());
+        let input = input.unwrap_or_default();
+        ReplicationOperator::new(config.clone(), replicas.clone()).with_input(input)
+    };
     let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
 }
@@ -242,6 +249,8 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     }
 
     let metrics = PipelineMetrics::new(&pipeline.name);
+    let schemas = schemas_at_start(environment, &starter, &metrics)?;
+    Input::new(&config.formats, Purpose::Fields, schemas.clone())?;
     let label = match (&config.output_topic, has_table) {
         (Some(topic), false) => format!("topic:{topic}"),
         _ => label(pipeline),
@@ -270,12 +279,14 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     let places = Arc::new(aggregation::Places::new(partitions.len()));
     let settings = aggregation::Settings::new(config, pipeline, label, has_table, places);
     let operator = || {
+        let input = Input::new(&config.formats, Purpose::Fields, schemas.clone());
         AggregationOperator::new(
             plan.clone(),
             settings.clone(),
             target.clone(),
             metrics.clone(),
         )
+        .with_input(input.unwrap_or_default())
     };
     let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
@@ -493,6 +504,25 @@ fn schemas(
     };
     let _entered = environment.runtime.enter();
     Schemas::new(config, metrics.clone(), environment.board.clone()).map(Some)
+}
+
+/// The same, once the registry answers.
+fn schemas_at_start(
+    environment: &Environment,
+    starter: &Starter<'_>,
+    metrics: &PipelineMetrics,
+) -> Result<Option<Arc<Schemas>>, NotStarted> {
+    let schemas = schemas(environment, metrics)?;
+    if let Some(schemas) = &schemas {
+        starter.schema_registry(schemas)?;
+    }
+    Ok(schemas)
+}
+
+/// Those of a command that looks at records beside a running pipeline.
+fn schemas_of_command(pipeline: &Pipeline) -> Result<Option<Arc<Schemas>>, Halt> {
+    let config = pipeline.schema_registry.as_ref();
+    config.map(Schemas::of_command).transpose()
 }
 
 /// Quoted, for statements.

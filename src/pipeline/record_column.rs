@@ -398,7 +398,7 @@ fn key_value(key: Option<&[u8]>, format: KeyFormat) -> Result<Raw<'_>, Reject> {
     let text = str::from_utf8(key).map_err(|_| Reject::invalid_value("the key is not UTF-8"))?;
     match format {
         KeyFormat::Text => Ok(Raw::string(text)),
-        KeyFormat::Json => Raw::parse(text).map_err(|reject| {
+        _ => Raw::parse(text).map_err(|reject| {
             let detail = format!("the key is no JSON: {}", reject.detail);
             Reject::new(reject.reason, detail)
         }),

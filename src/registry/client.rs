@@ -93,6 +93,10 @@ impl Client {
         })
     }
 
+    pub(super) fn config(&self) -> &SchemaRegistry {
+        &self.config
+    }
+
     /// The addresses, for people.
     pub(super) fn label(&self) -> String {
         self.config.urls.join(", ")

@@ -14,7 +14,7 @@ use crate::config::SchemaRegistry;
 use crate::format::{AvroSchema, ProtobufSchema, SchemaKey};
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask};
-use crate::observe::board::PipelineBoard;
+use crate::observe::board::{Board, PipelineBoard};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::Backoff;
 
@@ -24,6 +24,8 @@ pub(crate) const SCHEMA_REGISTRY: &str = "schema_registry";
 const MISSING: Duration = Duration::from_secs(30);
 /// Questions within that time.
 const MISSING_QUESTIONS: u32 = 15;
+/// How long a command waits for the registry.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Schemas that are kept.
 const SCHEMAS_MAX: usize = 10_000;
 /// Bytes of their texts: what is made of them takes several times as much.
@@ -41,6 +43,8 @@ pub(crate) struct Schemas {
     asking: Mutex<HashMap<SchemaKey, Arc<tokio::sync::Mutex<()>>>>,
     metrics: PipelineMetrics,
     board: Arc<PipelineBoard>,
+    /// Whoever looks for a schema waits until it was asked for: there is no lane that could.
+    waits: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -79,7 +83,22 @@ impl Schemas {
             asking: Mutex::default(),
             metrics,
             board,
+            waits: false,
         }))
+    }
+
+    /// Those of a command, which waits for them where it looks for them, and asks once.
+    ///
+    /// # Errors
+    /// Certificates cannot be used.
+    pub(crate) fn of_command(config: &SchemaRegistry) -> Result<Arc<Schemas>, Halt> {
+        let board = Board::new().add_pipeline("", "");
+        let mut schemas = Schemas::new(config, PipelineMetrics::new(""), board)?;
+        if let Some(own) = Arc::get_mut(&mut schemas) {
+            own.waits = true;
+            own.missing = Duration::ZERO;
+        }
+        Ok(schemas)
     }
 
     /// The addresses, for people.
@@ -107,9 +126,45 @@ impl Schemas {
 
     /// What is known of a schema now; `None`: it has to be asked for.
     pub(crate) fn find(&self, key: SchemaKey, now: Instant) -> Option<Found> {
+        let found = self.kept(key, now);
+        if found.is_none() && self.waits {
+            self.wait_for(key);
+            return self.kept(key, now);
+        }
+        found
+    }
+
+    fn kept(&self, key: SchemaKey, now: Instant) -> Option<Found> {
         let known = self.lock();
         let kept = known.get(&key).filter(|kept| now < kept.until)?;
         Some(kept.found.clone())
+    }
+
+    /// Whoever calls may be in a runtime whose threads must not wait, so the question has one of its own, and
+    /// a client that ends with it.
+    fn wait_for(&self, key: SchemaKey) {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("schema".to_owned());
+            let asking = thread.spawn_scoped(scope, || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let (Ok(runtime), Ok(client)) = (runtime, Client::new(self.client.config())) else {
+                    return;
+                };
+                let learning = self.learn_by(&client, key);
+                let learned =
+                    runtime.block_on(async { tokio::time::timeout(PATIENCE, learning).await });
+                if let Ok(Err(halt)) = learned {
+                    let found = Found::Unusable(halt.advice);
+                    self.keep(key, found, self.cache_ttl, 0);
+                }
+            });
+            // Without an answer the schema is not known, which the caller says.
+            if let Ok(asking) = asking {
+                _ = asking.join();
+            }
+        });
     }
 
     /// Asks for a schema, as long as it takes: afterwards it is known, or known to be missing.
@@ -125,7 +180,7 @@ impl Schemas {
     async fn learn(&self, key: SchemaKey) -> Result<(), Halt> {
         let asking = self.asking_for(key);
         let _asking = asking.lock().await;
-        self.learn_alone(key).await
+        self.learn_by(&self.client, key).await
     }
 
     fn asking_for(&self, key: SchemaKey) -> Arc<tokio::sync::Mutex<()>> {
@@ -134,14 +189,14 @@ impl Schemas {
         asking.entry(key).or_default().clone()
     }
 
-    async fn learn_alone(&self, key: SchemaKey) -> Result<(), Halt> {
-        if self.find(key, Instant::now()).is_some() {
+    async fn learn_by(&self, client: &Client, key: SchemaKey) -> Result<(), Halt> {
+        if self.kept(key, Instant::now()).is_some() {
             return Ok(());
         }
         let mut backoff = Backoff::new();
         let mut missing_since = None;
         loop {
-            let answer = self.client.schema(key).await;
+            let answer = client.schema(key).await;
             self.note(key, &answer);
             if !matches!(answer, Ok(Some(_)) | Err(NoAnswer::Forbidden(_)))
                 && self.goes_on_with_old(key)

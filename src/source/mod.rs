@@ -20,7 +20,7 @@ pub(crate) use refetch::RecordFetcher;
 #[cfg(test)]
 pub(crate) use streamweir_kafka::PartitionError;
 pub(crate) use streamweir_kafka::{
-    Chunk, CommitResult, Consumer, Event, GroupMember, MISSING_RIGHT, MadeRecord, Offsets,
+    Chunk, CommitResult, Consumer, Event, GroupMember, MISSING_RIGHT, MadeRecord, Offsets, Opened,
     PartitionCommit, Questions, Record, TimestampType, TopicAnswer, TopicAnswers, TopicDescription,
     TopicPartition, placement,
 };

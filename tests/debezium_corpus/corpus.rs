@@ -1,7 +1,8 @@
 //! The recorded files and the script that compares.
 #![allow(dead_code, reason = "each test executable uses its own part")]
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -48,14 +49,8 @@ impl Recording {
             Source::Ordering => "ordering",
         };
         let path = directory().join(folder).join(format!("{variant}.jsonl.gz"));
-        let output = Command::new("gzip")
-            .arg("-dc")
-            .arg(&path)
-            .output()
-            .expect("gzip");
-        assert!(output.status.success(), "{}", path.display());
         Recording {
-            records: lines(&output.stdout),
+            records: lines(&unpacked(&path)),
         }
     }
 
@@ -70,6 +65,80 @@ impl Recording {
         assert!(!records.is_empty(), "no record of {table}");
         records
     }
+}
+
+/// Records in Avro, and the schemas that their frames name.
+#[derive(Debug)]
+pub(crate) struct AvroRecording {
+    pub(crate) schemas: BTreeMap<u32, String>,
+    records: Vec<AvroRecord>,
+}
+
+/// One Kafka record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AvroRecord {
+    pub(crate) topic: String,
+    pub(crate) partition: usize,
+    pub(crate) offset: u64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl AvroRecording {
+    pub(crate) fn load() -> AvroRecording {
+        #[derive(Deserialize)]
+        struct Schemas {
+            schemas: BTreeMap<u32, String>,
+        }
+        let text = unpacked(&directory().join("postgres/records/avro.jsonl.gz"));
+        let end = text.iter().position(|byte| *byte == b'\n');
+        let (first, rest) = text.split_at(end.expect("a line of schemas"));
+        let schemas: Schemas = serde_json::from_slice(first).expect("schemas");
+        let records = lines(rest).into_iter().map(|record| AvroRecord {
+            topic: record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            key: record.key.as_deref().map(of_hex),
+            value: record.value.as_deref().map(of_hex),
+            headers: record.headers,
+        });
+        AvroRecording {
+            schemas: schemas.schemas,
+            records: records.collect(),
+        }
+    }
+
+    /// The records of a table's topic.
+    pub(crate) fn of(&self, table: &str) -> impl Iterator<Item = &AvroRecord> {
+        let is_of = move |record: &&AvroRecord| record.topic.rsplit('.').next() == Some(table);
+        self.records.iter().filter(is_of)
+    }
+
+    /// The variant in whose columns, and by whose losses, a table ends equal.
+    pub(crate) fn variant_of(table: &str) -> &'static str {
+        match table {
+            // Where a column has a default, the converter writes it in place of NULL.
+            "orders" | "order_items" => "null_default",
+            _ => "envelope_schema",
+        }
+    }
+}
+
+fn of_hex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("digits");
+        u8::from_str_radix(pair, 16).expect("hex")
+    };
+    digits.map(byte).collect()
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    let output = Command::new("gzip").arg("-dc").arg(path).output();
+    let output = output.expect("gzip");
+    assert!(output.status.success(), "{}", path.display());
+    output.stdout
 }
 
 fn lines(json_lines: &[u8]) -> Vec<Record> {

@@ -7,9 +7,13 @@ mod corpus;
 mod replica;
 mod tables;
 
-use corpus::{Recording, Source};
+use std::sync::Arc;
+
+use corpus::{AvroRecord, AvroRecording, Recording, Source};
 use replica::{Interleaving, Replica};
-use streamweir::debezium::{BinaryMode, DecimalMode, Modes, NoChange, TimeMode};
+use streamweir::debezium::{BinaryMode, DecimalMode, Modes, NoChange, Schema, TimeMode};
+use streamweir::decode::json::Raw;
+use streamweir::format::{AsJson, Avro, AvroSchema, Format, Purpose, SchemaKey};
 
 /// What a user declares about a connector of this variant, and its placeholder.
 fn modes(source: Source, variant: &str) -> Modes {
@@ -117,6 +121,67 @@ variants! {
     envelopes_with_transaction_metadata_end_equal: "txmeta",
     flattened_rows_end_equal: "unwrap_rewrite",
     flattened_rows_with_tombstones_end_equal: "unwrap_rewrite_tombstone",
+}
+
+/// The same record in JSON, as the pipeline reads it.
+fn as_json(record: &AvroRecord, readers: &mut [AsJson; 2]) -> corpus::Record {
+    let [keys, values] = readers;
+    let text = |reader: &mut AsJson, bytes: &[u8]| {
+        let json = reader.read(bytes, None).expect("a record of its schema");
+        String::from_utf8(json.to_vec()).expect("UTF-8")
+    };
+    corpus::Record {
+        topic: record.topic.clone(),
+        partition: record.partition,
+        offset: record.offset,
+        key: record.key.as_deref().map(|key| text(keys, key)),
+        value: record.value.as_deref().map(|value| text(values, value)),
+        headers: record.headers.clone(),
+    }
+}
+
+#[test]
+fn avro_of_a_registry_ends_equal_with_nothing_declared() {
+    let recording = AvroRecording::load();
+    let mut readers = [(); 2].map(|()| {
+        let format = Format::Avro(Avro::default());
+        let reader = AsJson::new(&format, Purpose::Change).expect("no schema yet");
+        let mut reader = reader.expect("Avro is no JSON");
+        for (id, text) in &recording.schemas {
+            let schema = AvroSchema::parse_with(text, &[]).expect("a schema");
+            let added = reader.add_avro(SchemaKey::Id(*id), Arc::new(schema));
+            added.expect("a block");
+        }
+        reader
+    });
+    for table in KEYED {
+        let records = recording.of(table);
+        let records: Vec<_> = records.map(|r| as_json(r, &mut readers)).collect();
+        let columns = replica::columns(Source::Postgres, "envelope_schema", table);
+        for interleaving in [Interleaving::Ascending, Interleaving::Random(1)] {
+            let modes = Modes::default();
+            let mut replica = Replica::new(table, "envelope_schema", columns.clone(), modes);
+            replica.replay(&records, interleaving);
+            assert_eq!(replica.refusals(), [""; 0], "{table}");
+            let variant = AvroRecording::variant_of(table);
+            equals_source(Source::Postgres, variant, table, &replica.rows());
+        }
+    }
+    // Tables are made of the same types as of Connect's own blocks.
+    let block = Recording::load(Source::Postgres, "envelope_schema").of("kitchen_sink");
+    let avro = recording
+        .of("kitchen_sink")
+        .map(|r| as_json(r, &mut readers))
+        .next();
+    let types = |record: &corpus::Record| {
+        let value = Raw::parse(record.value.as_deref().expect("a value")).expect("JSON");
+        let mut members = value.members();
+        let block = members
+            .find(|(name, _)| *name == *"schema")
+            .expect("a block");
+        Schema::parse(block.1).expect("a schema").fields().to_vec()
+    };
+    assert_eq!(types(&avro.expect("a record")), types(&block[0]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use sandbox::topic;
 
 use super::columns::{PROVENANCE, job};
+use crate::support::registry::{framed, registry};
 use crate::support::{EVENT_TIME_MS, Job};
 
 pub(crate) fn record(value: &str) -> topic::Record {
@@ -259,46 +260,6 @@ fn times_keys_and_headers_are_read_as_they_are_declared() {
         "{key}"
     );
     assert_eq!(seen, expected);
-}
-
-/// A schema registry that has these schemas, and answers the first request with an error.
-fn registry(schemas: Vec<(u32, String)>) -> String {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/base", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for (count, stream) in listener.incoming().enumerate() {
-            let Ok(mut stream) = stream else { return };
-            let mut request = String::new();
-            let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
-            while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
-            let schema = schemas
-                .iter()
-                .find(|(id, _)| request.starts_with(&format!("GET /base/schemas/ids/{id} ")));
-            let (status, body) = match schema {
-                _ if count == 0 => ("503 Service Unavailable", String::new()),
-                Some((_, schema)) => {
-                    let kind = match schema.starts_with("syntax") {
-                        true => "PROTOBUF",
-                        false => "AVRO",
-                    };
-                    let body = serde_json::json!({ "schema": schema, "schemaType": kind });
-                    ("200 OK", body.to_string())
-                }
-                None => ("404 Not Found", r#"{"error_code":40403}"#.to_owned()),
-            };
-            let answer = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    url
-}
-
-fn framed(schema: u32, body: &[u8]) -> Vec<u8> {
-    [&[0][..], &schema.to_be_bytes(), body].concat()
 }
 
 #[test]

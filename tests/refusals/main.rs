@@ -5,6 +5,7 @@ mod columns;
 mod dead_letters;
 mod exploding;
 mod formats;
+mod kinds;
 mod offsets;
 mod repeated;
 mod rows;

@@ -183,6 +183,18 @@ pub(crate) fn to_kafka(record: &corpus::Record) -> Record {
     .partition(i32::try_from(record.partition).expect("a partition"))
 }
 
+pub(crate) fn avro_to_kafka(record: &corpus::AvroRecord) -> Record {
+    let headers = record.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), Some(value.clone().into_bytes())));
+    Record {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: headers.collect(),
+        ..Record::new("")
+    }
+    .partition(i32::try_from(record.partition).expect("a partition"))
+}
+
 /// What a user declares about a connector of this variant.
 fn modes(source: Source, variant: &str) -> Vec<(&'static str, &'static str)> {
     let mut modes = match variant {

@@ -1,7 +1,10 @@
 //! Every recorded way in which a connector writes, partition by partition in several orders.
 
-use crate::corpus::{Recording, Source};
-use crate::recorded::{Order, Replication};
+use sandbox::topic;
+
+use crate::corpus::{AvroRecording, Recording, Source};
+use crate::recorded::{Order, Replication, avro_to_kafka};
+use crate::support::registry::registry;
 
 const KEYED: [&str; 10] = [
     "orders",
@@ -117,6 +120,34 @@ fn envelopes_in_a_schema_block_end_equal_in_tables_made_of_it() {
     let reasons = replication.dead_letters();
     let reasons: Vec<&str> = reasons.keys().map(String::as_str).collect();
     assert_eq!(reasons, ["not_representable", "out_of_range"]);
+}
+
+#[test]
+fn avro_of_a_registry_ends_equal_in_tables_made_of_its_schemas() {
+    let recording = AvroRecording::load();
+    let mut replication = Replication::new(Source::Postgres, "envelope_schema", &KEYED, false);
+    replication.job.unset("pipeline.debezium");
+    replication.job.set("pipeline.format", "avro");
+    let url = registry(recording.schemas.clone().into_iter().collect());
+    replication.job.set("pipeline.schema_registry.url", url);
+    replication.create_topics(4);
+    let bootstrap = replication.job.bootstrap();
+    for (table, topic) in &replication.topics {
+        let records = recording.of(table).map(avro_to_kafka);
+        topic::produce(bootstrap, topic, records).expect("records");
+    }
+    replication.job.run_to_end();
+    let two = "ADD COLUMN e Nullable(String), ADD COLUMN f Nullable(Int32)";
+    let alter = format!("ALTER TABLE {{db}}.evolving {two}");
+    replication.job.query(&alter);
+    for table in KEYED.iter().filter(|table| **table != "edge_time") {
+        replication.variant = AvroRecording::variant_of(table).to_owned();
+        assert_eq!(replication.differences(table), [""; 0], "{table}");
+    }
+    let reasons = replication.dead_letters();
+    let reasons: Vec<&str> = reasons.keys().map(String::as_str).collect();
+    assert_eq!(reasons, ["not_representable", "out_of_range"]);
+    replication.job.assert_audit_finds_nothing();
 }
 
 #[test]

@@ -2,6 +2,9 @@
 # Fetches what the sandbox runs and the machine lacks: Debian packages, the jars of Kafka, Kafka
 # Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
 #
+# `install.sh registry` fetches a schema registry besides, and the converters that write to it; it
+# needs Java 21 or later.
+#
 # Jars and engine go to SANDBOX_DIR (default: .sandbox at the project's root). Each is unpacked
 # beside its place and moved there when complete, so a cut download is done again.
 set -euo pipefail
@@ -79,13 +82,15 @@ put_in_place() {
 # What is made of jars: "name:least number of jars". NAME/pom.xml says which; they go to a directory
 # of that name. Those of Debezium are plugin paths, each with one connector's directory in it.
 readonly JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15'
+readonly JARS_OF_REGISTRY='avro-converter:10'
+readonly REGISTRY='io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'
 
 jars_stamp() { printf 'pom %s\n' "$(sha256sum <"$here/$1/pom.xml" | cut -c1-16)"; }
 
 # One Maven for all that is missing: it fetches what they have in common once, and at the same time.
 install_jars() {
     local part missing=() fresh=$sandbox_dir/jars.new
-    for part in $JARS; do
+    for part in "$@"; do
         stamp_is "$sandbox_dir/${part%:*}" "$(jars_stamp "${part%:*}")" || missing+=("$part")
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
@@ -113,6 +118,10 @@ install_jars() {
 # put_jars_in_place NAME JARS_MIN FROM
 put_jars_in_place() {
     local name=$1 jars_min=$2 from=$3 jars
+    if [[ $name = *-converter ]]; then
+        # It stands behind the worker's own jars, which have these too.
+        rm -f "$from"/{connect-*,kafka-clients,slf4j-api}-*.jar
+    fi
     if [[ $name = debezium-* ]]; then
         # The worker has these already: two copies would not fit together.
         rm -f "$from"/{connect-api,kafka-clients,slf4j-api}-*.jar
@@ -147,6 +156,25 @@ install_clickhouse() {
     put_in_place "$fresh" "$place" "$stamp"
 }
 
+install_registry() {
+    local stamp=$REGISTRY place=$sandbox_dir/registry fresh=$sandbox_dir/registry.new
+    ! stamp_is "$place" "$stamp" || return 0
+    say "fetching the schema registry $REGISTRY (159 MB)"
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    mvn -q -B dependency:copy -Dartifact="$REGISTRY" -DoutputDirectory="$fresh/archive"
+    tar -xzf "$fresh"/archive/*.tar.gz -C "$fresh"
+    rm -rf "$fresh/archive"
+    [ -e "$fresh/quarkus-run.jar" ] || die "no quarkus-run.jar in $REGISTRY"
+    put_in_place "$fresh" "$place" "$stamp"
+}
+
 install_packages
-install_jars
+# shellcheck disable=SC2086 # Names without spaces, one word each.
+install_jars $JARS
 install_clickhouse
+if [ "${1:-}" = registry ]; then
+    # shellcheck disable=SC2086
+    install_jars $JARS_OF_REGISTRY
+    install_registry
+fi

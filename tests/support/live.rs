@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandbox::clickhouse::ClickHouse;
@@ -11,9 +12,11 @@ use sandbox::connect::{Connect, ConnectOptions, Connector, Plugin};
 use sandbox::evidence;
 use sandbox::mariadb::MariaDb;
 use sandbox::postgres::{Postgres, PostgresOptions};
+use sandbox::registry::Registry;
 use sandbox::topic::{self, Received};
 use sandbox::wait;
 use sandbox::workload::{self, Limit, Workload};
+use streamweir::format::{AsJson, Avro, AvroSchema, Format, Purpose, SchemaKey, Unread};
 
 use super::{Daemon, Job};
 
@@ -41,8 +44,24 @@ pub struct Live {
     pub job: Job,
     pub connect: Connect,
     pub clickhouse: ClickHouse,
+    registry: Option<Registered>,
     server: Server,
     tables: Vec<Table>,
+}
+
+/// What Avro's records are read by.
+struct Registered {
+    registry: Registry,
+    reader: Mutex<AsJson>,
+}
+
+/// What the connector writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// JSON with schema blocks.
+    Json,
+    /// Avro, with a schema registry.
+    Avro,
 }
 
 struct Table {
@@ -68,7 +87,7 @@ type Place = (String, i32, i64);
 
 impl Live {
     /// Starts everything but a daemon, and waits until each table has its topic.
-    pub fn start(name: &str, source: Source) -> Live {
+    pub fn start(name: &str, source: Source, written: Written) -> Live {
         let clickhouse = ClickHouse::start().expect("an engine");
         let mut job = Job::replication(name);
         job.clickhouse_url = clickhouse.url();
@@ -86,8 +105,10 @@ impl Live {
                 (Plugin::MariaDb, connector, server.database())
             }
         };
+        let registry = (written == Written::Avro).then(Registered::start);
         let mut options = ConnectOptions::new(plugin);
         options.schemas = true;
+        options.registry = registry.as_ref().map(|own| own.registry.own_url());
         // What was sent since is sent again after a kill; Connect's own is 60 s.
         let interval = ("offset.flush.interval.ms".to_owned(), "5000".to_owned());
         options.properties.push(interval);
@@ -102,6 +123,7 @@ impl Live {
             job,
             connect,
             clickhouse,
+            registry,
             server,
         };
         live.configure();
@@ -113,6 +135,12 @@ impl Live {
         let topics: Vec<String> = self.tables.iter().map(|t| t.topic.clone()).collect();
         let job = &mut self.job;
         job.set("pipeline.topics", topics);
+        if let Some(registered) = &self.registry {
+            job.set("pipeline.format", "avro");
+            job.set("pipeline.schema_registry.url", registered.registry.url());
+            // Nothing has to be declared of the connector.
+            job.unset("pipeline.debezium");
+        }
         job.set("pipeline.create_tables", true);
         job.set("pipeline.evolution", "add_columns");
         job.set("pipeline.batch.rows_max", 200);
@@ -174,7 +202,7 @@ impl Live {
             let waited = wait::until(&what, LIVE_PATIENCE, || {
                 let mut marked = HashSet::new();
                 let take = |record: Received| {
-                    if is_mark(&record) {
+                    if is_mark(&self.as_text(record.key.as_deref())) {
                         marked.insert(record.partition);
                     }
                 };
@@ -275,7 +303,8 @@ impl Live {
         let mut seen = HashSet::new();
         let take = |record: Received| {
             findings.records += 1;
-            let Some(position) = position(&record) else {
+            let value = self.as_text(record.value.as_deref());
+            let Some(position) = position(&value) else {
                 return;
             };
             let change = hashes.hash_one((record.partition, &record.key, position));
@@ -286,6 +315,23 @@ impl Live {
         let from = BTreeMap::new();
         topic::read_each(self.job.bootstrap(), &table.topic, &from, take)
             .expect("the topic is read");
+    }
+
+    /// A value or key as JSON.
+    fn as_text(&self, bytes: Option<&[u8]>) -> Vec<u8> {
+        match (&self.registry, bytes) {
+            (Some(registered), Some(bytes)) => registered.as_text(bytes),
+            (_, bytes) => bytes.unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// The registry does not answer for a while.
+    pub fn pause_registry(&self) {
+        self.registry.iter().for_each(|own| own.registry.pause());
+    }
+
+    pub fn resume_registry(&self) {
+        self.registry.iter().for_each(|own| own.registry.resume());
     }
 
     /// How many dead letters there are.
@@ -320,6 +366,31 @@ impl Live {
     }
 }
 
+impl Registered {
+    fn start() -> Registered {
+        let format = Format::Avro(Avro::default());
+        let reader = AsJson::new(&format, Purpose::Change).expect("no schema yet");
+        Registered {
+            registry: Registry::start().expect("a schema registry"),
+            reader: Mutex::new(reader.expect("Avro is no JSON")),
+        }
+    }
+
+    fn as_text(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut reader = self.reader.lock().expect("no holder of this lock panics");
+        if let Err(Unread::NeedsSchema(key)) = reader.prepare(bytes, None) {
+            let SchemaKey::Id(id) = key else {
+                panic!("{key} is no id");
+            };
+            let text = self.registry.schema(id).expect("a schema");
+            let schema = AvroSchema::parse_with(&text, &[]).expect("a schema of Avro");
+            reader.add_avro(key, Arc::new(schema)).expect("a block");
+        }
+        let json = reader.read(bytes, None).expect("a record of its schema");
+        json.to_vec()
+    }
+}
+
 impl Server {
     fn start(source: Source) -> Server {
         match source {
@@ -349,16 +420,15 @@ pub fn assert_alive(daemons: &[Daemon]) {
 }
 
 /// Whether the key has one of the numbers of [`workload::MARKS`].
-fn is_mark(record: &Received) -> bool {
-    let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+fn is_mark(key: &[u8]) -> bool {
+    let key = String::from_utf8_lossy(key);
     let numbers = key.split(|c: char| !c.is_ascii_digit());
     let mut numbers = numbers.filter_map(|number| number.parse().ok());
     numbers.any(|number| workload::MARKS.contains(&number))
 }
 
 /// Where the source's log has this change: together with the key, no two changes have the same.
-fn position(record: &Received) -> Option<&[u8]> {
-    let value = record.value.as_deref()?;
+fn position(value: &[u8]) -> Option<&[u8]> {
     let (rest, end) = match after(value, br#""lsn":"#) {
         Some(rest) => (rest, b','),
         None => (after(value, br#""file":"#)?, b'}'),

@@ -14,6 +14,7 @@ pub mod join_records;
 pub mod joins;
 pub mod live;
 pub mod proof;
+pub mod registry;
 pub mod replica;
 pub mod sessions;
 pub mod skewed;

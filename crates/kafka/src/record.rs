@@ -18,6 +18,15 @@ pub struct Record<'c> {
     message: &'c sys::rd_kafka_message_t,
     timestamp_ms: i64,
     timestamp_type: TimestampType,
+    /// What is read in place of the bytes that arrived.
+    opened: Option<&'c Opened<'c>>,
+}
+
+/// Key and value of a record as they are read, where that is not as they arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened<'c> {
+    pub key: Option<&'c [u8]>,
+    pub value: Option<&'c [u8]>,
 }
 
 /// Who set a record's timestamp.
@@ -61,6 +70,7 @@ impl<'q> Chunk<'q> {
             message,
             timestamp_ms,
             timestamp_type: kind.into(),
+            opened: None,
         }
     }
 
@@ -128,11 +138,34 @@ impl<'c> Record<'c> {
     }
 
     pub fn value(self) -> Option<&'c [u8]> {
-        slice(self.message.payload.cast(), self.message.len)
+        match self.opened {
+            None => slice(self.message.payload.cast(), self.message.len),
+            Some(opened) => opened.value,
+        }
     }
 
     pub fn key(self) -> Option<&'c [u8]> {
+        match self.opened {
+            None => self.key_as_received(),
+            Some(opened) => opened.key,
+        }
+    }
+
+    /// The key's bytes, by which its producer chose the partition.
+    pub fn key_as_received(self) -> Option<&'c [u8]> {
         slice(self.message.key.cast(), self.message.key_len)
+    }
+
+    /// The same record with another key and value to be read.
+    #[must_use]
+    pub fn opened<'o>(self, opened: &'o Opened<'o>) -> Record<'o>
+    where
+        'c: 'o,
+    {
+        Record {
+            opened: Some(opened),
+            ..self
+        }
     }
 
     /// Milliseconds since the epoch; −1 where the broker has none.
@@ -290,6 +323,7 @@ impl<'b> MadeRecord<'b> {
             message: &self.message,
             timestamp_ms: self.timestamp_ms,
             timestamp_type: TimestampType::Unknown,
+            opened: None,
         }
     }
 }
@@ -335,6 +369,14 @@ mod tests {
         assert_eq!(record.header(c"a"), Some(&b"2"[..]));
         assert_eq!((record.header(c"b"), record.header(c"c")), (None, None));
         assert_eq!(record.headers(), headers);
+        let opened = Opened {
+            key: None,
+            value: Some(b"{}"),
+        };
+        let record = record.opened(&opened);
+        assert_eq!((record.key(), record.value()), (None, Some(&b"{}"[..])));
+        assert_eq!(record.key_as_received(), Some(&b"k"[..]));
+        assert_eq!((record.topic(), record.offset()), ("clicks", 7));
         let bare = MadeRecord::new(None, None, 5, 7);
         assert_eq!(
             (bare.record().topic(), bare.record().headers()),

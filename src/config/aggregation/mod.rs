@@ -12,6 +12,7 @@ pub use self::condition::{Condition, Operand, Test};
 pub use self::metric::{Function, Input, Metric};
 pub use self::window::Window;
 use super::columns::{COLUMN, PATH};
+use super::format::{Formats, KEY_FORMATS};
 use super::quantity::{Size, Span, format_duration, format_size};
 use super::record_field::{From, RecordField};
 use super::section::Section;
@@ -26,6 +27,8 @@ use crate::decode::time::{TextRules, TimeUnit};
 /// The keys of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregation {
+    /// How its records are read. Keys of which nothing is declared are texts.
+    pub formats: Formats,
     /// The field that holds the event time.
     pub time_field: TimeField,
     /// What a number as event time is; none: milliseconds, and what looks like seconds is refused.
@@ -109,6 +112,7 @@ impl Aggregation {
         let day = 86_400;
         let (half_minute, hour) = (Duration::from_secs(30), Duration::from_secs(3600));
         let aggregation = Aggregation {
+            formats: Formats::read(section, KEY_FORMATS),
             time_field: TimeField::read_some(section, "timestamp"),
             time_unit: section.take("time_unit", TIME_UNITS),
             text_times: TextTimes::read(section).rules(),

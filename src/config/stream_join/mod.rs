@@ -8,10 +8,10 @@ use std::time::Duration;
 
 pub(super) use self::output::PARTITIONERS;
 pub use self::output::{JoinOutput, Partitioner};
-pub(super) use self::side::KEY_FORMATS;
 use self::side::SideDefaults;
-pub use self::side::{JoinSide, KeyFormat, RightField};
+pub use self::side::{JoinSide, RightField};
 use super::batch::Pace;
+use super::format::{Formats, KEY_FORMATS};
 use super::pipeline::{Delivery, GroupProtocol, Pipeline};
 use super::quantity::{Span, format_duration};
 use super::section::Section;
@@ -122,7 +122,7 @@ impl StreamJoin {
         let defaults = SideDefaults {
             time_unit: section.take("time_unit", TIME_UNITS),
             text_times: TextTimes::read(section),
-            key_format: section.take("key_format", KEY_FORMATS),
+            formats: Formats::read(section, KEY_FORMATS),
         };
         let left = JoinSide::read_left(section.section("left"), &defaults);
         let (right, right_fields) = JoinSide::read_right(section.section("right"), &defaults);

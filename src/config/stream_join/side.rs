@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::config::columns::{FIELD, PATH};
+use crate::config::format::{Formats, KeyFormat};
 use crate::config::section::Section;
 use crate::config::time_field::TimeField;
 use crate::config::time_unit::{TIME_UNITS, TextTimes};
 use crate::config::topics::TOPIC;
-use crate::config::value::Choice;
 use crate::decode::Path;
 use crate::decode::time::{TextRules, TimeUnit};
 
@@ -25,32 +25,24 @@ pub struct JoinSide {
     pub time_unit: Option<TimeUnit>,
     /// How a text as event time is read, by this side or else by the pipeline.
     pub text_times: Option<Arc<TextRules>>,
-    /// What the records' Kafka keys are, by this side or else by the pipeline.
-    pub key_format: KeyFormat,
+    /// How its records are read, by this side or else by the pipeline.
+    pub formats: Formats,
 }
 
-/// What a Kafka key is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KeyFormat {
-    /// The text itself, a JSON scalar, or a JSON object with the field as a member.
-    #[default]
-    Json,
-    /// The text itself, whatever it looks like.
-    Text,
+impl JoinSide {
+    /// What the records' Kafka keys are.
+    #[must_use]
+    pub fn key_format(&self) -> KeyFormat {
+        self.formats.key_format.unwrap_or_default()
+    }
 }
-
-pub(in crate::config) const KEY_FORMATS: Choice<KeyFormat> = Choice(&[
-    ("json", KeyFormat::Json),
-    ("string", KeyFormat::Text),
-    ("bytes", KeyFormat::Text),
-]);
 
 /// What stands at the pipeline and may be overridden at either side.
 #[derive(Debug, Clone)]
 pub(super) struct SideDefaults {
     pub(super) time_unit: Option<TimeUnit>,
     pub(super) text_times: TextTimes,
-    pub(super) key_format: Option<KeyFormat>,
+    pub(super) formats: Formats,
 }
 
 /// One entry of `[pipeline.right.fields]`.
@@ -94,11 +86,16 @@ impl JoinSide {
             time_field: TimeField::read_some(section, time_field),
             time_unit: section.take("time_unit", TIME_UNITS).or(defaults.time_unit),
             text_times: TextTimes::read(section).or(&defaults.text_times).rules(),
-            key_format: section
-                .take("key_format", KEY_FORMATS)
-                .or(defaults.key_format)
-                .unwrap_or_default(),
+            formats: declared(Formats::read_over(section, &defaults.formats)),
         }
+    }
+}
+
+/// Of keys something is always declared: JSON, unless it is something else.
+fn declared(formats: Formats) -> Formats {
+    Formats {
+        key_format: Some(formats.key_format.unwrap_or_default()),
+        ..formats
     }
 }
 

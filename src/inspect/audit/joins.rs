@@ -160,7 +160,7 @@ impl Auditor<'_> {
     ) -> Result<(u64, u64), Failure> {
         let refused = |halt: crate::halt::Halt| Failure::Refused(halt.advice);
         let sides = ((&left.partition, left.from), (&right.partition, right.from));
-        let again = JoinAgain::new(self.join, &self.pipeline.name, sides.0, sides.1, of);
+        let again = JoinAgain::new(self.join, self.pipeline, sides.0, sides.1, of);
         let mut again = again.map_err(refused)?;
         let scopes = [left, right];
         let ends = scopes.map(read_to);

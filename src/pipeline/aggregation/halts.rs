@@ -18,7 +18,7 @@ pub(super) fn misplaced(
     let Some(partitioner) = settings.keys_placed_by else {
         return Ok(());
     };
-    let place = partition_of(partitioner, record.key(), partitions);
+    let place = partition_of(partitioner, record.key_as_received(), partitions);
     let Some(place) = place.filter(|place| *place != record.partition()) else {
         return Ok(());
     };

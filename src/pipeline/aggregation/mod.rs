@@ -25,7 +25,9 @@ use self::reading::{Read, Reader};
 pub(crate) use self::recomputed::WindowsAgain;
 use self::row::RowMaker;
 pub(super) use self::settings::Settings;
-use crate::config::LateRecords;
+use super::input::Input;
+use super::stream_join::key_text;
+use crate::config::{KeyFormat, LateRecords};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::{
@@ -35,7 +37,7 @@ use crate::lane::{
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::window::{Event, Verdict, Windows};
 use crate::sink::{Stage, Target};
-use crate::source::{Record, TopicPartition};
+use crate::source::{Opened, Record, TopicPartition};
 
 /// What one lane keeps.
 pub(crate) struct AggregationOperator {
@@ -43,6 +45,11 @@ pub(crate) struct AggregationOperator {
     settings: Settings,
     /// Where rows go; [`Target::nowhere`] where they go to a topic alone.
     target: Arc<Target>,
+    /// How records are read; none: as they arrive.
+    input: Option<Box<Input>>,
+    /// Of a key with members or a value in JSON: the member that tells groups apart.
+    key_field: Option<String>,
+    key_scratch: Vec<u8>,
     reader: Reader,
     rows: RowMaker,
     /// Those of each partition, or, where one lane reads everything, one for all.
@@ -86,6 +93,9 @@ impl AggregationOperator {
             rows: RowMaker::new(plan.clone()),
             plan,
             partitions: settings.places.partitions(),
+            input: None,
+            key_field: settings.key_field.clone(),
+            key_scratch: vec![],
             had_open: None,
             settings,
             target,
@@ -93,6 +103,74 @@ impl AggregationOperator {
             metrics,
             late_logged: false,
             open_count: 0,
+        }
+    }
+
+    /// The same for records that are not read as they arrive.
+    pub(super) fn with_input(self, input: Option<Box<Input>>) -> Self {
+        AggregationOperator { input, ..self }
+    }
+
+    /// Takes a record whose value is JSON.
+    fn accept_opened(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let Some(key) = record.key().filter(|_| self.key_field.is_some()) else {
+            return self.accept_spelled(state, record);
+        };
+        let field = self.key_field.take().unwrap_or_default();
+        let mut scratch = std::mem::take(&mut self.key_scratch);
+        let (text, _) = key_text(key, &field, KeyFormat::Json, &mut scratch);
+        let spelled = Opened {
+            key: Some(text),
+            value: record.value(),
+        };
+        let accepted = self.accept_spelled(state, record.opened(&spelled));
+        self.key_scratch = scratch;
+        self.key_field = Some(field);
+        accepted
+    }
+
+    /// Takes a record whose key is a text.
+    fn accept_spelled(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        state.next = record.offset() + 1;
+        let read = self
+            .reader
+            .read(record, self.settings.timestamp_ahead_max_ms)?;
+        state.spoken_to = state.next;
+        let input = self.input(state.partition);
+        let wanted = self.space_of(state.partition);
+        let space = self.spaces.iter_mut().find(|s| s.partition == wanted);
+        let windows = &mut space.expect("only what has begun is read").windows;
+        let event = Event {
+            input,
+            ..self.reader.event()
+        };
+        if read == Read::Filtered {
+            windows.pass(&event);
+            return Ok(Accepted::Dropped("where"));
+        }
+        if self.settings.is_partitioned {
+            halts::misplaced(&self.settings, record, self.partitions)?;
+        }
+        let had_open = windows.has_open();
+        match windows.add(&event) {
+            Verdict::Counted => {
+                let opened_to_ms = windows.opened_to_ms();
+                if let Err(halt) = self.note_place(record, opened_to_ms) {
+                    self.had_open = Some((state.partition, had_open));
+                    return Err(halt.into());
+                }
+                Ok(Accepted::Rows(0))
+            }
+            Verdict::Decided => Ok(Accepted::Rows(0)),
+            Verdict::Late => self.late(record),
         }
     }
 
@@ -210,39 +288,26 @@ impl Operator for AggregationOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        state.next = record.offset() + 1;
-        let read = self
-            .reader
-            .read(record, self.settings.timestamp_ahead_max_ms)?;
-        state.spoken_to = state.next;
-        let input = self.input(state.partition);
-        let wanted = self.space_of(state.partition);
-        let space = self.spaces.iter_mut().find(|s| s.partition == wanted);
-        let windows = &mut space.expect("only what has begun is read").windows;
-        let event = Event {
-            input,
-            ..self.reader.event()
+        let Some(mut input) = self.input.take() else {
+            return self.accept_opened(state, record);
         };
-        if read == Read::Filtered {
-            windows.pass(&event);
-            return Ok(Accepted::Dropped("where"));
-        }
-        if self.settings.is_partitioned {
-            halts::misplaced(&self.settings, record, self.partitions)?;
-        }
-        let had_open = windows.has_open();
-        match windows.add(&event) {
-            Verdict::Counted => {
-                let opened_to_ms = windows.opened_to_ms();
-                if let Err(halt) = self.note_place(record, opened_to_ms) {
-                    self.had_open = Some((state.partition, had_open));
-                    return Err(halt.into());
+        let accepted = match input.open(record) {
+            Ok(opening) => match opening.record() {
+                Ok(record) => self.accept_opened(state, record),
+                Err(rule) => {
+                    state.next = record.offset() + 1;
+                    Ok(Accepted::Dropped(rule))
                 }
-                Ok(Accepted::Rows(0))
+            },
+            // It is read again.
+            Err(later @ NotAccepted::Later(_)) => Err(later),
+            Err(refused) => {
+                state.next = record.offset() + 1;
+                Err(refused)
             }
-            Verdict::Decided => Ok(Accepted::Rows(0)),
-            Verdict::Late => self.late(record),
-        }
+        };
+        self.input = Some(input);
+        accepted
     }
 
     fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
@@ -252,13 +317,18 @@ impl Operator for AggregationOperator {
         vec![]
     }
 
-    fn clear(&mut self, _now_ms: u64) {
+    fn clear(&mut self, now_ms: u64) {
         self.reader.clear();
+        if let Some(input) = &mut self.input {
+            input.clear(now_ms);
+        }
     }
 
     /// What the lanes share is counted with each in equal parts.
     fn memory_bytes(&self) -> usize {
-        self.reader.memory_bytes()
+        let input = self.input.as_ref().map_or(0, |input| input.memory_bytes());
+        input
+            + self.reader.memory_bytes()
             + self.settings.places.memory_bytes() / self.settings.lanes.max(1)
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::{AggregationOperator, AggregationPlan, PartitionState, Places, Settings};
 use crate::batch::{Messages, OpenBatch};
 use crate::config::{Aggregation, Pipeline};
+use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{EmissionPart as _, Emit, NotAccepted, Operator as _, Settling as _};
 use crate::observe::metrics::PipelineMetrics;
+use crate::pipeline::input::{Input, unanswered};
 use crate::sink::{RowFormat, TableInfo, Target};
 use crate::source::{Record, TopicPartition};
 
@@ -53,8 +55,10 @@ impl WindowsAgain {
         let mut settings = Settings::new(config, pipeline, label, true, places);
         settings.has_topic = false;
         let metrics = PipelineMetrics::new(&pipeline.name);
-        let mut operator =
-            AggregationOperator::new(plan.clone(), settings, Arc::new(target), metrics);
+        let schemas = crate::pipeline::schemas_of_command(pipeline)?;
+        let input = Input::new(&config.formats, Purpose::Fields, schemas)?;
+        let operator = AggregationOperator::new(plan.clone(), settings, Arc::new(target), metrics);
+        let mut operator = operator.with_input(input);
         let mut states = vec![];
         for (partition, from, to) in partitions {
             let mut state = operator.begin(partition);
@@ -85,6 +89,7 @@ impl WindowsAgain {
         self.operator.clear(0);
         match accepted {
             Err(NotAccepted::Halted(halt)) => Err(halt),
+            Err(NotAccepted::Later(task)) => Err(unanswered(&task)),
             _ => Ok(()),
         }
     }

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use super::places::Places;
 use super::plan::ms;
-use crate::config::{Aggregation, LateRecords, Partitioner, Pipeline, StartOffset, TopicSelector};
+use crate::config::{
+    Aggregation, GroupField, LateRecords, Partitioner, Pipeline, RecordField, StartOffset,
+    TopicSelector,
+};
+use crate::decode::Path;
 
 /// What an operator is given besides its plan.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub(in crate::pipeline) struct Settings {
     /// Shared by the lanes, of which there are so many.
     pub(super) places: Arc<Places>,
     pub(super) lanes: usize,
+    /// Where keys are more than a text: the member that is one.
+    pub(super) key_field: Option<String>,
 }
 
 impl Settings {
@@ -55,6 +61,26 @@ impl Settings {
             keys_placed_by: config.keys_placed_by,
             places,
             lanes: usize::from(pipeline.consumers),
+            key_field: key_field(config),
         }
     }
+}
+
+/// The member of a key that is the group's field of that key, or is told by the key alone.
+fn key_field(config: &Aggregation) -> Option<String> {
+    config
+        .formats
+        .key_format
+        .filter(|format| format.has_members())?;
+    let is_it = |field: &&GroupField| match &config.partitioned_by {
+        Some(name) => field.name == *name,
+        None => field.from == Some(RecordField::Key),
+    };
+    let field = config.group.iter().find(is_it)?;
+    let of_path = Path::parse(&field.path).ok();
+    let last = of_path.and_then(|path| path.names().last().map(str::to_owned));
+    Some(
+        last.filter(|_| field.from.is_none())
+            .unwrap_or_else(|| field.name.clone()),
+    )
 }

@@ -42,7 +42,13 @@ impl EnrichmentOperator {
             Some(found) => found,
         };
         let added = match (&mut self.reader, found) {
-            (AnyReader::Avro(reader), Found::Avro(schema)) => reader.add_schema(key, schema),
+            (AnyReader::Avro(reader), Found::Avro(schema)) => match schema.check_record() {
+                Ok(()) => reader.add_schema(key, schema),
+                Err(error) => {
+                    let why = format!("schema {key} of the registry: {error}");
+                    return Err(self.unusable(why));
+                }
+            },
             (AnyReader::Protobuf(reader), Found::Protobuf(schema)) => {
                 reader.add_schema(key, schema);
                 Ok(())

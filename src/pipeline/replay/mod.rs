@@ -11,14 +11,16 @@ use std::time::Duration;
 
 pub(super) use self::way::Way;
 use super::enrichment::CurrentRows;
+use super::input::Input;
 use super::raw::CurrentRawRows;
 use super::replication::{Replicas, ReplicasParts};
-use super::schemas;
 use super::{
     Began, EnrichmentOperator, Environment, RawOperator, ReplicationOperator, Settings,
     clickhouse_client, label, lookup_access,
 };
+use super::{schemas, schemas_of_command};
 use crate::config::{Cdc, Enrichment, Kind, Pipeline, Raw, Service};
+use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{Appends, Operator as _, Stop};
 use crate::memory::MemoryBudget;
@@ -279,7 +281,9 @@ fn replication(
     });
     let label = pipeline.clickhouse.database.clone();
     let sink = sink(environment, client.clone(), &metrics, label, None);
-    let operator = ReplicationOperator::new(config, replicas);
+    let schemas = schemas_of_command(pipeline)?;
+    let input = Input::new(&config.formats, Purpose::Change, schemas)?;
+    let operator = ReplicationOperator::new(config, replicas).with_input(input);
     Ok(Way::new(client, operator, sink, None))
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use self::replicas::{Replicas, ReplicasParts};
 use self::topic::{Made, Rows, Topic};
+use super::input::Input;
 use super::recompute::Change;
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
@@ -29,6 +30,8 @@ use crate::source::{Record, TopicPartition};
 pub(crate) struct ReplicationOperator {
     config: Arc<Cdc>,
     replicas: Arc<Replicas>,
+    /// None: records are read as they arrive.
+    input: Option<Box<Input>>,
     topics: Vec<Topic>,
     numbers: HashMap<Arc<str>, usize>,
     rows: Rows,
@@ -47,10 +50,16 @@ impl ReplicationOperator {
         ReplicationOperator {
             config,
             replicas,
+            input: None,
             topics: vec![],
             numbers: HashMap::new(),
             rows: Rows::default(),
         }
+    }
+
+    /// The same for records that are not read as they arrive.
+    pub(crate) fn with_input(self, input: Option<Box<Input>>) -> Self {
+        ReplicationOperator { input, ..self }
     }
 
     /// The version of a record's rows.
@@ -67,7 +76,16 @@ impl ReplicationOperator {
     /// Whether a record says that the source emptied its table.
     pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
         let state = self.begin(partition);
-        self.topics[state.topic].truncates(record, &self.replicas, &self.config)
+        let topic = &mut self.topics[state.topic];
+        let (replicas, config) = (&self.replicas, &self.config);
+        match &mut self.input {
+            None => topic.truncates(record, replicas, config),
+            Some(input) => {
+                let opening = input.open(record).ok();
+                let record = opening.as_ref().and_then(|opening| opening.record().ok());
+                record.is_some_and(|record| topic.truncates(record, replicas, config))
+            }
+        }
     }
 
     /// A row of the chunk as it would be written.
@@ -202,7 +220,14 @@ impl Operator for ReplicationOperator {
     ) -> Result<Accepted, NotAccepted> {
         let topic = &mut self.topics[state.topic];
         let (replicas, config) = (&self.replicas, &self.config);
-        match topic.read(record, replicas, config, &mut self.rows)? {
+        let made = match &mut self.input {
+            None => topic.read(record, replicas, config, &mut self.rows)?,
+            Some(input) => match input.open(record)?.record() {
+                Ok(record) => topic.read(record, replicas, config, &mut self.rows)?,
+                Err(rule) => Made::Dropped(rule),
+            },
+        };
+        match made {
             Made::Rows(rows) => Ok(Accepted::Rows(rows)),
             Made::Dropped(reason) => Ok(Accepted::Dropped(reason)),
             Made::Truncated => self.truncate(state, record.topic(), record),
@@ -214,7 +239,10 @@ impl Operator for ReplicationOperator {
         vec![]
     }
 
-    fn clear(&mut self, _now_ms: u64) {
+    fn clear(&mut self, now_ms: u64) {
+        if let Some(input) = &mut self.input {
+            input.clear(now_ms);
+        }
         self.rows.rows.clear();
         self.rows.bytes.clear();
         // One huge record must not keep its room for ever.
@@ -224,7 +252,8 @@ impl Operator for ReplicationOperator {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.rows.bytes.capacity()
+        let input = self.input.as_ref().map_or(0, |input| input.memory_bytes());
+        self.rows.bytes.capacity() + input
     }
 
     fn rows(&mut self) -> Option<&mut Self> {

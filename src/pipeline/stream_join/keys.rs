@@ -24,16 +24,32 @@ const CHARS_SHOWN_MAX: usize = 60;
 
 /// How the bytes of a Kafka key spell the text of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::pipeline) enum Form {
     /// As it is, as JSON's numbers, true and false are too.
     Text,
     /// As a JSON string.
     Quoted(Spelling),
     /// As a member of a JSON object; the hash of all that stands around the members' values.
     Member(u64, Spelling),
+    /// In binary behind a registry's frame; the hash of the frame, which says by which schema.
+    Framed(u64),
 }
 
 impl Form {
+    /// The form of a key that is read as JSON, as the producer wrote it.
+    pub(super) fn as_received(self, format: KeyFormat, record: Record<'_>) -> Form {
+        if matches!(format, KeyFormat::Json | KeyFormat::Text) {
+            return self;
+        }
+        let key = record.key_as_received().unwrap_or_default();
+        let frame = match key.first() {
+            Some(0) => key.get(..5),
+            Some(1) => key.get(..17),
+            _ => None,
+        };
+        Form::Framed(FixedState::with_seed(0).hash_one(frame))
+    }
+
     /// Whether equal texts have equal bytes in both forms, as far as it shows.
     fn agrees_with(self, other: Form) -> bool {
         match (self, other) {
@@ -42,20 +58,21 @@ impl Form {
             (Form::Member(around, one), Form::Member(other_around, other)) => {
                 around == other_around && !one.differs_from(other)
             }
+            (Form::Framed(one), Form::Framed(other)) => one == other,
             _ => false,
         }
     }
 }
 
 /// The text of the field that a Kafka key spells, in `scratch` where it has escapes.
-pub(super) fn key_text<'k>(
+pub(in crate::pipeline) fn key_text<'k>(
     key: &'k [u8],
     field: &str,
     format: KeyFormat,
     scratch: &'k mut Vec<u8>,
 ) -> (&'k [u8], Form) {
-    let json = Some(key).filter(|key| format == KeyFormat::Json && key.starts_with(b"\""));
-    let json = json.or(Some(key).filter(|key| format == KeyFormat::Json && key.starts_with(b"{")));
+    let is_json = |key: &&[u8]| key.starts_with(b"\"") || key.starts_with(b"{");
+    let json = Some(key).filter(|key| format.has_members() && is_json(key));
     let json = json.and_then(|key| std::str::from_utf8(key).ok());
     let Some(raw) = json.and_then(|json| Raw::parse(json).ok()) else {
         return (key, Form::Text);
@@ -133,7 +150,7 @@ impl KeyCheck {
         let sides = [&config.left, &config.right];
         KeyCheck {
             fields: sides.map(|side| side.key_field.clone()),
-            formats: sides.map(|side| side.key_format),
+            formats: sides.map(|side| side.key_format()),
             partitions,
             has_table: config.before.is_none(),
             placement: config.keys_placed_by,
@@ -159,14 +176,15 @@ impl KeyCheck {
         if self.partitions == 1 && !(self.has_table && side == Side::Right) {
             return Ok(());
         }
-        let is_text = record.key() == Some(field);
+        // What is read as JSON is none where it came otherwise.
+        let is_text = record.key_as_received() == Some(field) && record.key() == Some(field);
         if is_text && self.placement.is_none() && self.is_known(side, Form::Text) {
             return Ok(());
         }
         let form = if is_text {
             Some(Form::Text)
         } else {
-            self.form(side, record.key(), field)
+            self.form(side, record, field)
         };
         match self.placement {
             None => match form {
@@ -185,15 +203,16 @@ impl KeyCheck {
         }
     }
 
-    fn form(&mut self, side: Side, key: Option<&[u8]>, field: &[u8]) -> Option<Form> {
+    fn form(&mut self, side: Side, record: Record<'_>, field: &[u8]) -> Option<Form> {
         let index = side as usize;
+        let format = self.formats[index];
         let (text, form) = key_text(
-            key?,
+            record.key()?,
             &self.fields[index],
-            self.formats[index],
+            format,
             &mut self.scratch,
         );
-        (text == field).then_some(form)
+        (text == field).then(|| form.as_received(format, record))
     }
 
     /// A record lies where the partitioner puts its field's text; or where it puts its key, as long as
@@ -211,7 +230,8 @@ impl KeyCheck {
             place.is_none_or(|place| place == record.partition())
         };
         let by_field = is_here(Some(field));
-        let other_form = form.filter(|form| *form != Form::Text && is_here(record.key()));
+        let own_place = is_here(record.key_as_received());
+        let other_form = form.filter(|form| *form != Form::Text && own_place);
         match (by_field, other_form) {
             // Either way of placing it explains where it lies.
             (true, Some(_)) => Ok(()),

@@ -18,6 +18,7 @@ use crate::lane::{
 };
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::join::{Join, LeftEvent, RightRecord, Side, Verdict};
+use crate::pipeline::input::Input;
 use crate::source::{MadeRecord, Record, TopicPartition};
 
 /// What one lane keeps.
@@ -25,6 +26,8 @@ pub(crate) struct StreamJoinOperator {
     plan: Arc<JoinPlan>,
     settings: Settings,
     keys: KeyCheck,
+    /// How the records of the left and of the right side are read; none: as they arrive.
+    inputs: [Option<Box<Input>>; 2],
     left: LeftReader,
     right: RightReader,
     /// Of the event at hand.
@@ -90,11 +93,29 @@ impl StreamJoinOperator {
             payload: vec![],
             settings,
             keys,
+            inputs: [None, None],
             pairs: vec![],
             buffers: [buffer("left"), buffer("right")],
             plan,
             metrics,
             late_logged: false,
+        }
+    }
+
+    /// The same for records that are not read as they arrive.
+    pub(super) fn with_inputs(self, inputs: [Option<Box<Input>>; 2]) -> Self {
+        StreamJoinOperator { inputs, ..self }
+    }
+
+    fn accept_opened(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        state.next = record.offset() + 1;
+        match state.side {
+            Side::Left => self.accept_left(state, record),
+            Side::Right => self.accept_right(state, record),
         }
     }
 
@@ -138,7 +159,7 @@ impl StreamJoinOperator {
         self.payload.clear();
         self.payload
             .extend_from_slice(&record.timestamp_ms().to_le_bytes());
-        left_payload(record.key(), own, unmatched, &mut self.payload);
+        left_payload(record.key_as_received(), own, unmatched, &mut self.payload);
         let pair = self
             .pairs
             .iter_mut()
@@ -266,11 +287,27 @@ impl Operator for StreamJoinOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        state.next = record.offset() + 1;
-        match state.side {
-            Side::Left => self.accept_left(state, record),
-            Side::Right => self.accept_right(state, record),
-        }
+        let side = state.side as usize;
+        let Some(mut input) = self.inputs[side].take() else {
+            return self.accept_opened(state, record);
+        };
+        let accepted = match input.open(record) {
+            Ok(opening) => match opening.record() {
+                Ok(record) => self.accept_opened(state, record),
+                Err(rule) => {
+                    state.next = record.offset() + 1;
+                    Ok(Accepted::Dropped(rule))
+                }
+            },
+            // It is read again.
+            Err(later @ NotAccepted::Later(_)) => Err(later),
+            Err(refused) => {
+                state.next = record.offset() + 1;
+                Err(refused)
+            }
+        };
+        self.inputs[side] = Some(input);
+        accepted
     }
 
     fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
@@ -279,12 +316,17 @@ impl Operator for StreamJoinOperator {
         vec![]
     }
 
-    fn clear(&mut self, _now_ms: u64) {
+    fn clear(&mut self, now_ms: u64) {
         self.right.log_unread();
+        for input in self.inputs.iter_mut().flatten() {
+            input.clear(now_ms);
+        }
     }
 
     fn memory_bytes(&self) -> usize {
-        self.left.memory_bytes() + self.right.memory_bytes() + self.payload.capacity()
+        let inputs = self.inputs.iter().flatten();
+        let inputs: usize = inputs.map(|input| input.memory_bytes()).sum();
+        inputs + self.left.memory_bytes() + self.right.memory_bytes() + self.payload.capacity()
     }
 
     fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {

@@ -63,7 +63,7 @@ impl SidePlan {
         Ok(SidePlan {
             paths: Arc::new(Paths::new(&paths)),
             key_field: side.key_field.clone(),
-            key_format: side.key_format,
+            key_format: side.key_format(),
             time_field: side.time_field.field().map(str::to_owned),
             time_unit: side.time_unit,
             text_times: side.text_times.clone(),

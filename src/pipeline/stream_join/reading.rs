@@ -131,7 +131,7 @@ impl RightReader {
             return Ok(Right::Tombstone {
                 time_ms: record.timestamp_ms(),
                 key: key.map(|(text, _)| text),
-                form: key.map(|(_, form)| form),
+                form: key.map(|(_, form)| form.as_received(side.key_format, record)),
             });
         }
         let plan = &self.plan;

@@ -3,10 +3,11 @@
 use super::operator::PartitionState;
 use super::{StreamJoinOperator, join_operator};
 use crate::batch::{Message, Messages, OpenBatch};
-use crate::config::StreamJoin;
+use crate::config::{Pipeline, StreamJoin};
 use crate::halt::Halt;
 use crate::lane::{EmissionPart as _, Emit, NotAccepted, Operator as _, TimedState};
 use crate::observe::metrics::PipelineMetrics;
+use crate::pipeline::input::unanswered;
 use crate::source::{Record, TopicPartition};
 
 /// Joined records of one step.
@@ -35,15 +36,13 @@ impl JoinAgain {
     /// The configuration cannot be followed.
     pub(crate) fn new(
         config: &StreamJoin,
-        pipeline: &str,
+        pipeline: &Pipeline,
         (left, left_from): (&TopicPartition, i64),
         (right, right_from): (&TopicPartition, i64),
         of: usize,
     ) -> Result<Self, Halt> {
-        let metrics = PipelineMetrics::new(pipeline);
-        let operator = join_operator(config, of, metrics);
-        let mut operator = operator
-            .map_err(|error| Halt::new("paths", format!("pipeline.right.fields: {error}")))?;
+        let metrics = PipelineMetrics::new(&pipeline.name);
+        let mut operator = join_operator(pipeline, config, of, metrics)?;
         let mut begin = |partition: &TopicPartition, from| {
             let mut state = operator.begin(partition);
             operator.resume(&mut state, from, None, from)?;
@@ -72,6 +71,7 @@ impl JoinAgain {
         self.operator.judge(state);
         match accepted {
             Err(NotAccepted::Halted(halt)) => Err(halt),
+            Err(NotAccepted::Later(task)) => Err(unanswered(&task)),
             _ => Ok(()),
         }
     }

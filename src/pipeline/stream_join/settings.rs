@@ -48,7 +48,7 @@ fn side(side: &JoinSide) -> String {
         time_field,
         time_unit,
         text_times,
-        key_format: _,
+        formats: _,
     } = side;
     let unit = time_unit.map_or(String::new(), |unit| format!(", time_unit: {unit:?}"));
     let texts = text_times

@@ -3,7 +3,7 @@
 
 /// Which of the ways a string shows. Without a character of a kind it says nothing about that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Spelling {
+pub(in crate::pipeline) struct Spelling {
     /// A bit for each kind of which a character is written as it is, or in the short form.
     plain: u8,
     /// The same of the longer form.

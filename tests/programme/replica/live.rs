@@ -9,11 +9,12 @@ use std::time::Duration;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use sandbox::registry::Registry;
 use sandbox::wait;
 use sandbox::workload::{self, Counts, Progress};
 
 use super::{EQUAL, Run, Trial};
-use crate::support::live::{LIVE_PATIENCE, Live, Source, assert_alive};
+use crate::support::live::{LIVE_PATIENCE, Live, Source, Written, assert_alive};
 use crate::support::{Daemon, proof};
 
 /// How long the workload runs for each time in the table.
@@ -29,14 +30,28 @@ pub(super) fn trials() -> Vec<Trial> {
             "PostgreSQL changes at random for 10 s each; connector, daemon, ClickHouse killed in turn",
             18,
             2,
-            |run| live(run, Source::Postgres),
+            |run| live(run, Source::Postgres, Written::Json),
         ),
         Trial::new(
             "cdc-live-mariadb",
             "MariaDB changes at random for 10 s each, two new log files; the same killed in turn",
             18,
             2,
-            |run| live(run, Source::MariaDb),
+            |run| live(run, Source::MariaDb, Written::Json),
+        ),
+        Trial::new(
+            "cdc-avro-postgresql",
+            "the same with PostgreSQL whose changes come in Avro (skipped without a schema registry)",
+            2,
+            1,
+            |run| live(run, Source::Postgres, Written::Avro),
+        ),
+        Trial::new(
+            "cdc-avro-mariadb",
+            "the same with MariaDB whose changes come in Avro (skipped without a schema registry)",
+            2,
+            1,
+            |run| live(run, Source::MariaDb, Written::Avro),
         ),
     ]
 }
@@ -90,8 +105,11 @@ impl fmt::Display for Faults {
     }
 }
 
-fn live(run: &mut Run, source: Source) {
-    let live = Live::start(&run.name, source);
+fn live(run: &mut Run, source: Source, written: Written) {
+    if written == Written::Avro && !Registry::is_installed() {
+        return run.skip("there is no schema registry: tests/sandbox/install.sh registry");
+    }
+    let live = Live::start(&run.name, source, written);
     let workload = live.workload(run.random.random(), TIME * run.times);
     let progress = Progress::default();
     let (counts, faults) = thread::scope(|scope| {

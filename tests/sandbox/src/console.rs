@@ -72,7 +72,7 @@ pub fn produce(bootstrap: &str, topic: &str, records: &[(String, String)]) -> Re
 }
 
 fn tool(class: &str) -> Result<Command> {
-    let mut command = java(256, "kafka")?;
+    let mut command = java(256, &["kafka"])?;
     command.arg(class);
     Ok(command)
 }

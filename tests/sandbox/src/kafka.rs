@@ -101,7 +101,7 @@ impl Kafka {
     /// # Errors
     /// What the tool says.
     pub fn allow(&self, user: &str, operations: &[&str], resource: [&str; 2]) -> Result<()> {
-        let mut command = java(256, "kafka")?;
+        let mut command = java(256, &["kafka"])?;
         command
             .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server"])
             .args([&self.bootstrap, "--add", "--allow-principal"])
@@ -170,7 +170,7 @@ impl Kafka {
 
     fn start_process(&self) -> Result<()> {
         let log = self.dir.path().join("broker.log");
-        let mut command = java(self.heap_mib, "kafka")?;
+        let mut command = java(self.heap_mib, &["kafka"])?;
         command
             .args(["kafka.Kafka", "server.properties"])
             .current_dir(self.dir.path());
@@ -208,7 +208,9 @@ pub(crate) fn answers(bootstrap: &str) -> bool {
 }
 
 /// A Java machine, small and quick to start, with the jars that `install.sh` puts there.
-pub(crate) fn java(heap_mib: u32, jars: &str) -> Result<Command> {
+pub(crate) fn java(heap_mib: u32, jars: &[&str]) -> Result<Command> {
+    let places = jars.iter().map(|name| Ok(installed(name)?.join("*")));
+    let places: Vec<PathBuf> = places.collect::<Result<_>>()?;
     let mut command = Command::new("java");
     command
         .arg(format!("-Xmx{heap_mib}m"))
@@ -220,7 +222,7 @@ pub(crate) fn java(heap_mib: u32, jars: &str) -> Result<Command> {
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
         .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
         .arg("-cp")
-        .arg(installed(jars)?.join("*"))
+        .arg(std::env::join_paths(places)?)
         .stdin(Stdio::null());
     Ok(command)
 }
@@ -242,7 +244,7 @@ fn formatted_storage() -> Result<PathBuf> {
     let text = server_properties(9092, 9093, dir.path(), &[]);
     fs::write(dir.path().join("server.properties"), text)?;
     let log = dir.path().join("format.log");
-    let mut command = java(256, "kafka")?;
+    let mut command = java(256, &["kafka"])?;
     command
         .args([
             "kafka.tools.StorageTool",

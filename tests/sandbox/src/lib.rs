@@ -5,7 +5,7 @@
 //!   behind its HTTP interface, [`clickhouse_front`]), [`redis`]; [`shared`] starts one of each
 //!   for a whole test executable.
 //! - Databases whose changes are captured, and the worker that does it: [`postgres`],
-//!   [`mariadb`], [`connect`] (Kafka Connect with Debezium).
+//!   [`mariadb`], [`connect`] (Kafka Connect with Debezium); [`registry`], where it writes Avro.
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
 //! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
 //!   [`compare`]; what to look at where it does not: [`evidence`].
@@ -30,6 +30,7 @@ pub mod oracle;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod registry;
 pub mod topic;
 pub mod wait;
 pub mod workdir;

@@ -66,8 +66,9 @@ pub enum Failure {
     NullInKey(String),
     /// Written for a schema registry; the text says whose converter.
     #[error(
-        "the record's {0} begins like one that is framed for a schema registry (Avro, Protobuf or JSON \
-         Schema), and plain JSON is read: set key.converter and value.converter of the connector to \
+        "the record's {0} begins like one that is framed for a schema registry, and plain JSON is read: set \
+         pipeline.format (and key_format, where keys are of another format) to \"avro\", \"protobuf\" or \
+         \"json_schema\" with [schema_registry], or key.converter and value.converter of the connector to \
          org.apache.kafka.connect.json.JsonConverter"
     )]
     Framed(&'static str),

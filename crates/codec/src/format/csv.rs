@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Reader, Unread, Values};
 use crate::decode::json::{Kind, Raw};
-use crate::decode::{Path, Reject};
+use crate::decode::{Path, Reject, text};
 use crate::table::{ColumnSource, ColumnType};
 
 /// `[pipeline.csv]`
@@ -181,6 +181,49 @@ impl CsvReader {
             unquoted: &self.unquoted,
             text,
         }
+    }
+}
+
+/// Lines as JSON objects.
+#[derive(Debug)]
+pub(super) struct CsvText {
+    reader: CsvReader,
+}
+
+impl CsvText {
+    pub(super) fn new(csv: &Csv) -> Self {
+        let paths: Vec<Path> = csv
+            .columns
+            .iter()
+            .flatten()
+            .map(|name| Path::field(name))
+            .collect();
+        CsvText {
+            reader: CsvReader::new(Arc::new(CsvPlan::new(csv, &paths, &[]))),
+        }
+    }
+
+    /// Puts a line in the place of `out`. Fields that are missing are no members.
+    pub(super) fn write_json(&mut self, line: &[u8], out: &mut String) -> Result<(), Unread> {
+        let line = self.reader.read(Some(line))?;
+        let mut json = std::mem::take(out).into_bytes();
+        json.clear();
+        json.push(b'{');
+        for (slot, name) in line.plan.names.iter().enumerate() {
+            let value = line.get(slot);
+            if value.is_missing() {
+                continue;
+            }
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            text::append_json(Raw::string(name), &mut json);
+            json.push(b':');
+            text::append_json(value, &mut json);
+        }
+        json.push(b'}');
+        *out = String::from_utf8(json).unwrap_or_default();
+        Ok(())
     }
 }
 

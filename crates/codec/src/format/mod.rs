@@ -8,6 +8,7 @@
 //! A new format is a file here that implements the two traits, and a variant of [`Format`],
 //! [`ReadPlan`] and [`AnyReader`].
 
+mod as_json;
 mod avro;
 mod csv;
 mod json;
@@ -17,6 +18,7 @@ mod string;
 
 use std::sync::Arc;
 
+pub use self::as_json::{AsJson, Purpose};
 pub use self::avro::{Avro, Schema as AvroSchema, SchemaError, SchemaKey};
 use self::avro::{AvroPlan, AvroReader};
 pub use self::csv::Csv;

@@ -5,6 +5,9 @@ use crate::inspect::doctor::facts::SampledRecord;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, kafka) in with_kafka(facts) {
+        if own.pipeline.kind.reads_frames() {
+            continue;
+        }
         for topic in &kafka.sources {
             let records = kafka.records.iter().filter(|record| record.topic == *topic);
             let mut framed = records.filter_map(|record| Some((record, schema_id(record)?)));
@@ -19,9 +22,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 &address,
                 format!(
                     "{count} records of the sample begin with the id of a schema in a registry, as {address} with \
-                     id {id}, and the pipeline has no registry: they become dead letters"
+                     id {id}, and the pipeline reads no such records: they become dead letters, or halt it"
                 ),
-                "have the producer or the connector write JSON (value.converter = \
+                "set pipeline.format = \"avro\", \"protobuf\" or \"json_schema\" with [schema_registry], or have \
+                 the producer or the connector write JSON (value.converter = \
                  org.apache.kafka.connect.json.JsonConverter)",
             );
         }

@@ -40,6 +40,8 @@ pub struct ConnectOptions {
     pub plugin: Plugin,
     /// Whether keys and values carry their schema (`schemas.enable`).
     pub schemas: bool,
+    /// The registry that keys and values go through, in Avro; none: they are JSON.
+    pub registry: Option<String>,
     /// Worker properties; they win over the sandbox's own.
     pub properties: Vec<(String, String)>,
 }
@@ -51,6 +53,7 @@ impl ConnectOptions {
             heap_mib: 256,
             plugin,
             schemas: false,
+            registry: None,
             properties: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Status {
 pub struct Connect {
     port: u16,
     heap_mib: u32,
+    jars: &'static [&'static str],
     connectors: Vec<Connector>,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
@@ -104,6 +108,10 @@ impl Connect {
         let connect = Self {
             port: free_port()?,
             heap_mib: options.heap_mib,
+            jars: match options.registry {
+                None => &["connect"],
+                Some(_) => &["connect", "avro-converter"],
+            },
             connectors,
             process: Mutex::new(None),
             dir: ScratchDir::create("connect")?,
@@ -162,7 +170,7 @@ impl Connect {
     /// When the worker gives up or a task fails.
     pub fn restart(&self) -> Result<()> {
         self.kill();
-        let mut command = java(self.heap_mib, "connect")?;
+        let mut command = java(self.heap_mib, self.jars)?;
         command
             .arg("org.apache.kafka.connect.cli.ConnectStandalone")
             .arg("worker.properties")
@@ -304,6 +312,23 @@ impl Connect {
             "producer.linger.ms=5".to_owned(),
         ];
         for part in ["key", "value"] {
+            if let Some(registry) = &options.registry {
+                lines.push(format!(
+                    "{part}.converter=io.apicurio.registry.utils.converter.AvroConverter"
+                ));
+                let own = [
+                    ("url", &**registry),
+                    ("as-confluent", "true"),
+                    ("use-id", "contentId"),
+                    ("headers.enabled", "false"),
+                    ("auto-register", "true"),
+                ];
+                let own = own.map(|(name, value)| {
+                    format!("{part}.converter.apicurio.registry.{name}={value}")
+                });
+                lines.extend(own);
+                continue;
+            }
             lines.push(format!(
                 "{part}.converter=org.apache.kafka.connect.json.JsonConverter"
             ));

@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::cursor::Read;
 use super::schema::{Node, NodeId, Schema, SchemaError, Unit};
-use super::text::{Durations, time_of_day, unscaled};
+use super::text::{Dress, Durations, time_of_day, unscaled};
 use super::{Natural, Place, Wanted};
 use crate::decode::Reject;
 use crate::decode::decimal::power_of_ten;
@@ -109,7 +109,7 @@ impl Take {
                 Kind::String
             }
             Node::Array(_) | Node::Map(_) | Node::Record(_) | Node::Union(_) => {
-                schema.append_json(self.node, &mut cursor, text, 0)?
+                schema.append_json(self.node, &mut cursor, text, Dress::Meant, 0)?
             }
             _ => schema.append_scalar(self.node, &mut cursor, text, self.durations)?,
         };

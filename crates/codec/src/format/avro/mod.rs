@@ -4,6 +4,7 @@
 //! values are kept, and how each becomes what its column takes. A record is walked once and validated
 //! whole; its columns are written from where their values lie.
 
+mod connect;
 mod convert;
 mod cursor;
 mod frame;
@@ -20,6 +21,7 @@ use self::cursor::Cursor;
 pub use self::frame::SchemaKey;
 pub(super) use self::frame::{explained, of_header, split_frame};
 pub use self::schema::{Schema, SchemaError};
+pub(super) use self::text::Dress;
 use self::walk::{Steps, Walking};
 use super::{Reader, Unread, Values, Wish};
 use crate::decode::json::{Kind, Raw};

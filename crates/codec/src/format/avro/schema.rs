@@ -108,13 +108,15 @@ impl Schema {
     /// # Errors
     /// It is none, is larger than 1 MiB, or its top level is no record.
     pub fn parse(text: &str) -> Result<Schema, SchemaError> {
-        Schema::parse_with(text, &[])
+        let schema = Schema::parse_with(text, &[])?;
+        schema.check_record()?;
+        Ok(schema)
     }
 
-    /// The same, with the schemas that it refers to by name.
+    /// Reads a schema of any type, with the schemas that it refers to by name.
     ///
     /// # Errors
-    /// As [`Schema::parse`], for any of them.
+    /// It or any of them is none, or is too large.
     pub fn parse_with(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
         let bytes: usize = references.iter().map(String::len).sum();
         if bytes + text.len() > TEXT_BYTES_MAX {
@@ -137,11 +139,6 @@ impl Schema {
             builder.define(schema);
         }
         let root = builder.node(&parsed, 0)?;
-        let Node::Record(_) = builder.nodes[root as usize] else {
-            return Err(SchemaError(
-                "an Avro schema whose top level is no record".to_owned(),
-            ));
-        };
         Ok(Schema {
             text: text.to_owned(),
             name: parsed
@@ -152,6 +149,24 @@ impl Schema {
         })
     }
 
+    /// Keys may be of any type, values are records.
+    ///
+    /// # Errors
+    /// The top level is no record.
+    pub fn check_record(&self) -> Result<(), SchemaError> {
+        match self.node(self.root) {
+            Node::Record(_) => Ok(()),
+            _ => Err(SchemaError(
+                "an Avro schema whose top level is no record".to_owned(),
+            )),
+        }
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The full name of its record.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -159,7 +174,7 @@ impl Schema {
     }
 
     /// About what it takes: names are in the text too.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(in crate::format) fn memory_bytes(&self) -> usize {
         2 * self.text.len() + self.nodes.len() * 2 * size_of::<Node>()
     }
 

@@ -4,8 +4,8 @@ use ethnum::I256;
 
 use super::cursor::{Cursor, Read};
 use super::schema::{Node, NodeId, Schema, Unit};
-use crate::decode::Reason;
 use crate::decode::json::{DEPTH_MAX, Kind};
+use crate::decode::{Reason, Reject};
 use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
 
 /// Text that a record may become, whatever its size: names of fields are longer than their values.
@@ -14,6 +14,16 @@ const TEXT_BYTES_MAX: usize = 32 << 20;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Bytes of the largest number any Decimal holds.
 const DECIMAL_BYTES: usize = 32;
+
+/// How values are written that stand for something else: times, decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::format) enum Dress {
+    /// As what they stand for.
+    Meant,
+    /// As Connect's JSON converter has them: times are numbers and decimals are bytes, which the schema block
+    /// explains.
+    Connect,
+}
 
 /// What stands for a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +35,26 @@ pub(super) enum Durations {
 }
 
 impl Schema {
+    /// Appends a record of the schema as JSON.
+    pub(in crate::format) fn append_record(
+        &self,
+        body: &[u8],
+        dress: Dress,
+        out: &mut String,
+    ) -> Result<(), Reject> {
+        let mut cursor = Cursor::new(body, self.len());
+        let appended = self.append_json(self.root(), &mut cursor, out, dress, 0);
+        let ended = appended.and_then(|_| cursor.finish());
+        ended.map_err(|fault| fault.reject())
+    }
+
     /// Appends the JSON text of a value and moves behind it.
     pub(super) fn append_json(
         &self,
         node: NodeId,
         cursor: &mut Cursor<'_>,
         out: &mut String,
+        dress: Dress,
         depth: usize,
     ) -> Read<Kind> {
         if depth > DEPTH_MAX {
@@ -49,7 +73,7 @@ impl Schema {
                     for _ in 0..count {
                         out.push_str(separator);
                         separator = ",";
-                        self.append_json(*item, cursor, out, depth + 1)?;
+                        self.append_json(*item, cursor, out, dress, depth + 1)?;
                     }
                 }
                 out.push(']');
@@ -66,7 +90,7 @@ impl Schema {
                         separator = ",";
                         append_quoted(name, out);
                         out.push(':');
-                        let appended = self.append_json(*value, cursor, out, depth + 1);
+                        let appended = self.append_json(*value, cursor, out, dress, depth + 1);
                         appended.map_err(|fault| fault.within(name))?;
                     }
                 }
@@ -82,7 +106,7 @@ impl Schema {
                     separator = ",";
                     append_quoted(&field.name, out);
                     out.push(':');
-                    let appended = self.append_json(field.node, cursor, out, depth + 1);
+                    let appended = self.append_json(field.node, cursor, out, dress, depth + 1);
                     appended.map_err(|fault| fault.within(&field.name))?;
                 }
                 out.push('}');
@@ -91,7 +115,7 @@ impl Schema {
             Node::Union(branches) => {
                 cursor.begin_value()?;
                 let index = cursor.index(branches.len(), "branch")?;
-                self.append_json(branches[index], cursor, out, depth + 1)
+                self.append_json(branches[index], cursor, out, dress, depth + 1)
             }
             Node::String => {
                 cursor.begin_value()?;
@@ -103,9 +127,12 @@ impl Schema {
                 append_quoted(&symbols[cursor.index(symbols.len(), "symbol")?], out);
                 Ok(Kind::String)
             }
-            _ => {
+            of => {
                 let start = out.len();
-                let kind = self.append_scalar(node, cursor, out, Durations::Iso8601)?;
+                let kind = match dress {
+                    Dress::Connect if of.is_dressed() => self.append_connect(of, cursor, out)?,
+                    _ => self.append_scalar(node, cursor, out, Durations::Iso8601)?,
+                };
                 if kind == Kind::String {
                     // None of these texts has anything to escape.
                     out.insert(start, '"');
@@ -114,6 +141,29 @@ impl Schema {
                 Ok(kind)
             }
         }
+    }
+
+    /// Appends a value of a type that Connect's JSON has otherwise.
+    fn append_connect(&self, node: &Node, cursor: &mut Cursor<'_>, out: &mut String) -> Read<Kind> {
+        cursor.begin_value()?;
+        match node {
+            Node::Date => append(out, format_args!("{}", cursor.int()?)),
+            Node::TimeOfDay(unit) => append(out, format_args!("{}", time_of_day(*unit, cursor)?)),
+            Node::Decimal { size, .. } => {
+                let bytes = match size {
+                    None => cursor.bytes()?,
+                    Some(size) => cursor.fixed(*size)?,
+                };
+                append_base64(bytes, out);
+                return Ok(Kind::String);
+            }
+            Node::BigDecimal => {
+                append_big_decimal(cursor, out)?;
+                return Ok(Kind::String);
+            }
+            _ => append(out, format_args!("{}", cursor.long()?)),
+        }
+        Ok(Kind::Number)
     }
 
     /// Appends the text of a value that is neither made of others nor a string: without quotes.
@@ -175,6 +225,19 @@ impl Schema {
             other => return Err(cursor.fault(format!("{} is no text", other.type_name()))),
         }
         Ok(())
+    }
+}
+
+impl Node {
+    fn is_dressed(&self) -> bool {
+        matches!(
+            self,
+            Node::Date
+                | Node::TimeOfDay(_)
+                | Node::Timestamp { .. }
+                | Node::Decimal { .. }
+                | Node::BigDecimal
+        )
     }
 }
 

@@ -405,6 +405,11 @@ fn indexes(body: &[u8]) -> Read<(Cow<'static, [i32]>, &[u8])> {
     Ok((Cow::Owned(place), &body[at..]))
 }
 
+/// The place of a record's message and the message, behind its frame.
+pub(super) fn split_indexes(body: &[u8]) -> Result<(Cow<'static, [i32]>, &[u8]), Reject> {
+    indexes(body).map_err(|fault| fault.reject())
+}
+
 /// A record while it is walked.
 struct Walking<'w, 'a> {
     schema: &'w ProtobufSchema,
@@ -465,6 +470,7 @@ impl<'a> Walking<'_, 'a> {
             let from = self.text.len();
             let appended = self
                 .schema
+                .texts()
                 .append_field(field, &occurrences, self.text, depth);
             if let Some(kind) = appended.map_err(|fault| fault.within(&field.name))? {
                 let end = self.text.len();
@@ -515,16 +521,18 @@ impl<'a> Walking<'_, 'a> {
                     payload,
                 ) => {
                     let from = self.text.len();
-                    let kind = self
-                        .schema
-                        .append_value(&field.kind, payload, self.text, depth)?;
+                    let kind =
+                        self.schema
+                            .texts()
+                            .append_value(&field.kind, payload, self.text, depth)?;
                     let end = self.text.len();
                     Found::Natural { kind, from, end }
                 }
                 (kind, Payload::Bits(bits)) if !is_natural => Found::Integer(integer(kind, bits)),
                 (kind, payload) => {
                     let from = self.text.len();
-                    let kind = self.schema.append_value(kind, payload, self.text, depth)?;
+                    let texts = self.schema.texts();
+                    let kind = texts.append_value(kind, payload, self.text, depth)?;
                     let end = self.text.len();
                     Found::Natural { kind, from, end }
                 }
@@ -561,9 +569,11 @@ impl Reader for ProtobufReader {
             for &slot in &compiled.whole {
                 let from = self.text.len();
                 let message = compiled.schema.message(compiled.root.message);
-                let kind = compiled
-                    .schema
-                    .append_message(message, body, 0, &mut self.text, 0)?;
+                let kind =
+                    compiled
+                        .schema
+                        .texts()
+                        .append_message(message, body, 0, &mut self.text, 0)?;
                 let end = self.text.len();
                 self.found[slot] = Found::Natural { kind, from, end };
             }

@@ -2,15 +2,61 @@
 
 use super::schema::{Field, Kind, Message, ProtobufSchema, Shape, WellKnown};
 use super::wire::{DEPTH_MAX, Fields, Payload, Read, elements, fault};
-use crate::decode::Reason;
 use crate::decode::json::Kind as Json;
+use crate::decode::{Reason, Reject};
 use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
 
 /// Text that a record may become, whatever its size.
 const TEXT_BYTES_MAX: usize = 32 << 20;
 const SECONDS_PER_DAY: i64 = 86_400;
 
+/// How the messages of a schema are written.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'s> {
+    schema: &'s ProtobufSchema,
+    /// Fields that a message leaves out are null, and not left out.
+    has_nulls: bool,
+}
+
 impl ProtobufSchema {
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts {
+            schema: self,
+            has_nulls: false,
+        }
+    }
+
+    /// Appends a record, which is the message at this place, as JSON.
+    pub(in crate::format) fn append_record(
+        &self,
+        place: &[i32],
+        body: &[u8],
+        has_nulls: bool,
+        out: &mut String,
+    ) -> Result<(), Reject> {
+        let Some(number) = self.root(place) else {
+            let detail = format!("the schema has no message at {place:?}");
+            return Err(Reject::new(Reason::InvalidProtobuf, detail));
+        };
+        let texts = Texts {
+            schema: self,
+            has_nulls,
+        };
+        let start = out.len();
+        let appended = texts.append_message(self.message(number), body, 0, out, 0);
+        match appended.map_err(|fault| fault.reject())? {
+            // The value of a wrapper is one, too.
+            Json::String => {
+                let text = out.split_off(start);
+                append_quoted(&text, out);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Texts<'_> {
     /// Appends one value without quotes around texts.
     pub(super) fn append_value(
         &self,
@@ -28,7 +74,7 @@ impl ProtobufSchema {
         }
         let bits = match (kind, payload) {
             (Kind::Message(number), Payload::Bytes(body, at)) => {
-                return self.append_message(self.message(*number), body, at, out, depth + 1);
+                return self.append_message(self.schema.message(*number), body, at, out, depth + 1);
             }
             (Kind::Bytes, Payload::Bytes(bytes, _)) => {
                 append_base64(bytes, out);
@@ -137,7 +183,7 @@ impl ProtobufSchema {
         let Kind::Message(number) = field.kind else {
             return fault(0, "no map");
         };
-        let [key, value] = &self.message(number).fields[..] else {
+        let [key, value] = &self.schema.message(number).fields[..] else {
             return fault(0, "no map");
         };
         out.push('{');
@@ -258,6 +304,10 @@ impl ProtobufSchema {
             let start = out.len();
             let appended = self.append_field(field, of, out, depth);
             match appended.map_err(|fault| fault.within(&field.name))? {
+                None if self.has_nulls => {
+                    out.push_str("null");
+                    separator = ",";
+                }
                 None => out.truncate(before),
                 Some(kind) => {
                     if kind == Json::String {

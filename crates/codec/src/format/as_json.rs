@@ -1,0 +1,299 @@
+//! Records of any format as JSON, for what reads JSON alone: change records, windows and joins.
+//!
+//! A record is written out once more, so this costs what reading it as JSON costs and the writing on top.
+//! Change records of Avro come with a schema block before them, as Connect's JSON converter writes it: with
+//! it every type is known, and nothing has to be declared.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::avro::{Dress, explained, of_header, split_frame};
+use super::csv::CsvText;
+use super::protobuf::split_indexes;
+use super::{AvroSchema, Format, ProtobufSchema, SchemaError, SchemaKey, Unread};
+use crate::decode::{Reason, Reject};
+
+/// Schemas that one lane keeps.
+const SCHEMAS_MAX: usize = 1_000;
+/// Bytes of their texts and blocks.
+const SCHEMA_BYTES_MAX: usize = 32 << 20;
+
+/// What the JSON is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its fields: times are texts, decimals are numbers.
+    Fields,
+    /// A change record, or the key of one: as Connect's JSON converter writes it.
+    Change,
+}
+
+/// Writes records as JSON; use one per lane, and one for keys.
+#[derive(Debug)]
+pub struct AsJson {
+    format: Format,
+    purpose: Purpose,
+    known: HashMap<SchemaKey, Arc<Known>>,
+    known_bytes: usize,
+    current: Option<(SchemaKey, Arc<Known>)>,
+    /// The schema of every record, where no registry has it.
+    own: Option<Arc<Known>>,
+    csv: Option<CsvText>,
+    text: String,
+}
+
+/// A schema, and what comes of it.
+#[derive(Debug)]
+enum Known {
+    Avro {
+        schema: Arc<AvroSchema>,
+        /// What stands before and behind each record.
+        around: (String, &'static str),
+    },
+    Protobuf(Arc<ProtobufSchema>),
+}
+
+impl Known {
+    fn avro(schema: Arc<AvroSchema>, purpose: Purpose) -> Result<Known, SchemaError> {
+        let around = match purpose {
+            Purpose::Fields => (String::new(), ""),
+            Purpose::Change => {
+                let block = schema.connect_block()?;
+                (format!("{{\"schema\":{block},\"payload\":"), "}")
+            }
+        };
+        Ok(Known::Avro { schema, around })
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Known::Avro { schema, around } => schema.memory_bytes() + around.0.len(),
+            Known::Protobuf(_) => 0,
+        }
+    }
+}
+
+impl AsJson {
+    /// `None`: the records are JSON, or are not read.
+    ///
+    /// # Errors
+    /// The schema of the records cannot be used.
+    pub fn new(format: &Format, purpose: Purpose) -> Result<Option<AsJson>, SchemaError> {
+        let own = match format {
+            Format::Json | Format::String => return Ok(None),
+            Format::Avro(avro) => match &avro.schema {
+                Some(schema) => Some(Known::avro(schema.clone(), purpose)?),
+                None => None,
+            },
+            Format::Protobuf(protobuf) => protobuf.schema.clone().map(Known::Protobuf),
+            Format::JsonSchema | Format::Csv(_) => None,
+        };
+        Ok(Some(AsJson {
+            csv: match format {
+                Format::Csv(csv) => Some(CsvText::new(csv)),
+                _ => None,
+            },
+            format: format.clone(),
+            purpose,
+            known: HashMap::new(),
+            known_bytes: 0,
+            current: None,
+            own: own.map(Arc::new),
+            text: String::new(),
+        }))
+    }
+
+    /// Whether its schemas are those of Avro.
+    #[must_use]
+    pub fn takes_avro(&self) -> bool {
+        matches!(self.format, Format::Avro(_))
+    }
+
+    /// Why bytes are refused whose schema is of no use.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self.format {
+            Format::Protobuf(_) => Reason::InvalidProtobuf,
+            _ => Reason::InvalidAvro,
+        }
+    }
+
+    /// Turns to the schema of a record.
+    ///
+    /// # Errors
+    /// It is not known yet; [`AsJson::read`] says what else is wrong.
+    pub fn prepare(&mut self, value: &[u8], header: Option<&[u8]>) -> Result<(), Unread> {
+        match &self.format {
+            Format::Avro(_) | Format::Protobuf(_) if self.own.is_none() => {
+                self.open(value, header, false).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A record, or its key, as JSON. `header`: what names its schema in place of a frame.
+    ///
+    /// # Errors
+    /// The record is none of the format, or its schema is not known yet.
+    pub fn read<'r>(
+        &'r mut self,
+        value: &'r [u8],
+        header: Option<&[u8]>,
+    ) -> Result<&'r [u8], Unread> {
+        match &self.format {
+            Format::Json | Format::String => Ok(value),
+            // No JSON begins with 0 or 1.
+            Format::JsonSchema => Ok(match value.first() {
+                Some(0 | 1) => split_frame(value).map_or(value, |(_, body)| body),
+                _ => value,
+            }),
+            Format::Csv(_) => match &mut self.csv {
+                Some(csv) => {
+                    csv.write_json(value, &mut self.text)?;
+                    Ok(self.text.as_bytes())
+                }
+                None => Ok(value),
+            },
+            Format::Avro(avro) => {
+                let is_framed = avro.framed;
+                self.read_avro(value, header, is_framed)?;
+                Ok(self.text.as_bytes())
+            }
+            Format::Protobuf(protobuf) => {
+                let is_framed = protobuf.framed;
+                let read = self.read_protobuf(value, header, is_framed);
+                read.map_err(|unread| match unread {
+                    Unread::Refused(reject) if reject.reason == Reason::InvalidAvro => {
+                        Reject::new(Reason::InvalidProtobuf, reject.detail).into()
+                    }
+                    other => other,
+                })?;
+                Ok(self.text.as_bytes())
+            }
+        }
+    }
+
+    /// Takes a schema that [`Unread::NeedsSchema`] asked for.
+    ///
+    /// # Errors
+    /// It cannot be written as a block.
+    pub fn add_avro(&mut self, key: SchemaKey, schema: Arc<AvroSchema>) -> Result<(), SchemaError> {
+        let known = Known::avro(schema, self.purpose)?;
+        self.add(key, known);
+        Ok(())
+    }
+
+    /// Takes a schema that [`Unread::NeedsSchema`] asked for.
+    pub fn add_protobuf(&mut self, key: SchemaKey, schema: Arc<ProtobufSchema>) {
+        self.add(key, Known::Protobuf(schema));
+    }
+
+    fn add(&mut self, key: SchemaKey, known: Known) {
+        let bytes = known.bytes();
+        if self.known.len() >= SCHEMAS_MAX || self.known_bytes + bytes > SCHEMA_BYTES_MAX {
+            self.forget_schemas();
+        }
+        self.known_bytes += bytes;
+        self.known.insert(key, Arc::new(known));
+    }
+
+    /// Forgets the schemas, so that they are asked for again.
+    pub fn forget_schemas(&mut self) {
+        self.known.clear();
+        self.known_bytes = 0;
+        self.current = None;
+    }
+
+    /// Gives back the room that a large record took.
+    pub fn trim(&mut self, bytes_max: usize) {
+        if self.text.capacity() > bytes_max {
+            self.text = String::new();
+        }
+    }
+
+    /// Texts and schemas that it keeps.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.text.capacity() + self.known_bytes
+    }
+
+    /// The schema that a record is read by, and what is left of the record behind its frame.
+    fn open<'v>(
+        &mut self,
+        value: &'v [u8],
+        header: Option<&[u8]>,
+        is_framed: bool,
+    ) -> Result<(Arc<Known>, &'v [u8]), Unread> {
+        if let Some(own) = &self.own {
+            let body = match (is_framed, header) {
+                (true, None) => split_frame(value)?.1,
+                _ => value,
+            };
+            return Ok((own.clone(), body));
+        }
+        let (key, body) = match header {
+            Some(header) => (of_header(header)?, value),
+            None => split_frame(value)?,
+        };
+        match &self.current {
+            Some((current, known)) if *current == key => Ok((known.clone(), body)),
+            _ => {
+                let known = self.known.get(&key).ok_or(Unread::NeedsSchema(key))?;
+                self.current = Some((key, known.clone()));
+                Ok((known.clone(), body))
+            }
+        }
+    }
+
+    fn read_avro(
+        &mut self,
+        value: &[u8],
+        header: Option<&[u8]>,
+        is_framed: bool,
+    ) -> Result<(), Unread> {
+        let (known, body) = self.open(value, header, is_framed)?;
+        let Known::Avro { schema, around } = &*known else {
+            return Err(Reject::new(Reason::InvalidAvro, "the record has no Avro schema").into());
+        };
+        let dress = match self.purpose {
+            Purpose::Fields => Dress::Meant,
+            Purpose::Change => Dress::Connect,
+        };
+        self.text.clear();
+        self.text.push_str(&around.0);
+        let appended = schema.append_record(body, dress, &mut self.text);
+        let skips = self.own.is_some() && !is_framed;
+        appended.map_err(|reject| explained(reject, value, skips, "avro"))?;
+        self.text.push_str(around.1);
+        Ok(())
+    }
+
+    fn read_protobuf(
+        &mut self,
+        value: &[u8],
+        header: Option<&[u8]>,
+        is_framed: bool,
+    ) -> Result<(), Unread> {
+        let (known, body) = self.open(value, header, is_framed)?;
+        let Known::Protobuf(schema) = &*known else {
+            let detail = "the record has no Protobuf schema";
+            return Err(Reject::new(Reason::InvalidProtobuf, detail).into());
+        };
+        // The places of messages stand behind frames alone.
+        let has_indexes = header.is_none() && (self.own.is_none() || is_framed);
+        let (place, body) = match has_indexes {
+            true => split_indexes(body)?,
+            false => (Cow::Borrowed(&[0][..]), body),
+        };
+        self.text.clear();
+        let place = match self.own {
+            Some(_) => &[0][..],
+            None => &place[..],
+        };
+        let appended =
+            schema.append_record(place, body, self.purpose == Purpose::Change, &mut self.text);
+        let skips = self.own.is_some() && !is_framed;
+        appended.map_err(|reject| explained(reject, value, skips, "protobuf"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! Windows and joins of records that are no JSON.
+
+use sandbox::topic::{self, Record};
+
+use super::formats::reasons;
+use crate::support::registry::{framed, registry};
+use crate::support::{EVENT_TIME_MS, Job};
+
+/// A number of Avro.
+fn long(number: i64) -> Vec<u8> {
+    varint(((number << 1) ^ (number >> 63)) as u64)
+}
+
+/// A number of Protobuf.
+fn varint(mut rest: u64) -> Vec<u8> {
+    let mut out = vec![];
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+    out
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&long(text.len() as i64)[..], text.as_bytes()].concat()
+}
+
+fn at(record: Record, time_ms: i64) -> Record {
+    record.partition(0).timestamp_ms(time_ms)
+}
+
+const SALE: &str = r#"{"type":"record","name":"Sale","fields":[
+    {"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},
+    {"name":"category","type":["null","string"],"default":null},
+    {"name":"amount","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+    {"name":"customer_id","type":"int"}]}"#;
+
+/// A sale of a customer; the amount in cents.
+fn sale(second: i64, category: &str, cents: i16, customer: i64) -> Vec<u8> {
+    let amount = cents.to_be_bytes();
+    let body = [
+        long(EVENT_TIME_MS + second * 1_000),
+        long(1),
+        text(category),
+        long(2),
+        amount.to_vec(),
+        long(customer),
+    ];
+    framed(1, &body.concat())
+}
+
+#[test]
+fn windows_of_avro_with_keys_of_avro_are_those_of_json() {
+    let mut job = Job::aggregation("avro-windows", "sales");
+    job.unset("pipeline.output");
+    job.set("pipeline.idle_timeout", "300ms");
+    job.set("pipeline.format", "avro");
+    job.set("pipeline.compression", "auto");
+    job.set("pipeline.key_format", "avro");
+    job.set("pipeline.partitioned_by", "category");
+    let key_schema =
+        r#"{"type":"record","name":"K","fields":[{"name":"category","type":"string"}]}"#;
+    let schemas = vec![(1, SALE.to_owned()), (2, key_schema.to_owned())];
+    job.set("pipeline.schema_registry.url", registry(schemas));
+    job.apply_schema();
+    job.create_topic(1);
+    let of = |second, category: &str, cents, customer| {
+        let value = sale(second, category, cents, customer);
+        let key = framed(2, &text(category));
+        at(Record::new(value).key(key), EVENT_TIME_MS + second * 1_000)
+    };
+    let gzip = {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        encoder.write_all(&sale(4, "a", 125, 8)).expect("memory");
+        encoder.finish().expect("memory")
+    };
+    let packed = Record::new(gzip).key(framed(2, &text("a")));
+    let cut = Record::new(framed(1, b"\0")).key(framed(2, &text("a")));
+    let records = [
+        of(1, "a", 1050, 7),
+        of(2, "a", -25, 7),
+        of(3, "b \"x\"", 99, 7),
+        at(packed, EVENT_TIME_MS + 4_000),
+        at(cut, EVENT_TIME_MS + 5_000),
+    ];
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    let (code, log) = job.run_to_code("close", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    let rows = "SELECT category, total_sales, total_revenue, unique_customers \
+                FROM {db}.sales_aggregates_1min FINAL ORDER BY category";
+    let expected = ["a\t3\t11.5\t2", "b \"x\"\t1\t0.99\t1"];
+    assert_eq!(job.query(rows).lines().collect::<Vec<_>>(), expected);
+    let reasons = reasons(&job);
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].starts_with("4 invalid_avro "), "{reasons:?}");
+    // A key that names another group halts.
+    let other = Record::new(sale(6, "a", 1, 1)).key(framed(2, &text("b")));
+    topic::produce(job.bootstrap(), &job.topic, [at(other, EVENT_TIME_MS)]).expect("a record");
+    job.assert_halts(
+        "other-key",
+        "partitioned_by",
+        &["the key \"b\"", "is \"a\""],
+    );
+}
+
+#[test]
+fn a_join_reads_each_side_by_its_own_format() {
+    let mut job = Job::join("formats-join");
+    job.set("pipeline.format", "protobuf");
+    job.set("pipeline.left.format", "avro");
+    job.set("pipeline.left.key_format", "avro");
+    job.set("pipeline.right.key_format", "avro");
+    job.set("pipeline.right.fields.user_email", "$.email");
+    let event = r#"{"type":"record","name":"E","fields":[
+        {"name":"event_id","type":"string"},{"name":"user_id","type":"long"},
+        {"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}"#;
+    let profile = r#"syntax = "proto3"; import "google/protobuf/timestamp.proto";
+        message Profile { int64 user_id = 1; string email = 2; google.protobuf.Timestamp updated_at = 3; }"#;
+    let key = r#""long""#.to_owned();
+    let schemas = vec![(1, event.to_owned()), (2, profile.to_owned()), (3, key)];
+    job.set("pipeline.schema_registry.url", registry(schemas));
+    job.create_join_topics(2);
+    let of_user = |value: Vec<u8>, user: i64| {
+        let key = framed(3, &long(user));
+        at(Record::new(value).key(key), EVENT_TIME_MS)
+    };
+    let event = |id: &str, user: i64| {
+        let body = [text(id), long(user), long(EVENT_TIME_MS)].concat();
+        of_user(framed(1, &body), user)
+    };
+    let time = varint((EVENT_TIME_MS / 1_000 - 5) as u64);
+    let stamp = [&[0x1a, time.len() as u8 + 1, 0x08][..], &time].concat();
+    let profile = [&b"\0\x08\x07\x12\x03a@b"[..], &stamp].concat();
+    topic::produce(
+        job.bootstrap(),
+        &job.topic,
+        [event("e1", 7), event("e2", 8)],
+    )
+    .expect("events");
+    let profile = of_user(framed(2, &profile), 7);
+    topic::produce(job.bootstrap(), job.right_topic(), [profile]).expect("a profile");
+    job.close_join();
+    let mut joined: Vec<String> = job
+        .joined()
+        .iter()
+        .map(|record| {
+            let value: serde_json::Value =
+                serde_json::from_slice(record.value.as_deref().expect("a value")).expect("JSON");
+            assert_eq!(
+                record.key.as_deref().map(|key| key[..5].to_vec()),
+                Some(framed(3, b""))
+            );
+            format!(
+                "{} {} {}",
+                value["event_id"], value["user_id"], value["user_email"]
+            )
+        })
+        .collect();
+    joined.sort();
+    assert_eq!(joined, [r#""e1" 7 "a@b""#, r#""e2" 8 null"#]);
+    assert_eq!(reasons(&job), [""; 0]);
+    // Equal values behind another schema's frame lie elsewhere.
+    let other = Record::new(framed(
+        1,
+        &[text("e3"), long(7), long(EVENT_TIME_MS)].concat(),
+    ));
+    let other = at(other.key(framed(1, &long(7))), EVENT_TIME_MS);
+    topic::produce(job.bootstrap(), &job.topic, [other]).expect("an event");
+    let (_, log) = job.run_to_code("dead", &["--until", "latest", "--close"]);
+    let reasons = reasons(&job);
+    assert!(
+        reasons.len() == 1 && reasons[0].contains("invalid_avro"),
+        "{reasons:?} {log}"
+    );
+}
