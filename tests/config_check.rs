@@ -924,6 +924,7 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
         "needs [schema_registry] with url: it has the schemas of keys",
     ),
     ("pipeline.right.format", "\"xml\"", "one of \"json\""),
+    ("pipeline.left.compression", "true", "one of \"none\""),
     ("pipeline.right.compression", "\"lz4\"", "one of \"none\""),
     ("pipeline.left.key_format", "\"x\"", "one of \"json\""),
     ("pipeline.right.key_format", "7", "one of \"json\""),

@@ -235,7 +235,7 @@ pub(crate) fn unanswered(task: &BlockingTask) -> Halt {
         "waits for {}, which does not answer (schema_registry.url)",
         task.what
     );
-    Halt::new("schema_registry", advice)
+    Halt::new("schema", advice)
 }
 
 #[cold]
