@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::access::Peer;
 use super::{Shown, Tls, routes};
@@ -37,6 +38,8 @@ pub(super) struct Limits {
     pub(super) connections_max: usize,
     /// A request head must arrive within this time; it also ends idle connections.
     pub(super) header_timeout: Duration,
+    /// A client that takes nothing of its answers for this long loses them and the connection.
+    pub(super) write_timeout: Duration,
     /// However busy or slow, a connection ends after this time; clients open another.
     pub(super) connection_age_max: Duration,
 }
@@ -44,6 +47,7 @@ pub(super) struct Limits {
 const LIMITS: Limits = Limits {
     connections_max: 64,
     header_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(10),
     connection_age_max: Duration::from_secs(300),
 };
 
@@ -154,6 +158,10 @@ async fn connection(
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX);
     let service = TowerToHyperService::new(router);
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream
+        .as_mut()
+        .set_write_timeout_pinned(Some(limits.write_timeout));
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = served.as_mut() => return,

@@ -72,6 +72,30 @@ async fn a_connection_kept_alive_ends_when_its_time_is_up() {
     assert_cut_off(&served, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
 }
 
+#[tokio::test]
+async fn a_client_that_takes_no_answers_loses_its_connection_to_the_next() {
+    let served = Served::start_within(Limits {
+        connections_max: 1,
+        write_timeout: Duration::from_millis(100),
+        ..LIMITS
+    })
+    .await;
+    let address = served.address;
+    let pages = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(64);
+    let sender = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream
+            .set_write_timeout(Some(DEADLINE / 2))
+            .expect("a valid timeout");
+        // Answers that nobody takes fill every buffer, then the server is done with the client.
+        while stream.write_all(&pages).is_ok() {}
+        stream
+    });
+    let stream = sender.await.expect("no panic");
+    assert_eq!(served.get("/livez").await.status, 200);
+    drop(stream);
+}
+
 /// Sends this much of a request and sees the server close while the client would wait for more.
 async fn assert_cut_off(served: &Served, request: &'static [u8]) {
     let address = served.address;

@@ -29,6 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits {
     connections_max: 16,
     header_timeout: DEADLINE,
+    write_timeout: DEADLINE,
     connection_age_max: DEADLINE,
 };
 
