@@ -62,6 +62,7 @@ mod supervisor;
 mod target;
 pub mod topics;
 
+use streamweir_codec::rules;
 pub use streamweir_codec::{debezium, decode, format, native, replica, table};
 use streamweir_core::{halt, life, operator, progress};
 

@@ -182,6 +182,22 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "an IP address and a port",
     ),
     ("service.state_dir", "\"\"", "path of a directory"),
+    ("pipeline.rule", "7", "must be a list of tables"),
+    (
+        "pipeline.quality.passed_column",
+        "\"\"",
+        "the name of a column",
+    ),
+    (
+        "pipeline.quality.failed_column",
+        "7",
+        "the name of a column",
+    ),
+    (
+        "pipeline.quality.threshold",
+        "{}",
+        "must be a list of tables",
+    ),
     ("service.shutdown_timeout", "\"999ms\"", "from 1s to 1h"),
     ("service.memory_max", "\"63MiB\"", "from 64MiB to 1024GiB"),
     ("service.admin_token", "7", "a text, found an integer"),
@@ -2275,6 +2291,111 @@ fn a_kind_that_does_not_exist_is_told_all_that_do() {
     let text = shipped_with(&[("pipeline.kind", "\"join\"")]);
     let expected = "unknown kind \"join\"; allowed: enrichment, cdc, aggregation, stream_join, raw";
     assert_problem(&text, "pipeline.clickstream.kind", &[expected]);
+}
+
+#[test]
+fn rules_are_read_and_what_cannot_be_checked_is_named() {
+    let rule = |check: &str| format!("[{{ name = \"r\", check = {check} }}]");
+    let files = r#"{ field = "$.a", in_file = "Cargo.toml" }"#;
+    for check in [
+        r#"{ field = "$.a", gt = 0, lte = 1.5 }"#,
+        r#"{ field = "$.a", between = ["now-7d", "now"] }"#,
+        r#"{ any = [{ field = "$.a", absent = true }, { not = { field = "$.b", is_email = true } }] }"#,
+        r#"{ field = "$.a", equals_sum = ["$.b", "$.c"], tolerance = 0.01 }"#,
+        r#"{ field = "$.a", matches = "^[a-z]+$", length_max = 9, type = "string" }"#,
+        files,
+    ] {
+        let text = shipped_with(&[("pipeline.rule", &rule(check))]);
+        parse(&text).unwrap_or_else(|problems| panic!("{check}: {problems}"));
+        let text = windows_with(&[("pipeline.rule", &rule(check))]);
+        parse(&text).unwrap_or_else(|problems| panic!("{check}: {problems}"));
+    }
+    for (rules, says) in [
+        (rule("{ }"), "must have a field"),
+        (
+            rule(r#"{ field = "$.a" }"#),
+            "must say what the field is to be",
+        ),
+        (rule(r#"{ field = "a[0]", gt = 0 }"#), "a path such as"),
+        (
+            rule(r#"{ field = "$.a", matches = "(" }"#),
+            "no regular expression",
+        ),
+        (rule(r#"{ field = "$.a", gt = "nowadays" }"#), "now-7d"),
+        (rule(r#"{ field = "$.a", between = [1] }"#), "a list of two"),
+        (rule(r#"{ field = "$.a", is_ip = false }"#), "must be true"),
+        (
+            rule(r#"{ field = "$.a", gt = 0, tolerance = 1 }"#),
+            "goes with equals_product",
+        ),
+        (
+            rule(r#"{ field = "$.a", in_file = "nowhere.txt" }"#),
+            "cannot be read",
+        ),
+        (rule(r#"{ field = "$.a", greater = 0 }"#), "unknown key"),
+        (rule(r#"{ all = [] }"#), "at least one condition"),
+        ("[{ name = \"r\" }]".to_owned(), "is required: a condition"),
+        (
+            "[{ check = { field = \"$.a\", gt = 0 } }]".to_owned(),
+            "is required",
+        ),
+    ] {
+        let problems = parse(&shipped_with(&[("pipeline.rule", &rules)])).expect_err(&rules);
+        assert!(problems.to_string().contains(says), "{rules}: {problems}");
+    }
+    let twice = format!(
+        "[{0}, {0}]",
+        r#"{ name = "r", check = { field = "$.a", gt = 0 } }"#
+    );
+    assert_problem(
+        &shipped_with(&[("pipeline.rule", &twice)]),
+        "pipeline.clickstream.rule",
+        &["\"r\" twice"],
+    );
+    let one = rule(r#"{ field = "$.a", gt = 0 }"#);
+    for (key, value, says) in [
+        (
+            "pipeline.quality.passed_column",
+            "\"user_email\"",
+            "the lookup fills it",
+        ),
+        (
+            "pipeline.quality.failed_column",
+            "\"event_id\"",
+            "[pipeline.columns] maps it",
+        ),
+        (
+            "pipeline.quality.threshold",
+            "[{ rule = \"x\", ratio_min = 0.5 }]",
+            "names no rule",
+        ),
+        (
+            "pipeline.quality.threshold",
+            "[{ rule = \"r\", ratio_min = 2 }]",
+            "from 0 to 1",
+        ),
+        (
+            "pipeline.quality.threshold",
+            "[{ rule = \"r\" }]",
+            "is required",
+        ),
+    ] {
+        let text = shipped_with(&[("pipeline.rule", &one), (key, value)]);
+        let problems = parse(&text).expect_err(value);
+        assert!(problems.to_string().contains(says), "{key}: {problems}");
+    }
+    let alone = shipped_with(&[("pipeline.quality.passed_column", "\"p\"")]);
+    assert_problem(&alone, "pipeline.clickstream.quality", &["add a rule"]);
+    let of_windows = [
+        ("pipeline.rule", &*one),
+        ("pipeline.quality.passed_column", "\"p\""),
+    ];
+    let says = "a row is made of many records";
+    assert_problem(
+        &windows_with(&of_windows),
+        "pipeline.sales.quality.passed_column",
+        &[says],
+    );
 }
 
 /// A pipeline of kind raw.

@@ -8,6 +8,8 @@ use super::columns::{self, ColumnMapping, INDEX, RawMode};
 use super::format::{self, Compression, KEY_FORMATS, KeyFormat};
 use super::lookup::Lookup;
 use super::quantity::Span;
+use super::record_field::RecordField;
+use super::rules::Rules;
 use super::section::Section;
 use super::session::Session;
 use super::state::State;
@@ -47,6 +49,8 @@ pub struct Enrichment {
     pub lookup: Option<Lookup>,
     /// None: no session metrics.
     pub session: Option<Session>,
+    /// What is asked of records.
+    pub rules: Rules,
     /// Snapshots of the sessions.
     pub state: State,
 }
@@ -98,10 +102,12 @@ impl Enrichment {
             columns: columns::read(section.section("columns")),
             lookup: section.section_if_present("lookup").map(Lookup::read),
             session: section.section_if_present("session").map(Session::read),
+            rules: Rules::read(section),
             state: State::read(section.section("state")),
         };
         enrichment.check_columns(section);
         enrichment.check_fields(section);
+        enrichment.check_quality(section);
         let fields = enrichment.deciding_fields();
         format::check(&enrichment.format, &enrichment.columns, &fields, section);
         enrichment
@@ -182,6 +188,25 @@ impl Enrichment {
                 let message = format!("must not be {column}: the lookup fills it");
                 section.problem(&path, message);
             }
+        }
+    }
+
+    /// What rules fill nothing else fills.
+    fn check_quality(&self, section: &Section<'_>) {
+        for (key, column) in self.rules.columns() {
+            let by_session = self.session.iter().flat_map(Session::columns);
+            let other = if self.columns.contains_key(column) {
+                "[pipeline.columns] maps it"
+            } else if self.lookup_columns().any(|other| other == column) {
+                "the lookup fills it"
+            } else if by_session.map(|(_, own)| own).any(|own| own == column) {
+                "the session fills it"
+            } else if column == INDEX || RecordField::of_column(column).is_some() {
+                "the daemon fills it with the record's origin"
+            } else {
+                continue;
+            };
+            section.problem(key, format!("must not be {column}: {other}"));
         }
     }
 

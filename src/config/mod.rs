@@ -32,6 +32,7 @@ mod record_field;
 mod redis;
 mod renewed;
 mod replica_tables;
+mod rules;
 mod schema_registry;
 mod secret;
 mod section;
@@ -71,6 +72,7 @@ pub use raw::Raw;
 pub use record_field::RecordField;
 pub use redis::Redis;
 pub use replica_tables::{Absent, TableMapping};
+pub use rules::{OnFail, Rule, Rules, Threshold};
 pub use schema_registry::SchemaRegistry;
 pub use secret::redacted;
 pub use service::{HttpTls, LogFormat, Service};
@@ -209,6 +211,7 @@ pub fn known_keys() -> BTreeSet<String> {
         url = ""
         [pipeline.columns."*"]
         [pipeline.lookup.columns."*"]
+        [pipeline.quality]
         [pipeline.session.distinct_where]
         "*" = ""
         [[pipeline]]

@@ -130,7 +130,9 @@ impl<O: Operator> Lane<O> {
         metrics.records_consumed.increment(counts.records);
         metrics.bytes_consumed.increment(counts.bytes);
         metrics.records_replayed.increment(counts.replayed);
-        let is_fault = |letter: &&DeadLetter| letter.reason != Reason::Late;
+        // What the configuration asks for is no fault.
+        let is_fault =
+            |letter: &&DeadLetter| !matches!(letter.reason, Reason::Late | Reason::RuleFailed);
         let faults = held.dead_letters.iter().filter(is_fault).count();
         self.context
             .shared
@@ -151,6 +153,11 @@ impl<O: Operator> Lane<O> {
         self.context
             .metrics
             .lane_time(Stage::Encode, started.elapsed());
+        if let Some(halt) = self.operator.halt()
+            && !self.context.stop.is_draining()
+        {
+            return Err(halt);
+        }
         self.judge_ratio()
     }
 

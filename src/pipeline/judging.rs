@@ -40,8 +40,8 @@ pub(crate) struct Given<'r> {
 pub(crate) enum Judged {
     /// So many rows; of windows and joins it is counted in.
     Rows(usize),
-    /// No row, by a rule.
-    Dropped(&'static str),
+    /// No row, by a rule, and what more is known of it.
+    Dropped(&'static str, Option<String>),
     /// A dead letter.
     Refused(Refusal),
     /// Something is done first, as making a table.
@@ -335,7 +335,7 @@ fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Gi
             Some((_, refusal)) => Judged::Refused(refusal),
             None => Judged::Rows(rows),
         },
-        Ok(Accepted::Dropped(reason)) => Judged::Dropped(reason),
+        Ok(Accepted::Dropped(reason)) => Judged::Dropped(reason, operator.why_dropped()),
         Err(NotAccepted::Refused(refusal)) => Judged::Refused(refusal),
         Err(NotAccepted::Later(task)) => Judged::Waits(task.what),
         Err(NotAccepted::Halted(halt)) => Judged::Halted(halt),

@@ -6,6 +6,7 @@ mod event_time;
 mod input;
 pub(crate) mod judging;
 mod payload;
+mod quality;
 mod raw;
 mod recompute;
 mod record_column;
@@ -28,6 +29,7 @@ use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
 use self::input::Input;
+use self::quality::Tally;
 pub(crate) use self::raw::RawOperator;
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
@@ -155,10 +157,13 @@ fn enrichment(environment: &Environment, config: &Enrichment) -> Result<(), NotS
         state: config.state.clone(),
     };
     let common = Common::new(environment, parts)?;
+    let tally =
+        Tally::new(&pipeline.name, &config.rules, &metrics, &environment.board).map(Arc::new);
     let operator = || {
         let cache_share = environment.memory.cache_share();
         let settings = Settings::new(config, cache_share, rand::random());
         let settings = settings.with_schemas(schemas.clone());
+        let settings = settings.with_tally(tally.clone());
         rows.operator(settings, metrics.clone())
     };
     let lanes = common.lanes(environment, consumers, operator, lookup.as_ref())?;
@@ -278,6 +283,9 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     let target = Arc::new(target);
     let places = Arc::new(aggregation::Places::new(partitions.len()));
     let settings = aggregation::Settings::new(config, pipeline, label, has_table, places);
+    let tally =
+        Tally::new(&pipeline.name, &config.rules, &metrics, &environment.board).map(Arc::new);
+    let settings = settings.with_tally(tally);
     let operator = || {
         let input = Input::new(&config.formats, Purpose::Fields, schemas.clone());
         AggregationOperator::new(

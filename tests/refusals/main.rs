@@ -9,6 +9,7 @@ mod kinds;
 mod offsets;
 mod repeated;
 mod rows;
+mod rules;
 mod sampled;
 mod servers;
 mod start;

@@ -14,10 +14,12 @@
 //! | [`native`] | rows into the columns of ClickHouse's Native format |
 //! | [`debezium`] | change records of databases, encoded as the columns of a table |
 //! | [`replica`] | the tables of change records: columns, statements, what may change |
+//! | [`rules`] | conditions on the fields of records, made ready once |
 
 pub mod debezium;
 pub mod decode;
 pub mod format;
 pub mod native;
 pub mod replica;
+pub mod rules;
 pub mod table;

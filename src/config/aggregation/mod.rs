@@ -15,6 +15,7 @@ use super::columns::{COLUMN, PATH};
 use super::format::{Formats, KEY_FORMATS};
 use super::quantity::{Size, Span, format_duration, format_size};
 use super::record_field::{From, RecordField};
+use super::rules::Rules;
 use super::section::Section;
 use super::stream_join::{PARTITIONERS, Partitioner};
 use super::time_field::TimeField;
@@ -64,6 +65,8 @@ pub struct Aggregation {
     pub conditions: Vec<Condition>,
     /// The compacted topic that rows go to; none: only the table.
     pub output_topic: Option<String>,
+    /// What is asked of records before they count.
+    pub rules: Rules,
 }
 
 /// What becomes of late records.
@@ -142,12 +145,18 @@ impl Aggregation {
             metrics: metric::read(section.section("metrics")),
             conditions: condition::read(section.section("where")),
             output_topic: read_output(section),
+            rules: Rules::read(section),
         };
         aggregation.check(section);
         aggregation
     }
 
     fn check(&self, section: &mut Section<'_>) {
+        for (key, _) in self.rules.columns() {
+            let message =
+                "must not be set with kind = \"aggregation\": a row is made of many records";
+            section.problem(key, message);
+        }
         if self.idle_retention < self.idle_timeout {
             let timeout = format_duration(self.idle_timeout);
             let message = format!("must be at least pipeline.idle_timeout ({timeout})");

@@ -115,7 +115,7 @@ fn note(record: &SampledRecord, judged: Judged, facts: &mut SampleFacts) {
             let halted = (record.address(), halt.reason, halt.advice);
             facts.halts.push(halted);
         }
-        Judged::Rows(_) | Judged::Dropped(_) | Judged::Waits(_) => {}
+        Judged::Rows(_) | Judged::Dropped(..) | Judged::Waits(_) => {}
     }
 }
 

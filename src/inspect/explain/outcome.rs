@@ -46,8 +46,10 @@ impl Outcome {
         };
         match judged {
             Some(Judged::Rows(_)) => Outcome::of_row(pipeline, record),
-            Some(Judged::Dropped("tombstone")) => Outcome::new("tombstone", None, None),
-            Some(Judged::Dropped(reason)) => Outcome::new("dropped", Some(reason), None),
+            Some(Judged::Dropped("tombstone", _)) => Outcome::new("tombstone", None, None),
+            Some(Judged::Dropped(reason, detail)) => {
+                Outcome::new("dropped", Some(reason), detail.clone())
+            }
             Some(Judged::Refused(refusal)) => {
                 let reject = &refusal.reject;
                 let detail = Some(reject.detail.to_string());

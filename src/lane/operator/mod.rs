@@ -36,6 +36,7 @@ pub(crate) use self::records::{
 };
 pub(crate) use self::state::{SnapshotSpec, Snapshots, TimedState};
 pub(crate) use self::versions::{Finding, NotFound, TableRules, Versions};
+use crate::halt::Halt;
 use crate::source::{Record, TopicPartition};
 
 /// `database.table` of topics.
@@ -78,6 +79,16 @@ pub(crate) trait Operator: Send + 'static {
 
     /// Forgets the chunk.
     fn clear(&mut self, now_ms: u64);
+
+    /// Why the pipeline cannot go on, by all that was judged so far. Asked once a chunk.
+    fn halt(&self) -> Option<Halt> {
+        None
+    }
+
+    /// What more is known of the record that was dropped last.
+    fn why_dropped(&self) -> Option<String> {
+        None
+    }
 
     /// What the operator itself takes of the memory: caches and the chunk.
     fn memory_bytes(&self) -> usize;

@@ -9,7 +9,7 @@ mod tests;
 
 pub use gauges::Gauges;
 pub use names::DEAD_LETTER_REASONS;
-pub use pipeline::{LookupResult, PartitionMetrics, PipelineMetrics, Stage};
+pub use pipeline::{LookupResult, PartitionMetrics, PipelineMetrics, RuleMetrics, Stage};
 pub use render::{install, render};
 
 /// Publishes how much memory a part of the whole process holds, as

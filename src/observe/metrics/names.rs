@@ -9,6 +9,9 @@ pub(super) const BYTES_CONSUMED_TOTAL: &str = "streamweir_bytes_consumed_total";
 pub(super) const ROWS_WRITTEN_TOTAL: &str = "streamweir_rows_written_total";
 pub(super) const DEAD_LETTERS_TOTAL: &str = "streamweir_dead_letters_total";
 pub(super) const RECORDS_DROPPED_TOTAL: &str = "streamweir_records_dropped_total";
+pub(super) const RULE_CHECKS_TOTAL: &str = "streamweir_rule_checks_total";
+pub(super) const QUALITY_RATIO: &str = "streamweir_quality_ratio";
+pub(super) const QUALITY_THRESHOLD_MISSED: &str = "streamweir_quality_threshold_missed";
 pub(super) const FIELDS_IGNORED_TOTAL: &str = "streamweir_fields_ignored_total";
 pub(super) const VALUES_ASSUMED_TOTAL: &str = "streamweir_values_assumed_total";
 pub(super) const COMMITS_TOTAL: &str = "streamweir_commits_total";
@@ -169,6 +172,24 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Counter,
         Unit::Count,
         "Records passed by under a rule, by reason",
+    ),
+    metric(
+        RULE_CHECKS_TOTAL,
+        Kind::Counter,
+        Unit::Count,
+        "Records that a rule was held against, by rule and result",
+    ),
+    metric(
+        QUALITY_RATIO,
+        Kind::Gauge,
+        Unit::Count,
+        "The share of the last minutes' records that pass a rule",
+    ),
+    metric(
+        QUALITY_THRESHOLD_MISSED,
+        Kind::Gauge,
+        Unit::Count,
+        "1 while fewer records pass a rule than its threshold asks for, else 0",
     ),
     metric(
         FIELDS_IGNORED_TOTAL,

@@ -165,6 +165,27 @@ impl PipelineMetrics {
             .increment(records);
     }
 
+    /// The metrics of one rule.
+    pub fn rule(&self, rule: &str, has_threshold: bool) -> RuleMetrics {
+        let rule = SharedString::from(Arc::<str>::from(rule));
+        let p = || self.pipeline.clone();
+        let r = || rule.clone();
+        let checks = |result: &'static str| counter!(RULE_CHECKS_TOTAL, "pipeline" => p(), "rule" => r(), "result" => result);
+        let missed = gauge!(QUALITY_THRESHOLD_MISSED, "pipeline" => p(), "rule" => r());
+        if has_threshold {
+            missed.set(0.0);
+        } else {
+            missed.set(f64::NAN);
+        }
+        RuleMetrics {
+            passed: checks("passed"),
+            failed: checks("failed"),
+            skipped: checks("skipped"),
+            ratio: gauge!(QUALITY_RATIO, "pipeline" => p(), "rule" => r()),
+            missed,
+        }
+    }
+
     /// Counts a field that no column takes.
     pub fn field_ignored(&self) {
         counter!(FIELDS_IGNORED_TOTAL, "pipeline" => self.pipeline.clone()).increment(1);
@@ -302,6 +323,33 @@ pub struct PartitionMetrics {
     pub watermark_ahead: Gauge,
     /// Seconds since something of the partition first failed to get on.
     pub stuck: Gauge,
+}
+
+/// The handles of one rule.
+#[derive(Clone)]
+pub struct RuleMetrics {
+    passed: Counter,
+    failed: Counter,
+    skipped: Counter,
+    /// The share of the last minutes' records that pass.
+    pub ratio: Gauge,
+    /// Whether the threshold is missed: 1 or 0.
+    pub missed: Gauge,
+}
+
+impl RuleMetrics {
+    /// Counts records by what the rule said of them.
+    pub fn add(&self, passed: u64, failed: u64, skipped: u64) {
+        self.passed.increment(passed);
+        self.failed.increment(failed);
+        self.skipped.increment(skipped);
+    }
+}
+
+impl fmt::Debug for RuleMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleMetrics").finish_non_exhaustive()
+    }
 }
 
 impl PartitionMetrics {

@@ -37,6 +37,9 @@ fn count_everything() {
     metrics.batch_bytes.record(500);
     metrics.insert_seconds.record(0.02);
     metrics.schema_request("found");
+    let rule = metrics.rule("quantity_valid", true);
+    rule.add(3, 1, 0);
+    rule.ratio.set(0.75);
     metrics.lookup_seconds.record(0.002);
     metrics.checkpoint_seconds.record(0.02);
     metrics.flush_interval_effective.set(5.0);
@@ -95,6 +98,9 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "rows_written_total{pipeline}",
         "dead_letters_total{pipeline,reason}",
         "records_dropped_total{pipeline,reason}",
+        "rule_checks_total{pipeline,rule,result}",
+        "quality_ratio{pipeline,rule}",
+        "quality_threshold_missed{pipeline,rule}",
         "fields_ignored_total{pipeline}",
         "values_assumed_total{pipeline}",
         "commits_total{pipeline,result}",

@@ -41,6 +41,7 @@ fn rules(config: &Aggregation) -> String {
         group_bytes_max,
         metrics,
         conditions,
+        rules,
         ..
     } = config;
     let time_field = time_field.rule();
@@ -59,7 +60,8 @@ fn rules(config: &Aggregation) -> String {
         GROUP_BYTES_MAX => String::new(),
         bytes => format!(" {bytes}"),
     };
-    format!("{decisive}{time_unit}{text_times}{group_bytes_max}")
+    let asked = rules.decisive();
+    format!("{decisive}{time_unit}{text_times}{group_bytes_max}{asked}")
 }
 
 /// A field of the group as commits have known it since before it could be anything but a path.

@@ -36,6 +36,7 @@ use crate::lane::{
 };
 use crate::observe::metrics::PipelineMetrics;
 use crate::operator::window::{Event, Verdict, Windows};
+use crate::pipeline::quality;
 use crate::sink::{Stage, Target};
 use crate::source::{Opened, Record, TopicPartition};
 
@@ -143,6 +144,9 @@ impl AggregationOperator {
         let read = self
             .reader
             .read(record, self.settings.timestamp_ahead_max_ms)?;
+        if read == Read::Dropped {
+            return Ok(Accepted::Dropped(quality::DROPPED));
+        }
         state.spoken_to = state.next;
         let input = self.input(state.partition);
         let wanted = self.space_of(state.partition);
@@ -318,10 +322,21 @@ impl Operator for AggregationOperator {
     }
 
     fn clear(&mut self, now_ms: u64) {
+        if let Some(tally) = &self.settings.tally {
+            tally.add(self.reader.judged(), now_ms);
+        }
         self.reader.clear();
         if let Some(input) = &mut self.input {
             input.clear(now_ms);
         }
+    }
+
+    fn halt(&self) -> Option<Halt> {
+        self.settings.tally.as_ref()?.halt()
+    }
+
+    fn why_dropped(&self) -> Option<String> {
+        self.reader.why_dropped()
     }
 
     /// What the lanes share is counted with each in equal parts.

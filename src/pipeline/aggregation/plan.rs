@@ -14,6 +14,7 @@ use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::operator::window::{CellRules, Rules, Shape};
+use crate::pipeline::quality::ReadyRules;
 use crate::sink::ColumnInfo;
 use crate::table::ColumnType;
 
@@ -33,6 +34,8 @@ pub(crate) struct AggregationPlan {
     pub(super) group: Vec<GroupPlan>,
     pub(super) metrics: Vec<MetricPlan>,
     pub(super) checks: Vec<Check>,
+    /// What is asked of records first; none: nothing.
+    pub(super) asked: Option<ReadyRules>,
     /// Of the field of the group that is the records' key.
     pub(super) key_field: Option<usize>,
     /// The most bytes that one value of the group may have.
@@ -148,6 +151,10 @@ impl AggregationPlan {
                 &mut slots,
             )?);
         }
+        let asked = ReadyRules::new(&config.rules.rules, |path| {
+            slots.of(path).map_err(|error| error.to_string())
+        });
+        let asked = asked.map_err(PlanError)?;
         presence::check(config, &metrics)?;
         let cells = metrics.iter().map(MetricPlan::cell).collect();
         let sources = sources(config, typed.unwrap_or_default())?;
@@ -167,6 +174,7 @@ impl AggregationPlan {
             group,
             metrics,
             checks,
+            asked,
             key_field,
             group_bytes_max: config.group_bytes_max,
         })

@@ -13,6 +13,8 @@ use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
 use crate::operator::window::{Event, Place, Sample};
 use crate::pipeline::event_time::{event_time_ms, kafka_time_ms};
+use crate::pipeline::quality::{Fate, Judged};
+use crate::rules::Moments;
 use crate::sink::Stage;
 use crate::source::Record;
 use crate::table::{ColumnType, append_length};
@@ -23,6 +25,8 @@ pub(super) enum Read {
     Counts,
     /// It does not pass `where`.
     Filtered,
+    /// A rule drops it.
+    Dropped,
 }
 
 /// Reads one record at a time into buffers of its own.
@@ -35,6 +39,8 @@ pub(super) struct Reader {
     /// What the samples that are texts point to.
     texts: Vec<u8>,
     scratch: Vec<u8>,
+    /// What the rules say.
+    judged: Judged,
     names_logged: usize,
 }
 
@@ -52,6 +58,7 @@ impl Reader {
             samples: vec![],
             texts: vec![],
             scratch: vec![],
+            judged: Judged::default(),
             names_logged: 0,
         }
     }
@@ -77,6 +84,10 @@ impl Reader {
             .scan(record.value())
             .map_err(at(Stage::Decode))?;
         let plan = &self.plan;
+        match fate(plan, &fields, record, &mut self.judged)? {
+            Fate::Kept => {}
+            Fate::Dropped | Fate::Refused => return Ok(Read::Dropped),
+        }
         let time_ms = event_time(plan, &fields, record, timestamp_ahead_max_ms)
             .map_err(at(Stage::Operate))?;
         self.place = Place {
@@ -111,6 +122,17 @@ impl Reader {
         Ok(Read::Counts)
     }
 
+    /// What the rules said since the last call.
+    pub(super) fn judged(&mut self) -> &mut Judged {
+        &mut self.judged
+    }
+
+    /// The rules that dropped the last record.
+    pub(super) fn why_dropped(&self) -> Option<String> {
+        let deciding = self.plan.asked.as_ref()?.deciding(&self.judged);
+        (!deciding.is_empty()).then_some(deciding)
+    }
+
     pub(super) fn clear(&mut self) {
         let names = self.scanner.unknown_names();
         if names.len() == self.names_logged {
@@ -126,6 +148,30 @@ impl Reader {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.texts.capacity() + self.group.capacity() + self.scratch.capacity()
+    }
+}
+
+/// What the rules make of a record; a dead letter is an error.
+fn fate(
+    plan: &AggregationPlan,
+    fields: &Fields<'_, '_>,
+    record: Record<'_>,
+    judged: &mut Judged,
+) -> Result<Fate, Refusal> {
+    let Some(rules) = &plan.asked else {
+        return Ok(Fate::Kept);
+    };
+    let moments = Moments {
+        now_ms: record.timestamp_ms(),
+        unit: plan.time_unit,
+        texts: plan.text_times.as_deref(),
+    };
+    match rules.judge(&|slot| fields.get(slot), moments, judged) {
+        Fate::Refused => {
+            let reject = Reject::new(Reason::RuleFailed, rules.deciding(judged));
+            Err(at(Stage::Operate)(reject))
+        }
+        fate => Ok(fate),
     }
 }
 

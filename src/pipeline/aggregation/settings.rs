@@ -10,6 +10,7 @@ use crate::config::{
     TopicSelector,
 };
 use crate::decode::Path;
+use crate::pipeline::quality::Tally;
 
 /// What an operator is given besides its plan.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub(in crate::pipeline) struct Settings {
     pub(super) lanes: usize,
     /// Where keys are more than a text: the member that is one.
     pub(super) key_field: Option<String>,
+    /// What rules say of all records together.
+    pub(super) tally: Option<Arc<Tally>>,
 }
 
 impl Settings {
@@ -62,7 +65,13 @@ impl Settings {
             places,
             lanes: usize::from(pipeline.consumers),
             key_field: key_field(config),
+            tally: None,
         }
+    }
+
+    /// The same, with what the lanes count together.
+    pub(in crate::pipeline) fn with_tally(self, tally: Option<Arc<Tally>>) -> Self {
+        Settings { tally, ..self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `explode`: each element of an array in a record makes a row. A record makes all of its rows or none.
 
 use super::profiles::Profile;
-use super::reading::{NotRead, Unjudged, at};
+use super::reading::{NotRead, Unjudged, at, judge};
 use super::row::{Row, SessionEvent};
 use super::{CHUNK_BYTES_MAX, EnrichmentOperator, PartitionState, PendingRow, rows_first};
 use crate::decode::json::Kind;
@@ -102,6 +102,7 @@ impl EnrichmentOperator {
             Err(Unread::NeedsSchema(key)) => return Err(NotRead::NeedsSchema(key)),
             Err(Unread::Misfit(key, error)) => return Err(NotRead::Misfit(key, error)),
         };
+        judge(&plan, &values, record, &mut self.judged)?;
         let array = values.get(explode.slot);
         if !array.is_missing() && array.kind() != Kind::Array {
             let reject = Reject::invalid_value(format!("explode: {} is no array", explode.path));
@@ -125,6 +126,7 @@ impl EnrichmentOperator {
             let time_ms = time_ms.map_err(at(Stage::Operate))?;
             row.record_columns(state, record, index)
                 .map_err(at(Stage::Encode))?;
+            row.quality_columns(&self.judged);
             let profile = match of_record {
                 Some(profile) => profile,
                 None => {

@@ -31,6 +31,7 @@ pub(crate) use self::settings::{Settings, Table};
 use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
 use crate::format::AnyReader;
+use crate::halt::Halt;
 use crate::lane::{
     Accepted, After, Appends, BlockingTask, LookupPart, NotAccepted, Operator, RecordRows, Refusal,
     SnapshotSpec, Snapshots, TableNames, TimedState,
@@ -39,6 +40,7 @@ use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
 use crate::pipeline::payload::Payload;
+use crate::pipeline::quality::Judged;
 use crate::pipeline::record_column::RecordPlace;
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
@@ -65,6 +67,8 @@ pub(crate) struct EnrichmentOperator {
     rows: Vec<PendingRow>,
     /// Events that the sessions have not seen yet, in the order of their offsets.
     unjudged: Vec<Unjudged>,
+    /// What the rules say.
+    judged: Judged,
     /// Where each event column of the current row begins.
     starts: Vec<usize>,
     scratch: Vec<u8>,
@@ -125,6 +129,7 @@ impl EnrichmentOperator {
             session_columns: vec![],
             rows: vec![],
             unjudged: vec![],
+            judged: Judged::default(),
             starts: vec![],
             scratch: vec![],
             names_logged: 0,
@@ -306,6 +311,9 @@ impl Operator for EnrichmentOperator {
             profiles.asked = false;
             profiles.cache.trim(now_ms);
         }
+        if let Some(tally) = &self.settings.tally {
+            tally.add(&mut self.judged, now_ms);
+        }
         self.payload.trim();
         self.reader.trim();
         self.log_unknown_names();
@@ -313,6 +321,15 @@ impl Operator for EnrichmentOperator {
         if self.is_outdated {
             self.renew();
         }
+    }
+
+    fn halt(&self) -> Option<Halt> {
+        self.settings.tally.as_ref()?.halt()
+    }
+
+    fn why_dropped(&self) -> Option<String> {
+        let deciding = self.plan.rules.as_ref()?.deciding(&self.judged);
+        (!deciding.is_empty()).then_some(deciding)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -464,7 +481,9 @@ impl Snapshots<PartitionState> for EnrichmentOperator {
         record: Record<'_>,
     ) -> Result<(), NotAccepted> {
         let head_start = self.heads.len();
+        self.judged.is_replayed = true;
         let read = self.read(state, record);
+        self.judged.is_replayed = false;
         self.heads.truncate(head_start);
         match read {
             Ok((event, _)) => self.unjudged.push(Unjudged {
@@ -519,6 +538,7 @@ impl EnrichmentOperator {
             out: &mut self.heads,
             starts: &mut self.starts,
             scratch: &mut self.scratch,
+            judged: &mut self.judged,
         };
         let value = self.payload.open(record.value());
         let value = value.map_err(at(Stage::Decode))?;

@@ -3,9 +3,11 @@
 use super::plan::RowPlan;
 use super::row::{Row, SessionEvent};
 use super::{PartitionState, Settings};
-use crate::decode::Reject;
-use crate::format::{Reader, SchemaError, SchemaKey, Unread};
+use crate::decode::{Reason, Reject};
+use crate::format::{Reader, SchemaError, SchemaKey, Unread, Values};
 use crate::lane::Refusal;
+use crate::pipeline::quality::{self, Fate, Judged};
+use crate::rules::Moments;
 use crate::sink::Stage;
 use crate::source::Record;
 
@@ -43,6 +45,7 @@ pub(super) struct RowSpace<'r> {
     pub(super) out: &'r mut Vec<u8>,
     pub(super) starts: &'r mut Vec<usize>,
     pub(super) scratch: &'r mut Vec<u8>,
+    pub(super) judged: &'r mut Judged,
 }
 
 impl RowSpace<'_> {
@@ -67,6 +70,7 @@ impl RowSpace<'_> {
             Err(Unread::NeedsSchema(key)) => return Err(NotRead::NeedsSchema(key)),
             Err(Unread::Misfit(key, error)) => return Err(NotRead::Misfit(key, error)),
         };
+        judge(self.plan, &values, record, self.judged)?;
         let mut row = Row {
             plan: self.plan,
             values: &values,
@@ -84,6 +88,7 @@ impl RowSpace<'_> {
         };
         row.record_columns(state, record, 0)
             .map_err(at(Stage::Encode))?;
+        row.quality_columns(self.judged);
         let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
         let event = Unjudged {
             time_ms,
@@ -91,6 +96,31 @@ impl RowSpace<'_> {
             makes_row: true,
         };
         Ok((event, has_key))
+    }
+}
+
+/// Holds a record against the rules.
+pub(super) fn judge<V: Values>(
+    plan: &RowPlan,
+    values: &V,
+    record: Record<'_>,
+    judged: &mut Judged,
+) -> Result<(), NotRead> {
+    let Some(rules) = &plan.rules else {
+        return Ok(());
+    };
+    let moments = Moments {
+        now_ms: record.timestamp_ms(),
+        unit: plan.time_unit,
+        texts: plan.text_times.as_deref(),
+    };
+    match rules.judge(&|slot| values.get(slot), moments, judged) {
+        Fate::Kept => Ok(()),
+        Fate::Dropped => Err(NotRead::Dropped(quality::DROPPED)),
+        Fate::Refused => {
+            let reject = Reject::new(Reason::RuleFailed, rules.deciding(judged));
+            Err(at(Stage::Operate)(reject).into())
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::decode::json::{Kind, Raw};
 use crate::decode::{Reason, Reject, text, time};
 use crate::format::Values;
 use crate::operator::{SessionKey, Sessions};
+use crate::pipeline::quality::Judged;
 use crate::pipeline::record_column::Origin;
 use crate::source::Record;
 use crate::table::{ColumnType, read_length};
@@ -168,6 +169,13 @@ impl<'r, V: Values> Row<'r, V> {
             column.encode(origin, self.out, self.plan.with_default_flag)?;
         }
         Ok(())
+    }
+
+    /// What the rules said of the record.
+    pub(super) fn quality_columns(&mut self, judged: &Judged) {
+        let plan = self.plan;
+        plan.quality_columns
+            .encode(judged, self.out, plan.with_default_flag);
     }
 
     /// Leaves the key to look up in `scratch`; false without one.

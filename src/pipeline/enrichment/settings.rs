@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Compression, Enrichment};
 use crate::memory::CacheShare;
+use crate::pipeline::quality::Tally;
 use crate::registry::Schemas;
 use crate::sink::Target;
 
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(super) cache_ttl_ms: u64,
     pub(super) seed: u64,
     pub(super) compression: Compression,
+    /// What rules say of all records together.
+    pub(super) tally: Option<Arc<Tally>>,
     /// Where the schemas of records are asked for.
     pub(super) schemas: Option<Arc<Schemas>>,
 }
@@ -42,8 +45,14 @@ impl Settings {
             cache_ttl_ms: cache_ttl.map_or(0, |ttl| ms(ttl).unsigned_abs()),
             seed,
             compression: config.compression,
+            tally: None,
             schemas: None,
         }
+    }
+
+    /// The same, with what the lanes count together.
+    pub(crate) fn with_tally(self, tally: Option<Arc<Tally>>) -> Self {
+        Settings { tally, ..self }
     }
 
     /// The same, with the schemas of a registry.

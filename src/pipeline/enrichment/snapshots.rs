@@ -47,6 +47,10 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     if let Some(texts) = &config.text_times {
         writeln!(rules, "{texts}").expect("memory takes every text");
     }
+    let decisive = config.rules.decisive();
+    if !decisive.is_empty() {
+        writeln!(rules, "rules {decisive}").expect("memory takes every text");
+    }
     let horizon = session.duration_max
         + session.timeout
         + config.watermark_delay

@@ -45,11 +45,13 @@ pub enum Reason {
     InvalidCompression,
     /// A schema that the registry does not have.
     UnknownSchema,
+    /// A rule of the configuration refuses it.
+    RuleFailed,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::NullValue,
         Reason::InvalidJson,
         Reason::TooDeep,
@@ -70,6 +72,7 @@ impl Reason {
         Reason::InvalidProtobuf,
         Reason::InvalidCompression,
         Reason::UnknownSchema,
+        Reason::RuleFailed,
     ];
 
     /// The name users meet: snake case, stable.
@@ -96,6 +99,7 @@ impl Reason {
             Reason::InvalidProtobuf => "invalid_protobuf",
             Reason::InvalidCompression => "invalid_compression",
             Reason::UnknownSchema => "unknown_schema",
+            Reason::RuleFailed => "rule_failed",
         }
     }
 }
@@ -159,10 +163,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());
-        assert_eq!(
-            Reason::ALL[Reason::UnknownSchema as usize],
-            Reason::UnknownSchema
-        );
+        assert_eq!(Reason::ALL[Reason::RuleFailed as usize], Reason::RuleFailed);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::PlanError;
 use super::session::SessionColumn;
 use crate::config::{Enrichment, RecordField};
+use crate::pipeline::quality::QualityColumn;
 use crate::pipeline::record_column::{RecordColumn, Times};
 use crate::sink::ColumnInfo;
 use crate::table::{Column, ColumnType, DefaultKind};
@@ -20,6 +21,7 @@ pub(crate) const INDEX: &str = "_index";
 pub(super) struct ColumnGroups {
     pub(super) event: Vec<Column>,
     pub(super) record: Vec<RecordColumn>,
+    pub(super) quality: Vec<(QualityColumn, Column)>,
     pub(super) session: Vec<(SessionColumn, Column)>,
     pub(super) profile: Vec<Column>,
 }
@@ -33,6 +35,8 @@ impl ColumnGroups {
             };
             if let Some(kind) = session_column(config, &column.name) {
                 groups.session.push((kind, counting_type(column)?));
+            } else if let Some(kind) = QualityColumn::of_name(&config.rules, &column.name) {
+                groups.quality.push((kind, column));
             } else if let Some(field) = record_field(config, &column.name) {
                 let mapping = config.columns.get(&column.name);
                 let times = Times::of_pipeline(config.time_unit, config.text_times.clone());
@@ -62,12 +66,15 @@ pub(super) fn check_names(
             .flatten()
     });
     let lookup = config.lookup.iter().flat_map(|l| l.columns.keys());
+    let quality = [&config.rules.passed_column, &config.rules.failed_column];
+    let quality = quality.into_iter().flatten();
     let named = [(
         "pipeline.columns",
         config.columns.keys().collect::<Vec<_>>(),
     )]
     .into_iter()
     .chain([
+        ("pipeline.quality", quality.collect()),
         ("pipeline.session", session.collect()),
         ("pipeline.lookup.columns", lookup.collect()),
     ]);
@@ -163,6 +170,7 @@ pub(in crate::pipeline::enrichment) fn is_left_to_server(
 fn is_named(config: &Enrichment, name: &str) -> bool {
     config.columns.contains_key(name)
         || session_column(config, name).is_some()
+        || QualityColumn::of_name(&config.rules, name).is_some()
         || record_field(config, name).is_some()
         || is_of_profile(config, name)
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::format::ReadPlan;
+use crate::pipeline::quality::{QualityColumns, ReadyRules};
 use crate::pipeline::record_column::RecordColumn;
 use crate::sink::{ColumnInfo, RowFormat};
 use crate::table::ColumnSource;
@@ -39,6 +40,10 @@ pub(crate) struct RowPlan {
     pub(super) session: Option<SessionPlan>,
     /// Columns that take what Kafka says of the record, behind those of the event.
     pub(super) record_columns: Vec<RecordColumn>,
+    /// None: nothing is asked of records.
+    pub(super) rules: Option<ReadyRules>,
+    /// Columns that say how a record did, behind those.
+    pub(super) quality_columns: QualityColumns,
     pub(super) lookup_key: Option<Field>,
     pub(super) profile: Option<ProfilePlan>,
     /// Records without value make no row and no dead letter.
@@ -102,6 +107,14 @@ impl RowPlan {
             Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
             None => None,
         };
+        let slot_of = |path: &str| match event.field(path) {
+            Ok(Field::Slot(slot)) => Ok(slot),
+            Ok(Field::Column(_)) => Err(format!("path {path:?} is no path")),
+            Err(error) => Err(error.to_string()),
+        };
+        let rules = ReadyRules::new(&config.rules.rules, slot_of).map_err(PlanError)?;
+        let quality_columns = QualityColumns::new(rules.as_ref(), groups.quality);
+        let quality_columns = quality_columns.map_err(PlanError)?;
         let EventParts {
             wishes,
             columns: event_columns,
@@ -124,6 +137,8 @@ impl RowPlan {
             text_times: config.text_times.clone(),
             session,
             record_columns: groups.record,
+            rules,
+            quality_columns,
             lookup_key,
             profile,
             drops_tombstones: config.tombstones == Tombstones::Drop,
@@ -147,7 +162,9 @@ impl RowPlan {
         let record = self.record_columns.iter().map(RecordColumn::name);
         let session = self.session.iter().flat_map(SessionPlan::names);
         let profile = self.profile.iter().flat_map(ProfilePlan::names);
-        let names = event.chain(record).chain(session).chain(profile);
+        let quality = self.quality_columns.names();
+        let names = event.chain(record).chain(quality);
+        let names = names.chain(session).chain(profile);
         names.map(str::to_owned).collect()
     }
 
