@@ -8,13 +8,16 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book clean
+.PHONY: help deps deps-test build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## Fetch what the demo and the tests run (quick when it is there)
+deps: ## Fetch what the demo runs (quick when it is there)
 	@tests/sandbox/install.sh
+
+deps-test: ## Fetch what the tests run besides
+	@tests/sandbox/install.sh tests
 
 build: ## Build the release binary
 	$(CARGO) build --release
@@ -38,7 +41,7 @@ COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
 # Most tests wait most of the time: two at once for each processor, and one more.
 TEST_THREADS = $${RUST_TEST_THREADS:-$$((2 * $$(nproc) + 1))}
 
-test: deps ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
+test: deps-test ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --features failpoints
 	$(COUNTED)
 	@$(TARGET_DIR)/debug/instructions guard
@@ -54,7 +57,7 @@ instructions: deps ## Count the instructions a record takes, by stage (KEEP=1: w
 	@$(TARGET_DIR)/debug/instructions $(if $(KEEP),keep)
 
 # What it is told goes through: make soak SOAK='--only kills --scale 0.1 --seed 7'
-soak: deps ## Run the fault programme at length and print its table (SOAK= passes options on)
+soak: deps-test ## Run the fault programme at length and print its table (SOAK= passes options on)
 	$(CARGO) test --workspace --features failpoints --no-run
 	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run $(SOAK)
 

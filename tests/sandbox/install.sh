@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what the sandbox runs and the machine lacks: Debian packages, the jars of Kafka, Kafka
 # Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
+# `install.sh tests` fetches also what the tests alone run: ZooKeeper.
 #
 # `install.sh registry` fetches a schema registry besides, and the converters that write to it; it
 # needs Java 21 or later.
@@ -82,6 +83,7 @@ put_in_place() {
 # What is made of jars: "name:least number of jars". NAME/pom.xml says which; they go to a directory
 # of that name. Those of Debezium are plugin paths, each with one connector's directory in it.
 readonly JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15'
+readonly JARS_OF_TESTS='zookeeper:15'
 readonly JARS_OF_REGISTRY='avro-converter:10'
 readonly REGISTRY='io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'
 
@@ -172,6 +174,9 @@ install_registry() {
 install_packages
 # shellcheck disable=SC2086 # Names without spaces, one word each.
 install_jars $JARS
+if [ "${1:-}" = tests ]; then
+    install_jars $JARS_OF_TESTS
+fi
 install_clickhouse
 if [ "${1:-}" = registry ]; then
     # shellcheck disable=SC2086

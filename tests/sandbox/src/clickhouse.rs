@@ -1,6 +1,8 @@
 //! A real ClickHouse engine behind ClickHouse's HTTP interface, in a process of its own that can
 //! be killed: `sandbox clickhouse` (see [`crate::clickhouse_front`]).
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +21,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct ClickHouse {
     port: u16,
+    /// Where other replicas fetch parts, if it has any.
+    interserver_port: Option<u16>,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
 }
@@ -32,9 +36,27 @@ impl ClickHouse {
     pub fn start() -> Result<Self> {
         let clickhouse = Self {
             port: free_port()?,
+            interserver_port: None,
             process: Mutex::new(None),
             dir: ScratchDir::create("clickhouse")?,
         };
+        clickhouse.restart()?;
+        Ok(clickhouse)
+    }
+
+    /// The same as the replica `name` of a cluster whose ZooKeeper listens at `zookeeper`.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn start_replica(name: &str, zookeeper: u16) -> Result<Self> {
+        let clickhouse = Self {
+            port: free_port()?,
+            interserver_port: Some(free_port()?),
+            process: Mutex::new(None),
+            dir: ScratchDir::create(name)?,
+        };
+        let settings = replica_settings(name, zookeeper, clickhouse.dir.path());
+        fs::write(clickhouse.dir.path().join("config.xml"), settings)?;
         clickhouse.restart()?;
         Ok(clickhouse)
     }
@@ -75,6 +97,12 @@ impl ClickHouse {
             .arg("--library")
             .arg(installed("clickhouse/libchdb.so")?)
             .stdin(Stdio::null());
+        if let Some(port) = self.interserver_port {
+            command
+                .arg("--config")
+                .arg(self.dir.path().join("config.xml"))
+                .args(["--interserver-port", &port.to_string()]);
+        }
         log_to(&mut command, &log)?;
         let process = Process::spawn(command)?;
         wait::until("clickhouse answers", START_TIMEOUT, || {
@@ -108,6 +136,22 @@ impl ClickHouse {
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().expect("no holder of this lock panics")
     }
+}
+
+/// The configuration of a replica. Sessions must be kept apart: embedded engines have all the same server
+/// UUID, and end each other's sessions where they lie under one path.
+fn replica_settings(name: &str, zookeeper: u16, dir: &Path) -> String {
+    format!(
+        "<clickhouse>\n\
+         <logger><level>warning</level><log>{dir}/engine.log</log><errorlog>{dir}/engine.err.log</errorlog></logger>\n\
+         <zookeeper><node><host>127.0.0.1</host><port>{zookeeper}</port></node>\
+         <session_timeout_ms>5000</session_timeout_ms><operation_timeout_ms>3000</operation_timeout_ms>\
+         <sessions_path>/clickhouse/sessions_{name}</sessions_path></zookeeper>\n\
+         <macros><shard>01</shard><replica>{name}</replica></macros>\n\
+         <keeper_map_path_prefix>/keeper_map_tables</keeper_map_path_prefix>\n\
+         </clickhouse>\n",
+        dir = dir.display()
+    )
 }
 
 /// Whether a server answers at `url`.

@@ -4,6 +4,7 @@
 //! - Parts, each a child process on a free loopback port: [`kafka`], [`clickhouse`] (the engine
 //!   behind its HTTP interface, [`clickhouse_front`]), [`redis`]; [`shared`] starts one of each
 //!   for a whole test executable.
+//! - Several servers of ClickHouse: [`replicated`], two replicas with [`zookeeper`] between them.
 //! - Databases whose changes are captured, and the worker that does it: [`postgres`],
 //!   [`mariadb`], [`connect`] (Kafka Connect with Debezium); [`registry`], where it writes Avro.
 //! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
@@ -31,10 +32,12 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod registry;
+pub mod replicated;
 pub mod topic;
 pub mod wait;
 pub mod workdir;
 pub mod workload;
+pub mod zookeeper;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use sandbox::clickhouse_front::Replica;
 use sandbox::compare::{self, ReplicaOptions};
 use sandbox::generate::{self, ProfileEncoding, Progress, Start, Traffic, Volume};
+use sandbox::replicated::Replicated;
 use sandbox::workload::{self, Limit, Workload};
 use sandbox::{Sandbox, clickhouse_front, demo, topic, workdir};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -27,6 +29,8 @@ enum Command {
     DemoCdc(DemoCdcArguments),
     /// Start Kafka, ClickHouse and Redis, say where they are, and end with Ctrl-C
     Up,
+    /// Start two replicas of ClickHouse with ZooKeeper, say where they are, and end with Ctrl-C
+    Replicated,
     /// Start Kafka, ClickHouse, PostgreSQL and Kafka Connect with Debezium, say where they are, and
     /// end with Ctrl-C
     Debezium {
@@ -175,6 +179,12 @@ struct ClickhouseArguments {
     /// libchdb.so; by default the one that install.sh fetched
     #[arg(long)]
     library: Option<PathBuf>,
+    /// The engine's configuration as XML, as for a replica
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Loopback port where other replicas fetch parts
+    #[arg(long, requires = "config")]
+    interserver_port: Option<u16>,
 }
 
 fn main() -> Result<()> {
@@ -199,6 +209,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Up => up(),
+        Command::Replicated => replicated(),
         Command::Debezium { mariadb } => debezium(mariadb),
         Command::Workload(arguments) => change(arguments),
         Command::Compare(arguments) => compare(&arguments),
@@ -206,7 +217,11 @@ fn main() -> Result<()> {
         Command::Clickhouse(arguments) => {
             let fetched = || workdir::sandbox_dir().join("clickhouse/libchdb.so");
             let library = arguments.library.unwrap_or_else(fetched);
-            clickhouse_front::serve(arguments.port, &arguments.path, &library)
+            let replica = arguments.config.map(|config| Replica {
+                config,
+                interserver_port: arguments.interserver_port,
+            });
+            clickhouse_front::serve(arguments.port, &arguments.path, &library, replica.as_ref())
         }
     }
 }
@@ -216,6 +231,19 @@ fn up() -> Result<()> {
     println!("export KAFKA_BROKERS={}", parts.kafka.bootstrap());
     println!("export CLICKHOUSE_URL={}", parts.clickhouse.url());
     println!("export REDIS_URL={}", parts.redis.url());
+    Signals::new([SIGINT, SIGTERM])?.forever().next();
+    Ok(())
+}
+
+fn replicated() -> Result<()> {
+    let parts = Replicated::start()?;
+    let [first, second] = &parts.replicas;
+    for (name, replica) in [("R1", first), ("R2", second)] {
+        println!("export CLICKHOUSE_{name}_URL={}", replica.url());
+        println!("export CLICKHOUSE_{name}_PID={}", replica.pid());
+    }
+    println!("export ZOOKEEPER=127.0.0.1:{}", parts.zookeeper.port());
+    println!("export ZOOKEEPER_PID={}", parts.zookeeper.pid());
     Signals::new([SIGINT, SIGTERM])?.forever().next();
     Ok(())
 }

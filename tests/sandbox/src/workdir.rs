@@ -29,7 +29,7 @@ pub(crate) fn installed(name: &str) -> Result<PathBuf> {
     let path = sandbox_dir().join(name);
     ensure!(
         path.exists(),
-        "{} is missing: run `make deps` first",
+        "{} is missing: run `make deps` first, or `make deps-test` for what tests alone run",
         path.display()
     );
     Ok(path)

@@ -56,38 +56,46 @@ pub(super) struct Answer {
 /// The loaded engine, working on one data directory.
 pub(super) struct Engine {
     functions: Functions,
-    path_argument: CString,
+    /// `--path=…`, and `--config-file=…` where there is one.
+    arguments: Vec<CString>,
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("path", &self.path_argument)
+            .field("arguments", &self.arguments)
             .finish_non_exhaustive()
     }
 }
 
 impl Engine {
-    /// Loads the library; `data` is created when missing. One process can open one directory.
-    pub(super) fn load(library: &Path, data: &Path) -> Result<Self> {
+    /// Loads the library; `data` is created when missing. One process can open one directory. `config`: its
+    /// configuration as XML.
+    pub(super) fn load(library: &Path, data: &Path, config: Option<&Path>) -> Result<Self> {
         let functions =
             load(library).with_context(|| format!("cannot load {}", library.display()))?;
-        let data = data
-            .to_str()
-            .context("the data directory's name must be UTF-8")?;
+        let argument = |name: &str, path: &Path| {
+            let path = path.to_str().context("a path must be UTF-8")?;
+            anyhow::Ok(CString::new(format!("--{name}={path}"))?)
+        };
+        let mut arguments = vec![argument("path", data)?];
+        if let Some(config) = config {
+            arguments.push(argument("config-file", config)?);
+        }
         Ok(Self {
             functions,
-            path_argument: CString::new(format!("--path={data}"))?,
+            arguments,
         })
     }
 
     pub(super) fn connect(&self) -> Result<Connection<'_>, String> {
         let program = c"clickhouse";
-        let mut arguments = [
-            program.as_ptr().cast_mut(),
-            self.path_argument.as_ptr().cast_mut(),
-        ];
-        // SAFETY: both arguments are NUL-terminated strings that outlive the call; the library
+        let own = self.arguments.iter().map(|argument| argument.as_c_str());
+        let mut arguments: Vec<*mut c_char> = std::iter::once(program)
+            .chain(own)
+            .map(|argument| argument.as_ptr().cast_mut())
+            .collect();
+        // SAFETY: the arguments are NUL-terminated strings that outlive the call; the library
         // does not write through them.
         let connection =
             unsafe { (self.functions.connect)(arguments.len() as c_int, arguments.as_mut_ptr()) };
