@@ -1,6 +1,6 @@
 //! The tables a configuration needs, and their making.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Cdc, Config, Kind, Pipeline, TopicSelector};
 use crate::replica::{NotCreatable, ReplicaTable, create_moved_rows};
@@ -100,6 +100,34 @@ pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
         .map(|statement| create(statement))
         .collect()
 }
+
+/// The same as a replicated cluster makes them, where its servers say that it is one. Nobody is waited for: a
+/// server that does not answer says nothing.
+///
+/// # Errors
+/// As above.
+pub fn printed(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
+    let statements = statements(pipeline)?;
+    if statements.is_empty() {
+        return Ok(statements);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let asked = async {
+        let client = ClickHouseClient::new(&pipeline.clickhouse).ok()?;
+        let asked = tokio::time::timeout(PRINT_PATIENCE, client.replication()).await;
+        asked.ok()?.ok().flatten()
+    };
+    let replication = runtime.ok().and_then(|runtime| runtime.block_on(asked));
+    Ok(match replication {
+        Some(replication) => statements.iter().map(|s| replication.applied(s)).collect(),
+        None => statements,
+    })
+}
+
+/// How long `schema print` waits for a server.
+const PRINT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Table and view of every topic whose columns and key are declared, and the table beside all of them.
 fn replicas(pipeline: &Pipeline, cdc: &Cdc) -> Result<Vec<String>, DdlError> {
@@ -203,7 +231,7 @@ pub(crate) async fn make(
     let made = patiently(deadline, || client.execute_anywhere(&create)).await;
     made.map_err(|error| refused(pipeline, &create, error))?;
     for statement in statements {
-        let made = patiently(deadline, || client.execute(statement)).await;
+        let made = patiently(deadline, || client.create(statement, database)).await;
         made.map_err(|error| refused(pipeline, statement, error))?;
         report(&format!("{database}: {}", beginning(statement)));
     }

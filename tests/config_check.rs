@@ -252,6 +252,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ),
     ("clickhouse.insert_lease", "\"0s\"", "from 1s to 5m"),
     ("clickhouse.insert_timeout", "30", "from 1s to 10m"),
+    ("clickhouse.replicated", "\"yes\"", "true or false"),
     ("redis.url", "\"http://localhost\"", "redis://host:port"),
     ("redis.password", "[]", "a text, found a list"),
     (

@@ -33,7 +33,7 @@ impl Schema {
 
 fn print(config: &Config) -> ExitCode {
     for pipeline in &config.pipelines {
-        match schema::statements(pipeline) {
+        match schema::printed(pipeline) {
             Ok(statements) => {
                 println!(
                     "-- pipeline {}, database {}",

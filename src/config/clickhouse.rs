@@ -27,6 +27,8 @@ pub struct ClickHouse {
     pub settings: BTreeMap<String, String>,
     /// How long after the commit that names a range its insert may be sent, 1 s to 5 min.
     pub insert_lease: Duration,
+    /// Whether tables that we make are replicated; `None`: where the server has the macro `replica`.
+    pub replicated: Option<bool>,
     /// Ceiling for one insert: `max_execution_time` and the HTTP timeout, 1 s to 10 min.
     pub insert_timeout: Duration,
 }
@@ -108,6 +110,7 @@ impl ClickHouse {
             password: read_password(section),
             settings,
             insert_lease: section.take_or("insert_lease", Span::secs(1, 300), thirty_seconds),
+            replicated: section.take("replicated", Boolean),
             insert_timeout: section.take_or("insert_timeout", Span::secs(1, 600), thirty_seconds),
         }
     }

@@ -119,8 +119,40 @@ impl<'e> Starter<'e> {
         }
         if exactly_once {
             check_engine(pipeline, &info)?;
+            if info.is_replicated() {
+                self.token_window(client, &info)?;
+            }
         }
         Ok(info)
+    }
+
+    /// Says how long the table remembers tokens, and whether that may be too short.
+    fn token_window(&self, client: &ClickHouseClient, info: &TableInfo) -> Result<(), NotStarted> {
+        let pipeline = &self.environment.pipeline;
+        let (runtime, table) = (&self.environment.runtime, label(pipeline));
+        let window = self.wait_for("clickhouse", || {
+            match runtime.block_on(client.token_window(info)) {
+                Ok(window) => Attempt::Done(window),
+                Err(error) => Attempt::Later(format!("{error} (clickhouse.url)")),
+            }
+        })?;
+        let batch = &pipeline.batch;
+        let per_second = 1.0 / batch.flush_interval.as_secs_f64().max(0.001);
+        let per_hour = per_second.min(batch.inserts_per_second_max) * 3_600.0;
+        tracing::info!(
+            table,
+            blocks = window.blocks,
+            seconds = window.seconds,
+            "the table remembers tokens"
+        );
+        if let Some((too_little, setting)) = window.shortage(per_hour) {
+            tracing::warn!(
+                table,
+                "the table remembers the tokens of {too_little}: after an outage an insert that is repeated \
+                 may not be recognised; ALTER TABLE {table} MODIFY SETTING {setting}"
+            );
+        }
+        Ok(())
     }
 
     /// Redis answers, unless rows may do without.
@@ -549,17 +581,22 @@ fn check_engine(pipeline: &Pipeline, info: &TableInfo) -> Result<(), Halt> {
         );
         return Err(Halt::new("engine", advice));
     }
-    if !info.has_tokens {
-        let setting = if info.is_replicated() {
-            "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
-        } else {
-            "non_replicated_deduplication_window = 10000"
-        };
-        tracing::warn!(
-            table,
-            "the table keeps no deduplication tokens, so an insert that is still running cannot be \
-             told from one that is lost: ALTER TABLE {table} MODIFY SETTING {setting}"
-        );
+    if info.has_tokens {
+        return Ok(());
     }
+    if info.is_replicated() {
+        let advice = format!(
+            "table {table} is replicated and keeps no deduplication tokens: a replica that could not finish an \
+             insert (code 319) shows rows that it may drop later, and only the repetition of a token tells; \
+             ALTER TABLE {table} MODIFY SETTING replicated_deduplication_window = 10000, \
+             replicated_deduplication_window_seconds = 604800, or choose delivery = \"at_least_once\""
+        );
+        return Err(Halt::new("engine", advice));
+    }
+    tracing::warn!(
+        table,
+        "the table keeps no deduplication tokens, so an insert that is still running cannot be told from one \
+         that is lost: ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 10000"
+    );
     Ok(())
 }

@@ -30,6 +30,9 @@ pub(crate) struct ClickHouseClient {
     pub(super) servers: Servers,
     post: Post,
     insert_timeout: Duration,
+    pub(super) database: String,
+    /// `clickhouse.replicated`.
+    pub(super) replicated: Option<bool>,
 }
 
 impl std::fmt::Debug for ClickHouseClient {
@@ -72,6 +75,8 @@ impl ClickHouseClient {
             servers: Servers::new(config.urls.iter().map(server).collect()),
             post: Post::new(config)?,
             insert_timeout: config.insert_timeout,
+            database: config.database.clone(),
+            replicated: config.replicated,
         })
     }
 
@@ -80,9 +85,24 @@ impl ClickHouseClient {
         self.servers.count()
     }
 
-    /// The server to turn to now. Statements that belong together go to the same one.
+    /// The server to ask now. Questions that belong together go to the same one.
     pub(crate) fn current(&self) -> u32 {
         self.servers.current()
+    }
+
+    /// The server that an insert goes to: each in turn. One that has failed is asked on the side whether it is
+    /// back.
+    pub(crate) fn turn(&self) -> u32 {
+        let (server, asked) = self.servers.turn(Instant::now());
+        for away in asked {
+            let client = self.clone();
+            tokio::spawn(async move {
+                let answers = client.ping_on(away).await.is_ok();
+                let server = client.servers.get(away);
+                server.fare().asked(answers, Instant::now());
+            });
+        }
+        server
     }
 
     /// For a read, which no limit of the user's profile stops or changes.
@@ -178,7 +198,9 @@ impl ClickHouseClient {
             .post
             .insert(index, sql, settings, body, signature, patience);
         let sent = sent.await;
-        sent.map_err(|error| self.servers.failed(server, error.into()))
+        sent.map_err(|error| self.servers.insert_failed(server, error.into()))?;
+        self.servers.get(server).fare().succeeded();
+        Ok(())
     }
 
     /// Waits until this replica has what the others acknowledged. A no-op without replication.
@@ -187,16 +209,6 @@ impl ClickHouseClient {
     /// As above.
     pub(crate) async fn sync_replica(&self, server: u32, table: &str) -> Result<(), InsertError> {
         self.execute_on(server, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
-            .await
-    }
-
-    /// Runs a statement that returns nothing.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) async fn execute(&self, sql: &str) -> Result<(), InsertError> {
-        self.servers
-            .any(|server| self.execute_on(server, sql))
             .await
     }
 
@@ -212,18 +224,32 @@ impl ClickHouseClient {
         self.servers.any(run).await
     }
 
-    /// Runs a statement outside the configured database (which may not exist yet).
+    /// Runs a statement outside the configured database (which may not exist yet). One that creates is run by
+    /// [`ClickHouseClient::create`].
     ///
     /// # Errors
     /// As above.
     pub(crate) async fn execute_anywhere(&self, sql: &str) -> Result<(), InsertError> {
-        let run = |server| async move {
-            let client = self.servers.get(server).reader.clone();
-            let client = client.with_database("system");
-            self.ask(server, &client, sql, "TabSeparated", QUERY_TIMEOUT)
-                .await
-        };
-        self.servers.any(run).await?;
+        const OUTSIDE: &str = "system";
+        if sql.starts_with("CREATE ") {
+            return self.create(sql, OUTSIDE).await;
+        }
+        self.servers
+            .any(|server| self.execute_in(server, sql, OUTSIDE))
+            .await
+    }
+
+    /// Runs a statement on one server, with this database as the one whose name is left out.
+    pub(super) async fn execute_in(
+        &self,
+        server: u32,
+        sql: &str,
+        database: &str,
+    ) -> Result<(), InsertError> {
+        let client = self.servers.get(server).reader.clone();
+        let client = client.with_database(database);
+        self.ask(server, &client, sql, "TabSeparated", QUERY_TIMEOUT)
+            .await?;
         Ok(())
     }
 

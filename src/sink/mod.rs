@@ -29,6 +29,7 @@ mod post;
 mod questions;
 mod refusals;
 mod refused;
+mod replication;
 mod server_settings;
 mod servers;
 mod several_tables;
@@ -37,6 +38,7 @@ mod table;
 mod tables;
 mod topic;
 mod transaction;
+mod turns;
 mod write;
 
 pub(crate) use altered::differences;

@@ -1,14 +1,17 @@
-//! The servers of `clickhouse.urls`: statements go to one of them until it fails, then to the next.
+//! The servers of `clickhouse.urls`: questions go to one of them until it fails, then to the next. Inserts go
+//! to each in turn ([`super::turns`]).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use clickhouse::Client;
 
 use super::answer::Signature;
 use super::errors::{InsertError, Remedy};
 use super::server_settings::Known;
+use super::turns::{Fare, Turn};
 
 /// ClickHouse's error codes.
 pub(super) const UNKNOWN_SETTING: u32 = 115;
@@ -25,6 +28,7 @@ pub(super) struct Server {
     known: Mutex<Option<Arc<Known>>>,
     /// Whether our user may see what a replica has still to do, as far as is known.
     pub(super) sees_queue: AtomicBool,
+    fare: Mutex<Fare>,
 }
 
 /// All servers; cloning shares them, and which one is the current.
@@ -32,6 +36,8 @@ pub(super) struct Server {
 pub(super) struct Servers {
     all: Arc<[Server]>,
     current: Arc<AtomicU32>,
+    /// How many inserts were sent.
+    sent: Arc<AtomicU32>,
 }
 
 impl fmt::Debug for Servers {
@@ -48,11 +54,16 @@ impl Server {
             signature: Signature::default(),
             known: Mutex::default(),
             sees_queue: AtomicBool::new(true),
+            fare: Mutex::default(),
         }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {
         self.known.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn fare(&self) -> MutexGuard<'_, Fare> {
+        self.fare.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -62,6 +73,7 @@ impl Servers {
         Servers {
             all: all.into(),
             current: Arc::default(),
+            sent: Arc::new(AtomicU32::new(first_turn())),
         }
     }
 
@@ -72,6 +84,25 @@ impl Servers {
     /// The last server that answered, or the one after it, which is to be tried.
     pub(super) fn current(&self) -> u32 {
         self.current.load(Ordering::Relaxed)
+    }
+
+    /// The server that the next insert goes to, and those that are to be asked whether they are back. Where all
+    /// rest they take turns as if none did.
+    pub(super) fn turn(&self, now: Instant) -> (u32, Vec<u32>) {
+        let (count, mut asked) = (self.count(), vec![]);
+        if count == 1 {
+            return (0, asked);
+        }
+        let first = self.sent.fetch_add(1, Ordering::Relaxed);
+        for number in 0..count {
+            let server = first.wrapping_add(number) % count;
+            match self.get(server).fare().turn(now) {
+                Turn::Takes => return (server, asked),
+                Turn::Passes => {}
+                Turn::PassesAsked => asked.push(server),
+            }
+        }
+        (first % count, asked)
     }
 
     pub(super) fn index(&self, number: u32) -> usize {
@@ -89,6 +120,10 @@ impl Servers {
         // Another version may answer behind the same address.
         if matches!(error.code, Some(UNKNOWN_SETTING | UNKNOWN_FORMAT)) {
             *server.known() = None;
+        }
+        // Nobody answered.
+        if error.code.is_none() {
+            server.fare().failed(Instant::now());
         }
         if self.count() == 1 {
             return error;
@@ -108,6 +143,14 @@ impl Servers {
         }
         error.message = format!("{}: {}", server.url, error.message);
         error
+    }
+
+    /// The same of an insert, after which the server takes no turns for a while.
+    pub(super) fn insert_failed(&self, number: u32, error: InsertError) -> InsertError {
+        if may_be_the_server(&error) {
+            self.get(number).fare().failed(Instant::now());
+        }
+        self.failed(number, error)
     }
 
     /// Asks one server after the other, from the current one on, until one answers. `ask` reports failures
@@ -139,6 +182,13 @@ impl Servers {
         }
         unreachable!("there is at least one server")
     }
+}
+
+/// Many pipelines and processes that begin together begin at different servers.
+fn first_turn() -> u32 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = RandomState::new().hash_one(0u8);
+    u32::try_from(random & 0xffff).expect("sixteen bits")
 }
 
 /// Whether another server may answer otherwise: this one is not there or not well, or it lacks a table, a
@@ -261,6 +311,36 @@ mod tests {
         assert!(answer(&servers).await.is_ok(), "from the other one");
         assert_eq!(servers.current(), 1);
         assert!(!servers.get(0).signature.accepts_read(false));
+    }
+
+    #[test]
+    fn inserts_go_to_each_server_in_turn_past_those_that_fail() {
+        let servers = servers(&[CLOSED; 3]);
+        let now = Instant::now();
+        let turns = |count: usize| -> Vec<u32> {
+            let mut turns: Vec<u32> = (0..count).map(|_| servers.turn(now).0).collect();
+            turns.sort_unstable();
+            turns
+        };
+        assert_eq!(turns(6), [0, 0, 1, 1, 2, 2]);
+        let read_only = || error("Code: 242. DB::Exception: Table is in readonly mode");
+        servers.insert_failed(1, read_only());
+        assert_eq!(turns(6).iter().filter(|server| **server == 1).count(), 0);
+        // Rows that a server refuses are no fault of it, nor is a question that it cannot answer.
+        servers.failed(2, read_only());
+        servers.insert_failed(2, error("Code: 6. DB::Exception: x"));
+        assert!(turns(6).contains(&2));
+        servers.failed(0, Error::TimedOut.into());
+        assert_eq!(turns(3), [2, 2, 2]);
+        servers.insert_failed(2, Error::TimedOut.into());
+        assert_eq!(turns(6), [0, 0, 1, 1, 2, 2], "somebody must try");
+        let later = now + std::time::Duration::from_secs(5);
+        let (_, mut asked) = servers.turn(later);
+        asked.sort_unstable();
+        assert_eq!(asked, [0, 1, 2]);
+        assert!(servers.turn(later).1.is_empty(), "they are asked");
+        servers.get(1).fare().asked(true, later);
+        assert_eq!(servers.turn(later).0, 1);
     }
 
     #[test]

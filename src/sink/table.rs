@@ -60,7 +60,7 @@ impl<'s> Table<'s> {
 impl Destination for Table<'_> {
     async fn send(&mut self, job: &mut WriteJob, round: Round) -> Answer {
         let client = &self.sink.parts.client;
-        self.server = client.current();
+        self.server = client.turn();
         match self.sink.check_unstated(&self.target, self.server).await {
             Ok(Checked::Goes { are_enums_known }) => self.are_enums_known = are_enums_known,
             Ok(Checked::Ended(outcome)) => return Answer::Ended(outcome),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::clickhouse::ClickHouseClient;
-use super::deduplication::{query_of_defaults, remembers_tokens};
+use super::deduplication::{TokenWindow, query_of_defaults, remembers_tokens};
 use super::errors::{InsertError, Remedy};
 use crate::target::{ColumnInfo, TableColumns, TableInfo, is_replicated, quote_text};
 
@@ -44,6 +44,22 @@ impl ClickHouseClient {
     ) -> Result<Option<TableInfo>, InsertError> {
         match self.find_table(database, table).await? {
             (None, Some(error)) => Err(error),
+            (info, _) => Ok(info),
+        }
+    }
+
+    /// The same for who makes a table that is missing. In a replicated cluster a server that is away does not
+    /// matter: a table that it has is one with the one that is made, or is refused by Keeper.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn table_or_none(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<TableInfo>, InsertError> {
+        match self.find_table(database, table).await? {
+            (None, Some(error)) if self.replication().await?.is_none() => Err(error),
             (info, _) => Ok(info),
         }
     }
@@ -104,6 +120,19 @@ impl ClickHouseClient {
             columns: now.columns,
             metadata_version: now.version,
         }))
+    }
+
+    /// How long a replicated table remembers tokens.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn token_window(&self, info: &TableInfo) -> Result<TokenWindow, InsertError> {
+        let version = self.select_text("SELECT version()").await?;
+        let defaults = self
+            .servers
+            .any(|server| self.deduplication_defaults(server))
+            .await?;
+        Ok(TokenWindow::of(&info.engine_full, &defaults, &version))
     }
 
     /// What the server does where a table says nothing about its window; nothing for a user who may not see it.

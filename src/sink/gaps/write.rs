@@ -75,7 +75,7 @@ impl GappedRows<'_> {
         let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, batch);
         let (mut backoff, mut doubts) = (Backoff::new(), Doubts::default());
         loop {
-            let server = self.sink.parts.client.current();
+            let server = self.sink.parts.client.turn();
             let sent = match table.ready().await {
                 Ok(None) => return Ok(()),
                 Ok(Some(place)) => self.send(&place, batch, &settings, server).await,
@@ -107,7 +107,7 @@ impl GappedRows<'_> {
             let batch = off_io(|| batch_of(target, &rows));
             let settings = insert_settings(&Delivery::AtLeastOnce, Round::FIRST, &batch);
             crash_point!("before_insert");
-            let server = self.sink.parts.client.current();
+            let server = self.sink.parts.client.turn();
             match self.send(target, &batch, &settings, server).await {
                 Ok(()) => {
                     (suspicion, doubts) = (Suspicion::default(), Doubts::default());

@@ -25,7 +25,9 @@ use crate::lane::{After, BlockingTask, NotFound};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::replica::{ColumnMemo, check_table};
-use crate::sink::{Backoff, ClickHouseClient, Remedy, TableInfo, quote_name, several_tables};
+use crate::sink::{
+    Backoff, ClickHouseClient, InsertError, Remedy, TableInfo, quote_name, several_tables,
+};
 use crate::source::TopicPartition;
 
 /// Tables that are looked at at the same time.
@@ -214,7 +216,7 @@ impl Replicas {
         let database = &self.parts.pipeline.clickhouse.database;
         let table = self.parts.config.table_for(topic);
         let label = self.label(topic);
-        let info = self.parts.client.table_info(database, table).await;
+        let info = self.find(database, table).await;
         let info = info.map_err(|error| match error.remedy {
             Remedy::Halt(reason) => NotFound::Never(crate::sink::refused(reason, &label, &error)),
             _ => NotFound::Later(format!("table {label}: {error}")),
@@ -332,12 +334,19 @@ impl Replicas {
         }
     }
 
+    async fn find(&self, database: &str, table: &str) -> Result<Option<TableInfo>, InsertError> {
+        match self.parts.config.create_tables {
+            true => self.parts.client.table_or_none(database, table).await,
+            false => self.parts.client.table_info(database, table).await,
+        }
+    }
+
     async fn table_info(&self, topic: &str) -> Result<Option<TableInfo>, Halt> {
         let database = &self.parts.pipeline.clickhouse.database;
         let table = self.parts.config.table_for(topic);
         let mut backoff = Backoff::new();
         loop {
-            match self.parts.client.table_info(database, table).await {
+            match self.find(database, table).await {
                 Ok(Some(info)) if self.parts.client.has_several(database, table, &info).await => {
                     return Err(several_tables(&self.label(topic), &info.engine));
                 }

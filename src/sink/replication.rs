@@ -1,0 +1,229 @@
+//! Tables of a replicated cluster: what makes them replicated, and that they are made on every server.
+
+use regex::Regex;
+
+use super::clickhouse::ClickHouseClient;
+use super::errors::{InsertError, Remedy};
+use crate::target::quote_text;
+
+/// How tables of a cluster become replicas of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Replication {
+    /// By a path and a name that the macros of each server make different where they must be.
+    ByMacros { has_shard: bool },
+    /// By the database, whose engine is Replicated.
+    ByDatabase,
+}
+
+/// What stands before an answer about the database.
+const ENGINE_OF_DATABASE: &str = "database engine ";
+
+impl Replication {
+    /// What a server knows: the names of its macros, and the engine of the database. `None` where nothing
+    /// tells its replicas apart.
+    fn of_names(names: &[String]) -> Option<Replication> {
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
+        if has(&format!("{ENGINE_OF_DATABASE}Replicated")) {
+            return Some(Replication::ByDatabase);
+        }
+        has("replica").then(|| Replication::ByMacros {
+            has_shard: has("shard"),
+        })
+    }
+
+    /// The statement that makes a table, so that it makes a replicated one. Others stay as they are.
+    pub(crate) fn applied(&self, statement: &str) -> String {
+        let engine = Regex::new(
+            r"(?i)\bENGINE\s*=\s*((?:Replacing|Summing|Aggregating|Collapsing|VersionedCollapsing)?MergeTree)\b(\s*\(\s*\)|\s*\(\s*)?",
+        );
+        let engine = engine.expect("a constant pattern");
+        let is_table = Regex::new(r"(?i)^\s*CREATE\s+TABLE\b").expect("a constant pattern");
+        if !is_table.is_match(statement) {
+            return statement.to_owned();
+        }
+        let Some(found) = engine.captures(statement) else {
+            return statement.to_owned();
+        };
+        let own = found.get(2).map(|own| own.as_str().trim());
+        let has_arguments = own == Some("(");
+        let arguments = match (self.place(), has_arguments) {
+            (None, true) => "(".to_owned(),
+            (None, false) => String::new(),
+            (Some(place), true) => format!("({place}, "),
+            (Some(place), false) => format!("({place})"),
+        };
+        let whole = found.get(0).expect("the match itself").range();
+        windows_of_replicas(&format!(
+            "{}ENGINE = Replicated{}{arguments}{}",
+            &statement[..whole.start],
+            &found[1],
+            &statement[whole.end..]
+        ))
+    }
+
+    /// The arguments that tell replicas apart, where the database does not.
+    fn place(&self) -> Option<String> {
+        let Replication::ByMacros { has_shard } = self else {
+            return None;
+        };
+        let shard = if *has_shard { "{shard}/" } else { "" };
+        Some(format!(
+            "'/clickhouse/tables/{shard}{{database}}/{{table}}', '{{replica}}'"
+        ))
+    }
+}
+
+/// The setting of a table alone means nothing to a replicated one. The default of seconds is an hour where
+/// blocks are many.
+fn windows_of_replicas(statement: &str) -> String {
+    let own = Regex::new(r"\bnon_replicated_deduplication_window\s*=\s*(\d+)");
+    let own = own.expect("a constant pattern");
+    let windows =
+        "replicated_deduplication_window = $1, replicated_deduplication_window_seconds = 604800";
+    own.replace_all(statement, windows).into_owned()
+}
+
+impl ClickHouseClient {
+    /// How tables are to be replicated, if they are: what the configuration says, else what the server's macros
+    /// say.
+    ///
+    /// # Errors
+    /// Whatever the server or the network answered.
+    pub(crate) async fn replication(&self) -> Result<Option<Replication>, InsertError> {
+        if self.replicated == Some(false) {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT macro AS name FROM system.macros UNION ALL SELECT concat({}, engine) AS name FROM \
+             system.databases WHERE name = {}",
+            quote_text(ENGINE_OF_DATABASE),
+            quote_text(&self.database)
+        );
+        let rows = match self.select_json(&sql).await {
+            Ok(rows) => rows,
+            // A user who may not see them has never had tables made otherwise.
+            Err(error) if matches!(error.remedy, Remedy::Halt(_)) => vec![],
+            Err(error) => return Err(error),
+        };
+        let names: Vec<String> = rows
+            .into_iter()
+            .flat_map(std::collections::BTreeMap::into_values)
+            .collect();
+        let found = Replication::of_names(&names);
+        match self.replicated {
+            Some(true) if found.is_none() => Ok(Some(Replication::ByMacros { has_shard: true })),
+            _ => Ok(found),
+        }
+    }
+
+    /// Runs a statement that creates something: on every server, where tables are replicated, since none
+    /// makes it on the others. One that is away lacks it, which is said.
+    ///
+    /// # Errors
+    /// As above; where servers answer differently what one of them refuses.
+    pub(crate) async fn create(&self, sql: &str, database: &str) -> Result<(), InsertError> {
+        let Some(replication) = self.replication().await? else {
+            let run = |server| self.execute_in(server, sql, database);
+            return self.servers.any(run).await;
+        };
+        let sql = replication.applied(sql);
+        let (mut done, mut failed) = (0, None);
+        for server in 0..self.servers() {
+            match self.execute_in(server, &sql, database).await {
+                Ok(()) => done += 1,
+                Err(error) if error.code.is_some() => return Err(error),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if done == 0 => Err(error),
+            Some(error) => {
+                tracing::warn!(
+                    %error, statement = sql.split('(').next().unwrap_or_default(),
+                    "a server of clickhouse.urls is away and lacks what was created on the others: when it is \
+                     back, run `streamweir schema apply`, or create the table there"
+                );
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: &str = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
+
+    #[test]
+    fn macros_or_the_database_tell_replicas_apart() {
+        let names = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Replication::of_names(&names)
+        };
+        let by_macros = |has_shard| Some(Replication::ByMacros { has_shard });
+        assert_eq!(names(&["database engine Atomic"]), None);
+        assert_eq!(names(&["shard", "cluster"]), None);
+        assert_eq!(names(&["replica"]), by_macros(false));
+        assert_eq!(names(&["shard", "replica"]), by_macros(true));
+        let in_database = ["shard", "replica", "database engine Replicated"];
+        assert_eq!(names(&in_database), Some(Replication::ByDatabase));
+    }
+
+    #[test]
+    fn an_engine_becomes_the_replicated_one_of_its_name() {
+        let by_macros = Replication::ByMacros { has_shard: true };
+        let cases = [
+            (
+                "CREATE TABLE t (a Int8)\nENGINE = MergeTree\nORDER BY a",
+                format!(
+                    "CREATE TABLE t (a Int8)\nENGINE = ReplicatedMergeTree({PLACE})\nORDER BY a"
+                ),
+                "CREATE TABLE t (a Int8)\nENGINE = ReplicatedMergeTree\nORDER BY a",
+            ),
+            (
+                "CREATE TABLE t (a Int8) engine=ReplacingMergeTree(v, d) ORDER BY a",
+                format!(
+                    "CREATE TABLE t (a Int8) ENGINE = ReplicatedReplacingMergeTree({PLACE}, v, d) ORDER BY a"
+                ),
+                "CREATE TABLE t (a Int8) ENGINE = ReplicatedReplacingMergeTree(v, d) ORDER BY a",
+            ),
+            (
+                "CREATE TABLE t (a Int8) ENGINE = MergeTree() ORDER BY a",
+                format!("CREATE TABLE t (a Int8) ENGINE = ReplicatedMergeTree({PLACE}) ORDER BY a"),
+                "CREATE TABLE t (a Int8) ENGINE = ReplicatedMergeTree ORDER BY a",
+            ),
+        ];
+        for (statement, macros, database) in cases {
+            assert_eq!(by_macros.applied(statement), macros);
+            assert_eq!(Replication::ByDatabase.applied(statement), database);
+        }
+        let without_shard = Replication::ByMacros { has_shard: false };
+        let made = without_shard.applied("CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a");
+        assert!(made.contains("('/clickhouse/tables/{database}/{table}', '{replica}')"));
+        for other in [
+            "CREATE TABLE t (a Int8) ENGINE = ReplicatedMergeTree('/a', 'b') ORDER BY a",
+            "CREATE TABLE t (a Int8) ENGINE = SharedMergeTree ORDER BY a",
+            "CREATE TABLE t (a Int8) ENGINE = Memory",
+            "CREATE MATERIALIZED VIEW v ENGINE = MergeTree ORDER BY a AS SELECT 1 AS a",
+            "CREATE VIEW v AS SELECT 1",
+            "CREATE DATABASE d",
+        ] {
+            assert_eq!(by_macros.applied(other), other);
+        }
+    }
+
+    #[test]
+    fn the_window_of_one_server_becomes_that_of_replicas() {
+        let by_macros = Replication::ByMacros { has_shard: true };
+        let made = by_macros.applied(
+            "CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS \
+             non_replicated_deduplication_window = 500, index_granularity = 8192",
+        );
+        assert!(made.ends_with(
+            "SETTINGS replicated_deduplication_window = 500, replicated_deduplication_window_seconds = \
+             604800, index_granularity = 8192"
+        ));
+    }
+}
