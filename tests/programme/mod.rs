@@ -23,6 +23,7 @@ mod network;
 mod offsets;
 mod raw;
 mod replica;
+mod replicated;
 mod servers;
 mod transactions;
 mod windows;
@@ -176,6 +177,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(neighbours::trials());
     trials.extend(all_four::trials());
     trials.extend(control::trials());
+    trials.extend(replicated::trials());
     trials
 }
 
