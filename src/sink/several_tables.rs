@@ -20,7 +20,7 @@ const LOCAL: [&str; 8] = [
 
 impl TableInfo {
     /// Whether rows that go to one server are on no other.
-    fn is_of_one_server(&self) -> bool {
+    pub(crate) fn is_of_one_server(&self) -> bool {
         let is_local = self.engine.ends_with("MergeTree") || LOCAL.contains(&&*self.engine);
         is_local && !self.is_replicated()
     }

@@ -1,5 +1,7 @@
 //! A table whose engine cannot hold each row once.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::prelude::*;
 use super::replica::{Wrong, problems};
 use crate::config::{Delivery, Pipeline, Window};
@@ -25,6 +27,35 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 format!("table {}: {why}", table.name),
                 "see docs/halts.md, engine: use the engine that the kind needs (`streamweir schema print` shows \
                  it), or delivery = \"at_least_once\" for events",
+            );
+        }
+    }
+    several_tables(facts, found);
+}
+
+/// Servers of `clickhouse.urls` that have each a table of their own under one name.
+fn several_tables(facts: &Facts, found: &mut Findings) {
+    for own in &facts.pipelines {
+        let servers = own
+            .clickhouse
+            .iter()
+            .filter_map(|(_, server)| server.facts());
+        let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for table in servers.flat_map(|server| &server.tables) {
+            if table.info.is_of_one_server() && !table.identity.is_empty() {
+                seen.entry(&table.name).or_default().insert(&table.identity);
+            }
+        }
+        for (table, _) in seen.iter().filter(|(_, identities)| identities.len() > 1) {
+            found.add(
+                Error,
+                own.name(),
+                *table,
+                format!(
+                    "each server of clickhouse.urls has its own table {table}, which is not replicated: rows written \
+                     to one are not on the others"
+                ),
+                "use a Replicated table, or name one server in clickhouse.url (docs/replicated.md)",
             );
         }
     }
@@ -66,6 +97,27 @@ fn windows(window: &Window, table: &TableFacts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
+
+    #[test]
+    fn servers_with_a_table_each_are_found_unless_they_are_replicas() {
+        let mut facts = enrichment();
+        let servers = &mut facts.pipelines[0].clickhouse;
+        servers.push(servers[0].clone());
+        assert_silent("engine_not_exact", &facts);
+        let second = |facts: &mut Facts| match &mut facts.pipelines[0].clickhouse[1].1 {
+            Reached::Yes(server) => server.tables[0].identity = "other table".to_owned(),
+            _ => unreachable!("it answered"),
+        };
+        second(&mut facts);
+        let finding = one("engine_not_exact", &facts);
+        assert!(finding.message.contains("clickhouse.urls"), "{finding:?}");
+        for (_, server) in &mut facts.pipelines[0].clickhouse {
+            if let Reached::Yes(server) = server {
+                server.tables[0].info.engine = "ReplicatedMergeTree".to_owned();
+            }
+        }
+        assert_silent("engine_not_exact", &facts);
+    }
 
     #[test]
     fn events_need_a_merge_tree_with_the_columns_of_where_they_came_from() {

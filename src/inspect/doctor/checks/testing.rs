@@ -267,6 +267,7 @@ fn tables(pipeline: &crate::config::Pipeline) -> Vec<TableFacts> {
         _ => "",
     };
     vec![TableFacts {
+        identity: "server table".to_owned(),
         name: format!("{database}.{name}"),
         table: name.to_owned(),
         topic: topic.map(str::to_owned),

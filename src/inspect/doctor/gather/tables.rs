@@ -34,6 +34,7 @@ pub(super) async fn table(
         table: name.to_owned(),
         topic: topic.map(str::to_owned),
         settings: table_settings(&info.engine_full).into_iter().collect(),
+        identity: identity(plain, database, name).await,
         minmax: minmax(plain, &at).await,
         parts_max,
         partitions,
@@ -52,6 +53,19 @@ async fn parts(plain: &PlainClient, at: &str) -> (u64, u64) {
     let rows = plain.rows(&sql).await.unwrap_or_default();
     let count = |key| rows.first().and_then(|row| number(row, key)).unwrap_or(0);
     (count("parts"), count("partitions"))
+}
+
+/// Two addresses of one server give the same.
+async fn identity(plain: &PlainClient, database: &str, name: &str) -> String {
+    let sql = format!(
+        "SELECT concat(toString(serverUUID()), ' ', toString(uuid)) AS identity FROM system.tables WHERE \
+         database = {} AND name = {}",
+        quote_text(database),
+        quote_text(name)
+    );
+    let rows = plain.rows(&sql).await.unwrap_or_default();
+    rows.first()
+        .map_or(String::new(), |row| text(row, "identity"))
 }
 
 async fn minmax(plain: &PlainClient, at: &str) -> Vec<String> {
