@@ -28,28 +28,28 @@ pub(super) fn trials() -> Vec<Trial> {
             "replicated-events",
             "two replicas and ZooKeeper frozen, killed and cut off in turn; one insert in twenty fails at Keeper",
             80,
-            5,
+            3,
             events,
         ),
         Trial::new(
             "replicated-quorum",
             "the same with insert_quorum = 2",
             40,
-            2,
+            1,
             with_quorum,
         ),
         Trial::new(
             "replicated-cdc",
             "change records into ReplicatedReplacingMergeTree under the same faults",
             40,
-            2,
+            1,
             changes,
         ),
         Trial::new(
             "replicated-windows",
             "windows under the same faults",
             40,
-            2,
+            1,
             windows,
         ),
     ]
@@ -94,6 +94,13 @@ enum Fault {
 }
 
 impl Fault {
+    /// Each in turn, from any on.
+    fn all(run: &mut Run) -> Vec<Fault> {
+        let first = run.random.random_range(0..6);
+        let numbers = first..first + run.times;
+        numbers.map(|number| Fault::nth(number, run)).collect()
+    }
+
     fn nth(number: u32, run: &mut Run) -> Fault {
         let replica = run.random.random_range(0..2);
         match number % 6 {
@@ -198,9 +205,9 @@ fn events_with(run: &mut Run, set: impl Fn(&mut Job)) {
     let mut job = prepared(job, PARTITIONS);
     let traffic = Traffic::start(&job, PARTITIONS, RECORDS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");
-    for number in 0..run.times {
+    for fault in Fault::all(run) {
         job.wait_for_more_rows(300);
-        Fault::nth(number, run).meet(&pair, &job.database, &mut run.random);
+        fault.meet(&pair, &job.database, &mut run.random);
     }
     job.wait_for_more_rows(300);
     let produced = traffic.finish();
@@ -226,9 +233,9 @@ fn changes(run: &mut Run) {
     let mut replica = Replica::of(job, PARTITIONS, run.random.random());
     let traffic = replica.traffic(RECORDS_PER_SECOND / 2);
     let daemon = replica.start("daemon", "");
-    for number in 0..run.times {
+    for fault in Fault::all(run) {
         replica.wait_for_progress(300, Some(&daemon));
-        Fault::nth(number, run).meet(&pair, &replica.job.database, &mut run.random);
+        fault.meet(&pair, &replica.job.database, &mut run.random);
     }
     replica.wait_for_progress(300, Some(&daemon));
     let produced = traffic.finish();
@@ -253,9 +260,9 @@ fn windows(run: &mut Run) {
     let mut windows = Windows::of(job, kind, PARTITIONS, run.random.random());
     let traffic = windows.traffic(RECORDS_PER_SECOND);
     let daemon = windows.start("daemon", "");
-    for number in 0..run.times {
+    for fault in Fault::all(run) {
         windows.wait_for_progress(300, &daemon);
-        Fault::nth(number, run).meet(&pair, &windows.job.database, &mut run.random);
+        fault.meet(&pair, &windows.job.database, &mut run.random);
     }
     windows.wait_for_progress(300, &daemon);
     let produced = traffic.finish();
