@@ -63,7 +63,7 @@ mod target;
 pub mod topics;
 
 use streamweir_codec::rules;
-pub use streamweir_codec::{debezium, decode, format, native, replica, table};
+pub use streamweir_codec::{debezium, decode, format, native, replica, steps, table};
 use streamweir_core::{halt, life, operator, progress};
 
 pub use crash::{CRASH_POINTS, JOIN_CRASH_POINTS, REPLICA_CRASH_POINTS, WINDOW_CRASH_POINTS};

@@ -125,6 +125,11 @@ impl Cdc {
             if mapping.from.is_some() {
                 section.problem(&format!("columns.{column}.from"), message);
             }
+            if mapping.transform.is_some() {
+                let message = "must not have apply, mask or a value that is computed: only kind = \
+                               \"enrichment\" makes values";
+                section.problem(&format!("columns.{column}"), message);
+            }
             let path = mapping.path.as_deref().map(Path::parse);
             if let Some(Ok(path)) = path
                 && (path.is_whole() || !path.steps().is_empty())

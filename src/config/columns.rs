@@ -6,11 +6,13 @@ use super::clickhouse::is_identifier;
 use super::record_field::{From, RecordField};
 use super::section::Section;
 use super::time_unit::TIME_UNITS;
+use super::transform::{self, Transform};
 use super::tree::Value;
 use super::value::{Boolean, Choice, Scalar, Text};
 use crate::debezium::OutOfRange;
 use crate::decode::Path;
 use crate::decode::time::TimeUnit;
+use crate::steps::OnError;
 
 pub(super) const OUT_OF_RANGE: Choice<OutOfRange> = Choice(&[
     ("dead_letter", OutOfRange::DeadLetter),
@@ -33,6 +35,10 @@ pub struct ColumnMapping {
     pub raw: RawMode,
     /// What a number in a column of times is; none: as the pipeline's `time_unit` says.
     pub unit: Option<TimeUnit>,
+    /// What is done to the value, or what it is made of; none: the field as it is.
+    pub transform: Option<Transform>,
+    /// What the column holds, such as `pii`: for its comment in DDL.
+    pub classification: Option<String>,
     /// Of replicas: what becomes of a value that the column does not hold.
     pub on_out_of_range: Option<OutOfRange>,
 }
@@ -86,6 +92,14 @@ pub(super) const FIELD: Text = Text {
     check: |text| is_identifier(text) && !text.starts_with('$'),
 };
 
+const CLASSIFICATION: Text = Text {
+    allowed: "a word such as \"pii\", 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'",
+    check: |text| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        (1..=64).contains(&text.len()) && text.bytes().all(legal)
+    },
+};
+
 /// Columns the daemon fills with the record's origin.
 pub(super) const PROVENANCE: [&str; 3] = ["_topic", "_partition", "_offset"];
 
@@ -131,7 +145,7 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
             let allowed = COLUMN_PATH.allowed;
             section.take_node(column);
             let message = format!(
-                "must be {allowed}, or a table {{ path, from, default, required, raw, unit }}, found {found}"
+                "must be {allowed}, or a table {{ path, from, default, required, raw, unit, apply, … }}, found {found}"
             );
             section.problem(column, message);
             return ColumnMapping::default();
@@ -141,8 +155,12 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
         return ColumnMapping::default();
     };
     let raw_modes = Choice(&[("object", RawMode::Object), ("any", RawMode::Any)]);
+    let path = entry.take("path", COLUMN_PATH);
+    let transform = transform::read(&mut entry, column, path.as_deref());
     let mapping = ColumnMapping {
-        path: entry.take("path", COLUMN_PATH),
+        path,
+        transform,
+        classification: entry.take("classification", CLASSIFICATION),
         from: entry.take("from", From),
         default: entry.take("default", Scalar),
         required: entry.take_or("required", Boolean, false),
@@ -156,6 +174,7 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
             "cannot be set together with required = true: keep one of them",
         );
     }
+    check_transform(&entry, &mapping);
     if mapping.from.is_some() {
         let is_key = mapping.from == Some(RecordField::Key);
         for (key, is_set) in [
@@ -174,6 +193,27 @@ fn read_mapping(section: &mut Section<'_>, column: &str) -> ColumnMapping {
     }
     entry.finish();
     mapping
+}
+
+/// A value that is made is neither raw nor a part of Kafka's record, and has one thing to do when it fails.
+fn check_transform(entry: &Section<'_>, mapping: &ColumnMapping) {
+    let Some(transform) = &mapping.transform else {
+        return;
+    };
+    for (key, is_set) in [
+        ("raw", mapping.raw != RawMode::No),
+        ("from", mapping.from.is_some()),
+    ] {
+        if is_set {
+            let message = "cannot be set together with apply, mask, or a value that is computed: these take \
+                           fields of the record";
+            entry.problem(key, message);
+        }
+    }
+    if mapping.required && transform.making.on_error == OnError::Default {
+        let message = "\"default\" cannot be set together with required = true: keep one of them";
+        entry.problem("on_error", message);
+    }
 }
 
 /// The default of a raw column is written as it is, so it must be what the column promises.

@@ -61,6 +61,7 @@ impl Base {
             return None;
         };
         dotted::spell_out(&mut table, reader);
+        reader.mask_key.replace(self.globals.mask_key.clone());
         let section = Section::new(reader, table, KEY_PATH);
         let read = Pipeline::read(section, &self.globals)?;
         let named = |other: &Pipeline| (format!("pipeline {}", other.name), other.clone());

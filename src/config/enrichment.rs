@@ -238,6 +238,17 @@ impl Enrichment {
             if self
                 .columns
                 .get(field)
+                .is_some_and(|mapping| mapping.transform.is_some())
+            {
+                let message = format!(
+                    "must not be {field}: [pipeline.columns] makes that column of fields; call the column \
+                     otherwise, or name the field by its path where a path may stand"
+                );
+                section.problem(&key, message);
+            }
+            if self
+                .columns
+                .get(field)
                 .is_some_and(|mapping| mapping.from.is_some())
             {
                 let message = format!(

@@ -8,6 +8,7 @@ use super::section::Section;
 use super::value::{Boolean, Choice, List, Text};
 use crate::decode::Path;
 use crate::format::{Avro, AvroSchema, Csv, Format, Protobuf, ProtobufSchema};
+use crate::steps::Compute;
 
 /// How the value of a record is compressed, whatever Kafka does with batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -368,6 +369,21 @@ pub(super) fn check(
     }
 }
 
+/// The fields that values are computed of, each with its key.
+fn computed_fields(
+    columns: &BTreeMap<String, ColumnMapping>,
+) -> impl Iterator<Item = (String, &str)> {
+    let transforms = columns
+        .iter()
+        .filter_map(|(column, mapping)| Some((column, mapping.transform.as_ref()?)));
+    let computed = transforms.filter(|(_, transform)| transform.making.compute != Compute::Field);
+    computed.flat_map(|(column, transform)| {
+        let key = format!("columns.{column}.{}", transform.making.compute.name());
+        let fields = transform.fields.iter();
+        fields.map(move |field| (key.clone(), field.as_str()))
+    })
+}
+
 fn check_string(
     columns: &BTreeMap<String, ColumnMapping>,
     fields: &[(String, &str)],
@@ -378,6 +394,11 @@ fn check_string(
             let message = "must be \"$\", the whole value: format = \"string\" knows no members";
             section.problem(&format!("columns.{column}.path"), message);
         }
+    }
+    for (key, path) in computed_fields(columns).filter(|(_, path)| *path != "$") {
+        let message =
+            format!("must be \"$\", the whole value: format = \"string\" knows no {path}");
+        section.problem(&key, message);
     }
     let takes_whole = |mapping: &ColumnMapping| mapping.path.as_deref() == Some("$");
     let takes_value = |mapping: &ColumnMapping| mapping.from.is_some();
@@ -419,6 +440,12 @@ fn check_csv(
     for (column, path) in paths {
         if !Path::parse(path).is_ok_and(|path| is_field(&path)) {
             let key = format!("columns.{column}.path");
+            let message = format!("must be \"$.name\" with a name of csv.columns, found {path:?}");
+            section.problem(&key, message);
+        }
+    }
+    for (key, path) in computed_fields(columns) {
+        if !Path::parse(path).is_ok_and(|path| is_field(&path)) {
             let message = format!("must be \"$.name\" with a name of csv.columns, found {path:?}");
             section.problem(&key, message);
         }

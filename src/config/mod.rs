@@ -46,6 +46,7 @@ mod time_field;
 mod time_unit;
 mod topic_pattern;
 mod topics;
+mod transform;
 mod tree;
 mod value;
 mod version_epochs;
@@ -81,6 +82,7 @@ pub use state::{OnMissingState, State};
 pub use stream_join::{Emit, JoinOutput, JoinSide, JoinType, Partitioner, RightField, StreamJoin};
 pub use time_field::TimeField;
 pub use topics::TopicSelector;
+pub use transform::Transform;
 pub use version_epochs::VersionEpoch;
 
 use pipeline::Globals;
@@ -262,10 +264,13 @@ fn read(mut table: Table, reader: &Reader) -> Config {
         redis: global("redis"),
         schema_registry: global("schema_registry"),
         memory_max_bytes: 0,
+        mask_key: None,
     };
     let mut root = Section::new(reader, table, "");
     let service = Service::read(root.section("service"));
     globals.memory_max_bytes = service.memory_max_bytes;
+    globals.mask_key.clone_from(&service.mask_key);
+    reader.mask_key.replace(service.mask_key.clone());
     let kafka = check_globals(&mut root);
     let topics = declared_topics::read(root.section("topics"));
     let pipelines = read_pipelines(&mut root, &globals);

@@ -23,6 +23,7 @@ use super::topics::{self, TopicSelector};
 use super::tree::{Table, Value};
 use super::value::{Choice, Text};
 use crate::format::Format;
+use crate::steps::MaskKey;
 
 /// One `[[pipeline]]`.
 #[derive(Debug, Clone)]
@@ -231,6 +232,7 @@ pub(super) struct Globals {
     pub(super) redis: Table,
     pub(super) schema_registry: Table,
     pub(super) memory_max_bytes: u64,
+    pub(super) mask_key: Option<MaskKey>,
 }
 
 impl Pipeline {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::problem::Problem;
 use super::tree::{Node, Place, Places, Table, Value, join};
 use super::value::Kind;
+use crate::steps::MaskKey;
 
 /// What the sections of one configuration share: what was found, and what is wrong with it.
 pub(super) struct Reader {
@@ -17,6 +18,8 @@ pub(super) struct Reader {
     pub(super) places: Places,
     pub(super) problems: RefCell<Vec<Problem>>,
     pub(super) warnings: RefCell<Vec<Problem>>,
+    /// Of `[service]`, which is read first.
+    pub(super) mask_key: RefCell<Option<MaskKey>>,
     known: RefCell<BTreeSet<String>>,
     effective: RefCell<BTreeMap<String, String>>,
 }
@@ -29,6 +32,7 @@ impl Reader {
             places,
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            mask_key: RefCell::default(),
             known: RefCell::default(),
             effective: RefCell::default(),
         }
@@ -232,6 +236,11 @@ impl<'r> Section<'r> {
             Some(Place::Line(line)) => Some(*line),
             _ => None,
         }
+    }
+
+    /// A table in a list, read under `key` with the list's place.
+    pub(super) fn element(&self, key: &str, table: Table) -> Section<'r> {
+        Section::new(self.reader, table, join(&self.schema_path, key))
     }
 
     /// The table of that name laid over `base` of the top level.

@@ -9,7 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use super::quantity::{Size, Span, SpanOrZero};
 use super::secret::is_visible_ascii;
 use super::section::Section;
+use super::transform;
 use super::value::{Choice, ListenAddress, Text};
+use crate::steps::MaskKey;
 
 /// `[service]`.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Service {
     pub log_level: &'static str,
     /// Set: static group membership under this name.
     pub instance_id: Option<String>,
+    /// What columns with `mask = "hmac"` are hidden by; renewed on SIGHUP.
+    pub mask_key: Option<MaskKey>,
 }
 
 /// `service.http_tls`: both files are PEM, and are read again on SIGHUP.
@@ -126,6 +130,7 @@ impl Service {
             log_format: section.take_or("log_format", formats, LogFormat::Text),
             log_level: section.take_or("log_level", LOG_LEVEL, "info"),
             instance_id: section.take("instance_id", INSTANCE_ID),
+            mask_key: transform::read_key(&mut section),
         };
         if !service.http_listen.ip().is_loopback() && service.admin_token.is_none() {
             section.reader.warning(

@@ -18,7 +18,7 @@ const FORMAT: Text = Text {
     check: |format| TextRules::new(Some(format), None).is_ok(),
 };
 
-const ZONE: Text = Text {
+pub(super) const ZONE: Text = Text {
     allowed: "a time zone of the IANA database, such as \"Europe/Berlin\"",
     check: |zone| TextRules::new(None, Some(zone)).is_ok(),
 };

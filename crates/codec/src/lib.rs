@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`decode`] | bytes to values: strict JSON, numbers, times, decimals |
 //! | [`table`] | columns, types, and their encoding |
+//! | [`steps`] | what is done to a field before it is a column: texts, numbers, times, masks |
 //! | [`mod@format`] | readers of records: JSON and text; bytes to the values that columns take |
 //! | [`native`] | rows into the columns of ClickHouse's Native format |
 //! | [`debezium`] | change records of databases, encoded as the columns of a table |
@@ -22,4 +23,5 @@ pub mod format;
 pub mod native;
 pub mod replica;
 pub mod rules;
+pub mod steps;
 pub mod table;

@@ -119,6 +119,7 @@ impl EnrichmentOperator {
                 out: &mut self.heads,
                 starts: &mut self.starts,
                 scratch: &mut self.scratch,
+                made: &mut self.made,
             };
             let made = row.exploded_columns(explode, element);
             made.map_err(|reject| at(Stage::Encode)(of_element(reject, index)))?;

@@ -6,6 +6,8 @@
 
 mod current;
 mod exploding;
+#[cfg(test)]
+mod made_columns;
 mod plan;
 mod profile;
 mod profiles;
@@ -44,6 +46,7 @@ use crate::pipeline::quality::Judged;
 use crate::pipeline::record_column::RecordPlace;
 use crate::sink::{Stage, Target};
 use crate::source::{Record, TopicPartition};
+use crate::steps::Scratch;
 
 /// Encoded columns of the records that are judged together: a record that came small may make 64 MiB, and a
 /// thousand of them wait for each other.
@@ -72,6 +75,8 @@ pub(crate) struct EnrichmentOperator {
     /// Where each event column of the current row begins.
     starts: Vec<usize>,
     scratch: Vec<u8>,
+    /// Of columns whose values are made.
+    made: Scratch,
     names_logged: usize,
     /// When the schemas that the reader has were first asked for.
     schemas_since_ms: u64,
@@ -132,6 +137,7 @@ impl EnrichmentOperator {
             judged: Judged::default(),
             starts: vec![],
             scratch: vec![],
+            made: Scratch::default(),
             names_logged: 0,
             schemas_since_ms: 0,
             current: None,
@@ -315,6 +321,7 @@ impl Operator for EnrichmentOperator {
             tally.add(&mut self.judged, now_ms);
         }
         self.payload.trim();
+        self.made.trim();
         self.reader.trim();
         self.log_unknown_names();
         self.renew_schemas(now_ms);
@@ -341,6 +348,7 @@ impl Operator for EnrichmentOperator {
             + room(&self.rows)
             + room(&self.session_columns)
             + self.payload.memory_bytes()
+            + self.made.memory_bytes()
             + self.reader.memory_bytes()
     }
 
@@ -539,6 +547,7 @@ impl EnrichmentOperator {
             starts: &mut self.starts,
             scratch: &mut self.scratch,
             judged: &mut self.judged,
+            made: &mut self.made,
         };
         let value = self.payload.open(record.value());
         let value = value.map_err(at(Stage::Decode))?;

@@ -10,6 +10,7 @@ use crate::pipeline::quality::{self, Fate, Judged};
 use crate::rules::Moments;
 use crate::sink::Stage;
 use crate::source::Record;
+use crate::steps::Scratch;
 
 /// An event on its way to its session.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,7 @@ pub(super) struct RowSpace<'r> {
     pub(super) starts: &'r mut Vec<usize>,
     pub(super) scratch: &'r mut Vec<u8>,
     pub(super) judged: &'r mut Judged,
+    pub(super) made: &'r mut Scratch,
 }
 
 impl RowSpace<'_> {
@@ -77,6 +79,7 @@ impl RowSpace<'_> {
             out: self.out,
             starts: self.starts,
             scratch: self.scratch,
+            made: self.made,
         };
         row.event_columns().map_err(at(Stage::Encode))?;
         let time_ms = row

@@ -8,7 +8,7 @@ const OWN_DEFAULT: u8 = 1;
 impl EnrichmentOperator {
     /// The names of the columns that fields of the record fill.
     pub(crate) fn event_column_names(&self) -> Vec<String> {
-        let columns = self.plan.event_columns.iter();
+        let columns = self.plan.field_columns();
         columns.map(|source| source.column().name.clone()).collect()
     }
 

@@ -10,6 +10,7 @@ use crate::operator::{SessionKey, Sessions};
 use crate::pipeline::quality::Judged;
 use crate::pipeline::record_column::Origin;
 use crate::source::Record;
+use crate::steps::Scratch;
 use crate::table::{ColumnType, read_length};
 
 /// What the session columns of a row depend on besides the sessions and the time.
@@ -28,6 +29,7 @@ pub(super) struct Row<'r, V> {
     pub(super) out: &'r mut Vec<u8>,
     pub(super) starts: &'r mut Vec<usize>,
     pub(super) scratch: &'r mut Vec<u8>,
+    pub(super) made: &'r mut Scratch,
 }
 
 impl<'r, V: Values> Row<'r, V> {
@@ -39,14 +41,14 @@ impl<'r, V: Values> Row<'r, V> {
             self.values
                 .append(source, self.out, self.plan.with_default_flag)?;
         }
-        self.event_columns_end()
+        self.event_columns_end(None)
     }
 
     /// The same where the record makes a row of each element.
     pub(super) fn exploded_columns(
         &mut self,
         explode: &ExplodePlan,
-        element: Raw<'_>,
+        element: Raw<'r>,
     ) -> Result<(), Reject> {
         self.starts.clear();
         let flag = self.plan.with_default_flag;
@@ -57,13 +59,27 @@ impl<'r, V: Values> Row<'r, V> {
                 false => self.values.append(source, self.out, flag)?,
             }
         }
-        self.event_columns_end()
+        self.event_columns_end(Some(element))
     }
 
-    fn event_columns_end(&mut self) -> Result<(), Reject> {
+    fn event_columns_end(&mut self, element: Option<Raw<'r>>) -> Result<(), Reject> {
         self.starts.push(self.out.len());
+        if !self.plan.made_columns.is_empty() {
+            self.made_columns(element)?;
+        }
         let mut nested = self.plan.nested.iter();
         nested.try_for_each(|group| self.has_equal_lengths(group))
+    }
+
+    #[inline(never)]
+    fn made_columns(&mut self, element: Option<Raw<'r>>) -> Result<(), Reject> {
+        let (values, flag) = (self.values, self.plan.with_default_flag);
+        for column in &self.plan.made_columns {
+            let get = |slot| values.get(slot);
+            column.append(get, element, self.made, self.out, flag)?;
+            self.starts.push(self.out.len());
+        }
+        Ok(())
     }
 
     /// The server refuses a Nested whose columns have not equally many elements.

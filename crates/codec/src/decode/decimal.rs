@@ -27,6 +27,28 @@ impl Decimal {
         scale: 0,
     };
 
+    /// `mantissa / 10^scale`; none where more than 76 digits matter, or more than 76 stand behind the point.
+    #[must_use]
+    pub fn new(mantissa: I256, scale: u16) -> Option<Decimal> {
+        let (mut mantissa, mut scale) = (mantissa, scale);
+        if mantissa == I256::ZERO {
+            return Some(Decimal::ZERO);
+        }
+        // Division of 256 bits costs ten times as much, and few values need it.
+        if let Ok(mut narrow) = i64::try_from(mantissa) {
+            while scale > 0 && narrow % 10 == 0 {
+                (narrow, scale) = (narrow / 10, scale - 1);
+            }
+            mantissa = narrow.into();
+        }
+        while scale > 0 && mantissa % 10 == I256::ZERO {
+            (mantissa, scale) = (mantissa / 10, scale - 1);
+        }
+        let scale = u8::try_from(scale).ok().filter(|s| *s <= DIGITS_MAX)?;
+        let bound = power_of_ten(DIGITS_MAX)?;
+        (mantissa < bound && mantissa > -bound).then_some(Decimal { mantissa, scale })
+    }
+
     /// The unscaled value; at most 76 digits.
     #[must_use]
     pub fn mantissa(self) -> I256 {

@@ -9,7 +9,7 @@ mod composite_parser;
 mod encode;
 mod mapping;
 mod nested;
-mod steps;
+pub(crate) mod steps;
 mod type_parser;
 
 pub use column::{Column, DefaultKind, UnknownDefaultKind};

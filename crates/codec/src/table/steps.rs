@@ -5,7 +5,7 @@ use crate::decode::{Reject, Step};
 
 /// What steps lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// One value, absent where the record has none.
     One(Raw<'a>),
     /// One for each element, after a step to every element; absent ones included.
@@ -16,7 +16,7 @@ pub(super) enum Found<'a> {
 ///
 /// # Errors
 /// `invalid_value` where a step to every element meets no array.
-pub(super) fn follow<'a>(value: Raw<'a>, steps: &[Step]) -> Result<Found<'a>, Reject> {
+pub(crate) fn follow<'a>(value: Raw<'a>, steps: &[Step]) -> Result<Found<'a>, Reject> {
     if !steps.contains(&Step::All) {
         return Ok(Found::One(steps.iter().fold(value, single)));
     }

@@ -1,5 +1,7 @@
 //! A column that nothing fills.
 
+use std::collections::BTreeSet;
+
 use super::fields::{event_columns, replica_columns};
 use super::prelude::*;
 use super::replica::problems;
@@ -62,11 +64,15 @@ fn unfilled(own: &PipelineFacts, sample: &SampleFacts, table: &TableFacts) -> Ve
                 let mapping = config.columns.get(name);
                 mapping.is_some_and(|m| m.required || m.default.is_some())
             };
-            let columns = event_columns(config, table).into_iter();
-            let columns = columns.filter(|(name, root)| {
-                !is_seen(root) && !has_default(name) && !is_configured(name)
-            });
-            columns.map(|(name, _)| name).collect()
+            let columns = event_columns(config, table);
+            let seen = columns.iter().filter(|(_, root)| is_seen(root));
+            let seen: BTreeSet<String> = seen.map(|(name, _)| name.clone()).collect();
+            let columns = columns.into_iter().map(|(name, _)| name);
+            let mut unfilled: Vec<String> = columns
+                .filter(|name| !seen.contains(name) && !has_default(name) && !is_configured(name))
+                .collect();
+            unfilled.dedup();
+            unfilled
         }
         Kind::Cdc(cdc) => {
             let fields = table

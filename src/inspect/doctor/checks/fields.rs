@@ -13,7 +13,7 @@ pub(super) fn root(path: &str) -> String {
 }
 
 /// Columns of events that a field fills, with the root of that field. Columns that have a value without one
-/// are left out.
+/// are left out; one that is made of several fields is there with each.
 pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(String, String)> {
     let session: BTreeSet<&str> = config
         .session
@@ -40,10 +40,18 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
             && !looked_up(name)
             && !is_of_kafka
     });
-    let columns = columns.map(|column| {
+    let columns = columns.flat_map(|column| {
         let mapping = config.columns.get(&column.name);
-        let path = mapping.and_then(|m| m.path.as_deref());
-        (column.name.clone(), root(path.unwrap_or(&column.name)))
+        let paths = match mapping.and_then(|m| m.transform.as_ref()) {
+            Some(transform) => transform.fields.iter().map(String::as_str).collect(),
+            None => vec![
+                mapping
+                    .and_then(|m| m.path.as_deref())
+                    .unwrap_or(&column.name),
+            ],
+        };
+        let with_name = |path: &str| (column.name.clone(), root(path));
+        paths.into_iter().map(with_name).collect::<Vec<_>>()
     });
     columns.collect()
 }

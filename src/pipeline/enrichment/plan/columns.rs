@@ -8,6 +8,7 @@ use crate::config::{Enrichment, RecordField};
 use crate::pipeline::quality::QualityColumn;
 use crate::pipeline::record_column::{RecordColumn, Times};
 use crate::sink::ColumnInfo;
+use crate::steps::Compute;
 use crate::table::{Column, ColumnType, DefaultKind};
 
 /// Names of the columns that say where a row came from.
@@ -51,6 +52,17 @@ impl ColumnGroups {
         }
         Ok(groups)
     }
+}
+
+/// The columns that take a field each, in the table's order.
+pub(super) fn field_names(config: &Enrichment, columns: &[Column]) -> Vec<String> {
+    let is_computed = |column: &&Column| {
+        let mapping = config.columns.get(&column.name);
+        let transform = mapping.and_then(|mapping| mapping.transform.as_ref());
+        transform.is_some_and(|transform| transform.making.compute != Compute::Field)
+    };
+    let columns = columns.iter().filter(|column| !is_computed(column));
+    columns.map(|column| column.name.clone()).collect()
 }
 
 /// Every column the configuration names must be in the table.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Field, PlanError};
-use crate::config::{Enrichment, RawMode as ConfiguredRawMode};
+use crate::config::{ColumnMapping, Enrichment, RawMode as ConfiguredRawMode, Transform};
 use crate::decode::{Path, Step};
 use crate::format::{Format, Wish};
+use crate::steps::{Input, MadeColumn};
 use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
 
 /// The event's columns, and the paths that the reader has to find.
@@ -13,6 +14,7 @@ pub(super) struct EventColumns<'c> {
     config: &'c Enrichment,
     paths: Vec<Path>,
     columns: Vec<ColumnSource>,
+    made: Vec<MadeColumn>,
     nested: Vec<NestedColumns>,
     /// Slots whose values decide something.
     deciding: BTreeSet<usize>,
@@ -35,6 +37,7 @@ pub(in crate::pipeline::enrichment) type NestedColumns = Vec<usize>;
 pub(super) struct EventParts {
     pub(super) wishes: Vec<Wish>,
     pub(super) columns: Vec<ColumnSource>,
+    pub(super) made: Vec<MadeColumn>,
     pub(super) nested: Vec<NestedColumns>,
     pub(super) explode: Option<ExplodePlan>,
 }
@@ -45,7 +48,8 @@ impl<'c> EventColumns<'c> {
             config,
             paths: vec![],
             columns: vec![],
-            nested: nested_columns(&columns),
+            made: vec![],
+            nested: vec![],
             deciding: BTreeSet::new(),
             explode: None,
         };
@@ -59,6 +63,12 @@ impl<'c> EventColumns<'c> {
                 of_element: vec![],
             });
         }
+        let is_made = |column: &Column| {
+            let mapping = config.columns.get(&column.name);
+            mapping.is_some_and(|mapping| mapping.transform.is_some())
+        };
+        let (made, columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(is_made);
+        event.nested = nested_columns(&columns);
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         for (place, column) in columns.into_iter().enumerate() {
             let group = event.nested.iter().find(|group| group.contains(&place));
@@ -69,6 +79,11 @@ impl<'c> EventColumns<'c> {
                 others.map(|other| &*names[*other]).collect::<Vec<_>>()
             });
             event.add(column, others)?;
+        }
+        for column in made {
+            let mapping = &config.columns[&column.name];
+            let transform = mapping.transform.as_ref().expect("it is made by one");
+            event.add_made(column, mapping, transform)?;
         }
         Ok(event)
     }
@@ -89,13 +104,16 @@ impl<'c> EventColumns<'c> {
             nested: nested.collect(),
             wishes,
             columns: self.columns,
+            made: self.made,
             explode: self.explode,
         }
     }
 
     /// Whether an event without a field takes the column's DEFAULT.
     pub(super) fn need_server_defaults(&self) -> bool {
-        self.columns.iter().any(ColumnSource::needs_server_default)
+        let made = self.made.iter().map(MadeColumn::source);
+        let mut sources = self.columns.iter().chain(made);
+        sources.any(ColumnSource::needs_server_default)
     }
 
     /// `others`: the other columns of the Nested that the column is one of.
@@ -145,6 +163,55 @@ impl<'c> EventColumns<'c> {
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
         self.columns.push(source);
         Ok(())
+    }
+
+    /// A column whose value is made of fields. Its slots are read as JSON has them, whatever the format.
+    fn add_made(
+        &mut self,
+        column: Column,
+        mapping: &ColumnMapping,
+        transform: &Transform,
+    ) -> Result<(), PlanError> {
+        let inputs = transform.fields.iter().map(|field| self.input(field));
+        let inputs = inputs.collect::<Result<Vec<Input>, PlanError>>()?;
+        let (of_pipeline, texts) = (self.config.time_unit, self.config.text_times.as_ref());
+        let default = mapping.default.as_deref();
+        // Of a column without times it is the unit of what the steps read.
+        let own = mapping.unit.filter(|_| column.column_type.has_times());
+        let source = ColumnSource::new(column, 0, mapping.required, None, RawMode::Off)
+            .and_then(|source| source.with_unit(own, of_pipeline))
+            .map(|source| source.with_text_times(texts))
+            .and_then(|source| source.with_default(default))
+            .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
+        let unit = mapping.unit.or(of_pipeline);
+        let making = transform.making.clone();
+        let made = MadeColumn::new(source, inputs, making, unit, texts.cloned());
+        self.made.push(made);
+        Ok(())
+    }
+
+    fn input(&mut self, field: &str) -> Result<Input, PlanError> {
+        let path = parse(field)?;
+        let explode = self.explode.as_ref();
+        let of_element =
+            explode.and_then(|explode| Some((explode.steps_below(&path)?, explode.slot)));
+        if let Some((steps, slot)) = of_element {
+            return Ok(Input {
+                path: field.into(),
+                slot,
+                steps: steps.into(),
+                of_element: true,
+            });
+        }
+        let steps = path.steps().into();
+        let slot = self.slot(path);
+        self.deciding.insert(slot);
+        Ok(Input {
+            path: field.into(),
+            slot,
+            steps,
+            of_element: false,
+        })
     }
 
     fn is_of_element(&mut self, is_it: bool) {

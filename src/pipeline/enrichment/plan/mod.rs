@@ -19,6 +19,7 @@ use crate::format::ReadPlan;
 use crate::pipeline::quality::{QualityColumns, ReadyRules};
 use crate::pipeline::record_column::RecordColumn;
 use crate::sink::{ColumnInfo, RowFormat};
+use crate::steps::MadeColumn;
 use crate::table::ColumnSource;
 
 /// How one table's rows are made. Shared by the lanes.
@@ -27,6 +28,8 @@ pub(crate) struct RowPlan {
     pub(super) read: ReadPlan,
     /// Columns taken from the event, in the order in which they stand in a row.
     pub(super) event_columns: Vec<ColumnSource>,
+    /// Columns whose values are made of fields, behind those.
+    pub(super) made_columns: Vec<MadeColumn>,
     /// None: each record makes one row.
     pub(super) explode: Option<ExplodePlan>,
     /// Those of each Nested.
@@ -38,7 +41,7 @@ pub(crate) struct RowPlan {
     /// The same of texts.
     pub(super) text_times: Option<Arc<TextRules>>,
     pub(super) session: Option<SessionPlan>,
-    /// Columns that take what Kafka says of the record, behind those of the event.
+    /// Columns that take what Kafka says of the record, behind those of fields.
     pub(super) record_columns: Vec<RecordColumn>,
     /// None: nothing is asked of records.
     pub(super) rules: Option<ReadyRules>,
@@ -83,6 +86,7 @@ impl RowPlan {
     ) -> Result<Self, PlanError> {
         columns::check_names(config, columns, needs_provenance)?;
         let groups = ColumnGroups::new(config, columns)?;
+        let names = columns::field_names(config, &groups.event);
         let mut event = EventColumns::new(config, groups.event)?;
         let with_default_flag = event.need_server_defaults()
             || groups.record.iter().any(RecordColumn::needs_server_default)
@@ -118,17 +122,15 @@ impl RowPlan {
         let EventParts {
             wishes,
             columns: event_columns,
+            made: made_columns,
             nested,
             explode,
         } = event.into_parts();
-        let names: Vec<String> = event_columns
-            .iter()
-            .map(|c| c.column().name.clone())
-            .collect();
         let mut plan = RowPlan {
             read: ReadPlan::new(&config.format, wishes, &names)
                 .map_err(|error| PlanError(error.to_string()))?,
             event_columns,
+            made_columns,
             explode,
             nested,
             with_default_flag,
@@ -157,8 +159,14 @@ impl RowPlan {
         }
     }
 
+    /// The columns that fields fill, in the order in which they stand in a row.
+    pub(super) fn field_columns(&self) -> impl Iterator<Item = &ColumnSource> {
+        let made = self.made_columns.iter().map(MadeColumn::source);
+        self.event_columns.iter().chain(made)
+    }
+
     fn insert_names(&self) -> Vec<String> {
-        let event = self.event_columns.iter().map(|c| c.column().name.as_str());
+        let event = self.field_columns().map(|c| c.column().name.as_str());
         let record = self.record_columns.iter().map(RecordColumn::name);
         let session = self.session.iter().flat_map(SessionPlan::names);
         let profile = self.profile.iter().flat_map(ProfilePlan::names);

@@ -1,0 +1,266 @@
+//! A column whose value is made, by the encoders of plain columns.
+
+use std::sync::Arc;
+
+use super::compute::Compute;
+use super::mask::Mask;
+use super::moment::Moment;
+use super::private::PrivateFields;
+use super::value::{Scratch, Value};
+use super::{Step, failed};
+use crate::decode::json::{Kind, Raw};
+use crate::decode::time::{TextRules, TimeRules, TimeUnit};
+use crate::decode::{Reject, Step as PathStep};
+use crate::table::steps::{Found, follow};
+use crate::table::{ColumnSource, ColumnType};
+
+/// A field that a value is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// As it is configured: what errors name.
+    pub path: Box<str>,
+    /// The slot of the reader's plan that holds it, or that it lies in.
+    pub slot: usize,
+    /// From the value in the slot, or from the element, to the field.
+    pub steps: Box<[PathStep]>,
+    /// Whether it is in the element that the row is made of.
+    pub of_element: bool,
+}
+
+/// What becomes of a record whose value cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// A dead letter.
+    #[default]
+    DeadLetter,
+    /// The column's default.
+    Default,
+}
+
+/// How a column's value is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Making {
+    /// The value that the steps begin with.
+    pub compute: Compute,
+    /// In order.
+    pub steps: Vec<Step>,
+    /// What hides the result.
+    pub mask: Option<Mask>,
+    /// What becomes of a value that cannot be made, or does not fit the column.
+    pub on_error: OnError,
+}
+
+/// A column whose value is made.
+#[derive(Debug, Clone)]
+pub struct MadeColumn {
+    source: ColumnSource,
+    inputs: Box<[Input]>,
+    making: Making,
+    /// What numbers are that stand for times.
+    unit: Option<TimeUnit>,
+    texts: Option<Arc<TextRules>>,
+    /// What is hidden within the one field.
+    private: PrivateFields,
+    form: Form,
+}
+
+/// What a column takes numbers and times as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Decimal,
+    Day,
+    Time,
+    Other,
+}
+
+impl Form {
+    fn of(column_type: &ColumnType) -> Form {
+        match column_type {
+            ColumnType::LowCardinality(inner) | ColumnType::Nullable(inner) => Form::of(inner),
+            ColumnType::Decimal { .. } => Form::Decimal,
+            ColumnType::Date | ColumnType::Date32 => Form::Day,
+            ColumnType::DateTime { .. } | ColumnType::DateTime64 { .. } => Form::Time,
+            _ => Form::Other,
+        }
+    }
+}
+
+impl MadeColumn {
+    /// `source` says what stands in for a missing value; its slot is not read. `unit` and `texts` say how
+    /// times are read.
+    #[must_use]
+    pub fn new(
+        source: ColumnSource,
+        inputs: Vec<Input>,
+        making: Making,
+        unit: Option<TimeUnit>,
+        texts: Option<Arc<TextRules>>,
+    ) -> Self {
+        MadeColumn {
+            form: Form::of(&source.column().column_type),
+            source,
+            inputs: inputs.into(),
+            making,
+            unit,
+            texts,
+            private: PrivateFields::default(),
+        }
+    }
+
+    /// The same, with members of its one field hidden, by their paths from it.
+    #[must_use]
+    pub fn hiding(mut self, private: PrivateFields) -> Self {
+        self.private = private;
+        self
+    }
+
+    /// The column, and what stands in for a missing value.
+    #[must_use]
+    pub fn source(&self) -> &ColumnSource {
+        &self.source
+    }
+
+    /// Appends the column's value. `get` has the values of the slots. `with_default_flag` as in
+    /// [`ColumnSource::encode`].
+    ///
+    /// # Errors
+    /// `invalid_value` that names the column and the step; what the conversion says of a result that does not
+    /// fit; `missing_field` when required and missing. `out` may then end in part of the value.
+    pub fn append<'v>(
+        &self,
+        get: impl Fn(usize) -> Raw<'v>,
+        element: Option<Raw<'v>>,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        let start = out.len();
+        let find = |input: &Input| found(input, &get, element);
+        let made = self.value(find, scratch);
+        let appended = made
+            .map_err(|reject| reject.about(&self.source.column().name))
+            .and_then(|value| self.encode(value, scratch, out, with_default_flag));
+        match appended {
+            Err(_) if self.making.on_error == OnError::Default => {
+                out.truncate(start);
+                self.source.encode_missing(out, with_default_flag)
+            }
+            appended => appended,
+        }
+    }
+
+    fn value<'a>(
+        &'a self,
+        find: impl Fn(&'a Input) -> Result<Raw<'a>, Reject>,
+        scratch: &mut Scratch,
+    ) -> Result<Value<'a>, Reject> {
+        let Making {
+            compute,
+            steps,
+            mask,
+            ..
+        } = &self.making;
+        let value = compute.value(&self.inputs, find, scratch);
+        let mut value = value.map_err(|reject| match compute {
+            Compute::Field => reject,
+            computed => failed(computed.name(), &reject),
+        })?;
+        let times = TimeRules {
+            unit: self.unit,
+            unit_of_day: None,
+            texts: self.texts.as_deref(),
+        };
+        for step in steps {
+            value = step.apply(value, times, scratch)?;
+        }
+        match mask {
+            Some(mask) if !value.is_missing() => mask.apply(value, scratch),
+            _ => Ok(value),
+        }
+    }
+
+    fn encode(
+        &self,
+        value: Value<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+        flag: bool,
+    ) -> Result<(), Reject> {
+        let source = &self.source;
+        match value {
+            Value::Missing => source.encode_value(Raw::ABSENT, out, flag),
+            Value::Field(raw) => match self.private.hidden(raw) {
+                None => source.encode_value(raw, out, flag),
+                Some(json) => source.encode_value(Raw::parse(&json)?, out, flag),
+            },
+            Value::Number(number) if self.form == Form::Decimal => {
+                source.encode_with(out, flag, |column_type, out| {
+                    column_type.encode_decimal(number, out)
+                })
+            }
+            Value::Time(moment) if matches!(self.form, Form::Day | Form::Time) => source
+                .encode_with(out, flag, |column_type, out| {
+                    append_moment(moment, column_type, out)
+                }),
+            Value::Boolean(true) => {
+                source.encode_value(Raw::written(Kind::True, "true"), out, flag)
+            }
+            Value::Boolean(false) => {
+                source.encode_value(Raw::written(Kind::False, "false"), out, flag)
+            }
+            Value::Number(_) | Value::Integer(_) => {
+                let text = value.to_text(scratch)?;
+                let number = Raw::written(Kind::Number, text.as_text(scratch));
+                source.encode_value(number, out, flag)
+            }
+            Value::Text(_) | Value::Written | Value::Time(_) => {
+                let text = value.to_text(scratch)?;
+                let text = text.as_text(scratch);
+                let raw = match self.form {
+                    // A text that is a number counts from the epoch.
+                    Form::Time => Raw::bare(text),
+                    _ => Raw::string(text),
+                };
+                source.encode_value(raw, out, flag)
+            }
+        }
+    }
+}
+
+/// The field that an input names; absent where the record has none.
+fn found<'v>(
+    input: &Input,
+    get: impl Fn(usize) -> Raw<'v>,
+    element: Option<Raw<'v>>,
+) -> Result<Raw<'v>, Reject> {
+    let value = match element {
+        Some(element) if input.of_element => element,
+        _ => get(input.slot),
+    };
+    if value.is_missing() || input.steps.is_empty() {
+        return Ok(value);
+    }
+    match follow(value, &input.steps)? {
+        Found::One(value) => Ok(value),
+        Found::Many(_) => Err(Reject::invalid_value("[*] leads to several values")),
+    }
+}
+
+/// A time into a column of times, its day into one of days.
+fn append_moment(
+    moment: Moment<'_>,
+    column_type: &ColumnType,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    match column_type {
+        ColumnType::LowCardinality(inner) => append_moment(moment, inner, out),
+        ColumnType::Nullable(inner) => {
+            out.push(0);
+            append_moment(moment, inner, out)
+        }
+        ColumnType::Date | ColumnType::Date32 => {
+            column_type.encode_epoch_days(moment.epoch_days(), out)
+        }
+        times => times.encode_instant(moment.instant, out),
+    }
+}

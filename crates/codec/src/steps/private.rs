@@ -1,0 +1,128 @@
+//! Private fields: JSON with their values hidden, for whatever keeps records as they are.
+
+use super::mask::redacted;
+use crate::decode::json::{Kind, Raw};
+use crate::decode::text::{append_escaped_to, append_json};
+use crate::decode::{Path, PathError, Step};
+
+/// Paths of private fields, from some value on. Elements of arrays are passed through: `$.items.email` is
+/// also that of every element of `items`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrivateFields {
+    /// Of each its names; an empty list is the value itself.
+    fields: Vec<Vec<Box<str>>>,
+}
+
+impl PrivateFields {
+    /// # Errors
+    /// One of them is no path.
+    pub fn new<'p>(paths: impl IntoIterator<Item = &'p str>) -> Result<PrivateFields, PathError> {
+        let fields = paths.into_iter().map(|path| Ok(names(&Path::parse(path)?)));
+        Ok(PrivateFields {
+            fields: fields.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether nothing is private.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Whether a path leads to a private field or into one.
+    ///
+    /// # Errors
+    /// No path.
+    pub fn cover(&self, path: &str) -> Result<bool, PathError> {
+        let names = names(&Path::parse(path)?);
+        Ok(self.fields.iter().any(|field| names.starts_with(field)))
+    }
+
+    /// Those that lie in the value of a path, as it has them.
+    ///
+    /// # Errors
+    /// No path.
+    pub fn within(&self, path: &str) -> Result<PrivateFields, PathError> {
+        let names = names(&Path::parse(path)?);
+        let within = self.fields.iter();
+        let within = within.filter_map(|field| Some(field.strip_prefix(&names[..])?.to_vec()));
+        Ok(PrivateFields {
+            fields: within.filter(|rest| !rest.is_empty()).collect(),
+        })
+    }
+
+    /// The JSON text of a value with its private fields hidden; none where it has none.
+    #[must_use]
+    pub fn hidden(&self, value: Raw<'_>) -> Option<String> {
+        if self.fields.is_empty() || !matches!(value.kind(), Kind::Object | Kind::Array) {
+            return None;
+        }
+        let fields: Vec<&[Box<str>]> = self.fields.iter().map(|field| &**field).collect();
+        let mut out = String::with_capacity(value.as_received().len());
+        write(value, &fields, &mut out);
+        Some(out)
+    }
+
+    /// The same of a whole record; none where it is no JSON object, so that nothing in it can be hidden.
+    #[must_use]
+    pub fn hidden_record(&self, record: &[u8]) -> Option<String> {
+        let text = str::from_utf8(record).ok()?;
+        let value = Raw::parse(text).ok()?;
+        if value.kind() != Kind::Object {
+            return None;
+        }
+        Some(self.hidden(value).unwrap_or_else(|| text.to_owned()))
+    }
+}
+
+fn names(path: &Path) -> Vec<Box<str>> {
+    let below = path.steps().iter().filter_map(|step| match step {
+        Step::Member(name) => Some(&**name),
+        Step::Element(_) | Step::All => None,
+    });
+    path.names().chain(below).map(Box::from).collect()
+}
+
+fn write(value: Raw<'_>, fields: &[&[Box<str>]], out: &mut String) {
+    if fields.is_empty() {
+        return write_json(value, out);
+    }
+    if fields.iter().any(|field| field.is_empty()) {
+        let is_missing = value.is_missing();
+        return write_json(if is_missing { value } else { redacted() }, out);
+    }
+    match value.kind() {
+        Kind::Array => {
+            out.push('[');
+            for (place, element) in value.elements().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                write(element, fields, out);
+            }
+            out.push(']');
+        }
+        Kind::Object => {
+            out.push('{');
+            for (place, (name, member)) in value.members().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                out.push('"');
+                append_escaped_to(&name, out);
+                out.push_str("\":");
+                let below = fields.iter().filter(|field| *field[0] == *name);
+                let below: Vec<&[Box<str>]> = below.map(|field| &field[1..]).collect();
+                write(member, &below, out);
+            }
+            out.push('}');
+        }
+        _ => write_json(value, out),
+    }
+}
+
+fn write_json(value: Raw<'_>, out: &mut String) {
+    let mut json = vec![];
+    append_json(value, &mut json);
+    out.push_str(&String::from_utf8_lossy(&json));
+}
