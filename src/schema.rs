@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Cdc, Config, Kind, Pipeline, TopicSelector};
 use crate::replica::{NotCreatable, ReplicaTable, create_moved_rows};
 use crate::sink::{Backoff, ClickHouseClient, InsertError, Remedy, quote_name};
+use crate::target::quote_text;
 
 /// A DDL file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +70,48 @@ pub enum ApplyError {
 }
 
 /// The statements of the file that `pipeline.clickhouse.ddl` names; without one, those of the replicas
-/// whose columns are declared. Each creates something and does nothing when that exists.
+/// whose columns are declared. Each creates something and does nothing when that exists. Behind them the
+/// comments of columns.
 ///
 /// # Errors
 /// A file that cannot be read or that does more than create; a replica that cannot be made.
 pub fn statements(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
+    let mut statements = creating(pipeline)?;
+    statements.extend(comments(pipeline));
+    Ok(statements)
+}
+
+/// What columns hold and how they are hidden, as their comments. Each does nothing where the comment is there.
+fn comments(pipeline: &Pipeline) -> Vec<String> {
+    let (columns, tables): (_, Vec<&str>) = match &pipeline.kind {
+        Kind::Enrichment(enrichment) => (&enrichment.columns, vec![&pipeline.table]),
+        Kind::Cdc(cdc) => {
+            let declared = cdc.tables.iter();
+            let declared = declared.filter(|(_, m)| !m.columns.is_empty() && !m.key.is_empty());
+            (
+                &cdc.columns,
+                declared.map(|(topic, _)| cdc.table_for(topic)).collect(),
+            )
+        }
+        Kind::Aggregation(_) | Kind::StreamJoin(_) => return vec![],
+    };
+    let database = quote_name(&pipeline.clickhouse.database);
+    let commented = columns
+        .iter()
+        .filter_map(|(column, mapping)| Some((column, mapping.comment()?)));
+    let of_tables = commented.flat_map(|(column, comment)| {
+        let (column, comment) = (quote_name(column), quote_text(&comment));
+        let database = &database;
+        tables.iter().map(move |table| {
+            let table = quote_name(table);
+            format!("ALTER TABLE {database}.{table} COMMENT COLUMN IF EXISTS {column} {comment}")
+        })
+    });
+    of_tables.collect()
+}
+
+/// The statements that create.
+fn creating(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
     let Some(path) = &pipeline.ddl else {
         return match &pipeline.kind {
             Kind::Cdc(cdc) => replicas(pipeline, cdc),

@@ -424,12 +424,32 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"trim\"",
         "must be a list of steps",
     ),
-    ("pipeline.columns.page_url.product", "[]", "list of at least one"),
+    (
+        "pipeline.columns.page_url.product",
+        "[]",
+        "list of at least one",
+    ),
     ("pipeline.columns.page_url.sum", "[\"a\"]", "a path such as"),
-    ("pipeline.columns.page_url.concat", "\"$.a\"", "a list of at least one"),
-    ("pipeline.columns.page_url.coalesce", "[1]", "a path such as"),
-    ("pipeline.columns.page_url.hash", "[]", "list of at least one"),
-    ("pipeline.columns.page_url.separator", "1", "a text of at most"),
+    (
+        "pipeline.columns.page_url.concat",
+        "\"$.a\"",
+        "a list of at least one",
+    ),
+    (
+        "pipeline.columns.page_url.coalesce",
+        "[1]",
+        "a path such as",
+    ),
+    (
+        "pipeline.columns.page_url.hash",
+        "[]",
+        "list of at least one",
+    ),
+    (
+        "pipeline.columns.page_url.separator",
+        "1",
+        "a text of at most",
+    ),
     (
         "pipeline.columns.page_url.on_error",
         "\"null\"",
@@ -530,6 +550,17 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "pipeline.dead_letter.ratio_max",
         "1.5",
         "from 0 to 1 (share of records)",
+    ),
+    (
+        "pipeline.dead_letter.payload",
+        "\"hash\"",
+        "one of \"original\", \"masked\", \"omit\"",
+    ),
+    ("pipeline.privacy.fields", "[\"email\"]", "a path such as"),
+    (
+        "pipeline.privacy.fields",
+        "[\"$\"]",
+        "must be fields of the record",
     ),
     (
         "pipeline.dead_letter.skip",
@@ -1925,6 +1956,24 @@ fn what_no_value_can_be_made_of_is_named_with_its_step() {
         let quoted = format!("\"{field}\"");
         let text = shipped_with(&[(&column, "{ apply = [\"trim\"] }"), (&key, &quoted)]);
         assert_problem(&text, &problem_path(&key), &["makes that column of fields"]);
+    }
+}
+
+#[test]
+fn private_fields_in_whole_dead_letters_draw_a_warning() {
+    let fields = ("pipeline.privacy.fields", "[\"$.email\"]");
+    let warned = |edits: &[Edit]| {
+        let loaded = parse(&shipped_with(edits)).expect("nothing is wrong with it");
+        let mut warnings = loaded.warnings.into_iter();
+        warnings.any(|w| w.key_path == "pipeline.clickstream.dead_letter.payload")
+    };
+    assert!(!warned(&[]));
+    assert!(warned(&[fields]));
+    for payload in ["\"masked\"", "\"omit\""] {
+        assert!(!warned(&[
+            fields,
+            ("pipeline.dead_letter.payload", payload)
+        ]));
     }
 }
 

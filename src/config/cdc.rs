@@ -159,11 +159,13 @@ impl Cdc {
     #[must_use]
     pub fn note(&self, column: &str) -> Option<&ColumnMapping> {
         let mapping = self.columns.get(column)?;
-        let only_says_range = ColumnMapping {
+        let only_describes = ColumnMapping {
             on_out_of_range: mapping.on_out_of_range,
+            classification: mapping.classification.clone(),
             ..ColumnMapping::default()
         };
-        let is_note = mapping.on_out_of_range.is_none() || *mapping != only_says_range;
+        let describes = mapping.on_out_of_range.is_some() || mapping.classification.is_some();
+        let is_note = !describes || *mapping != only_describes;
         is_note.then_some(mapping)
     }
 

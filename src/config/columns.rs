@@ -12,7 +12,7 @@ use super::value::{Boolean, Choice, Scalar, Text};
 use crate::debezium::OutOfRange;
 use crate::decode::Path;
 use crate::decode::time::TimeUnit;
-use crate::steps::OnError;
+use crate::steps::{Mask, OnError};
 
 pub(super) const OUT_OF_RANGE: Choice<OutOfRange> = Choice(&[
     ("dead_letter", OutOfRange::DeadLetter),
@@ -41,6 +41,28 @@ pub struct ColumnMapping {
     pub classification: Option<String>,
     /// Of replicas: what becomes of a value that the column does not hold.
     pub on_out_of_range: Option<OutOfRange>,
+}
+
+impl ColumnMapping {
+    /// What the column's comment says: what it holds, and which key hides it.
+    #[must_use]
+    pub fn comment(&self) -> Option<String> {
+        let classification = self.classification.as_ref();
+        let classification = classification.map(|word| format!("classification: {word}"));
+        let mask = self
+            .transform
+            .as_ref()
+            .and_then(|transform| transform.making.mask.as_ref());
+        let masked = match mask {
+            Some(Mask::Hmac(key)) => Some(format!("masked: hmac, key {}", key.id())),
+            Some(Mask::Redact) => Some("masked: redact".to_owned()),
+            Some(Mask::Null) => Some("masked: null".to_owned()),
+            Some(Mask::KeepLast(_)) => Some("masked: keep_last".to_owned()),
+            None => None,
+        };
+        let parts: Vec<String> = classification.into_iter().chain(masked).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 /// Which fields a column takes as JSON text.

@@ -6,7 +6,7 @@ use super::quantity::Number;
 use super::section::Section;
 use super::topics::{TOPIC, TopicSelector, is_topic};
 use super::tree::Value;
-use super::value::{Kind, List, text_of};
+use super::value::{Choice, Kind, List, text_of};
 
 /// `[pipeline.dead_letter]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +15,22 @@ pub struct DeadLetter {
     pub topic: String,
     /// Share of the last 10,000 records above which the pipeline halts, 0 to 1.
     pub ratio_max: f64,
+    /// What letters have of the record's value.
+    pub payload: Payload,
     /// Records to pass by, counted: topic, partition, offset.
     pub skip: BTreeSet<(String, i32, i64)>,
+}
+
+/// What a dead letter has of its record's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Payload {
+    /// All of it.
+    #[default]
+    Original,
+    /// JSON objects with their private fields hidden; of other records nothing.
+    Masked,
+    /// Nothing.
+    Omit,
 }
 
 struct Position;
@@ -47,6 +61,12 @@ impl Kind for Position {
     }
 }
 
+const PAYLOADS: Choice<Payload> = Choice(&[
+    ("original", Payload::Original),
+    ("masked", Payload::Masked),
+    ("omit", Payload::Omit),
+]);
+
 impl DeadLetter {
     pub(super) fn read(mut section: Section<'_>, topics: &[TopicSelector]) -> DeadLetter {
         let ratio = Number {
@@ -68,6 +88,7 @@ impl DeadLetter {
         let dead_letter = DeadLetter {
             topic,
             ratio_max: section.take_or("ratio_max", ratio, 0.1),
+            payload: section.take_or("payload", PAYLOADS, Payload::Original),
             skip: section
                 .take_or("skip", positions, Vec::new())
                 .into_iter()

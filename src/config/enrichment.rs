@@ -19,6 +19,7 @@ use super::tree::join;
 use super::value::{Choice, Text};
 use crate::decode::time::{TextRules, TimeUnit};
 use crate::format::Format;
+use crate::steps::PrivateFields;
 
 /// The keys of an enrichment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Enrichment {
     pub rules: Rules,
     /// Snapshots of the sessions.
     pub state: State,
+    /// Fields whose values are hidden.
+    pub privacy: PrivateFields,
 }
 
 const EXPLODE: Text = Text {
@@ -104,6 +107,7 @@ impl Enrichment {
             session: section.section_if_present("session").map(Session::read),
             rules: Rules::read(section),
             state: State::read(section.section("state")),
+            privacy: PrivateFields::default(),
         };
         enrichment.check_columns(section);
         enrichment.check_fields(section);

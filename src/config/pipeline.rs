@@ -9,10 +9,11 @@ use super::aggregation::Aggregation;
 use super::batch::{Batch, Pace};
 use super::cdc::Cdc;
 use super::clickhouse::{ClickHouse, TABLE};
-use super::dead_letter::DeadLetter;
+use super::dead_letter::{DeadLetter, Payload};
 use super::enrichment::Enrichment;
 use super::format::KeyFormat;
 use super::kafka::Kafka;
+use super::privacy;
 use super::quantity::{Integer, Span, format_duration};
 use super::raw::Raw;
 use super::redis::Redis;
@@ -23,7 +24,7 @@ use super::topics::{self, TopicSelector};
 use super::tree::{Table, Value};
 use super::value::{Choice, Text};
 use crate::format::Format;
-use crate::steps::MaskKey;
+use crate::steps::{MaskKey, PrivateFields};
 
 /// One `[[pipeline]]`.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct Pipeline {
     pub ddl: Option<PathBuf>,
     /// Where records go that can never be written.
     pub dead_letter: DeadLetter,
+    /// Fields whose values are shown nowhere.
+    pub privacy: PrivateFields,
     /// The keys of the kind.
     pub kind: Kind,
     /// What of all this applies, defaults included and secrets excluded: one `key = value` a line,
@@ -266,7 +269,11 @@ impl Pipeline {
             max: 64,
             unit: "consumers",
         };
-        let kind = read_kind(&mut section);
+        let mut kind = read_kind(&mut section);
+        let privacy = privacy::read(section.section("privacy"), kind.as_ref());
+        if let Some(Kind::Enrichment(enrichment)) = &mut kind {
+            enrichment.privacy.clone_from(&privacy);
+        }
         let topics = match &kind {
             Some(Kind::StreamJoin(join)) => join.topics(&mut section),
             _ => topics::read(&mut section),
@@ -296,6 +303,7 @@ impl Pipeline {
                 pace(kind.as_ref()),
             ),
             dead_letter: DeadLetter::read(section.section("dead_letter"), &topics),
+            privacy,
             topics,
             kafka,
             clickhouse,
@@ -331,6 +339,12 @@ impl Pipeline {
 
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
+        if !self.privacy.is_empty() && self.dead_letter.payload == Payload::Original {
+            let message = "is \"original\", so dead letters keep the private fields of their records: set it \
+                           to \"masked\" or \"omit\"";
+            let key = format!("{}.dead_letter.payload", section.key_path());
+            section.reader.warning(&key, message);
+        }
         match &self.kind {
             Kind::Cdc(cdc) => cdc.check_topics(&self.topics, section),
             Kind::Aggregation(aggregation) => aggregation.check_topics(&self.topics, section),

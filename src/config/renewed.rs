@@ -14,6 +14,15 @@ impl Base {
         renew(&mut own.clickhouse, &newer.clickhouse);
         renew(&mut own.redis, &newer.redis);
         renew(&mut own.schema_registry, &newer.schema_registry);
+        if let (Some(own), Some(newer)) = (&own.mask_key, &newer.mask_key)
+            && own.renew(newer)
+        {
+            tracing::warn!(
+                key = newer.id(),
+                "the key of masks is another one: rows from now on have other values in columns with mask = \
+                 \"hmac\""
+            );
+        }
     }
 }
 

@@ -34,6 +34,7 @@ pub mod status;
 pub use failure::Failure;
 
 use crate::config::{Config, Pipeline};
+use crate::steps::PrivateFields;
 
 /// For what is asked of ClickHouse and Redis.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -57,4 +58,18 @@ pub(crate) fn pipeline_named<'c>(config: &'c Config, name: &str) -> Result<&'c P
             names.join(", ")
         ))
     })
+}
+
+/// The value of a record with the private fields of these pipelines hidden; of what is no JSON object
+/// nothing is shown.
+fn hidden<'p>(
+    value: Option<Vec<u8>>,
+    private: impl Iterator<Item = &'p PrivateFields>,
+) -> Option<Vec<u8>> {
+    let mut shown = value?;
+    for fields in private.filter(|fields| !fields.is_empty()) {
+        let masked = fields.hidden_record(&shown);
+        shown = masked.unwrap_or_else(|| "***".to_owned()).into_bytes();
+    }
+    Some(shown)
 }

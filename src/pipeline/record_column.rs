@@ -9,6 +9,7 @@ use crate::decode::json::Raw;
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Path, Reason, Reject, Step};
 use crate::source::{Record, TimestampType, TopicPartition};
+use crate::steps::PrivateFields;
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// In formats of rows with defaults: a value follows.
@@ -25,6 +26,8 @@ pub(super) struct RecordColumn {
     /// Of what stands for times.
     times: Times,
     missing: Missing,
+    /// Fields of the value that are hidden.
+    private: PrivateFields,
     /// Of a value in the key.
     in_key: Option<(ColumnSource, KeyFormat)>,
     /// Later timestamps are written as this one.
@@ -136,6 +139,7 @@ impl RecordColumn {
             field,
             column_type: column.column_type,
             times,
+            private: PrivateFields::default(),
             in_key: None,
             latest_ms: i64::MAX,
         })
@@ -208,9 +212,16 @@ impl RecordColumn {
             field: RecordField::Key,
             column_type,
             times,
+            private: PrivateFields::default(),
             in_key: Some((source, key_format)),
             latest_ms: i64::MAX,
         })
+    }
+
+    /// The same, with these fields of the value hidden.
+    pub(super) fn hiding(mut self, private: &PrivateFields) -> Self {
+        self.private.clone_from(private);
+        self
     }
 
     pub(super) fn name(&self) -> &str {
@@ -261,6 +272,13 @@ impl RecordColumn {
                 None => self.encode_missing(out, with_default_flag),
             },
             RecordField::Key => self.encode_bytes(record.key(), out, with_default_flag),
+            RecordField::Value if !self.private.is_empty() => {
+                // Of what is no JSON object nothing is shown.
+                let value = record.value();
+                let hidden = value.and_then(|value| self.private.hidden_record(value));
+                let hidden = hidden.as_deref().map(str::as_bytes);
+                self.encode_bytes(hidden, out, with_default_flag)
+            }
             RecordField::Value => self.encode_bytes(record.value(), out, with_default_flag),
             RecordField::Header(name) => {
                 self.encode_bytes(record.header(name), out, with_default_flag)

@@ -1,5 +1,6 @@
 //! Records that can never be written, kept with their reason.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +12,13 @@ use streamweir_kafka::{
 };
 
 use super::Backoff;
+use crate::config::Payload;
 use crate::message::DeadLetter;
 use crate::source::producer_config;
+use crate::steps::PrivateFields;
 
+/// Says that a letter has its record's value not as it was: `masked` or `omitted`.
+const PAYLOAD_HEADER: &str = "streamweir-payload";
 /// Letters on their way at once, and the bytes of more than one.
 const LETTERS_AT_ONCE_MAX: usize = 64;
 const BYTES_AT_ONCE_MAX: usize = 4 << 20;
@@ -52,6 +57,8 @@ pub(crate) struct DeadLetterProducer {
     topic: String,
     pipeline: String,
     config_id: String,
+    payload: Payload,
+    privacy: PrivateFields,
     /// Kafka's ids of the topics that are read, where it tells them.
     topic_ids: Mutex<BTreeMap<Arc<str>, String>>,
 }
@@ -78,6 +85,8 @@ impl DeadLetterProducer {
             topic: pipeline.dead_letter.topic.clone(),
             pipeline: pipeline.name.clone(),
             config_id: pipeline.config_id.clone(),
+            payload: pipeline.dead_letter.payload,
+            privacy: pipeline.privacy.clone(),
             topic_ids: Mutex::default(),
         }))
     }
@@ -137,8 +146,10 @@ impl DeadLetterProducer {
         let mut backoff = Backoff::new();
         // To the client 0 means now.
         let mut own_time = letter.timestamp_ms > 0;
+        let (value, payload) = self.value(letter);
         loop {
-            let added = self.headers(letter, own_time);
+            let mut added = self.headers(letter, own_time);
+            added.extend(payload.map(|word| (PAYLOAD_HEADER.to_owned(), word.to_owned())));
             let own = letter.headers.iter();
             let own = own.map(|(name, value)| (&**name, value.as_deref()));
             let added = added
@@ -146,7 +157,7 @@ impl DeadLetterProducer {
                 .map(|(name, value)| (&**name, Some(value.as_bytes())));
             let message = Outgoing {
                 key: letter.key.as_deref(),
-                value: letter.value.as_deref(),
+                value: value.as_deref(),
                 timestamp_ms: own_time.then_some(letter.timestamp_ms),
                 headers: own.chain(added).collect(),
             };
@@ -177,6 +188,23 @@ impl DeadLetterProducer {
                 SendFault::Retriable => retried(&error),
             }
             tokio::time::sleep(backoff.next_wait()).await;
+        }
+    }
+
+    /// What the letter has of the record's value, and the word for it where that is not all.
+    fn value<'l>(&self, letter: &'l DeadLetter) -> (Option<Cow<'l, [u8]>>, Option<&'static str>) {
+        let Some(value) = &letter.value else {
+            return (None, None);
+        };
+        match self.payload {
+            Payload::Masked if !self.privacy.is_empty() => {
+                match self.privacy.hidden_record(value) {
+                    Some(masked) => (Some(masked.into_bytes().into()), Some("masked")),
+                    None => (None, Some("omitted")),
+                }
+            }
+            Payload::Original | Payload::Masked => (Some(value.into()), None),
+            Payload::Omit => (None, Some("omitted")),
         }
     }
 

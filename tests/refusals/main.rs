@@ -7,6 +7,7 @@ mod exploding;
 mod formats;
 mod kinds;
 mod offsets;
+mod private;
 mod repeated;
 mod rows;
 mod rules;

@@ -70,6 +70,8 @@ pub(crate) struct Letter {
     pub(crate) is_of_before: bool,
     /// Of the configuration that refused it.
     pub(crate) config_id: String,
+    /// `masked` or `omitted`: the value is not that of the record.
+    pub(crate) payload: Option<String>,
 }
 
 impl Letter {
@@ -90,6 +92,7 @@ impl Letter {
                 .pop_if(|header| is_it(header))
                 .map(|(_, value)| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned())
         };
+        let payload = take("payload");
         let own_timestamp = take("timestamp");
         let topic_id = take("topic-id");
         let config_id = take("config")?;
@@ -115,6 +118,7 @@ impl Letter {
             topic_id,
             is_of_before: false,
             config_id,
+            payload,
         })
     }
 
@@ -208,6 +212,10 @@ mod tests {
             ("streamweir-topic-id", "idA"),
             ("streamweir-timestamp", "77"),
         ];
+        let masked = Letter::of_headers(headers(&[("streamweir-payload", "masked")]), 1_000);
+        let masked = masked.expect("a letter");
+        assert_eq!(masked.payload.as_deref(), Some("masked"));
+        assert_eq!(masked.address(), letter().address());
         for more in [&id[..1], &id[..]] {
             let named = Letter::of_headers(headers(more), 1_000).expect("a letter");
             assert_eq!(named.topic_id.as_deref(), Some("idA"));

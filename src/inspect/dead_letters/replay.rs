@@ -21,6 +21,9 @@ const NOT_COMMITTED: &str = "not_committed";
 /// Of a record whose topic is another one now.
 const TOPIC_CHANGED: &str = "topic_changed";
 
+/// Of a letter that has its record's value not as it was.
+const PAYLOAD_MISSING: &str = "payload_missing";
+
 /// What is replayed, and how.
 #[derive(Debug)]
 pub struct ReplayOptions {
@@ -145,7 +148,9 @@ pub fn replay(
             counts.not_replayable += 1;
             return Ok(ControlFlow::Continue(()));
         }
-        let replayed = if sources.is_of_before(&service, pipeline, &letter)? {
+        let replayed = if let Some(payload) = &letter.payload {
+            payload_missing(payload)
+        } else if sources.is_of_before(&service, pipeline, &letter)? {
             topic_changed(&letter.partition)
         } else if !groups.has_committed(&service, pipeline, &letter)? {
             not_committed(&pipeline.group_id)
@@ -182,6 +187,16 @@ fn not_committed(group: &str) -> Replayed {
     }
 }
 
+fn payload_missing(payload: &str) -> Replayed {
+    Replayed::Refused {
+        reason: PAYLOAD_MISSING.to_owned(),
+        detail: format!(
+            "the letter's value is {payload} (pipeline.dead_letter.payload): the record itself is in its \
+             topic as long as that keeps it"
+        ),
+    }
+}
+
 fn topic_changed(partition: &TopicPartition) -> Replayed {
     Replayed::Refused {
         reason: TOPIC_CHANGED.to_owned(),
@@ -194,7 +209,7 @@ fn topic_changed(partition: &TopicPartition) -> Replayed {
 
 fn refusal(letter: &Letter, reason: &str, detail: &str) -> String {
     let word = match reason {
-        NOT_COMMITTED | TOPIC_CHANGED => "refused",
+        NOT_COMMITTED | TOPIC_CHANGED | PAYLOAD_MISSING => "refused",
         _ => "refused again",
     };
     format!("{}: {word}: {reason}: {detail}", letter.address())

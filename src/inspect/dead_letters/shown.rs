@@ -10,7 +10,7 @@ use super::letter::{Address, Letter, Selection};
 use super::scan;
 use super::states::States;
 use crate::config::{Config, Pipeline};
-use crate::inspect::{Failure, runtime};
+use crate::inspect::{Failure, hidden, runtime};
 use crate::observe::board::status::Moment;
 
 /// The record of a letter, and what each pipeline that could not write it said.
@@ -39,7 +39,12 @@ pub fn show(config: &Config, address: &Address) -> Result<Option<ShownLetter>, F
         found.insert(letter.pipeline.clone(), (letter, pipeline.clone()));
         Ok(ControlFlow::Continue(()))
     })?;
-    let found: Vec<_> = found.into_values().collect();
+    let mut found: Vec<_> = found.into_values().collect();
+    let private: Vec<_> = found.iter().map(|(_, own)| own.clone()).collect();
+    if let Some((letter, _)) = found.first_mut() {
+        let private = private.iter().map(|pipeline| &pipeline.privacy);
+        letter.value = hidden(letter.value.take(), private);
+    }
     let Some((first, _)) = found.first() else {
         return Ok(None);
     };

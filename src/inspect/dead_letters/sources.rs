@@ -88,8 +88,9 @@ impl Sources {
         };
         let mut differs = false;
         let read = log.reader.read_or_cut(&letter.partition, range, |record| {
-            differs =
-                record.key() != letter.key.as_deref() || record.value() != letter.value.as_deref();
+            let is_whole = letter.payload.is_none();
+            differs = record.key() != letter.key.as_deref()
+                || (is_whole && record.value() != letter.value.as_deref());
             Ok(ControlFlow::Break(()))
         });
         read?;

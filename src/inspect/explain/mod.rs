@@ -18,6 +18,7 @@ use self::outcome::Outcome;
 use self::source::Source;
 use super::doctor::facts::{SampledRecord, TableFacts};
 use super::doctor::sample;
+use super::hidden;
 use super::row_query::as_query;
 use crate::config::{Config, Kind, Pipeline};
 use crate::pipeline::judging::{Judgement, judge_records};
@@ -154,6 +155,14 @@ impl<'c> Explainer<'c> {
                 own.note_letter(source, letter?);
             }
             pipelines.push(own);
+        }
+        let mut record = record;
+        if let Some(record) = &mut record {
+            // Also those of pipelines that were not asked for.
+            let all = self.config.pipelines.iter();
+            let readers = all.filter(|pipeline| reads(pipeline, &[], &address.topic));
+            let private = readers.map(|pipeline| &pipeline.privacy);
+            record.value = hidden(record.value.take(), private);
         }
         Ok(Explanation {
             pipelines,

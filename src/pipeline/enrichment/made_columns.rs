@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,9 @@ use crate::table::read_length;
 /// The key of masks in the second implementation.
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+/// The files that configurations here name.
+static FILES: OnceLock<tempfile::TempDir> = OnceLock::new();
+
 /// A pipeline and its table's columns.
 struct Made {
     operator: EnrichmentOperator,
@@ -26,13 +29,14 @@ struct Made {
 impl Made {
     /// `columns`: of each its type and its entry in the configuration. They are called c0, c1 and so on.
     fn new(columns: &[(&str, Value)], more: Value) -> Result<Self, String> {
-        let directory =
-            std::env::temp_dir().join(format!("streamweir-made-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join("key"), format!("{KEY}\n")).unwrap();
-        std::fs::write(directory.join("codes.csv"), "from,to\nUK,GB\n").unwrap();
+        let directory = FILES.get_or_init(|| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("key"), format!("{KEY}\n")).unwrap();
+            std::fs::write(directory.path().join("codes.csv"), "from,to\nUK,GB\n").unwrap();
+            directory
+        });
         let text = "[service]\nmask_key_file = \"key\"\n";
-        let loaded = Config::parse(text, "config.toml", &directory, []);
+        let loaded = Config::parse(text, "config.toml", directory.path(), []);
         let config = loaded
             .unwrap_or_else(|problems| panic!("{problems}"))
             .config;
@@ -197,13 +201,13 @@ fn columns_of_every_type_take_what_steps_make() {
     let entry = |steps: Value| json!({ "path": "$.v", "apply": steps });
     for (type_name, steps, json, expected) in [
         (
-            "Decimal(10, 2)",
+            "Decimal(9, 2)",
             json!([{ "round": 2 }]),
             "1.005",
             Ok(100i32.to_le_bytes().to_vec()),
         ),
         (
-            "Nullable(Decimal(10, 2))",
+            "Nullable(Decimal(9, 2))",
             json!([{ "round": 1 }]),
             "1.05",
             Ok(vec![0, 100, 0, 0, 0]),
@@ -373,4 +377,68 @@ fn an_element_and_its_record_make_a_value_together() {
         (text(&row[0]).as_deref(), text(&row[1]).as_deref()),
         (Some("4.5"), Some("*b"))
     );
+}
+
+#[test]
+fn files_and_words_that_differ_map_texts() {
+    let entry = json!({ "path": "$.a", "apply": [{ "map_file": "codes.csv", "default": "?" }] });
+    let mut made = Made::new(&[("Nullable(String)", entry)], json!({})).unwrap();
+    for (json, expected) in [
+        (r#"{"a":"UK"}"#, Some("GB")),
+        (r#"{"a":"x"}"#, Some("?")),
+        ("{}", None),
+    ] {
+        assert_eq!(made.text(json).unwrap().as_deref(), expected);
+    }
+}
+
+#[test]
+fn private_fields_reach_no_column() {
+    let columns = [
+        ("Nullable(String)", json!({ "path": "$.email" })),
+        ("Nullable(String)", json!({ "path": "$", "raw": "any" })),
+        ("String", json!({ "from": "value" })),
+        ("UInt64", json!({ "path": "$.user.ssn" })),
+        (
+            "Nullable(String)",
+            json!({ "path": "$.user", "raw": "object" }),
+        ),
+        ("Map(String, String)", json!({ "path": "$.user" })),
+        ("Array(String)", json!({ "path": "$.cards[*].number" })),
+        ("Nullable(String)", json!({ "concat": ["$.id", "$.email"] })),
+        ("Nullable(String)", json!({ "coalesce": ["$.user"] })),
+        (
+            "Nullable(String)",
+            json!({ "path": "$.email", "mask": "keep_last", "keep": 2 }),
+        ),
+        ("FixedString(2)", json!({ "path": "$.email" })),
+        ("String", json!({ "hash": ["$.email"] })),
+        ("String", json!({ "path": "$.cards", "raw": "any" })),
+    ];
+    let privacy =
+        json!({ "privacy": { "fields": ["$.email", "$.user.ssn", "$.cards[*].number"] } });
+    let mut made = Made::new(&columns, privacy.clone()).unwrap();
+    let record = r#"{"id":1,"email":"canary@x.com","user":{"ssn":777123,"n":"ok"},"cards":[{"number":"canary4","n":"y"}]}"#;
+    let row = made.row(record).unwrap();
+    for (place, value) in row.iter().enumerate() {
+        let shown = String::from_utf8_lossy(value);
+        assert!(
+            !shown.contains("canary") && !shown.contains("777123"),
+            "{place}: {shown}"
+        );
+    }
+    assert_eq!(text(&row[0]).as_deref(), Some("***"));
+    let hidden = r#"{"id":1,"email":"***","user":{"ssn":"***","n":"ok"},"cards":[{"number":"***","n":"y"}]}"#;
+    assert_eq!(text(&row[1]).as_deref(), Some(hidden));
+    assert_eq!(row[3], [0; 8]);
+    assert_eq!(text(&row[4]).as_deref(), Some(r#"{"ssn":"***","n":"ok"}"#));
+    assert_eq!(row[5], b"\x02\x03ssn\x03***\x01n\x02ok");
+    assert_eq!(row[6], [0]);
+    assert_eq!(text(&row[9]).as_deref(), Some("**********om"));
+    assert_eq!(row[10], [0, 0]);
+    assert_eq!(row[11].len(), 33);
+    assert_eq!(row[12], b"\x1e[{\"number\":\"***\",\"n\":\"y\"}]");
+    let elements = [("Array(String)", json!({ "path": "$.cards[*]" }))];
+    let error = Made::new(&elements, privacy).err().unwrap();
+    assert!(error.contains("take the array itself"), "{error}");
 }

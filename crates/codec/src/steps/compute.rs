@@ -16,9 +16,10 @@ use crate::decode::{Reject, text};
 pub const HASH_SEPARATOR: char = '\u{1f}';
 
 /// How a value is made of the fields of a column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Compute {
     /// The one field as it is.
+    #[default]
     Field,
     /// The exact product of numbers; missing where one of them is.
     Product,

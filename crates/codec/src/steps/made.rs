@@ -37,8 +37,8 @@ pub enum OnError {
     Default,
 }
 
-/// How a column's value is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a column's value is made. The default takes a field as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Making {
     /// The value that the steps begin with.
     pub compute: Compute,
@@ -118,6 +118,17 @@ impl MadeColumn {
     #[must_use]
     pub fn source(&self) -> &ColumnSource {
         &self.source
+    }
+
+    /// The slot of the one field that it takes as it is, but for what hides it.
+    #[must_use]
+    pub fn field_slot(&self) -> Option<usize> {
+        match (&self.making.compute, &*self.inputs) {
+            (Compute::Field, [input]) if input.steps.is_empty() && !input.of_element => {
+                Some(input.slot)
+            }
+            _ => None,
+        }
     }
 
     /// Appends the column's value. `get` has the values of the slots. `with_default_flag` as in

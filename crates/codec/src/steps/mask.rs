@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
@@ -66,7 +66,13 @@ fn keep_last(text: &str, kept: usize, out: &mut String) {
 /// The key of masks: one for the process, which may be exchanged while it runs. Shows nothing of the key
 /// but its id.
 #[derive(Clone)]
-pub struct MaskKey(Arc<RwLock<Keyed>>);
+pub struct MaskKey(Arc<RwLock<Shared>>);
+
+struct Shared {
+    keyed: Keyed,
+    /// Keys of configurations that were read later: what renews this one renews them.
+    later: Vec<Weak<RwLock<Shared>>>,
+}
 
 #[derive(Clone)]
 struct Keyed {
@@ -91,15 +97,28 @@ impl MaskKey {
     /// A key of these bytes.
     #[must_use]
     pub fn new(key: &[u8]) -> MaskKey {
-        MaskKey(Arc::new(RwLock::new(Keyed::new(key))))
+        MaskKey(Arc::new(RwLock::new(Shared {
+            keyed: Keyed::new(key),
+            later: vec![],
+        })))
     }
 
-    /// From now on another key's; true where it is another one.
-    pub fn renew(&self, other: &MaskKey) -> bool {
-        let other = other.keyed();
+    /// From now on this key, and those that it was renewed by before, are as `newer` is; true where that is
+    /// another one.
+    pub fn renew(&self, newer: &MaskKey) -> bool {
+        if Arc::ptr_eq(&self.0, &newer.0) {
+            return false;
+        }
+        let keyed = newer.keyed();
         let mut own = self.0.write().expect("no holder of this lock panics");
-        let is_other = own.id != other.id;
-        *own = other;
+        let is_other = own.keyed.id != keyed.id;
+        own.later.retain(|later| later.strong_count() > 0);
+        for later in own.later.iter().filter_map(Weak::upgrade) {
+            let mut later = later.write().expect("no holder of this lock panics");
+            later.keyed = keyed.clone();
+        }
+        own.keyed = keyed;
+        own.later.push(Arc::downgrade(&newer.0));
         is_other
     }
 
@@ -115,7 +134,7 @@ impl MaskKey {
 
     fn keyed(&self) -> Keyed {
         let own = self.0.read();
-        own.expect("no holder of this lock panics").clone()
+        own.expect("no holder of this lock panics").keyed.clone()
     }
 
     fn hide(&self, text: &str, out: &mut String) {

@@ -38,6 +38,14 @@ impl PrivateFields {
         Ok(self.fields.iter().any(|field| names.starts_with(field)))
     }
 
+    /// Whether a private field is all or a part of what a path leads to, or it is a part of that. What is no
+    /// path touches nothing.
+    #[must_use]
+    pub fn touch(&self, path: &str) -> bool {
+        let is_within = self.within(path).is_ok_and(|within| !within.is_empty());
+        is_within || self.cover(path) == Ok(true)
+    }
+
     /// Those that lie in the value of a path, as it has them.
     ///
     /// # Errors

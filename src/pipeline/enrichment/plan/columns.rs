@@ -42,7 +42,7 @@ impl ColumnGroups {
                 let mapping = config.columns.get(&column.name);
                 let times = Times::of_pipeline(config.time_unit, config.text_times.clone());
                 let column = RecordColumn::new(field, column, mapping, config.key_format, times);
-                let column = column.map_err(PlanError)?;
+                let column = column.map_err(PlanError)?.hiding(&config.privacy);
                 groups.record.push(column);
             } else if is_of_profile(config, &column.name) {
                 groups.profile.push(column);

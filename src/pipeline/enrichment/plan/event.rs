@@ -6,7 +6,7 @@ use super::{Field, PlanError};
 use crate::config::{ColumnMapping, Enrichment, RawMode as ConfiguredRawMode, Transform};
 use crate::decode::{Path, Step};
 use crate::format::{Format, Wish};
-use crate::steps::{Input, MadeColumn};
+use crate::steps::{Compute, Input, MadeColumn, Making, Mask};
 use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
 
 /// The event's columns, and the paths that the reader has to find.
@@ -63,9 +63,11 @@ impl<'c> EventColumns<'c> {
                 of_element: vec![],
             });
         }
-        let is_made = |column: &Column| {
-            let mapping = config.columns.get(&column.name);
-            mapping.is_some_and(|mapping| mapping.transform.is_some())
+        let is_made = |column: &Column| match config.columns.get(&column.name) {
+            Some(mapping) if mapping.transform.is_some() => true,
+            mapping => {
+                !config.privacy.is_empty() && config.privacy.touch(&path_of(column, mapping))
+            }
         };
         let (made, columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(is_made);
         event.nested = nested_columns(&columns);
@@ -81,9 +83,15 @@ impl<'c> EventColumns<'c> {
             event.add(column, others)?;
         }
         for column in made {
-            let mapping = &config.columns[&column.name];
-            let transform = mapping.transform.as_ref().expect("it is made by one");
-            event.add_made(column, mapping, transform)?;
+            let mapping = config
+                .columns
+                .get(&column.name)
+                .cloned()
+                .unwrap_or_default();
+            match &mapping.transform {
+                Some(transform) => event.add_made(column, &mapping, transform)?,
+                None => event.add_private(column, &mapping)?,
+            }
         }
         Ok(event)
     }
@@ -184,9 +192,60 @@ impl<'c> EventColumns<'c> {
             .and_then(|source| source.with_default(default))
             .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
         let unit = mapping.unit.or(of_pipeline);
-        let making = transform.making.clone();
+        let mut making = transform.making.clone();
+        let privacy = &self.config.privacy;
+        let is_private = transform.fields.iter().any(|field| privacy.touch(field));
+        if is_private && making.compute != Compute::Hash {
+            making.mask = making.mask.or(Some(mask_for(source.column())));
+        }
         let made = MadeColumn::new(source, inputs, making, unit, texts.cloned());
         self.made.push(made);
+        Ok(())
+    }
+
+    /// A column that would take a private field, or a value with private fields in it, as it is.
+    fn add_private(&mut self, column: Column, mapping: &ColumnMapping) -> Result<(), PlanError> {
+        let path = path_of(&column, Some(mapping));
+        let (privacy, name) = (&self.config.privacy, column.name.clone());
+        let refused = |why: &str| {
+            PlanError(format!(
+                "column {name}: {path} has private fields (pipeline.privacy), and {why}"
+            ))
+        };
+        if has_part(&column) && !self.config.columns.contains_key(&name) {
+            return Err(refused(
+                "columns of a Nested cannot be hidden one by one: leave the column out of the table",
+            ));
+        }
+        let within = privacy.within(&path).unwrap_or_default();
+        let is_hidden_whole = privacy.cover(&path) == Ok(true);
+        let mut input = self.input(&path)?;
+        if is_hidden_whole {
+            // Whether it is there is all that the mask has to know.
+            input.steps = Box::default();
+        } else if input.steps.contains(&Step::All) {
+            return Err(refused(
+                "a path with [*] takes them out of elements: take the array itself",
+            ));
+        }
+        let mask = is_hidden_whole.then(|| mask_for(&column));
+        let raw = if is_hidden_whole {
+            RawMode::Off
+        } else {
+            raw_mode(mapping.raw)
+        };
+        let (of_pipeline, texts) = (self.config.time_unit, self.config.text_times.as_ref());
+        let source = ColumnSource::new(column, 0, mapping.required, None, raw)
+            .and_then(|source| source.with_unit(mapping.unit, of_pipeline))
+            .map(|source| source.with_text_times(texts))
+            .and_then(|source| source.with_default(mapping.default.as_deref()))
+            .map_err(|error| PlanError(format!("pipeline.columns: {error}")))?;
+        let making = Making {
+            mask,
+            ..Making::default()
+        };
+        let made = MadeColumn::new(source, vec![input], making, of_pipeline, None);
+        self.made.push(made.hiding(within));
         Ok(())
     }
 
@@ -237,6 +296,12 @@ impl<'c> EventColumns<'c> {
             self.deciding.insert(self.columns[index].slot());
             return Ok(Field::Column(index));
         }
+        // A column that a mask hides: what decides is the field that it would take.
+        let mut made = self.made.iter();
+        if let Some(made) = made.find(|made| made.source().column().name == name) {
+            let slot = made.field_slot().ok_or_else(of_element)?;
+            return Ok(Field::Slot(slot));
+        }
         let path = if name.starts_with('$') {
             parse(name)?
         } else {
@@ -274,6 +339,31 @@ impl<'c> EventColumns<'c> {
             })?;
         Ok(bytes)
     }
+}
+
+/// Where a column's value is, as the configuration has it.
+fn path_of(column: &Column, mapping: Option<&ColumnMapping>) -> String {
+    let configured = mapping.and_then(|mapping| mapping.path.clone());
+    configured.unwrap_or_else(|| {
+        match has_part(column) {
+            true => Path::parse(&format!("$.{}", column.name)),
+            false => Ok(Path::field(&column.name)),
+        }
+        .unwrap_or_else(|_| Path::field(&column.name))
+        .to_string()
+    })
+}
+
+/// Whether it is one of the columns of a Nested.
+fn has_part(column: &Column) -> bool {
+    matches!(column.column_type, ColumnType::Array(_)) && column.name.contains('.')
+}
+
+/// What hides a value in a column: a word where it takes one, else NULL or the default.
+fn mask_for(column: &Column) -> Mask {
+    let takes_words = column.column_type.is_text();
+    let takes_it = takes_words && column.column_type.encode_text("***", &mut vec![]).is_ok();
+    if takes_it { Mask::Redact } else { Mask::Null }
 }
 
 /// Whether a record may have objects and arrays in it.
