@@ -93,6 +93,7 @@ fn comments(pipeline: &Pipeline) -> Vec<String> {
                 declared.map(|(topic, _)| cdc.table_for(topic)).collect(),
             )
         }
+        Kind::Raw(raw) => (&raw.columns, vec![&pipeline.table]),
         Kind::Aggregation(_) | Kind::StreamJoin(_) => return vec![],
     };
     let database = quote_name(&pipeline.clickhouse.database);

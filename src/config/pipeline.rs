@@ -271,8 +271,10 @@ impl Pipeline {
         };
         let mut kind = read_kind(&mut section);
         let privacy = privacy::read(section.section("privacy"), kind.as_ref());
-        if let Some(Kind::Enrichment(enrichment)) = &mut kind {
-            enrichment.privacy.clone_from(&privacy);
+        match &mut kind {
+            Some(Kind::Enrichment(enrichment)) => enrichment.privacy.clone_from(&privacy),
+            Some(Kind::Raw(raw)) => raw.privacy.clone_from(&privacy),
+            _ => {}
         }
         let topics = match &kind {
             Some(Kind::StreamJoin(join)) => join.topics(&mut section),
@@ -339,7 +341,9 @@ impl Pipeline {
 
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
-        if !self.privacy.is_empty() && self.dead_letter.payload == Payload::Original {
+        let has_letters = !matches!(self.kind, Kind::Raw(_));
+        let is_whole = has_letters && self.dead_letter.payload == Payload::Original;
+        if is_whole && !self.privacy.is_empty() {
             let message = "is \"original\", so dead letters keep the private fields of their records: set it \
                            to \"masked\" or \"omit\"";
             let key = format!("{}.dead_letter.payload", section.key_path());

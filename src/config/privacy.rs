@@ -40,10 +40,11 @@ pub(super) fn read(mut section: Section<'_>, kind: Option<&Kind>) -> PrivateFiel
     let paths = section.take_or("fields", FIELDS, vec![]);
     let is_known = matches!(
         kind,
-        None | Some(Kind::Enrichment(_) | Kind::Aggregation(_))
+        None | Some(Kind::Enrichment(_) | Kind::Raw(_) | Kind::Aggregation(_))
     );
     if !is_known && !paths.is_empty() {
-        let message = "must not be set for this kind: only enrichment and aggregation hide fields";
+        let message =
+            "must not be set for this kind: only enrichment, raw and aggregation hide fields";
         section.problem("fields", message);
     }
     if paths.len() > FIELDS_MAX {

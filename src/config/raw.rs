@@ -6,12 +6,15 @@ use super::columns::{self, ColumnMapping};
 use super::record_field::RecordField;
 use super::section::Section;
 use super::value::Choice;
+use crate::steps::PrivateFields;
 
 /// The keys of a pipeline that writes every record as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw {
     /// Columns that differ from what their name says.
     pub columns: BTreeMap<String, ColumnMapping>,
+    /// Fields whose values are hidden.
+    pub privacy: PrivateFields,
 }
 
 const FORMATS: Choice<&str> = Choice(&[
@@ -29,6 +32,7 @@ impl Raw {
         section.take("format", FORMATS);
         let raw = Raw {
             columns: columns::read(section.section("columns")),
+            privacy: PrivateFields::default(),
         };
         raw.check_columns(section);
         raw

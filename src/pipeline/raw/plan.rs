@@ -36,7 +36,8 @@ impl RawPlan {
         }
         let mut columns = vec![];
         for info in table {
-            columns.extend(record_column(config, info)?);
+            let column = record_column(config, info)?;
+            columns.extend(column.map(|column| column.hiding(&config.privacy)));
         }
         let names: Vec<String> = columns.iter().map(|c| c.name().to_owned()).collect();
         let named = config.provenance(names.iter().map(|name| &**name));
