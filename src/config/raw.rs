@@ -117,6 +117,7 @@ mod tests {
         let columns = columns.map(|(column, from)| (column.to_owned(), mapping(from)));
         let raw = Raw {
             columns: columns.into(),
+            privacy: PrivateFields::default(),
         };
         let field = |column| raw.field_of(column).map(|field| field.name());
         for (column, expected) in [

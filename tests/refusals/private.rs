@@ -168,7 +168,7 @@ fn values_are_made_and_private_ones_are_found_nowhere() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let output = command(&config, &["dead-letters", "replay", "--json"])
+    let output = command(&config, &["dead-letters", "replay", "--all", "--json"])
         .output()
         .expect("it starts");
     let replayed = String::from_utf8_lossy(&output.stdout);

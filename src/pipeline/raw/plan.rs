@@ -189,6 +189,7 @@ mod tests {
         };
         Raw {
             columns: mapped.iter().map(entry).collect(),
+            privacy: crate::steps::PrivateFields::default(),
         }
     }
 

@@ -177,7 +177,9 @@ def truncated(span, zone, t):
     days = {"1d": 1, "7d": 7, "1w": 7, "3d": 3}.get(span)
     if days:
         since = (local.date() - datetime.date(1970, 1, 5 if days == 7 else 1)).days
-        return (midnight - datetime.timedelta(days=since % days)).replace(fold=0)
+        begin = (midnight - datetime.timedelta(days=since % days)).replace(fold=0)
+        # Where clocks leave midnight out, the day begins when they go on.
+        return begin.astimezone(UTC).astimezone(zone)
     seconds = int(span[:-1]) * {"s": 1, "m": 60, "h": 3600}[span[-1]]
     of_day = local.hour * 3600 + local.minute * 60 + local.second
     begin = (t - datetime.timedelta(seconds=of_day % seconds)).replace(microsecond=0).astimezone(zone)
