@@ -61,6 +61,8 @@ def plain(d):
 
 
 def moment_text(t):
+    if t.utcoffset().total_seconds() % 60:
+        t = t.astimezone(UTC)  # RFC 3339 has no seconds of an offset
     text = t.strftime("%Y-%m-%dT%H:%M:%S")
     if t.microsecond:
         text += ".%03d" % (t.microsecond // 1000) if t.microsecond % 1000 == 0 else ".%06d" % t.microsecond

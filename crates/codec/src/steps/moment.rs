@@ -189,9 +189,14 @@ fn truncated(instant: Instant, span_seconds: i64, zone: &Zone) -> Instant {
     }
 }
 
-/// RFC 3339, as the clocks show it: `Z` for UTC, a fraction where there is one.
+/// RFC 3339, as the clocks show it where they are whole minutes off UTC: `Z` for UTC, a fraction where there
+/// is one.
 pub(super) fn write_moment(moment: Moment<'_>, out: &mut String) {
-    let (local, offset) = moment.local();
+    let (local, offset) = match moment.local() {
+        // RFC 3339 has no seconds of an offset, as mean times of the years before 1972 have them.
+        (_, offset) if offset % 60 != 0 => (moment.instant.epoch_seconds, 0),
+        local => local,
+    };
     let (year, month, day) = crate::decode::time::day_of_epoch(local.div_euclid(SECONDS_PER_DAY));
     let of_day = local.rem_euclid(SECONDS_PER_DAY);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
