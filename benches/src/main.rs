@@ -13,6 +13,7 @@ mod figures;
 mod joins;
 mod machine;
 mod prototype;
+mod raw;
 mod readers;
 mod report;
 mod sales;
@@ -61,7 +62,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only these kinds, such as `abd`
-    #[arg(long, default_value = "abcdept")]
+    #[arg(long, default_value = "abcdeprt")]
     kinds: String,
     /// Another daemon to measure in the place of (p), such as the one before a change
     #[arg(long)]
@@ -147,6 +148,12 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         topic::USERS
     );
     let daemon = DaemonRuns::new(parts, &topic, executable("streamweir", "STREAMWEIR_BIN")?)?;
+    let raw_events = raw::RawEvents(&topic);
+    let raw = DaemonRuns::new(
+        parts,
+        &raw_events,
+        executable("streamweir", "STREAMWEIR_BIN")?,
+    )?;
     let other = match &arguments.against {
         Some(program) => Some(DaemonRuns::new(parts, &topic, program.clone())?),
         None => None,
@@ -177,6 +184,9 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         }
         if wants('e') {
             report.add(round, Kind::DaemonToEngine, daemon.read_into_the_engine()?);
+        }
+        if wants('r') {
+            report.add(round, Kind::Raw, raw.read_into_nowhere()?.0);
         }
         if let Some(prototype) = &prototype {
             report.add(round, Kind::Prototype, prototype.run(parts, &topic)?);

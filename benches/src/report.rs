@@ -17,11 +17,12 @@ pub(crate) enum Kind {
     DaemonIdle,
     OtherDaemon,
     DaemonToEngine,
+    Raw,
     Prototype,
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 10] = [
         Kind::Reader(ReaderKind::Batch),
         Kind::Reader(ReaderKind::Poll),
         Kind::Reader(ReaderKind::Decode),
@@ -30,6 +31,7 @@ impl Kind {
         Kind::DaemonIdle,
         Kind::OtherDaemon,
         Kind::DaemonToEngine,
+        Kind::Raw,
         Kind::Prototype,
     ];
 
@@ -43,6 +45,7 @@ impl Kind {
             Kind::DaemonIdle => "(0) daemon, nothing to read",
             Kind::OtherDaemon => "(o) the other daemon, as (d)",
             Kind::DaemonToEngine => "(e) daemon into ClickHouse",
+            Kind::Raw => "(r) raw records, as (d)",
             Kind::Prototype => "(p) prototype, as (d)",
         }
     }
