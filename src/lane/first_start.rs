@@ -15,10 +15,10 @@ use streamweir_kafka::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use super::begin::NotYet;
 use super::operator::TableNames;
 use crate::config::{Pipeline, StartOffset, TopicSelector};
-use crate::halt::Halt;
 use crate::progress::{Epoch, Layout, Metadata};
 use crate::source::{
     MISSING_RIGHT, Offsets, PartitionCommit, Questions, TopicDescription, TopicPartition,
+    lacks_right,
 };
 
 /// What has to be done before partitions begin that have no committed offset.
@@ -126,9 +126,8 @@ fn not_started(
     };
     let topic = &commit.partition.topic;
     match error.rdkafka_error_code() {
-        Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            let advice = format!("topic {topic}: {code}: allow this user to read the topic");
-            NotYet::Never(Halt::new("authentication", advice))
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            NotYet::Never(lacks_right("READ", &format!("topic {topic}")))
         }
         _ => NotYet::Later(format!(
             "start_offset = \"latest\": where topic {topic} begins is not committed: {error}"

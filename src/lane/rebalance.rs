@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use streamweir_kafka::RDKafkaErrorCode;
+
 use super::Lane;
 use super::begin::Assigning;
 use super::operator::Operator;
@@ -11,7 +13,7 @@ use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::observe::board::Trouble;
 use crate::progress::OwnershipId;
-use crate::source::{Event, GroupMember, TopicPartition};
+use crate::source::{Event, GroupMember, TopicPartition, lacks_right};
 
 /// Partitions that are to be given back.
 #[derive(Debug)]
@@ -64,6 +66,13 @@ impl<O: Operator> Lane<O> {
                 } => {
                     let code = code.map(|c| c.to_string()).unwrap_or_default();
                     return Err(Halt::new("kafka_fatal", format!("kafka: {code}: {text}")));
+                }
+                Event::Error {
+                    code: Some(RDKafkaErrorCode::GroupAuthorizationFailed),
+                    ..
+                } => {
+                    let group = format!("group {}", self.context.pipeline.group_id);
+                    return Err(lacks_right("READ", &group));
                 }
                 Event::Error {
                     code: _,

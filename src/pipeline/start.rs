@@ -15,8 +15,8 @@ use crate::sink::{
     Backoff, ClickHouseClient, Remedy, TableInfo, create_output_topic, create_topic, several_tables,
 };
 use crate::source::{
-    Consumer, MISSING_RIGHT, NotCoPartitioned, TopicPartition, admin_client, check_keys,
-    cleanup_policy, table_refusal,
+    Consumer, Event, NotCoPartitioned, TopicPartition, admin_client, check_keys, cleanup_policy,
+    lacks_right, newest_trouble, refused_user, table_refusal,
 };
 
 /// What is waited for is said in the log this often.
@@ -167,8 +167,8 @@ impl<'e> Starter<'e> {
                 Err(error) if error.is_refusal => Attempt::Never(Halt::new(
                     "authentication",
                     format!(
-                        "{error}: redis does not take this user in: correct redis.password (or \
-                         password_file), or the user in redis.url"
+                        "{error}: redis does not take this user in: correct redis.user and redis.password \
+                         (or password_file), or the user in redis.url"
                     ),
                 )),
                 Err(error) => Attempt::Later(format!("{error} (redis.url)")),
@@ -195,11 +195,10 @@ impl<'e> Starter<'e> {
             Ok(Err(missing)) => Attempt::Absent(format!(
                 "topic {missing} does not exist: create it (waiting for it)"
             )),
-            Err((Some(topic), error)) if is_missing_right(&error) => Attempt::Never(Halt::new(
-                "authentication",
-                format!("topic {topic}: {error}: {MISSING_RIGHT}"),
-            )),
-            Err((_, error)) => kafka_attempt(&error),
+            Err((Some(topic), error)) if is_missing_right(&error) => {
+                Attempt::Never(lacks_right("READ", &format!("topic {topic}")))
+            }
+            Err((_, error)) => unanswered(pipeline, &error, &consumer.events()),
         })?;
         if partitions.is_empty() {
             let topics: Vec<&str> = pipeline.topics.iter().map(TopicSelector::text).collect();
@@ -305,7 +304,7 @@ impl<'e> Starter<'e> {
                 Ok(committed) => {
                     Attempt::Done(committed.iter().all(|offsets| offsets.metadata.is_empty()))
                 }
-                Err(error) => kafka_attempt(&error),
+                Err(error) => kafka_attempt(pipeline, &error),
             }
         })?;
         if !is_first_start {
@@ -439,7 +438,7 @@ impl<'e> Starter<'e> {
         self.wait_for("kafka", || {
             match until.targets(consumer, partitions, KAFKA_TIMEOUT) {
                 Ok(targets) => Attempt::Done(Some(targets)),
-                Err(error) => kafka_attempt(&error),
+                Err(error) => kafka_attempt(&self.environment.pipeline, &error),
             }
         })
     }
@@ -522,17 +521,30 @@ fn key_columns(key: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn kafka_attempt<T>(error: &KafkaError) -> Attempt<T> {
+fn kafka_attempt<T>(pipeline: &Pipeline, error: &KafkaError) -> Attempt<T> {
     match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            Attempt::Never(lacks_right("READ", &format!("group {}", pipeline.group_id)))
+        }
         Some(
             code @ (RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed),
         ) => Attempt::Never(Halt::new(
             "authentication",
             format!("kafka: {code}: grant this user READ on the topics and the group"),
         )),
         _ => Attempt::Later(format!("{error} (kafka.bootstrap_servers)")),
+    }
+}
+
+/// The first question to a cluster has no answer: what the client says of its connections tells why.
+fn unanswered<T>(pipeline: &Pipeline, error: &KafkaError, events: &[Event]) -> Attempt<T> {
+    if let Some(halt) = refused_user(events) {
+        return Attempt::Never(halt);
+    }
+    match (kafka_attempt(pipeline, error), newest_trouble(events)) {
+        (Attempt::Later(why), Some(trouble)) => Attempt::Later(format!("{why}: {trouble}")),
+        (attempt, _) => attempt,
     }
 }
 

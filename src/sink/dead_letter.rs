@@ -41,7 +41,7 @@ pub(crate) enum ProduceError {
         bytes: usize,
     },
     /// The operator must grant what is missing.
-    #[error("dead letters cannot be written to topic {topic}: {error}")]
+    #[error("dead letters cannot be written to topic {topic}: {}", error.at_topic(topic))]
     Refused { topic: String, error: SendError },
     /// The configuration was understood, and still no client comes of it.
     #[error("dead letters cannot be written to topic {topic}: {error}: look at kafka.properties")]

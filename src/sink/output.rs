@@ -18,7 +18,8 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// A message could not be produced, and no retry mends it.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a row cannot be written to topic {topic}: {error}: look at the topic and at kafka.properties"
+    "a row cannot be written to topic {topic}: {}: look at the topic and at kafka.properties",
+    error.at_topic(topic)
 )]
 pub(crate) struct OutputError {
     topic: String,

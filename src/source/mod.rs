@@ -8,6 +8,7 @@ mod client;
 mod co_partitioning;
 mod fetch;
 mod refetch;
+mod rights;
 
 pub(crate) use cleanup::{cleanup_policy, table_refusal};
 pub(crate) use client::{
@@ -17,6 +18,7 @@ pub use co_partitioning::joined_keys_advice;
 pub(crate) use co_partitioning::{NotCoPartitioned, check_keys};
 pub(crate) use fetch::record_before;
 pub(crate) use refetch::RecordFetcher;
+pub(crate) use rights::{lacks_right, newest_trouble, refused_user};
 #[cfg(test)]
 pub(crate) use streamweir_kafka::PartitionError;
 pub(crate) use streamweir_kafka::{

@@ -107,7 +107,10 @@ impl Consumer {
         // with the first line of the client's log: what lies behind must not wait for the next turn each.
         for _ in 0..EVENTS_MAX {
             while let Some(message) = self.base.poll(Duration::ZERO) {
-                drop(message);
+                let code = message.err().and_then(|error| error.rdkafka_error_code());
+                if let Some(code @ RDKafkaErrorCode::GroupAuthorizationFailed) = code {
+                    self.base.context().refused(code);
+                }
             }
             // SAFETY: the client is alive, and the reference to its queue is given back.
             let waiting = unsafe {

@@ -85,6 +85,15 @@ impl Context {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// The group refuses this user: librdkafka says so in place of a message.
+    pub(crate) fn refused(&self, code: RDKafkaErrorCode) {
+        self.push(Event::Error {
+            code: Some(code),
+            text: code.to_string(),
+            fatal: false,
+        });
+    }
+
     fn push(&self, event: Event) {
         self.events
             .lock()

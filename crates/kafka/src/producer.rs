@@ -44,6 +44,23 @@ pub enum SendFault {
 }
 
 impl SendError {
+    /// What it means for messages to this topic.
+    pub fn at_topic(&self, topic: &str) -> String {
+        match self.code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                format!("this user lacks the right WRITE on topic {topic}: grant it")
+            }
+            // Said of a user who may write to no topic at all.
+            RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                format!(
+                    "this user lacks the right WRITE on topic {topic}: grant it (brokers before 2.8 ask for \
+                     IDEMPOTENT_WRITE on the cluster besides)"
+                )
+            }
+            code => code.to_string(),
+        }
+    }
+
     fn of(code: RDKafkaErrorCode) -> Self {
         let fault = match code {
             RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
@@ -111,7 +128,14 @@ impl Producer {
             Ok(_) => Ok(()),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code();
-                Err(SendError::of(code.unwrap_or(RDKafkaErrorCode::Unknown)))
+                let error = SendError::of(code.unwrap_or(RDKafkaErrorCode::Unknown));
+                if error.code != RDKafkaErrorCode::Fatal {
+                    return Err(error);
+                }
+                // What has ended the client, whatever each message was told.
+                let cause = self.producer.client().fatal_error();
+                let code = cause.map_or(error.code, |(code, _)| code);
+                Err(SendError { code, ..error })
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::halt::Halt;
 use crate::observe::metrics::PipelineMetrics;
 use crate::progress::OwnershipId;
 use crate::sink::DeadLetter;
-use crate::source::{Chunk, Record, TopicPartition};
+use crate::source::{Chunk, Record, TopicPartition, lacks_right};
 
 /// A run of one partition's records that have been judged and not yet batched.
 #[derive(Debug)]
@@ -184,8 +184,8 @@ impl<O: Operator> Judging<'_, O> {
             }
             RDKafkaErrorCode::AutoOffsetReset => self.counts.is_out_of_range = true,
             RDKafkaErrorCode::TopicAuthorizationFailed => {
-                let advice = format!("{partition}: allow this user to read the topic");
-                return Err(Halt::new("authentication", advice).at(partition));
+                let topic = format!("topic {}", partition.topic);
+                return Err(lacks_right("READ", &topic).at(partition));
             }
             _ => {
                 tracing::warn!(%partition, error = %code, "kafka reports trouble with a partition")

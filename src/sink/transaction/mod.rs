@@ -167,11 +167,11 @@ impl Worker {
             MissingRight::TransactionalId => {
                 "WRITE and DESCRIBE on transactional ids that begin with its group_id"
             }
-            MissingRight::Topic => "WRITE on the topic",
+            MissingRight::Topic => &format!("WRITE on topic {topic}"),
             MissingRight::Group => "READ on the group",
             MissingRight::Cluster => "IDEMPOTENT_WRITE on the cluster",
         };
-        let advice = format!("topic {topic}: {error}: grant this user {right}");
+        let advice = format!("topic {topic}: {error}: this user lacks the right {right}: grant it");
         Some(Halt::new("authentication", advice))
     }
 }

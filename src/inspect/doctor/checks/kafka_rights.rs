@@ -1,21 +1,27 @@
 //! An operation on a topic or the group that this user is refused.
 
+use std::collections::BTreeSet;
+
 use streamweir_kafka::{Operation, Operations};
 
 use super::super::gather::kafka::output_topic;
 use super::prelude::*;
+use crate::config::Pipeline;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, kafka) in with_kafka(facts) {
+        let needed = needed(&own.pipeline, &kafka.sources);
         let mut refused = |operation: Operation, resource: String, level| {
             let name = operation.name();
-            found.add(
-                level,
-                own.name(),
-                resource.clone(),
-                format!("this user lacks the right {name} on {resource}"),
-                format!("grant it: kafka-acls --add --allow-principal User:… --operation {name} on {resource}"),
+            let (kind, of) = resource.split_once(' ').unwrap_or((&resource, ""));
+            let grant = format!(
+                "grant it: kafka-acls --bootstrap-server {} --add --allow-principal User:{} --operation {name} \
+                 --{kind} {of}; all that the pipeline needs is {needed}",
+                own.pipeline.kafka.bootstrap_servers.join(","),
+                user(&own.pipeline),
             );
+            let message = format!("this user lacks the right {name} on {resource}");
+            found.add(level, own.name(), resource, message, grant);
         };
         let written = [
             Some(&*own.pipeline.dead_letter.topic),
@@ -51,6 +57,37 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             refused(Operation::Read, group(), Error);
         }
     }
+}
+
+/// More topics of a pattern than this are counted.
+const NAMED_MAX: usize = 20;
+
+/// The smallest set of rights, for people. READ and WRITE include DESCRIBE.
+fn needed(pipeline: &Pipeline, sources: &BTreeSet<String>) -> String {
+    let named = sources.iter().take(NAMED_MAX);
+    let mut rights: Vec<String> = named
+        .map(|topic| format!("READ on topic {topic}"))
+        .collect();
+    if let more @ 1.. = sources.len().saturating_sub(NAMED_MAX) {
+        rights.push(format!("READ on {more} topics more"));
+    }
+    rights.push(format!("READ on group {}", pipeline.group_id));
+    rights.push(format!("WRITE on topic {}", pipeline.dead_letter.topic));
+    rights.extend(output_topic(pipeline).map(|topic| format!("WRITE on topic {topic}")));
+    if pipeline.is_transactional() {
+        rights.push(format!(
+            "WRITE on the transactional ids that begin with {} (--transactional-id {} --resource-pattern-type \
+             prefixed)",
+            pipeline.group_id, pipeline.group_id
+        ));
+    }
+    rights.join(", ")
+}
+
+/// Who asks, as far as the configuration tells: a certificate, a token or a ticket has a name of its own.
+fn user(pipeline: &Pipeline) -> &str {
+    let name = pipeline.kafka.properties.get("sasl.username");
+    name.map_or("…", |name| name.value())
 }
 
 fn is_denied(error: Option<RDKafkaErrorCode>) -> bool {
