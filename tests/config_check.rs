@@ -261,6 +261,45 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "a file that can be read",
     ),
     ("redis.timeout", "\"1ms\"", "from 10ms to 1m"),
+    ("redis.urls", "[]", "redis://host:port"),
+    (
+        "redis.urls",
+        "[\"redis://:x@localhost\"]",
+        "must not hold credentials: set redis.user",
+    ),
+    ("redis.cluster", "\"yes\"", "true or false"),
+    ("redis.sentinel", "\"my master\"", "the name of a master"),
+    ("redis.user", "7", "the name of a user"),
+    (
+        "redis.ca_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "redis.cert_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "redis.key_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "clickhouse.ca_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "clickhouse.cert_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
+    (
+        "clickhouse.key_file",
+        "\"no/such/file\"",
+        "a file that can be read",
+    ),
     (
         "schema_registry.url",
         "\"http://u:p@localhost\"",
@@ -1687,6 +1726,54 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         ],
         "redis.url",
         "must not hold credentials when redis.password is set",
+    ),
+    (
+        &[
+            ("redis.url", "\"redis://me:x@localhost\""),
+            ("redis.user", "\"me\""),
+        ],
+        "redis.url",
+        "must not hold credentials when redis.user is set",
+    ),
+    (
+        &[(
+            "redis.urls",
+            "[\"redis://localhost\", \"redis://localhost:6380\"]",
+        )],
+        "redis.urls",
+        "set cluster = true",
+    ),
+    (
+        &[
+            ("redis.cluster", "true"),
+            ("redis.sentinel", "\"mymaster\""),
+        ],
+        "redis.sentinel",
+        "cannot be set together with cluster",
+    ),
+    (
+        &[
+            ("redis.cluster", "true"),
+            ("redis.url", "\"unix:///r.sock\""),
+        ],
+        "redis.cluster",
+        "needs addresses",
+    ),
+    (
+        &[
+            ("redis.url", "\"rediss://localhost\""),
+            ("redis.cert_file", "\"config.toml\""),
+        ],
+        "redis.key_file",
+        "is required together with cert_file",
+    ),
+    (
+        &[
+            ("clickhouse.url", "\"https://localhost:8443\""),
+            ("clickhouse.key_file", "\"config.toml\""),
+        ],
+        "clickhouse.cert_file",
+        "is required together with key_file",
     ),
     (
         &[("clickhouse.url", "\"http://me:x@localhost:8123\"")],

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::quantity::Span;
 use super::secret::{has_control_characters, has_credentials, redacted};
 use super::section::Section;
+use super::tls_files::TlsFiles;
 use super::tree::Value;
 use super::value::{Boolean, Kind, List, Scalar, Text, text_of};
 
@@ -25,6 +26,8 @@ pub struct ClickHouse {
     pub password: SecretString,
     /// Sent with every insert; none of those exactly-once pins.
     pub settings: BTreeMap<String, String>,
+    /// For `https://`.
+    pub tls: TlsFiles,
     /// How long after the commit that names a range its insert may be sent, 1 s to 5 min.
     pub insert_lease: Duration,
     /// Whether tables that we make are replicated; `None`: where the server has the macro `replica`.
@@ -105,6 +108,7 @@ impl ClickHouse {
         let thirty_seconds = Duration::from_secs(30);
         ClickHouse {
             urls: read_urls(section),
+            tls: TlsFiles::read(section),
             database: section.take_or("database", DATABASE, "analytics".to_owned()),
             user: section.take_or("user", USER, "default".to_owned()),
             password: read_password(section),

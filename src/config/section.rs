@@ -246,7 +246,14 @@ impl<'r> Section<'r> {
     /// The table of that name laid over `base` of the top level.
     pub(super) fn section_over(&mut self, key: &str, base: &Table) -> Section<'r> {
         let own = self.section(key);
-        let table = base.clone().overlaid(own.table);
+        let mut base = base.clone();
+        // One address in place of several, or the other way round: those of the base are replaced.
+        for (written, replaced) in [("url", "urls"), ("urls", "url")] {
+            if own.has(written) {
+                base.entries.remove(replaced);
+            }
+        }
+        let table = base.overlaid(own.table);
         Section::new(self.reader, table, own.schema_path)
     }
 

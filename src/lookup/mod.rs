@@ -2,8 +2,10 @@
 
 mod breaker;
 mod cache;
+mod connections;
 mod redis;
 
 pub(crate) use breaker::Breaker;
 pub(crate) use cache::{ProfileCache, SlotId};
-pub(crate) use redis::{Found, LookupError, ProfileReader, Source, refuses_user};
+pub(crate) use connections::Connections;
+pub(crate) use redis::{Found, LookupError, ProfileReader, Source, refuses_user, said};

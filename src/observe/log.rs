@@ -64,6 +64,8 @@ fn parse_filter(level: &str, filter: &str) -> Result<EnvFilter, LogError> {
     for library in QUIET {
         directives += &format!(",{library}={of_libraries}");
     }
+    // The client of a cluster warns of each attempt to connect; what fails is said once by who asked.
+    directives += ",redis=error";
     if !filter.is_empty() {
         directives += &format!(",{filter}");
     }
@@ -173,6 +175,7 @@ mod tests {
     fn libraries_are_quiet_unless_the_filter_names_them() {
         let speak = || {
             tracing::info!(target: "librdkafka", "broker");
+            tracing::warn!(target: "redis::cluster_handling", "node");
             tracing::debug!(target: "streamweir::lane", "lane");
         };
         assert_eq!(logged(Format::Text, "", speak), "");

@@ -472,12 +472,7 @@ fn refused_properties(error: &KafkaError) -> Halt {
 }
 
 fn clickhouse_client(pipeline: &Pipeline) -> Result<ClickHouseClient, Halt> {
-    ClickHouseClient::new(&pipeline.clickhouse).map_err(|error| {
-        Halt::new(
-            "tls",
-            format!("the machine's root certificates cannot be read: {error}"),
-        )
-    })
+    ClickHouseClient::new(&pipeline.clickhouse).map_err(|error| Halt::new("tls", error.to_string()))
 }
 
 fn lookup_access(

@@ -9,7 +9,7 @@ use clickhouse::{Client, Compression};
 use secrecy::ExposeSecret as _;
 
 use super::answer::{ask, pieces};
-use super::connect::{base_client, connect_timeout};
+use super::connect::base_client;
 use super::errors::InsertError;
 use super::post::Post;
 use super::server_settings::{Known, NATIVE_CONVERSION, READS, READS_OF_LATER_VERSIONS};
@@ -47,10 +47,9 @@ impl ClickHouseClient {
     /// One client for every configured server; nothing is sent yet.
     ///
     /// # Errors
-    /// When the machine's root certificates cannot be read for an https server.
+    /// When certificates for an https server cannot be read or used.
     pub(crate) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
-        let with_tls = config.urls.iter().any(|url| url.starts_with("https"));
-        let base = base_client(with_tls, connect_timeout(config))?;
+        let base = base_client(config)?;
         let seconds = QUERY_TIMEOUT.as_secs().to_string();
         let server = |url: &String| {
             let mut client = base

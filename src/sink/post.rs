@@ -49,12 +49,12 @@ pub(super) struct Post {
 
 impl Post {
     /// # Errors
-    /// When the machine's root certificates cannot be read for an https server.
+    /// When certificates for an https server cannot be read or used.
     pub(super) fn new(config: &ClickHouse) -> Result<Self, std::io::Error> {
         let with_tls = config.urls.iter().any(|url| url.starts_with("https"));
         let patience = connect_timeout(config);
         let connections = if with_tls {
-            Connections::Tls(client_builder().build(tls_connector(patience)?))
+            Connections::Tls(client_builder().build(tls_connector(&config.tls, patience)?))
         } else {
             Connections::Plain(client_builder().build(plain_connector(patience)))
         };

@@ -32,7 +32,7 @@ impl PlainClient {
     /// `timeout` is that of connecting, and of each question.
     ///
     /// # Errors
-    /// When the machine's root certificates cannot be read for an https server.
+    /// When certificates for an https server cannot be read or used.
     pub(crate) fn new(
         config: &ClickHouse,
         url: &str,
@@ -40,7 +40,7 @@ impl PlainClient {
     ) -> Result<Self, std::io::Error> {
         let builder = client_builder();
         let client = if url.starts_with("https") {
-            Client::with_http_client(builder.build(tls_connector(timeout)?))
+            Client::with_http_client(builder.build(tls_connector(&config.tls, timeout)?))
         } else {
             Client::with_http_client(builder.build(plain_connector(timeout)))
         };

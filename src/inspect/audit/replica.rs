@@ -44,8 +44,8 @@ pub(super) fn audit(
 ) -> Result<(), Failure> {
     let runtime = runtime()?;
     let service = Arc::new(config.service.clone());
-    let client = ClickHouseClient::new(&pipeline.clickhouse)
-        .map_err(|e| Failure::Refused(format!("the machine's root certificates: {e}")))?;
+    let client =
+        ClickHouseClient::new(&pipeline.clickhouse).map_err(|e| Failure::Refused(e.to_string()))?;
     let mut replayer = runtime.block_on(Replayer::new(&service, pipeline))?;
     let mut tables: BTreeMap<String, (Arc<Target>, Vec<&Scope>)> = BTreeMap::new();
     for scope in scopes {

@@ -48,8 +48,8 @@ pub(super) fn audit(
             pipeline.name
         )));
     }
-    let client = ClickHouseClient::new(&pipeline.clickhouse)
-        .map_err(|e| Failure::Refused(format!("the machine's root certificates: {e}")))?;
+    let client =
+        ClickHouseClient::new(&pipeline.clickhouse).map_err(|e| Failure::Refused(e.to_string()))?;
     let label = format!("{database}.{table}");
     let info = runtime.block_on(client.table_info(database, table));
     let info = info.map_err(|e| Failure::clickhouse(&pipeline.clickhouse.urls, &label, &e))?;

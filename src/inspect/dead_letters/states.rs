@@ -177,11 +177,7 @@ fn explodes(pipeline: &Pipeline) -> bool {
 
 /// A client of the pipeline's servers; nothing is sent yet.
 fn client(pipeline: &Pipeline) -> Result<ClickHouseClient, Failure> {
-    ClickHouseClient::new(&pipeline.clickhouse).map_err(|error| {
-        Failure::Refused(format!(
-            "the machine's root certificates cannot be read: {error}"
-        ))
-    })
+    ClickHouseClient::new(&pipeline.clickhouse).map_err(|e| Failure::Refused(e.to_string()))
 }
 
 /// The letter's record through its pipeline.

@@ -277,6 +277,8 @@ pub(crate) struct RedisFacts {
     pub(crate) maxmemory: u64,
     pub(crate) maxmemory_policy: String,
     pub(crate) is_cluster: bool,
+    /// Some of the cluster's keys have no node.
+    pub(crate) is_cluster_down: bool,
 }
 
 /// What this machine says.

@@ -1,20 +1,17 @@
 //! Redis answers, and wants another user or password.
 
-use secrecy::ExposeSecret as _;
-
 use super::prelude::*;
-use crate::config::redacted;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for own in &facts.pipelines {
         if let Some(Reached::Refused(why)) = &own.redis {
-            let url = redacted(own.pipeline.redis.url.expose_secret());
+            let url = own.pipeline.redis.label();
             found.add(
                 Error,
                 own.name(),
                 &url,
                 format!("{url} does not take this user in: {why}"),
-                "correct redis.password (or password_file), or the user in redis.url",
+                "correct redis.user and redis.password (or password_file), or the user in redis.url",
             );
         }
     }

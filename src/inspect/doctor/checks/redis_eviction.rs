@@ -1,9 +1,6 @@
 //! A Redis that throws profiles away when its memory is full.
 
-use secrecy::ExposeSecret as _;
-
 use super::prelude::*;
-use crate::config::redacted;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for own in &facts.pipelines {
@@ -15,7 +12,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             found.add(
                 Warning,
                 own.name(),
-                redacted(own.pipeline.redis.url.expose_secret()),
+                own.pipeline.redis.label(),
                 format!(
                     "redis evicts keys ({policy}) when it holds {} bytes (maxmemory): rows of users whose \
                      profile is gone take the defaults, unsaid",
@@ -44,7 +41,7 @@ mod tests {
             facts.pipelines[0].redis = Some(Reached::Yes(RedisFacts {
                 maxmemory,
                 maxmemory_policy: policy.to_owned(),
-                is_cluster: false,
+                ..RedisFacts::default()
             }));
             let found = found("redis_eviction", &facts);
             assert_eq!(!found.is_empty(), is_found, "{maxmemory} {policy}");

@@ -1,15 +1,14 @@
 //! Redis does not answer.
 
 use super::prelude::*;
-use crate::config::{OnUnavailable, redacted};
-use secrecy::ExposeSecret as _;
+use crate::config::OnUnavailable;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for own in &facts.pipelines {
         let Some(Reached::No(why)) = &own.redis else {
             continue;
         };
-        let url = redacted(own.pipeline.redis.url.expose_secret());
+        let url = own.pipeline.redis.label();
         let waits = lookup(own).is_some_and(|l| l.on_unavailable == OnUnavailable::Wait);
         let effect = match waits {
             true => "the pipeline waits for it",

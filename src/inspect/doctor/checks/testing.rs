@@ -77,7 +77,7 @@ pub(super) fn shipped(name: &str, change: &[(&str, &str)]) -> Facts {
                 Reached::Yes(RedisFacts {
                     maxmemory: 0,
                     maxmemory_policy: "noeviction".to_owned(),
-                    is_cluster: false,
+                    ..RedisFacts::default()
                 })
             }),
             sample: Some(SampleFacts {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use ::redis::{Client, IntoConnectionInfo as _, RedisError};
-use secrecy::ExposeSecret as _;
+use ::redis::{RedisError, Value};
 
 use super::super::facts::{Reached, RedisFacts};
-use crate::config::{Redis, redacted};
-use crate::lookup::refuses_user;
+use crate::config::{Redis, RedisForm, redacted};
+use crate::lookup::{Connections, refuses_user, said};
 
 /// Of connecting, and of each question.
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -20,19 +19,19 @@ pub(super) async fn gather(config: &Redis) -> Reached<RedisFacts> {
 }
 
 async fn ask(config: &Redis) -> Reached<RedisFacts> {
-    // The client's own error could repeat the URL, and with it a password.
-    let unreadable = || Reached::No("redis.url is not understood by the client".to_owned());
-    let Ok(mut info) = config.url.expose_secret().into_connection_info() else {
-        return unreadable();
+    // Of a cluster one node is asked.
+    let connections = Connections::new(&Redis {
+        form: match config.form {
+            RedisForm::Cluster => RedisForm::Server,
+            _ => config.form.clone(),
+        },
+        timeout: TIMEOUT,
+        ..config.clone()
+    });
+    let connected = match connections {
+        Ok(connections) => connections.get().await,
+        Err(why) => return Reached::No(why),
     };
-    if let Some(password) = &config.password {
-        let settings = info.redis_settings().clone();
-        info = info.set_redis_settings(settings.set_password(password.expose_secret()));
-    }
-    let Ok(client) = Client::open(info) else {
-        return unreadable();
-    };
-    let connected = client.get_multiplexed_async_connection().await;
     let mut connection = match connected {
         Ok(connection) => connection,
         Err(error) => return not_reached(&error),
@@ -50,7 +49,22 @@ async fn ask(config: &Redis) -> Reached<RedisFacts> {
             text.push_str(&more);
         }
     }
-    Reached::Yes(facts(&text))
+    let mut found = facts(&text);
+    if found.is_cluster {
+        let mut command = ::redis::cmd("CLUSTER");
+        command.arg("INFO");
+        let state = command.query_async::<String>(&mut connection).await;
+        found.is_cluster_down = state.is_ok_and(|text| text.contains("cluster_state:fail"));
+    }
+    // A server that reads its data, or lacks its master, answers nothing else.
+    let answer = ::redis::cmd("GET")
+        .arg("streamweir")
+        .query_async::<Value>(&mut connection)
+        .await;
+    match answer {
+        Err(error) if matches!(error.code(), Some("LOADING" | "MASTERDOWN")) => not_reached(&error),
+        _ => Reached::Yes(found),
+    }
 }
 
 /// Of the answers to INFO.
@@ -63,11 +77,12 @@ fn facts(info: &str) -> RedisFacts {
         maxmemory: value("maxmemory").and_then(|n| n.parse().ok()).unwrap_or(0),
         maxmemory_policy: value("maxmemory_policy").unwrap_or_default().to_owned(),
         is_cluster: value("cluster_enabled") == Some("1"),
+        is_cluster_down: false,
     }
 }
 
 fn not_reached(error: &RedisError) -> Reached<RedisFacts> {
-    let text = redacted(&error.to_string());
+    let text = redacted(&said(error));
     if refuses_user(error) {
         Reached::Refused(text)
     } else {
@@ -87,6 +102,7 @@ mod tests {
             maxmemory: 1_048_576,
             maxmemory_policy: "allkeys-lru".to_owned(),
             is_cluster: true,
+            is_cluster_down: false,
         };
         assert_eq!(facts(info), expected);
         assert_eq!(facts(""), RedisFacts::default());
