@@ -17,6 +17,7 @@ use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::Board;
 use crate::observe::metrics;
 use crate::pipeline::Until;
+use crate::service_manager::ServiceManager;
 use crate::supervisor::{Ground, Supervisor, is_created};
 
 /// Supervisors of processes, and people at a terminal, sometimes send a signal twice.
@@ -101,7 +102,8 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         access: access.clone(),
     };
     let listener = listen(&runtime, &service)?;
-    let signals = watch_signals(&supervisor, &board, service.shutdown_timeout)?;
+    let manager = Arc::new(ServiceManager::of_environment());
+    let signals = watch_signals(&supervisor, &board, &manager, service.shutdown_timeout)?;
     runtime.spawn(signals);
     let reload = Reload {
         path: options.config_path.clone(),
@@ -115,7 +117,11 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     // Orders are taken once the pipelines of the file are there: none may take the name of one.
     let server = serve(&runtime, listener, shown, reload.tls.clone());
     runtime.spawn(watch_hangups(reload)?);
+    manager.ready();
+    let (watched, watching) = (board.clone(), manager.clone());
+    runtime.spawn(async move { watching.watch(|| watched.alive().is_good()).await });
     supervisor.wait();
+    manager.stopping();
     board.set_shutting_down();
     server.notify_one();
     // Connections get a moment; nothing durable depends on them.
@@ -188,11 +194,13 @@ fn serve(
 fn watch_signals(
     supervisor: &Arc<Supervisor>,
     board: &Arc<Board>,
+    manager: &Arc<ServiceManager>,
     shutdown_timeout: Duration,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (supervisor, board) = (supervisor.clone(), board.clone());
+    let manager = manager.clone();
     Ok(async move {
         next_signal(&mut terminate, &mut interrupt).await;
         let first = Instant::now();
@@ -200,6 +208,7 @@ fn watch_signals(
             timeout_ms = shutdown_timeout.as_millis() as u64,
             "stopping: finishing what was read; a second signal exits at once"
         );
+        manager.stopping();
         board.set_shutting_down();
         supervisor.shut_down();
         let second = async {

@@ -55,6 +55,7 @@ pub mod observe;
 mod pipeline;
 mod registry;
 pub mod schema;
+mod service_manager;
 mod sink;
 mod source;
 mod state;
