@@ -162,3 +162,127 @@ fn systemd_finds_nothing_to_complain_about_in_the_unit() {
         .collect();
     assert!(about_the_unit.is_empty(), "{about_the_unit:#?}");
 }
+
+/// Files and directories that the Debian package is made of, and where they go.
+fn package_assets() -> Vec<(String, String)> {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array();
+    let text = |value: &toml::Value| value.as_str().expect("a text").to_owned();
+    let asset = |asset: &toml::Value| (text(&asset[0]), text(&asset[1]));
+    assets.expect("a list").iter().map(asset).collect()
+}
+
+#[test]
+fn everything_the_package_installs_is_in_the_repository_or_is_the_release_binary() {
+    let assets = package_assets();
+    for (from, _) in &assets {
+        let path = from.trim_end_matches("*.sql");
+        let is_there = repository().join(path).exists();
+        assert!(is_there || from == "target/release/streamweir", "{from}");
+    }
+    let goes_to = |directory: &str| {
+        assets
+            .iter()
+            .any(|(_, to)| to.trim_end_matches('/') == directory)
+    };
+    for directory in [
+        "usr/bin",
+        "usr/lib/systemd/system",
+        "etc/streamweir",
+        "etc/streamweir/sql",
+    ] {
+        assert!(goes_to(directory), "{directory}");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        let text = read(&format!("packaging/deb/{script}"));
+        let shell = Command::new("sh").args(["-n", "-c", &text]).status();
+        assert!(shell.expect("a shell").success(), "{script}");
+    }
+}
+
+#[test]
+fn everything_the_compose_file_mounts_is_in_the_repository() {
+    let compose = read("docker/compose.yaml");
+    let mounts = compose.lines().filter_map(|line| {
+        let mount = line.trim().strip_prefix("- ")?;
+        mount.starts_with('.').then(|| mount.split(':').next())?
+    });
+    let mounts: Vec<&str> = mounts.collect();
+    assert!(mounts.len() >= 5, "{mounts:?}");
+    for mount in mounts {
+        assert!(repository().join("docker").join(mount).exists(), "{mount}");
+    }
+    assert!(compose.contains("dockerfile: docker/Dockerfile"));
+    assert!(compose.contains("stop_grace_period: 45s"));
+}
+
+#[test]
+fn the_chart_asks_what_the_daemon_answers_and_leaves_time_to_drain() {
+    let set = read("docker/helm/streamweir/templates/statefulset.yaml");
+    for part in [
+        "path: /livez",
+        "path: /readyz",
+        "STREAMWEIR__SERVICE__INSTANCE_ID",
+        "fieldPath: metadata.name",
+        "runAsUser: 10001",
+        "readOnlyRootFilesystem: true",
+        CONFIG,
+        STATE_DIRECTORY,
+    ] {
+        assert!(set.contains(part), "{part}");
+    }
+    let values = read("docker/helm/streamweir/values.yaml");
+    assert!(values.contains("terminationGracePeriodSeconds: 45"));
+}
+
+#[test]
+fn systemd_is_told_that_the_service_runs_is_alive_and_stops() {
+    use std::os::unix::net::UnixDatagram;
+
+    assert_eq!(unit_values("Type"), ["notify"]);
+    assert_eq!(
+        unit_values("ExecStartPre"),
+        [format!("{BINARY} check --config {CONFIG}")]
+    );
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    let patience = Some(std::time::Duration::from_secs(60));
+    manager.set_read_timeout(patience).expect("a timeout");
+    // Servers that are away are waited for, by a service that runs.
+    let config = directory.path().join("config.toml");
+    let text = format!(
+        "[service]\nhttp_listen = \"127.0.0.1:0\"\nstate_dir = {:?}\n\
+         [kafka]\nbootstrap_servers = [\"127.0.0.1:1\"]\n\
+         [[pipeline]]\nname = \"p\"\nkind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
+         clickhouse = {{ url = \"http://127.0.0.1:1\", table = \"t\" }}\n",
+        directory.path()
+    );
+    fs::write(&config, text).expect("the temporary directory is writable");
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_streamweir"))
+        .args(["run", "--config"])
+        .arg(&config)
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "100000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let next = || {
+        let mut buffer = [0; 64];
+        let length = manager
+            .recv(&mut buffer)
+            .expect("the service says something");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(next(), "READY=1");
+    assert_eq!(next(), "WATCHDOG=1");
+    assert_eq!(next(), "WATCHDOG=1");
+    let pid = daemon.id().to_string();
+    let sent = Command::new("kill").arg(&pid).status();
+    assert!(sent.expect("kill starts").success());
+    let last = (0..1_000)
+        .map(|_| next())
+        .find(|state| state != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
+    assert!(daemon.wait().expect("it ends").success());
+}
