@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book clean
+.PHONY: help deps deps-test build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book deb sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,13 +22,21 @@ deps-test: ## Fetch what the tests run besides
 build: ## Build the release binary
 	$(CARGO) build --release
 
-# Both packages in one go, here and below: with one set of features nothing is compiled twice.
-demo: deps ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it)
-	$(CARGO) build --workspace
+# What a demo needs and nothing else: Debian packages first, since the compiler is among them, then
+# everything else while cargo compiles. Both packages in one go: with one set of features nothing is
+# compiled twice.
+define fetch_and_build
+	@tests/sandbox/install.sh $(1) packages
+	@tests/sandbox/install.sh $(1) parts & parts=$$!; \
+		$(CARGO) build --package streamweir --package sandbox || { kill $$parts; exit 1; }; wait $$parts
+endef
+
+demo: ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it)
+	$(call fetch_and_build,demo)
 	@$(TARGET_DIR)/debug/sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
 
-demo-cdc: deps ## Show replicas of a PostgreSQL database that changes at random (SECONDS=30 bounds it)
-	$(CARGO) build --workspace
+demo-cdc: ## Show replicas of a PostgreSQL database that changes at random (SECONDS=30 bounds it)
+	$(call fetch_and_build,demo-cdc)
 	@$(TARGET_DIR)/debug/sandbox demo-cdc $(if $(SECONDS),--seconds $(SECONDS))
 
 # Beside the tests' build: what runs for every record is optimised, all else is taken from there.
@@ -97,6 +105,20 @@ book: ## Build docs/ as a book into book/ (fetches mdbook the first time)
 			--root $(abspath $(SANDBOX_DIR)) --no-track --target-dir $(MDBOOK_BUILD) \
 			mdbook@$(MDBOOK_VERSION) && rm -rf $(MDBOOK_BUILD); }
 	$(WITH_TOOLS) mdbook build docs
+
+DEB_VERSION := 3.8.0
+
+deb: ## Build a package for Debian 12 and later into target/debian/ (fetches cargo-deb the first time)
+	@$(WITH_TOOLS) cargo-deb --version 2>/dev/null | grep -qxF '$(DEB_VERSION)' || \
+		$(CARGO) install --quiet --locked --force --root $(abspath $(SANDBOX_DIR)) --no-track cargo-deb@$(DEB_VERSION)
+	$(WITH_TOOLS) $(CARGO) deb --locked
+
+SBOM_VERSION := 0.5.9
+
+sbom: ## Write a bill of materials of the binary, streamweir.cdx.json (fetches cargo-cyclonedx the first time)
+	@$(WITH_TOOLS) cargo-cyclonedx cyclonedx --version 2>/dev/null | grep -q ' $(SBOM_VERSION)$$' || \
+		$(CARGO) install --quiet --locked --force --root $(abspath $(SANDBOX_DIR)) --no-track cargo-cyclonedx@$(SBOM_VERSION)
+	$(WITH_TOOLS) $(CARGO) cyclonedx --format json --describe binaries --target x86_64-unknown-linux-gnu
 
 clean: ## Remove what was built and fetched
 	$(CARGO) clean

@@ -3,12 +3,23 @@
 # Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
 # `install.sh tests` fetches also what the tests alone run: ZooKeeper.
 #
-# `install.sh registry` fetches a schema registry besides, and the converters that write to it; it
-# needs Java 21 or later.
-#
 # Jars and engine go to SANDBOX_DIR (default: .sandbox at the project's root). Each is unpacked
 # beside its place and moved there when complete, so a cut download is done again.
+#
+# install.sh [WHAT] [STEP]
+#   WHAT  all (default), or what one demo needs: demo, demo-cdc; tests: all, and
+#         ZooKeeper; registry: all, and a schema registry with the converters that write to it, which needs
+#         Java 21 or later
+#   STEP  packages (of Debian), parts (everything else), or both (default): parts may be fetched while
+#         cargo compiles, which needs the packages
 set -euo pipefail
+
+what=${1:-all} step=${2:-both}
+case $what in
+    all|demo|demo-cdc|registry|tests) ;;
+    *) echo "install.sh: $what: all, demo, demo-cdc, registry or tests" >&2; exit 2 ;;
+esac
+case $step in both|packages|parts) ;; *) echo "install.sh: $step: both, packages or parts" >&2; exit 2 ;; esac
 
 readonly CHDB_PACKAGE='@chdb/lib-linux-x64-gnu'
 readonly CHDB_VERSION='26.7.3-stable.1'
@@ -35,13 +46,15 @@ as_root() {
 
 # Debian packages whose commands are missing: "command=package" pairs.
 missing_packages() {
-    local pair
-    for pair in java=openjdk-17-jre-headless mvn=maven redis-server=redis-server npm=npm \
-        python3=python3 perl=perl gcc=gcc g++=g++ make=make faketime=faketime valgrind=valgrind \
+    local pair pairs=(java=openjdk-17-jre-headless mvn=maven npm=npm perl=perl gcc=gcc g++=g++ make=make)
+    [ "$what" = demo-cdc ] || pairs+=(redis-server=redis-server)
+    [[ $what = demo* ]] || pairs+=(python3=python3 faketime=faketime valgrind=valgrind \
         mariadbd=mariadb-server prometheus=prometheus curl=curl chromium=chromium \
-        chromedriver=chromium-driver; do
+        chromedriver=chromium-driver)
+    for pair in "${pairs[@]}"; do
         command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
     done
+    [ "$what" != demo ] || return 0
     # Its commands stand outside the path. The package is the release of this Debian: 15 in 12.
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || printf 'postgresql\n'
 }
@@ -82,7 +95,12 @@ put_in_place() {
 
 # What is made of jars: "name:least number of jars". NAME/pom.xml says which; they go to a directory
 # of that name. Those of Debezium are plugin paths, each with one connector's directory in it.
-readonly JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15'
+case $what in
+    demo) JARS='kafka:50' ;;
+    demo-cdc) JARS='kafka:50 connect:40 debezium-postgres:15' ;;
+    *) JARS='kafka:50 connect:40 debezium-postgres:15 debezium-mariadb:15' ;;
+esac
+readonly JARS
 readonly JARS_OF_TESTS='zookeeper:15'
 readonly JARS_OF_REGISTRY='avro-converter:10'
 readonly REGISTRY='io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'
@@ -171,14 +189,19 @@ install_registry() {
     put_in_place "$fresh" "$place" "$stamp"
 }
 
-install_packages
+[ "$step" = parts ] || install_packages
+[ "$step" != packages ] || exit 0
+# Two registries of packages: at the same time.
+install_clickhouse &
+engine=$!
 # shellcheck disable=SC2086 # Names without spaces, one word each.
 install_jars $JARS
-if [ "${1:-}" = tests ]; then
+wait "$engine"
+if [ "$what" = tests ]; then
+    # shellcheck disable=SC2086
     install_jars $JARS_OF_TESTS
 fi
-install_clickhouse
-if [ "${1:-}" = registry ]; then
+if [ "$what" = registry ]; then
     # shellcheck disable=SC2086
     install_jars $JARS_OF_REGISTRY
     install_registry
