@@ -1,6 +1,6 @@
 //! A broker with users, rights and limits of its own, and a Redis that wants a password.
 
-use sandbox::kafka::{Kafka, KafkaOptions};
+use sandbox::kafka::{Kafka, KafkaOptions, Right};
 use sandbox::redis::Redis;
 use sandbox::{topic, wait};
 
@@ -56,6 +56,7 @@ fn a_brokers_users_rights_and_limits_are_judged_and_so_is_the_password_of_redis(
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         users: vec![(USER.to_owned(), PASSWORD.to_owned())],
+        doors: false,
     });
     let kafka = kafka.expect("a broker");
     let redis = Redis::start().expect("redis");
@@ -130,17 +131,25 @@ fn a_brokers_users_rights_and_limits_are_judged_and_so_is_the_password_of_redis(
         group.clone(),
     ];
     assert_missing(&job, &expected);
-    let allow = |operations: &[&str], resource: [&str; 2]| {
-        let allowed = kafka.allow(USER, operations, resource);
-        allowed.expect("the right is granted");
+    let grant = |rights: &[(&'static str, &str, &str)]| {
+        let right = |(operation, kind, name): &(&'static str, &str, &str)| {
+            Right::new(operation, kind, name)
+        };
+        let rights: Vec<Right> = rights.iter().map(right).collect();
+        kafka.grant(USER, &rights).expect("the rights are granted");
     };
-    allow(&["Describe", "DescribeConfigs"], ["--topic", &source]);
-    allow(&["Read", "Describe"], ["--topic", &letters]);
+    grant(&[
+        ("DESCRIBE", "topic", &source),
+        ("DESCRIBE_CONFIGS", "topic", &source),
+        ("READ", "topic", &letters),
+    ]);
     let expected = [of("READ", &source), of("WRITE", &letters), group];
     assert_missing(&job, &expected);
-    allow(&["Read"], ["--topic", &source]);
-    allow(&["Write"], ["--topic", &letters]);
-    allow(&["Read"], ["--group", &job.group]);
+    grant(&[
+        ("READ", "topic", &source),
+        ("WRITE", "topic", &letters),
+        ("READ", "group", &job.group),
+    ]);
     wait::until("no right is missing", PATIENCE, || {
         let (_, answer) = doctor(&job, &[]);
         missing_rights(&answer).is_empty().then_some(())

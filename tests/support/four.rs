@@ -42,9 +42,13 @@ pub struct FourTraffic([Traffic; 4]);
 
 impl Four {
     pub fn new(name: &str, partitions: i32, seed: u64) -> Four {
+        Four::of(Job::new(name), partitions, seed)
+    }
+
+    /// The same under the names, and at the broker, of this job.
+    pub fn of(mut whole: Job, partitions: i32, seed: u64) -> Four {
         let clickhouse = ClickHouse::start().expect("an engine");
         let redis = Redis::start().expect("a redis");
-        let mut whole = Job::new(name);
         whole.clickhouse_url = clickhouse.url();
         whole.config = config_of_all(&whole, &redis.url());
         let clickstream = part(&whole, "clickstream");

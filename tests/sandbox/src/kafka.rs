@@ -1,5 +1,11 @@
 //! A real Kafka broker: one KRaft process that is broker and controller at once.
 
+mod doors;
+mod grants;
+
+pub use doors::{Door, Doors};
+pub use grants::Right;
+
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +36,8 @@ pub struct KafkaOptions {
     /// Names and passwords of users who come by a listener of their own ([`Kafka::sasl_bootstrap`]) and may do
     /// what [`Kafka::allow`] says. Everybody else may do everything.
     pub users: Vec<(String, String)>,
+    /// Listeners of every kind besides ([`Kafka::doors`]), for the same users.
+    pub doors: bool,
 }
 
 impl Default for KafkaOptions {
@@ -38,6 +46,7 @@ impl Default for KafkaOptions {
             heap_mib: 512,
             properties: Vec::new(),
             users: Vec::new(),
+            doors: false,
         }
     }
 }
@@ -47,6 +56,7 @@ impl Default for KafkaOptions {
 pub struct Kafka {
     bootstrap: String,
     sasl_bootstrap: Option<String>,
+    doors: Option<Doors>,
     heap_mib: u32,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
@@ -63,7 +73,12 @@ impl Kafka {
         let (broker, controller) = (free_port()?, free_port()?);
         let mut properties = options.properties;
         let mut sasl_bootstrap = None;
-        if !options.users.is_empty() {
+        let doors = options.doors.then(Doors::new).transpose()?;
+        if let Some(doors) = &doors {
+            let users = &options.users;
+            properties.extend(doors.broker_properties([broker, controller], users, dir.path())?);
+            properties.extend(authorizer());
+        } else if !options.users.is_empty() {
             let sasl = free_port()?;
             sasl_bootstrap = Some(format!("127.0.0.1:{sasl}"));
             properties.extend(access_control([broker, controller, sasl], &options.users));
@@ -74,6 +89,7 @@ impl Kafka {
         let kafka = Self {
             bootstrap: format!("127.0.0.1:{broker}"),
             sasl_bootstrap,
+            doors,
             heap_mib: options.heap_mib,
             process: Mutex::new(None),
             dir,
@@ -96,24 +112,28 @@ impl Kafka {
         sasl.expect("the broker has users")
     }
 
-    /// Grants operations on one resource to a user, with the options of Kafka's own tool: `--topic`, `orders`.
+    /// Listeners of every kind.
+    ///
+    /// # Panics
+    /// The broker was started without them.
+    pub fn doors(&self) -> &Doors {
+        self.doors.as_ref().expect("the broker has doors")
+    }
+
+    /// Grants rights to a user.
     ///
     /// # Errors
-    /// What the tool says.
-    pub fn allow(&self, user: &str, operations: &[&str], resource: [&str; 2]) -> Result<()> {
-        let mut command = java(256, &["kafka"])?;
-        command
-            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server"])
-            .args([&self.bootstrap, "--add", "--allow-principal"])
-            .arg(format!("User:{user}"))
-            .args(resource);
-        for operation in operations {
-            command.args(["--operation", operation]);
-        }
-        let output = command.output()?;
-        let text = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "no right was granted: {text}");
-        Ok(())
+    /// What the broker says.
+    pub fn grant(&self, user: &str, rights: &[Right]) -> Result<()> {
+        grants::grant(&self.bootstrap, user, rights)
+    }
+
+    /// Sets the password of a user who comes in by SCRAM.
+    ///
+    /// # Errors
+    /// What the broker says.
+    pub fn set_password(&self, user: &str, password: &str) -> Result<()> {
+        grants::set_password(&self.bootstrap, user, password)
     }
 
     /// The process id, 0 while it is stopped.
@@ -307,19 +327,25 @@ fn access_control(
         "org.apache.kafka.common.security.plain.PlainLoginModule required {};",
         passwords.collect::<Vec<_>>().join(" ")
     );
-    let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let pairs = [
         ("listeners", listeners.as_str()),
         ("advertised.listeners", &advertised),
         ("listener.security.protocol.map", map),
         ("sasl.enabled.mechanisms", "PLAIN"),
         ("listener.name.users.plain.sasl.jaas.config", &jaas),
-        ("authorizer.class.name", authorizer),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    pairs.into_iter().chain(authorizer()).collect()
+}
+
+/// Users may do what they were granted, and whoever has no name everything.
+fn authorizer() -> [(String, String); 2] {
+    let class = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let pairs = [
+        ("authorizer.class.name", class),
         ("super.users", "User:ANONYMOUS"),
     ];
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 const SETTINGS: &[&str] = &[

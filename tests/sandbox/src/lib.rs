@@ -7,7 +7,8 @@
 //! - Several servers of ClickHouse: [`replicated`], two replicas with [`zookeeper`] between them.
 //! - Databases whose changes are captured, and the worker that does it: [`postgres`],
 //!   [`mariadb`], [`connect`] (Kafka Connect with Debezium); [`registry`], where it writes Avro.
-//! - Between the daemon and a part: [`fault`], a proxy that fails on demand.
+//! - Who vouches for them: [`certificates`].
+//! - Between the daemon and a part: [`fault`], a proxy that fails on demand; [`tls_front`].
 //! - Changes to such a database, and whether a replica equals it in the end: [`workload`],
 //!   [`compare`]; what to look at where it does not: [`evidence`].
 //! - Whoever looks at the status page: [`browser`].
@@ -15,6 +16,7 @@
 //! - All of it together: [`demo`].
 
 pub mod browser;
+pub mod certificates;
 pub mod clickhouse;
 pub mod clickhouse_front;
 pub mod compare;
@@ -33,6 +35,7 @@ pub mod process;
 pub mod redis;
 pub mod registry;
 pub mod replicated;
+pub mod tls_front;
 pub mod topic;
 pub mod wait;
 pub mod workdir;

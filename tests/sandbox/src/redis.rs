@@ -1,5 +1,9 @@
 //! A real Redis server that keeps nothing, but for what it is told to.
 
+mod forms;
+
+pub use forms::{Cluster, Watched};
+
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,6 +21,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
+    arguments: Vec<String>,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
 }
@@ -24,8 +29,14 @@ pub struct Redis {
 impl Redis {
     /// Starts `redis-server` on a free port and waits until it answers.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Result<Self> {
         let redis = Self {
             port: free_port()?,
+            arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
             process: Mutex::new(None),
             dir: ScratchDir::create("redis")?,
         };
@@ -82,6 +93,7 @@ impl Redis {
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--dir"])
             .arg(self.dir.path())
+            .args(&self.arguments)
             .stdin(Stdio::null());
         log_to(&mut command, &log)?;
         let process = Process::spawn(command)?;

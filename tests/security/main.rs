@@ -1,0 +1,9 @@
+//! Servers that ask who is there: users, passwords, certificates and rights, and that no secret is ever shown.
+
+mod clickhouse;
+mod doors;
+mod redis;
+mod rights;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
