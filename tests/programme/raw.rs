@@ -147,10 +147,11 @@ fn rows(job: &Job) -> Vec<String> {
 }
 
 fn die_at(job: &Job, point: &str) {
+    let before = rows(job).len();
     let instance = format!("dies-{point}");
     let daemon = job.start(&instance, &[], &format!("{point}=return"));
     if point == "before_leave" {
-        let read = || (rows(job).len() >= RECORDS as usize).then_some(());
+        let read = || (rows(job).len() > before).then_some(());
         wait::until("rows", PATIENCE, read).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
         daemon.process.terminate();
     }
