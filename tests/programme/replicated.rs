@@ -28,7 +28,7 @@ pub(super) fn trials() -> Vec<Trial> {
             "replicated-events",
             "two replicas and ZooKeeper frozen, killed and cut off in turn; one insert in twenty fails at Keeper",
             80,
-            3,
+            2,
             events,
         ),
         Trial::new(

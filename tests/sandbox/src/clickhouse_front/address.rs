@@ -229,7 +229,7 @@ fn load_of(code: &[u8], text_at: usize) -> Option<usize> {
 fn beginning(code: &[u8], at: usize) -> Option<usize> {
     let base = code.as_ptr() as usize;
     let mut candidates = (at.saturating_sub(REACH)..at).rev();
-    candidates.find(|at| (base + at) % ALIGNMENT == 0 && code[..*at].ends_with(&BETWEEN))
+    candidates.find(|at| (base + at).is_multiple_of(ALIGNMENT) && code[..*at].ends_with(&BETWEEN))
 }
 
 #[cfg(test)]
@@ -260,7 +260,9 @@ mod tests {
         code[43..47].copy_from_slice(&1_000i32.to_le_bytes());
         assert_eq!(load_of(&code, text_at), Some(43));
         assert_eq!(load_of(&code, text_at + 1), None);
-        let expected = [32, 16].into_iter().find(|at| (base + at) % ALIGNMENT == 0);
+        let expected = [32, 16]
+            .into_iter()
+            .find(|at| (base + at).is_multiple_of(ALIGNMENT));
         assert_eq!(beginning(&code, 43), expected);
     }
 
