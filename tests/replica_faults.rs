@@ -76,6 +76,18 @@ fn a_mariadb_database_and_its_replicas_are_equal_whoever_between_them_is_killed(
     short("cdc-live-mariadb");
 }
 
+/// Skipped where `tests/sandbox/install.sh registry` has not been run.
+#[test]
+fn a_postgresql_database_is_equal_through_avro_and_a_schema_registry() {
+    short("cdc-avro-postgresql");
+}
+
+/// As above.
+#[test]
+fn a_mariadb_database_is_equal_through_avro_and_a_schema_registry() {
+    short("cdc-avro-mariadb");
+}
+
 #[test]
 fn rows_of_one_version_are_noticed() {
     short("cdc-broken-version");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping, INDEX, RawMode};
-use super::format::{self, Compression, KEY_FORMATS, KeyFormat};
+use super::format::{self, Compression, Formats, KEY_FORMATS, KeyFormat};
 use super::lookup::Lookup;
 use super::quantity::Span;
 use super::record_field::RecordField;
@@ -141,6 +141,41 @@ impl Enrichment {
         }
     }
 
+    /// What is read of a record that is written as JSON first: one that is exploded, or whose key is no JSON.
+    /// None: records are read as they arrive.
+    #[must_use]
+    pub fn written_first(&self) -> Option<Formats> {
+        let is_key = |mapping: &ColumnMapping| {
+            mapping.from == Some(RecordField::Key) && mapping.path.is_some()
+        };
+        let is_text = matches!(self.key_format, KeyFormat::Json | KeyFormat::Text);
+        let has_keys = !is_text && self.columns.values().any(is_key);
+        let has_values = self.read_format() != self.format;
+        (has_keys || has_values).then(|| Formats {
+            format: match has_values {
+                true => self.format.clone(),
+                false => Format::Json,
+            },
+            key_format: Some(match has_keys {
+                true => self.key_format,
+                false => KeyFormat::Text,
+            }),
+            compression: match has_values {
+                true => self.compression,
+                false => Compression::None,
+            },
+        })
+    }
+
+    /// The format that columns are filled from.
+    #[must_use]
+    pub fn read_format(&self) -> Format {
+        match (&self.explode, &self.format) {
+            (Some(_), Format::Avro(_) | Format::Protobuf(_)) => Format::Json,
+            (_, format) => format.clone(),
+        }
+    }
+
     /// Every column has one source.
     fn check_columns(&self, section: &Section<'_>) {
         for (column, mapping) in &self.columns {
@@ -152,10 +187,9 @@ impl Enrichment {
                 );
             }
         }
-        let has_arrays = matches!(self.format, Format::Json | Format::JsonSchema);
+        let has_arrays = !matches!(self.format, Format::String | Format::Csv(_));
         if self.explode.is_some() && !has_arrays {
-            let message =
-                "needs format = \"json\": records of other formats have no arrays of elements";
+            let message = "needs format = \"json\", \"avro\" or \"protobuf\": texts and lines have no arrays of elements";
             section.problem("explode", message);
         }
         if self.explode.is_some() && self.session.is_some() {
@@ -169,9 +203,9 @@ impl Enrichment {
         for (column, mapping) in &self.columns {
             let is_path =
                 mapping.from.is_some() && mapping.path.as_deref().is_some_and(|p| p != "$");
-            if is_path && self.key_format != KeyFormat::Json {
+            if is_path && !self.key_format.has_members() {
                 let message =
-                    "must be \"$\", the whole key: only key_format = \"json\" knows members";
+                    "must be \"$\", the whole key: key_format = \"string\" knows no members";
                 section.problem(&format!("columns.{column}.path"), message);
             }
         }

@@ -271,7 +271,7 @@ impl RecordColumn {
                 Some(name) => self.column_type.encode_text(name, out),
                 None => self.encode_missing(out, with_default_flag),
             },
-            RecordField::Key => self.encode_bytes(record.key(), out, with_default_flag),
+            RecordField::Key => self.encode_bytes(record.key_as_received(), out, with_default_flag),
             RecordField::Value if !self.private.is_empty() => {
                 // Of what is no JSON object nothing is shown.
                 let value = record.value();
@@ -279,11 +279,13 @@ impl RecordColumn {
                 let hidden = hidden.as_deref().map(str::as_bytes);
                 self.encode_bytes(hidden, out, with_default_flag)
             }
-            RecordField::Value => self.encode_bytes(record.value(), out, with_default_flag),
+            RecordField::Value => {
+                self.encode_bytes(record.value_as_received(), out, with_default_flag)
+            }
             RecordField::Header(name) => {
                 self.encode_bytes(record.header(name), out, with_default_flag)
             }
-            RecordField::SchemaId => match schema_id(record.value()) {
+            RecordField::SchemaId => match schema_id(record.value_as_received()) {
                 Some(id) => self.column_type.encode_integer(id.into(), out),
                 None => self.encode_missing(out, with_default_flag),
             },

@@ -1,7 +1,8 @@
-//! Windows and joins of records that are no JSON.
+//! Windows, joins, elements and keys of records that are no JSON.
 
 use sandbox::topic::{self, Record};
 
+use super::columns::{PROVENANCE, job};
 use super::formats::reasons;
 use crate::support::registry::{framed, registry};
 use crate::support::{EVENT_TIME_MS, Job};
@@ -174,4 +175,59 @@ fn a_join_reads_each_side_by_its_own_format() {
         reasons.len() == 1 && reasons[0].contains("invalid_avro"),
         "{reasons:?} {log}"
     );
+}
+
+#[test]
+fn elements_of_avro_make_rows_and_keys_of_avro_fill_columns() {
+    let columns = format!(
+        "at DateTime64(3, 'UTC'), sku String, price Decimal(9, 2), customer UInt32, whole String, \
+         raw_key String, _index UInt32, {PROVENANCE}"
+    );
+    let mut job = job("avro-elements", &columns);
+    job.set("pipeline.format", "avro");
+    job.set("pipeline.key_format", "avro");
+    job.set("pipeline.explode", "$.items");
+    job.set("pipeline.time_field", "at");
+    job.set("pipeline.columns.sku", "$.items.sku");
+    job.set("pipeline.columns.price", "$.items.price");
+    job.set("pipeline.columns.whole.from", "value");
+    job.set("pipeline.columns.raw_key.from", "key");
+    job.set("pipeline.columns.customer.from", "key");
+    job.set("pipeline.columns.customer.path", "$.customer.id");
+    let order = r#"{"type":"record","name":"O","fields":[{"name":"id","type":"int"},
+        {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
+        {"name":"items","type":{"type":"array","items":{"type":"record","name":"I","fields":[
+            {"name":"sku","type":"string"},
+            {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}]}}}]}"#;
+    let key = r#"{"type":"record","name":"K","fields":[{"name":"customer","type":
+        {"type":"record","name":"C","fields":[{"name":"id","type":"long"}]}}]}"#;
+    let schemas = vec![(1, order.to_owned()), (2, key.to_owned())];
+    job.set("pipeline.schema_registry.url", registry(schemas));
+    let item = |sku: &str, cents: i16| [text(sku), long(2), cents.to_be_bytes().to_vec()].concat();
+    let items = [long(2), item("a", 150), item("b", -1), long(0)].concat();
+    let order =
+        |id: i64, items: &[u8]| framed(1, &[&long(id)[..], &long(EVENT_TIME_MS), items].concat());
+    let of = |value: Vec<u8>, key: Vec<u8>| at(Record::new(value).key(key), EVENT_TIME_MS);
+    let records = [
+        of(order(1, &items), framed(2, &long(70_000))),
+        of(order(2, b"\0"), framed(2, &long(7))),
+        of(order(3, &items), b"7".to_vec()),
+    ];
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT id, at, sku, price, customer, length(whole), hex(raw_key), _index \
+         FROM {db}.clickstream_events ORDER BY id, _index",
+    );
+    let (time, length) = ("2025-11-21 10:00:00.000", order(1, &items).len());
+    let rest = format!("70000\t{length}\t0000000002E0C508");
+    let expected = [
+        format!("1\t{time}\ta\t1.5\t{rest}\t0"),
+        format!("1\t{time}\tb\t-0.01\t{rest}\t1"),
+    ];
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    let reasons = reasons(&job);
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].starts_with("2 invalid_avro "), "{reasons:?}");
 }

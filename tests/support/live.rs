@@ -167,6 +167,7 @@ impl Live {
             keys: KEYS,
             statements_per_second: Some(STATEMENTS_PER_SECOND),
             evolve: true,
+            defaults: self.registry.is_none(),
             large_keys_return: true,
             ..Workload::new(self.server.url(), seed, Limit::Time(time))
         }

@@ -139,9 +139,14 @@ impl<'c> Record<'c> {
 
     pub fn value(self) -> Option<&'c [u8]> {
         match self.opened {
-            None => slice(self.message.payload.cast(), self.message.len),
+            None => self.value_as_received(),
             Some(opened) => opened.value,
         }
+    }
+
+    /// The value's bytes, whatever is read of it.
+    pub fn value_as_received(self) -> Option<&'c [u8]> {
+        slice(self.message.payload.cast(), self.message.len)
     }
 
     pub fn key(self) -> Option<&'c [u8]> {
@@ -376,6 +381,7 @@ mod tests {
         let record = record.opened(&opened);
         assert_eq!((record.key(), record.value()), (None, Some(&b"{}"[..])));
         assert_eq!(record.key_as_received(), Some(&b"k"[..]));
+        assert_eq!(record.value_as_received(), Some(&b"v"[..]));
         assert_eq!((record.topic(), record.offset()), ("clicks", 7));
         let bare = MadeRecord::new(None, None, 5, 7);
         assert_eq!(

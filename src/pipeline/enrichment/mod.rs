@@ -32,7 +32,7 @@ use self::schemas::SCHEMA_HEADER;
 pub(crate) use self::settings::{Settings, Table};
 use self::snapshots::snapshot_spec;
 use crate::batch::OpenBatch;
-use crate::format::AnyReader;
+use crate::format::{AnyReader, Purpose};
 use crate::halt::Halt;
 use crate::lane::{
     Accepted, After, Appends, BlockingTask, LookupPart, NotAccepted, Operator, RecordRows, Refusal,
@@ -41,6 +41,7 @@ use crate::lane::{
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
 use crate::operator::{Sessions, Unreadable, Watermark};
+use crate::pipeline::input::Input;
 use crate::pipeline::payload::Payload;
 use crate::pipeline::quality::Judged;
 use crate::pipeline::record_column::RecordPlace;
@@ -61,6 +62,8 @@ pub(crate) struct EnrichmentOperator {
     snapshot_spec: Option<SnapshotSpec>,
     reader: AnyReader,
     payload: Payload,
+    /// None: records are read as they arrive.
+    input: Option<Box<Input>>,
     profiles: Option<Profiles>,
     metrics: PipelineMetrics,
     /// Event and record columns of the chunk's rows, one behind the other.
@@ -123,6 +126,11 @@ impl EnrichmentOperator {
         EnrichmentOperator {
             reader: plan.read.reader(),
             payload: Payload::new(settings.compression),
+            input: settings.written_first.as_ref().and_then(|formats| {
+                let input = Input::new(formats, Purpose::Fields, settings.schemas.clone());
+                // Schemas of files are those of fields, of which any can be written.
+                input.unwrap_or_default()
+            }),
             plan,
             table,
             settings,
@@ -143,6 +151,96 @@ impl EnrichmentOperator {
             current: None,
             is_outdated: false,
         }
+    }
+
+    /// Takes a record that is written as JSON first, or its key.
+    #[cold]
+    fn accept_written(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        let Some(mut input) = self.input.take() else {
+            return self.accept_opened(state, record);
+        };
+        let accepted = input
+            .open(record)
+            .and_then(|opening| match opening.record() {
+                Ok(record) => self.accept_opened(state, record),
+                Err(rule) => Ok(Accepted::Dropped(rule)),
+            });
+        self.input = Some(input);
+        accepted
+    }
+
+    #[inline(always)]
+    fn accept_opened(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<Accepted, NotAccepted> {
+        if self.heads.len() >= CHUNK_BYTES_MAX {
+            return Err(NotAccepted::Later(rows_first()));
+        }
+        if self.plan.explode.is_some() {
+            return self.accept_exploded(state, record);
+        }
+        let head_start = self.heads.len();
+        let (event, has_key) = match self.read(state, record) {
+            Ok(read) => read,
+            Err(not_read) => {
+                self.heads.truncate(head_start);
+                return match not_read {
+                    NotRead::Refused(refusal) => Err(refusal.into()),
+                    NotRead::Dropped(rule) => Ok(Accepted::Dropped(rule)),
+                    NotRead::NeedsSchema(key) => {
+                        self.take_schema(key)?;
+                        self.accept_opened(state, record)
+                    }
+                    NotRead::Misfit(key, error) => Err(self.misfit(key, &error)),
+                };
+            }
+        };
+        let profile = match &mut self.profiles {
+            Some(profiles) if has_key => profiles.note(&self.scratch),
+            _ => Profile::Defaults,
+        };
+        self.unjudged.push(event);
+        self.rows.push(PendingRow {
+            head: (head_start, self.heads.len()),
+            session: None,
+            profile,
+        });
+        Ok(Accepted::Rows(1))
+    }
+
+    fn replay_opened(
+        &mut self,
+        state: &mut PartitionState,
+        record: Record<'_>,
+    ) -> Result<(), NotAccepted> {
+        let head_start = self.heads.len();
+        self.judged.is_replayed = true;
+        let read = self.read(state, record);
+        self.judged.is_replayed = false;
+        self.heads.truncate(head_start);
+        match read {
+            Ok((event, _)) => self.unjudged.push(Unjudged {
+                makes_row: false,
+                ..event
+            }),
+            Err(NotRead::NeedsSchema(key)) => {
+                return match self.take_schema(key) {
+                    Ok(()) => self.replay_opened(state, record),
+                    Err(NotAccepted::Refused(_)) => Ok(()),
+                    Err(later) => Err(later),
+                };
+            }
+            Err(NotRead::Misfit(key, error)) => return Err(self.misfit(key, &error)),
+            // A refusal was one before, and its dead letter is written.
+            Err(NotRead::Refused(_) | NotRead::Dropped(_)) => {}
+        }
+        Ok(())
     }
 
     /// From now on makes rows for the table as it is. The chunk must be empty: it was made for another.
@@ -206,39 +304,10 @@ impl Operator for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<Accepted, NotAccepted> {
-        if self.heads.len() >= CHUNK_BYTES_MAX {
-            return Err(NotAccepted::Later(rows_first()));
+        if self.input.is_some() {
+            return self.accept_written(state, record);
         }
-        if self.plan.explode.is_some() {
-            return self.accept_exploded(state, record);
-        }
-        let head_start = self.heads.len();
-        let (event, has_key) = match self.read(state, record) {
-            Ok(read) => read,
-            Err(not_read) => {
-                self.heads.truncate(head_start);
-                return match not_read {
-                    NotRead::Refused(refusal) => Err(refusal.into()),
-                    NotRead::Dropped(rule) => Ok(Accepted::Dropped(rule)),
-                    NotRead::NeedsSchema(key) => {
-                        self.take_schema(key)?;
-                        self.accept(state, record)
-                    }
-                    NotRead::Misfit(key, error) => Err(self.misfit(key, &error)),
-                };
-            }
-        };
-        let profile = match &mut self.profiles {
-            Some(profiles) if has_key => profiles.note(&self.scratch),
-            _ => Profile::Defaults,
-        };
-        self.unjudged.push(event);
-        self.rows.push(PendingRow {
-            head: (head_start, self.heads.len()),
-            session: None,
-            profile,
-        });
-        Ok(Accepted::Rows(1))
+        self.accept_opened(state, record)
     }
 
     #[inline(never)]
@@ -323,6 +392,9 @@ impl Operator for EnrichmentOperator {
         self.payload.trim();
         self.made.trim();
         self.reader.trim();
+        if let Some(input) = &mut self.input {
+            input.clear(now_ms);
+        }
         self.log_unknown_names();
         self.renew_schemas(now_ms);
         if self.is_outdated {
@@ -349,6 +421,7 @@ impl Operator for EnrichmentOperator {
             + room(&self.session_columns)
             + self.payload.memory_bytes()
             + self.made.memory_bytes()
+            + self.input.as_ref().map_or(0, |input| input.memory_bytes())
             + self.reader.memory_bytes()
     }
 
@@ -488,28 +561,20 @@ impl Snapshots<PartitionState> for EnrichmentOperator {
         state: &mut PartitionState,
         record: Record<'_>,
     ) -> Result<(), NotAccepted> {
-        let head_start = self.heads.len();
-        self.judged.is_replayed = true;
-        let read = self.read(state, record);
-        self.judged.is_replayed = false;
-        self.heads.truncate(head_start);
-        match read {
-            Ok((event, _)) => self.unjudged.push(Unjudged {
-                makes_row: false,
-                ..event
-            }),
-            Err(NotRead::NeedsSchema(key)) => {
-                return match self.take_schema(key) {
-                    Ok(()) => self.replay(state, record),
-                    Err(NotAccepted::Refused(_)) => Ok(()),
-                    Err(later) => Err(later),
-                };
-            }
-            Err(NotRead::Misfit(key, error)) => return Err(self.misfit(key, &error)),
+        let Some(mut input) = self.input.take() else {
+            return self.replay_opened(state, record);
+        };
+        let replayed = match input.open(record) {
+            Ok(opening) => match opening.record() {
+                Ok(record) => self.replay_opened(state, record),
+                Err(_) => Ok(()),
+            },
             // A refusal was one before, and its dead letter is written.
-            Err(NotRead::Refused(_) | NotRead::Dropped(_)) => {}
-        }
-        Ok(())
+            Err(NotAccepted::Refused(_)) => Ok(()),
+            Err(other) => Err(other),
+        };
+        self.input = Some(input);
+        replayed
     }
 
     fn sweep(&self, state: &mut PartitionState) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Compression, Enrichment};
+use crate::config::{Compression, Enrichment, Formats};
 use crate::memory::CacheShare;
 use crate::pipeline::quality::Tally;
 use crate::registry::Schemas;
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(super) compression: Compression,
     /// What rules say of all records together.
     pub(super) tally: Option<Arc<Tally>>,
+    /// What is written as JSON before it is read.
+    pub(super) written_first: Option<Formats>,
     /// Where the schemas of records are asked for.
     pub(super) schemas: Option<Arc<Schemas>>,
 }
@@ -44,7 +46,12 @@ impl Settings {
             cache_bytes_max,
             cache_ttl_ms: cache_ttl.map_or(0, |ttl| ms(ttl).unsigned_abs()),
             seed,
-            compression: config.compression,
+            // What is written first is unpacked there.
+            compression: match config.read_format() == config.format {
+                true => config.compression,
+                false => Compression::None,
+            },
+            written_first: config.written_first(),
             tally: None,
             schemas: None,
         }

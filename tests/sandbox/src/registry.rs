@@ -47,7 +47,9 @@ impl Registry {
                 "-XX:TieredStopAtLevel=1",
                 "-XX:-UsePerfData",
                 "-Dquarkus.http.host=127.0.0.1",
+                "-Dquarkus.management.host=127.0.0.1",
             ])
+            .arg(format!("-Dquarkus.management.port={}", free_port()?))
             .arg(format!("-Dquarkus.http.port={port}"))
             .arg("-jar")
             .arg(installed("registry")?.join("quarkus-run.jar"))

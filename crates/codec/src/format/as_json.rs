@@ -297,3 +297,71 @@ impl AsJson {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Csv, Protobuf};
+
+    fn read(format: &Format, purpose: Purpose, value: &[u8]) -> Result<String, String> {
+        let reader = AsJson::new(format, purpose).map_err(|error| error.to_string())?;
+        let mut reader = reader.ok_or("it is JSON")?;
+        match reader.read(value, None) {
+            Ok(json) => Ok(String::from_utf8_lossy(json).into_owned()),
+            Err(Unread::Refused(reject)) => Err(reject.to_string()),
+            Err(other) => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn a_line_is_an_object_of_the_fields_that_it_has() {
+        let names = ["a", "b c", "d"].map(str::to_owned).to_vec();
+        let csv = Format::Csv(Csv {
+            columns: Some(names),
+            delimiter: b',',
+            header: true,
+        });
+        let read = |line: &str| read(&csv, Purpose::Fields, line.as_bytes());
+        assert_eq!(
+            read("1,\"x\\\"\"\n\",true\n").as_deref(),
+            Ok(r#"{"a":1,"b c":"x\\\"\u000a","d":true}"#)
+        );
+        assert_eq!(read(",,\\N").as_deref(), Ok("{}"));
+        assert_eq!(read("a,b c,d"), Err("Dropped(\"header\")".to_owned()));
+        assert!(read("1,2").is_err_and(|error| error.starts_with("invalid_value")));
+    }
+
+    #[test]
+    fn frames_of_json_schema_are_passed_over() {
+        let json = Format::JsonSchema;
+        for value in [&b"\0\0\0\0\x07{}"[..], b"{}"] {
+            assert_eq!(read(&json, Purpose::Change, value).as_deref(), Ok("{}"));
+        }
+        assert!(
+            AsJson::new(&Format::Json, Purpose::Fields)
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn absent_fields_of_messages_are_null_in_changes_alone() {
+        let source = r#"syntax = "proto3"; message M { int32 a = 1; optional string b = 2; }"#;
+        let schema = ProtobufSchema::from_source(source, &[]).unwrap();
+        let protobuf = Format::Protobuf(Protobuf {
+            schema: Some(Arc::new(schema)),
+            framed: false,
+        });
+        for (purpose, expected) in [
+            (Purpose::Fields, r#"{"a":1}"#),
+            (Purpose::Change, r#"{"a":1,"b":null}"#),
+        ] {
+            assert_eq!(
+                read(&protobuf, purpose, b"\x08\x01").as_deref(),
+                Ok(expected)
+            );
+        }
+        let refused = read(&protobuf, Purpose::Fields, b"\x08");
+        assert!(refused.is_err_and(|error| error.starts_with("invalid_protobuf")));
+    }
+}

@@ -127,7 +127,7 @@ impl RowPlan {
             explode,
         } = event.into_parts();
         let mut plan = RowPlan {
-            read: ReadPlan::new(&config.format, wishes, &names)
+            read: ReadPlan::new(&config.read_format(), wishes, &names)
                 .map_err(|error| PlanError(error.to_string()))?,
             event_columns,
             made_columns,

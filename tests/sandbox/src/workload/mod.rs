@@ -47,6 +47,9 @@ pub struct Workload {
     pub keys: u64,
     /// Whether columns of `products` are added, renamed and dropped on the way (PostgreSQL).
     pub evolve: bool,
+    /// Whether an added column may have a default. Converters that write a default in place of NULL
+    /// leave nothing to compare.
+    pub defaults: bool,
     /// Whether the keys of `documents`, whose rows have large values, change at random like all
     /// others. If not, each key that a row leaves is one that nobody has again.
     pub large_keys_return: bool,
@@ -63,6 +66,7 @@ impl Workload {
             statements_per_second: None,
             keys: 60,
             evolve: false,
+            defaults: true,
             large_keys_return: true,
         }
     }

@@ -183,7 +183,7 @@ impl Running<'_> {
     /// Takes the steps, evenly over the run, those that are left when it ends among them.
     fn steps(&self) -> Result<Counts> {
         let mut counts = Counts::default();
-        let steps = steps(self.dialect, self.workload.evolve);
+        let steps = steps(self.dialect, self.workload.evolve, self.workload.defaults);
         let parts = (steps.len() + 1) as f64;
         for (number, step) in (1..).zip(steps) {
             while self.done() < f64::from(number) / parts {

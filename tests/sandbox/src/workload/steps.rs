@@ -14,9 +14,9 @@ pub(super) struct Step {
 /// value that a default gave to old rows: the log has nothing of either.
 const REWRITE: &str = "UPDATE products SET stock = stock + 1";
 
-pub(super) fn steps(dialect: Dialect, evolve: bool) -> Vec<Step> {
+pub(super) fn steps(dialect: Dialect, evolve: bool, defaults: bool) -> Vec<Step> {
     match dialect {
-        Dialect::Postgres if evolve => evolution(),
+        Dialect::Postgres if evolve => evolution(defaults),
         Dialect::Postgres => Vec::new(),
         Dialect::MariaDb => vec![
             Step {
@@ -28,7 +28,7 @@ pub(super) fn steps(dialect: Dialect, evolve: bool) -> Vec<Step> {
     }
 }
 
-fn evolution() -> Vec<Step> {
+fn evolution(defaults: bool) -> Vec<Step> {
     let mut products = PRODUCTS.to_vec();
     let mut steps = Vec::new();
     let mut step = |products: &[Column], statement, rewrite: bool| {
@@ -49,7 +49,10 @@ fn evolution() -> Vec<Step> {
     products.push(added("origin", Kind::Text));
     step(
         &products,
-        "ALTER TABLE products ADD COLUMN origin text DEFAULT 'unknown'",
+        match defaults {
+            true => "ALTER TABLE products ADD COLUMN origin text DEFAULT 'unknown'",
+            false => "ALTER TABLE products ADD COLUMN origin text",
+        },
         true,
     );
     products.retain(|column| column.name != "weight");

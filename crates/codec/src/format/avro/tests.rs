@@ -7,6 +7,7 @@ use crate::decode::Path;
 use crate::table::{Column, ColumnType, DefaultKind, RawMode};
 
 mod columns;
+mod connect;
 mod second_reading;
 
 fn source(slot: usize, name: &str, type_name: &str, required: bool) -> ColumnSource {
