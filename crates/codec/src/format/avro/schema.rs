@@ -1,9 +1,15 @@
 //! Writer schemas: parsed by `apache-avro`, kept as a list of types that name each other by number.
 
 use std::collections::HashMap;
+use std::sync::Once;
 
-use apache_avro::Schema as Parsed;
+use apache_avro::error::Details;
 use apache_avro::schema::{InnerDecimalSchema, UuidSchema};
+use apache_avro::validator::{
+    SchemaNameValidator, SchemaNamespaceValidator, set_schema_name_validator,
+    set_schema_namespace_validator,
+};
+use apache_avro::{AvroResult, Schema as Parsed};
 
 use crate::decode::decimal::DIGITS_MAX;
 
@@ -128,6 +134,7 @@ impl Schema {
     }
 
     fn parsed(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
+        allow_namespaces();
         let invalid = |error: apache_avro::Error| SchemaError(format!("no Avro schema: {error}"));
         let (parsed, others) = if references.is_empty() {
             (Parsed::parse_str(text).map_err(invalid)?, vec![])
@@ -189,6 +196,37 @@ impl Schema {
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
+}
+
+/// Connect names types after topics, and Java's Avro, which writes most schemas, takes any text as a namespace:
+/// `my-shop.public.orders`.
+struct AnyNamespace;
+
+impl SchemaNamespaceValidator for AnyNamespace {
+    fn validate(&self, _namespace: &str) -> AvroResult<()> {
+        Ok(())
+    }
+}
+
+impl SchemaNameValidator for AnyNamespace {
+    fn validate(&self, full_name: &str) -> AvroResult<usize> {
+        let start = full_name.rfind('.').map_or(0, |dot| dot + 1);
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = &full_name[start..];
+        if name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit()) {
+            return Ok(start);
+        }
+        Err(Details::InvalidSchemaName(full_name.to_owned(), "[A-Za-z_][A-Za-z0-9_]*").into())
+    }
+}
+
+/// For the parser, once: whoever was first has set the same.
+fn allow_namespaces() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = set_schema_namespace_validator(Box::new(AnyNamespace));
+        let _ = set_schema_name_validator(Box::new(AnyNamespace));
+    });
 }
 
 /// The parser descends as far as types are inside each other, by way of references too.

@@ -95,6 +95,21 @@ fn a_type_that_is_named_again_is_written_out_again_but_not_for_ever() {
 }
 
 #[test]
+fn types_are_named_after_topics_whatever_those_are_called() {
+    let schema = r#"{"type":"record","name":"Envelope","namespace":"my-shop.public.a","fields":[
+        {"name":"before","type":["null",{"type":"record","name":"Value","fields":[
+            {"name":"id","type":"int"}]}]},
+        {"name":"after","type":["null","my-shop.public.a.Value"]}]}"#;
+    let block = block(schema);
+    assert_eq!(block["name"], "my-shop.public.a.Envelope");
+    assert_eq!(block["fields"][0]["fields"], block["fields"][1]["fields"]);
+    for name in ["my-shop", "a.7", "a."] {
+        let schema = format!(r#"{{"type":"record","name":"{name}","fields":[]}}"#);
+        assert!(Schema::parse(&schema).is_err(), "{name}");
+    }
+}
+
+#[test]
 fn a_record_is_what_connects_json_converter_would_have_written() {
     let schema = r#"{"type":"record","name":"R","fields":[
         {"name":"d","type":{"type":"int","logicalType":"date"}},
