@@ -361,6 +361,23 @@ mod tests {
                 Ok(expected)
             );
         }
+        // As Connect's converter writes them.
+        let source = r#"syntax = "proto3"; import "confluent/meta.proto"; import "confluent/type/decimal.proto";
+            message V { confluent.type.Decimal n = 1 [(confluent.field_meta) = {
+                params: [{ key: "scale", value: "2" }] }]; }"#;
+        let of_connect = Format::Protobuf(Protobuf {
+            schema: Some(Arc::new(ProtobufSchema::from_source(source, &[]).unwrap())),
+            framed: false,
+        });
+        assert_eq!(
+            read(
+                &of_connect,
+                Purpose::Change,
+                b"\x0a\x05\x0a\x01\x96\x18\x02"
+            )
+            .as_deref(),
+            Ok(r#"{"n":{"value":"lg==","precision":0,"scale":2}}"#)
+        );
         let refused = read(&protobuf, Purpose::Fields, b"\x08");
         assert!(refused.is_err_and(|error| error.starts_with("invalid_protobuf")));
     }

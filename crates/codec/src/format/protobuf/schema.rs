@@ -184,6 +184,25 @@ fn check_size(bytes: usize) -> Result<(), SchemaError> {
     }
 }
 
+/// What Connect's converter imports and registries do not list among a schema's references.
+const BUILT_IN: [(&str, &str); 2] = [
+    (
+        "confluent/meta.proto",
+        r#"syntax = "proto3"; package confluent; import "google/protobuf/descriptor.proto";
+        message Meta { string doc = 1; map<string, string> params = 2; repeated string tags = 3; }
+        extend google.protobuf.FileOptions { Meta file_meta = 1088; }
+        extend google.protobuf.MessageOptions { Meta message_meta = 1088; }
+        extend google.protobuf.FieldOptions { Meta field_meta = 1088; }
+        extend google.protobuf.EnumOptions { Meta enum_meta = 1088; }
+        extend google.protobuf.EnumValueOptions { Meta enum_value_meta = 1088; }"#,
+    ),
+    (
+        "confluent/type/decimal.proto",
+        r#"syntax = "proto3"; package confluent.type;
+        message Decimal { bytes value = 1; uint32 precision = 2; int32 scale = 3; }"#,
+    ),
+];
+
 /// What a registry has sent.
 struct Sources {
     main: String,
@@ -196,7 +215,10 @@ impl FileResolver for Sources {
         match import {
             _ if name == MAIN => File::from_source(name, &self.main),
             Some((_, text)) => File::from_source(name, text),
-            None => Err(protox::Error::file_not_found(name)),
+            None => match BUILT_IN.iter().find(|(known, _)| *known == name) {
+                Some((_, text)) => File::from_source(name, text),
+                None => Err(protox::Error::file_not_found(name)),
+            },
         }
     }
 }
