@@ -279,6 +279,7 @@ fn change(arguments: WorkloadArguments) -> Result<()> {
         statements_per_second: arguments.rate,
         keys: arguments.keys,
         evolve: arguments.evolve,
+        defaults: true,
         large_keys_return: true,
     };
     println!(
