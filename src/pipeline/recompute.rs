@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::replay::{ReplayError, Replayer, Wanted, Way};
+use super::replay::{ReplayError, Replayed, Replayer, Wanted, Way, is_unread};
 use super::replication::ReplicationOperator;
 use crate::lane::{Accepted, NotAccepted, NotFound, Operator as _, Versions};
 use crate::sink::Target;
@@ -113,33 +113,38 @@ impl Replayer {
     }
 
     /// Hands the values of these columns to `each`: in RowBinary, `None` where the table's own default takes
-    /// the place. False: the record makes no row.
-    pub(crate) fn values(
+    /// the place. A record that makes no row has none.
+    ///
+    /// # Errors
+    /// What it takes to read the record cannot be had.
+    pub(crate) async fn values(
         &mut self,
         partition: &TopicPartition,
         record: Record<'_>,
         each: impl FnOnce(&[Option<&[u8]>]),
-    ) -> bool {
+    ) -> Result<(), ReplayError> {
         let way = match self {
             Replayer::Enrichment(way) => way,
             Replayer::Raw(operator) => {
                 let values = operator.values(partition, record);
                 let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
                 each(&values);
-                return true;
+                return Ok(());
             }
-            Replayer::Cdc(_) => return false,
+            Replayer::Cdc(_) => return Ok(()),
         };
         let mut state = way.operator.begin(partition);
-        let is_accepted = matches!(
-            way.operator.accept(&mut state, record),
-            Ok(Accepted::Rows(_))
-        );
-        if is_accepted {
+        let accepted = way.accept(&mut state, partition, record, Wanted::Row).await;
+        if matches!(accepted, Ok(Ok(_))) {
             each(&way.operator.event_values());
         }
         way.operator.judge(&mut state);
         way.operator.clear(0);
-        is_accepted
+        match accepted? {
+            Err(Replayed::Refused { reason, detail }) if is_unread(&reason) => {
+                Err(ReplayError::Unreachable(detail))
+            }
+            _ => Ok(()),
+        }
     }
 }

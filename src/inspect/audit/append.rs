@@ -97,9 +97,20 @@ pub(super) fn audit(
                         return Ok(ControlFlow::Continue(()));
                     }
                 }
+                let mut unread = None;
                 block.record(offset, || {
-                    scope.skipped.contains(&offset) || rules.drops(&scope.partition, record)
+                    let is_dropped = match scope.skipped.contains(&offset) {
+                        true => Ok(true),
+                        false => runtime.block_on(rules.drops(&scope.partition, record)),
+                    };
+                    is_dropped.unwrap_or_else(|error| {
+                        unread = Some(error);
+                        false
+                    })
                 });
+                if let Some(error) = unread {
+                    return Err(error.into());
+                }
                 if compares_values {
                     let to = scope.to;
                     let other =

@@ -52,7 +52,7 @@ impl<'a> Values<'a> {
     /// What differs in the row of a record, as it is listed; `None` where nothing does, or there is no row.
     ///
     /// # Errors
-    /// ClickHouse does not answer.
+    /// ClickHouse does not answer, or the record cannot be read.
     pub(super) fn difference(
         &mut self,
         runtime: &tokio::runtime::Runtime,
@@ -76,9 +76,10 @@ impl<'a> Values<'a> {
             return Ok(None);
         };
         let mut columns = vec![];
-        rules.values(partition, record, |expected| {
+        let compared = rules.values(partition, record, |expected| {
             columns = differing(expected, &row)
         });
+        runtime.block_on(compared)?;
         if columns.is_empty() {
             return Ok(None);
         }

@@ -9,7 +9,7 @@ mod way;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::way::Way;
+pub(super) use self::way::{Way, is_unread};
 use super::enrichment::CurrentRows;
 use super::input::Input;
 use super::raw::CurrentRawRows;
@@ -153,11 +153,19 @@ impl Replayer {
     }
 
     /// Whether a rule of the configuration drops a record.
-    pub(crate) fn drops(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+    ///
+    /// # Errors
+    /// What it takes to read the record cannot be had.
+    pub(crate) async fn drops(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<bool, ReplayError> {
         match self {
-            Replayer::Enrichment(way) => way.drops(partition, record),
-            Replayer::Cdc(way) => way.drops(partition, record),
-            Replayer::Raw(_) => false,
+            Replayer::Enrichment(way) => way.drops(partition, record, Wanted::Row).await,
+            // A row's table would be made.
+            Replayer::Cdc(way) => way.drops(partition, record, Wanted::Judgement).await,
+            Replayer::Raw(_) => Ok(false),
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::source::{Record, TopicPartition};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(180);
 /// Times that something must be done before one record can be judged.
 const TASKS_MAX: usize = 4;
+/// What a record is refused as that could not be judged.
+const NOT_READY: &str = "not_ready";
 
 /// How a table tells that a record is written.
 pub(crate) trait Traced: Operator {
@@ -196,17 +198,29 @@ impl<O: Traced> Way<O> {
             }
         }
         Ok(Err(refused_as(
-            "not_ready",
+            NOT_READY,
             "the table is not ready after several attempts",
         )))
     }
 
-    pub(super) fn drops(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+    /// Whether a rule drops a record; what it takes to read the record is had first.
+    pub(super) async fn drops(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+        wanted: Wanted,
+    ) -> Result<bool, ReplayError> {
         let mut state = self.operator.begin(partition);
-        let accepted = self.operator.accept(&mut state, record);
+        let accepted = self.accept(&mut state, partition, record, wanted).await;
         self.operator.judge(&mut state);
         self.operator.clear(self.now_ms());
-        matches!(accepted, Ok(Accepted::Dropped(_)))
+        match accepted? {
+            Err(Replayed::Refused { reason, detail }) if is_unread(&reason) => {
+                let record = format!("{partition}:{}", record.offset());
+                Err(ReplayError::Unreachable(format!("{record}: {detail}")))
+            }
+            accepted => Ok(matches!(accepted, Err(Replayed::Dropped(_)))),
+        }
     }
 
     async fn look_up(&mut self) -> Result<(), ReplayError> {
@@ -311,6 +325,11 @@ impl<O: Traced> Way<O> {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether nothing is known of a record that was refused so.
+pub(in crate::pipeline) fn is_unread(reason: &str) -> bool {
+    [NOT_READY, "schema_registry"].contains(&reason)
 }
 
 fn refused_as(reason: &str, detail: &str) -> Replayed {
