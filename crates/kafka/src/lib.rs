@@ -56,7 +56,7 @@ pub use questions::{Offsets, Questions};
 pub use rdkafka::ClientConfig;
 pub use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 pub use reader::{Found, FoundRecord, OwnedRecord, Reader};
-pub use record::{Chunk, MadeRecord, Opened, Record, TimestampType};
+pub use record::{Chunk, MadeRecord, Opened, Record, TimestampType, headers};
 pub use rights::{
     GroupMemberDescription, GroupRights, Operation, Operations, TopicRights, group_rights,
     topic_rights,

@@ -5,8 +5,10 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::record::headers;
 
 /// A record taken out of its client.
 #[derive(Debug)]
@@ -73,17 +75,12 @@ impl FoundRecord<'_> {
     }
 
     pub fn to_owned(&self) -> OwnedRecord {
-        let header = |h: rdkafka::message::Header<'_, &[u8]>| {
-            (h.key.to_owned(), h.value.map(<[u8]>::to_vec))
-        };
-        let headers = self.0.headers();
-        let headers = headers.map(|headers| headers.iter().map(header).collect());
         OwnedRecord {
             offset: self.offset(),
             timestamp_ms: self.timestamp_ms().unwrap_or(-1),
             key: self.key().map(<[u8]>::to_vec),
             value: self.0.payload().map(<[u8]>::to_vec),
-            headers: headers.unwrap_or_default(),
+            headers: headers(&self.0),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use rdkafka::error::{IsError as _, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
 
 /// The messages one poll returned, in the order they arrived; destroyed when dropped.
@@ -231,27 +232,37 @@ impl<'c> Record<'c> {
                 .origin()
                 .map_or(vec![], |origin| origin.headers.to_vec());
         }
-        let mut headers = std::ptr::null_mut();
-        // SAFETY: the headers stay owned by the message, which is alive.
-        if unsafe { sys::rd_kafka_message_headers(self.message, &mut headers) }.is_error() {
-            return vec![];
+        headers_of(self.message)
+    }
+}
+
+/// The headers of a message in order, names and values; bytes of names that are not UTF-8 are replaced.
+pub fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, Option<Vec<u8>>)> {
+    // SAFETY: the message is borrowed, so it is alive, and nobody alters it.
+    headers_of(unsafe { &*message.ptr() })
+}
+
+fn headers_of(message: &sys::rd_kafka_message_t) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut headers = std::ptr::null_mut();
+    // SAFETY: the headers stay owned by the message, which is alive.
+    if unsafe { sys::rd_kafka_message_headers(message, &mut headers) }.is_error() {
+        return vec![];
+    }
+    let mut out = vec![];
+    loop {
+        let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0usize);
+        // SAFETY: `headers` came from the message; the out-parameters are ours.
+        let end = unsafe {
+            sys::rd_kafka_header_get_all(headers, out.len(), &mut name, &mut value, &mut size)
+        };
+        if end.is_error() {
+            return out;
         }
-        let mut out = vec![];
-        loop {
-            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0usize);
-            // SAFETY: `headers` came from the message; the out-parameters are ours.
-            let end = unsafe {
-                sys::rd_kafka_header_get_all(headers, out.len(), &mut name, &mut value, &mut size)
-            };
-            if end.is_error() {
-                return out;
-            }
-            // SAFETY: on success `name` is a C string owned by the message.
-            let name = unsafe { CStr::from_ptr(name) }
-                .to_string_lossy()
-                .into_owned();
-            out.push((name, slice(value.cast(), size).map(<[u8]>::to_vec)));
-        }
+        // SAFETY: on success `name` is a C string owned by the message.
+        let name = unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned();
+        out.push((name, slice(value.cast(), size).map(<[u8]>::to_vec)));
     }
 }
 

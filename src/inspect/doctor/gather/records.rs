@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::Message as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::super::facts::{PartitionFacts, SampledRecord};
@@ -186,8 +186,6 @@ fn shares(lengths: &[i64], count: i64) -> Vec<i64> {
 }
 
 fn owned(message: &BorrowedMessage<'_>) -> SampledRecord {
-    let header =
-        |h: rdkafka::message::Header<'_, &[u8]>| (h.key.to_owned(), h.value.map(<[u8]>::to_vec));
     SampledRecord {
         topic: message.topic().to_owned(),
         partition: message.partition(),
@@ -195,10 +193,7 @@ fn owned(message: &BorrowedMessage<'_>) -> SampledRecord {
         timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
-        headers: message
-            .headers()
-            .map(|headers| headers.iter().map(header).collect())
-            .unwrap_or_default(),
+        headers: streamweir_kafka::headers(message),
     }
 }
 
