@@ -17,6 +17,7 @@ use super::time_field::{TimeField, is_plain_path};
 use super::time_unit::{TIME_UNITS, TextTimes};
 use super::tree::join;
 use super::value::{Choice, Text};
+use crate::decode::Path;
 use crate::decode::time::{TextRules, TimeUnit};
 use crate::format::Format;
 use crate::steps::PrivateFields;
@@ -229,8 +230,29 @@ impl Enrichment {
         }
     }
 
+    /// Rules see the record, not its elements.
+    fn check_exploded(&self, section: &Section<'_>) {
+        let Some(explode) = &self.explode else {
+            return;
+        };
+        for (number, rule) in self.rules.rules.iter().enumerate() {
+            let when = rule.when.iter().map(|when| ("when", when));
+            for (key, condition) in when.chain([("check", &rule.check)]) {
+                let of_elements = |path: &&str| is_below(path, explode);
+                if let Some(path) = condition.paths().into_iter().find(of_elements) {
+                    let message = format!(
+                        "must not look at {path}: with explode = {explode:?} a rule sees the record, not its \
+                         elements"
+                    );
+                    section.problem(&format!("rule.{number}.{key}"), message);
+                }
+            }
+        }
+    }
+
     /// What rules fill nothing else fills.
     fn check_quality(&self, section: &Section<'_>) {
+        self.check_exploded(section);
         for (key, column) in self.rules.columns() {
             let by_session = self.session.iter().flat_map(Session::columns);
             let other = if self.columns.contains_key(column) {
@@ -320,5 +342,31 @@ impl Enrichment {
         self.lookup
             .iter()
             .flat_map(|lookup| lookup.columns.keys().map(String::as_str))
+    }
+}
+
+/// Whether a path leads to an array that is taken apart, or into its elements.
+fn is_below(path: &str, array: &str) -> bool {
+    let (Ok(path), Ok(array)) = (Path::parse(path), Path::parse(array)) else {
+        return false;
+    };
+    let mut names = path.names();
+    array.names().all(|name| names.next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_lie_below_their_array() {
+        for (path, expected) in [
+            ("$.items.sku", true),
+            ("$.items", true),
+            ("$.items_count", false),
+            ("$.order.items", false),
+        ] {
+            assert_eq!(is_below(path, "$.items"), expected, "{path}");
+        }
     }
 }

@@ -212,7 +212,7 @@ fn read_condition(section: Section<'_>, place: &str) -> Option<Condition> {
             .map(|_| 0)
             .map_err(|error| error.to_string())
     };
-    if let Err(error) = Check::new(&condition, &mut |path| is_path(path)) {
+    if let Err(error) = Check::new(&condition, None, &mut |path| is_path(path)) {
         reader.problem(&key_path, format!("cannot be checked: {error}"));
         return None;
     }

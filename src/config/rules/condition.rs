@@ -1,7 +1,10 @@
 //! One condition: `{ field = "$.quantity", gt = 0 }`, or several put together.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use sha2::{Digest as _, Sha256};
 
 use super::entries;
@@ -183,8 +186,13 @@ fn read_tests(section: &mut Section<'_>) -> Vec<Test> {
         max: 1 << 30,
         unit: "characters",
     };
-    tests.extend(section.take("length_min", length()).map(Test::LengthMin));
-    tests.extend(section.take("length_max", length()).map(Test::LengthMax));
+    let shortest = section.take("length_min", length());
+    let longest = section.take("length_max", length());
+    if shortest.zip(longest).is_some_and(|(min, max)| min > max) {
+        section.problem("length_max", "must not be below length_min");
+    }
+    tests.extend(shortest.map(Test::LengthMin));
+    tests.extend(longest.map(Test::LengthMax));
     tests.extend(section.take("type", TYPES).map(Test::Type));
     tests.extend(flag(section, "is_uuid", Test::IsUuid, None));
     tests.extend(flag(section, "is_email", Test::IsEmail, None));
@@ -245,25 +253,12 @@ fn read_computed(section: &mut Section<'_>) -> Vec<Test> {
 fn read_file(section: &mut Section<'_>) -> Option<Test> {
     let file = section.take("in_file", ANY_TEXT)?;
     let path = section.reader.directory.join(&file);
-    let read = || -> Result<String, String> {
-        let size = std::fs::metadata(&path)
-            .map_err(|error| error.to_string())?
-            .len();
-        if size > FILE_BYTES_MAX {
-            let max = grouped(FILE_BYTES_MAX.into());
-            return Err(format!("it has {size} bytes, and at most {max} are read"));
-        }
-        std::fs::read_to_string(&path).map_err(|error| error.to_string())
-    };
-    match read() {
+    match read_text(&path) {
         Ok(text) => {
-            let lines = text.lines().map(|line| line.trim_end_matches('\r'));
-            let lines = lines.filter(|line| !line.is_empty());
-            let lines: hashbrown::HashSet<Box<str>> = lines.map(Box::from).collect();
-            // The values decide, not the file's name.
-            let digest = format!("{:x}", Sha256::digest(&text));
+            let lines = Arc::new(values(&text));
+            // The values decide, not the file's name, their order or how lines end.
+            let digest = digest(&lines);
             section.record("in_file.content", digest.clone());
-            let lines = Arc::new(lines);
             Some(Test::InFile(Lines { digest, lines }))
         }
         Err(error) => {
@@ -274,5 +269,65 @@ fn read_file(section: &mut Section<'_>) -> Option<Test> {
             section.problem("in_file", message);
             None
         }
+    }
+}
+
+/// A file of values is read whole; what is no plain file has no end.
+fn read_text(path: &std::path::Path) -> Result<String, String> {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !about.is_file() {
+        return Err("it is no plain file".to_owned());
+    }
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let size = read.map_err(|error| error.to_string())?;
+    if size as u64 > FILE_BYTES_MAX {
+        let max = grouped(FILE_BYTES_MAX.into());
+        return Err(format!(
+            "it has more than {max} bytes, which are read at most"
+        ));
+    }
+    Ok(text)
+}
+
+/// The lines of a text, without a byte order mark and what ends lines.
+fn values(text: &str) -> HashSet<Box<str>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+    let lines = lines.filter(|line| !line.is_empty());
+    lines.map(Box::from).collect()
+}
+
+fn digest(values: &HashSet<Box<str>>) -> String {
+    let mut values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+    values.sort_unstable();
+    let mut digest = Sha256::new();
+    for value in values {
+        digest.update(value);
+        digest.update("\n");
+    }
+    format!("{:x}", digest.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_equal_values_are_equal() {
+        let plain = values("DE\nFR\n");
+        assert!(plain.contains("DE") && plain.len() == 2);
+        for text in ["\u{feff}DE\r\nFR\r\n", "FR\nDE", "DE\n\nFR\nDE\n"] {
+            assert_eq!(values(text), plain, "{text:?}");
+            assert_eq!(digest(&values(text)), digest(&plain), "{text:?}");
+        }
+        assert_ne!(digest(&values("DEFR")), digest(&plain));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_read() {
+        let error = read_text(std::path::Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error, "it is no plain file");
     }
 }

@@ -151,7 +151,7 @@ impl AggregationPlan {
                 &mut slots,
             )?);
         }
-        let asked = ReadyRules::new(&config.rules.rules, |path| {
+        let asked = ReadyRules::new(&config.rules.rules, config.text_times.as_deref(), |path| {
             slots.of(path).map_err(|error| error.to_string())
         });
         let asked = asked.map_err(PlanError)?;

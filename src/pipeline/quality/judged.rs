@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::{OnFail, Rule};
 use crate::decode::json::Raw;
+use crate::decode::time::TextRules;
 use crate::rules::{Check, Moments};
 
 /// The rules of a pipeline, made ready once. Shared by the lanes.
@@ -60,6 +61,7 @@ impl ReadyRules {
     /// A rule that cannot be checked, with its name.
     pub(crate) fn new(
         rules: &[Rule],
+        texts: Option<&TextRules>,
         mut slot_of: impl FnMut(&str) -> Result<usize, String>,
     ) -> Result<Option<ReadyRules>, String> {
         let mut slots: HashMap<String, usize> = HashMap::new();
@@ -74,7 +76,7 @@ impl ReadyRules {
         let mut ready = vec![];
         for rule in rules {
             let mut check = |condition| {
-                Check::new(condition, &mut slot_of)
+                Check::new(condition, texts, &mut slot_of)
                     .map_err(|error| format!("pipeline.rule {}: {error}", rule.name))
             };
             ready.push(ReadyRule {
@@ -173,7 +175,7 @@ mod tests {
 
     fn judge(rules: &[Rule], json: &str, judged: &mut Judged) -> (Fate, String) {
         let mut paths = vec![];
-        let ready = ReadyRules::new(rules, |path| {
+        let ready = ReadyRules::new(rules, None, |path| {
             paths.push(Path::parse(path).map_err(|error| error.to_string())?);
             Ok(paths.len() - 1)
         });
@@ -263,6 +265,6 @@ mod tests {
 
     #[test]
     fn without_rules_nothing_is_made() {
-        assert!(ReadyRules::new(&[], |_| Ok(0)).unwrap().is_none());
+        assert!(ReadyRules::new(&[], None, |_| Ok(0)).unwrap().is_none());
     }
 }

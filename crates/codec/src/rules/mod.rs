@@ -33,6 +33,28 @@ pub enum Condition {
     },
 }
 
+impl Condition {
+    /// The paths of all fields that it looks at.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&str> {
+        match self {
+            Condition::All(all) | Condition::Any(all) => {
+                all.iter().flat_map(Condition::paths).collect()
+            }
+            Condition::Not(one) => one.paths(),
+            Condition::Field { path, test } => {
+                let others = match test {
+                    Test::EqualsProduct(of) | Test::EqualsSum(of) => &of.paths[..],
+                    Test::EqualsField { path, .. } => std::slice::from_ref(path),
+                    _ => &[],
+                };
+                let paths = std::iter::once(path).chain(others);
+                paths.map(String::as_str).collect()
+            }
+        }
+    }
+}
+
 /// What is asked of one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {

@@ -20,6 +20,11 @@ pub(super) enum Number {
 }
 
 impl Number {
+    pub(super) const ZERO: Number = Number::Short {
+        mantissa: 0,
+        scale: 0,
+    };
+
     /// A JSON number, or a text that is one; `None` for everything else, and for numbers that no decimal
     /// column holds.
     pub(super) fn read(raw: Raw<'_>) -> Option<Number> {

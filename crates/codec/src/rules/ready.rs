@@ -9,7 +9,7 @@ use super::forms::{is_email, is_ip, is_url};
 use super::number::Number;
 use super::{Computed, Condition, JsonType, Lines, Operand, Test};
 use crate::decode::json::{Kind, Raw};
-use crate::decode::time::{Instant, NumberUnit, TextRules, TimeUnit, instant, instant_by};
+use crate::decode::time::{Instant, NumberUnit, TextRules, TimeUnit, instant_by};
 use crate::decode::{text, uuid};
 
 /// Bytes that a compiled expression may take.
@@ -95,15 +95,18 @@ enum Bound {
 }
 
 impl Check {
-    /// `slot_of`: where a reader leaves the value at a path.
+    /// `texts`: what times without zone are, among fields and operands; `slot_of`: where a reader leaves the
+    /// value at a path.
     ///
     /// # Errors
     /// An operand or an expression that means nothing, or a path that `slot_of` refuses.
     pub fn new(
         condition: &Condition,
+        texts: Option<&TextRules>,
         slot_of: &mut dyn FnMut(&str) -> Result<usize, String>,
     ) -> Result<Check, InvalidCondition> {
-        Node::new(condition, slot_of)
+        let texts = texts.map(TextRules::without_format);
+        Node::new(condition, texts.as_ref(), slot_of)
             .map(Check)
             .map_err(InvalidCondition)
     }
@@ -117,18 +120,20 @@ impl Check {
 impl Node {
     fn new(
         condition: &Condition,
+        texts: Option<&TextRules>,
         slot_of: &mut dyn FnMut(&str) -> Result<usize, String>,
     ) -> Result<Node, String> {
         let mut each = |all: &[Condition]| -> Result<Vec<Node>, String> {
-            all.iter().map(|one| Node::new(one, slot_of)).collect()
+            let each = all.iter().map(|one| Node::new(one, texts, slot_of));
+            each.collect()
         };
         Ok(match condition {
             Condition::All(all) => Node::All(each(all)?),
             Condition::Any(all) => Node::Any(each(all)?),
-            Condition::Not(one) => Node::Not(Box::new(Node::new(one, slot_of)?)),
+            Condition::Not(one) => Node::Not(Box::new(Node::new(one, texts, slot_of)?)),
             Condition::Field { path, test } => Node::Field {
                 slot: slot_of(path)?,
-                test: Ready::new(test, slot_of)?,
+                test: Ready::new(test, texts, slot_of)?,
             },
         })
     }
@@ -165,13 +170,14 @@ fn among<'v>(
 impl Ready {
     fn new(
         test: &Test,
+        texts: Option<&TextRules>,
         slot_of: &mut dyn FnMut(&str) -> Result<usize, String>,
     ) -> Result<Ready, String> {
         let ordered = |operand: &Operand, passes: fn(Ordering) -> bool| {
-            Bound::ordered(operand).map(|bound| Ready::Ordered { bound, passes })
+            Bound::ordered(operand, texts).map(|bound| Ready::Ordered { bound, passes })
         };
         let among = |operands: &[Operand], inverted| {
-            let bounds = operands.iter().map(Bound::equal);
+            let bounds = operands.iter().map(|operand| Bound::equal(operand, texts));
             let bounds = bounds.collect::<Result<Vec<_>, _>>();
             bounds.map(|bounds| Ready::Among { bounds, inverted })
         };
@@ -189,18 +195,22 @@ impl Ready {
             Test::Present => Ready::Present,
             Test::Absent => Ready::Absent,
             Test::Equal(operand) => Ready::Equal {
-                bound: Bound::equal(operand)?,
+                bound: Bound::equal(operand, texts)?,
                 inverted: false,
             },
             Test::NotEqual(operand) => Ready::Equal {
-                bound: Bound::equal(operand)?,
+                bound: Bound::equal(operand, texts)?,
                 inverted: true,
             },
             Test::Above(operand) => ordered(operand, Ordering::is_gt)?,
             Test::AtLeast(operand) => ordered(operand, Ordering::is_ge)?,
             Test::Below(operand) => ordered(operand, Ordering::is_lt)?,
             Test::AtMost(operand) => ordered(operand, Ordering::is_le)?,
-            Test::Between(from, to) => Ready::Between(Bound::ordered(from)?, Bound::ordered(to)?),
+            Test::Between(from, to) => {
+                let (from, to) = (Bound::ordered(from, texts)?, Bound::ordered(to, texts)?);
+                from.may_lie_before(&to)?;
+                Ready::Between(from, to)
+            }
             Test::In(operands) => among(operands, false)?,
             Test::NotIn(operands) => among(operands, true)?,
             Test::InFile(lines) => Ready::InFile(lines.clone()),
@@ -265,8 +275,13 @@ impl Ready {
             Ready::Form(is) => is(&text_of(raw)?),
             Ready::SameAs { slot, tolerance } => {
                 let other = get(*slot);
+                // Texts that look like numbers are texts: versions, numbers of articles.
+                let by_number = [raw.kind(), other.kind()].contains(&Kind::Number)
+                    || tolerance.compare(Number::ZERO).is_gt();
                 match (Number::read(raw), Number::read(other)) {
-                    (Some(own), Some(other)) => own.distance(other)?.compare(*tolerance).is_le(),
+                    (Some(own), Some(other)) if by_number => {
+                        own.distance(other)?.compare(*tolerance).is_le()
+                    }
                     _ => text_of(raw)? == text_of(other)?,
                 }
             }
@@ -309,27 +324,55 @@ impl JsonType {
 }
 
 impl Bound {
-    fn equal(operand: &Operand) -> Result<Bound, String> {
+    fn equal(operand: &Operand, texts: Option<&TextRules>) -> Result<Bound, String> {
         match operand {
             Operand::Number(text) => exact(text).map(Bound::Number),
-            Operand::Text(text) => Ok(
-                match instant(Raw::string(text), NumberUnit::of_event_time(None)) {
+            Operand::Text(text) => {
+                if text.strip_prefix("now").and_then(from_now).is_some() {
+                    return Err(format!(
+                        "{text:?} is a moment, which no field is equal to: compare with gt, gte, lt, lte or \
+                         between"
+                    ));
+                }
+                let unit = NumberUnit::of_event_time(None);
+                Ok(match instant_by(Raw::string(text), unit, texts) {
                     Ok(time) => Bound::Time(time, text.clone()),
                     Err(_) => Bound::Text(text.clone(), Number::parse(text)),
-                },
-            ),
+                })
+            }
         }
     }
 
-    fn ordered(operand: &Operand) -> Result<Bound, String> {
+    /// # Errors
+    /// Nothing lies between the two.
+    fn may_lie_before(&self, to: &Bound) -> Result<(), String> {
+        let order = match (self, to) {
+            (Bound::Number(from), Bound::Number(to)) => from.compare(*to),
+            (Bound::Time(from, _), Bound::Time(to, _)) => from.cmp(to),
+            (Bound::FromNow(from), Bound::FromNow(to)) => from.cmp(to),
+            (Bound::Text(from, _), Bound::Text(to, _)) => from.as_bytes().cmp(to.as_bytes()),
+            (Bound::Time(..), Bound::FromNow(_)) | (Bound::FromNow(_), Bound::Time(..)) => {
+                return Ok(());
+            }
+            (Bound::Number(from), Bound::Text(_, Some(to)))
+            | (Bound::Text(_, Some(from)), Bound::Number(to)) => from.compare(*to),
+            _ => return Err("between compares with two numbers, two times or two texts".to_owned()),
+        };
+        match order.is_gt() {
+            true => Err("nothing lies between the two: the smaller one goes first".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    fn ordered(operand: &Operand, texts: Option<&TextRules>) -> Result<Bound, String> {
         match operand {
             Operand::Text(text) => match text.strip_prefix("now") {
                 Some(offset) => from_now(offset).map(Bound::FromNow).ok_or_else(|| {
                     format!("{text:?} must be now, or now with a duration: \"now-7d\", \"now+1h\"")
                 }),
-                None => Bound::equal(operand),
+                None => Bound::equal(operand, texts),
             },
-            Operand::Number(_) => Bound::equal(operand),
+            Operand::Number(_) => Bound::equal(operand, texts),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::prelude::*;
 use crate::config::{Cdc, Enrichment, RecordField};
+use crate::rules::Condition;
 
 /// `$.a.b` → `a`; a plain name is itself.
 pub(super) fn root(path: &str) -> String {
@@ -28,6 +29,9 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
             .as_ref()
             .is_some_and(|l| l.columns.contains_key(name))
     };
+    let rules = &config.rules;
+    let by_rules = [&rules.passed_column, &rules.failed_column];
+    let by_rules = by_rules.map(|column| column.as_deref().unwrap_or_default());
     let columns = table.info.columns.iter().filter(|column| {
         let name = &*column.name;
         let mapping = config.columns.get(name);
@@ -39,6 +43,7 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
             && !session.contains(name)
             && !looked_up(name)
             && !is_of_kafka
+            && !by_rules.contains(&name)
     });
     let columns = columns.flat_map(|column| {
         let mapping = config.columns.get(&column.name);
@@ -65,6 +70,10 @@ pub(super) fn other_roots(config: &Enrichment) -> BTreeSet<String> {
         roots.insert(root(&session.key_field));
         roots.extend(session.distinct_field.iter().map(|field| root(field)));
         roots.extend(session.distinct_where.keys().map(|field| root(field)));
+    }
+    for rule in &config.rules.rules {
+        let conditions = rule.when.iter().chain([&rule.check]);
+        roots.extend(conditions.flat_map(Condition::paths).map(root));
     }
     roots
 }

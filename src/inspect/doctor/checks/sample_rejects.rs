@@ -12,7 +12,8 @@ const ELSEWHERE: [&str; 2] = ["co_partitioning", "partitioned_by"];
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, sample) in with_sample(facts) {
-        let dead = sample.dead_letters().count();
+        let counts = |reason: Reason| !matches!(reason, Reason::Late | Reason::RuleFailed);
+        let dead = sample.dead_letters().filter(|r| counts(r.reason)).count();
         let share = dead as f64 / sample.judged.max(1) as f64;
         let ratio_max = own.pipeline.dead_letter.ratio_max;
         let halts = share > ratio_max && sample.judged >= JUDGED_MIN;
@@ -26,7 +27,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
         }
         for (reason, records) in by_reason {
             let first = records[0];
-            let (level, effect) = match halts {
+            let (level, effect) = match halts && counts(reason) {
                 true => (
                     Error,
                     format!(", and above {ratio_max} (dead_letter.ratio_max) the pipeline halts"),

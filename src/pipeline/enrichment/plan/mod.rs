@@ -116,7 +116,8 @@ impl RowPlan {
             Ok(Field::Column(_)) => Err(format!("path {path:?} is no path")),
             Err(error) => Err(error.to_string()),
         };
-        let rules = ReadyRules::new(&config.rules.rules, slot_of).map_err(PlanError)?;
+        let texts = config.text_times.as_deref();
+        let rules = ReadyRules::new(&config.rules.rules, texts, slot_of).map_err(PlanError)?;
         let quality_columns = QualityColumns::new(rules.as_ref(), groups.quality);
         let quality_columns = quality_columns.map_err(PlanError)?;
         let EventParts {

@@ -72,6 +72,15 @@ impl TextRules {
         Ok((!is_default).then_some(rules))
     }
 
+    /// The same without the format: how texts of the configuration are read.
+    #[must_use]
+    pub fn without_format(&self) -> TextRules {
+        TextRules {
+            format: None,
+            zone: self.zone.clone(),
+        }
+    }
+
     /// Reads a text: by the format, else as RFC 3339 has it.
     pub(super) fn instant(&self, text: &str) -> Result<Instant, Reject> {
         if let Some(format) = &self.format

@@ -20,8 +20,12 @@ fn not(condition: Condition) -> Condition {
 }
 
 fn holds_at(condition: &Condition, json: &str, now_ms: i64) -> bool {
+    holds_by(condition, json, now_ms, None)
+}
+
+fn holds_by(condition: &Condition, json: &str, now_ms: i64, texts: Option<&TextRules>) -> bool {
     let mut paths = vec![];
-    let check = Check::new(condition, &mut |path| {
+    let check = Check::new(condition, texts, &mut |path| {
         paths.push(Path::parse(path).map_err(|error| error.to_string())?);
         Ok(paths.len() - 1)
     });
@@ -31,7 +35,7 @@ fn holds_at(condition: &Condition, json: &str, now_ms: i64) -> bool {
     let moments = Moments {
         now_ms,
         unit: None,
-        texts: None,
+        texts,
     };
     check.passes(&|slot| fields.get(slot), moments)
 }
@@ -196,10 +200,113 @@ fn times_compare_as_instants_and_now_is_the_records_own_time() {
     );
     for wrong in ["now-", "now7d", "nowadays", "now-7x", "now-d"] {
         let condition = field(Test::Below(text(wrong)));
-        assert!(Check::new(&condition, &mut |_| Ok(0)).is_err(), "{wrong}");
+        assert!(
+            Check::new(&condition, None, &mut |_| Ok(0)).is_err(),
+            "{wrong}"
+        );
     }
     assert_eq!(from_now("-1h30m"), Some(-5_400_000));
     assert_eq!(from_now("+2w"), Some(14 * 86_400_000));
+}
+
+#[test]
+fn operands_without_zone_are_read_in_the_zone_of_the_fields() {
+    let berlin = TextRules::new(Some("%d.%m.%Y %H:%M"), Some("Europe/Berlin")).unwrap();
+    let at = |test| field(test);
+    let noon = || text("2025-11-21T12:00:00");
+    for (test, json, expected) in [
+        (Test::Equal(noon()), r#"{"a":"2025-11-21T12:00:00"}"#, true),
+        (Test::Equal(noon()), r#"{"a":"2025-11-21T11:00:00Z"}"#, true),
+        (Test::Equal(noon()), r#"{"a":"21.11.2025 12:00"}"#, true),
+        (
+            Test::NotEqual(noon()),
+            r#"{"a":"2025-11-21T12:00:00"}"#,
+            false,
+        ),
+        (
+            Test::AtLeast(noon()),
+            r#"{"a":"2025-11-21T12:00:00"}"#,
+            true,
+        ),
+        (
+            Test::Above(noon()),
+            r#"{"a":"2025-11-21T11:00:00Z"}"#,
+            false,
+        ),
+        (
+            Test::In(vec![noon()]),
+            r#"{"a":"2025-11-21T12:00:00"}"#,
+            true,
+        ),
+        (
+            Test::Between(noon(), text("2025-11-21T12:00:01")),
+            r#"{"a":"2025-11-21T12:00:00"}"#,
+            true,
+        ),
+    ] {
+        let condition = at(test);
+        let found = holds_by(&condition, json, NOW_MS, berlin.as_ref());
+        assert_eq!(found, expected, "{condition:?} {json}");
+    }
+}
+
+#[test]
+fn conditions_that_nothing_meets_are_refused() {
+    let between = |from, to| Test::Between(from, to);
+    for test in [
+        between(number("10"), number("1")),
+        between(text("2025-11-22T00:00:00Z"), text("2025-11-21T00:00:00Z")),
+        between(text("now"), text("now-1d")),
+        between(text("b"), text("a")),
+        between(text("a"), number("5")),
+        Test::Equal(text("now")),
+        Test::NotEqual(text("now-7d")),
+        Test::In(vec![text("a"), text("now+1h")]),
+    ] {
+        let condition = field(test);
+        assert!(
+            Check::new(&condition, None, &mut |_| Ok(0)).is_err(),
+            "{condition:?}"
+        );
+    }
+    for test in [
+        between(number("1"), number("1")),
+        between(number("1"), text("2")),
+        between(text("2025-11-21T00:00:00Z"), text("now")),
+        Test::Equal(text("nowhere")),
+    ] {
+        let condition = field(test);
+        assert!(
+            Check::new(&condition, None, &mut |_| Ok(0)).is_ok(),
+            "{condition:?}"
+        );
+    }
+}
+
+#[test]
+fn two_texts_are_equal_by_their_bytes_unless_there_is_a_tolerance() {
+    let same = field(same_as("$.b"));
+    for (json, expected) in [
+        (r#"{"a":"1.10","b":"1.1"}"#, false),
+        (r#"{"a":"1e2","b":"100"}"#, false),
+        (r#"{"a":"100","b":"100"}"#, true),
+        (r#"{"a":"1.10","b":1.1}"#, true),
+        (r#"{"a":1.10,"b":1.1}"#, true),
+    ] {
+        assert_eq!(holds(&same, json), expected, "{json}");
+    }
+    let near = field(Test::EqualsField {
+        path: "$.b".to_owned(),
+        tolerance: "0.01".to_owned(),
+    });
+    assert!(holds(&near, r#"{"a":"1.10","b":"1.1"}"#));
+}
+
+#[test]
+fn a_condition_names_the_paths_of_all_its_fields() {
+    let sum = field(Test::EqualsSum(computed(&["$.q", "$.p"], "0")));
+    let all = Condition::All(vec![not(sum), field(same_as("$.b"))]);
+    assert_eq!(all.paths(), ["$.a", "$.q", "$.p", "$.a", "$.b"]);
 }
 
 #[test]
@@ -247,7 +354,7 @@ fn texts_have_length_form_and_type() {
     };
     assert_holds(Test::InFile(file), &["\"DE\""], &["\"de\"", "\"\"", "[]"]);
     let condition = field(Test::Matches("(".into()));
-    assert!(Check::new(&condition, &mut |_| Ok(0)).is_err());
+    assert!(Check::new(&condition, None, &mut |_| Ok(0)).is_err());
 }
 
 #[test]
