@@ -184,6 +184,7 @@ impl<O: Operator> Lane<O> {
         self.try_let_go(now)?;
         self.renew_client(now);
         self.report(now);
+        self.operator.note_time(self.now_ms());
         self.is_still_wanted(now)
     }
 

@@ -124,6 +124,8 @@ impl<O: Operator> Judging<'_, O> {
             self.counts.records += 1;
             return Ok(None);
         }
+        self.operator
+            .note_counted(self.own.reading.was_counted(offset));
         match self.operator.accept(&mut self.own.state, record) {
             Ok(Accepted::Rows(rows)) => {
                 self.held.offsets.extend(std::iter::repeat_n(offset, rows));

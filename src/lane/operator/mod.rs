@@ -85,6 +85,12 @@ pub(crate) trait Operator: Send + 'static {
         None
     }
 
+    /// Whether the records from here on were accepted before by a reader that counted them.
+    fn note_counted(&mut self, _are_counted: bool) {}
+
+    /// Time goes on, whether records come or not.
+    fn note_time(&mut self, _now_ms: u64) {}
+
     /// What more is known of the record that was dropped last.
     fn why_dropped(&self) -> Option<String> {
         None

@@ -112,6 +112,7 @@ impl<S> Ownership<S> {
                 seen_to: restored.seen_to,
                 silent_to: start.read_from,
                 told_to: start.frontier.map_or(0, |frontier| frontier.settled_to()),
+                counted_to: start.frontier.map_or(0, |frontier| frontier.read_to()),
                 stop_at: beginning.stop_at,
                 fetch_stopped: false,
                 skip: beginning.skip,

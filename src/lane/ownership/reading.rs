@@ -16,6 +16,8 @@ pub(in super::super) struct Reading {
     pub(super) silent_to: i64,
     /// A previous owner already dead-lettered or counted records below this that make no row.
     pub(super) told_to: i64,
+    /// Records below were read by a previous owner.
+    pub(super) counted_to: i64,
     /// `--until`: records from here on are left to a later run.
     pub(in super::super) stop_at: Option<i64>,
     /// Nothing more is fetched: the target is reached.
@@ -40,6 +42,11 @@ impl Reading {
     /// Whether the row of this offset was made before; the next one may lie behind a gap.
     pub(in super::super) fn was_written(&self, offset: i64) -> bool {
         offset < self.silent_to
+    }
+
+    /// Whether a previous owner judged the record of this offset, and counted it.
+    pub(in super::super) fn was_counted(&self, offset: i64) -> bool {
+        offset < self.counted_to
     }
 
     /// Whether a dead letter of this offset, or its count, exists.

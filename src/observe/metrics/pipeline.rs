@@ -177,11 +177,14 @@ impl PipelineMetrics {
         } else {
             missed.set(f64::NAN);
         }
+        // Nothing is known before the first record.
+        let ratio = gauge!(QUALITY_RATIO, "pipeline" => p(), "rule" => r());
+        ratio.set(f64::NAN);
         RuleMetrics {
             passed: checks("passed"),
             failed: checks("failed"),
             skipped: checks("skipped"),
-            ratio: gauge!(QUALITY_RATIO, "pipeline" => p(), "rule" => r()),
+            ratio,
             missed,
         }
     }

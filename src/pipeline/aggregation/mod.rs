@@ -335,6 +335,16 @@ impl Operator for AggregationOperator {
         self.settings.tally.as_ref()?.halt()
     }
 
+    fn note_time(&mut self, now_ms: u64) {
+        if let Some(tally) = &self.settings.tally {
+            tally.note_time(now_ms);
+        }
+    }
+
+    fn note_counted(&mut self, are_counted: bool) {
+        self.reader.judged().is_replayed = are_counted;
+    }
+
     fn why_dropped(&self) -> Option<String> {
         self.reader.why_dropped()
     }

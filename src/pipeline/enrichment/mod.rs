@@ -406,6 +406,16 @@ impl Operator for EnrichmentOperator {
         self.settings.tally.as_ref()?.halt()
     }
 
+    fn note_time(&mut self, now_ms: u64) {
+        if let Some(tally) = &self.settings.tally {
+            tally.note_time(now_ms);
+        }
+    }
+
+    fn note_counted(&mut self, are_counted: bool) {
+        self.judged.is_replayed = are_counted;
+    }
+
     fn why_dropped(&self) -> Option<String> {
         let deciding = self.plan.rules.as_ref()?.deciding(&self.judged);
         (!deciding.is_empty()).then_some(deciding)
