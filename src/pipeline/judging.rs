@@ -271,7 +271,7 @@ fn aggregation(
     let target = Arc::new(Target::nowhere());
     let metrics = PipelineMetrics::new(&pipeline.name);
     let schemas = super::schemas_of_command(pipeline)?;
-    let input = Input::new(&config.formats, Purpose::Fields, schemas)?;
+    let input = Input::new(&config.formats_read(), Purpose::Fields, schemas)?;
     let operator = AggregationOperator::new(Arc::new(plan), settings, target, metrics);
     let mut operator = operator.with_input(input);
     let judged = judge_each(&mut operator, records)?;

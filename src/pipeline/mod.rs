@@ -255,7 +255,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
 
     let metrics = PipelineMetrics::new(&pipeline.name);
     let schemas = schemas_at_start(environment, &starter, &metrics)?;
-    Input::new(&config.formats, Purpose::Fields, schemas.clone())?;
+    Input::new(&config.formats_read(), Purpose::Fields, schemas.clone())?;
     let label = match (&config.output_topic, has_table) {
         (Some(topic), false) => format!("topic:{topic}"),
         _ => label(pipeline),
@@ -287,7 +287,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         Tally::new(&pipeline.name, &config.rules, &metrics, &environment.board).map(Arc::new);
     let settings = settings.with_tally(tally);
     let operator = || {
-        let input = Input::new(&config.formats, Purpose::Fields, schemas.clone());
+        let input = Input::new(&config.formats_read(), Purpose::Fields, schemas.clone());
         AggregationOperator::new(
             plan.clone(),
             settings.clone(),

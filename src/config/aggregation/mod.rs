@@ -12,7 +12,7 @@ pub use self::condition::{Condition, Operand, Test};
 pub use self::metric::{Function, Input, Metric};
 pub use self::window::Window;
 use super::columns::{COLUMN, PATH};
-use super::format::{Formats, KEY_FORMATS};
+use super::format::{Formats, KEY_FORMATS, KeyFormat};
 use super::quantity::{Size, Span, format_duration, format_size};
 use super::record_field::{From, RecordField};
 use super::rules::Rules;
@@ -28,7 +28,7 @@ use crate::decode::time::{TextRules, TimeUnit};
 /// The keys of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aggregation {
-    /// How its records are read. Keys of which nothing is declared are texts.
+    /// What is declared of its records; see [`Aggregation::formats_read`].
     pub formats: Formats,
     /// The field that holds the event time.
     pub time_field: TimeField,
@@ -149,6 +149,19 @@ impl Aggregation {
         };
         aggregation.check(section);
         aggregation
+    }
+
+    /// How its records are read: keys of which nothing is declared, and those that nothing reads, are taken as
+    /// they are.
+    #[must_use]
+    pub fn formats_read(&self) -> Formats {
+        let is_key = |field: &GroupField| field.from == Some(RecordField::Key);
+        let reads_keys = self.partitioned_by.is_some() || self.group.iter().any(is_key);
+        let declared = self.formats.key_format.filter(|_| reads_keys);
+        Formats {
+            key_format: Some(declared.unwrap_or(KeyFormat::Text)),
+            ..self.formats.clone()
+        }
     }
 
     fn check(&self, section: &mut Section<'_>) {
@@ -317,4 +330,41 @@ fn in_file_order(section: &Section<'_>) -> Vec<String> {
     let mut keys = section.keys();
     keys.sort_by_key(|key| section.line_of(key));
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Kind};
+
+    fn key_format(keys: &str) -> Option<KeyFormat> {
+        let text = format!(
+            "[[pipeline]]\nname = \"p\"\nkind = \"aggregation\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n{keys}\n\
+             [pipeline.clickhouse]\ntable = \"t\"\n[pipeline.schema_registry]\nurl = \"http://r\"\n\
+             [pipeline.window]\nkind = \"tumbling\"\nsize = \"1m\"\n[pipeline.group]\nk = {{ from = \"key\" }}\n\
+             g = \"$.g\"\n[pipeline.metrics]\nn = {{ function = \"count\" }}\n"
+        );
+        let text = match keys.contains("unread") {
+            true => text.replace("k = { from = \"key\" }\n", ""),
+            false => text,
+        };
+        let loaded = Config::parse(&text, "config.toml", std::path::Path::new("."), []);
+        let loaded = loaded.expect("a configuration");
+        match &loaded.config.pipelines[0].kind {
+            Kind::Aggregation(own) => own.formats_read().key_format,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_are_opened_where_their_form_is_declared_and_something_reads_them() {
+        let avro = "format = \"avro\"";
+        assert_eq!(key_format(avro), Some(KeyFormat::Text), "not guessed");
+        let declared = format!("{avro}\nkey_format = \"avro\"");
+        assert_eq!(key_format(&declared), Some(KeyFormat::Avro));
+        assert_eq!(
+            key_format(&format!("{declared} # unread")),
+            Some(KeyFormat::Text)
+        );
+    }
 }

@@ -56,7 +56,7 @@ impl WindowsAgain {
         settings.has_topic = false;
         let metrics = PipelineMetrics::new(&pipeline.name);
         let schemas = crate::pipeline::schemas_of_command(pipeline)?;
-        let input = Input::new(&config.formats, Purpose::Fields, schemas)?;
+        let input = Input::new(&config.formats_read(), Purpose::Fields, schemas)?;
         let operator = AggregationOperator::new(plan.clone(), settings, Arc::new(target), metrics);
         let mut operator = operator.with_input(input);
         let mut states = vec![];
