@@ -27,8 +27,16 @@ impl Schema {
     pub(in crate::format) fn connect_block(&self) -> Result<String, SchemaError> {
         let json = serde_json::from_str(self.text());
         let json: Value = json.map_err(|error| SchemaError(format!("no Avro schema: {error}")))?;
+        let references = self.references().iter();
+        let references = references.filter_map(|text| serde_json::from_str(text).ok());
+        let references: Vec<Value> = references.collect();
+        let mut named = HashMap::new();
+        for reference in &references {
+            collect_named(reference, "", &mut named);
+        }
         let mut block = Block {
             schema: self,
+            named,
             defined: HashMap::new(),
             out: String::new(),
         };
@@ -42,7 +50,50 @@ impl Schema {
     }
 }
 
-/// A type, and where it stands in the text: nowhere in what another schema defines.
+/// Where other schemas define what this one names: by full names, and by names without a namespace.
+fn collect_named<'s>(
+    json: &'s Value,
+    namespace: &str,
+    named: &mut HashMap<String, &'s Map<String, Value>>,
+) {
+    let own = match json {
+        Value::Array(all) => {
+            for one in all {
+                collect_named(one, namespace, named);
+            }
+            return;
+        }
+        Value::Object(own) => own,
+        _ => return,
+    };
+    let text = |key: &str| own.get(key).and_then(Value::as_str);
+    let mut inner = namespace.to_owned();
+    if let (Some(name), true) = (text("name"), is_definition(own)) {
+        let (before, last) = name.rsplit_once('.').unwrap_or_else(|| {
+            let namespace = text("namespace").unwrap_or(namespace);
+            (namespace, name)
+        });
+        inner = before.to_owned();
+        let full = match before {
+            "" => last.to_owned(),
+            before => format!("{before}.{last}"),
+        };
+        named.insert(full, own);
+        named.entry(last.to_owned()).or_insert(own);
+    }
+    for key in ["type", "items", "values", "fields"] {
+        if let Some(part) = own.get(key) {
+            collect_named(part, &inner, named);
+        }
+    }
+}
+
+fn is_definition(own: &Map<String, Value>) -> bool {
+    let has = |key: &&str| own.contains_key(*key);
+    ["fields", "symbols", "size"].iter().any(|key| has(key))
+}
+
+/// A type, and where it stands in the text.
 #[derive(Clone, Copy)]
 struct Place<'s> {
     json: Option<&'s Value>,
@@ -54,6 +105,7 @@ struct Block<'s> {
     schema: &'s Schema,
     /// Where named types are written that the text names elsewhere.
     defined: HashMap<NodeId, &'s Map<String, Value>>,
+    named: HashMap<String, &'s Map<String, Value>>,
     out: String,
 }
 
@@ -212,17 +264,21 @@ impl<'s> Block<'s> {
         }
         let own = json.and_then(Value::as_object);
         let is_named = matches!(node, Node::Record(_) | Node::Enum(_) | Node::Fixed(_));
-        let defines = own.is_some_and(|own| {
-            ["fields", "symbols", "size"]
-                .iter()
-                .any(|key| own.contains_key(*key))
-        });
+        // {"type": "shop.Money"} is a name too.
+        let name = own
+            .and_then(|own| own.get("type"))
+            .or(json)
+            .and_then(Value::as_str);
         match own {
-            Some(own) if defines => {
+            Some(own) if is_definition(own) => {
                 self.defined.insert(place.node, own);
                 Some(own)
             }
-            own if is_named => self.defined.get(&place.node).copied().or(own),
+            own if is_named => {
+                let elsewhere = || self.named.get(name?).copied();
+                let here = self.defined.get(&place.node).copied();
+                here.or_else(elsewhere).or(own)
+            }
             own => own,
         }
     }
@@ -233,8 +289,17 @@ impl<'s> Block<'s> {
         parameters: Option<&Value>,
         precision: Option<&Value>,
     ) {
-        if let Some(parameters @ Value::Object(_)) = parameters {
-            append(&mut self.out, format_args!(",\"parameters\":{parameters}"));
+        if let Some(own) = parameters.and_then(Value::as_object) {
+            let mut all = own.clone();
+            if let (Node::Decimal { scale, .. }, false) = (node, own.contains_key("scale")) {
+                all.insert("scale".to_owned(), scale.to_string().into());
+                if let Some(precision) = precision.and_then(Value::as_u64) {
+                    let known = all.entry("connect.decimal.precision");
+                    known.or_insert_with(|| precision.to_string().into());
+                }
+            }
+            let all = Value::Object(all);
+            append(&mut self.out, format_args!(",\"parameters\":{all}"));
             return;
         }
         match node {
@@ -341,4 +406,51 @@ fn full_name(attributes: Option<&Map<String, Value>>) -> Option<String> {
         Some(space) if !name.contains('.') && !space.is_empty() => format!("{space}.{name}"),
         _ => name.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(text: &str, references: &[&str]) -> String {
+        let references: Vec<String> = references.iter().map(|text| (*text).to_owned()).collect();
+        let schema = Schema::parse_with(text, &references).expect("a schema");
+        schema.connect_block().expect("a block")
+    }
+
+    #[test]
+    fn parameters_of_a_decimal_keep_the_scale_of_its_type() {
+        let made = block(
+            r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"bytes","logicalType":"decimal",
+                "precision":9,"scale":2,"connect.parameters":{"__debezium.source.column.type":"NUMERIC"}}}]}"#,
+            &[],
+        );
+        let made: Value = serde_json::from_str(&made).expect("JSON");
+        let parameters = &made["fields"][0]["parameters"];
+        assert_eq!(parameters["scale"], "2", "{made}");
+        assert_eq!(parameters["connect.decimal.precision"], "9");
+        assert_eq!(parameters["__debezium.source.column.type"], "NUMERIC");
+    }
+
+    #[test]
+    fn attributes_of_what_another_schema_defines_are_seen() {
+        let money = r#"{"type":"record","name":"Money","namespace":"shop","fields":[
+            {"name":"at","type":{"type":"long","connect.name":"io.debezium.time.MicroTimestamp"}},
+            {"name":"small","type":{"type":"int","connect.type":"int16"}}],
+            "connect.name":"shop.Amount"}"#;
+        for named in [r#""shop.Money""#, r#"["null","shop.Money"]"#] {
+            let text = format!(
+                r#"{{"type":"record","name":"R","fields":[{{"name":"m","type":{named}}}]}}"#
+            );
+            let made = block(&text, &[money]);
+            let made: Value = serde_json::from_str(&made).expect("JSON");
+            let field = &made["fields"][0];
+            assert_eq!(field["name"], "shop.Amount", "{made}");
+            assert_eq!(
+                field["fields"][0]["name"],
+                "io.debezium.time.MicroTimestamp"
+            );
+            assert_eq!(field["fields"][1]["type"], "int16");
+        }
+    }
 }

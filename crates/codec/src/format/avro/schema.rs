@@ -31,6 +31,8 @@ pub(super) type NodeId = u32;
 #[derive(Debug)]
 pub struct Schema {
     text: String,
+    /// The texts of what it refers to.
+    references: Vec<String>,
     name: String,
     nodes: Vec<Node>,
     root: NodeId,
@@ -148,6 +150,7 @@ impl Schema {
         let root = builder.node(&parsed, 0)?;
         Ok(Schema {
             text: text.to_owned(),
+            references: references.to_vec(),
             name: parsed
                 .name()
                 .map_or_else(String::new, |name| name.fullname(None)),
@@ -172,6 +175,10 @@ impl Schema {
     /// As it was written.
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn references(&self) -> &[String] {
+        &self.references
     }
 
     /// The full name of its record.
