@@ -214,6 +214,9 @@ fn take_schema(
     match (schemas.find(key, Instant::now()), part.takes_avro()) {
         (None, _) => Err(NotAccepted::Later(schemas.ask(key))),
         (Some(Found::Missing), _) => Err(unknown(key, &format!("not in the registry at {label}"))),
+        (Some(Found::Forbidden(advice)), _) => {
+            Err(NotAccepted::Halted(Halt::new("authentication", advice)))
+        }
         (Some(Found::Unusable(why)), _) => Err(refused(Reject::new(part.reason(), why))),
         (Some(Found::Avro(schema)), true) => part.add_avro(key, schema).map_err(|error| {
             let detail = format!("schema {key} of the registry: {error}");

@@ -4,7 +4,7 @@ mod client;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(crate) struct Schemas {
     board: Arc<PipelineBoard>,
     /// Whoever looks for a schema waits until it was asked for: there is no lane that could.
     waits: bool,
+    /// Schemas that the registry did not tell a command, which does not wait for them again.
+    unanswered: Mutex<HashSet<SchemaKey>>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +65,8 @@ pub(crate) enum Found {
     Unusable(String),
     /// The registry has had none for a while.
     Missing,
+    /// The registry does not let a command in: what to do.
+    Forbidden(String),
 }
 
 impl Schemas {
@@ -84,6 +88,7 @@ impl Schemas {
             metrics,
             board,
             waits: false,
+            unanswered: Mutex::default(),
         }))
     }
 
@@ -124,10 +129,16 @@ impl Schemas {
         self.known.lock().expect("no holder of this lock panics")
     }
 
+    fn unanswered(&self) -> MutexGuard<'_, HashSet<SchemaKey>> {
+        self.unanswered
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
     /// What is known of a schema now; `None`: it has to be asked for.
     pub(crate) fn find(&self, key: SchemaKey, now: Instant) -> Option<Found> {
         let found = self.kept(key, now);
-        if found.is_none() && self.waits {
+        if found.is_none() && self.waits && !self.unanswered().contains(&key) {
             self.wait_for(key);
             return self.kept(key, now);
         }
@@ -155,9 +166,12 @@ impl Schemas {
                 let learning = self.learn_by(&client, key);
                 let learned =
                     runtime.block_on(async { tokio::time::timeout(PATIENCE, learning).await });
-                if let Ok(Err(halt)) = learned {
-                    let found = Found::Unusable(halt.advice);
-                    self.keep(key, found, self.cache_ttl, 0);
+                match learned {
+                    Ok(Ok(())) => {}
+                    Ok(Err(halt)) => {
+                        self.keep(key, Found::Forbidden(halt.advice), self.cache_ttl, 0);
+                    }
+                    Err(_too_long) => drop(self.unanswered().insert(key)),
                 }
             });
             // Without an answer the schema is not known, which the caller says.

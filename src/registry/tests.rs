@@ -269,3 +269,23 @@ async fn what_another_attempt_does_not_change_is_no_outage() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_is_told_that_it_is_not_let_in_and_waits_once_for_what_does_not_answer() {
+    let url = serve(Arc::default()).await;
+    let command = |url: &str| {
+        let mut schemas = schemas(&format!("url = \"{url}\""));
+        Arc::get_mut(&mut schemas).unwrap().waits = true;
+        schemas
+    };
+    let found = command(&url).find(SchemaKey::Id(4), Instant::now());
+    assert!(
+        matches!(&found, Some(Found::Forbidden(why)) if why.contains("401")),
+        "{found:?}"
+    );
+    let away = command("http://127.0.0.1:1");
+    away.unanswered().insert(SchemaKey::Id(9));
+    let began = Instant::now();
+    assert!(away.find(SchemaKey::Id(9), began).is_none());
+    assert!(began.elapsed() < PATIENCE, "it is not asked again");
+}

@@ -36,6 +36,8 @@ struct Log {
 struct Emptied {
     read: Range,
     last: Option<i64>,
+    /// The last record that could not be told.
+    untold: Option<i64>,
 }
 
 impl Emptied {
@@ -129,6 +131,7 @@ impl Sources {
         let known = partitions.entry(partition.clone()).or_insert(Emptied {
             read: start,
             last: None,
+            untold: None,
         });
         let mut is_cut = false;
         for range in known.unread(letter.offset, high) {
@@ -141,8 +144,10 @@ impl Sources {
                 to: range.to,
             };
             let read = reader.read_or_cut(partition, rest, |record| {
-                if replayer.truncates(partition, record) {
-                    known.last = known.last.max(Some(record.offset()));
+                match replayer.truncates(partition, record) {
+                    Some(true) => known.last = known.last.max(Some(record.offset())),
+                    Some(false) => {}
+                    None => known.untold = known.untold.max(Some(record.offset())),
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -153,6 +158,16 @@ impl Sources {
         }
         Ok(match known.last {
             Some(last) if last > letter.offset => Some(Replayed::Dropped(TRUNCATED)),
+            _ if truncate == Truncate::Apply && known.untold > Some(letter.offset) => {
+                Some(Replayed::Refused {
+                    reason: UNKNOWN.to_owned(),
+                    detail: format!(
+                        "{partition}:{}: the schema of this record is not known (schema_registry.url), so \
+                         whether the source emptied its table after this change cannot be known",
+                        known.untold.unwrap_or_default()
+                    ),
+                })
+            }
             _ if is_cut && truncate == Truncate::Apply => Some(Replayed::Refused {
                 reason: UNKNOWN.to_owned(),
                 detail: format!(
@@ -186,6 +201,7 @@ mod tests {
     #[test]
     fn each_part_of_a_log_is_read_once() {
         let known = |from, to, last| Emptied {
+            untold: None,
             read: Range { from, to },
             last,
         };

@@ -144,10 +144,14 @@ impl Replayer {
 }
 
 impl Replayer {
-    /// Whether a record says that the source emptied its table.
-    pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+    /// Whether a record says that the source emptied its table; `None`: it cannot be told.
+    pub(crate) fn truncates(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Option<bool> {
         match self {
-            Replayer::Enrichment(_) | Replayer::Raw(_) => false,
+            Replayer::Enrichment(_) | Replayer::Raw(_) => Some(false),
             Replayer::Cdc(way) => way.operator.truncates(partition, record),
         }
     }

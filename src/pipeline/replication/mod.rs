@@ -18,6 +18,7 @@ use super::input::Input;
 use super::recompute::Change;
 use crate::batch::{KeyedRow, OpenBatch};
 use crate::config::{Cdc, Truncate};
+use crate::decode::Reason;
 use crate::halt::Halt;
 use crate::lane::{
     Accepted, After, BlockingTask, Finding, NotAccepted, Operator, RecordRows, Refusal, TableNames,
@@ -73,18 +74,30 @@ impl ReplicationOperator {
         &self.rows.bytes[made.start..made.start + made.key_len]
     }
 
-    /// Whether a record says that the source emptied its table.
-    pub(crate) fn truncates(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+    /// Whether a record says that the source emptied its table; `None`: it cannot be told as long as its schema
+    /// is not known. One that is damaged says nothing, to the daemon neither.
+    pub(crate) fn truncates(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Option<bool> {
         let state = self.begin(partition);
         let topic = &mut self.topics[state.topic];
         let (replicas, config) = (&self.replicas, &self.config);
         match &mut self.input {
-            None => topic.truncates(record, replicas, config),
-            Some(input) => {
-                let opening = input.open(record).ok();
-                let record = opening.as_ref().and_then(|opening| opening.record().ok());
-                record.is_some_and(|record| topic.truncates(record, replicas, config))
-            }
+            None => Some(topic.truncates(record, replicas, config)),
+            Some(input) => match input.open(record) {
+                Ok(opening) => {
+                    let record = opening.record().ok();
+                    Some(record.is_some_and(|record| topic.truncates(record, replicas, config)))
+                }
+                Err(NotAccepted::Refused(refusal))
+                    if refusal.reject.reason != Reason::UnknownSchema =>
+                {
+                    Some(false)
+                }
+                Err(_) => None,
+            },
         }
     }
 
