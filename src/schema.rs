@@ -310,7 +310,8 @@ async fn patiently<F: Future<Output = Result<(), InsertError>>>(
             .next_wait()
             .max(std::time::Duration::from_millis(200));
         let is_late = deadline.is_some_and(|deadline| Instant::now() + wait >= deadline);
-        if error.code.is_some() || is_late {
+        let is_refused = error.code.is_some() || matches!(error.remedy, Remedy::Halt(_));
+        if is_refused || is_late {
             return Err(error);
         }
         tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "clickhouse is not ready, waiting");

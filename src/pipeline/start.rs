@@ -113,7 +113,7 @@ impl<'e> Starter<'e> {
             );
             return Err(Halt::new("missing_table", advice).into());
         };
-        let several = client.has_several(database, table, &info);
+        let several = client.has_several(database, table);
         if self.environment.runtime.block_on(several) {
             return Err(several_tables(&label(pipeline), &info.engine).into());
         }
@@ -136,9 +136,8 @@ impl<'e> Starter<'e> {
                 Err(error) => Attempt::Later(format!("{error} (clickhouse.url)")),
             }
         })?;
-        let batch = &pipeline.batch;
-        let per_second = 1.0 / batch.flush_interval.as_secs_f64().max(0.001);
-        let per_hour = per_second.min(batch.inserts_per_second_max) * 3_600.0;
+        // Each partition of the topic makes its own inserts, and many of them as many as are allowed.
+        let per_hour = pipeline.batch.inserts_per_second_max * 3_600.0;
         tracing::info!(
             table,
             blocks = window.blocks,

@@ -96,7 +96,7 @@ impl ClickHouseClient {
         for away in asked {
             let client = self.clone();
             tokio::spawn(async move {
-                let answers = client.ping_on(away).await.is_ok();
+                let answers = client.ping_on(away).await.is_ok() && client.has_the_same(away).await;
                 let server = client.servers.get(away);
                 server.fare().asked(answers, Instant::now());
             });

@@ -52,7 +52,7 @@ pub(crate) use membership::Membership;
 pub(crate) use output::{OutputProducer, membership_lasts};
 pub(crate) use questions::{PlainClient, TextRow};
 pub(crate) use refused::refused;
-pub(crate) use several_tables::several_tables;
+pub(crate) use several_tables::{identity, query_of_identity, several_tables};
 pub(crate) use streamweir_core::backoff::Backoff;
 pub(crate) use streamweir_kafka::{Transaction, TransactionSettings};
 pub(crate) use transaction::{TransactionEnd, TransactionNews, Transactions};

@@ -15,6 +15,11 @@ pub(crate) enum Replication {
     ByDatabase,
 }
 
+/// ClickHouse's error codes.
+const UNKNOWN_TABLE: u32 = 60;
+const UNKNOWN_DATABASE: u32 = 81;
+const NO_ZOOKEEPER: u32 = 225;
+
 /// What stands before an answer about the database.
 const ENGINE_OF_DATABASE: &str = "database engine ";
 
@@ -117,37 +122,106 @@ impl ClickHouseClient {
     }
 
     /// Runs a statement that creates something: on every server, where tables are replicated, since none
-    /// makes it on the others. One that is away lacks it, which is said.
+    /// makes it on the others. One that is away, or cannot at this moment, lacks it, which is said. Where
+    /// the macros are there and Keeper is not, it is run on one server as it stands.
     ///
     /// # Errors
-    /// As above; where servers answer differently what one of them refuses.
+    /// As above; where servers answer differently what one of them refuses, and tables of which rows on one
+    /// server are not on another.
     pub(crate) async fn create(&self, sql: &str, database: &str) -> Result<(), InsertError> {
+        let run = |server| self.execute_in(server, sql, database);
         let Some(replication) = self.replication().await? else {
-            let run = |server| self.execute_in(server, sql, database);
             return self.servers.any(run).await;
         };
-        let sql = replication.applied(sql);
-        let (mut done, mut failed) = (0, None);
+        let replicated = replication.applied(sql);
+        let (mut done, mut failed) = (0, vec![]);
         for server in 0..self.servers() {
-            match self.execute_in(server, &sql, database).await {
+            match self.execute_in(server, &replicated, database).await {
                 Ok(()) => done += 1,
-                Err(error) if error.code.is_some() => return Err(error),
-                Err(error) => failed = Some(error),
+                Err(error) => failed.push(error),
             }
         }
-        match failed {
-            Some(error) if done == 0 => Err(error),
-            Some(error) => {
+        if done == 0 && failed.iter().any(has_no_keeper) {
+            if self.replicated != Some(true) {
                 tracing::warn!(
-                    %error, statement = sql.split('(').next().unwrap_or_default(),
-                    "a server of clickhouse.urls is away and lacks what was created on the others: when it is \
-                     back, run `streamweir schema apply`, or create the table there"
+                    statement = beginning(sql),
+                    "the server has the macro replica and no Keeper, so a plain table is made; \
+                     clickhouse.replicated = false says that this is meant"
                 );
-                Ok(())
+                return self.servers.any(run).await;
             }
-            None => Ok(()),
+            for error in &mut failed {
+                error.message += " (clickhouse.replicated = false makes plain tables)";
+            }
+        }
+        let away = outcome(done, failed)?;
+        if let Some(error) = away {
+            tracing::warn!(
+                %error, statement = beginning(&replicated),
+                "a server of clickhouse.urls is away and lacks what was created on the others: when it is \
+                 back, run `streamweir schema apply`, or create the table there"
+            );
+        }
+        match created_table(&replicated, database) {
+            Some((database, table)) if self.has_several(&database, &table).await => {
+                Err(InsertError {
+                    code: None,
+                    message: format!(
+                        "servers of clickhouse.urls have different tables {database}.{table} (other engines, or \
+                         other paths in Keeper), of which one was there before: rows written to one are not on \
+                         the others; move its rows, drop it, and run `streamweir schema apply` again"
+                    ),
+                    remedy: Remedy::Halt("engine"),
+                })
+            }
+            _ => Ok(()),
         }
     }
+}
+
+/// What servers came to of which some have run a statement: one that is away or ill, or lacks what the others
+/// have, stops nothing once another has run it.
+fn outcome(done: usize, failed: Vec<InsertError>) -> Result<Option<InsertError>, InsertError> {
+    let is_away = |error: &InsertError| {
+        error.code.is_none()
+            || matches!(error.remedy, Remedy::Retry(_))
+            || matches!(error.code, Some(UNKNOWN_TABLE | UNKNOWN_DATABASE))
+    };
+    let (away, refused): (Vec<_>, Vec<_>) = failed.into_iter().partition(is_away);
+    if let Some(error) = refused.into_iter().next() {
+        return Err(error);
+    }
+    // A server that may be back has the last word.
+    let (passing, lacking): (Vec<_>, Vec<_>) = away
+        .into_iter()
+        .partition(|error| !matches!(error.code, Some(UNKNOWN_TABLE | UNKNOWN_DATABASE)));
+    let first = passing.into_iter().chain(lacking).next();
+    match (done, first) {
+        (0, Some(error)) => Err(error),
+        (_, away) => Ok(away),
+    }
+}
+
+/// Nobody has told the server of a Keeper. One that cannot be reached is another error.
+fn has_no_keeper(error: &InsertError) -> bool {
+    error.code == Some(NO_ZOOKEEPER) && error.message.contains("without ZooKeeper")
+}
+
+/// The table that a statement creates.
+fn created_table(statement: &str, database: &str) -> Option<(String, String)> {
+    const NAME: &str = r"(?:`([^`]+)`|(\w+))";
+    let pattern =
+        format!(r"(?i)^\s*CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:{NAME}\s*\.\s*)?{NAME}");
+    let found = Regex::new(&pattern).ok()?.captures(statement)?;
+    let name = |quoted: usize| {
+        let name = found.get(quoted).or_else(|| found.get(quoted + 1));
+        name.map(|name| name.as_str().to_owned())
+    };
+    Some((name(1).unwrap_or_else(|| database.to_owned()), name(3)?))
+}
+
+fn beginning(statement: &str) -> &str {
+    statement.split('(').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -169,6 +243,70 @@ mod tests {
         assert_eq!(names(&["shard", "replica"]), by_macros(true));
         let in_database = ["shard", "replica", "database engine Replicated"];
         assert_eq!(names(&in_database), Some(Replication::ByDatabase));
+    }
+
+    #[test]
+    fn a_server_that_is_away_or_lacks_the_table_stops_nothing_once_another_has_done_it() {
+        let error = |text: &str| -> InsertError {
+            clickhouse::error::Error::BadResponse(text.to_owned()).into()
+        };
+        let lacks = || error("Code: 60. DB::Exception: Table d.t does not exist");
+        let ill = || error("Code: 999. DB::Exception: Session expired");
+        let refuses = || error("Code: 62. DB::Exception: Syntax error");
+        let away = || clickhouse::error::Error::TimedOut.into();
+        for all in [
+            vec![lacks()],
+            vec![ill()],
+            vec![away()],
+            vec![lacks(), away()],
+        ] {
+            let said = outcome(1, all).expect("the other one has it");
+            assert!(said.is_some());
+        }
+        assert!(outcome(2, vec![]).expect("both have it").is_none());
+        let code = |done, all| outcome(done, all).expect_err("an error").code;
+        assert_eq!(code(1, vec![ill(), refuses()]), Some(62));
+        assert_eq!(code(0, vec![lacks(), lacks()]), Some(60));
+        assert_eq!(code(0, vec![lacks(), away()]), None, "it may have it");
+        assert_eq!(code(0, vec![lacks(), ill()]), Some(999));
+    }
+
+    #[test]
+    fn only_a_server_that_knows_no_keeper_gets_a_plain_table() {
+        for (text, expected) in [
+            (
+                "Code: 225. DB::Exception: Can't create replicated table without ZooKeeper",
+                true,
+            ),
+            ("Code: 225. DB::Exception: Cannot get ZooKeeper", false),
+            (
+                "Code: 999. DB::Exception: All connection tries failed",
+                false,
+            ),
+        ] {
+            let error = clickhouse::error::Error::BadResponse(text.to_owned());
+            assert_eq!(has_no_keeper(&error.into()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_statement_tells_the_table_that_it_creates() {
+        let of = |statement: &str| {
+            let table = created_table(statement, "d");
+            table.map(|(database, table)| format!("{database}.{table}"))
+        };
+        for (statement, table) in [
+            ("CREATE TABLE t (a Int8)", Some("d.t")),
+            (
+                "CREATE TABLE IF NOT EXISTS `o`.`a-b`\n(a Int8)",
+                Some("o.a-b"),
+            ),
+            ("create table if not exists o.t(a Int8)", Some("o.t")),
+            ("CREATE VIEW v AS SELECT 1", None),
+            ("CREATE DATABASE d", None),
+        ] {
+            assert_eq!(of(statement).as_deref(), table, "{statement}");
+        }
     }
 
     #[test]

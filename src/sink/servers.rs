@@ -1,6 +1,7 @@
 //! The servers of `clickhouse.urls`: questions go to one of them until it fails, then to the next. Inserts go
 //! to each in turn ([`super::turns`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,6 +30,8 @@ pub(super) struct Server {
     /// Whether our user may see what a replica has still to do, as far as is known.
     pub(super) sees_queue: AtomicBool,
     fare: Mutex<Fare>,
+    /// Tables, by database and name, that were not seen here to be those of the other servers.
+    unseen: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// All servers; cloning shares them, and which one is the current.
@@ -55,11 +58,20 @@ impl Server {
             known: Mutex::default(),
             sees_queue: AtomicBool::new(true),
             fare: Mutex::default(),
+            unseen: Mutex::default(),
         }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Option<Arc<Known>>> {
         self.known.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn unseen(&self) -> MutexGuard<'_, BTreeSet<(String, String)>> {
+        self.unseen.lock().expect("no holder of this lock panics")
+    }
+
+    fn is_unseen(&self) -> bool {
+        !self.unseen().is_empty()
     }
 
     pub(super) fn fare(&self) -> MutexGuard<'_, Fare> {
@@ -87,7 +99,7 @@ impl Servers {
     }
 
     /// The server that the next insert goes to, and those that are to be asked whether they are back. Where all
-    /// rest they take turns as if none did.
+    /// rest they take turns as if none did, but for one that may have a table of its own.
     pub(super) fn turn(&self, now: Instant) -> (u32, Vec<u32>) {
         let (count, mut asked) = (self.count(), vec![]);
         if count == 1 {
@@ -96,13 +108,19 @@ impl Servers {
         let first = self.sent.fetch_add(1, Ordering::Relaxed);
         for number in 0..count {
             let server = first.wrapping_add(number) % count;
-            match self.get(server).fare().turn(now) {
+            let turn = match self.get(server).is_unseen() {
+                true => self.get(server).fare().turn_unseen(now),
+                false => self.get(server).fare().turn(now),
+            };
+            match turn {
                 Turn::Takes => return (server, asked),
                 Turn::Passes => {}
                 Turn::PassesAsked => asked.push(server),
             }
         }
-        (first % count, asked)
+        let mut all = (0..count).map(|number| first.wrapping_add(number) % count);
+        let seen = all.find(|server| !self.get(*server).is_unseen());
+        (seen.unwrap_or(first % count), asked)
     }
 
     pub(super) fn index(&self, number: u32) -> usize {
@@ -341,6 +359,22 @@ mod tests {
         assert!(servers.turn(later).1.is_empty(), "they are asked");
         servers.get(1).fare().asked(true, later);
         assert_eq!(servers.turn(later).0, 1);
+    }
+
+    #[test]
+    fn a_server_whose_table_was_not_seen_takes_no_insert() {
+        let servers = servers(&[CLOSED; 2]);
+        let now = Instant::now();
+        let table = ("d".to_owned(), "t".to_owned());
+        servers.get(1).unseen().insert(table.clone());
+        let turns: Vec<(u32, Vec<u32>)> = (0..4).map(|_| servers.turn(now)).collect();
+        assert!(turns.iter().all(|(server, _)| *server == 0), "{turns:?}");
+        assert_eq!(turns.iter().flat_map(|(_, asked)| asked).count(), 1);
+        servers.insert_failed(0, Error::TimedOut.into());
+        assert_eq!(servers.turn(now).0, 0, "nor where the other one fails");
+        servers.get(1).unseen().remove(&table);
+        servers.get(1).fare().asked(true, now);
+        assert_eq!(servers.turn(now).0, 1);
     }
 
     #[test]

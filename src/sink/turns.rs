@@ -23,6 +23,10 @@ enum Rest {
     Until(Instant),
     /// Somebody asks it whether it is back.
     Asked,
+    /// It answers: one insert goes to it.
+    Back,
+    /// That insert is on its way, and the others pass until it is acknowledged, or then.
+    Tried(Instant),
 }
 
 /// What becomes of a server's turn.
@@ -52,13 +56,23 @@ impl Fare {
         *self = Fare::default();
     }
 
-    /// It was asked. One that answers takes its turns again, and rests longer if it fails again.
+    /// It was asked. One that answers takes one turn, and all once an insert was acknowledged; it rests longer if
+    /// it fails again.
     pub(super) fn asked(&mut self, answers: bool, now: Instant) {
         if answers {
-            self.rest = Rest::None;
+            self.rest = Rest::Back;
         } else if self.rest == Rest::Asked {
             self.failed(now);
         }
+    }
+
+    /// The turn of a server that may have another table than the others: it is asked first.
+    pub(super) fn turn_unseen(&mut self, now: Instant) -> Turn {
+        if matches!(self.rest, Rest::None | Rest::Back | Rest::Tried(_)) {
+            self.rest = Rest::Asked;
+            return Turn::PassesAsked;
+        }
+        self.turn(now)
     }
 
     pub(super) fn turn(&mut self, now: Instant) -> Turn {
@@ -68,8 +82,17 @@ impl Fare {
                 self.rest = Rest::Asked;
                 Turn::PassesAsked
             }
-            Rest::Until(_) | Rest::Asked => Turn::Passes,
+            Rest::Back => self.tries(now),
+            Rest::Tried(until) if until <= now => self.tries(now),
+            Rest::Until(_) | Rest::Asked | Rest::Tried(_) => Turn::Passes,
         }
+    }
+}
+
+impl Fare {
+    fn tries(&mut self, now: Instant) -> Turn {
+        self.rest = Rest::Tried(now + REST_MAX);
+        Turn::Takes
     }
 }
 
@@ -93,6 +116,7 @@ mod tests {
         assert_eq!(fare.turn(at(3_100)), Turn::PassesAsked);
         fare.asked(true, at(3_200));
         assert_eq!(fare.turn(at(3_200)), Turn::Takes);
+        assert_eq!(fare.turn(at(3_201)), Turn::Passes, "one insert tries");
         // It answers, and takes no inserts.
         fare.failed(at(3_200));
         assert_eq!(fare.turn(at(7_199)), Turn::Passes);
@@ -101,6 +125,17 @@ mod tests {
         fare.succeeded();
         fare.failed(at(8_000));
         assert_eq!(fare.turn(at(9_000)), Turn::PassesAsked);
+        let mut lost = Fare::default();
+        lost.failed(start);
+        lost.asked(true, start);
+        assert_eq!(lost.turn(start), Turn::Takes);
+        assert_eq!(lost.turn(at(59_999)), Turn::Passes);
+        assert_eq!(lost.turn(at(60_000)), Turn::Takes, "nothing came of it");
+        lost.succeeded();
+        assert_eq!(lost.turn(at(60_001)), Turn::Takes);
+        let mut unseen = Fare::default();
+        assert_eq!(unseen.turn_unseen(start), Turn::PassesAsked);
+        assert_eq!(unseen.turn_unseen(start), Turn::Passes, "one asks");
     }
 
     #[test]

@@ -235,7 +235,7 @@ pub(crate) struct TableFacts {
     /// The topic whose replica it is, of the kind cdc.
     pub(crate) topic: Option<String>,
     pub(crate) info: TableInfo,
-    /// Of this table on this server; empty where it is not known.
+    /// Of this table on this server, or of all its replicas; empty where it is not known.
     pub(crate) identity: String,
     /// Of the table itself.
     pub(crate) settings: BTreeMap<String, String>,

@@ -1,13 +1,18 @@
-//! A server of ClickHouse does not answer.
+//! A server of ClickHouse does not answer: an outage where no other one does.
 
 use super::prelude::*;
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for own in &facts.pipelines {
+        let answers = |(_, server): &(String, Reached<_>)| matches!(server, Reached::Yes(_));
+        let level = match own.clickhouse.iter().any(answers) {
+            true => Warning,
+            false => Error,
+        };
         for (url, server) in &own.clickhouse {
             if let Reached::No(why) = server {
                 found.add(
-                    Error,
+                    level,
                     own.name(),
                     url,
                     format!("{url} does not answer: {why}"),
@@ -24,7 +29,7 @@ mod tests {
     use super::super::testing::*;
 
     #[test]
-    fn each_server_that_does_not_answer_is_an_error() {
+    fn a_server_that_does_not_answer_is_an_error_where_no_other_does() {
         let mut facts = enrichment();
         assert_silent("clickhouse_unreachable", &facts);
         let away = (
@@ -35,8 +40,10 @@ mod tests {
         let finding = one("clickhouse_unreachable", &facts);
         assert_eq!(
             (finding.level, &*finding.place),
-            (Error, "http://other:8123")
+            (Warning, "http://other:8123")
         );
         assert!(finding.message.contains("timed out"));
+        facts.pipelines[0].clickhouse.remove(0);
+        assert_eq!(one("clickhouse_unreachable", &facts).level, Error);
     }
 }

@@ -42,7 +42,7 @@ fn several_tables(facts: &Facts, found: &mut Findings) {
             .filter_map(|(_, server)| server.facts());
         let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for table in servers.flat_map(|server| &server.tables) {
-            if table.info.is_of_one_server() && !table.identity.is_empty() {
+            if !table.identity.is_empty() {
                 seen.entry(&table.name).or_default().insert(&table.identity);
             }
         }
@@ -52,8 +52,8 @@ fn several_tables(facts: &Facts, found: &mut Findings) {
                 own.name(),
                 *table,
                 format!(
-                    "each server of clickhouse.urls has its own table {table}, which is not replicated: rows written \
-                     to one are not on the others"
+                    "each server of clickhouse.urls has its own table {table} (not replicated, or with another path in \
+                     Keeper): rows written to one are not on the others"
                 ),
                 "use a Replicated table, or name one server in clickhouse.url (docs/replicated.md)",
             );
@@ -113,7 +113,7 @@ mod tests {
         assert!(finding.message.contains("clickhouse.urls"), "{finding:?}");
         for (_, server) in &mut facts.pipelines[0].clickhouse {
             if let Reached::Yes(server) = server {
-                server.tables[0].info.engine = "ReplicatedMergeTree".to_owned();
+                server.tables[0].identity = "ReplicatedMergeTree /path".to_owned();
             }
         }
         assert_silent("engine_not_exact", &facts);

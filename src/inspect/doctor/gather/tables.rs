@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::super::facts::{ClickHouseFacts, ReplicaFacts, TableFacts, ViewFacts};
 use super::clickhouse::{Asking, number, text};
 use crate::sink::{
-    InsertError, PlainClient, TextRow, quote_text, remembers_tokens, table_settings,
+    InsertError, PlainClient, TextRow, identity, query_of_identity, quote_text, remembers_tokens,
+    table_settings,
 };
 
 /// Views that are looked at below one table.
@@ -34,7 +35,7 @@ pub(super) async fn table(
         table: name.to_owned(),
         topic: topic.map(str::to_owned),
         settings: table_settings(&info.engine_full).into_iter().collect(),
-        identity: identity(plain, database, name).await,
+        identity: identity_of(plain, database, name).await,
         minmax: minmax(plain, &at).await,
         parts_max,
         partitions,
@@ -55,17 +56,12 @@ async fn parts(plain: &PlainClient, at: &str) -> (u64, u64) {
     (count("parts"), count("partitions"))
 }
 
-/// Two addresses of one server give the same.
-async fn identity(plain: &PlainClient, database: &str, name: &str) -> String {
-    let sql = format!(
-        "SELECT concat(toString(serverUUID()), ' ', toString(uuid)) AS identity FROM system.tables WHERE \
-         database = {} AND name = {}",
-        quote_text(database),
-        quote_text(name)
-    );
-    let rows = plain.rows(&sql).await.unwrap_or_default();
-    rows.first()
-        .map_or(String::new(), |row| text(row, "identity"))
+/// Two addresses of one server give the same, and so do two replicas.
+async fn identity_of(plain: &PlainClient, database: &str, name: &str) -> String {
+    let rows = plain.rows(&query_of_identity(database, name)).await;
+    let rows = rows.unwrap_or_default();
+    let of_row = |row| identity(&text(row, "engine"), &text(row, "path"), &text(row, "own"));
+    rows.first().map_or(String::new(), of_row)
 }
 
 async fn minmax(plain: &PlainClient, at: &str) -> Vec<String> {

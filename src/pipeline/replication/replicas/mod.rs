@@ -224,7 +224,7 @@ impl Replicas {
         let Some(info) = info else {
             return Ok(());
         };
-        if self.parts.client.has_several(database, table, &info).await {
+        if self.parts.client.has_several(database, table).await {
             return Err(several_tables(&label, &info.engine).into());
         }
         let first = FirstRecord::default();
@@ -347,7 +347,7 @@ impl Replicas {
         let mut backoff = Backoff::new();
         loop {
             match self.find(database, table).await {
-                Ok(Some(info)) if self.parts.client.has_several(database, table, &info).await => {
+                Ok(Some(info)) if self.parts.client.has_several(database, table).await => {
                     return Err(several_tables(&self.label(topic), &info.engine));
                 }
                 Ok(info) => return Ok(info),
