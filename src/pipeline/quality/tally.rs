@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(watched.halting(), Some(0.5));
         // What lasts is said once a minute.
         assert!(watched.add("p", counts(0, 1), 150_000).is_empty());
-        assert_eq!(watched.add("p", counts(0, 1), 185_000).len(), 2);
+        assert_eq!(watched.add("p", counts(0, 100), 185_000).len(), 2);
     }
 
     #[test]

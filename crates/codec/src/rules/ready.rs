@@ -350,7 +350,13 @@ impl Bound {
             (Bound::Number(from), Bound::Number(to)) => from.compare(*to),
             (Bound::Time(from, _), Bound::Time(to, _)) => from.cmp(to),
             (Bound::FromNow(from), Bound::FromNow(to)) => from.cmp(to),
-            (Bound::Text(from, _), Bound::Text(to, _)) => from.as_bytes().cmp(to.as_bytes()),
+            (Bound::Text(from, from_number), Bound::Text(to, to_number)) => {
+                let by_number = from_number.zip(*to_number);
+                let by_number = by_number.map(|(from, to)| from.compare(to));
+                let by_bytes = from.as_bytes().cmp(to.as_bytes());
+                // Fields that are numbers are compared with the numbers, texts with the texts.
+                by_number.map_or(by_bytes, |by_number| by_number.min(by_bytes))
+            }
             (Bound::Time(..), Bound::FromNow(_)) | (Bound::FromNow(_), Bound::Time(..)) => {
                 return Ok(());
             }

@@ -272,6 +272,7 @@ fn conditions_that_nothing_meets_are_refused() {
     for test in [
         between(number("1"), number("1")),
         between(number("1"), text("2")),
+        between(text("2"), text("10")),
         between(text("2025-11-21T00:00:00Z"), text("now")),
         Test::Equal(text("nowhere")),
     ] {
