@@ -2067,6 +2067,11 @@ fn private_fields_in_whole_dead_letters_draw_a_warning() {
 /// The same for the kind cdc.
 const REPLICA_COMBINATIONS: &[(&[Edit], &str, &str)] = &[
     (
+        &[("pipeline.dead_letter.payload", "\"masked\"")],
+        "pipeline.dead_letter.payload",
+        "hides no fields",
+    ),
+    (
         &[("pipeline.clickhouse.table", "\"orders\"")],
         "pipeline.clickhouse.table",
         "[pipeline.tables.\"topic\"]",

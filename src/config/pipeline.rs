@@ -349,6 +349,12 @@ impl Pipeline {
             let key = format!("{}.dead_letter.payload", section.key_path());
             section.reader.warning(&key, message);
         }
+        let hides_no_fields = matches!(self.kind, Kind::Cdc(_) | Kind::StreamJoin(_));
+        if hides_no_fields && self.dead_letter.payload == Payload::Masked {
+            let message = "must be \"original\" or \"omit\" for this kind, which hides no fields: \"masked\" \
+                           would leave records as they are";
+            section.problem("dead_letter.payload", message);
+        }
         match &self.kind {
             Kind::Cdc(cdc) => cdc.check_topics(&self.topics, section),
             Kind::Aggregation(aggregation) => aggregation.check_topics(&self.topics, section),

@@ -9,7 +9,7 @@ use crate::decode::json::Raw;
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::decode::{Path, Reason, Reject, Step};
 use crate::source::{Record, TimestampType, TopicPartition};
-use crate::steps::PrivateFields;
+use crate::steps::{PrivateFields, REDACTED};
 use crate::table::{Column, ColumnSource, ColumnType, DefaultKind, RawMode, append_length};
 
 /// In formats of rows with defaults: a value follows.
@@ -273,11 +273,10 @@ impl RecordColumn {
             },
             RecordField::Key => self.encode_bytes(record.key_as_received(), out, with_default_flag),
             RecordField::Value if !self.private.is_empty() => {
-                // Of what is no JSON object nothing is shown.
-                let value = record.value();
-                let hidden = value.and_then(|value| self.private.hidden_record(value));
-                let hidden = hidden.as_deref().map(str::as_bytes);
-                self.encode_bytes(hidden, out, with_default_flag)
+                let hidden = record
+                    .value()
+                    .and_then(|value| shown(&self.private, &self.column_type, value));
+                self.encode_bytes(hidden.as_deref(), out, with_default_flag)
             }
             RecordField::Value => {
                 self.encode_bytes(record.value_as_received(), out, with_default_flag)
@@ -544,10 +543,31 @@ fn expected(field: &RecordField) -> &'static str {
     }
 }
 
+/// What a column gets of a record's value with private fields: of what is no JSON object a word that says
+/// so, since NULL is a record without value.
+fn shown(private: &PrivateFields, column_type: &ColumnType, value: &[u8]) -> Option<Vec<u8>> {
+    match private.hidden_record(value) {
+        Some(hidden) => Some(hidden.into_bytes()),
+        None => column_type.is_text().then(|| REDACTED.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::MadeRecord;
+
+    #[test]
+    fn a_value_that_cannot_be_looked_into_is_no_tombstone() {
+        let private = PrivateFields::new(["$.email"]).unwrap();
+        let text = ColumnType::parse("Nullable(String)").unwrap();
+        let hidden = |value: &[u8]| shown(&private, &text, value);
+        assert_eq!(hidden(b"a@b").as_deref(), Some(&b"***"[..]));
+        let object = hidden(br#"{"email":"a@b"}"#);
+        assert_eq!(object.as_deref(), Some(&br#"{"email":"***"}"#[..]));
+        let number = ColumnType::parse("UInt8").unwrap();
+        assert_eq!(shown(&private, &number, b"7"), None);
+    }
 
     fn column(name: &str, type_name: &str) -> Result<RecordColumn, String> {
         let column = Column {

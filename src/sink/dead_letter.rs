@@ -197,13 +197,8 @@ impl DeadLetterProducer {
             return (None, None);
         };
         match self.payload {
-            Payload::Masked if !self.privacy.is_empty() => {
-                match self.privacy.hidden_record(value) {
-                    Some(masked) => (Some(masked.into_bytes().into()), Some("masked")),
-                    None => (None, Some("omitted")),
-                }
-            }
-            Payload::Original | Payload::Masked => (Some(value.into()), None),
+            Payload::Masked => masked(&self.privacy, value),
+            Payload::Original => (Some(value.into()), None),
             Payload::Omit => (None, Some("omitted")),
         }
     }
@@ -232,6 +227,19 @@ impl DeadLetterProducer {
         named
             .map(|(name, value)| (format!("streamweir-{name}"), value))
             .collect()
+    }
+}
+
+/// A record's value with its private fields hidden, and the word for that; nothing of what is no JSON object,
+/// whatever is private.
+fn masked<'l>(
+    privacy: &PrivateFields,
+    value: &'l [u8],
+) -> (Option<Cow<'l, [u8]>>, Option<&'static str>) {
+    match privacy.hidden_record(value) {
+        None => (None, Some("omitted")),
+        Some(_) if privacy.is_empty() => (Some(value.into()), None),
+        Some(masked) => (Some(masked.into_bytes().into()), Some("masked")),
     }
 }
 
@@ -290,4 +298,27 @@ pub(crate) async fn create_output_topic(
     Admin::new(config)?
         .create_topic(&spec, CREATE_TIMEOUT)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_letter_has_nothing_of_what_is_no_object() {
+        let fields = PrivateFields::new(["$.email"]).unwrap();
+        let none = PrivateFields::default();
+        for private in [&fields, &none] {
+            assert_eq!(masked(private, b"a@b"), (None, Some("omitted")));
+        }
+        let object = br#"{"email":"a@b"}"#;
+        let hidden = br#"{"email":"***"}"#;
+        let (value, word) = masked(&fields, object);
+        assert_eq!(
+            (value.as_deref(), word),
+            (Some(&hidden[..]), Some("masked"))
+        );
+        let (value, word) = masked(&none, object);
+        assert_eq!((value.as_deref(), word), (Some(&object[..]), None));
+    }
 }

@@ -10,6 +10,7 @@ use super::letter::{Address, Letter, Selection};
 use super::scan;
 use super::states::States;
 use crate::config::{Config, Pipeline};
+use crate::inspect::explain::reads;
 use crate::inspect::{Failure, hidden, runtime};
 use crate::observe::board::status::Moment;
 
@@ -40,9 +41,11 @@ pub fn show(config: &Config, address: &Address) -> Result<Option<ShownLetter>, F
         Ok(ControlFlow::Continue(()))
     })?;
     let mut found: Vec<_> = found.into_values().collect();
-    let private: Vec<_> = found.iter().map(|(_, own)| own.clone()).collect();
     if let Some((letter, _)) = found.first_mut() {
-        let private = private.iter().map(|pipeline| &pipeline.privacy);
+        // Also those of pipelines that took the record.
+        let readers = config.pipelines.iter();
+        let readers = readers.filter(|pipeline| reads(pipeline, &[], &address.topic));
+        let private = readers.map(|pipeline| &pipeline.privacy);
         letter.value = hidden(letter.value.take(), private);
     }
     let Some((first, _)) = found.first() else {

@@ -187,7 +187,7 @@ impl<'c> Explainer<'c> {
 }
 
 /// Whether a pipeline is meant and reads the topic.
-fn reads(pipeline: &Pipeline, names: &[String], topic: &str) -> bool {
+pub(super) fn reads(pipeline: &Pipeline, names: &[String], topic: &str) -> bool {
     let is_meant = names.is_empty() || names.contains(&pipeline.name);
     is_meant && pipeline.topics.iter().any(|t| t.matches(topic))
 }

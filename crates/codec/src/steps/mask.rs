@@ -12,7 +12,7 @@ use crate::decode::Reject;
 use crate::decode::json::Raw;
 
 /// What is written in place of a value that is hidden altogether.
-pub(super) const REDACTED: &str = "***";
+pub const REDACTED: &str = "***";
 /// Hexadecimal digits of a masked value.
 const HMAC_DIGITS: usize = 32;
 

@@ -22,7 +22,7 @@ mod tests;
 
 pub use self::compute::{Compute, HASH_SEPARATOR};
 pub use self::made::{Input, MadeColumn, Making, OnError};
-pub use self::mask::{Mask, MaskKey};
+pub use self::mask::{Mask, MaskKey, REDACTED};
 pub use self::moment::{BusinessHours, Part, TimeStep};
 pub use self::number::{Buckets, NumberStep};
 pub use self::private::PrivateFields;

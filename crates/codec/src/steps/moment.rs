@@ -178,8 +178,10 @@ fn truncated(instant: Instant, span_seconds: i64, zone: &Zone) -> Instant {
         (local - first * SECONDS_PER_DAY).rem_euclid(span_seconds)
     };
     let begin = instant.epoch_seconds - into;
-    // Clocks may have been changed since the span began.
-    let epoch_seconds = match zone.offset(begin) == offset {
+    // Clocks may have been changed since the span began. Where they go back over midnight a day has two
+    // beginnings of one offset each: the first counts.
+    let is_part_of_day = span_seconds < SECONDS_PER_DAY;
+    let epoch_seconds = match is_part_of_day && zone.offset(begin) == offset {
         true => begin,
         false => zone.of_local(local - into),
     };

@@ -107,6 +107,18 @@ fn hashes_are_those_of_xxh3() {
 }
 
 #[test]
+fn a_day_with_two_midnights_begins_at_the_first() {
+    let zone = Zone::named("America/Havana").unwrap();
+    let step = Step::Time(TimeStep::Truncate {
+        span_seconds: 86_400,
+        zone,
+    });
+    let begin = |at: &str| apply(&step, at).unwrap();
+    assert_eq!(begin("2025-11-02T17:00:00Z"), begin("2025-11-02T04:30:00Z"));
+    assert_ne!(begin("2025-11-02T17:00:00Z"), begin("2025-11-02T03:30:00Z"));
+}
+
+#[test]
 fn private_fields_are_hidden_wherever_they_lie() {
     let private = PrivateFields::new(["$.email", "$.user.\"e.mail\"", "$.items[*].card"]).unwrap();
     for (json, expected) in [
