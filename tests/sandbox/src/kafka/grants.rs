@@ -219,10 +219,12 @@ unsafe fn answered(
 /// # Safety
 /// `error` must be null or live.
 unsafe fn said(error: *const sys::rd_kafka_error_t) -> Result<()> {
+    if error.is_null() {
+        return Ok(());
+    }
     // SAFETY: per the contract of this function.
-    if error.is_null()
-        || unsafe { sys::rd_kafka_error_code(error) } == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
-    {
+    let code = unsafe { sys::rd_kafka_error_code(error) };
+    if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Ok(());
     }
     // SAFETY: per the contract of this function.

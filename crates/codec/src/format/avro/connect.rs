@@ -89,8 +89,8 @@ fn collect_named<'s>(
 }
 
 fn is_definition(own: &Map<String, Value>) -> bool {
-    let has = |key: &&str| own.contains_key(*key);
-    ["fields", "symbols", "size"].iter().any(|key| has(key))
+    let mut named = ["fields", "symbols", "size"].into_iter();
+    named.any(|key| own.contains_key(key))
 }
 
 /// A type, and where it stands in the text.

@@ -44,13 +44,10 @@ impl ProtobufSchema {
         };
         let start = out.len();
         let appended = texts.append_message(self.message(number), body, 0, out, 0);
-        match appended.map_err(|fault| fault.reject())? {
-            // The value of a wrapper is one, too.
-            Json::String => {
-                let text = out.split_off(start);
-                append_quoted(&text, out);
-            }
-            _ => {}
+        // The value of a wrapper is one, too.
+        if appended.map_err(|fault| fault.reject())? == Json::String {
+            let text = out.split_off(start);
+            append_quoted(&text, out);
         }
         Ok(())
     }
