@@ -56,6 +56,11 @@ pub(crate) fn identity_of(row: &BTreeMap<String, String>) -> String {
     identity(text("engine"), text("path"), text("own"))
 }
 
+/// Whether a table of this identity is on one server only, so that one that answers and lacks it is no server of its cluster.
+fn is_kept_by_one(identity: &str) -> bool {
+    is_of_one_server(identity.split(' ').next().unwrap_or_default())
+}
+
 /// Of what servers answered about one table: whether two have tables of their own, what it is where it was
 /// seen, and the servers on which it was not.
 fn compared(seen: &[Option<String>]) -> Result<(Option<String>, Vec<u32>), (String, String)> {
@@ -80,9 +85,10 @@ impl ClickHouseClient {
         if self.servers() == 1 {
             return false;
         }
-        let mut seen = vec![];
+        let (mut seen, mut lacks) = (vec![], false);
         for server in 0..self.servers() {
             let found = self.identity_on(server, database, table).await;
+            lacks |= matches!(found, Ok(None));
             if let Err(error) = &found {
                 tracing::warn!(
                     table = format!("{database}.{table}"), %error,
@@ -104,6 +110,7 @@ impl ClickHouseClient {
             }
             // Nobody can be told from the others.
             Ok((None, _)) => false,
+            Ok((Some(first), _)) if lacks && is_kept_by_one(&first) => true,
             Ok((Some(_), unseen)) => {
                 for server in 0..self.servers() {
                     let mut of_server = self.servers.get(server).unseen();
@@ -214,6 +221,9 @@ mod tests {
         assert_ne!(replica("/t/1", "a"), replica("/t/2", "b"));
         assert_ne!(replica("/t/1", "a"), identity("MergeTree", "", "b"));
         assert_eq!(replica("", "a"), "", "it cannot be told");
+        assert!(is_kept_by_one(&identity("MergeTree", "", "a")));
+        assert!(!is_kept_by_one(&replica("/t/1", "a")));
+        assert!(!is_kept_by_one(&identity("Distributed", "", "a")));
     }
 
     #[test]
