@@ -283,7 +283,7 @@ fn read_text(path: &std::path::Path) -> Result<String, String> {
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     let size = read.map_err(|error| error.to_string())?;
     if size as u64 > FILE_BYTES_MAX {
-        let max = grouped(FILE_BYTES_MAX.into());
+        let max = grouped(FILE_BYTES_MAX);
         return Err(format!(
             "it has more than {max} bytes, which are read at most"
         ));
