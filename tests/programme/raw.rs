@@ -93,7 +93,7 @@ fn record(number: u32) -> Record {
     let mut record = plain
         .partition((number % 2) as i32)
         .timestamp_ms(EVENT_TIME_MS + i64::from(number));
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         record = record.header("a", [0xff, 0]).header("a", "2");
         record.headers.push(("none".to_owned(), None));
     }

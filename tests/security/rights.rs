@@ -57,7 +57,7 @@ fn every_kind_runs_with_the_smallest_set_of_rights() {
         (
             &four.enriched.job,
             ["clickstream-events", "user-profile-updates"]
-                .map(|name| named(name))
+                .map(named)
                 .into(),
             vec![&letters, &joined],
         ),
