@@ -395,6 +395,31 @@ fn files_and_words_that_differ_map_texts() {
 }
 
 #[test]
+fn private_fields_of_texts_and_elements_are_hidden() {
+    let columns = [("String", json!({ "path": "$" }))];
+    let more = json!({ "format": "string", "privacy": { "fields": ["$.email"] } });
+    let mut made = Made::new(&columns, more).unwrap();
+    let row = made.row(r#"{"email":"a@b"}"#).unwrap();
+    assert_eq!(row[0], b"\x0f{\"email\":\"***\"}");
+    assert_eq!(made.row("a@b").unwrap()[0], b"\x03***");
+
+    let columns = [
+        ("Nullable(String)", json!({ "path": "$.cards[0].number" })),
+        (
+            "String",
+            json!({ "path": "$.cards", "mask": "keep_last", "keep": 12 }),
+        ),
+    ];
+    let more = json!({ "privacy": { "fields": ["$.cards.number"] } });
+    let mut made = Made::new(&columns, more).unwrap();
+    let row = made.row(r#"{"cards":[{"number":"4111"}]}"#).unwrap();
+    assert_eq!(text(&row[0]).as_deref(), Some("***"));
+    assert_eq!(row[1], b"\x03***");
+    let row = made.row(r#"{"cards":[{"n":1}]}"#).unwrap();
+    assert_eq!(row[0], [1]);
+}
+
+#[test]
 fn private_fields_reach_no_column() {
     let columns = [
         ("Nullable(String)", json!({ "path": "$.email" })),

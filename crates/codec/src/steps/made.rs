@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::compute::Compute;
-use super::mask::Mask;
+use super::mask::{Mask, REDACTED};
 use super::moment::Moment;
 use super::private::PrivateFields;
 use super::value::{Scratch, Value};
@@ -61,6 +61,10 @@ pub struct MadeColumn {
     texts: Option<Arc<TextRules>>,
     /// What is hidden within the one field.
     private: PrivateFields,
+    /// Whether the one field is hidden whole: of several values it is then there where one is.
+    is_hidden_whole: bool,
+    /// Whether the one field is a text which those members may lie in.
+    is_text: bool,
     form: Form,
 }
 
@@ -104,6 +108,8 @@ impl MadeColumn {
             unit,
             texts,
             private: PrivateFields::default(),
+            is_hidden_whole: false,
+            is_text: false,
         }
     }
 
@@ -111,6 +117,21 @@ impl MadeColumn {
     #[must_use]
     pub fn hiding(mut self, private: PrivateFields) -> Self {
         self.private = private;
+        self
+    }
+
+    /// The same of one field that the mask hides whole.
+    #[must_use]
+    pub fn hiding_whole(mut self) -> Self {
+        self.is_hidden_whole = true;
+        self
+    }
+
+    /// The same where the one field is a text: as JSON it has its members hidden, other texts are hidden
+    /// whole.
+    #[must_use]
+    pub fn of_text(mut self) -> Self {
+        self.is_text = true;
         self
     }
 
@@ -146,7 +167,7 @@ impl MadeColumn {
         with_default_flag: bool,
     ) -> Result<(), Reject> {
         let start = out.len();
-        let find = |input: &Input| found(input, &get, element);
+        let find = |input: &Input| found(input, &get, element, self.is_hidden_whole);
         let made = self.value(find, scratch);
         let appended = made
             .map_err(|reject| reject.about(&self.source.column().name))
@@ -200,6 +221,12 @@ impl MadeColumn {
         let source = &self.source;
         match value {
             Value::Missing => source.encode_value(Raw::ABSENT, out, flag),
+            Value::Field(raw) if self.is_text && !raw.is_missing() => {
+                let text = value.to_text(scratch)?;
+                let hidden = self.private.hidden_record(text.as_text(scratch).as_bytes());
+                let hidden = hidden.unwrap_or_else(|| REDACTED.to_owned());
+                source.encode_value(Raw::string(&hidden), out, flag)
+            }
             Value::Field(raw) => match self.private.hidden(raw) {
                 None => source.encode_value(raw, out, flag),
                 Some(json) => source.encode_value(Raw::parse(&json)?, out, flag),
@@ -243,6 +270,7 @@ fn found<'v>(
     input: &Input,
     get: impl Fn(usize) -> Raw<'v>,
     element: Option<Raw<'v>>,
+    takes_any: bool,
 ) -> Result<Raw<'v>, Reject> {
     let value = match element {
         Some(element) if input.of_element => element,
@@ -253,6 +281,10 @@ fn found<'v>(
     }
     match follow(value, &input.steps)? {
         Found::One(value) => Ok(value),
+        Found::Many(values) if takes_any => {
+            let mut there = values.into_iter().filter(|value| !value.is_missing());
+            Ok(there.next().unwrap_or(Raw::ABSENT))
+        }
         Found::Many(_) => Err(Reject::invalid_value("[*] leads to several values")),
     }
 }

@@ -66,7 +66,12 @@ impl<'c> EventColumns<'c> {
         let is_made = |column: &Column| match config.columns.get(&column.name) {
             Some(mapping) if mapping.transform.is_some() => true,
             mapping => {
-                !config.privacy.is_empty() && config.privacy.touch(&path_of(column, mapping))
+                // A column of a Nested that is not mapped may also take the member of its whole name.
+                let own = Path::field(&column.name).to_string();
+                let is_touched = |path: &str| config.privacy.touch(path);
+                !config.privacy.is_empty()
+                    && (is_touched(&path_of(column, mapping))
+                        || mapping.is_none() && is_touched(&own))
             }
         };
         let (made, columns): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(is_made);
@@ -195,6 +200,14 @@ impl<'c> EventColumns<'c> {
         let mut making = transform.making.clone();
         let privacy = &self.config.privacy;
         let is_private = transform.fields.iter().any(|field| privacy.touch(field));
+        // An end of the JSON around a private field may be the field.
+        let is_around = transform
+            .fields
+            .iter()
+            .any(|field| privacy.touch(field) && privacy.cover(field) != Ok(true));
+        if is_around && matches!(making.mask, Some(Mask::KeepLast(_))) {
+            making.mask = None;
+        }
         if is_private && making.compute != Compute::Hash {
             making.mask = making.mask.or(Some(mask_for(source.column())));
         }
@@ -219,11 +232,8 @@ impl<'c> EventColumns<'c> {
         }
         let within = privacy.within(&path).unwrap_or_default();
         let is_hidden_whole = privacy.cover(&path) == Ok(true);
-        let mut input = self.input(&path)?;
-        if is_hidden_whole {
-            // Whether it is there is all that the mask has to know.
-            input.steps = Box::default();
-        } else if input.steps.contains(&Step::All) {
+        let input = self.input(&path)?;
+        if !is_hidden_whole && input.steps.contains(&Step::All) {
             return Err(refused(
                 "a path with [*] takes them out of elements: take the array itself",
             ));
@@ -245,7 +255,12 @@ impl<'c> EventColumns<'c> {
             ..Making::default()
         };
         let made = MadeColumn::new(source, vec![input], making, of_pipeline, None);
-        self.made.push(made.hiding(within));
+        let made = match (is_hidden_whole, has_objects(&self.config.format)) {
+            (true, _) => made.hiding_whole(),
+            (false, true) => made.hiding(within),
+            (false, false) => made.hiding(within).of_text(),
+        };
+        self.made.push(made);
         Ok(())
     }
 
@@ -345,7 +360,7 @@ impl<'c> EventColumns<'c> {
 fn path_of(column: &Column, mapping: Option<&ColumnMapping>) -> String {
     let configured = mapping.and_then(|mapping| mapping.path.clone());
     configured.unwrap_or_else(|| {
-        match has_part(column) {
+        match has_part(column) && mapping.is_none() {
             true => Path::parse(&format!("$.{}", column.name)),
             false => Ok(Path::field(&column.name)),
         }
