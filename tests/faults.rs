@@ -105,6 +105,7 @@ fn every_fault_of_the_programme_has_a_short_run() {
         include_str!("replica_faults.rs"),
         include_str!("window_faults.rs"),
         include_str!("join_faults.rs"),
+        include_str!("replicated.rs"),
     ]
     .concat();
     for trial in programme::all() {
