@@ -50,7 +50,7 @@ COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \
 TEST_THREADS = $${RUST_TEST_THREADS:-$$((2 * $$(nproc) + 1))}
 
 test: deps-test ## Run every test, against real Kafka, ClickHouse, Redis and Debezium
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --features failpoints
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace --features failpoints --no-fail-fast
 	$(COUNTED)
 	-@timeout 600 $(TARGET_DIR)/debug/instructions guard
 

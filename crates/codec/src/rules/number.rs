@@ -140,15 +140,12 @@ fn short(text: &[u8]) -> Option<Number> {
     let (mut mantissa, mut count, mut point) = (0i64, 0usize, None);
     for (at, byte) in digits.iter().enumerate() {
         match byte {
-            b'0'..=b'9' => {
+            b'0'..=b'9' if count < SHORT_DIGITS_MAX => {
                 mantissa = mantissa * 10 + i64::from(byte - b'0');
                 count += 1;
             }
             b'.' if point.is_none() && at > 0 => point = Some(at),
             _ => return None,
-        }
-        if count > SHORT_DIGITS_MAX {
-            return None;
         }
     }
     let whole = point.unwrap_or(digits.len());
@@ -210,6 +207,22 @@ mod tests {
         assert!(number("1e3").is_whole());
         let large = number("9e75");
         assert_eq!(large.times(large), None);
+    }
+
+    #[test]
+    fn the_longest_short_number_and_the_next_are_read() {
+        for text in [
+            "999999999999999999",
+            "0.99999999999999999",
+            "9223372036854775807",
+            "9223372036854775808",
+            "9999999999999999999",
+            "-9999999999999999999",
+            "999999999.9999999999",
+        ] {
+            let expected = Number::from(decimal(Raw::string(text)).unwrap());
+            assert!(number(text).compare(expected).is_eq(), "{text}");
+        }
     }
 
     proptest! {
