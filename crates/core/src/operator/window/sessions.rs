@@ -304,26 +304,41 @@ impl Sessions {
     /// Lets go of closed sessions that no record can come near any more, neither one that is still to come
     /// nor one that is read again together with a session whose row is not durable yet. Of a partition that
     /// is not waited for any more no watermark will say so: what is durable is let go.
+    ///
+    /// A record that begins a session is less than a gap behind the watermark, and the next may come a gap
+    /// before it: two gaps behind the watermark nothing of a group without an open session is reached. An open
+    /// one may grow towards the past record by record, down to the closed one before it.
     fn forget_gone(&mut self) {
         let through_ms = self.settled_through_ms;
         let is_over = self.input().silence == Silence::Retired
             && self.groups.is_empty()
             && self.sent.is_none()
             && self.durable.is_empty();
-        let margin_ms = if is_over { 0 } else { self.gap_ms };
         let gap_ms = self.gap_ms;
+        let reach_ms = gap_ms.saturating_mul(2);
+        // Read again, the watermark lies before what an earlier owner has settled.
+        let (margin_ms, passed_ms) = if is_over {
+            (0, through_ms)
+        } else {
+            let watermark_ms = self.rules.watermark(self.input().largest_ms);
+            (reach_ms, through_ms.min(watermark_ms))
+        };
         let mut forgotten = 0;
         self.gone.retain(|key, gone| {
             let open = self.groups.get(key).into_iter().flatten();
-            let firsts = open.map(|session| session.first_ms);
+            let before_open: Vec<i64> = open
+                .filter_map(|session| last_before(gone, session.first_ms))
+                .collect();
             let unsettled = gone.iter().filter(|g| Some(g.closes_ms) > through_ms);
-            let firsts: Vec<i64> = firsts.chain(unsettled.map(|g| g.first_ms)).collect();
+            let unsettled: Vec<i64> = unsettled.map(|g| g.first_ms).collect();
             let held = gone.len();
             gone.retain(|gone| {
-                let reach_ms = gone.last_ms.saturating_add(gap_ms.saturating_mul(2));
-                let meets = |first_ms: &i64| *first_ms > gone.last_ms && *first_ms <= reach_ms;
+                let until_ms = gone.last_ms.saturating_add(reach_ms);
+                let meets = |first_ms: &i64| *first_ms > gone.last_ms && *first_ms <= until_ms;
                 let free_ms = gone.closes_ms.saturating_add(margin_ms);
-                Some(free_ms) > through_ms || firsts.iter().any(meets)
+                Some(free_ms) > passed_ms
+                    || before_open.contains(&gone.last_ms)
+                    || unsettled.iter().any(meets)
             });
             forgotten += (held - gone.len()) * gone_bytes(key);
             !gone.is_empty()
@@ -352,4 +367,10 @@ impl Sessions {
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// The end of the last closed session that lies before `first_ms`.
+fn last_before(gone: &[Gone], first_ms: i64) -> Option<i64> {
+    let lasts = gone.iter().map(|gone| gone.last_ms);
+    lasts.filter(|last_ms| *last_ms < first_ms).max()
 }

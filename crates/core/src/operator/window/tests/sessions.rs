@@ -92,6 +92,107 @@ proptest! {
     }
 }
 
+/// Records of a group and a time each.
+fn given(times_s: &[(u8, i64)]) -> Vec<Given> {
+    let given = |(group, time_s): &(u8, i64)| Given {
+        partition: 0,
+        time_s: *time_s,
+        group: *group,
+    };
+    times_s.iter().map(given).collect()
+}
+
+/// Sent and committed after `read` records: what is forgotten then is late all the same.
+fn assert_as_the_model(read: usize, gap_ms: i64, times_s: &[(u8, i64)]) {
+    let shape = Shape::Session { gap_ms };
+    let rules = Rules {
+        shape,
+        ..rules(1, 1, 0, 0)
+    };
+    let records = given(times_s);
+    let (expected, late_records) = session_model(&rules, gap_ms, &records);
+    assert_eq!(
+        late_records, 1,
+        "the last record comes near a closed session"
+    );
+    let mut sessions = SessionWorld::new(&rules, &records);
+    for _ in 0..read {
+        sessions.does(Happening::Read(0));
+    }
+    sessions.does(Happening::Send);
+    sessions.does(Happening::Commit);
+    sessions.finish();
+    assert_eq!(
+        without_versions(&sessions.living()),
+        without_versions(&expected)
+    );
+    assert_eq!(sessions.late.len(), late_records);
+}
+
+#[test]
+fn an_open_session_that_grows_towards_the_past_meets_the_closed_one_before_it() {
+    let by_two_steps = [
+        (0, 966),
+        (0, 1007),
+        (0, 1020),
+        (0, 1030),
+        (0, 987),
+        (0, 1042),
+        (0, 986),
+    ];
+    assert_as_the_model(4, 20_000, &by_two_steps);
+    let by_many = [
+        (0, 966),
+        (0, 1030),
+        (0, 1049),
+        (0, 1068),
+        (0, 1011),
+        (0, 995),
+        (0, 987),
+        (0, 980),
+    ];
+    assert_as_the_model(4, 20_000, &by_many);
+}
+
+#[test]
+fn a_session_that_begins_behind_the_watermark_meets_the_closed_one_before_it() {
+    assert_as_the_model(2, 20_000, &[(0, 966), (1, 1010), (0, 991), (0, 986)]);
+    assert_as_the_model(2, 20_000, &[(0, 966), (1, 1025), (0, 1006), (0, 986)]);
+}
+
+#[test]
+fn a_session_that_is_read_again_is_not_forgotten_before_the_records_behind_it_are() {
+    let times_s = [
+        (1, 1000),
+        (0, 1020),
+        (0, 1030),
+        (1, 1033),
+        (0, 1040),
+        (1, 1020),
+        (0, 1060),
+    ];
+    let gap_ms = 20_000;
+    let shape = Shape::Session { gap_ms };
+    let rules = Rules {
+        shape,
+        ..rules(1, 1, 0, 0)
+    };
+    let records = given(&times_s);
+    let (expected, _) = session_model(&rules, gap_ms, &records);
+    let mut sessions = SessionWorld::new(&rules, &records);
+    let read = |count| std::iter::repeat_n(Happening::Read(0), count);
+    let sent = [Happening::Send, Happening::Commit];
+    let happenings = read(7).chain(sent.clone()).chain([Happening::Die]);
+    for happening in happenings.chain(read(2)).chain(sent) {
+        sessions.does(happening);
+    }
+    sessions.finish();
+    assert_eq!(
+        without_versions(&sessions.living()),
+        without_versions(&expected)
+    );
+}
+
 /// Version, whether it is deleted, the row.
 type Held = (u64, bool, (u64, u64, i128, u64));
 
