@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::quantity::Span;
 use super::secret::{has_control_characters, has_credentials};
 use super::section::Section;
+use super::tls_files::read_file;
 use super::tree::Value;
 use super::value::{Kind, OneOrMore, Text, text_of};
 
@@ -59,11 +60,6 @@ impl Kind for RegistryUrl {
         out.clone()
     }
 }
-
-const FILE: Text = Text {
-    allowed: "the path of a file, or \"\" for none",
-    check: |text| !text.contains('\0'),
-};
 
 const USER: Text = Text {
     allowed: "the name of a user without ':' and control characters, or \"\" for none",
@@ -128,17 +124,4 @@ impl SchemaRegistry {
             }
         }
     }
-}
-
-fn read_file(section: &mut Section<'_>, key: &str) -> Option<PathBuf> {
-    let name = section.take(key, FILE).filter(|name| !name.is_empty())?;
-    let path = section.reader.directory.join(name);
-    if let Err(error) = std::fs::File::open(&path) {
-        let path = path.display();
-        section.problem(
-            key,
-            format!("must name a file that can be read: {path}: {error}"),
-        );
-    }
-    Some(path)
 }

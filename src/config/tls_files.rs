@@ -56,7 +56,8 @@ impl TlsFiles {
     }
 }
 
-fn read_file(section: &mut Section<'_>, key: &str) -> Option<PathBuf> {
+/// The path of a file that can be read, where one is named.
+pub(super) fn read_file(section: &mut Section<'_>, key: &str) -> Option<PathBuf> {
     let name = section.take(key, FILE).filter(|name| !name.is_empty())?;
     let path = section.reader.directory.join(name);
     if let Err(error) = std::fs::File::open(&path) {

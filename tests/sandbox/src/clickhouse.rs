@@ -7,13 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 
 use crate::http;
 use crate::kafka::log_to;
 use crate::process::Process;
-use crate::wait;
-use crate::workdir::{ScratchDir, executable, free_port, installed, log_tail};
+use crate::workdir::{ScratchDir, executable, free_port, installed};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -104,16 +103,9 @@ impl ClickHouse {
                 .args(["--interserver-port", &port.to_string()]);
         }
         log_to(&mut command, &log)?;
-        let process = Process::spawn(command)?;
-        wait::until("clickhouse answers", START_TIMEOUT, || {
-            (process.try_wait().is_some() || answers(&self.url())).then_some(())
-        })
-        .with_context(|| log_tail(&log))?;
-        ensure!(
-            process.try_wait().is_none(),
-            "clickhouse gave up: {}",
-            log_tail(&log)
-        );
+        let process = Process::start("clickhouse", command, &log, START_TIMEOUT, || {
+            answers(&self.url())
+        })?;
         *self.process() = Some(process);
         Ok(())
     }

@@ -17,7 +17,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::process::Process;
-use crate::wait;
 use crate::workdir::{ScratchDir, free_port, installed, log_tail, sandbox_dir};
 
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -195,16 +194,9 @@ impl Kafka {
             .args(["kafka.Kafka", "server.properties"])
             .current_dir(self.dir.path());
         log_to(&mut command, &log)?;
-        let process = Process::spawn(command)?;
-        wait::until("the broker answers", START_TIMEOUT, || {
-            (process.try_wait().is_some() || answers(&self.bootstrap)).then_some(())
-        })
-        .with_context(|| log_tail(&log))?;
-        ensure!(
-            process.try_wait().is_none(),
-            "the broker gave up: {}",
-            log_tail(&log)
-        );
+        let process = Process::start("the broker", command, &log, START_TIMEOUT, || {
+            answers(&self.bootstrap)
+        })?;
         *self.process() = Some(process);
         Ok(())
     }

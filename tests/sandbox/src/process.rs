@@ -3,15 +3,17 @@
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::wait;
+use crate::workdir::log_tail;
 
 /// Whether this process runs as root, whom some servers refuse.
 pub(crate) fn runs_as_root() -> bool {
@@ -60,6 +62,30 @@ impl Process {
             pid: child.id(),
             child: Mutex::new(child),
         })
+    }
+
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Errors
+    /// When it ends or does not answer in time, with the last lines of its log.
+    pub(crate) fn start(
+        name: &str,
+        command: Command,
+        log: &Path,
+        timeout: Duration,
+        answers: impl Fn() -> bool,
+    ) -> Result<Self> {
+        let process = Self::spawn(command)?;
+        wait::until(&format!("{name} answers"), timeout, || {
+            (process.try_wait().is_some() || answers()).then_some(())
+        })
+        .with_context(|| log_tail(log))?;
+        ensure!(
+            process.try_wait().is_none(),
+            "{name} gave up: {}",
+            log_tail(log)
+        );
+        Ok(process)
     }
 
     /// The process id.

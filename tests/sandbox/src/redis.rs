@@ -8,12 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::kafka::log_to;
 use crate::process::Process;
-use crate::wait;
-use crate::workdir::{ScratchDir, free_port, log_tail};
+use crate::workdir::{ScratchDir, free_port};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -96,16 +95,9 @@ impl Redis {
             .args(&self.arguments)
             .stdin(Stdio::null());
         log_to(&mut command, &log)?;
-        let process = Process::spawn(command)?;
-        wait::until("redis answers", START_TIMEOUT, || {
-            (process.try_wait().is_some() || self.connection().is_ok()).then_some(())
-        })
-        .with_context(|| log_tail(&log))?;
-        ensure!(
-            process.try_wait().is_none(),
-            "redis gave up: {}",
-            log_tail(&log)
-        );
+        let process = Process::start("redis", command, &log, START_TIMEOUT, || {
+            self.connection().is_ok()
+        })?;
         *self.process() = Some(process);
         Ok(())
     }

@@ -5,12 +5,11 @@ use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::kafka::{java, log_to};
 use crate::process::Process;
-use crate::wait;
-use crate::workdir::{ScratchDir, free_port, log_tail};
+use crate::workdir::{ScratchDir, free_port};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const HEAP_MIB: u32 = 256;
@@ -87,17 +86,9 @@ impl ZooKeeper {
             ])
             .current_dir(self.dir.path());
         log_to(&mut command, &log)?;
-        let process = Process::spawn(command)?;
-        wait::until("zookeeper takes connections", START_TIMEOUT, || {
-            let is_there = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            (is_there || process.try_wait().is_some()).then_some(())
-        })
-        .with_context(|| log_tail(&log))?;
-        ensure!(
-            process.try_wait().is_none(),
-            "zookeeper gave up: {}",
-            log_tail(&log)
-        );
+        let process = Process::start("zookeeper", command, &log, START_TIMEOUT, || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        })?;
         *self.process() = Some(process);
         Ok(())
     }
