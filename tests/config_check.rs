@@ -183,6 +183,14 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ),
     ("service.state_dir", "\"\"", "path of a directory"),
     ("pipeline.rule", "7", "must be a list of tables"),
+    ("pipeline.dedup.key", "\"$.id\"", "a list of at least one"),
+    ("pipeline.dedup.within", "\"1ms\"", "from 1s to 30days"),
+    (
+        "pipeline.dedup.on_duplicate",
+        "\"keep\"",
+        "\"drop\", \"dead_letter\", \"flag\"",
+    ),
+    ("pipeline.dedup.flag_column", "7", "the name of a column"),
     (
         "pipeline.quality.passed_column",
         "\"\"",
@@ -2736,6 +2744,47 @@ fn rules_are_read_and_what_cannot_be_checked_is_named() {
         &windows_with(&of_windows),
         "pipeline.sales.quality.passed_column",
         &[says],
+    );
+}
+
+#[test]
+fn duplicates_are_asked_for_where_there_is_an_event_time_and_one_row_a_record() {
+    let dedup = |more: &str| format!("{{ key = [\"$.id\"], within = \"1h\"{more} }}");
+    let flag = ", on_duplicate = \"flag\"";
+    for more in [
+        "",
+        ", on_duplicate = \"dead_letter\"",
+        ", on_duplicate = \"flag\", flag_column = \"again\"",
+    ] {
+        let text = shipped_with(&[("pipeline.dedup", &dedup(more))]);
+        parse(&text).unwrap_or_else(|problems| panic!("{more}: {problems}"));
+    }
+    parse(&windows_with(&[("pipeline.dedup", &dedup(""))])).expect("windows too");
+    for (more, others, says) in [
+        (flag, vec![], "is required with on_duplicate"),
+        (", flag_column = \"f\"", vec![], "goes with on_duplicate"),
+        (
+            ", on_duplicate = \"flag\", flag_column = \"event_id\"",
+            vec![],
+            "[pipeline.columns] maps it",
+        ),
+        (
+            "",
+            vec![("pipeline.explode", "\"$.items\"")],
+            "counts records",
+        ),
+        (", every = 1", vec![], "unknown key"),
+    ] {
+        let dedup = dedup(more);
+        let changes = [vec![("pipeline.dedup", &*dedup)], others].concat();
+        let problems = parse(&shipped_with(&changes)).expect_err(more);
+        assert!(problems.to_string().contains(says), "{more}: {problems}");
+    }
+    let flagged = dedup(", on_duplicate = \"flag\", flag_column = \"again\"");
+    assert_problem(
+        &windows_with(&[("pipeline.dedup", &flagged)]),
+        "pipeline.sales.dedup.on_duplicate",
+        &["a row is made of many records"],
     );
 }
 

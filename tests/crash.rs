@@ -22,6 +22,16 @@ fn records_of_any_bytes_are_rows_of_a_raw_table_once_wherever_the_daemon_dies() 
 }
 
 #[test]
+fn records_that_come_again_are_told_by_the_log_alone_wherever_the_daemon_dies() {
+    short("dedup");
+}
+
+#[test]
+fn records_that_come_again_count_once_in_windows_wherever_the_daemon_dies() {
+    short("dedup-windows");
+}
+
+#[test]
 fn kills_at_random_moments_lose_and_double_nothing() {
     short("kills");
 }

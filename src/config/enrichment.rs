@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::columns::{self, ColumnMapping, INDEX, RawMode};
+use super::dedup::Dedup;
 use super::format::{self, Compression, Formats, KEY_FORMATS, KeyFormat};
 use super::lookup::Lookup;
 use super::quantity::Span;
@@ -53,6 +54,8 @@ pub struct Enrichment {
     pub session: Option<Session>,
     /// What is asked of records.
     pub rules: Rules,
+    /// None: duplicates are written like others.
+    pub dedup: Option<Dedup>,
     /// Snapshots of the sessions.
     pub state: State,
     /// Fields whose values are hidden.
@@ -107,6 +110,7 @@ impl Enrichment {
             lookup: section.section_if_present("lookup").map(Lookup::read),
             session: section.section_if_present("session").map(Session::read),
             rules: Rules::read(section),
+            dedup: Dedup::read(section),
             state: State::read(section.section("state")),
             privacy: PrivateFields::default(),
         };
@@ -253,7 +257,22 @@ impl Enrichment {
     /// What rules fill nothing else fills.
     fn check_quality(&self, section: &Section<'_>) {
         self.check_exploded(section);
-        for (key, column) in self.rules.columns() {
+        let flag = self
+            .dedup
+            .iter()
+            .filter_map(|dedup| dedup.flag_column.as_deref());
+        let flag = flag.map(|column| ("dedup.flag_column", column));
+        if self.dedup.is_some() && self.time_field == TimeField::Nowhere {
+            section.problem(
+                "time_field",
+                "must not be \"\": [pipeline.dedup] needs an event time",
+            );
+        }
+        if self.dedup.is_some() && self.explode.is_some() {
+            let message = "cannot be set together with [pipeline.dedup], which counts records";
+            section.problem("explode", message);
+        }
+        for (key, column) in self.rules.columns().chain(flag) {
             let by_session = self.session.iter().flat_map(Session::columns);
             let other = if self.columns.contains_key(column) {
                 "[pipeline.columns] maps it"
@@ -336,6 +355,12 @@ impl Enrichment {
             }
         }
         fields
+    }
+
+    /// Whether state outlives the owner of a partition.
+    #[must_use]
+    pub fn keeps_state(&self) -> bool {
+        self.session.is_some() || self.dedup.is_some()
     }
 
     fn lookup_columns(&self) -> impl Iterator<Item = &str> {

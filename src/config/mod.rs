@@ -17,6 +17,7 @@ mod columns;
 mod created;
 mod dead_letter;
 mod declared_topics;
+mod dedup;
 mod dotted;
 mod enrichment;
 mod environment;
@@ -64,6 +65,7 @@ pub use columns::{ColumnMapping, RawMode};
 pub use created::Base;
 pub use dead_letter::{DeadLetter, Payload};
 pub use declared_topics::DeclaredTopic;
+pub use dedup::{Dedup, OnDuplicate};
 pub use enrichment::{Enrichment, Tombstones};
 pub use environment::process_environment;
 pub use format::{Compression, Formats, KeyFormat};
@@ -217,6 +219,7 @@ pub fn known_keys() -> BTreeSet<String> {
         [pipeline.columns."*"]
         [pipeline.lookup.columns."*"]
         [pipeline.quality]
+        [pipeline.dedup]
         [pipeline.session.distinct_where]
         "*" = ""
         [[pipeline]]

@@ -131,8 +131,12 @@ impl<O: Operator> Lane<O> {
         metrics.bytes_consumed.increment(counts.bytes);
         metrics.records_replayed.increment(counts.replayed);
         // What the configuration asks for is no fault.
-        let is_fault =
-            |letter: &&DeadLetter| !matches!(letter.reason, Reason::Late | Reason::RuleFailed);
+        let is_fault = |letter: &&DeadLetter| {
+            !matches!(
+                letter.reason,
+                Reason::Late | Reason::RuleFailed | Reason::Duplicate
+            )
+        };
         let faults = held.dead_letters.iter().filter(is_fault).count();
         self.context
             .shared

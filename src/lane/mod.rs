@@ -242,10 +242,10 @@ impl<O: Operator> Lane<O> {
         if !self.context.shared.memory.is_full_of_state() || self.may_give_state_back() {
             return Ok(());
         }
-        let advice = "sessions, windows, records that wait to be joined and profiles alone fill \
-                      service.memory_max: raise it, or shorten pipeline.session.timeout, \
-                      pipeline.window or pipeline.join before and after, or spread the partitions \
-                      over more processes";
+        let advice = "sessions, windows, keys of duplicates, records that wait to be joined and profiles \
+                      alone fill service.memory_max: raise it, or shorten pipeline.session.timeout, \
+                      pipeline.dedup.within, pipeline.window or pipeline.join before and after, or spread \
+                      the partitions over more processes";
         Err(Halt::new("state_too_large", advice))
     }
 

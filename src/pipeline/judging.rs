@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::aggregation::{self, AggregationOperator, AggregationPlan};
 use super::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 use super::input::Input;
+use super::quality;
 use super::raw::{CurrentRawRows, RawOperator};
 use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
 use super::stream_join::join_operator;
@@ -78,6 +79,20 @@ pub(crate) struct Rows {
     pub(crate) has_default_flags: bool,
     /// One for each record that made one.
     pub(crate) rows: Vec<Vec<u8>>,
+}
+
+impl Judgement {
+    /// What became of the last record alone.
+    pub(crate) fn of_last(mut self) -> Judgement {
+        let records: Vec<Judged> = self.records.pop().into_iter().collect();
+        let has_rows = matches!(records[..], [Judged::Rows(_)]);
+        let made: usize = row_count(&records);
+        self.rows = self.rows.filter(|_| has_rows).map(|mut rows| {
+            rows.rows.drain(..rows.rows.len().saturating_sub(made));
+            rows
+        });
+        Judgement { records, ..self }
+    }
 }
 
 /// Judges records, which are sorted by topic, partition and offset. `partitions` are those of each topic.
@@ -335,6 +350,9 @@ fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Gi
             Some((_, refusal)) => Judged::Refused(refusal),
             None => Judged::Rows(rows),
         },
+        Ok(Accepted::Dropped(quality::DUPLICATE)) => {
+            Judged::Dropped(quality::DUPLICATE, Some(quality::WHY_DUPLICATE.to_owned()))
+        }
         Ok(Accepted::Dropped(reason)) => Judged::Dropped(reason, operator.why_dropped()),
         Err(NotAccepted::Refused(refusal)) => Judged::Refused(refusal),
         Err(NotAccepted::Later(task)) => Judged::Waits(task.what),

@@ -30,6 +30,7 @@ use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
 use self::input::Input;
 use self::quality::Tally;
+pub(crate) use self::quality::dedup_key;
 pub(crate) use self::raw::RawOperator;
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};

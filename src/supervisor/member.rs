@@ -69,7 +69,7 @@ impl Member {
 
     /// Whether snapshots of its state are written.
     pub(super) fn keeps_state(&self) -> bool {
-        matches!(&self.pipeline.kind, Kind::Enrichment(config) if config.session.is_some())
+        matches!(&self.pipeline.kind, Kind::Enrichment(config) if config.keeps_state())
     }
 
     /// Its first start ends the process when a dependency is not there in time. Later ones wait: they are

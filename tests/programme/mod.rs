@@ -12,6 +12,7 @@ mod broken;
 mod clock;
 mod control;
 mod crash_points;
+mod dedup;
 mod disk;
 mod joins;
 mod kills;
@@ -170,6 +171,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(months::trials());
     trials.extend(transactions::trials());
     trials.extend(raw::trials());
+    trials.extend(dedup::trials());
     trials.extend(broken::trials());
     trials.extend(replica::trials());
     trials.extend(windows::trials());

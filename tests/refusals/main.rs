@@ -3,6 +3,7 @@
 mod begin;
 mod columns;
 mod dead_letters;
+mod duplicates;
 mod exploding;
 mod formats;
 mod kinds;

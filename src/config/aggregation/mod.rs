@@ -12,6 +12,7 @@ pub use self::condition::{Condition, Operand, Test};
 pub use self::metric::{Function, Input, Metric};
 pub use self::window::Window;
 use super::columns::{COLUMN, PATH};
+use super::dedup::{Dedup, OnDuplicate};
 use super::format::{Formats, KEY_FORMATS, KeyFormat};
 use super::quantity::{Size, Span, format_duration, format_size};
 use super::record_field::{From, RecordField};
@@ -67,6 +68,8 @@ pub struct Aggregation {
     pub output_topic: Option<String>,
     /// What is asked of records before they count.
     pub rules: Rules,
+    /// None: duplicates count like others.
+    pub dedup: Option<Dedup>,
 }
 
 /// What becomes of late records.
@@ -146,6 +149,7 @@ impl Aggregation {
             conditions: condition::read(section.section("where")),
             output_topic: read_output(section),
             rules: Rules::read(section),
+            dedup: Dedup::read(section),
         };
         aggregation.check(section);
         aggregation
@@ -169,6 +173,12 @@ impl Aggregation {
             let message =
                 "must not be set with kind = \"aggregation\": a row is made of many records";
             section.problem(key, message);
+        }
+        let dedup = self.dedup.as_ref();
+        if dedup.is_some_and(|dedup| dedup.on_duplicate == OnDuplicate::Flag) {
+            let message = "must be \"drop\" or \"dead_letter\" with kind = \"aggregation\": a row is made of \
+                           many records";
+            section.problem("dedup.on_duplicate", message);
         }
         if self.idle_retention < self.idle_timeout {
             let timeout = format_duration(self.idle_timeout);

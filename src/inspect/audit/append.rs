@@ -8,7 +8,7 @@ use super::report::{Counts, PartitionReport, Report, Wrong, address};
 use super::rows::{Block, OtherRows, SeveralRows};
 use super::scope::Scope;
 use super::values::Values;
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Kind, OnDuplicate, Pipeline};
 use crate::inspect::dead_letters::traced_table;
 use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
@@ -55,6 +55,7 @@ pub(super) fn audit(
     let mut values = Values::new(pipeline, &client, &target, &rules);
     let total = scopes.iter().map(|s| (s.to - s.from).unsigned_abs()).sum();
     let mut progress = Progress::new("records", total);
+    let drops_duplicates = drops_duplicates(pipeline);
     for scope in scopes {
         let offsets = letters.of(&scope.partition);
         let ask = |range| runtime.block_on(rows(&client, &target, pipeline, scope, range));
@@ -67,6 +68,19 @@ pub(super) fn audit(
             ..Counts::default()
         };
         values.begin();
+        if drops_duplicates {
+            // What was seen before decides about what is compared.
+            let before = Range {
+                from: scope.log.0,
+                to: from.max(scope.log.0),
+            };
+            reader.read_or_cut(&scope.partition, before, |record| {
+                if !scope.skipped.contains(&record.offset()) {
+                    runtime.block_on(rules.drops_in_order(&scope.partition, record))?;
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
         let mut start = from;
         while start < scope.to {
             let range = Range {
@@ -97,9 +111,15 @@ pub(super) fn audit(
                         return Ok(ControlFlow::Continue(()));
                     }
                 }
+                let is_skipped = scope.skipped.contains(&offset);
+                let mut is_duplicate = false;
+                if drops_duplicates && !is_skipped {
+                    let drops = rules.drops_in_order(&scope.partition, record);
+                    is_duplicate = runtime.block_on(drops)?;
+                }
                 let mut unread = None;
                 block.record(offset, || {
-                    let is_dropped = match scope.skipped.contains(&offset) {
+                    let is_dropped = match is_skipped || is_duplicate {
                         true => Ok(true),
                         false => runtime.block_on(rules.drops(&scope.partition, record)),
                     };
@@ -151,6 +171,15 @@ pub(super) fn audit(
         });
     }
     Ok(())
+}
+
+/// Whether a record may make no row for what stands before it.
+fn drops_duplicates(pipeline: &Pipeline) -> bool {
+    let Kind::Enrichment(config) = &pipeline.kind else {
+        return false;
+    };
+    let dedup = config.dedup.as_ref();
+    dedup.is_some_and(|dedup| dedup.on_duplicate == OnDuplicate::Drop)
 }
 
 async fn rows(

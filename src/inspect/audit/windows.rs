@@ -142,6 +142,10 @@ impl Auditor<'_> {
         let mut next: Vec<i64> = spans.iter().map(|span| span.1).collect();
         // Windows of before are of records that the log does not have any more.
         let mut known_from = i64::MIN;
+        // Nor what a record of theirs may be a duplicate of.
+        let dedup = self.config.dedup.as_ref();
+        let within = dedup.map_or(0, |dedup| dedup.within.as_millis());
+        let within_ms = i64::try_from(within).unwrap_or(i64::MAX);
         let begins = scopes.iter().zip(spans);
         let mut is_cut: Vec<bool> = begins
             .map(|(scope, span)| scope.log.0 > 0 || span.1 > scope.log.0)
@@ -157,7 +161,8 @@ impl Auditor<'_> {
                     progress.add(1);
                     counts[number] += 1;
                     if std::mem::take(&mut is_cut[number]) {
-                        known_from = known_from.max(record.timestamp_ms());
+                        let from_ms = record.timestamp_ms().saturating_add(within_ms);
+                        known_from = known_from.max(from_ms);
                     }
                     if scopes[number].skipped.contains(&record.offset()) {
                         return Ok(ControlFlow::Continue(()));

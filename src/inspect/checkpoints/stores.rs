@@ -28,7 +28,7 @@ pub(super) fn stores(
         let Kind::Enrichment(enrichment) = &pipeline.kind else {
             continue;
         };
-        if only.is_some_and(|name| name != pipeline.name) || enrichment.session.is_none() {
+        if only.is_some_and(|name| name != pipeline.name) || !enrichment.keeps_state() {
             continue;
         }
         let state = &enrichment.state;

@@ -8,6 +8,8 @@ use super::facts::{KafkaFacts, PipelineFacts, SampledRecord, TableFacts};
 use crate::config::{Encoding, Kind, Pipeline, Service};
 use crate::decode::Reason;
 use crate::lookup::{Found, ProfileReader, Source};
+use crate::operator::DedupKey;
+use crate::pipeline::dedup_key;
 use crate::pipeline::judging::{Given, Judged, KnownTable, Rows, judge_records};
 use crate::source::TopicPartition;
 use crate::state::SnapshotStore;
@@ -33,6 +35,8 @@ pub(crate) struct SampleFacts {
     /// How many of the keys were looked up, and how many of these have no profile.
     pub(crate) profiles: Option<(usize, usize)>,
     pub(crate) rows: Option<Rows>,
+    /// Addresses of two records that have one key of `[pipeline.dedup]` and lie in different partitions.
+    pub(crate) key_apart: Option<(String, String)>,
 }
 
 /// A record that becomes a dead letter.
@@ -62,6 +66,7 @@ pub(super) fn judge(
     for record in records {
         note_fields(pipeline, record, &mut facts);
     }
+    facts.key_apart = key_apart(pipeline, records);
     let given: Vec<Given<'_>> = records.iter().map(given).collect();
     let known: Vec<KnownTable<'_>> = tables.iter().map(known).collect();
     let partitions: HashMap<String, usize> = kafka
@@ -83,6 +88,20 @@ pub(super) fn judge(
         Err(halt) => facts.plan_error = Some(halt.advice),
     }
     (!records.is_empty() || facts.plan_error.is_some()).then_some(facts)
+}
+
+/// Duplicates are known within a partition alone.
+fn key_apart(pipeline: &Pipeline, records: &[SampledRecord]) -> Option<(String, String)> {
+    let dedup = pipeline.dedup()?;
+    let mut firsts: HashMap<DedupKey, &SampledRecord> = HashMap::new();
+    let mut keyed = records
+        .iter()
+        .filter_map(|record| Some((dedup_key(dedup, record.value.as_deref())?, record)));
+    keyed.find_map(|(key, record)| {
+        let first = firsts.entry(key).or_insert(record);
+        let place = |record: &SampledRecord| (record.topic.clone(), record.partition);
+        (place(first) != place(record)).then(|| (first.address(), record.address()))
+    })
 }
 
 pub(crate) fn given(record: &SampledRecord) -> Given<'_> {
@@ -204,7 +223,7 @@ pub(super) async fn snapshots(
     let committed = committed
         .flat_map(|kafka| &kafka.partitions)
         .filter(|own| own.committed.is_some());
-    if config.session.is_none() {
+    if !config.keeps_state() {
         return BTreeMap::new();
     }
     let own = service.state_dir.join(&pipeline.name).join("snapshots");

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use self::letters::{Kept, Letters};
 use self::now::{Now, Place};
 use self::outcome::Outcome;
-use self::source::Source;
+use self::source::{Before, Source};
 use super::doctor::facts::{SampledRecord, TableFacts};
 use super::doctor::sample;
 use super::hidden;
@@ -202,6 +202,7 @@ fn of_pipeline(
         address,
         is_committed: source.has_committed(address),
     };
+    let before = record.map_or_else(Before::default, |record| source.before(record));
     let Source {
         pipeline, server, ..
     } = &*source;
@@ -217,8 +218,12 @@ fn of_pipeline(
             now: place.otherwise(),
         };
     };
-    let judgement = judged(pipeline, tables, record);
-    let outcome = Outcome::of(pipeline, record, &judgement);
+    let judgement = judged(pipeline, tables, &before.records, record);
+    let mut outcome = Outcome::of(pipeline, record, &judgement);
+    if outcome.makes_row() && !before.is_whole {
+        let detail = "whether it is a duplicate is not known: not all records before it were read";
+        outcome.detail.get_or_insert(detail.to_owned());
+    }
     let rows = judgement.ok().and_then(|judgement| judgement.rows);
     let rows = rows.filter(|rows| !rows.rows.is_empty());
     let looked = runtime.block_on(async {
@@ -246,10 +251,12 @@ fn is_of_many(pipeline: &Pipeline) -> bool {
     matches!(&pipeline.kind, Kind::Aggregation(_) | Kind::StreamJoin(_))
 }
 
-/// The record by itself: what sessions, windows and joins remember is not known.
+/// The record by itself, or behind those that it may be a duplicate of: what sessions, windows and joins remember is
+/// not known.
 fn judged(
     pipeline: &Arc<Pipeline>,
     tables: &[TableFacts],
+    before: &[SampledRecord],
     record: &SampledRecord,
 ) -> Result<Judgement, String> {
     if tables.is_empty() && pipeline.appends() {
@@ -258,8 +265,13 @@ fn judged(
     let known: Vec<_> = tables.iter().map(sample::known).collect();
     let partition = usize::try_from(record.partition).unwrap_or(0);
     let partitions = HashMap::from([(record.topic.clone(), partition + 1)]);
-    judge_records(pipeline, &known, &partitions, &[sample::given(record)])
-        .map_err(|halt| halt.advice)
+    let skipped = &pipeline.dead_letter.skip;
+    let is_skipped =
+        |r: &SampledRecord| skipped.contains(&(r.topic.clone(), r.partition, r.offset));
+    let before = before.iter().filter(|record| !is_skipped(record));
+    let given: Vec<_> = before.chain([record]).map(sample::given).collect();
+    let judgement = judge_records(pipeline, &known, &partitions, &given);
+    Ok(judgement.map_err(|halt| halt.advice)?.of_last())
 }
 
 impl OfPipeline {

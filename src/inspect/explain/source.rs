@@ -16,6 +16,27 @@ use crate::sink::PlainClient;
 const TIMEOUT: Duration = Duration::from_secs(8);
 const RECORD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Records that are read before the one that is explained.
+const BEFORE_MAX: i64 = 50_000;
+const BEFORE_BYTES_MAX: usize = 64 << 20;
+
+/// What lies before a record.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) records: Vec<SampledRecord>,
+    /// Whether it may be a duplicate of no other.
+    pub(super) is_whole: bool,
+}
+
+impl Default for Before {
+    fn default() -> Self {
+        Before {
+            records: vec![],
+            is_whole: true,
+        }
+    }
+}
+
 pub(super) struct Source {
     pub(super) pipeline: Arc<Pipeline>,
     /// The first server that answers, and the table that the topic's rows go to.
@@ -91,6 +112,47 @@ impl Source {
         let found = self.first(*partition, *offset);
         let failed = |error| format!("kafka: {address}: {error} (kafka.bootstrap_servers)");
         found.map_err(|error| ExplainError::Unreachable(failed(error)))
+    }
+
+    /// Records of its partition that it may be a duplicate of.
+    pub(super) fn before(&mut self, record: &SampledRecord) -> Before {
+        let Some(span) = self.pipeline.duplicates_span() else {
+            return Before::default();
+        };
+        self.next = None;
+        self.records_before(record, span).unwrap_or(Before {
+            records: vec![],
+            is_whole: false,
+        })
+    }
+
+    fn records_before(&self, record: &SampledRecord, span: Duration) -> Option<Before> {
+        let (topic, partition) = (&*self.topic, record.partition);
+        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let since_ms = record.timestamp_ms.saturating_sub(span_ms).max(0);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(since_ms))
+            .ok()?;
+        let answer = self.client.offsets_for_times(list, TIMEOUT).ok()?;
+        let since = match answer.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => offset.min(record.offset),
+            _ => record.offset,
+        };
+        let from = since.max(record.offset - BEFORE_MAX);
+        let deadline = Instant::now() + RECORD_TIMEOUT;
+        let (mut records, mut bytes) = (vec![], 0);
+        let mut is_whole = from == since;
+        let mut next = records::first(&self.client, topic, partition, from, deadline).ok()?;
+        while let Some(found) = next.take().filter(|found| found.offset < record.offset) {
+            bytes += found.bytes();
+            if bytes > BEFORE_BYTES_MAX {
+                is_whole = false;
+                break;
+            }
+            records.push(found);
+            next = records::next(&self.client, topic, partition, deadline).ok()?;
+        }
+        Some(Before { records, is_whole })
     }
 
     /// Where a partition begins and ends, asked for again where the offset is not between them.

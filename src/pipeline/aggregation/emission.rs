@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::duplicates::Duplicates;
 use super::settings::Settings;
 use super::{AggregationOperator, PartitionState, halts, row};
 use crate::halt::Halt;
@@ -18,11 +19,13 @@ impl TimedState<PartitionState> for AggregationOperator {
 
     /// Windows of all partitions are counted with the first.
     fn state_bytes(&self, state: &PartitionState) -> usize {
+        let duplicates = state.duplicates.as_ref();
+        let duplicates = duplicates.map_or(0, Duplicates::memory_bytes);
         if self.input(state.partition) != 0 {
-            return 0;
+            return duplicates;
         }
-        self.windows(state.partition)
-            .map_or(0, Windows::memory_bytes)
+        let windows = self.windows(state.partition);
+        duplicates + windows.map_or(0, Windows::memory_bytes)
     }
 }
 
@@ -51,6 +54,9 @@ impl Emission<PartitionState> for AggregationOperator {
         }
         self.adopt_partitions()?;
         state.next = position;
+        if let Some(duplicates) = &mut state.duplicates {
+            duplicates.begin(before.and_then(|before| before.largest_ms));
+        }
         // Without a word of ours, reading begins where the very first start put it.
         let is_cut = self.settings.begins_at_end && position > 0;
         let (partition, input) = (state.partition, self.input(state.partition));
@@ -122,7 +128,11 @@ impl Emission<PartitionState> for AggregationOperator {
 
     fn commit_point(&mut self, state: &PartitionState, settled: i64) -> CommitPoint {
         let input = self.input(state.partition);
-        let mut point = self.space(state.partition).commit_point(input, settled);
+        let windows = self.space(state.partition);
+        let mut point = windows.commit_point(input, settled);
+        if let Some(duplicates) = &state.duplicates {
+            point = duplicates.commit_point(point, windows.over_through_ms());
+        }
         if let Frontier::Windows(frontier) = &mut point.frontier {
             frontier.partitions = self.settings.is_partitioned.then_some(self.partitions);
         }

@@ -42,6 +42,7 @@ fn rules(config: &Aggregation) -> String {
         metrics,
         conditions,
         rules,
+        dedup,
         ..
     } = config;
     let time_field = time_field.rule();
@@ -61,7 +62,11 @@ fn rules(config: &Aggregation) -> String {
         bytes => format!(" {bytes}"),
     };
     let asked = rules.decisive();
-    format!("{decisive}{time_unit}{text_times}{group_bytes_max}{asked}")
+    // What becomes of a duplicate changes no window.
+    let dedup = dedup.as_ref().map_or(String::new(), |dedup| {
+        format!(" dedup {:?} {:?}", dedup.key, dedup.within)
+    });
+    format!("{decisive}{time_unit}{text_times}{group_bytes_max}{asked}{dedup}")
 }
 
 /// A field of the group as commits have known it since before it could be anything but a path.

@@ -6,6 +6,7 @@
 //! against this one in `tests/`.
 
 mod condition;
+mod duplicates;
 mod emission;
 mod fingerprint;
 mod halts;
@@ -19,6 +20,7 @@ mod settings;
 
 use std::sync::Arc;
 
+use self::duplicates::Duplicates;
 pub(super) use self::places::Places;
 pub(super) use self::plan::AggregationPlan;
 use self::reading::{Read, Reader};
@@ -27,7 +29,7 @@ use self::row::RowMaker;
 pub(super) use self::settings::Settings;
 use super::input::Input;
 use super::stream_join::key_text;
-use crate::config::{KeyFormat, LateRecords};
+use crate::config::{KeyFormat, LateRecords, OnDuplicate};
 use crate::decode::{Reason, Reject};
 use crate::halt::Halt;
 use crate::lane::{
@@ -80,6 +82,8 @@ pub(crate) struct PartitionState {
     next: i64,
     /// The same of the last one that has a time.
     spoken_to: i64,
+    /// What is known of its duplicates; none: nobody asks.
+    duplicates: Option<Duplicates>,
 }
 
 impl AggregationOperator {
@@ -156,12 +160,20 @@ impl AggregationOperator {
             input,
             ..self.reader.event()
         };
+        if self.settings.is_partitioned && read != Read::Filtered {
+            halts::misplaced(&self.settings, record, self.partitions)?;
+        }
+        if let Some(duplicates) = &mut state.duplicates {
+            let largest_ms = windows.input_largest_ms(input);
+            let key = self.reader.dedup_key();
+            if duplicates.note(key, event.place, largest_ms) {
+                windows.pass(&event);
+                return self.duplicate();
+            }
+        }
         if read == Read::Filtered {
             windows.pass(&event);
             return Ok(Accepted::Dropped("where"));
-        }
-        if self.settings.is_partitioned {
-            halts::misplaced(&self.settings, record, self.partitions)?;
         }
         let had_open = windows.has_open();
         match windows.add(&event) {
@@ -208,6 +220,14 @@ impl AggregationOperator {
             return 0;
         }
         usize::try_from(partition).expect("partitions are numbered from 0")
+    }
+
+    fn duplicate(&self) -> Result<Accepted, NotAccepted> {
+        let dedup = self.plan.dedup.as_ref();
+        if dedup.is_some_and(|dedup| dedup.on_duplicate == OnDuplicate::DeadLetter) {
+            return Err(refusal(quality::duplicate()));
+        }
+        Ok(Accepted::Dropped(quality::DUPLICATE))
     }
 
     fn late(&mut self, record: Record<'_>) -> Result<Accepted, NotAccepted> {
@@ -284,6 +304,7 @@ impl Operator for AggregationOperator {
             partition: partition.partition,
             next: 0,
             spoken_to: 0,
+            duplicates: self.plan.dedup.as_ref().map(Duplicates::new),
         }
     }
 
@@ -317,7 +338,11 @@ impl Operator for AggregationOperator {
     fn judge(&mut self, state: &mut PartitionState) -> Vec<(usize, Refusal)> {
         let (partition, next) = (state.partition, state.next);
         let input = self.input(partition);
-        self.space(partition).note_read(input, next);
+        let windows = self.space(partition);
+        windows.note_read(input, next);
+        if let Some(duplicates) = &mut state.duplicates {
+            duplicates.forget(windows.over_through_ms());
+        }
         vec![]
     }
 

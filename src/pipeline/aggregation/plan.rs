@@ -14,7 +14,7 @@ use crate::decode::Path;
 use crate::decode::json::Plan as Paths;
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::operator::window::{CellRules, Rules, Shape};
-use crate::pipeline::quality::ReadyRules;
+use crate::pipeline::quality::{DedupPlan, ReadyRules};
 use crate::sink::ColumnInfo;
 use crate::table::ColumnType;
 
@@ -36,6 +36,8 @@ pub(crate) struct AggregationPlan {
     pub(super) checks: Vec<Check>,
     /// What is asked of records first; none: nothing.
     pub(super) asked: Option<ReadyRules>,
+    /// Which records are duplicates; none: nobody asks.
+    pub(super) dedup: Option<DedupPlan>,
     /// Of the field of the group that is the records' key.
     pub(super) key_field: Option<usize>,
     /// The most bytes that one value of the group may have.
@@ -155,6 +157,12 @@ impl AggregationPlan {
             slots.of(path).map_err(|error| error.to_string())
         });
         let asked = asked.map_err(PlanError)?;
+        let dedup = config.dedup.as_ref().map(|dedup| {
+            DedupPlan::new(dedup, config.watermark_delay, |path| {
+                slots.of(path).map_err(|error| error.to_string())
+            })
+        });
+        let dedup = dedup.transpose().map_err(PlanError)?;
         presence::check(config, &metrics)?;
         let cells = metrics.iter().map(MetricPlan::cell).collect();
         let sources = sources(config, typed.unwrap_or_default())?;
@@ -175,6 +183,7 @@ impl AggregationPlan {
             metrics,
             checks,
             asked,
+            dedup,
             key_field,
             group_bytes_max: config.group_bytes_max,
         })

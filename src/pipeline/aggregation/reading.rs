@@ -11,6 +11,7 @@ use crate::decode::json::{Fields, Kind, Raw, Scanner};
 use crate::decode::{Reason, Reject, text};
 use crate::halt::Halt;
 use crate::lane::{NotAccepted, Refusal};
+use crate::operator::DedupKey;
 use crate::operator::window::{Event, Place, Sample};
 use crate::pipeline::event_time::{event_time_ms, kafka_time_ms};
 use crate::pipeline::quality::{Fate, Judged};
@@ -41,6 +42,8 @@ pub(super) struct Reader {
     scratch: Vec<u8>,
     /// What the rules say.
     judged: Judged,
+    /// What the record is known by again.
+    dedup_key: Option<DedupKey>,
     names_logged: usize,
 }
 
@@ -59,6 +62,7 @@ impl Reader {
             texts: vec![],
             scratch: vec![],
             judged: Judged::default(),
+            dedup_key: None,
             names_logged: 0,
         }
     }
@@ -95,6 +99,8 @@ impl Reader {
             partition: record.partition(),
             offset: record.offset(),
         };
+        let dedup = plan.dedup.as_ref();
+        self.dedup_key = dedup.and_then(|dedup| dedup.key(|slot| fields.get(slot)));
         self.group.clear();
         self.samples.clear();
         self.texts.clear();
@@ -120,6 +126,11 @@ impl Reader {
             self.samples.push(sample);
         }
         Ok(Read::Counts)
+    }
+
+    /// What the record that was read last is known by again; none: it has no key.
+    pub(super) fn dedup_key(&self) -> Option<DedupKey> {
+        self.dedup_key
     }
 
     /// What the rules said since the last call.

@@ -5,6 +5,7 @@
 //! rules are contract §6.1, a second implementation of them is run against this one in `tests/`.
 
 mod current;
+mod duplicates;
 mod exploding;
 #[cfg(test)]
 mod made_columns;
@@ -24,6 +25,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 pub(crate) use self::current::CurrentRows;
+use self::duplicates::note_seen;
 pub(crate) use self::plan::{RowPlan, is_index};
 use self::profiles::{Profile, Profiles};
 use self::reading::{NotRead, RowSpace, Unjudged, at};
@@ -40,7 +42,7 @@ use crate::lane::{
 };
 use crate::lookup::{Found, ProfileCache};
 use crate::observe::metrics::{LookupResult, PipelineMetrics};
-use crate::operator::{Sessions, Unreadable, Watermark};
+use crate::operator::{SeenKeys, Sessions, Unreadable, Watermark};
 use crate::pipeline::input::Input;
 use crate::pipeline::payload::Payload;
 use crate::pipeline::quality::Judged;
@@ -104,6 +106,8 @@ pub(crate) struct PartitionState {
     place: RecordPlace,
     watermark: Watermark,
     sessions: Option<Sessions>,
+    /// Keys of records, where duplicates are looked for.
+    seen: Option<SeenKeys>,
 }
 
 impl EnrichmentOperator {
@@ -186,7 +190,9 @@ impl EnrichmentOperator {
             return self.accept_exploded(state, record);
         }
         let head_start = self.heads.len();
-        let (event, has_key) = match self.read(state, record) {
+        let read = self.read(state, record);
+        note_seen(state, &self.judged, &read);
+        let (event, has_key) = match read {
             Ok(read) => read,
             Err(not_read) => {
                 self.heads.truncate(head_start);
@@ -223,6 +229,7 @@ impl EnrichmentOperator {
         self.judged.is_replayed = true;
         let read = self.read(state, record);
         self.judged.is_replayed = false;
+        note_seen(state, &self.judged, &read);
         self.heads.truncate(head_start);
         match read {
             Ok((event, _)) => self.unjudged.push(Unjudged {
@@ -296,6 +303,11 @@ impl Operator for EnrichmentOperator {
             place: RecordPlace::new(partition),
             watermark: Watermark::new(self.settings.watermark_delay),
             sessions: rules.map(|rules| Sessions::new(rules, seed)),
+            seen: self
+                .plan
+                .dedup
+                .as_ref()
+                .map(|dedup| SeenKeys::new(dedup.rules)),
         }
     }
 
@@ -593,6 +605,9 @@ impl Snapshots<PartitionState> for EnrichmentOperator {
         {
             sessions.sweep(watermark_ms);
         }
+        if let Some(seen) = &mut state.seen {
+            seen.sweep();
+        }
     }
 }
 
@@ -602,7 +617,8 @@ impl TimedState<PartitionState> for EnrichmentOperator {
     }
 
     fn state_bytes(&self, state: &PartitionState) -> usize {
-        state.sessions.as_ref().map_or(0, Sessions::memory_bytes)
+        let sessions = state.sessions.as_ref().map_or(0, Sessions::memory_bytes);
+        sessions + state.seen.as_ref().map_or(0, SeenKeys::memory_bytes)
     }
 }
 

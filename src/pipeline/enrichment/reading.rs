@@ -1,5 +1,6 @@
 //! One record read: its columns in the row, and what the operator has to know of it.
 
+use super::duplicates::judge_duplicate;
 use super::plan::RowPlan;
 use super::row::{Row, SessionEvent};
 use super::{PartitionState, Settings};
@@ -62,6 +63,7 @@ impl RowSpace<'_> {
         record: Record<'_>,
         value: Option<&[u8]>,
     ) -> Result<(Unjudged, bool), NotRead> {
+        (self.judged.seen, self.judged.is_duplicate) = (None, false);
         if self.plan.drops_tombstones && value.is_none() {
             return Err(NotRead::Dropped("tombstone"));
         }
@@ -91,8 +93,12 @@ impl RowSpace<'_> {
         };
         row.record_columns(state, record, 0)
             .map_err(at(Stage::Encode))?;
-        row.quality_columns(self.judged);
         let has_key = row.lookup_key().map_err(at(Stage::Encode))?;
+        // The last: a record that is refused for anything else is no earlier one to any other.
+        if let (Some(dedup), Some(time_ms)) = (&self.plan.dedup, time_ms) {
+            judge_duplicate(dedup, &values, time_ms, state, self.judged)?;
+        }
+        row.quality_columns(self.judged);
         let event = Unjudged {
             time_ms,
             session,

@@ -1,6 +1,7 @@
-//! What outlives a partition's owner: its watermark and its sessions.
+//! What outlives a partition's owner: its watermark, its sessions, and the keys that it has seen.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -8,11 +9,45 @@ use super::plan::{EventTime, Field, RowPlan};
 use super::{EnrichmentOperator, PartitionState};
 use crate::config::Enrichment;
 use crate::lane::{Operator as _, SnapshotSpec};
-use crate::operator::{Sessions, Unreadable};
+use crate::operator::{SeenKeys, Sessions, Unreadable};
 use crate::source::TopicPartition;
 
-/// What the sessions of this pipeline depend on; `None` without sessions.
+/// What the state of this pipeline depends on; `None` without sessions and keys.
 pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<SnapshotSpec> {
+    let sessions = session_rules(config, plan);
+    let dedup = config.dedup.as_ref();
+    let dedup = dedup.map(|dedup| {
+        let rules = format!(
+            "dedup 1 {:?} within {} {:?}\nwatermark_delay {} {:?} {:?} {:?}\n",
+            dedup.key,
+            dedup.within.as_millis(),
+            dedup.on_duplicate,
+            config.watermark_delay.as_millis(),
+            config.time_field.field(),
+            config.time_unit,
+            config.rules.decisive(),
+        );
+        (rules, dedup.within)
+    });
+    let rules = match (&sessions, &dedup) {
+        (None, None) => return None,
+        (Some((sessions, _)), None) => sessions.clone(),
+        (None, Some((dedup, _))) => dedup.clone(),
+        (Some((sessions, _)), Some((dedup, _))) => format!("{sessions}{dedup}"),
+    };
+    let reach = sessions
+        .iter()
+        .chain(&dedup)
+        .map(|(_, reach)| *reach)
+        .max()?;
+    Some(SnapshotSpec {
+        fingerprint: format!("{:x}", Sha256::digest(rules)),
+        horizon: reach + config.watermark_delay + config.timestamp_ahead_max,
+    })
+}
+
+/// What sessions depend on, and how far back they reach.
+fn session_rules(config: &Enrichment, plan: &RowPlan) -> Option<(String, Duration)> {
     let (session, planned) = (config.session.as_ref()?, plan.session.as_ref()?);
     // Every value that decides what a session is, and the types by which values are told apart.
     let mut rules = format!(
@@ -51,20 +86,17 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     if !decisive.is_empty() {
         writeln!(rules, "rules {decisive}").expect("memory takes every text");
     }
-    let horizon = session.duration_max
-        + session.timeout
-        + config.watermark_delay
-        + config.timestamp_ahead_max;
-    Some(SnapshotSpec {
-        fingerprint: format!("{:x}", Sha256::digest(rules)),
-        horizon,
-    })
+    Some((rules, session.duration_max + session.timeout))
 }
 
 impl PartitionState {
     pub(super) fn save(&self, out: Vec<u8>) -> Vec<u8> {
         let largest_ms = self.watermark.largest_ms();
         let saved = postcard::to_extend(&largest_ms, out).expect("memory takes every value");
+        let saved = match &self.seen {
+            Some(seen) => seen.save(saved),
+            None => saved,
+        };
         match &self.sessions {
             Some(sessions) => sessions.save(saved),
             None => saved,
@@ -79,12 +111,16 @@ impl EnrichmentOperator {
         saved: &[u8],
     ) -> Result<PartitionState, Unreadable> {
         let mut state = self.begin(partition);
-        let (largest_ms, sessions) = postcard::take_from_bytes::<Option<i64>>(saved)?;
+        let (largest_ms, mut rest) = postcard::take_from_bytes::<Option<i64>>(saved)?;
         if let Some(largest_ms) = largest_ms {
             state.watermark.observe(largest_ms);
         }
+        if let Some(planned) = &self.plan.dedup {
+            let (seen, behind) = SeenKeys::restore(planned.rules, rest)?;
+            (state.seen, rest) = (Some(seen), behind);
+        }
         if let Some(planned) = &self.plan.session {
-            state.sessions = Some(Sessions::restore(planned.rules, sessions)?);
+            state.sessions = Some(Sessions::restore(planned.rules, rest)?);
         }
         Ok(state)
     }

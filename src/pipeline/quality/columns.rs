@@ -1,7 +1,7 @@
 //! The columns that say how a record did.
 
 use super::judged::{Judged, ReadyRules};
-use crate::config::Rules;
+use crate::config::{Dedup, Rules};
 use crate::table::{Column, ColumnType, append_length};
 
 /// In formats of rows with defaults: a value follows.
@@ -14,11 +14,21 @@ pub(crate) enum QualityColumn {
     Passed,
     /// The names of the rules that failed.
     Failed,
+    /// 1 where the record is a duplicate.
+    Duplicate,
 }
 
 impl QualityColumn {
     /// What fills a column of this name, if rules do.
-    pub(crate) fn of_name(rules: &Rules, name: &str) -> Option<QualityColumn> {
+    pub(crate) fn of_name(
+        rules: &Rules,
+        dedup: Option<&Dedup>,
+        name: &str,
+    ) -> Option<QualityColumn> {
+        let flag = dedup.and_then(|dedup| dedup.flag_column.as_deref());
+        if flag == Some(name) {
+            return Some(QualityColumn::Duplicate);
+        }
         let is = |column: &Option<String>| column.as_deref() == Some(name);
         match (is(&rules.passed_column), is(&rules.failed_column)) {
             (true, _) => Some(QualityColumn::Passed),
@@ -54,8 +64,11 @@ impl QualityColumns {
         let mut named = vec![];
         for (kind, column) in columns {
             let expected = match (kind, &column.column_type) {
-                (QualityColumn::Passed, ColumnType::UInt8 | ColumnType::Bool) => None,
-                (QualityColumn::Passed, _) => Some("UInt8 or Bool"),
+                (
+                    QualityColumn::Passed | QualityColumn::Duplicate,
+                    ColumnType::UInt8 | ColumnType::Bool,
+                ) => None,
+                (QualityColumn::Passed | QualityColumn::Duplicate, _) => Some("UInt8 or Bool"),
                 (QualityColumn::Failed, ColumnType::Array(inner))
                     if inner.is_text() && !inner.is_nullable() =>
                 {
@@ -66,7 +79,7 @@ impl QualityColumns {
             if let Some(expected) = expected {
                 let (name, column_type) = (&column.name, &column.column_type);
                 return Err(format!(
-                    "pipeline.quality: column {name} must be {expected}, not {column_type}"
+                    "column {name} must be {expected}, not {column_type}"
                 ));
             }
             named.push((kind, column.name));
@@ -89,6 +102,7 @@ impl QualityColumns {
             }
             match kind {
                 QualityColumn::Passed => out.push(u8::from(judged.passes)),
+                QualityColumn::Duplicate => out.push(u8::from(judged.is_duplicate)),
                 QualityColumn::Failed => {
                     append_length(judged.failed.len(), out);
                     for number in &judged.failed {
@@ -147,6 +161,7 @@ mod tests {
         for (kind, type_name) in [
             (QualityColumn::Passed, "String"),
             (QualityColumn::Passed, "Nullable(UInt8)"),
+            (QualityColumn::Duplicate, "UInt16"),
             (QualityColumn::Failed, "String"),
             (QualityColumn::Failed, "Array(UInt8)"),
             (QualityColumn::Failed, "Array(Nullable(String))"),

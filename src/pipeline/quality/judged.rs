@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::config::{OnFail, Rule};
 use crate::decode::json::Raw;
 use crate::decode::time::TextRules;
+use crate::operator::DedupKey;
 use crate::rules::{Check, Moments};
 
 /// The rules of a pipeline, made ready once. Shared by the lanes.
@@ -41,6 +42,10 @@ pub(crate) struct Judged {
     /// Whether it failed none of severity error.
     pub(super) passes: bool,
     pub(super) counts: Vec<Counts>,
+    /// The key and event time of the last record, where it has a key and was read so far.
+    pub(crate) seen: Option<(DedupKey, i64)>,
+    /// Whether an earlier record had it.
+    pub(crate) is_duplicate: bool,
     /// The record was counted before.
     pub(crate) is_replayed: bool,
 }

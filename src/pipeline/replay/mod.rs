@@ -172,6 +172,22 @@ impl Replayer {
             Replayer::Raw(_) => Ok(false),
         }
     }
+
+    /// The same by the records before it, which were asked for in their order: a duplicate is dropped for what
+    /// stands before it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn drops_in_order(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<bool, ReplayError> {
+        match self {
+            Replayer::Enrichment(way) => way.drops_in_order(partition, record).await,
+            Replayer::Cdc(_) | Replayer::Raw(_) => self.drops(partition, record).await,
+        }
+    }
 }
 
 /// Why letters of the kind `raw` are not replayed.

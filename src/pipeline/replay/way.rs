@@ -83,6 +83,8 @@ pub(crate) struct Way<O: Operator> {
     sink: Arc<Sink>,
     lookup: Option<LookupAccess>,
     born: Instant,
+    /// The partition whose records are judged in their order.
+    followed: Option<(TopicPartition, O::Partition)>,
 }
 
 impl<O: Traced> Way<O> {
@@ -98,6 +100,7 @@ impl<O: Traced> Way<O> {
             sink,
             lookup,
             born: Instant::now(),
+            followed: None,
         }
     }
 
@@ -214,13 +217,27 @@ impl<O: Traced> Way<O> {
         let accepted = self.accept(&mut state, partition, record, wanted).await;
         self.operator.judge(&mut state);
         self.operator.clear(self.now_ms());
-        match accepted? {
-            Err(Replayed::Refused { reason, detail }) if is_unread(&reason) => {
-                let record = format!("{partition}:{}", record.offset());
-                Err(ReplayError::Unreachable(format!("{record}: {detail}")))
-            }
-            accepted => Ok(matches!(accepted, Err(Replayed::Dropped(_)))),
-        }
+        dropped(partition, record, accepted)
+    }
+
+    /// The same by what was read of the partition so far: the records come in their order.
+    pub(super) async fn drops_in_order(
+        &mut self,
+        partition: &TopicPartition,
+        record: Record<'_>,
+    ) -> Result<bool, ReplayError> {
+        let followed = self.followed.take().filter(|(of, _)| of == partition);
+        let mut state = match followed {
+            Some((_, state)) => state,
+            None => self.operator.begin(partition),
+        };
+        let accepted = self
+            .accept(&mut state, partition, record, Wanted::Row)
+            .await;
+        self.operator.judge(&mut state);
+        self.operator.clear(self.now_ms());
+        self.followed = Some((partition.clone(), state));
+        dropped(partition, record, accepted)
     }
 
     async fn look_up(&mut self) -> Result<(), ReplayError> {
@@ -324,6 +341,21 @@ impl<O: Traced> Way<O> {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether a rule has dropped the record.
+fn dropped(
+    partition: &TopicPartition,
+    record: Record<'_>,
+    accepted: Result<Result<usize, Replayed>, ReplayError>,
+) -> Result<bool, ReplayError> {
+    match accepted? {
+        Err(Replayed::Refused { reason, detail }) if is_unread(&reason) => {
+            let record = format!("{partition}:{}", record.offset());
+            Err(ReplayError::Unreachable(format!("{record}: {detail}")))
+        }
+        accepted => Ok(matches!(accepted, Err(Replayed::Dropped(_)))),
     }
 }
 

@@ -47,11 +47,13 @@ pub enum Reason {
     UnknownSchema,
     /// A rule of the configuration refuses it.
     RuleFailed,
+    /// An earlier record of its partition had its key.
+    Duplicate,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 22] = [
         Reason::NullValue,
         Reason::InvalidJson,
         Reason::TooDeep,
@@ -73,6 +75,7 @@ impl Reason {
         Reason::InvalidCompression,
         Reason::UnknownSchema,
         Reason::RuleFailed,
+        Reason::Duplicate,
     ];
 
     /// The name users meet: snake case, stable.
@@ -100,6 +103,7 @@ impl Reason {
             Reason::InvalidCompression => "invalid_compression",
             Reason::UnknownSchema => "unknown_schema",
             Reason::RuleFailed => "rule_failed",
+            Reason::Duplicate => "duplicate",
         }
     }
 }
@@ -163,7 +167,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Reason::ALL.len());
-        assert_eq!(Reason::ALL[Reason::RuleFailed as usize], Reason::RuleFailed);
+        assert_eq!(Reason::ALL[Reason::Duplicate as usize], Reason::Duplicate);
     }
 
     #[test]

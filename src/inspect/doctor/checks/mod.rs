@@ -9,6 +9,7 @@ mod co_partitioning;
 mod column_unfilled;
 mod commit_metadata_limit;
 mod dead_letter_topic;
+mod dedup_key_apart;
 mod dedup_window_missing;
 mod dedup_window_small;
 mod engine_not_exact;
@@ -84,6 +85,7 @@ checks! {
     clock_skew,
     session_timeout,
     co_partitioning,
+    dedup_key_apart,
     partitions_changed,
     log_append_time,
     clickhouse_unreachable,

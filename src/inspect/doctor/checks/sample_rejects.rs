@@ -12,7 +12,12 @@ const ELSEWHERE: [&str; 2] = ["co_partitioning", "partitioned_by"];
 
 pub(super) fn judge(facts: &Facts, found: &mut Findings) {
     for (own, sample) in with_sample(facts) {
-        let counts = |reason: Reason| !matches!(reason, Reason::Late | Reason::RuleFailed);
+        let counts = |reason: Reason| {
+            !matches!(
+                reason,
+                Reason::Late | Reason::RuleFailed | Reason::Duplicate
+            )
+        };
         let dead = sample.dead_letters().filter(|r| counts(r.reason)).count();
         let share = dead as f64 / sample.judged.max(1) as f64;
         let ratio_max = own.pipeline.dead_letter.ratio_max;

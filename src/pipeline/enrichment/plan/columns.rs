@@ -36,7 +36,7 @@ impl ColumnGroups {
             };
             if let Some(kind) = session_column(config, &column.name) {
                 groups.session.push((kind, counting_type(column)?));
-            } else if let Some(kind) = QualityColumn::of_name(&config.rules, &column.name) {
+            } else if let Some(kind) = quality_column(config, &column.name) {
                 groups.quality.push((kind, column));
             } else if let Some(field) = record_field(config, &column.name) {
                 let mapping = config.columns.get(&column.name);
@@ -78,8 +78,9 @@ pub(super) fn check_names(
             .flatten()
     });
     let lookup = config.lookup.iter().flat_map(|l| l.columns.keys());
+    let flag = config.dedup.iter().map(|dedup| &dedup.flag_column);
     let quality = [&config.rules.passed_column, &config.rules.failed_column];
-    let quality = quality.into_iter().flatten();
+    let quality = quality.into_iter().chain(flag).flatten();
     let named = [(
         "pipeline.columns",
         config.columns.keys().collect::<Vec<_>>(),
@@ -182,7 +183,7 @@ pub(in crate::pipeline::enrichment) fn is_left_to_server(
 fn is_named(config: &Enrichment, name: &str) -> bool {
     config.columns.contains_key(name)
         || session_column(config, name).is_some()
-        || QualityColumn::of_name(&config.rules, name).is_some()
+        || quality_column(config, name).is_some()
         || record_field(config, name).is_some()
         || is_of_profile(config, name)
 }
@@ -201,6 +202,10 @@ pub(super) fn profiles_need_server_defaults(config: &Enrichment, columns: &[Colu
 fn is_of_profile(config: &Enrichment, name: &str) -> bool {
     let lookup = config.lookup.as_ref();
     lookup.is_some_and(|lookup| lookup.columns.contains_key(name))
+}
+
+fn quality_column(config: &Enrichment, name: &str) -> Option<QualityColumn> {
+    QualityColumn::of_name(&config.rules, config.dedup.as_ref(), name)
 }
 
 fn session_column(config: &Enrichment, name: &str) -> Option<SessionColumn> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
 use crate::format::ReadPlan;
-use crate::pipeline::quality::{QualityColumns, ReadyRules};
+use crate::pipeline::quality::{DedupPlan, QualityColumns, ReadyRules};
 use crate::pipeline::record_column::RecordColumn;
 use crate::sink::{ColumnInfo, RowFormat};
 use crate::steps::MadeColumn;
@@ -45,6 +45,8 @@ pub(crate) struct RowPlan {
     pub(super) record_columns: Vec<RecordColumn>,
     /// None: nothing is asked of records.
     pub(super) rules: Option<ReadyRules>,
+    /// None: duplicates are rows like others.
+    pub(super) dedup: Option<DedupPlan>,
     /// Columns that say how a record did, behind those.
     pub(super) quality_columns: QualityColumns,
     pub(super) lookup_key: Option<Field>,
@@ -111,13 +113,17 @@ impl RowPlan {
             Some(session) => Some(SessionPlan::new(session, groups.session, &mut event)?),
             None => None,
         };
-        let slot_of = |path: &str| match event.field(path) {
+        let mut slot_of = |path: &str| match event.field(path) {
             Ok(Field::Slot(slot)) => Ok(slot),
             Ok(Field::Column(_)) => Err(format!("path {path:?} is no path")),
             Err(error) => Err(error.to_string()),
         };
         let texts = config.text_times.as_deref();
-        let rules = ReadyRules::new(&config.rules.rules, texts, slot_of).map_err(PlanError)?;
+        let rules = ReadyRules::new(&config.rules.rules, texts, &mut slot_of).map_err(PlanError)?;
+        let delay = config.watermark_delay;
+        let dedup = config.dedup.as_ref();
+        let dedup = dedup.map(|dedup| DedupPlan::new(dedup, delay, &mut slot_of));
+        let dedup = dedup.transpose().map_err(PlanError)?;
         let quality_columns = QualityColumns::new(rules.as_ref(), groups.quality);
         let quality_columns = quality_columns.map_err(PlanError)?;
         let EventParts {
@@ -141,6 +147,7 @@ impl RowPlan {
             session,
             record_columns: groups.record,
             rules,
+            dedup,
             quality_columns,
             lookup_key,
             profile,

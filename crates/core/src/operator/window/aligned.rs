@@ -364,6 +364,15 @@ impl Aligned {
         Some((*first.0, last.1.end_ms))
     }
 
+    pub(super) fn over_through_ms(&self) -> Option<i64> {
+        let through_ms = self.settled.through_ms?;
+        Some(through_ms.saturating_sub(self.rules.closes(self.size_ms)))
+    }
+
+    pub(super) fn input_largest_ms(&self, input: usize) -> Option<i64> {
+        self.input(input).largest_ms
+    }
+
     /// Of one partition.
     pub(super) fn input_watermark_ms(&self, input: usize) -> Option<i64> {
         self.rules.watermark(self.input(input).largest_ms)

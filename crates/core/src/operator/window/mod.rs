@@ -223,6 +223,17 @@ impl Windows {
         each!(&self.kind, windows => windows.open_span_ms())
     }
 
+    /// Records of this time and older are in no window that is open or whose last rows are not durable; none: no
+    /// window is over.
+    pub fn over_through_ms(&self) -> Option<i64> {
+        each!(&self.kind, windows => windows.over_through_ms())
+    }
+
+    /// The largest event time of one partition.
+    pub fn input_largest_ms(&self, input: usize) -> Option<i64> {
+        each!(&self.kind, windows => windows.input_largest_ms(input))
+    }
+
     /// Of one partition.
     pub fn input_watermark_ms(&self, input: usize) -> Option<i64> {
         each!(&self.kind, windows => windows.input_watermark_ms(input))

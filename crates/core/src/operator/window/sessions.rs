@@ -360,6 +360,22 @@ impl Sessions {
         spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    /// A record that is nearer to a session than the gap may become part of it.
+    pub(super) fn over_through_ms(&self) -> Option<i64> {
+        let through_ms = self.settled_through_ms?;
+        let reach_ms = self.gap_ms.saturating_mul(2);
+        let over_ms = through_ms.saturating_sub(self.rules.closes(reach_ms));
+        let open = self.groups.values().flatten().map(|s| s.first_ms);
+        let gone = self.gone.values().flatten().map(|gone| gone.first_ms);
+        let firsts_ms = open.chain(gone).min();
+        let before_ms = firsts_ms.map(|ms| ms.saturating_sub(self.gap_ms).saturating_sub(1));
+        Some(before_ms.map_or(over_ms, |before_ms| before_ms.min(over_ms)))
+    }
+
+    pub(super) fn input_largest_ms(&self, _input: usize) -> Option<i64> {
+        self.input().largest_ms
+    }
+
     pub(super) fn input_watermark_ms(&self, _input: usize) -> Option<i64> {
         self.rules.watermark(self.input().largest_ms)
     }
