@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod checkpoints;
+mod compare;
 mod dead_letters;
 mod doctor;
 mod explain;
@@ -66,6 +67,8 @@ enum Command {
     Topics(topics::Topics),
     /// Holds the log against what was written
     Audit(audit::Audit),
+    /// Whether two tables hold the same rows
+    Compare(compare::Compare),
     /// Snapshots of what operators remember
     Checkpoints(checkpoints::Checkpoints),
     /// Records that could not be written, and writing them after all
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Topics(topics) => topics.run(config),
         Command::Audit(audit) => audit.run(&config),
         Command::Checkpoints(checkpoints) => checkpoints.run(&config),
+        Command::Compare(compare) => compare.run(&config),
         Command::DeadLetters(dead_letters) => dead_letters.run(&config),
         Command::Offsets(offsets) => offsets.run(&config),
         Command::Check(_) | Command::Status(_) | Command::Completions(_) | Command::Man => {

@@ -101,6 +101,8 @@ pub struct Config {
     pub service: Service,
     /// `[kafka]`: the cluster of the declared topics, and of pipelines that name no other.
     pub kafka: Kafka,
+    /// `[clickhouse]`: the server of pipelines that name no other.
+    pub clickhouse: ClickHouse,
     /// `[topics]`, sorted by name.
     pub topics: Vec<DeclaredTopic>,
     /// In the order of the file; names are unique.
@@ -277,7 +279,7 @@ fn read(mut table: Table, reader: &Reader) -> Config {
     globals.memory_max_bytes = service.memory_max_bytes;
     globals.mask_key.clone_from(&service.mask_key);
     reader.mask_key.replace(service.mask_key.clone());
-    let kafka = check_globals(&mut root);
+    let (kafka, clickhouse) = check_globals(&mut root);
     let topics = declared_topics::read(root.section("topics"));
     let pipelines = read_pipelines(&mut root, &globals);
     check_names(&pipelines, reader);
@@ -291,6 +293,7 @@ fn read(mut table: Table, reader: &Reader) -> Config {
     Config {
         service,
         kafka,
+        clickhouse,
         topics,
         pipelines,
         directory: reader.directory.clone(),
@@ -303,16 +306,16 @@ fn read(mut table: Table, reader: &Reader) -> Config {
 
 /// The sections that pipelines override are judged by themselves too, whether one uses them or not.
 /// That of Kafka is used by itself as well.
-fn check_globals(root: &mut Section<'_>) -> Kafka {
+fn check_globals(root: &mut Section<'_>) -> (Kafka, ClickHouse) {
     let mut section = root.section("kafka");
     let kafka = Kafka::read(&mut section);
     section.finish();
-    let mut clickhouse = root.section("clickhouse");
-    ClickHouse::read(&mut clickhouse);
-    clickhouse.finish();
+    let mut section = root.section("clickhouse");
+    let clickhouse = ClickHouse::read(&mut section);
+    section.finish();
     Redis::read(root.section("redis"));
     SchemaRegistry::read(root.section("schema_registry"), false);
-    kafka
+    (kafka, clickhouse)
 }
 
 /// The pipelines with their key paths.

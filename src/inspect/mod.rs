@@ -9,6 +9,7 @@
 //! | `progress` | how far a long command is, on a terminal |
 //! | [`audit`] | `streamweir audit` |
 //! | [`checkpoints`] | `streamweir checkpoints` |
+//! | [`compare`] | `streamweir compare` |
 //! | [`dead_letters`] | `streamweir dead-letters` |
 //! | [`doctor`] | `streamweir doctor` |
 //! | [`explain`] | `streamweir explain` |
@@ -20,6 +21,7 @@
 pub mod audit;
 pub mod checkpoints;
 mod cluster;
+pub mod compare;
 pub mod dead_letters;
 pub mod doctor;
 pub mod explain;

@@ -5,6 +5,7 @@ mod support;
 
 mod audit;
 mod checkpoints;
+mod compare;
 mod joins;
 mod letters;
 mod offsets;
