@@ -58,7 +58,7 @@ impl Audit {
     }
 }
 
-fn print_report(report: &Report) {
+pub(super) fn print_report(report: &Report) {
     println!("pipeline {}, kind {}", report.pipeline, report.kind);
     for p in &report.partitions {
         println!(

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod generated;
 mod offsets;
+mod rebuild;
 mod run;
 mod sample;
 mod schema;
@@ -75,6 +76,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLetters),
     /// Where a pipeline's group stands, and setting it elsewhere
     Offsets(offsets::Offsets),
+    /// Fills a table from the log beside the live one, and exchanges both
+    Rebuild(rebuild::Rebuild),
     /// The state of a running daemon
     Status(status::Status),
     /// Prints the completions of a shell
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Compare(compare) => compare.run(&config),
         Command::DeadLetters(dead_letters) => dead_letters.run(&config),
         Command::Offsets(offsets) => offsets.run(&config),
+        Command::Rebuild(rebuild) => rebuild.run(&config),
         Command::Check(_) | Command::Status(_) | Command::Completions(_) | Command::Man => {
             unreachable!("answered above")
         }

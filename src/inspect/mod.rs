@@ -14,6 +14,7 @@
 //! | [`doctor`] | `streamweir doctor` |
 //! | [`explain`] | `streamweir explain` |
 //! | [`offsets`] | `streamweir offsets` |
+//! | [`rebuild`] | `streamweir rebuild` |
 //! | [`sample`] | `streamweir sample` |
 //! | [`status`] | `streamweir status` |
 //! | `row_query` | rows that were made here, as a query |
@@ -29,6 +30,7 @@ mod failure;
 mod log;
 pub mod offsets;
 mod progress;
+pub mod rebuild;
 mod row_query;
 pub mod sample;
 pub mod status;

@@ -7,7 +7,7 @@ use self::replica::{check_no_rows_before, check_not_behind};
 use crate::config::StartOffset;
 use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
-use crate::progress::{Epoch, Frontier, Layout, Metadata};
+use crate::progress::{Epoch, Frontier, Layout, Metadata, SwapFence};
 use crate::source::TopicPartition;
 
 /// What is known about a partition before its first record is read.
@@ -81,6 +81,9 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
         return first_start(facts);
     };
     let place = facts.partition;
+    if SwapFence::decode(facts.metadata).is_some() {
+        return Err(exchanging(facts));
+    }
     let metadata = Metadata::decode(facts.metadata, position).map_err(|error| {
         let advice = format!(
             "{place}: group {}: {error}: drain with the version that wrote it, or drop it with `streamweir \
@@ -107,6 +110,17 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
         },
     };
     within_log(facts, start)
+}
+
+/// A rebuild was about to exchange the table, and perhaps died.
+fn exchanging(facts: &Facts<'_>) -> Halt {
+    let advice = format!(
+        "{}: group {}: `streamweir rebuild` is exchanging table {}, and nothing may be written meanwhile: wait \
+         until it has ended, or, if it has died, repeat it (with the same --swap or --undo), then start the \
+         pipeline again",
+        facts.partition, facts.group_id, facts.table
+    );
+    Halt::new("metadata", advice)
 }
 
 fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start, Halt> {

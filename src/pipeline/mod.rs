@@ -78,6 +78,8 @@ pub(crate) struct Environment {
     /// Told once the lanes are about to turn.
     pub(crate) began: Began,
     pub(crate) until: Option<Until>,
+    /// Where each partition ends, where that was decided before; another partition is not read.
+    pub(crate) ends: Option<Arc<HashMap<TopicPartition, End>>>,
     /// Windows that are still open at the end are emitted too.
     pub(crate) closes_windows: bool,
 }

@@ -431,6 +431,9 @@ impl<'e> Starter<'e> {
         consumer: &Consumer,
         partitions: &[TopicPartition],
     ) -> Result<Option<HashMap<TopicPartition, End>>, NotStarted> {
+        if let Some(ends) = &self.environment.ends {
+            return Ok(Some(HashMap::clone(ends)));
+        }
         let Some(until) = self.environment.until else {
             return Ok(None);
         };

@@ -166,6 +166,7 @@ impl Member {
             start_timeout: self.start_timeout.take(),
             began,
             until: ground.until,
+            ends: None,
             closes_windows: ground.closes_windows,
         };
         let supervisor = supervisor.clone();

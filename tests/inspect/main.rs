@@ -9,6 +9,7 @@ mod compare;
 mod joins;
 mod letters;
 mod offsets;
+mod rebuild;
 mod retention;
 
 use serde_json::Value;

@@ -310,3 +310,16 @@ fn metadata_of_a_later_version_halts() {
     let advice = decide(&facts).err().unwrap().advice;
     assert!(advice.contains("--partition 3 --to 50"), "{advice}");
 }
+
+#[test]
+fn nothing_is_read_while_a_rebuild_exchanges_the_table() {
+    let p = partition();
+    let facts = Facts {
+        committed: Some(50),
+        metadata: "sw-swap 1f sw1 id 0000000000000007 3 db.t -",
+        ..facts(&p)
+    };
+    assert_eq!(reason(&facts), "metadata");
+    let advice = decide(&facts).err().unwrap().advice;
+    assert!(advice.contains("streamweir rebuild"), "{advice}");
+}

@@ -231,6 +231,7 @@ fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment 
         start_timeout: service.start_timeout,
         began: Began::new(|| {}),
         until: None,
+        ends: None,
         closes_windows: false,
     }
 }

@@ -6,6 +6,7 @@
 //! which one range is looked up, sent and settled. `docs/adr/0002` explains the protocol.
 
 mod claim;
+mod fence;
 mod frontier;
 pub mod insert;
 mod ledger;
@@ -14,6 +15,7 @@ mod metadata;
 mod model;
 
 pub use claim::{Claim, OwnershipId, Receipt, Settlement};
+pub use fence::SwapFence;
 pub use frontier::{CommitPoint, FirstRead, Frontier, JoinFrontier, WindowFrontier};
 pub use ledger::Ledger;
 pub use metadata::{Epoch, Layout, Metadata, MetadataError, version};

@@ -1,0 +1,110 @@
+//! `streamweir rebuild`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{print_json, report};
+use crate::config::Config;
+use crate::exit;
+use crate::inspect::rebuild::{self, Bounds, Exchange, RebuildError, RebuildOptions, Rebuilt};
+
+#[derive(Debug, Args)]
+pub(super) struct Rebuild {
+    /// Whose table is rebuilt: a pipeline of the kind enrichment, raw or cdc
+    #[arg(long, value_name = "NAME")]
+    pipeline: String,
+    /// Where the log is read from
+    #[arg(long, value_name = "earliest|RFC3339", default_value = "earliest")]
+    from: Bounds,
+    /// Where it ends: what this means when the rebuild begins; one that goes on ends there too
+    #[arg(long, value_name = "latest|RFC3339", default_value = "latest")]
+    to: Bounds,
+    /// The table that is filled, in the database of the pipeline [default: the live table's name and _rebuild]
+    #[arg(long, value_name = "TABLE")]
+    into: Option<String>,
+    /// Then let the rebuilt table take the place of the live one
+    #[arg(long, conflicts_with = "undo")]
+    swap: bool,
+    /// Let the old table, which --keep-old has kept, take its place again
+    #[arg(long)]
+    undo: bool,
+    /// With --swap: keep the old table under the name of the shadow, so that --undo is possible
+    #[arg(long, requires = "swap")]
+    keep_old: bool,
+    /// Where a daemon answers that runs the pipeline, such as http://host:9187, to be told to stop and to go on
+    /// (may be repeated) [default: service.http_listen, where service.admin_token is set and it answers]
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Rebuild {
+    pub(super) fn run(self, config: &Config) -> ExitCode {
+        let options = RebuildOptions {
+            pipeline: self.pipeline,
+            from: self.from,
+            to: self.to,
+            into: self.into,
+            exchange: match (self.swap, self.undo) {
+                (true, _) => Some(Exchange::Swap),
+                (_, true) => Some(Exchange::Undo),
+                _ => None,
+            },
+            keep_old: self.keep_old,
+            urls: self.urls,
+        };
+        let rebuilt = match rebuild::rebuild(config, &options) {
+            Ok(rebuilt) => rebuilt,
+            Err(RebuildError::Failed(failure)) => return report(&failure),
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(match error {
+                    RebuildError::Halted { .. } => exit::HALTED,
+                    _ => exit::OTHER,
+                });
+            }
+        };
+        if self.json {
+            print_json(&rebuilt);
+        } else {
+            print_rebuilt(&rebuilt);
+        }
+        ExitCode::from(if rebuilt.has_findings() {
+            exit::OTHER
+        } else {
+            exit::DONE
+        })
+    }
+}
+
+fn print_rebuilt(rebuilt: &Rebuilt) {
+    for pair in &rebuilt.tables {
+        println!("{} was rebuilt as {}", pair.table, pair.shadow);
+        if rebuilt.swapped {
+            println!("{} is the rebuilt table now", pair.table);
+        }
+        if rebuilt.old_kept {
+            println!("{} is the table that was not taken", pair.shadow);
+        }
+    }
+    println!("group {}", rebuilt.group);
+    for p in &rebuilt.partitions {
+        println!(
+            "{}:{}: offsets {} to {}",
+            p.topic, p.partition, p.from, p.to
+        );
+    }
+    let Rebuilt {
+        records,
+        records_now,
+        seconds,
+        ..
+    } = rebuilt;
+    println!("{records} records, {records_now} of them in the last {seconds:.0} s");
+    if let Some(audit) = &rebuilt.audit {
+        super::audit::print_report(audit);
+    }
+}

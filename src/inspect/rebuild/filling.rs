@@ -1,0 +1,246 @@
+//! Runs the pipeline up to where each partition ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::RebuildError;
+use crate::config::{Config, Pipeline, Service};
+use crate::inspect::Failure;
+use crate::inspect::cluster::Cluster;
+use crate::lane::{End, Stop};
+use crate::memory::{MemoryBudget, bound_allocator};
+use crate::observe::board::Board;
+use crate::pipeline::{self, Began, Ended, Environment};
+use crate::source::{Offsets, TopicPartition};
+
+/// How often the log says how far it is.
+const SAID_EVERY: Duration = Duration::from_secs(5);
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// Where each partition begins and ends.
+pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
+
+/// A pipeline that is run to its end, without a daemon around it.
+pub(super) struct Filler {
+    service: Arc<Service>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Filler {
+    pub(super) fn new(config: &Config, pipeline: &Arc<Pipeline>) -> Filler {
+        Filler {
+            service: Arc::new(config.service.clone()),
+            pipeline: pipeline.clone(),
+        }
+    }
+
+    /// Runs until the group has committed every end, whoever reads for it; returns how many offsets that were.
+    ///
+    /// # Errors
+    /// A halt, a dependency that is away, or a signal.
+    pub(super) fn fill(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        cluster: &Cluster,
+        ends: &Ends,
+    ) -> Result<u64, RebuildError> {
+        let mut pace = Pace::new(ends, position_sum(cluster, ends)?);
+        if pace.is_done() {
+            return Ok(0);
+        }
+        let directory = self.service.state_dir.join(&self.pipeline.name);
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            Failure::Usage(format!(
+                "service.state_dir: {} cannot be made: {error}: name a directory that this user may write",
+                directory.display()
+            ))
+        })?;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (stop, stopped) = (Stop::default(), Arc::new(AtomicBool::new(false)));
+        let environment = self.environment(runtime, stop.clone(), ends);
+        let watch = watch_signals(stop.clone(), stopped.clone(), self.service.shutdown_timeout);
+        let _watching = runtime.spawn(watch);
+        let running = std::thread::Builder::new()
+            .name("rebuild".to_owned())
+            .spawn(move || pipeline::run(environment));
+        let running = running
+            .map_err(|error| Failure::Refused(format!("no thread for the pipeline: {error}")))?;
+        while !running.is_finished() {
+            std::thread::sleep(BETWEEN);
+            if pace.is_due() {
+                match position_sum(cluster, ends) {
+                    Ok(done) => pace.say(done),
+                    Err(error) => tracing::warn!("how far the rebuild is cannot be asked: {error}"),
+                }
+            }
+        }
+        let ended = running.join();
+        if stopped.load(Ordering::Acquire) {
+            return Err(RebuildError::Stopped);
+        }
+        match ended {
+            Ok(Ended::Done) => Ok(pace.ended(position_sum(cluster, ends)?)),
+            Ok(Ended::Halted(halt)) => Err(RebuildError::Halted {
+                reason: halt.reason.to_owned(),
+                advice: halt.to_string(),
+            }),
+            Ok(Ended::Unreachable(why)) => Err(Failure::Unreachable(why).into()),
+            Err(_) => {
+                Err(Failure::Refused("the pipeline panicked: look at the log".to_owned()).into())
+            }
+        }
+    }
+
+    fn environment(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        stop: Stop,
+        ends: &Ends,
+    ) -> Environment {
+        let (service, pipeline) = (self.service.clone(), self.pipeline.clone());
+        let lanes = u64::from(pipeline.consumers);
+        bound_allocator(lanes);
+        let memory = Arc::new(MemoryBudget::new(service.memory_max_bytes));
+        let queue_bytes = memory.queue_bytes_of_lane(lanes);
+        memory.share(lanes, queue_bytes * lanes);
+        let board = Board::new().add_pipeline(&pipeline.name, pipeline.kind.name());
+        let targets: HashMap<TopicPartition, End> = ends
+            .iter()
+            .map(|(partition, &(log_start, offset))| (partition.clone(), End { offset, log_start }))
+            .collect();
+        Environment {
+            start_timeout: service.start_timeout,
+            service,
+            pipeline,
+            board,
+            memory,
+            queue_bytes,
+            runtime: runtime.handle().clone(),
+            stop,
+            began: Began::new(|| {}),
+            until: None,
+            ends: Some(Arc::new(targets)),
+            closes_windows: false,
+        }
+    }
+}
+
+/// How many offsets of the ends are committed.
+fn position_sum(cluster: &Cluster, ends: &Ends) -> Result<u64, Failure> {
+    let partitions: Vec<TopicPartition> = ends.keys().cloned().collect();
+    let committed = cluster.committed(&partitions)?;
+    Ok(done(ends, &committed))
+}
+
+fn done(ends: &Ends, committed: &[Offsets]) -> u64 {
+    let read = |(&(from, to), offsets): (&(i64, i64), &Offsets)| {
+        let position = offsets.position.unwrap_or(from).min(to);
+        (position - from).max(0).unsigned_abs()
+    };
+    ends.values().zip(committed).map(read).sum()
+}
+
+/// How far the rebuild is, for people.
+struct Pace {
+    total: u64,
+    at_first: u64,
+    begun: Instant,
+    said: Instant,
+}
+
+impl Pace {
+    fn new(ends: &Ends, done: u64) -> Pace {
+        let length = |&(from, to): &(i64, i64)| (to - from).max(0).unsigned_abs();
+        let now = Instant::now();
+        Pace {
+            total: ends.values().map(length).sum(),
+            at_first: done,
+            begun: now,
+            said: now,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.at_first >= self.total
+    }
+
+    fn is_due(&self) -> bool {
+        self.said.elapsed() >= SAID_EVERY
+    }
+
+    fn say(&mut self, done: u64) {
+        self.said = Instant::now();
+        let (rate, left_s) = rate_and_left(self.total, self.at_first, done, self.begun.elapsed());
+        tracing::info!(
+            records = done,
+            of = self.total,
+            records_per_second = rate,
+            left_s,
+            "rebuilding"
+        );
+    }
+
+    /// The offsets that were read since it began.
+    fn ended(&self, done: u64) -> u64 {
+        tracing::info!(records = done, of = self.total, "rebuilt");
+        done.saturating_sub(self.at_first)
+    }
+}
+
+/// Records a second since this process began, and the seconds that the rest takes at this rate.
+fn rate_and_left(total: u64, at_first: u64, done: u64, elapsed: Duration) -> (u64, Option<u64>) {
+    let rate = done.saturating_sub(at_first) as f64 / elapsed.as_secs_f64().max(0.001);
+    let left = total.saturating_sub(done) as f64 / rate;
+    (rate as u64, left.is_finite().then_some(left as u64))
+}
+
+/// A signal ends the run: what was read is written and committed.
+async fn watch_signals(stop: Stop, stopped: Arc<AtomicBool>, timeout: Duration) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: finishing what was read");
+    stopped.store(true, Ordering::Release);
+    stop.drain(Instant::now() + timeout);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_follows_from_what_this_process_has_seen() {
+        let two = Duration::from_secs(2);
+        assert_eq!(rate_and_left(1_000, 400, 600, two), (100, Some(4)));
+        assert_eq!(rate_and_left(1_000, 400, 400, two), (0, None));
+        assert_eq!(rate_and_left(1_000, 0, 1_000, two), (500, Some(0)));
+    }
+
+    #[test]
+    fn what_is_committed_counts_between_both_ends() {
+        let partition = |partition| TopicPartition {
+            topic: "t".into(),
+            partition,
+        };
+        let ends: Ends = [(0, (10, 20)), (1, (10, 20)), (2, (10, 20)), (3, (5, 5))]
+            .map(|(number, ends)| (partition(number), ends))
+            .into();
+        let committed = [None, Some(15), Some(30), Some(5)].map(|position| Offsets {
+            position,
+            metadata: String::new(),
+            start: None,
+        });
+        assert_eq!(done(&ends, &committed), 15);
+    }
+}

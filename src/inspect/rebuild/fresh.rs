@@ -1,0 +1,152 @@
+//! Decides where a rebuild begins and ends, once, and makes the shadow that keeps it.
+
+use super::plan::Plan;
+use super::shadow::{Part, group};
+use super::tables::Tables;
+use super::{Bounds, Exchange, RebuildOptions};
+use crate::config::Pipeline;
+use crate::inspect::Failure;
+use crate::inspect::cluster::Cluster;
+use crate::source::{PartitionCommit, TopicPartition};
+
+/// The plan of the rebuild, and the tables that it has. It is kept with the shadow, or with the live table where
+/// the shadow has taken its place. Where there is none, the shadows are made.
+///
+/// # Errors
+/// A shadow that is something else, or nothing to undo.
+pub(super) async fn planned(
+    tables: &Tables,
+    cluster: &Cluster,
+    live: &Pipeline,
+    parts: Vec<Part>,
+    options: &RebuildOptions,
+) -> Result<(Plan, Vec<Part>), Failure> {
+    let mut whole: Option<Plan> = None;
+    let mut kept = vec![];
+    for part in parts {
+        let own = match tables.plan_of_part(&part).await? {
+            Some(plan) => plan,
+            None if options.exchange == Some(Exchange::Undo) => {
+                return Err(Failure::Refused(format!(
+                    "there is nothing to undo: no table {} or {} that a rebuild has filled",
+                    part.live, part.shadow
+                )));
+            }
+            None => {
+                let fresh = fresh_plan(tables, cluster, live, whole.as_ref(), &part, options);
+                let Some(fresh) = fresh.await? else { continue };
+                tables.make_shadow(&part.live, &part.shadow, &fresh).await?;
+                // Another process may have been faster.
+                let kept = tables.plan_of_part(&part).await?;
+                kept.ok_or_else(|| tables.not_ours(&part.shadow))?
+            }
+        };
+        let is_same = whole.as_ref().is_none_or(|whole| whole.id == own.id);
+        let is_meant = own.tables == [part.live.clone(), part.shadow.clone()];
+        if own.pipeline != live.name || !is_same || !is_meant {
+            return Err(Failure::Refused(format!(
+                "there is another rebuild already, of pipeline {} in group {}, from table {} into {}: end that one \
+                 (--into {}, with --swap or --undo), or drop its table",
+                own.pipeline, own.group, own.tables[0], own.tables[1], own.tables[1]
+            )));
+        }
+        match &mut whole {
+            Some(whole) => whole.add(own),
+            None => whole = Some(own),
+        }
+        kept.push(part);
+    }
+    let whole = whole.ok_or_else(|| {
+        Failure::Refused(format!(
+            "pipeline {} has no record to rebuild a table from",
+            live.name
+        ))
+    })?;
+    Ok((whole, kept))
+}
+
+/// None where there is neither a table nor a record.
+async fn fresh_plan(
+    tables: &Tables,
+    cluster: &Cluster,
+    live: &Pipeline,
+    begun: Option<&Plan>,
+    part: &Part,
+    options: &RebuildOptions,
+) -> Result<Option<Plan>, Failure> {
+    let since_ms = match options.from {
+        Bounds::TimeMs(time_ms) => Some(time_ms),
+        Bounds::Earliest => None,
+        Bounds::Latest => {
+            let message = "--from latest: nothing would be rebuilt; write earliest or a time";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+    };
+    let id = begun.map_or_else(
+        || format!("{:08x}", rand::random::<u32>()),
+        |plan| plan.id.clone(),
+    );
+    let mut plan = Plan::new(&live.name, &group(&live.group_id, &id), &id, since_ms);
+    let starts = positions(cluster, &part.partitions, options.from)?;
+    let ends = positions(cluster, &part.partitions, options.to)?;
+    let mut has_records = false;
+    for (partition, (from, to)) in part.partitions.iter().zip(starts.into_iter().zip(ends)) {
+        plan.set(partition, from, to.max(from));
+        has_records |= to > from;
+    }
+    if !has_records && !tables.has(&part.live).await? {
+        return Ok(None);
+    }
+    plan.comment = tables.comment_of(&part.live).await?;
+    plan.tables = [part.live.clone(), part.shadow.clone()];
+    Ok(Some(plan))
+}
+
+fn positions(
+    cluster: &Cluster,
+    partitions: &[TopicPartition],
+    bounds: Bounds,
+) -> Result<Vec<i64>, Failure> {
+    let by_time = match bounds {
+        Bounds::TimeMs(time_ms) => cluster.offsets_at(partitions, time_ms)?,
+        _ => vec![None; partitions.len()],
+    };
+    let position = |(partition, by_time): (&TopicPartition, Option<i64>)| {
+        let (low, high) = cluster.log_range(partition)?;
+        Ok(match bounds {
+            Bounds::Earliest => low,
+            Bounds::Latest => high,
+            Bounds::TimeMs(_) => by_time.unwrap_or(high).clamp(low, high),
+        })
+    };
+    partitions.iter().zip(by_time).map(position).collect()
+}
+
+/// Has the group begin where the plan does. Whoever was first has committed it, and more since.
+///
+/// # Errors
+/// Kafka does not answer.
+pub(super) fn begin_at(own: &Cluster, plan: &Plan) -> Result<(), Failure> {
+    if plan.since_ms.is_none() {
+        return Ok(());
+    }
+    let ranges: Vec<(TopicPartition, (i64, i64))> = plan.ranges().collect();
+    let partitions: Vec<TopicPartition> = ranges.iter().map(|(p, _)| p.clone()).collect();
+    let committed = own.committed(&partitions)?;
+    let missing = ranges
+        .iter()
+        .zip(&committed)
+        .filter(|(_, offsets)| offsets.position.is_none());
+    let commits: Vec<PartitionCommit> = missing
+        .map(|((partition, (from, _)), _)| PartitionCommit {
+            partition: partition.clone(),
+            position: *from,
+            leader_epoch: -1,
+            metadata: String::new(),
+        })
+        .collect();
+    if commits.is_empty() {
+        return Ok(());
+    }
+    own.commit(&commits)
+}

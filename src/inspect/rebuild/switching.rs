@@ -1,0 +1,400 @@
+//! Carries the steps of an exchange out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret as _;
+
+use super::filling::{Ends, Filler};
+use super::plan::Plan;
+use super::shadow::Part;
+use super::steps::{Facts, Step, next};
+use super::tables::Tables;
+use super::{Exchange, RebuildError};
+use crate::config::{Config, Kind, Pipeline};
+use crate::crash::crash_point;
+use crate::inspect::cluster::Cluster;
+use crate::inspect::{Failure, status};
+use crate::progress::SwapFence;
+use crate::source::{Offsets, PartitionCommit, TopicPartition};
+
+/// How long a daemon may take to leave the group, or a killed one to be missed.
+const LEAVE_MAX: Duration = Duration::from_secs(90);
+/// How long a running daemon may take to come to where the shadow is.
+const CATCH_UP_MAX: Duration = Duration::from_hours(12);
+const BETWEEN: Duration = Duration::from_millis(300);
+/// More than any exchange needs; records that come all the while add a few.
+const STEPS_MAX: usize = 200;
+
+type Group<'a> = (&'a Config, &'a Arc<Pipeline>, &'a Cluster);
+
+/// Both tables, both groups, and who may be told.
+pub(super) struct Switch<'a> {
+    pub(super) runtime: &'a tokio::runtime::Runtime,
+    pub(super) tables: &'a Tables,
+    pub(super) parts: &'a [Part],
+    pub(super) plan: &'a Plan,
+    pub(super) live: Group<'a>,
+    pub(super) shadow: Group<'a>,
+    /// The daemons that run the pipeline.
+    pub(super) urls: &'a [String],
+    /// Whether the old table stays.
+    pub(super) keeps_old: bool,
+}
+
+/// Where both groups are.
+struct Positions {
+    partitions: Vec<TopicPartition>,
+    /// Where each log begins: a group that has read nothing is there.
+    starts: Vec<i64>,
+    live: Vec<Offsets>,
+    shadow: Vec<Offsets>,
+}
+
+impl Positions {
+    fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
+        let both = self.live.iter().zip(&self.shadow).zip(&self.starts);
+        both.map(|((live, shadow), &start)| {
+            (
+                live.position.unwrap_or(start),
+                shadow.position.unwrap_or(start),
+            )
+        })
+    }
+
+    /// What one group lacks of the other: from where to where.
+    fn ends(&self, of_live: bool) -> Ends {
+        let pairs = self.partitions.iter().zip(self.pairs());
+        let ends = pairs.map(|(partition, (live, shadow))| {
+            let (from, to) = if of_live {
+                (live, shadow)
+            } else {
+                (shadow, live)
+            };
+            (partition.clone(), (from.min(to), to))
+        });
+        ends.collect()
+    }
+}
+
+impl Switch<'_> {
+    /// Exchanges both tables, and has the live pipeline go on.
+    ///
+    /// # Errors
+    /// The live pipeline runs and cannot be told, a system does not answer, or a halt. Repeated it goes on where
+    /// it was.
+    pub(super) fn carry_out(&self, exchange: Exchange) -> Result<(), RebuildError> {
+        for part in self.parts {
+            self.runtime.block_on(self.tables.check_exchange(part))?;
+        }
+        let mut has_resumed = false;
+        for _ in 0..STEPS_MAX {
+            let positions = self.positions()?;
+            let facts = self.facts(exchange, &positions, has_resumed)?;
+            let step = next(&facts);
+            tracing::info!(
+                ?step,
+                "exchange of {} and {}",
+                self.parts[0].live,
+                self.parts[0].shadow
+            );
+            match step {
+                Step::Done => return self.end(exchange),
+                step => self.one(step, exchange, &positions)?,
+            }
+            crash_point!("between_swap_steps");
+            has_resumed |= step == Step::Resume;
+        }
+        Err(Failure::Refused(
+            "the exchange does not come to an end: somebody commits to the group of the pipeline all the while; \
+             look at its members, then repeat the command"
+                .to_owned(),
+        )
+        .into())
+    }
+
+    fn one(
+        &self,
+        step: Step,
+        exchange: Exchange,
+        positions: &Positions,
+    ) -> Result<(), RebuildError> {
+        match step {
+            Step::Refuse => return Err(self.refused().into()),
+            Step::CatchUpLive => self.catch_up_live(positions)?,
+            Step::Stop => self.stop()?,
+            Step::Fence => self.mark(positions, true)?,
+            Step::Unfence => self.mark(positions, false)?,
+            Step::CatchUp => {
+                let (config, pipeline, cluster) = self.shadow;
+                let filler = Filler::new(config, pipeline);
+                filler.fill(self.runtime, cluster, &positions.ends(false))?;
+            }
+            Step::Exchange => self.exchange(exchange)?,
+            Step::Resume => self.resume()?,
+            Step::Drop => {
+                let is_replica = matches!(self.live.1.kind, Kind::Cdc(_));
+                for part in self.parts {
+                    self.runtime
+                        .block_on(self.tables.drop_old(part, is_replica))?;
+                }
+            }
+            Step::Done => {}
+        }
+        Ok(())
+    }
+
+    fn positions(&self) -> Result<Positions, Failure> {
+        let (_, _, cluster) = self.live;
+        let partitions: Vec<TopicPartition> = self.plan.ranges().map(|(p, _)| p).collect();
+        let topics: Vec<&str> = partitions.iter().map(|p| &*p.topic).collect();
+        let mut all = cluster.partitions(None)?;
+        // The topic may have more partitions by now.
+        all.retain(|partition| topics.contains(&&*partition.topic));
+        let starts = all
+            .iter()
+            .map(|partition| Ok(cluster.log_range(partition)?.0));
+        Ok(Positions {
+            starts: starts.collect::<Result<_, Failure>>()?,
+            live: cluster.committed(&all)?,
+            shadow: self.shadow.2.committed(&all)?,
+            partitions: all,
+        })
+    }
+
+    fn facts(
+        &self,
+        exchange: Exchange,
+        positions: &Positions,
+        has_resumed: bool,
+    ) -> Result<Facts, Failure> {
+        let wants_rebuilt = exchange == Exchange::Swap;
+        let exchanged = self
+            .runtime
+            .block_on(self.tables.are_exchanged(self.parts))?;
+        let exchanged = exchanged.unwrap_or_else(|| vec![false; self.parts.len()]);
+        let mut has_other = false;
+        for part in self.parts {
+            has_other |= self.runtime.block_on(self.tables.has(&part.shadow))?;
+        }
+        if !has_other && !wants_rebuilt {
+            return Err(Failure::Refused(format!(
+                "there is nothing to undo: table {} was dropped",
+                self.parts[0].shadow
+            )));
+        }
+        let (_, _, cluster) = self.live;
+        Ok(Facts {
+            wants_rebuilt,
+            is_exchanged: exchanged.iter().all(|one| *one == wants_rebuilt),
+            has_members: !cluster.members()?.is_empty(),
+            is_live_reading: self.is_live_reading()?,
+            is_fenced: positions
+                .live
+                .iter()
+                .any(|o| SwapFence::decode(&o.metadata).is_some()),
+            is_live_behind: positions.pairs().any(|(live, shadow)| live < shadow),
+            is_shadow_behind: positions.pairs().any(|(live, shadow)| live > shadow),
+            has_other,
+            keeps_old: self.keeps_old,
+            can_tell: !self.urls.is_empty(),
+            has_resumed,
+        })
+    }
+
+    fn refused(&self) -> Failure {
+        let (_, pipeline, _) = self.live;
+        Failure::Refused(format!(
+            "pipeline {} runs: both tables can be exchanged while nobody writes to them; name the addresses of all \
+             its daemons (--url, may be repeated; their service.admin_token is read from this configuration), or \
+             stop every process that runs it (a process that was killed leaves its group after \
+             session.timeout.ms), then repeat the command",
+            pipeline.name
+        ))
+    }
+
+    /// Raises the fence, or takes it away. The offsets stay.
+    fn mark(&self, positions: &Positions, is_up: bool) -> Result<(), Failure> {
+        let (_, _, cluster) = self.live;
+        let both = positions
+            .partitions
+            .iter()
+            .zip(positions.live.iter().zip(&positions.starts));
+        let commits = both.map(|(partition, (offsets, &start))| {
+            let fence = SwapFence::decode(&offsets.metadata);
+            let plain = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
+            let fence = SwapFence {
+                id: &self.plan.id,
+                metadata: plain,
+            };
+            PartitionCommit {
+                partition: partition.clone(),
+                position: offsets.position.unwrap_or(start),
+                leader_epoch: -1,
+                metadata: if is_up {
+                    fence.encode()
+                } else {
+                    plain.to_owned()
+                },
+            }
+        });
+        let commits: Vec<PartitionCommit> = commits.collect();
+        let deadline = Instant::now() + LEAVE_MAX;
+        loop {
+            match cluster.commit(&commits) {
+                // A process has begun meanwhile, or is about to halt at the fence.
+                Err(Failure::Refused(_)) if !is_up && Instant::now() < deadline => {
+                    std::thread::sleep(BETWEEN);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn exchange(&self, exchange: Exchange) -> Result<(), Failure> {
+        let (_, pipeline, cluster) = self.shadow;
+        if !cluster.members()?.is_empty() {
+            self.until(LEAVE_MAX, || Ok(cluster.members()?.is_empty()), || {
+                format!(
+                    "group {} has members: other processes fill the table still; wait for them, then repeat the \
+                     command",
+                    pipeline.group_id
+                )
+            })?;
+        }
+        let wanted = exchange == Exchange::Swap;
+        let exchanged = self
+            .runtime
+            .block_on(self.tables.are_exchanged(self.parts))?;
+        for (index, part) in self.parts.iter().enumerate() {
+            if exchanged.as_ref().is_some_and(|all| all[index]) != wanted {
+                self.runtime.block_on(self.tables.exchange(part))?;
+                crash_point!("between_swap_steps");
+            }
+        }
+        Ok(())
+    }
+
+    /// The live group comes to where the shadow is: by the daemon that runs, or else by this process.
+    fn catch_up_live(&self, positions: &Positions) -> Result<(), RebuildError> {
+        let (config, pipeline, cluster) = self.live;
+        if cluster.members()?.is_empty() {
+            let filler = Filler::new(config, pipeline);
+            filler.fill(self.runtime, cluster, &positions.ends(true))?;
+            return Ok(());
+        }
+        let is_there = || {
+            let live = cluster.committed(&positions.partitions)?;
+            let shadow = positions.shadow.iter().map(|offsets| offsets.position);
+            let mut both = live.iter().map(|offsets| offsets.position).zip(shadow);
+            Ok(both.all(|(live, shadow)| live >= shadow)
+                || cluster.members()?.is_empty()
+                || !self.is_live_reading()?)
+        };
+        self.until(CATCH_UP_MAX, is_there, || {
+            format!(
+                "pipeline {} does not come to where the rebuilt table is: look at its state, then repeat the command",
+                pipeline.name
+            )
+        })?;
+        Ok(())
+    }
+
+    fn until(
+        &self,
+        patience: Duration,
+        mut is_so: impl FnMut() -> Result<bool, Failure>,
+        otherwise: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + patience;
+        while !is_so()? {
+            if Instant::now() >= deadline {
+                return Err(Failure::Refused(otherwise()));
+            }
+            std::thread::sleep(BETWEEN);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, url: &str, what: &str) -> Result<(), Failure> {
+        let (config, pipeline, _) = self.live;
+        let token = config.service.admin_token.as_ref();
+        let token = token.map(|token| token.expose_secret().to_owned());
+        let path = format!("/api/v1/streaming/{}/{what}", pipeline.name);
+        self.runtime
+            .block_on(status::post(url, &path, token.as_deref()))
+    }
+
+    /// The state that a daemon shows of the pipeline.
+    fn state(&self, url: &str) -> Result<String, Failure> {
+        let (_, pipeline, _) = self.live;
+        let shown = self.runtime.block_on(status::fetch(url))?;
+        let all = shown["pipelines"].as_array();
+        let own = all
+            .into_iter()
+            .flatten()
+            .find(|one| one["name"] == *pipeline.name);
+        let state = own.and_then(|own| own["state"].as_str());
+        state.map(str::to_owned).ok_or_else(|| {
+            Failure::Refused(format!(
+                "the daemon at {url} does not run pipeline {}",
+                pipeline.name
+            ))
+        })
+    }
+
+    fn is_live_reading(&self) -> Result<bool, Failure> {
+        for url in self.urls {
+            if matches!(&*self.state(url)?, "running" | "starting") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        let (_, pipeline, cluster) = self.live;
+        for url in self.urls {
+            if !matches!(&*self.state(url)?, "stopped" | "halted" | "draining") {
+                self.tell(url, "drain")?;
+            }
+        }
+        self.until(LEAVE_MAX, || Ok(cluster.members()?.is_empty()), || {
+            format!(
+                "group {} still has members: name the addresses of all daemons that run pipeline {} (--url), then \
+                 repeat the command",
+                pipeline.group_id, pipeline.name
+            )
+        })
+    }
+
+    fn resume(&self) -> Result<(), Failure> {
+        for url in self.urls {
+            self.until(
+                LEAVE_MAX,
+                || match self.state(url) {
+                    // One that began at the fence has ended, and is started again by whoever looks after it.
+                    Err(Failure::Unreachable(_)) => Ok(false),
+                    state => Ok(state? != "draining"),
+                },
+                || format!("the daemon at {url} is away, or still writes what it has read: start it again"),
+            )?;
+            if !matches!(&*self.state(url)?, "running" | "starting") {
+                self.tell(url, "start")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, exchange: Exchange) -> Result<(), RebuildError> {
+        if exchange == Exchange::Swap && !self.keeps_old {
+            for part in self.parts {
+                self.runtime.block_on(self.tables.forget_plan(part))?;
+            }
+            // Best effort: only this process's own state of a rebuild that is over.
+            let (config, _, _) = self.shadow;
+            let _ = std::fs::remove_dir_all(&config.service.state_dir);
+        }
+        Ok(())
+    }
+}
