@@ -254,6 +254,8 @@ fn every_task_is_done_by_the_commands_of_its_page() {
     wait_for_lag_0(&operator.job);
     upgrade_and_back(&mut operator);
     reset(&operator);
+    rebuild(&operator);
+    migrate(&mut operator);
     add_partitions(&mut operator);
     replay(&mut operator);
     rotate_and_size(&operator);
@@ -321,6 +323,57 @@ fn reset(operator: &Operator) {
     wait_for_lag_0(job);
     assert_eq!(job.rows_and_offsets(), (110, 110));
     page.ends();
+}
+
+fn rebuild(operator: &Operator) {
+    let job = &operator.job;
+    let mut page = Page::open("rebuild");
+    page.run(operator);
+    assert!(page.run(operator).contains("equal"));
+    assert!(page.run(operator).contains("is the rebuilt table now"));
+    operator.wait_until_running();
+    let shadow = "EXISTS {db}.clickstream_events_rebuild";
+    assert_eq!(job.query(shadow), "1");
+    page.run(operator);
+    page.run(operator);
+    page.ends();
+    assert_eq!(job.query(shadow), "0");
+    operator.wait_until_running();
+    assert_eq!(job.rows_and_offsets(), (110, 110));
+}
+
+fn migrate(operator: &mut Operator) {
+    let old = operator.job.config["pipeline"].clone();
+    let changed: toml::Table = blocks("migrate", "toml").concat().parse().expect("TOML");
+    let mut copy = old[0].clone();
+    for (key, value) in changed {
+        let table = copy.as_table_mut().expect("a table");
+        match (value, table.entry(key).or_insert(false.into())) {
+            (toml::Value::Table(inner), toml::Value::Table(own)) => own.extend(inner),
+            (value, own) => *own = value,
+        }
+    }
+    copy["group_id"] = format!("{}next", operator.job.prefix).into();
+    let both = vec![old[0].clone(), copy.clone()];
+    operator.job.config.insert("pipeline".into(), both.into());
+    operator.configure();
+    let mut page = Page::open("migrate");
+    page.run(operator);
+    let rows = "SELECT count() FROM {db}.clickstream_events_next";
+    let there = || (operator.job.query(rows) == "110").then_some(());
+    wait::until("the new table has every row", PATIENCE, there).expect("it has");
+    assert!(page.run(operator).contains("equal"));
+    operator
+        .job
+        .config
+        .insert("pipeline".into(), vec![copy].into());
+    operator.configure();
+    assert!(page.run(operator).contains("clickstream-next"));
+    page.ends();
+    operator.job.config.insert("pipeline".into(), old);
+    operator.configure();
+    operator.stop();
+    operator.start();
 }
 
 fn add_partitions(operator: &mut Operator) {
