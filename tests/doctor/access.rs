@@ -57,6 +57,7 @@ fn a_brokers_users_rights_and_limits_are_judged_and_so_is_the_password_of_redis(
             .into(),
         users: vec![(USER.to_owned(), PASSWORD.to_owned())],
         doors: false,
+        ..KafkaOptions::default()
     });
     let kafka = kafka.expect("a broker");
     let redis = Redis::start().expect("redis");

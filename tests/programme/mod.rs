@@ -27,6 +27,7 @@ mod replica;
 mod replicated;
 mod servers;
 mod transactions;
+mod versions;
 mod windows;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -180,6 +181,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(all_four::trials());
     trials.extend(control::trials());
     trials.extend(replicated::trials());
+    trials.extend(versions::trials());
     trials
 }
 

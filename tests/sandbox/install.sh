@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 # Fetches what the sandbox runs and the machine lacks: Debian packages, the jars of Kafka, Kafka
 # Connect and Debezium, and ClickHouse's engine. Idempotent, and quick when everything is there.
-# `install.sh tests` fetches also what the tests alone run: ZooKeeper.
+# `install.sh tests` fetches also what the tests alone run: ZooKeeper, and the oldest engine.
 #
 # Jars and engine go to SANDBOX_DIR (default: .sandbox at the project's root). Each is unpacked
 # beside its place and moved there when complete, so a cut download is done again.
 #
 # install.sh [WHAT] [STEP]
-#   WHAT  all (default), or what one demo needs: demo, demo-cdc; tests: all, and
-#         ZooKeeper; registry: all, and a schema registry with the converters that write to it, which needs
-#         Java 21 or later
+#   WHAT  all (default), or what one demo needs: demo, demo-cdc; tests: all, ZooKeeper, and the oldest
+#         engine that is supported; versions: the same, the engines between, and other brokers; registry:
+#         all, and a schema registry with the converters that write to it, which needs Java 21 or later
 #   STEP  packages (of Debian), parts (everything else), or both (default): parts may be fetched while
 #         cargo compiles, which needs the packages
 set -euo pipefail
 
 what=${1:-all} step=${2:-both}
 case $what in
-    all|demo|demo-cdc|registry|tests) ;;
-    *) echo "install.sh: $what: all, demo, demo-cdc, registry or tests" >&2; exit 2 ;;
+    all|demo|demo-cdc|registry|tests|versions) ;;
+    *) echo "install.sh: $what: all, demo, demo-cdc, registry, tests or versions" >&2; exit 2 ;;
 esac
 case $step in both|packages|parts) ;; *) echo "install.sh: $step: both, packages or parts" >&2; exit 2 ;; esac
 
@@ -48,6 +48,7 @@ as_root() {
 missing_packages() {
     local pair pairs=(java=openjdk-17-jre-headless mvn=maven npm=npm perl=perl gcc=gcc g++=g++ make=make)
     [ "$what" = demo-cdc ] || pairs+=(redis-server=redis-server)
+    [[ $what != tests && $what != versions ]] || pairs+=(pip3=python3-pip)
     [[ $what = demo* ]] || pairs+=(python3=python3 faketime=faketime valgrind=valgrind \
         mariadbd=mariadb-server prometheus=prometheus curl=curl chromium=chromium \
         chromedriver=chromium-driver)
@@ -102,6 +103,10 @@ case $what in
 esac
 readonly JARS
 readonly JARS_OF_TESTS='zookeeper:15'
+readonly JARS_OF_VERSIONS='kafka-3.9:50 kafka-4.4:50'
+# Older engines come as modules of Python: "version=wheel".
+readonly OLDEST_ENGINE='24.8=chdb==3.2.0'
+readonly ENGINES_BETWEEN='25.8=chdb==3.7.2 26.3=chdb-core==26.3.0'
 readonly JARS_OF_REGISTRY='avro-converter:10'
 readonly REGISTRY='io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all'
 
@@ -176,6 +181,22 @@ install_clickhouse() {
     put_in_place "$fresh" "$place" "$stamp"
 }
 
+install_older_engine() {
+    local version=${1%%=*} wheel=${1#*=} place fresh
+    place=$sandbox_dir/clickhouse-$version fresh=$sandbox_dir/clickhouse-$version.new
+    ! stamp_is "$place" "$wheel" || return 0
+    say "fetching ClickHouse's engine $version (up to 180 MB)"
+    rm -rf "$fresh"
+    mkdir -p "$fresh"
+    # pip checks the wheel against the digest that the registry states.
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$fresh" "$wheel"
+    python3 -m zipfile -e "$fresh"/*.whl "$fresh"
+    rm "$fresh"/*.whl
+    compgen -G "$fresh/chdb/_chdb*.so" >/dev/null || die "no engine in $wheel"
+    put_in_place "$fresh" "$place" "$wheel"
+}
+
 install_registry() {
     local stamp=$REGISTRY place=$sandbox_dir/registry fresh=$sandbox_dir/registry.new
     ! stamp_is "$place" "$stamp" || return 0
@@ -197,9 +218,17 @@ engine=$!
 # shellcheck disable=SC2086 # Names without spaces, one word each.
 install_jars $JARS
 wait "$engine"
-if [ "$what" = tests ]; then
+if [ "$what" = tests ] || [ "$what" = versions ]; then
     # shellcheck disable=SC2086
     install_jars $JARS_OF_TESTS
+    install_older_engine "$OLDEST_ENGINE"
+fi
+if [ "$what" = versions ]; then
+    # shellcheck disable=SC2086
+    install_jars $JARS_OF_VERSIONS
+    for engine in $ENGINES_BETWEEN; do
+        install_older_engine "$engine"
+    done
 fi
 if [ "$what" = registry ]; then
     # shellcheck disable=SC2086

@@ -58,7 +58,7 @@ impl Run {
     }
 
     /// The output is that of an undisturbed run, whoever died and took over.
-    fn prove_joins(&mut self, joins: &Joins, produced: u64) {
+    pub(super) fn prove_joins(&mut self, joins: &Joins, produced: u64) {
         let counts = joins.assert_equal(produced);
         joins.job.assert_audit_finds_nothing();
         self.add(counts);

@@ -38,7 +38,7 @@ impl Run {
     }
 
     /// Every table equals its source, whoever died and took over.
-    fn prove_equal(&mut self, replica: &Replica, produced: u64) {
+    pub(super) fn prove_equal(&mut self, replica: &Replica, produced: u64) {
         let counts = replica.assert_equal(produced);
         replica.job.assert_audit_finds_nothing();
         self.add(counts);

@@ -1,5 +1,6 @@
 //! A real ClickHouse engine behind ClickHouse's HTTP interface, in a process of its own that can
-//! be killed: `sandbox clickhouse` (see [`crate::clickhouse_front`]).
+//! be killed: `sandbox clickhouse` (see [`crate::clickhouse_front`]). Older engines have a front of their own
+//! (`older-engine/front.py`), since their libraries have fewer functions.
 
 use std::fs;
 use std::path::Path;
@@ -22,6 +23,8 @@ pub struct ClickHouse {
     port: u16,
     /// Where other replicas fetch parts, if it has any.
     interserver_port: Option<u16>,
+    /// `24.8`; `None`: the one that tests run on.
+    older_version: Option<&'static str>,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
 }
@@ -36,11 +39,33 @@ impl ClickHouse {
         let clickhouse = Self {
             port: free_port()?,
             interserver_port: None,
+            older_version: None,
             process: Mutex::new(None),
             dir: ScratchDir::create("clickhouse")?,
         };
         clickhouse.restart()?;
         Ok(clickhouse)
+    }
+
+    /// The same of an older version, `24.8`.
+    ///
+    /// # Errors
+    /// When it is missing (`install.sh tests` fetches 24.8, `install.sh versions` the others), or Python is.
+    pub fn start_version(version: &'static str) -> Result<Self> {
+        let clickhouse = Self {
+            port: free_port()?,
+            interserver_port: None,
+            older_version: Some(version),
+            process: Mutex::new(None),
+            dir: ScratchDir::create(&format!("clickhouse-{version}"))?,
+        };
+        clickhouse.restart()?;
+        Ok(clickhouse)
+    }
+
+    /// Whether an older version was fetched.
+    pub fn has_version(version: &str) -> bool {
+        installed(&format!("clickhouse-{version}")).is_ok()
     }
 
     /// The same as the replica `name` of a cluster whose ZooKeeper listens at `zookeeper`.
@@ -51,6 +76,7 @@ impl ClickHouse {
         let clickhouse = Self {
             port: free_port()?,
             interserver_port: Some(free_port()?),
+            older_version: None,
             process: Mutex::new(None),
             dir: ScratchDir::create(name)?,
         };
@@ -89,25 +115,46 @@ impl ClickHouse {
     pub fn restart(&self) -> Result<()> {
         self.kill();
         let log = self.dir.path().join("clickhouse.log");
-        let mut command = Command::new(executable("sandbox", "SANDBOX_BIN")?);
-        command
-            .args(["clickhouse", "--port", &self.port.to_string(), "--path"])
-            .arg(self.dir.path().join("data"))
-            .arg("--library")
-            .arg(installed("clickhouse/libchdb.so")?)
-            .stdin(Stdio::null());
-        if let Some(port) = self.interserver_port {
-            command
-                .arg("--config")
-                .arg(self.dir.path().join("config.xml"))
-                .args(["--interserver-port", &port.to_string()]);
-        }
+        let mut command = match self.older_version {
+            Some(version) => self.older_engine(version)?,
+            None => self.engine()?,
+        };
+        command.stdin(Stdio::null());
         log_to(&mut command, &log)?;
         let process = Process::start("clickhouse", command, &log, START_TIMEOUT, || {
             answers(&self.url())
         })?;
         *self.process() = Some(process);
         Ok(())
+    }
+
+    fn engine(&self) -> Result<Command> {
+        let mut command = Command::new(executable("sandbox", "SANDBOX_BIN")?);
+        command
+            .args(["clickhouse", "--port", &self.port.to_string(), "--path"])
+            .arg(self.dir.path().join("data"))
+            .arg("--library")
+            .arg(installed("clickhouse/libchdb.so")?);
+        if let Some(port) = self.interserver_port {
+            command
+                .arg("--config")
+                .arg(self.dir.path().join("config.xml"))
+                .args(["--interserver-port", &port.to_string()]);
+        }
+        Ok(command)
+    }
+
+    fn older_engine(&self, version: &str) -> Result<Command> {
+        let front = Path::new(env!("CARGO_MANIFEST_DIR")).join("older-engine/front.py");
+        let data = self.dir.path().join("data");
+        fs::create_dir_all(&data)?;
+        let mut command = Command::new("python3");
+        command
+            .arg(front)
+            .arg(installed(&format!("clickhouse-{version}"))?)
+            .arg(self.port.to_string())
+            .arg(data);
+        Ok(command)
     }
 
     /// Runs a statement and returns its output without the last line end, or else the error's

@@ -37,6 +37,8 @@ pub struct KafkaOptions {
     pub users: Vec<(String, String)>,
     /// Listeners of every kind besides ([`Kafka::doors`]), for the same users.
     pub doors: bool,
+    /// `3.9`; `None`: the one that tests run on.
+    pub version: Option<&'static str>,
 }
 
 impl Default for KafkaOptions {
@@ -46,8 +48,14 @@ impl Default for KafkaOptions {
             properties: Vec::new(),
             users: Vec::new(),
             doors: false,
+            version: None,
         }
     }
+}
+
+/// The directory of a version's jars.
+fn jars_of(version: Option<&str>) -> String {
+    version.map_or_else(|| "kafka".to_owned(), |version| format!("kafka-{version}"))
 }
 
 /// A running broker, killed and removed with its data when dropped.
@@ -57,11 +65,17 @@ pub struct Kafka {
     sasl_bootstrap: Option<String>,
     doors: Option<Doors>,
     heap_mib: u32,
+    jars: String,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
 }
 
 impl Kafka {
+    /// Whether another version was fetched.
+    pub fn has_version(version: &str) -> bool {
+        installed(&jars_of(Some(version))).is_ok()
+    }
+
     /// Starts a broker with empty storage and waits until it answers.
     ///
     /// # Errors
@@ -84,12 +98,14 @@ impl Kafka {
         }
         let text = server_properties(broker, controller, dir.path(), &properties);
         fs::write(dir.path().join("server.properties"), text)?;
-        copy_dir(&formatted_storage()?, &dir.path().join("data"))?;
+        let jars = jars_of(options.version);
+        copy_dir(&formatted_storage(&jars)?, &dir.path().join("data"))?;
         let kafka = Self {
             bootstrap: format!("127.0.0.1:{broker}"),
             sasl_bootstrap,
             doors,
             heap_mib: options.heap_mib,
+            jars,
             process: Mutex::new(None),
             dir,
         };
@@ -189,7 +205,7 @@ impl Kafka {
 
     fn start_process(&self) -> Result<()> {
         let log = self.dir.path().join("broker.log");
-        let mut command = java(self.heap_mib, &["kafka"])?;
+        let mut command = java(self.heap_mib, &[&self.jars])?;
         command
             .args(["kafka.Kafka", "server.properties"])
             .current_dir(self.dir.path());
@@ -247,8 +263,8 @@ pub(crate) fn log_to(command: &mut Command, log: &Path) -> Result<()> {
 }
 
 /// Storage formatted once and copied for every broker: formatting takes a Java start of its own.
-fn formatted_storage() -> Result<PathBuf> {
-    let place = sandbox_dir().join("kafka-formatted");
+fn formatted_storage(jars: &str) -> Result<PathBuf> {
+    let place = sandbox_dir().join(jars.replacen("kafka", "kafka-formatted", 1));
     if place.exists() {
         return Ok(place);
     }
@@ -256,7 +272,7 @@ fn formatted_storage() -> Result<PathBuf> {
     let text = server_properties(9092, 9093, dir.path(), &[]);
     fs::write(dir.path().join("server.properties"), text)?;
     let log = dir.path().join("format.log");
-    let mut command = java(256, &["kafka"])?;
+    let mut command = java(256, &[jars])?;
     command
         .args([
             "kafka.tools.StorageTool",
