@@ -3,7 +3,7 @@
 use std::fs;
 
 use sandbox::certificates::Authority;
-use sandbox::redis::{Cluster, Redis, Watched};
+use sandbox::redis::{Cluster, Redis, Refusing, Tls, Watched};
 use sandbox::workdir::free_port;
 use sandbox::{topic, wait};
 use toml::{Table, Value};
@@ -129,6 +129,40 @@ fn table(entries: &[(&str, Value)]) -> Table {
         .collect()
 }
 
+/// What keys of a certificate are set to.
+struct Shown {
+    ca_file: Value,
+    cert_file: Value,
+    key_file: Value,
+}
+
+impl Shown {
+    fn with(&self, entries: &[(&str, Value)]) -> Table {
+        let own = [
+            ("ca_file", self.ca_file.clone()),
+            ("cert_file", self.cert_file.clone()),
+            ("key_file", self.key_file.clone()),
+        ];
+        table(&[entries, &own].concat())
+    }
+}
+
+/// States that pass by themselves: the code of the answer, and what the pipeline says of it.
+const PASSING: [(&str, &str); 3] = [
+    (
+        "LOADING Redis is loading the dataset in memory",
+        "it reads its data",
+    ),
+    (
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "a replica without its master",
+    ),
+    (
+        "READONLY You can't write against a read only replica.",
+        "a replica answers in place of the master",
+    ),
+];
+
 #[test]
 fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails() {
     let mut forms = Forms::new("redis");
@@ -137,17 +171,18 @@ fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails()
     // A server that wants a certificate and a user, who may do nothing else.
     let authority = Authority::new("redis").expect("an authority");
     let [server, client] = ["server", "client"].map(|name| authority.issue(name).expect("issued"));
-    let port = free_port().expect("a port").to_string();
-    let text = |path: &std::path::Path| path.display().to_string();
-    let tls = Redis::start_with(&[
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &text(&server.cert_file),
-        "--tls-key-file",
-        &text(&server.key_file),
-        "--tls-ca-cert-file",
-        &text(&authority.ca_file()),
+    let text = |path: &std::path::Path| Value::from(path.display().to_string());
+    let shown = Shown {
+        ca_file: text(&authority.ca_file()),
+        cert_file: text(&client.cert_file),
+        key_file: text(&client.key_file),
+    };
+    let with_tls = Tls {
+        server,
+        ca_file: authority.ca_file(),
+    };
+    let port = free_port().expect("a port");
+    let user = [
         "--user",
         "app",
         "on",
@@ -155,29 +190,22 @@ fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails()
         "~json:*",
         "+ping",
         "+mget",
-    ]);
-    let tls = tls.expect("redis with TLS");
+    ];
+    let arguments = with_tls.arguments(port);
+    let arguments = arguments.iter().map(String::as_str).chain(user);
+    let tls = Redis::start_with(&arguments.collect::<Vec<_>>()).expect("redis with TLS");
     let mut connection = tls.connection().expect("a connection");
     load(&mut connection);
     tls.save().expect("saved");
     fs::write(directory.join("redis-password"), "app-password").expect("a file");
-    forms.add(
-        "tls",
-        "json",
-        table(&[
-            ("url", format!("rediss://127.0.0.1:{port}").into()),
-            ("user", "app".into()),
-            (
-                "password_file",
-                text(&directory.join("redis-password")).into(),
-            ),
-            ("ca_file", text(&authority.ca_file()).into()),
-            ("cert_file", text(&client.cert_file).into()),
-            ("key_file", text(&client.key_file).into()),
-        ]),
-    );
-    // A cluster, known as one, and one of its nodes, which tells.
-    let cluster = Cluster::start().expect("a cluster");
+    let entries = [
+        ("url", format!("rediss://127.0.0.1:{port}").into()),
+        ("user", "app".into()),
+        ("password_file", text(&directory.join("redis-password"))),
+    ];
+    forms.add("tls", "json", shown.with(&entries));
+    // A cluster, known as one, and one of its nodes, which tells; and the same by TLS.
+    let cluster = Cluster::start(Some(&with_tls)).expect("a cluster");
     load(&mut cluster.connection().expect("a connection"));
     let urls: Vec<String> = cluster.nodes[1..].iter().map(Redis::url).collect();
     let entries = [("urls", Value::from(urls)), ("cluster", true.into())];
@@ -186,14 +214,28 @@ fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails()
     let one = [("url", Value::from(cluster.nodes[1].url()))];
     forms.add("one-node-json", "json", table(&one));
     forms.add("one-node-hash", "hash", table(&one));
-    // A master that a sentinel names.
-    let watched = Watched::start().expect("a sentinel");
-    load(&mut watched.master.connection().expect("a connection"));
-    let entries = [
-        ("url", watched.url().into()),
-        ("sentinel", "profiles".into()),
-    ];
-    forms.add("sentinel", "hash", table(&entries));
+    let urls = cluster.tls_urls()[1..].to_vec();
+    let entries = [("urls", Value::from(urls)), ("cluster", true.into())];
+    forms.add("cluster-tls", "json", shown.with(&entries));
+    // A master that a sentinel names, without TLS and with it.
+    let watched = [None, Some(&with_tls)].map(|tls| Watched::start(tls).expect("a sentinel"));
+    for (watched, name) in watched.iter().zip(["sentinel", "sentinel-tls"]) {
+        load(&mut watched.master.connection().expect("a connection"));
+        let named = [
+            ("url", watched.url().into()),
+            ("sentinel", "profiles".into()),
+        ];
+        let form = match name {
+            "sentinel" => table(&named),
+            _ => shown.with(&named),
+        };
+        forms.add(name, "hash", form);
+    }
+    // A server whose state passes.
+    let plain = Redis::start().expect("redis");
+    load(&mut plain.connection().expect("a connection"));
+    let front = Refusing::before(&plain).expect("a front");
+    forms.add("passing", "json", table(&[("url", front.url().into())]));
 
     forms.produce();
     let service = forms.job.config["service"]
@@ -203,6 +245,14 @@ fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails()
     let daemon = forms.job.start("a", &[], "");
     forms.wait_for_profiles("every form serves profiles", &daemon);
     daemon.wait_for_log("redis is a node of a cluster");
+
+    for (error, meaning) in PASSING {
+        front.answer_with(Some(error));
+        forms.produce();
+        wait_until_said(&daemon, meaning);
+        front.answer_with(None);
+        forms.wait_for_profiles(error, &daemon);
+    }
 
     // A slot is moved: those who ask are told to ask elsewhere, then that it has moved.
     let moved = cluster
@@ -214,9 +264,9 @@ fn users_and_certificates_clusters_and_sentinels_serve_profiles_whatever_fails()
     forms.produce();
     forms.wait_for_profiles("a slot was moved", &daemon);
 
-    // A master dies, of the cluster and of the sentinel; a replica takes its place.
+    // A master dies, of the cluster and of the sentinels; a replica takes its place.
     cluster.nodes[0].kill();
-    watched.master.kill();
+    watched.iter().for_each(|watched| watched.master.kill());
     forms.produce();
     forms.wait_for_profiles("masters have failed over", &daemon);
 

@@ -1,8 +1,10 @@
 //! A real Redis server that keeps nothing, but for what it is told to.
 
 mod forms;
+mod refusing;
 
-pub use forms::{Cluster, Watched};
+pub use forms::{Cluster, Tls, Watched};
+pub use refusing::Refusing;
 
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};

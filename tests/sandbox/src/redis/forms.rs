@@ -1,6 +1,7 @@
 //! Redis as many run it: the nodes of a cluster, and a master that sentinels watch.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use redis::cluster::{ClusterClient, ClusterConnection};
 
 use super::Redis;
+use crate::certificates::Issued;
 use crate::kafka::log_to;
 use crate::process::Process;
 use crate::wait;
@@ -22,32 +24,74 @@ const MASTERS: u16 = 3;
 pub struct Cluster {
     /// The masters of the beginning, then their replicas in the same order.
     pub nodes: Vec<Redis>,
+    tls_ports: Vec<u16>,
+}
+
+/// What servers that listen with TLS show, and what clients must show them.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub server: Issued,
+    pub ca_file: PathBuf,
+}
+
+impl Tls {
+    /// What a server is started with to listen at this port besides.
+    pub fn arguments(&self, port: u16) -> Vec<String> {
+        let text = |path: &Path| path.display().to_string();
+        let pairs = [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", text(&self.server.cert_file)),
+            ("--tls-key-file", text(&self.server.key_file)),
+            ("--tls-ca-cert-file", text(&self.ca_file)),
+        ];
+        let pairs = pairs.map(|(name, value)| [name.to_owned(), value]);
+        pairs.into_iter().flatten().collect()
+    }
 }
 
 impl Cluster {
-    /// Starts six servers and makes them a cluster.
+    /// Addresses of its nodes by TLS.
+    pub fn tls_urls(&self) -> Vec<String> {
+        let url = |port: &u16| format!("rediss://127.0.0.1:{port}");
+        self.tls_ports.iter().map(url).collect()
+    }
+
+    /// Starts six servers and makes them a cluster. Each listens with TLS besides, where it has this.
     ///
     /// # Errors
     /// A server does not start, or refuses.
-    pub fn start() -> Result<Self> {
-        let mut nodes = vec![];
+    pub fn start(tls: Option<&Tls>) -> Result<Self> {
+        let (mut nodes, mut tls_ports) = (vec![], vec![]);
         for _ in 0..2 * MASTERS {
             let bus = free_port()?.to_string();
-            let arguments = [
+            let mut arguments: Vec<String> = [
                 ["--cluster-enabled", "yes"],
                 ["--cluster-port", &bus],
                 ["--cluster-node-timeout", "1500"],
                 ["--cluster-replica-validity-factor", "0"],
-            ];
-            nodes.push((Redis::start_with(&arguments.concat())?, bus));
+            ]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+            if let Some(tls) = tls {
+                let port = free_port()?;
+                tls_ports.push(port);
+                arguments.extend(among_themselves(tls, port));
+                // Only so do nodes tell clients at which port they speak TLS.
+                arguments.extend(["--tls-cluster", "yes"].map(str::to_owned));
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            nodes.push((Redis::start_with(&arguments)?, bus));
         }
         let (first, bus) = &nodes[0];
-        let (first_port, bus) = (first.port.to_string(), bus.clone());
+        let first_port = tls_ports.first().copied().unwrap_or(first.port);
+        let (first_port, bus) = (first_port.to_string(), bus.clone());
         for (node, _) in &nodes[1..] {
             node.order(&["CLUSTER", "MEET", "127.0.0.1", &first_port, &bus])?;
         }
         let nodes: Vec<Redis> = nodes.into_iter().map(|(node, _)| node).collect();
-        let cluster = Cluster { nodes };
+        let cluster = Cluster { nodes, tls_ports };
         let share = SLOTS / MASTERS;
         for number in 0..MASTERS {
             let begin = (number * share).to_string();
@@ -123,7 +167,8 @@ impl Cluster {
         };
         set(to, "IMPORTING", &source)?;
         set(from, "MIGRATING", &target)?;
-        let port = self.nodes[to].port.to_string();
+        let tls = self.tls_ports.get(to).copied();
+        let port = tls.unwrap_or(self.nodes[to].port).to_string();
         self.nodes[from].order(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])?;
         Ok(Move {
             slot,
@@ -159,56 +204,91 @@ pub struct Watched {
     pub master: Redis,
     pub replica: Redis,
     port: u16,
+    has_tls: bool,
     _sentinel: Process,
     _dir: ScratchDir,
 }
 
 impl Watched {
+    /// With `tls` the three speak TLS to each other and to clients.
+    ///
     /// # Errors
     /// A server does not start.
-    pub fn start() -> Result<Self> {
-        let master = Redis::start()?;
-        let port = master.port.to_string();
-        let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port])?;
+    pub fn start(tls: Option<&Tls>) -> Result<Self> {
+        let (master, at) = watched(tls, None)?;
+        let (replica, _) = watched(tls, Some(at))?;
         wait::until("the replica has its master's keys", PATIENCE, || {
             let info = replica.ask(&["INFO", "replication"]).ok()?;
             info.contains("master_link_status:up").then_some(())
         })?;
         let dir = ScratchDir::create("sentinel")?;
+        // Without TLS, for the sandbox.
         let own = free_port()?;
+        let config = dir.path().join("sentinel.conf");
         let lines = [
             format!("port {own}"),
             "bind 127.0.0.1".to_owned(),
             format!("dir {}", dir.path().display()),
-            format!("sentinel monitor profiles 127.0.0.1 {port} 1"),
+            format!("sentinel monitor profiles 127.0.0.1 {at} 1"),
             "sentinel down-after-milliseconds profiles 1000".to_owned(),
             "sentinel failover-timeout profiles 5000".to_owned(),
         ];
-        let config = dir.path().join("sentinel.conf");
         fs::write(&config, lines.join("\n"))?;
         let mut command = Command::new("redis-server");
         command.arg(&config).arg("--sentinel").stdin(Stdio::null());
+        let mut port = own;
+        if let Some(tls) = tls {
+            port = free_port()?;
+            command.args(among_themselves(tls, port));
+        }
         log_to(&mut command, &dir.path().join("sentinel.log"))?;
         let sentinel = Process::spawn(command)?;
-        let watched = Watched {
-            master,
-            replica,
-            port: own,
-            _sentinel: sentinel,
-            _dir: dir,
-        };
         wait::until("the sentinel knows the replica", PATIENCE, || {
-            let mut connection = super::connect(&watched.url()).ok()?;
+            let url = format!("redis://127.0.0.1:{own}");
+            let mut connection = super::connect(&url).ok()?;
             let info: String = redis::cmd("INFO").query(&mut connection).ok()?;
             info.contains("slaves=1").then_some(())
         })?;
-        Ok(watched)
+        Ok(Watched {
+            master,
+            replica,
+            port,
+            has_tls: tls.is_some(),
+            _sentinel: sentinel,
+            _dir: dir,
+        })
     }
 
     /// The address of the sentinel; its master's name is `profiles`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.has_tls { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
+}
+
+/// A server that sentinels watch, and the port at which they and its replicas find it.
+fn watched(tls: Option<&Tls>, master: Option<u16>) -> Result<(Redis, u16)> {
+    let mut arguments = vec![];
+    if let Some(master) = master {
+        let master = master.to_string();
+        arguments.extend(["--replicaof", "127.0.0.1", &master].map(str::to_owned));
+    }
+    let mut port = None;
+    if let Some(tls) = tls {
+        let own = free_port()?;
+        port = Some(own);
+        arguments.extend(among_themselves(tls, own));
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let server = Redis::start_with(&arguments)?;
+    let port = port.unwrap_or(server.port);
+    Ok((server, port))
+}
+
+/// The same as [`Tls::arguments`] for servers that speak TLS to each other.
+fn among_themselves(tls: &Tls, port: u16) -> Vec<String> {
+    let more = ["--tls-replication", "yes"].map(str::to_owned);
+    tls.arguments(port).into_iter().chain(more).collect()
 }
 
 impl Redis {
