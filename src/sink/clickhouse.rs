@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 
 use super::answer::{ask, pieces};
 use super::connect::base_client;
-use super::errors::InsertError;
+use super::errors::{InsertError, Remedy};
 use super::post::Post;
 use super::server_settings::{Known, NATIVE_CONVERSION, READS, READS_OF_LATER_VERSIONS};
 use super::servers::{Server, Servers, UNKNOWN_SETTING};
@@ -96,7 +96,9 @@ impl ClickHouseClient {
         for away in asked {
             let client = self.clone();
             tokio::spawn(async move {
-                let answers = client.ping_on(away).await.is_ok() && client.has_the_same(away).await;
+                let answers = client.ping_on(away).await.is_ok()
+                    && client.pay(away).await
+                    && client.has_the_same(away).await;
                 let server = client.servers.get(away);
                 server.fare().asked(answers, Instant::now());
             });
@@ -207,8 +209,24 @@ impl ClickHouseClient {
     /// # Errors
     /// As above.
     pub(crate) async fn sync_replica(&self, server: u32, table: &str) -> Result<(), InsertError> {
-        self.execute_on(server, &format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT"))
-            .await
+        let client = self.reader(server).await?;
+        let sql = format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT");
+        let patience = self.servers.sync_patience();
+        let synced = self
+            .ask(server, &client, &sql, "TabSeparated", patience)
+            .await;
+        self.servers.synced(synced.is_ok());
+        let seconds = patience.as_secs();
+        synced.map(drop).map_err(|error| match error.remedy {
+            Remedy::Retry("timeout") => InsertError {
+                message: format!(
+                    "{}: this replica did not fetch what the others have within {seconds} s",
+                    error.message
+                ),
+                ..error
+            },
+            _ => error,
+        })
     }
 
     /// Runs a statement that reads a replicated table on a server that has all that others acknowledged.

@@ -1,5 +1,7 @@
 //! What a table holds: offsets of ranges, and the newest rows of keys.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Target;
@@ -45,6 +47,36 @@ impl ClickHouseClient {
         let offset = target.provenance.offset_sql();
         self.listed(server, target, (partition, range), &offset)
             .await
+    }
+
+    /// How many rows of `range` the server may still drop: after code 319 a part is on one replica, and Keeper
+    /// does not know it. A part that is the result of a merge, or that has been there for `age`, is known.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) async fn unconfirmed_in(
+        &self,
+        server: u32,
+        target: &Target,
+        partition: &TopicPartition,
+        range: Range,
+        age: Duration,
+    ) -> Result<u64, InsertError> {
+        let (table, provenance) = (&target.sql, &target.provenance);
+        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
+        let sql = format!(
+            "SELECT count() FROM {table} WHERE {is_in} AND {offset} >= {} AND {offset} < {} AND _part IN \
+             (SELECT name FROM system.parts WHERE active AND min_block_number = max_block_number AND \
+             modification_time > now() - {} AND concat(database, '.', table) = {})",
+            range.from,
+            range.to,
+            age.as_secs(),
+            quote_text(&target.label)
+        );
+        let bytes = self.select(server, &sql, "TabSeparated").await?;
+        let text = String::from_utf8_lossy(&bytes);
+        let count = text.trim_end().parse();
+        count.map_err(|_| self.servers.failed(server, unreadable(&bytes)))
     }
 
     /// An integer of each row of a range.

@@ -17,6 +17,8 @@ pub(crate) enum Replication {
 
 /// ClickHouse's error codes.
 const UNKNOWN_TABLE: u32 = 60;
+const TABLE_EXISTS: u32 = 57;
+const DATABASE_EXISTS: u32 = 82;
 const UNKNOWN_DATABASE: u32 = 81;
 const NO_ZOOKEEPER: u32 = 225;
 
@@ -134,11 +136,14 @@ impl ClickHouseClient {
             return self.servers.any(run).await;
         };
         let replicated = replication.applied(sql);
-        let (mut done, mut failed) = (0, vec![]);
+        let (mut done, mut failed, mut lacking) = (0, vec![], vec![]);
         for server in 0..self.servers() {
             match self.execute_in(server, &replicated, database).await {
                 Ok(()) => done += 1,
-                Err(error) => failed.push(error),
+                Err(error) => {
+                    failed.push(error);
+                    lacking.push(server);
+                }
             }
         }
         if done == 0 && failed.iter().any(has_no_keeper) {
@@ -156,10 +161,13 @@ impl ClickHouseClient {
         }
         let away = outcome(done, failed)?;
         if let Some(error) = away {
+            for server in lacking {
+                self.servers.get(server).owe(&replicated, database);
+            }
             tracing::warn!(
                 %error, statement = beginning(&replicated),
-                "a server of clickhouse.urls is away and lacks what was created on the others: when it is \
-                 back, run `streamweir schema apply`, or create the table there"
+                "a server of clickhouse.urls is away and lacks what was created on the others: it is created \
+                 there when the server is back while this process runs; else run `streamweir schema apply`"
             );
         }
         match created_table(&replicated, database) {
@@ -176,6 +184,83 @@ impl ClickHouseClient {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl ClickHouseClient {
+    /// Creates on a server that is back what the others have got meanwhile. Whether it has it all now.
+    pub(super) async fn pay(&self, server: u32) -> bool {
+        loop {
+            let Some(owed) = self.servers.get(server).first_owed() else {
+                return true;
+            };
+            let (sql, database) = &owed;
+            // A table may have been altered since: it is made as it is on the others.
+            let sql = match created_table(sql, database) {
+                Some((database, table)) => {
+                    match self.made_on_another(server, &database, &table).await {
+                        Ok(Some(made)) => made,
+                        // It was dropped meanwhile.
+                        Ok(None) => {
+                            self.servers.get(server).paid(&owed);
+                            continue;
+                        }
+                        Err(_) => return false,
+                    }
+                }
+                None => sql.clone(),
+            };
+            match self.execute_in(server, &sql, database).await {
+                Ok(()) => {}
+                Err(error) if matches!(error.code, Some(TABLE_EXISTS | DATABASE_EXISTS)) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        %error, statement = beginning(&sql),
+                        "a server of clickhouse.urls that is back lacks what the others have got, and it cannot \
+                         be created there yet"
+                    );
+                    return false;
+                }
+            }
+            tracing::info!(
+                statement = beginning(&sql),
+                "created on a server that is back"
+            );
+            self.servers.get(server).paid(&owed);
+        }
+    }
+
+    /// The statement that makes a table as another server has it; `None` where none has it.
+    ///
+    /// # Errors
+    /// One that may have it does not answer.
+    async fn made_on_another(
+        &self,
+        lacking: u32,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<String>, InsertError> {
+        let sql = format!(
+            "SELECT create_table_query FROM system.tables WHERE database = {} AND name = {}",
+            quote_text(database),
+            quote_text(table)
+        );
+        let mut failure = None;
+        for server in (0..self.servers()).filter(|server| *server != lacking) {
+            match self.select_json_on(server, &sql).await {
+                Ok(rows) => {
+                    let mut rows = rows.into_iter();
+                    let made = rows
+                        .next()
+                        .and_then(|mut row| row.remove("create_table_query"));
+                    if made.is_some() {
+                        return Ok(made);
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(None), Err)
     }
 }
 

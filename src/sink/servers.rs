@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clickhouse::Client;
 
@@ -17,6 +17,13 @@ use super::turns::{Fare, Turn};
 /// ClickHouse's error codes.
 pub(super) const UNKNOWN_SETTING: u32 = 115;
 const UNKNOWN_FORMAT: u32 = 73;
+
+/// How many statements are kept for a server that is away: more are for `streamweir schema apply`.
+const OWED_MAX: usize = 10_000;
+
+/// How long a server may take to catch up with the others.
+const SYNC_PATIENCE_MIN: Duration = Duration::from_secs(4);
+const SYNC_PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One address, and what is known of the server behind it.
 pub(super) struct Server {
@@ -32,6 +39,9 @@ pub(super) struct Server {
     fare: Mutex<Fare>,
     /// Tables, by database and name, that were not seen here to be those of the other servers.
     unseen: Mutex<BTreeSet<(String, String)>>,
+    /// Statements that the others have run while it was away, in their order, each with the database whose
+    /// name is left out.
+    owed: Mutex<Vec<(String, String)>>,
 }
 
 /// All servers; cloning shares them, and which one is the current.
@@ -41,6 +51,8 @@ pub(super) struct Servers {
     current: Arc<AtomicU32>,
     /// How many inserts were sent.
     sent: Arc<AtomicU32>,
+    /// How often in a row a server did not catch up with the others in time.
+    not_in_sync: Arc<AtomicU32>,
 }
 
 impl fmt::Debug for Servers {
@@ -59,6 +71,7 @@ impl Server {
             sees_queue: AtomicBool::new(true),
             fare: Mutex::default(),
             unseen: Mutex::default(),
+            owed: Mutex::default(),
         }
     }
 
@@ -70,8 +83,29 @@ impl Server {
         self.unseen.lock().expect("no holder of this lock panics")
     }
 
+    /// It lacks what this statement creates.
+    pub(super) fn owe(&self, sql: &str, database: &str) {
+        let statement = (sql.to_owned(), database.to_owned());
+        let mut owed = self.owed();
+        if !owed.contains(&statement) && owed.len() < OWED_MAX {
+            owed.push(statement);
+        }
+    }
+
+    pub(super) fn first_owed(&self) -> Option<(String, String)> {
+        self.owed().first().cloned()
+    }
+
+    pub(super) fn paid(&self, statement: &(String, String)) {
+        self.owed().retain(|owed| owed != statement);
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.owed.lock().expect("no holder of this lock panics")
+    }
+
     fn is_unseen(&self) -> bool {
-        !self.unseen().is_empty()
+        !self.unseen().is_empty() || !self.owed().is_empty()
     }
 
     pub(super) fn fare(&self) -> MutexGuard<'_, Fare> {
@@ -86,6 +120,7 @@ impl Servers {
             all: all.into(),
             current: Arc::default(),
             sent: Arc::new(AtomicU32::new(first_turn())),
+            not_in_sync: Arc::default(),
         }
     }
 
@@ -121,6 +156,19 @@ impl Servers {
         let mut all = (0..count).map(|number| first.wrapping_add(number) % count);
         let seen = all.find(|server| !self.get(*server).is_unseen());
         (seen.unwrap_or(first % count), asked)
+    }
+
+    /// How long a server may take to catch up with the others before another one is asked.
+    pub(super) fn sync_patience(&self) -> Duration {
+        sync_patience(self.count(), self.not_in_sync.load(Ordering::Relaxed))
+    }
+
+    /// A server caught up with the others, or did not in time.
+    pub(super) fn synced(&self, is_in_sync: bool) {
+        match is_in_sync {
+            true => self.not_in_sync.store(0, Ordering::Relaxed),
+            false => drop(self.not_in_sync.fetch_add(1, Ordering::Relaxed)),
+        }
     }
 
     pub(super) fn index(&self, number: u32) -> usize {
@@ -202,6 +250,16 @@ impl Servers {
     }
 }
 
+/// Little at first, since one replica may fetch nothing while another has everything; twice as much each time
+/// that all of them failed to, since all may be behind.
+fn sync_patience(servers: u32, failures: u32) -> Duration {
+    if servers == 1 {
+        return SYNC_PATIENCE_MAX;
+    }
+    let rounds = (failures / servers).min(16);
+    (SYNC_PATIENCE_MIN * 2u32.pow(rounds)).min(SYNC_PATIENCE_MAX)
+}
+
 /// Many pipelines and processes that begin together begin at different servers.
 fn first_turn() -> u32 {
     use std::hash::{BuildHasher as _, RandomState};
@@ -219,7 +277,6 @@ fn may_be_the_server(error: &InsertError) -> bool {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::time::Duration;
 
     use clickhouse::error::Error;
 
@@ -359,6 +416,23 @@ mod tests {
         assert!(servers.turn(later).1.is_empty(), "they are asked");
         servers.get(1).fare().asked(true, later);
         assert_eq!(servers.turn(later).0, 1);
+    }
+
+    #[test]
+    fn a_replica_that_does_not_catch_up_is_soon_left_for_another() {
+        let seconds = |servers, failures| sync_patience(servers, failures).as_secs();
+        assert_eq!(seconds(1, 0), 30);
+        assert_eq!([0, 1].map(|failures| seconds(2, failures)), [4, 4]);
+        assert_eq!([2, 3].map(|failures| seconds(2, failures)), [8, 8]);
+        assert_eq!(
+            [4, 6, 1_000].map(|failures| seconds(2, failures)),
+            [16, 30, 30]
+        );
+        let servers = servers(&[CLOSED; 2]);
+        (0..2).for_each(|_| servers.synced(false));
+        assert_eq!(servers.sync_patience().as_secs(), 8);
+        servers.synced(true);
+        assert_eq!(servers.sync_patience().as_secs(), 4);
     }
 
     #[test]

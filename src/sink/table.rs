@@ -15,7 +15,7 @@ use super::{Backoff, Target};
 use crate::batch::SealedBatch;
 use crate::clock::BootTime;
 use crate::crash::crash_point;
-use crate::progress::insert::{Missing, Round};
+use crate::progress::insert::{Attempts, Missing, Round};
 
 /// How often a range that fails behind its table is sent under its token: the view may just be being
 /// replaced.
@@ -91,6 +91,7 @@ impl Destination for Table<'_> {
 
     async fn look(&mut self, job: &WriteJob) -> Result<Missing, InsertError> {
         let missing = self.look_for(job).await?;
+        self.unless_unconfirmed(job, &missing).await?;
         self.thinned = None;
         Ok(missing)
     }
@@ -166,6 +167,37 @@ impl Table<'_> {
             "looked for the rows in the table"
         );
         Ok(Missing::of(job.batch.row_ids(from).filter(is_missing)))
+    }
+
+    /// Rows that settle a range although nobody acknowledges them must be there for good.
+    ///
+    /// # Errors
+    /// The server may still drop some of those that were found; or it cannot be asked.
+    async fn unless_unconfirmed(
+        &self,
+        job: &WriteJob,
+        missing: &Missing,
+    ) -> Result<(), InsertError> {
+        let range = job.claim.range();
+        let mut ids = job.batch.row_ids(range.from);
+        let is_decisive = job.tokens().is_some_and(Attempts::trusts_look)
+            && self.target.replicated
+            && ids.any(|id| !missing.contains(id));
+        if !is_decisive {
+            return Ok(());
+        }
+        let client = &self.sink.parts.client;
+        let age = UNFINISHED_MAX;
+        let unconfirmed =
+            client.unconfirmed_in(self.server, &self.target, &job.partition, range, age);
+        match unconfirmed.await? {
+            0 => Ok(()),
+            rows => Err(InsertError::behind(format!(
+                "{rows} rows of the range are in parts that this replica may still drop (it does so for five \
+                 minutes after code 319): waiting until they have been there for {} s, or are merged",
+                age.as_secs()
+            ))),
+        }
     }
 
     /// Their numbers: see [`SealedBatch::row_ids`].

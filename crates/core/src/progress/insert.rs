@@ -207,6 +207,13 @@ impl Attempts {
         };
     }
 
+    /// Whether rows that the next look finds are taken to be there for good: nothing that the look finds
+    /// is sent, so that no acknowledgement comes after it.
+    #[must_use]
+    pub fn trusts_look(&self) -> bool {
+        self.state == State::Look
+    }
+
     /// Whether an insert of this range that was sent earlier may still be running.
     #[must_use]
     pub fn may_run(&self) -> bool {
@@ -294,6 +301,7 @@ mod tests {
             }
             attempts.acknowledged();
             assert_eq!(attempts.next(), Step::Look);
+            assert!(!attempts.trusts_look(), "the rows were acknowledged");
             attempts.looked(Missing::default());
             assert_eq!(attempts.next(), Step::Settled);
         }
@@ -349,6 +357,7 @@ mod tests {
             (Step::Send(Round(2)), vec![9])
         );
         let mut all_there = Attempts::new(History::MaybeWritten);
+        assert!(all_there.trusts_look());
         all_there.looked(Missing::default());
         assert_eq!(all_there.next(), Step::Settled);
     }
