@@ -85,14 +85,17 @@ impl Watch {
     }
 
     fn round(&mut self, board: &PipelineBoard) {
+        let has_halted = board.state() == PipelineState::Halted;
         self.partitions = board.known_partitions();
+        if self.partitions.is_empty() && has_halted {
+            self.partitions = self.never_assigned();
+        }
         let partitions: Vec<_> = self.partitions.iter().map(place_of).collect();
         if partitions.is_empty() {
             self.set_gauges(&BTreeMap::new());
             board.lag().set(BTreeMap::new());
             return;
         }
-        let has_halted = board.state() == PipelineState::Halted;
         match self.ask(board, &partitions, has_halted) {
             // A question may have outlived the pipeline.
             Ok(_) if self.alive.strong_count() == 0 => {}
@@ -108,6 +111,24 @@ impl Watch {
             // What was known last stays.
             Err(error) => self.target.failed(&error),
         }
+    }
+
+    /// All partitions of the topics, for a pipeline that halted before any was assigned to it: nobody else
+    /// says how far it is behind. Topics that a pattern names are not known.
+    fn never_assigned(&mut self) -> Vec<PartitionStatus> {
+        let pipeline = Arc::clone(&self.pipeline);
+        let named = pipeline.topics.iter().map(TopicSelector::as_str);
+        let mut all = vec![];
+        for topic in named.filter(|name| !name.starts_with('^')) {
+            let found = match self.observer() {
+                Ok(observer) => observer.partitions_of(topic, TIMEOUT),
+                Err(_) => continue,
+            };
+            // A topic that is missing has no lag.
+            let partitions = found.unwrap_or_default().into_iter();
+            all.extend(partitions.map(|p| PartitionStatus::new(&p.topic, p.partition, -1, -1, -1)));
+        }
+        all
     }
 
     fn ask(

@@ -32,6 +32,7 @@ mod restore;
 mod shared;
 mod start;
 mod stop;
+mod stretch;
 mod stuck;
 mod tasks;
 mod topic_watch;

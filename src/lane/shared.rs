@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::DeadLetterRatio;
 use super::lookups::LookupAccess;
 use super::operator::Operator;
+use super::stretch::Stretch;
 use crate::batch::Paces;
 use crate::config::{Pipeline, State};
 use crate::memory::MemoryBudget;
@@ -51,16 +52,19 @@ pub(crate) struct PipelineShared {
     pub(crate) closes_windows: bool,
     /// How long calls to Kafka may take that the lane waits for.
     pub(crate) kafka_timeout: Duration,
-    pub(crate) was_stretched: AtomicBool,
+    pub(crate) stretch: Mutex<Stretch>,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) state: State,
 }
 
 impl PipelineShared {
-    /// Says so, once, when the flush interval stretches and when it relaxes again.
+    /// Says so, once, when the flush interval stretches and when it has relaxed again for a while.
     pub(super) fn note_stretch(&self) {
         let (interval, is_stretched) = self.paces.slowest();
-        if self.was_stretched.swap(is_stretched, Ordering::Relaxed) != is_stretched {
+        let mut stretch = self.stretch.lock().expect("no holder of this lock panics");
+        let said = stretch.noted(is_stretched, Instant::now());
+        drop(stretch);
+        if let Some(is_stretched) = said {
             let interval_ms = interval.as_millis() as u64;
             let pipeline = self.board.name();
             if is_stretched {

@@ -18,8 +18,7 @@ mod until;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use streamweir_kafka::{KafkaError, refused_property};
@@ -365,7 +364,7 @@ impl Common {
             targets: parts.targets,
             closes_windows: environment.closes_windows,
             kafka_timeout: KAFKA_TIMEOUT,
-            was_stretched: AtomicBool::new(false),
+            stretch: Mutex::default(),
             snapshots: snapshots(environment, &parts.state)?,
             state: parts.state,
         });
