@@ -10,8 +10,10 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use sandbox::topic::{self, Record};
+use sandbox::wait;
 use serde_json::Value;
-use support::{Job, command, event};
+use support::four::Four;
+use support::{Job, PATIENCE, command, event};
 
 /// What `streamweir doctor --json` came to: exit code and answer.
 fn doctor(job: &Job, arguments: &[&str]) -> (i32, Value) {
@@ -91,6 +93,39 @@ fn on_servers_that_are_set_up_for_it_nothing_is_found_before_and_after_a_run() {
     produce(&job, ["no JSON".to_owned(), event(51, FULL)]);
     job.set("pipeline.columns.user_agent.from", "topic");
     assert_explains(&job);
+}
+
+/// Of the traffic of trials: every hundredth record can never be written, and users come without profile.
+const OF_TRAFFIC: [&str; 4] = [
+    "sample_rejects",
+    "profiles_missing",
+    "field_unread",
+    "implausible_time",
+];
+
+#[test]
+fn nothing_is_found_in_the_shipped_configuration_with_a_pipeline_of_each_kind() {
+    let mut four = Four::new("four", 2, 7);
+    // They have other names here.
+    four.whole.config.remove("topics");
+    let clean = |when: &str, allowed: &[&str]| {
+        let (code, answer) = doctor(&four.whole, &[]);
+        let found = checks(&answer);
+        let others: Vec<&String> = found.iter().filter(|c| !allowed.contains(&&***c)).collect();
+        assert_eq!((code, others), (0, vec![]), "{when}: {answer:#}");
+    };
+    clean("before", &[]);
+    let traffic = four.traffic();
+    let daemon = four.start("a");
+    let progress = |what: &str, is_there: &dyn Fn() -> bool| {
+        wait::until(what, PATIENCE, || is_there().then_some(()))
+            .unwrap_or_else(|e| panic!("{e}\n{}", daemon.log()));
+    };
+    progress("changes are written", &|| four.shop.progress() > 100);
+    progress("events are written", &|| four.clickstream.row_count() > 100);
+    clean("while it runs", &OF_TRAFFIC);
+    traffic.finish();
+    daemon.stop();
 }
 
 fn load_profiles(job: &Job, users: std::ops::Range<u32>) {

@@ -167,6 +167,12 @@ impl Operator {
         wait_for_page(daemon, "/readyz", "it is ready", |status, _| status == 200);
     }
 
+    fn wait_until_begun(&self) {
+        let daemon = self.daemon.borrow();
+        let daemon = daemon.as_ref().expect("it runs");
+        daemon.wait_for_log("partition begins");
+    }
+
     fn stop(&self) {
         self.daemon.borrow_mut().take().expect("it runs").stop();
     }
@@ -479,6 +485,11 @@ fn another_table(operator: &mut Operator) {
 fn rename(operator: &mut Operator) {
     let mut page = Page::open("rename-pipeline");
     page.run(operator);
+    let directory = operator.job.directory.path().to_owned();
+    let moved = directory.join("state/clicks/snapshots");
+    assert!(moved.is_dir(), "{}", moved.display());
+    let before = fs::read_to_string(directory.join("daemon.log"));
+    let before = before.expect("a log").len();
     operator.job.set("pipeline.name", "clicks");
     operator.configure();
     let seen = page.run(operator);
@@ -486,6 +497,54 @@ fn rename(operator: &mut Operator) {
     let own = |line: &&str| line.starts_with("clicks ") && !line.contains("halted");
     assert!(seen.lines().any(|line| own(&line)), "{seen}");
     // The snapshots came along: nothing was rebuilt.
-    let log = operator.log();
-    assert!(!log.contains("missing_state"), "{log}");
+    operator.wait_until_begun();
+    let log = operator.log().split_off(before);
+    for rebuilt in ["no snapshot", "snapshot not used", "missing_state"] {
+        assert!(!log.contains(rebuilt), "{rebuilt}: {log}");
+    }
+}
+
+/// Sales of one minute of event time, ten a second.
+fn sales(job: &Job, numbers: std::ops::Range<i64>) {
+    let sale = |number: i64| {
+        let time_ms = EVENT_TIME_MS + number * 100;
+        let sale = format!(
+            r#"{{"timestamp":{time_ms},"category":"books","customer_id":{number},"product_id":1,"amount":2.5}}"#
+        );
+        Record::new(sale).partition(0).timestamp_ms(time_ms)
+    };
+    topic::produce(job.bootstrap(), &job.topic, numbers.map(sale)).expect("records");
+}
+
+#[test]
+fn an_upgrade_builds_the_windows_again_that_were_open() {
+    let mut job = Job::aggregation("upgrade", "sales");
+    job.set("service.admin_token", "open-sesame");
+    job.apply_schema();
+    job.create_topic(1);
+    let output = job.text("pipeline.output.topic").to_owned();
+    let compacted = [("cleanup.policy", "compact")];
+    topic::create(job.bootstrap(), &output, 1, &compacted).expect("a topic");
+    sales(&job, 0..200);
+    let mut operator = Operator::new(job);
+    let name = operator.job.text("pipeline.name").to_owned();
+    operator.names.push(("clickstream".to_owned(), name));
+    operator.configure();
+    operator.start();
+    operator.wait_until_begun();
+    let mut page = Page::open("upgrade");
+    // Windows have no snapshots to keep: their records are the log's.
+    page.blocks.next();
+    page.run(&operator);
+    page.run(&operator);
+    page.ends();
+    sales(&operator.job, 200..400);
+    operator.stop();
+    let (code, log) = operator
+        .job
+        .run_to_code("close", &["--until", "latest", "--close"]);
+    assert_eq!(code, 0, "{log}");
+    let windows =
+        "SELECT sum(total_sales), sum(is_final), count() FROM {db}.sales_aggregates_1min FINAL";
+    assert_eq!(operator.job.query(windows), "400\t1\t1");
 }
