@@ -25,3 +25,13 @@ fn replicas_of_a_source_are_equal_on_both_servers() {
 fn windows_are_those_of_an_undisturbed_run_on_both_servers() {
     short("replicated-windows");
 }
+
+#[test]
+fn rows_that_a_server_may_still_drop_settle_nothing() {
+    short("replicated-set-back");
+}
+
+#[test]
+fn a_server_that_was_away_gets_the_tables_that_were_made_meanwhile() {
+    short("replicated-away-at-start");
+}

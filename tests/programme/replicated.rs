@@ -1,6 +1,8 @@
 //! Two replicas of ClickHouse and ZooKeeper, each of which dies, stands still or falls behind: whatever was
 //! acknowledged is on both once in the end.
 
+mod back;
+
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const CLOSED: &str = "http://127.0.0.1:1";
 const SESSION_OVER: Duration = Duration::from_secs(7);
 
 pub(super) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = vec![
         Trial::new(
             "replicated-events",
             "two replicas and ZooKeeper frozen, killed and cut off in turn; one insert in twenty fails at Keeper",
@@ -52,7 +54,9 @@ pub(super) fn trials() -> Vec<Trial> {
             1,
             windows,
         ),
-    ]
+    ];
+    trials.extend(back::trials());
+    trials
 }
 
 /// One pair for all trials of a process, which have it one after the other.
