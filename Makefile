@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build demo demo-cdc test test-avro soak fuzz schemathesis bench instructions figures explore lint book deb sbom clean
+.PHONY: help deps deps-test build demo demo-cdc test test-avro test-versions soak fuzz schemathesis bench instructions figures explore lint book deb try-deb sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ test-avro: ## Keep replicas of random changes that Debezium writes in Avro, with
 	@tests/sandbox/install.sh registry
 	$(CARGO) test --workspace --features failpoints --no-run
 	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run --only cdc-avro --scale 0
+
+# Each server that is supported beside those of `make test`; VERSIONS= chooses, as version-kafka-3.9.
+test-versions: ## Run every kind on other versions of ClickHouse and Kafka, and print the table of docs/support.md
+	@tests/sandbox/install.sh versions
+	$(CARGO) test --workspace --features failpoints --no-run
+	@$(CARGO) test --workspace --features failpoints --test soak --quiet -- run --only $(or $(VERSIONS),version-) --scale 0.3
 
 instructions: deps ## Count the instructions a record takes, by stage (KEEP=1: what `make test` guards)
 	$(COUNTED)
@@ -112,6 +118,9 @@ deb: ## Build a package for Debian 12 and later into target/debian/ (fetches car
 	@$(WITH_TOOLS) cargo-deb --version 2>/dev/null | grep -qxF '$(DEB_VERSION)' || \
 		$(CARGO) install --quiet --locked --force --root $(abspath $(SANDBOX_DIR)) --no-track cargo-deb@$(DEB_VERSION)
 	$(WITH_TOOLS) $(CARGO) deb --locked
+
+try-deb: deb ## Install, upgrade, remove and purge the package in a Debian 12 of its own (root, debootstrap)
+	@packaging/try-deb.sh $(TARGET_DIR)/debian/streamweir_*.deb
 
 SBOM_VERSION := 0.5.9
 
