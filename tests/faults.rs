@@ -97,6 +97,11 @@ fn created_pipelines_are_whole_or_not_there_after_kills() {
 }
 
 #[test]
+fn the_oldest_engine_keeps_every_promise() {
+    short("version-clickhouse-24.8");
+}
+
+#[test]
 fn every_fault_of_the_programme_has_a_short_run() {
     let tests = [
         include_str!("four_pipelines.rs"),
@@ -108,12 +113,17 @@ fn every_fault_of_the_programme_has_a_short_run() {
         include_str!("replicated.rs"),
     ]
     .concat();
+    let page = include_str!("../docs/faults.md");
     for trial in programme::all() {
         let is_run = tests.contains(&format!("short(\"{}\")", trial.name));
         // One test runs all crash points of a kind.
         let is_point = ["crash-", "cdc-crash-", "win-crash-", "join-crash-"]
             .iter()
             .any(|prefix| trial.name.starts_with(prefix));
-        assert!(is_run || is_point, "{}", trial.name);
+        // Servers that only `make test-versions` fetches.
+        let is_fetched_apart = trial.name.starts_with("version-");
+        assert!(is_run || is_point || is_fetched_apart, "{}", trial.name);
+        let is_named = page.contains(&trial.name);
+        assert!(is_named || is_point, "docs/faults.md: {}", trial.name);
     }
 }

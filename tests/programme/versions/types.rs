@@ -99,14 +99,14 @@ const TYPES: [(&str, [&str; 3]); 33] = [
 pub(super) fn read_alike(run: &mut Run, engine: &ClickHouse) -> String {
     let mut job = job(on(Job::new(&format!("{}-types", named(run))), engine));
     job.query("CREATE DATABASE {db}");
-    let is_known = |type_name: &str| {
+    let mut number = 0;
+    let mut is_known = |type_name: &str| {
+        number += 1;
         let sql = format!(
-            "CREATE TABLE `{}`.tried (c {type_name}) ENGINE = MergeTree ORDER BY tuple()",
+            "CREATE TABLE `{}`.tried_{number} (c {type_name}) ENGINE = MergeTree ORDER BY tuple()",
             job.database
         );
-        let made = engine.try_query(&sql).is_ok();
-        job.query("DROP TABLE IF EXISTS {db}.tried SYNC");
-        made
+        engine.try_query(&sql).is_ok()
     };
     let (known, unknown): (Vec<_>, Vec<_>) =
         TYPES.iter().partition(|(type_name, _)| is_known(type_name));
