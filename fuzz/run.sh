@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target, SECONDS_IN_ALL together, three quarters of them on the record path. Fetches
+# Runs every fuzz target, SECONDS_IN_ALL together, half of them on the record path. Fetches
 # what is missing: a nightly toolchain by rustup, cargo-fuzz into .sandbox. Ends with status 1 at the
 # first input that breaks a property; the input then lies in fuzz/artifacts.
 set -euo pipefail
@@ -31,5 +31,7 @@ run() {
         -print_final_stats=1
 }
 
-run record $((seconds_in_all * 3 / 4)) tests/material/json/test_parsing
-run inputs $((seconds_in_all / 4))
+run record $((seconds_in_all / 2)) tests/material/json/test_parsing
+run inputs $((seconds_in_all / 6))
+run avro $((seconds_in_all / 6))
+run protobuf $((seconds_in_all / 6))

@@ -7,6 +7,7 @@
 //! | entry point | what the bytes are | what must hold |
 //! |---|---|---|
 //! | [`record`] | records of one partition | every record is a row that says what a plain second reading says, or a refusal with a reason of the closed list that leaves no trace |
+//! | `avro`, `protobuf` of `streamweir-codec` | schemas, and records of them | `apache-avro` and `prost-reflect` read the same, or refuse it too |
 //! | [`inputs`] | commit metadata, a type name, profiles, a snapshot's state, an answer of ClickHouse | no panic; what was understood is written and read back the same |
 
 mod cell;
@@ -31,3 +32,5 @@ pub(crate) use native::block;
 pub use record::record;
 #[cfg(test)]
 pub(crate) use row_binary::Reader;
+#[cfg(fuzzing)]
+pub use streamweir_codec::fuzzing::{avro, protobuf};

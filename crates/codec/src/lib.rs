@@ -20,6 +20,9 @@
 pub mod debezium;
 pub mod decode;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod native;
 pub mod replica;
 pub mod rules;

@@ -10,8 +10,10 @@
 
 mod as_json;
 mod avro;
+mod columns;
 mod csv;
 mod json;
+mod json_schema;
 mod json_text;
 mod protobuf;
 mod string;
@@ -21,9 +23,13 @@ use std::sync::Arc;
 pub use self::as_json::{AsJson, Purpose};
 pub use self::avro::{Avro, Schema as AvroSchema, SchemaError, SchemaKey};
 use self::avro::{AvroPlan, AvroReader};
+pub use self::columns::{SchemaColumn, merged_columns};
 pub use self::csv::Csv;
 use self::csv::{CsvPlan, CsvReader};
 pub use self::json::FramedScanner;
+pub use self::json_schema::json_schema_columns;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::protobuf::protobuf_pool;
 pub use self::protobuf::{Protobuf, ProtobufSchema};
 use self::protobuf::{ProtobufPlan, ProtobufReader};
 use self::string::{StringPlan, StringReader};
@@ -104,6 +110,21 @@ pub enum Format {
     Avro(Avro),
     /// Messages of Protobuf.
     Protobuf(Protobuf),
+}
+
+/// The schema that a record, or the header in place of its frame, names, and the message of that schema,
+/// where it is one of Protobuf; `None`: it begins with no frame.
+#[must_use]
+pub fn schema_of(value: &[u8], header: Option<&[u8]>) -> Option<(SchemaKey, Vec<i32>)> {
+    if let Some(key) = header.and_then(|header| avro::of_header(header).ok()) {
+        return Some((key, vec![0]));
+    }
+    let (key, body) = avro::split_frame(value).ok()?;
+    let place = protobuf::split_indexes(body);
+    Some((
+        key,
+        place.map_or_else(|_| vec![0], |(place, _)| place.into_owned()),
+    ))
 }
 
 impl Format {

@@ -4,6 +4,7 @@
 //! values are kept, and how each becomes what its column takes. A record is walked once and validated
 //! whole; its columns are written from where their values lie.
 
+mod columns;
 mod connect;
 mod convert;
 mod cursor;

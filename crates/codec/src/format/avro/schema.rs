@@ -24,6 +24,9 @@ const STACK_BYTES: usize = 256 << 20;
 /// Largest `fixed`: more is no value of a record that Kafka carries.
 const FIXED_BYTES_MAX: usize = 1 << 28;
 
+/// The named types of a schema, by their full names.
+pub(super) type Named<'s> = HashMap<String, &'s Parsed>;
+
 /// The number of a type in its schema.
 pub(super) type NodeId = u32;
 
@@ -136,13 +139,7 @@ impl Schema {
     }
 
     fn parsed(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
-        allow_namespaces();
-        let invalid = |error: apache_avro::Error| SchemaError(format!("no Avro schema: {error}"));
-        let (parsed, others) = if references.is_empty() {
-            (Parsed::parse_str(text).map_err(invalid)?, vec![])
-        } else {
-            Parsed::parse_str_with_list(text, references).map_err(invalid)?
-        };
+        let (parsed, others) = parse(text, references)?;
         let mut builder = Builder::default();
         for schema in others.iter().chain([&parsed]) {
             builder.define(schema);
@@ -156,6 +153,22 @@ impl Schema {
                 .map_or_else(String::new, |name| name.fullname(None)),
             nodes: builder.nodes,
             root,
+        })
+    }
+
+    /// Calls with the schema as the parser has it, and with its named types.
+    pub(super) fn with_parsed(
+        &self,
+        look: impl FnOnce(&Parsed, &Named<'_>) + Send,
+    ) -> Result<(), SchemaError> {
+        on_deep_stack(|| {
+            let (parsed, others) = parse(&self.text, &self.references)?;
+            let mut builder = Builder::default();
+            for schema in others.iter().chain([&parsed]) {
+                builder.define(schema);
+            }
+            look(&parsed, &builder.named);
+            Ok(())
         })
     }
 
@@ -236,10 +249,19 @@ fn allow_namespaces() {
     });
 }
 
+fn parse(text: &str, references: &[String]) -> Result<(Parsed, Vec<Parsed>), SchemaError> {
+    allow_namespaces();
+    let parsed = match references {
+        [] => Parsed::parse_str(text).map(|parsed| (parsed, vec![])),
+        references => Parsed::parse_str_with_list(text, references),
+    };
+    parsed.map_err(|error| SchemaError(format!("no Avro schema: {error}")))
+}
+
 /// The parser descends as far as types are inside each other, by way of references too.
-fn on_deep_stack(
-    parse: impl FnOnce() -> Result<Schema, SchemaError> + Send,
-) -> Result<Schema, SchemaError> {
+fn on_deep_stack<T: Send>(
+    parse: impl FnOnce() -> Result<T, SchemaError> + Send,
+) -> Result<T, SchemaError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("avro-schema".to_owned());
         let thread = thread.stack_size(STACK_BYTES).spawn_scoped(scope, parse);

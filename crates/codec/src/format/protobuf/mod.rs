@@ -3,6 +3,8 @@
 //! A message is walked once and validated. For each wanted field the walk keeps where it lies; numbers
 //! and texts are written from there, everything else becomes JSON first.
 
+mod built_in;
+mod columns;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use self::schema::ProtobufSchema;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::schema::compiled as protobuf_pool;
 use self::schema::{Field, Kind, Shape};
 use self::text::integer;
 use self::wire::{Fields, Payload, Read, fault};
@@ -25,6 +29,8 @@ use crate::table::{ColumnSource, ColumnType, RawMode, append_length};
 
 /// Schemas whose steps one lane keeps.
 const SCHEMAS_MAX: usize = 1_000;
+/// Names of fields that no path leads to, as many as are told.
+const NAMES_MAX: usize = 100;
 /// Levels of messages in the main file.
 const INDEXES_MAX: i64 = 100;
 
@@ -54,6 +60,8 @@ struct Compiled {
     root: Level,
     /// Slots of `$`.
     whole: Vec<usize>,
+    /// Top-level fields that no path leads to.
+    unknown_names: Vec<String>,
 }
 
 /// What is wanted of one message.
@@ -71,6 +79,8 @@ struct Step {
     /// Whether one of the slots needs all occurrences.
     gathers: bool,
     below: Option<Level>,
+    /// Slots of the other members of its `oneof`, and of what is below them.
+    clears: Vec<usize>,
 }
 
 /// Reads messages.
@@ -84,6 +94,7 @@ pub struct ProtobufReader {
     current_key: Option<(SchemaKey, Vec<i32>)>,
     found: Vec<Found>,
     text: String,
+    unknown_names: Vec<String>,
 }
 
 /// What a record has for a slot.
@@ -178,10 +189,17 @@ impl Compiled {
                 )));
             }
         }
+        let steps = root.fields.iter().zip(&schema.message(message).fields);
+        let unknown = steps.filter(|(step, _)| step.slots.is_empty() && step.below.is_none());
+        let unknown_names = match whole.is_empty() {
+            true => unknown.map(|(_, field)| field.name.clone()).collect(),
+            false => vec![],
+        };
         Ok(Compiled {
             schema,
             root,
             whole,
+            unknown_names,
         })
     }
 }
@@ -224,9 +242,38 @@ impl Level {
                 gathers: gathers && !slots.is_empty(),
                 slots,
                 below,
+                clears: vec![],
             });
         }
-        Ok(Level { message, fields })
+        let mut level = Level { message, fields };
+        level.note_one_ofs(schema);
+        Ok(level)
+    }
+
+    /// Of the members of a `oneof` the last one in a record counts.
+    fn note_one_ofs(&mut self, schema: &ProtobufSchema) {
+        let of_schema = &schema.message(self.message).fields;
+        for index in 0..self.fields.len() {
+            let own = of_schema[index].one_of;
+            if own.is_none() {
+                continue;
+            }
+            let mut clears = vec![];
+            for (other, step) in self.fields.iter().enumerate() {
+                if other != index && of_schema[other].one_of == own {
+                    step.append_slots(&mut clears);
+                }
+            }
+            self.fields[index].clears = clears;
+        }
+    }
+}
+
+impl Step {
+    fn append_slots(&self, out: &mut Vec<usize>) {
+        out.extend(&self.slots);
+        let below = self.below.iter().flat_map(|below| &below.fields);
+        below.for_each(|step| step.append_slots(out));
     }
 }
 
@@ -288,6 +335,7 @@ impl ProtobufReader {
             compiled: HashMap::new(),
             header: None,
             text: String::new(),
+            unknown_names: vec![],
         }
     }
 
@@ -352,6 +400,11 @@ impl ProtobufReader {
             }
             let compiled = Compiled::new(schema.clone(), &key.1, &self.plan.wishes);
             let compiled = compiled.map_err(|error| Unread::Misfit(key.0, error))?;
+            for name in &compiled.unknown_names {
+                if self.unknown_names.len() < NAMES_MAX && !self.unknown_names.contains(name) {
+                    self.unknown_names.push(name.clone());
+                }
+            }
             if self.compiled.len() >= SCHEMAS_MAX {
                 self.compiled.clear();
             }
@@ -449,6 +502,14 @@ impl<'a> Walking<'_, 'a> {
                 .binary_search_by_key(&number, |step| step.number);
             let Ok(index) = index else { continue };
             let (step, field) = (&level.fields[index], &message.fields[index]);
+            for &slot in &step.clears {
+                self.found[slot] = Found::Absent;
+            }
+            if field.one_of.is_some() {
+                gathered.retain(|(other, _)| {
+                    *other == index || message.fields[*other].one_of != field.one_of
+                });
+            }
             let walked = self.field(step, field, (wire, payload), depth);
             walked.map_err(|fault| fault.within(&field.name))?;
             if step.gathers {
@@ -591,8 +652,11 @@ impl Reader for ProtobufReader {
         })
     }
 
-    fn unknown_names(&self, _known: usize) -> Vec<&str> {
-        vec![]
+    fn unknown_names(&self, known: usize) -> Vec<&str> {
+        let of_plan = self.plan.compiled.iter();
+        let of_plan = of_plan.flat_map(|compiled| &compiled.unknown_names);
+        let names = of_plan.chain(&self.unknown_names).take(NAMES_MAX);
+        names.skip(known).map(String::as_str).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use prost_reflect::{
 };
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
+use super::built_in::built_in;
 use crate::format::SchemaError;
 
 /// Longer sources and descriptors are refused, with all that they import.
@@ -38,6 +39,8 @@ pub(super) struct Field {
     pub(super) json_name: String,
     pub(super) kind: Kind,
     pub(super) shape: Shape,
+    /// The number of the `oneof` that it is a member of.
+    pub(super) one_of: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +118,9 @@ impl ProtobufSchema {
             messages: vec![],
             by_index: HashMap::new(),
         };
-        let root = Builder::default().add(&found, &mut schema.messages);
+        let mut builder = Builder::default();
+        let root = builder.add(&found, &mut schema.messages);
+        builder.finish(&mut schema.messages);
         schema.by_index.insert(vec![0], root);
         Ok(schema)
     }
@@ -128,19 +133,7 @@ impl ProtobufSchema {
         text: &str,
         imports: &[(String, String)],
     ) -> Result<ProtobufSchema, SchemaError> {
-        check_size(text.len() + imports.iter().map(|(_, text)| text.len()).sum::<usize>())?;
-        let mut resolver = ChainFileResolver::new();
-        resolver.add(GoogleFileResolver::new());
-        resolver.add(Sources {
-            main: text.to_owned(),
-            imports: imports.to_vec(),
-        });
-        let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.include_imports(true);
-        compiler
-            .open_file(MAIN)
-            .map_err(|error| SchemaError(format!("no schema of Protobuf: {error}")))?;
-        let pool = compiler.descriptor_pool();
+        let pool = compiled(text, imports)?;
         let file = pool
             .get_file_by_name(MAIN)
             .ok_or_else(|| SchemaError("no schema of Protobuf".to_owned()))?;
@@ -153,6 +146,7 @@ impl ProtobufSchema {
         for (index, message) in file.messages().enumerate() {
             schema.index(&mut builder, &message, vec![index as i32]);
         }
+        builder.finish(&mut schema.messages);
         Ok(schema)
     }
 
@@ -175,6 +169,26 @@ impl ProtobufSchema {
     }
 }
 
+/// The types of a source and of those that it imports.
+pub(crate) fn compiled(
+    text: &str,
+    imports: &[(String, String)],
+) -> Result<DescriptorPool, SchemaError> {
+    check_size(text.len() + imports.iter().map(|(_, text)| text.len()).sum::<usize>())?;
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(GoogleFileResolver::new());
+    resolver.add(Sources {
+        main: text.to_owned(),
+        imports: imports.to_vec(),
+    });
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true);
+    compiler
+        .open_file(MAIN)
+        .map_err(|error| SchemaError(format!("no schema of Protobuf: {error}")))?;
+    Ok(compiler.descriptor_pool())
+}
+
 fn check_size(bytes: usize) -> Result<(), SchemaError> {
     match bytes <= BYTES_MAX {
         true => Ok(()),
@@ -183,25 +197,6 @@ fn check_size(bytes: usize) -> Result<(), SchemaError> {
         ))),
     }
 }
-
-/// What Connect's converter imports and registries do not list among a schema's references.
-const BUILT_IN: [(&str, &str); 2] = [
-    (
-        "confluent/meta.proto",
-        r#"syntax = "proto3"; package confluent; import "google/protobuf/descriptor.proto";
-        message Meta { string doc = 1; map<string, string> params = 2; repeated string tags = 3; }
-        extend google.protobuf.FileOptions { Meta file_meta = 1088; }
-        extend google.protobuf.MessageOptions { Meta message_meta = 1088; }
-        extend google.protobuf.FieldOptions { Meta field_meta = 1088; }
-        extend google.protobuf.EnumOptions { Meta enum_meta = 1088; }
-        extend google.protobuf.EnumValueOptions { Meta enum_value_meta = 1088; }"#,
-    ),
-    (
-        "confluent/type/decimal.proto",
-        r#"syntax = "proto3"; package confluent.type;
-        message Decimal { bytes value = 1; uint32 precision = 2; int32 scale = 3; }"#,
-    ),
-];
 
 /// What a registry has sent.
 struct Sources {
@@ -215,8 +210,8 @@ impl FileResolver for Sources {
         match import {
             _ if name == MAIN => File::from_source(name, &self.main),
             Some((_, text)) => File::from_source(name, text),
-            None => match BUILT_IN.iter().find(|(known, _)| *known == name) {
-                Some((_, text)) => File::from_source(name, text),
+            None => match built_in(name) {
+                Some(text) => File::from_source(name, &text),
                 None => Err(protox::Error::file_not_found(name)),
             },
         }
@@ -226,9 +221,12 @@ impl FileResolver for Sources {
 #[derive(Default)]
 struct Builder {
     numbers: HashMap<String, usize>,
+    /// Messages that have a number, and no fields yet.
+    open: Vec<(usize, MessageDescriptor)>,
 }
 
 impl Builder {
+    /// The number of a message; its fields come with [`Builder::finish`].
     fn add(&mut self, descriptor: &MessageDescriptor, messages: &mut Vec<Message>) -> usize {
         if let Some(&number) = self.numbers.get(descriptor.full_name()) {
             return number;
@@ -241,13 +239,20 @@ impl Builder {
             fields: vec![],
             known: well_known(descriptor.full_name()),
         });
-        let mut fields: Vec<Field> = descriptor
-            .fields()
-            .map(|field| self.field(&field, messages))
-            .collect();
-        fields.sort_by_key(|field| field.number);
-        messages[number].fields = fields;
+        self.open.push((number, descriptor.clone()));
         number
+    }
+
+    /// Messages name each other, in chains of any length.
+    fn finish(&mut self, messages: &mut Vec<Message>) {
+        while let Some((number, descriptor)) = self.open.pop() {
+            let mut fields: Vec<Field> = descriptor
+                .fields()
+                .map(|field| self.field(&field, messages))
+                .collect();
+            fields.sort_by_key(|field| field.number);
+            messages[number].fields = fields;
+        }
     }
 
     fn field(&mut self, field: &FieldDescriptor, messages: &mut Vec<Message>) -> Field {
@@ -279,6 +284,7 @@ impl Builder {
             name: field.name().to_owned(),
             json_name: field.json_name().to_owned(),
             kind,
+            one_of: one_of(field),
             shape: match field.cardinality() {
                 _ if field.is_map() => Shape::Map,
                 Cardinality::Repeated => Shape::Repeated,
@@ -287,6 +293,14 @@ impl Builder {
             },
         }
     }
+}
+
+/// What only says of a field that it is optional is none.
+fn one_of(field: &FieldDescriptor) -> Option<u32> {
+    let own = field.containing_oneof().filter(|own| !own.is_synthetic())?;
+    let mut all = field.parent_message().oneofs();
+    let place = all.position(|other| other == own)?;
+    u32::try_from(place).ok()
 }
 
 fn well_known(name: &str) -> Option<WellKnown> {

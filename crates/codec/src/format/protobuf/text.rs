@@ -191,12 +191,17 @@ impl Texts<'_> {
             };
             let (mut keys, mut values) = (vec![], vec![]);
             let mut fields = Fields::new(body, at);
-            while let Some((number, _, payload)) = fields.next()? {
-                match number {
-                    1 => keys.push(payload),
-                    2 => values.push(payload),
-                    _ => {}
+            while let Some((number, wire, payload)) = fields.next()? {
+                let (of, all) = match number {
+                    1 => (key, &mut keys),
+                    2 => (value, &mut values),
+                    _ => continue,
+                };
+                if !of.kind.takes(wire, Shape::Plain) {
+                    let what = format!("wire type {wire} is none of the field's type");
+                    return fault(at, what).map_err(|fault| fault.within(&of.name));
                 }
+                all.push(payload);
             }
             out.push_str(separator);
             separator = ",";
@@ -244,6 +249,11 @@ impl Texts<'_> {
                     format!("wire type {wire} is none of the field's type"),
                 )
                 .map_err(|fault| fault.within(&field.name));
+            }
+            if field.one_of.is_some() {
+                let others = message.fields.iter().zip(&mut occurrences).enumerate();
+                let others = others.filter(|(at, (f, _))| *at != index && f.one_of == field.one_of);
+                others.for_each(|(_, (_, occurrences))| occurrences.clear());
             }
             occurrences[index].push(payload);
         }

@@ -1,6 +1,7 @@
 //! Generated schemas and values, written by `apache-avro` and read by both.
 
 use super::*;
+use crate::fuzzing::avro::{json_of, without_times};
 
 /// A type as JSON, and values of it. `names` keeps named types apart.
 fn type_and_value(depth: u32) -> BoxedStrategy<(String, Value)> {
@@ -69,85 +70,6 @@ fn record(fields: &[(String, Value)], name: u64) -> (String, Value) {
         ),
         Value::Record(value.collect()),
     )
-}
-
-/// A value as the reader has to show it.
-fn json_of(value: &Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    let float = |wide: f64, shown: String| match wide.is_finite() {
-        true => serde_json::from_str(&shown).unwrap(),
-        false if wide.is_nan() => Json::from("NaN"),
-        false => Json::from(if wide > 0.0 { "Infinity" } else { "-Infinity" }),
-    };
-    match value {
-        Value::Null => Json::Null,
-        Value::Boolean(b) => Json::from(*b),
-        Value::Int(n) => Json::from(*n),
-        Value::Long(n) => Json::from(*n),
-        Value::Float(n) => float((*n).into(), format!("{n:?}")),
-        Value::Double(n) => float(*n, format!("{n:?}")),
-        Value::String(s) => Json::from(s.as_str()),
-        Value::Bytes(b) => {
-            use base64::Engine as _;
-            Json::from(base64::engine::general_purpose::STANDARD.encode(b))
-        }
-        Value::Array(items) => Json::Array(items.iter().map(json_of).collect()),
-        Value::Map(map) => Json::Object(map.iter().map(|(k, v)| (k.clone(), json_of(v))).collect()),
-        Value::Union(_, value) => json_of(value),
-        Value::Record(fields) => Json::Object(
-            fields
-                .iter()
-                .map(|(k, v)| (k.clone(), json_of(v)))
-                .collect(),
-        ),
-        // Their texts are tried with values that people can check.
-        _ => Json::from("time"),
-    }
-}
-
-/// Texts of times in both as one word.
-fn without_times(json: serde_json::Value, value: &Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match (json, value) {
-        (json, Value::Union(_, value)) => without_times(json, value),
-        (Json::Array(items), Value::Array(values)) => Json::Array(
-            items
-                .into_iter()
-                .zip(values)
-                .map(|(j, v)| without_times(j, v))
-                .collect(),
-        ),
-        (Json::Object(members), Value::Map(map)) => Json::Object(
-            members
-                .into_iter()
-                .map(|(k, j)| {
-                    let v = &map[&k];
-                    (k, without_times(j, v))
-                })
-                .collect(),
-        ),
-        (Json::Object(members), Value::Record(fields)) => {
-            let value = |name: &String| &fields.iter().find(|(known, _)| known == name).unwrap().1;
-            Json::Object(
-                members
-                    .into_iter()
-                    .map(|(k, j)| {
-                        let v = value(&k);
-                        (k, without_times(j, v))
-                    })
-                    .collect(),
-            )
-        }
-        (
-            Json::String(_),
-            Value::TimestampMillis(_)
-            | Value::TimestampMicros(_)
-            | Value::LocalTimestampNanos(_)
-            | Value::TimeMicros(_)
-            | Value::Date(_),
-        ) => Json::from("time"),
-        (json, _) => json,
-    }
 }
 
 fn whole(schema: &str, record: &[u8]) -> Result<String, String> {
