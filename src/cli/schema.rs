@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::{print_json, report};
 use crate::config::Config;
 use crate::exit;
+use crate::inspect::sample;
 use crate::schema::{self, ApplyError};
 
 #[derive(Debug, Args)]
@@ -17,16 +19,48 @@ pub(super) struct Schema {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Prints the DDL of every table the configuration needs
-    Print,
+    Print(Print),
     /// Creates missing databases, tables and views; alters nothing
     Apply,
+}
+
+#[derive(Debug, Args)]
+struct Print {
+    /// In place of that: a table and a pipeline for the newest schema of this subject of the schema registry
+    #[arg(long, value_name = "SUBJECT")]
+    from_registry: Option<String>,
+    /// The topic of these records [default: the subject without -value]
+    #[arg(long, requires = "from_registry")]
+    topic: Option<String>,
+    /// Print what comes of the subject as JSON
+    #[arg(long, requires = "from_registry")]
+    json: bool,
 }
 
 impl Schema {
     pub(super) fn run(self, config: Config) -> ExitCode {
         match self.action {
-            Action::Print => print(&config),
+            Action::Print(print) => print.run(&config),
             Action::Apply => apply(&config),
+        }
+    }
+}
+
+impl Print {
+    fn run(&self, config: &Config) -> ExitCode {
+        let Some(subject) = &self.from_registry else {
+            return print(config);
+        };
+        match sample::of_subject(config, subject, self.topic.as_deref()) {
+            Ok(sampled) => {
+                if self.json {
+                    print_json(&sampled.json());
+                } else {
+                    print!("{sampled}");
+                }
+                ExitCode::from(exit::DONE)
+            }
+            Err(failure) => report(&failure),
         }
     }
 }

@@ -28,6 +28,7 @@ use self::aggregation::{AggregationOperator, AggregationPlan};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
 use self::input::Input;
+pub(crate) use self::payload::Payload;
 use self::quality::Tally;
 pub(crate) use self::quality::dedup_key;
 pub(crate) use self::raw::RawOperator;

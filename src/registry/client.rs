@@ -117,9 +117,31 @@ impl Client {
                 return Err(NoAnswer::Unavailable(why));
             }
         };
+        let what = format!("schema {key} of the registry");
+        self.answered(value, &path, &what).await.map(Some)
+    }
+
+    /// The newest schema of a subject, with its version; `None`: there is no such subject.
+    pub(super) async fn latest(&self, subject: &str) -> Result<Option<(u64, Answer)>, NoAnswer> {
+        let path = format!("/subjects/{}/versions/latest", escaped(subject));
+        let value = match self.get(&path).await? {
+            Got::Value(value) => value,
+            Got::Nothing => return Ok(None),
+            Got::NoSuchPath(why) | Got::NotOfRegistry(why) => {
+                return Err(NoAnswer::Unavailable(why));
+            }
+        };
+        let version = value["version"].as_u64().unwrap_or_default();
+        let what = format!("subject {subject} of the registry");
+        let answer = self.answered(value, &path, &what).await?;
+        Ok(Some((version, answer)))
+    }
+
+    /// A schema with those that it refers to; `what` it is, for people.
+    async fn answered(&self, value: Value, path: &str, what: &str) -> Result<Answer, NoAnswer> {
         let mut answer = Answer {
             kind: value["schemaType"].as_str().unwrap_or("AVRO").to_owned(),
-            text: schema_text(&value, &path)?,
+            text: schema_text(&value, path)?,
             references: vec![],
         };
         let mut open = references(&value);
@@ -129,7 +151,7 @@ impl Client {
             }
             if answer.references.len() >= REFERENCES_MAX {
                 return Err(NoAnswer::Unusable(format!(
-                    "schema {key} of the registry refers to more than {REFERENCES_MAX} schemas"
+                    "{what} refers to more than {REFERENCES_MAX} schemas"
                 )));
             }
             // A subject that was deleted still has what other schemas refer to.
@@ -141,8 +163,7 @@ impl Client {
                 Got::Value(value) => value,
                 Got::Nothing => {
                     return Err(NoAnswer::MissingReference(format!(
-                        "schema {key} of the registry refers to {name}, version {version} of subject \
-                         {subject}, and there is none"
+                        "{what} refers to {name}, version {version} of subject {subject}, and there is none"
                     )));
                 }
                 Got::NoSuchPath(why) | Got::NotOfRegistry(why) => {
@@ -152,7 +173,7 @@ impl Client {
             answer.references.push((name, schema_text(&value, &path)?));
             open.extend(references(&value));
         }
-        Ok(Some(answer))
+        Ok(answer)
     }
 
     /// Whether a server answers at all: who may read a schema may not be told anything else.

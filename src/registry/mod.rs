@@ -1,6 +1,7 @@
 //! Schemas of records, as a schema registry has them: asked for once, beside the lanes, and kept.
 
 mod client;
+mod questions;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::client::NoAnswer;
 use self::client::{Answer, Client};
+pub(crate) use self::questions::{Questions, WrittenBy};
 use crate::config::SchemaRegistry;
 use crate::format::{AvroSchema, ProtobufSchema, SchemaKey};
 use crate::halt::Halt;

@@ -3,7 +3,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 
-/// Has these schemas, and answers the first request with an error.
+/// Has these schemas, each as the newest of the subject `of-ID` too, and answers the first request with an
+/// error.
 pub fn registry(schemas: Vec<(u32, String)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/base", listener.local_addr().expect("an address"));
@@ -13,17 +14,21 @@ pub fn registry(schemas: Vec<(u32, String)>) -> String {
             let mut request = String::new();
             let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
             while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
-            let schema = schemas
-                .iter()
-                .find(|(id, _)| request.starts_with(&format!("GET /base/schemas/ids/{id} ")));
+            let schema = schemas.iter().find(|(id, _)| {
+                let subject = format!("GET /base/subjects/of-{id}-value/versions/latest ");
+                let id = format!("GET /base/schemas/ids/{id} ");
+                request.starts_with(&id) || request.starts_with(&subject)
+            });
             let (status, body) = match schema {
                 _ if count == 0 => ("503 Service Unavailable", String::new()),
                 Some((_, schema)) => {
-                    let kind = match schema.starts_with("syntax") {
-                        true => "PROTOBUF",
-                        false => "AVRO",
+                    let kind = match () {
+                        () if schema.starts_with("syntax") => "PROTOBUF",
+                        () if schema.contains("\"properties\"") => "JSON",
+                        () => "AVRO",
                     };
-                    let body = serde_json::json!({ "schema": schema, "schemaType": kind });
+                    let body =
+                        serde_json::json!({ "schema": schema, "schemaType": kind, "version": 3 });
                     ("200 OK", body.to_string())
                 }
                 None => ("404 Not Found", r#"{"error_code":40403}"#.to_owned()),

@@ -1,43 +1,130 @@
 //! `streamweir sample`: reads records of a topic and proposes a table and a pipeline for them. Nothing is
-//! written, and no group is joined.
+//! written, and no group is joined. `streamweir schema print --from-registry` proposes the same of a schema
+//! alone.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `look` | what the records are, by their bytes |
+//! | `lines` | whether texts are lines of fields |
+//! | `schemas` | columns of what a schema registry describes |
+//! | `guess` | the type of a field, by its values |
+//! | `names` | columns for fields, and paths to fields |
+//! | `proposal` | the statement and the configuration |
+//! | `surroundings` | the servers that the configuration names |
+//! | `subject` | the same of a subject of a schema registry |
 
 mod guess;
+mod lines;
+mod look;
+mod names;
 mod proposal;
+mod schemas;
+mod subject;
+mod surroundings;
 
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use serde_json::{Value, json};
 
-use self::proposal::{Shape, of_changes, of_objects, of_texts, shape};
+use self::guess::Field;
+use self::look::{Look, Shape, is_change};
+use self::proposal::{Column, Proposal, Reading, of_changes, of_columns, of_texts};
+pub use self::subject::of_subject;
+use self::surroundings::surroundings;
 use super::Failure;
+use super::doctor::facts::SampledRecord;
 use super::doctor::gather::{kafka, records};
-use crate::config::{Config, Pipeline};
+use crate::config::{Compression, Config, Pipeline, SchemaRegistry};
+use crate::decode::json::Raw;
+use crate::format::{AsJson, Format, Purpose, schema_of};
+use crate::pipeline::Payload;
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the records are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Fields beyond this are left out: nobody reads such a proposal.
+const FIELDS_MAX: usize = 500;
+const VALUE_HEADER: &str = "__value_schema_id";
+const KEY_HEADER: &str = "__key_schema_id";
 
 /// What is proposed.
 #[derive(Debug)]
 pub struct Sampled {
+    /// What it is made of, for people.
+    made_of: String,
     topic: String,
+    /// Records that could be read.
     records: usize,
-    ddl: Option<String>,
-    config: String,
-    columns: Vec<(String, String, Option<String>)>,
+    /// `format` of the pipeline.
+    format: &'static str,
+    database: String,
+    proposal: Proposal,
     /// What the reader should know of how it was guessed.
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 /// Reads the newest `count` records.
 ///
 /// # Errors
-/// Kafka does not answer, the topic is not there or has no records, or they are none that a table can be
-/// guessed of.
+/// Kafka or the schema registry does not answer, the topic is not there or has no records, or they are none
+/// that a table can be guessed of.
 pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Failure> {
     let pipeline = reader(config, topic)?;
-    let client = kafka::client(&pipeline).map_err(|error| Failure::client(&error))?;
+    let (found, note) = newest(&pipeline, topic, count)?;
+    let mut notes: Vec<String> = note.into_iter().collect();
+    let compression = look::compression(found.iter().filter_map(|r| r.value.as_deref()));
+    let (unpacked, failed) = unpacked(&found, compression.is_some());
+    if failed > 0 {
+        notes.push(format!("{failed} records could not be unpacked"));
+    }
+    let looks: Vec<Look<'_>> = unpacked.iter().map(|(_, look)| look.look()).collect();
+    let registry = registry_of(config, &pipeline);
+    let mut read = read(topic, &looks, registry.as_ref())?;
+    notes.append(&mut read.notes);
+    if read.others > 0 {
+        notes.push(format!(
+            "{} of {} records are something else: they would be dead letters",
+            read.others,
+            looks.len()
+        ));
+    }
+    let format = read.format;
+    let key_format = match read.made {
+        Made::Changes => key_format(format, unpacked.iter().map(|(record, _)| *record)),
+        _ => None,
+    };
+    let reading = Reading {
+        format: Some(format).filter(|format| *format != "json"),
+        key_format,
+        compression,
+        lines: read.lines,
+    };
+    let asked = registry.filter(|_| matches!(format, "avro" | "protobuf"));
+    let around = surroundings(config, &pipeline, asked.as_ref(), topic);
+    let proposal = match &read.made {
+        Made::Columns(columns) => of_columns(columns, &reading, &around),
+        Made::Texts => of_texts(&reading, &around),
+        Made::Changes => of_changes(&reading, &around),
+    };
+    Ok(Sampled {
+        made_of: format!("guessed of {} records", read.records),
+        topic: topic.to_owned(),
+        records: read.records,
+        format,
+        database: around.database,
+        proposal,
+        notes,
+    })
+}
+
+/// The newest records, and what there is to know of them.
+fn newest(
+    pipeline: &Pipeline,
+    topic: &str,
+    count: usize,
+) -> Result<(Vec<SampledRecord>, Option<String>), Failure> {
+    let client = kafka::client(pipeline).map_err(|error| Failure::client(&error))?;
     let failed = |error: &rdkafka::error::KafkaError| Failure::kafka(&pipeline.kafka, topic, error);
     // All topics: to ask for one by its name may create it.
     let metadata = client
@@ -63,37 +150,209 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
     if let Some(note) = note.as_ref().filter(|_| found.is_empty()) {
         return Err(Failure::unreached(&pipeline.kafka, topic, note));
     }
-    let values = found.iter().filter_map(|record| record.value.as_deref());
-    let (shape, records) = shape(values);
-    let (ddl, config, columns) = match shape {
-        Shape::Objects(fields) => {
-            let proposal = of_objects(topic, &fields, records);
-            (Some(proposal.ddl), proposal.config, proposal.columns)
+    Ok((found, note))
+}
+
+/// A value as it is looked at.
+struct Unpacked<'r> {
+    value: std::borrow::Cow<'r, [u8]>,
+    header: Option<&'r [u8]>,
+}
+
+impl Unpacked<'_> {
+    fn look(&self) -> Look<'_> {
+        Look {
+            value: &self.value,
+            header: self.header,
         }
-        Shape::Texts => {
-            let proposal = of_texts(topic);
-            (Some(proposal.ddl), proposal.config, proposal.columns)
+    }
+}
+
+/// The records with a value, unpacked, and how many could not be.
+fn unpacked(
+    found: &[SampledRecord],
+    is_packed: bool,
+) -> (Vec<(&SampledRecord, Unpacked<'_>)>, usize) {
+    let mut payload = Payload::new(match is_packed {
+        true => Compression::Auto,
+        false => Compression::None,
+    });
+    let (mut all, mut failed) = (vec![], 0);
+    for record in found {
+        let Some(value) = record.value.as_deref() else {
+            continue;
+        };
+        let value = match is_packed {
+            false => value.into(),
+            true => match payload.open(Some(value)) {
+                Ok(opened) => opened.unwrap_or_default().to_vec().into(),
+                Err(_) => {
+                    failed += 1;
+                    continue;
+                }
+            },
+        };
+        let header = header(record, VALUE_HEADER);
+        all.push((record, Unpacked { value, header }));
+    }
+    (all, failed)
+}
+
+fn header<'r>(record: &'r SampledRecord, name: &str) -> Option<&'r [u8]> {
+    let found = record.headers.iter().find(|(own, _)| own == name);
+    found.and_then(|(_, value)| value.as_deref())
+}
+
+/// What comes of the records.
+enum Made {
+    Columns(Vec<Column>),
+    Texts,
+    Changes,
+}
+
+struct Read {
+    made: Made,
+    format: &'static str,
+    lines: Option<lines::Lines>,
+    records: usize,
+    /// Records that are something else.
+    others: usize,
+    notes: Vec<String>,
+}
+
+impl Read {
+    fn new(made: Made, format: &'static str, records: usize, others: usize) -> Read {
+        Read {
+            made,
+            format,
+            lines: None,
+            records,
+            others,
+            notes: vec![],
         }
-        Shape::Changes => (None, of_changes(topic), vec![]),
-        Shape::Binary(what) => {
-            return Err(Failure::Refused(format!(
-                "topic {topic}: a record {what}, and has no fields that a table can be guessed of"
-            )));
+    }
+}
+
+fn read(
+    topic: &str,
+    looks: &[Look<'_>],
+    registry: Option<&SchemaRegistry>,
+) -> Result<Read, Failure> {
+    let (shape, others) = look::shape(looks);
+    let count = looks.len() - others;
+    let refused = |why: &str| Err(Failure::Refused(format!("topic {topic}{why}")));
+    match shape {
+        Shape::Objects => {
+            let objects = looks.iter().filter_map(Look::object);
+            let made = Made::Columns(of_objects(objects));
+            Ok(Read::new(made, "json", count, others))
         }
-        Shape::Nothing => {
-            return Err(Failure::Refused(format!(
-                "topic {topic} has no records with a value"
-            )));
+        Shape::FramedObjects => {
+            let objects: Vec<Raw<'_>> = looks.iter().filter_map(Look::framed_object).collect();
+            let made = match objects.iter().all(|object| is_change(*object)) {
+                true => Made::Changes,
+                false => Made::Columns(of_objects(objects.into_iter())),
+            };
+            Ok(Read::new(made, "json_schema", count, others))
         }
+        Shape::Framed => {
+            let Some(registry) = registry else {
+                return refused(
+                    ": the records begin with the frame of a schema registry, and [schema_registry] \
+                     names none: set its url",
+                );
+            };
+            let found = schemas::of_schemas(registry, looks)?;
+            let made = match found.is_change {
+                true => Made::Changes,
+                false => Made::Columns(found.columns),
+            };
+            let mut read = Read::new(
+                made,
+                found.format,
+                found.records,
+                looks.len() - found.records,
+            );
+            read.notes = found.notes;
+            Ok(read)
+        }
+        Shape::Lines(lines) => {
+            let columns = of_lines(&lines, looks);
+            let mut read = Read::new(Made::Columns(columns), "csv", count, others);
+            read.lines = Some(lines);
+            Ok(read)
+        }
+        Shape::Changes => Ok(Read::new(Made::Changes, "json", count, others)),
+        Shape::Texts => Ok(Read::new(Made::Texts, "string", count, others)),
+        Shape::Binary => refused(
+            ": the records are no text and have no frame of a schema registry, so they have no fields \
+             that a table can be guessed of; if they are Avro or Protobuf, name their schema in \
+             avro.schema_file or protobuf.descriptor_file",
+        ),
+        Shape::Nothing => refused(" has no records with a value"),
+    }
+}
+
+/// The columns of objects by their members.
+fn of_objects<'v>(objects: impl Iterator<Item = Raw<'v>>) -> Vec<Column> {
+    let (mut fields, mut count): (Vec<Field>, usize) = (vec![], 0);
+    for object in objects {
+        count += 1;
+        see(object, &mut fields);
+    }
+    fields
+        .iter()
+        .map(|field| Column::guessed(field, count))
+        .collect()
+}
+
+fn see(object: Raw<'_>, fields: &mut Vec<Field>) {
+    for (name, member) in object.members() {
+        match fields.iter().position(|field| field.name == *name) {
+            Some(known) => fields[known].see(member),
+            None if fields.len() < FIELDS_MAX => {
+                let mut field = Field::new(&name);
+                field.see(member);
+                fields.push(field);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The columns of lines, in the order of their fields.
+fn of_lines(lines: &lines::Lines, looks: &[Look<'_>]) -> Vec<Column> {
+    let mut fields: Vec<Field> = lines.names.iter().map(|name| Field::new(name)).collect();
+    let Ok(Some(mut reader)) = AsJson::new(&Format::Csv(lines.csv()), Purpose::Fields) else {
+        return vec![];
     };
-    Ok(Sampled {
-        topic: topic.to_owned(),
-        records,
-        ddl,
-        config,
-        columns,
-        note,
-    })
+    let mut count = 0;
+    for look in looks {
+        let json = reader.read(look.value, None).ok();
+        let object = json.and_then(|json| Raw::parse(str::from_utf8(json).ok()?).ok());
+        if let Some(object) = object {
+            count += 1;
+            see(object, &mut fields);
+        }
+    }
+    fields
+        .iter()
+        .map(|field| Column::guessed(field, count))
+        .collect()
+}
+
+/// How the keys of changes are read: as their values, where they have a frame of a schema registry too.
+fn key_format<'r>(
+    format: &'static str,
+    records: impl Iterator<Item = &'r SampledRecord>,
+) -> Option<&'static str> {
+    let has_frame = |record: &SampledRecord| {
+        let key = record.key.as_deref()?;
+        Some(schema_of(key, header(record, KEY_HEADER)).is_some())
+    };
+    let framed: Vec<bool> = records.filter_map(has_frame).collect();
+    let is_framed = !framed.is_empty() && framed.iter().all(|framed| *framed);
+    (is_framed && format != "json").then_some(format)
 }
 
 /// A pipeline that reads the topic: the configuration's own, or else one on the cluster of `[kafka]`.
@@ -102,14 +361,23 @@ fn reader(config: &Config, topic: &str) -> Result<Pipeline, Failure> {
     if let Some(own) = config.pipelines.iter().find(reads) {
         return Ok(own.clone());
     }
-    let text = of_changes(topic);
-    let loaded = Config::parse(&text, "sample", std::path::Path::new("/"), []);
-    let pipelines = loaded.map(|loaded| loaded.config.pipelines);
-    let pipeline = pipelines.ok().and_then(|mut all| all.pop());
-    let mut pipeline =
-        pipeline.ok_or_else(|| Failure::Usage(format!("{topic:?} is not the name of a topic")))?;
-    pipeline.kafka = config.kafka.clone();
-    Ok(pipeline)
+    plain_pipeline(config, topic, "json")
+        .ok_or_else(|| Failure::Usage(format!("{topic:?} is not the name of a topic")))
+}
+
+/// A pipeline of nothing but what the sections of the configuration say.
+fn plain_pipeline(config: &Config, topic: &str, format: &str) -> Option<Pipeline> {
+    let pipeline = json!({
+        "name": "sample", "kind": "enrichment", "topics": [topic], "group_id": "sample",
+        "format": format, "clickhouse": { "table": "sample" },
+    });
+    config.base.read_pipeline(&pipeline, &[]).ok()
+}
+
+/// The registry of the pipeline, or that of the configuration.
+fn registry_of(config: &Config, pipeline: &Pipeline) -> Option<SchemaRegistry> {
+    let own = pipeline.schema_registry.clone();
+    own.or_else(|| plain_pipeline(config, "sample", "avro")?.schema_registry)
 }
 
 impl Sampled {
@@ -117,31 +385,33 @@ impl Sampled {
     #[must_use]
     pub fn json(&self) -> Value {
         let column = |(name, type_name, why): &(String, String, Option<String>)| json!({ "name": name, "type": type_name, "guessed": why });
+        let note = (!self.notes.is_empty()).then(|| self.notes.join("; "));
         json!({
             "topic": self.topic,
             "records": self.records,
-            "ddl": self.ddl,
-            "config": self.config,
-            "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
-            "note": self.note,
+            "format": self.format,
+            "ddl": self.proposal.ddl,
+            "config": self.proposal.config,
+            "columns": self.proposal.columns.iter().map(column).collect::<Vec<_>>(),
+            "note": note,
         })
     }
 }
 
 impl std::fmt::Display for Sampled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Sampled { topic, records, .. } = self;
-        writeln!(
-            f,
-            "-- table for topic {topic}, guessed of {records} records"
-        )?;
-        if let Some(note) = &self.note {
-            writeln!(f, "-- {note}")?;
+        let Sampled { topic, made_of, .. } = self;
+        writeln!(f, "-- table for topic {topic}, {made_of}")?;
+        for note in &self.notes {
+            writeln!(f, "-- {}", note.replace(['\n', '\r'], " "))?;
         }
-        match &self.ddl {
-            Some(ddl) => writeln!(f, "{ddl};")?,
+        match &self.proposal.ddl {
+            Some(ddl) => {
+                let database = crate::target::quote_name(&self.database);
+                writeln!(f, "CREATE DATABASE IF NOT EXISTS {database};\n{ddl};")?;
+            }
             None => writeln!(f, "-- created by the pipeline: create_tables = true")?,
         }
-        write!(f, "\n# pipeline\n{}", self.config)
+        write!(f, "\n# pipeline\n{}", self.proposal.config)
     }
 }

@@ -1,154 +1,214 @@
-//! A table and a pipeline for the records of a topic: pure.
+//! The statement that creates a table, and the configuration of a pipeline that fills it: pure.
 
 use super::guess::{Field, Guess};
-use crate::decode::json::{Kind, Raw};
+use super::lines::Lines;
+use super::names::{Names, is_found_by_name, path_of};
+use crate::format::SchemaColumn;
 use crate::target::quote_name;
 
-/// Columns beyond this are left out: nobody reads such a proposal.
-const FIELDS_MAX: usize = 500;
-
-/// What the records are.
-#[derive(Debug)]
-pub(super) enum Shape {
-    /// Objects, with what was seen of their members.
-    Objects(Vec<Field>),
-    /// Changes of a database's rows.
-    Changes,
-    /// Texts that are no objects.
-    Texts,
-    /// Something that no text is, and what it looks like.
-    Binary(&'static str),
-    /// No record has a value.
-    Nothing,
+/// A column that a field fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) path: Vec<String>,
+    pub(super) type_name: String,
+    /// Why the type was chosen, where there was a choice.
+    pub(super) why: Option<String>,
+    /// `unit` of the column.
+    pub(super) unit: Option<&'static str>,
+    /// It can be an event time.
+    pub(super) is_time: bool,
+    /// It takes the JSON text.
+    pub(super) is_raw: bool,
 }
 
-/// Looks at the values of records.
-pub(super) fn shape<'v>(values: impl Iterator<Item = &'v [u8]>) -> (Shape, usize) {
-    let (mut fields, mut count): (Vec<Field>, usize) = (vec![], 0);
-    let mut changes = 0;
-    let mut other = None;
-    for value in values {
-        count += 1;
-        let object = str::from_utf8(value)
-            .ok()
-            .and_then(|text| Raw::parse(text).ok());
-        let Some(object) = object.filter(|raw| raw.kind() == Kind::Object) else {
-            other.get_or_insert(value);
-            continue;
-        };
-        changes += usize::from(is_change(object));
-        for (name, member) in object.members() {
-            match fields.iter().position(|field| field.name == *name) {
-                Some(known) => fields[known].see(member),
-                None if fields.len() < FIELDS_MAX => {
-                    let mut field = Field::new(&name);
-                    field.see(member);
-                    fields.push(field);
-                }
-                None => {}
-            }
+impl Column {
+    pub(super) fn guessed(field: &Field, records: usize) -> Column {
+        let guess: Guess = field.guess(records);
+        Column {
+            path: vec![field.name.clone()],
+            type_name: guess.type_name,
+            why: guess.why,
+            unit: guess.unit,
+            is_time: guess.is_time,
+            is_raw: guess.is_raw,
         }
     }
-    let shape = match other {
-        _ if count == 0 => Shape::Nothing,
-        Some([0, _, _, _, _, ..]) => Shape::Binary(
-            "begins like a record of a schema registry (Avro, Protobuf or JSON Schema)",
-        ),
-        Some([0x1f, 0x8b, ..]) => Shape::Binary("begins like gzip"),
-        Some([0x28, 0xb5, 0x2f, 0xfd, ..]) => Shape::Binary("begins like zstd"),
-        Some(value) if str::from_utf8(value).is_err() => Shape::Binary("is no text"),
-        Some(_) => Shape::Texts,
-        None if changes == count => Shape::Changes,
-        None => Shape::Objects(fields),
-    };
-    (shape, count)
-}
 
-fn is_change(object: Raw<'_>) -> bool {
-    let member = |of: Raw<'_>, wanted: &str| of.members().any(|(name, _)| name == wanted);
-    let payload = object.members().find(|(name, _)| name == "payload");
-    let change = payload.map_or(object, |(_, payload)| payload);
-    member(change, "op")
-        && member(change, "source")
-        && (member(change, "after") || member(change, "before"))
-}
-
-/// A name made of a topic's: of a table, a pipeline and a group.
-pub(super) fn name_of(topic: &str) -> String {
-    let legal = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let mut name: String = topic.chars().map(legal).take(60).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) {
-        name.insert(0, '_');
+    pub(super) fn of_schema(column: SchemaColumn) -> Column {
+        Column {
+            path: column.path,
+            type_name: column.type_name,
+            why: column.why,
+            unit: None,
+            is_time: column.is_time,
+            is_raw: column.is_raw,
+        }
     }
-    name
 }
 
-/// The statement that creates the table, and the lines of the pipeline.
+/// How records are read: the keys of a pipeline.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Without it: JSON.
+    pub(super) format: Option<&'static str>,
+    pub(super) key_format: Option<&'static str>,
+    pub(super) compression: Option<&'static str>,
+    pub(super) lines: Option<Lines>,
+}
+
+/// Where a pipeline reads and writes.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    pub(super) topic: String,
+    /// Of the pipeline and its group.
+    pub(super) name: String,
+    pub(super) database: String,
+    pub(super) table: String,
+    /// `[pipeline.kafka]` and `[pipeline.schema_registry]`, where they are not the defaults.
+    pub(super) sources: String,
+    /// Lines of `[pipeline.clickhouse]`, where they are not the defaults.
+    pub(super) target: String,
+}
+
+/// A table and a pipeline.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proposal {
-    pub(super) ddl: String,
+    /// `None`: the pipeline creates it.
+    pub(super) ddl: Option<String>,
     pub(super) config: String,
     /// Name, type and why it was guessed, of each column that a field fills.
     pub(super) columns: Vec<(String, String, Option<String>)>,
 }
 
-/// For objects.
-pub(super) fn of_objects(topic: &str, fields: &[Field], records: usize) -> Proposal {
-    let guesses: Vec<(&Field, Guess)> = fields.iter().map(|f| (f, f.guess(records))).collect();
-    let time = guesses.iter().find(|(_, guess)| guess.is_time);
-    let time_name = time.map(|(field, _)| &*field.name);
-    let columns: Vec<_> = guesses
-        .iter()
-        .map(|(field, guess)| {
-            (
-                field.name.clone(),
-                guess.type_name.clone(),
-                guess.why.clone(),
-            )
-        })
-        .collect();
-    let mut mapped = String::new();
-    for (field, guess) in &guesses {
-        let keys = match (guess.is_raw, guess.unit) {
-            (true, _) => "raw = \"any\"".to_owned(),
-            (_, Some(unit)) => format!("unit = \"{unit}\""),
-            _ => continue,
-        };
-        mapped.push_str(&format!("{} = {{ {keys} }}\n", quoted(&field.name)));
-    }
+/// A column with the name that it gets.
+type Named<'c> = (String, &'c Column);
+
+/// For records with fields.
+pub(super) fn of_columns(columns: &[Column], reading: &Reading, around: &Surroundings) -> Proposal {
+    let mut names = Names::new();
+    let named = columns.iter();
+    let named = named.filter_map(|column| Some((names.of(&column.path)?, column)));
+    let named: Vec<Named<'_>> = named.collect();
+    let time = named.iter().find(|(_, column)| column.is_time);
     let time_line = match time {
-        Some((field, guess)) => {
-            let unit = guess.unit.map(|unit| format!("time_unit = \"{unit}\"\n"));
-            format!(
-                "time_field = {}                # guessed: the first field that every record has a time in\n{}",
-                quoted(&field.name),
-                unit.unwrap_or_default()
-            )
-        }
+        Some(time) => time_line(time),
         None => {
             "time_field = \"\"               # no field has a time in every record\n".to_owned()
         }
     };
+    let mapped: String = named.iter().filter_map(mapping).collect();
     Proposal {
-        ddl: ddl(topic, &columns, time_name),
-        config: config(topic, "", &time_line, &mapped),
-        columns,
+        ddl: Some(ddl(around, &told(&named), time.map(|(name, _)| &**name))),
+        config: config(
+            "enrichment",
+            &(keys(reading) + &time_line),
+            &mapped,
+            reading,
+            around,
+        ),
+        columns: told(&named),
     }
 }
 
 /// For texts: one column takes all of it.
-pub(super) fn of_texts(topic: &str) -> Proposal {
+pub(super) fn of_texts(reading: &Reading, around: &Surroundings) -> Proposal {
     let why = "records are no JSON objects".to_owned();
     let columns = vec![("message".to_owned(), "String".to_owned(), Some(why))];
-    let format = "format = \"string\"              # or csv, see docs/formats.md\n";
     Proposal {
-        ddl: ddl(topic, &columns, None),
-        config: config(topic, format, "", "message = \"$\"\n"),
+        ddl: Some(ddl(around, &columns, None)),
+        config: config(
+            "enrichment",
+            &keys(reading),
+            "message = \"$\"\n",
+            reading,
+            around,
+        ),
         columns,
     }
 }
 
-fn ddl(topic: &str, columns: &[(String, String, Option<String>)], time: Option<&str>) -> String {
+/// For changes of a database's rows: the daemon derives the table itself.
+pub(super) fn of_changes(reading: &Reading, around: &Surroundings) -> Proposal {
+    let keys = format!("{}create_tables = true\n", keys(reading));
+    Proposal {
+        ddl: None,
+        config: config("cdc", &keys, "", reading, around),
+        columns: vec![],
+    }
+}
+
+fn told(named: &[Named<'_>]) -> Vec<(String, String, Option<String>)> {
+    let line =
+        |(name, column): &Named<'_>| (name.clone(), column.type_name.clone(), column.why.clone());
+    named.iter().map(line).collect()
+}
+
+fn time_line((_, column): &Named<'_>) -> String {
+    let of_names = |path: &[String]| match path {
+        // A field by its name, dots and all.
+        [name] if is_plain_name(name) => name.clone(),
+        path => path_of(path),
+    };
+    let unit = column.unit.map(|unit| format!("time_unit = \"{unit}\"\n"));
+    format!(
+        "time_field = {}                # guessed: the first field that every record has a time in\n{}",
+        quoted(&of_names(&column.path)),
+        unit.unwrap_or_default()
+    )
+}
+
+fn is_plain_name(name: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || "`\\$".contains(c);
+    !name.is_empty() && name.len() <= 200 && !name.contains(is_odd)
+}
+
+/// The line of `[pipeline.columns]`, where the column needs one.
+fn mapping((name, column): &Named<'_>) -> Option<String> {
+    let mut keys = vec![];
+    if !is_found_by_name(name, &column.path) {
+        keys.push(format!("path = {}", quoted(&path_of(&column.path))));
+    }
+    if column.is_raw {
+        keys.push("raw = \"any\"".to_owned());
+    }
+    if let Some(unit) = column.unit {
+        keys.push(format!("unit = \"{unit}\""));
+    }
+    let only_path = keys.len() == 1 && keys[0].starts_with("path = ");
+    let value = match (keys.is_empty(), only_path) {
+        (true, _) => return None,
+        (_, true) => quoted(&path_of(&column.path)),
+        _ => format!("{{ {} }}", keys.join(", ")),
+    };
+    Some(format!("{} = {value}\n", key(name)))
+}
+
+fn keys(reading: &Reading) -> String {
+    let mut out = String::new();
+    if let Some(format) = reading.format {
+        let comment = match format {
+            "csv" => "                 # guessed: as many fields in every record",
+            "string" => "              # or another format, see docs/formats.md",
+            _ => "",
+        };
+        out.push_str(&format!("format = \"{format}\"{comment}\n"));
+    }
+    for (key, value) in [
+        ("key_format", reading.key_format),
+        ("compression", reading.compression),
+    ] {
+        if let Some(value) = value {
+            out.push_str(&format!("{key} = \"{value}\"\n"));
+        }
+    }
+    out
+}
+
+fn ddl(
+    around: &Surroundings,
+    columns: &[(String, String, Option<String>)],
+    time: Option<&str>,
+) -> String {
     let own = [
         ("_topic", "LowCardinality(String)"),
         ("_partition", "UInt32"),
@@ -157,7 +217,7 @@ fn ddl(topic: &str, columns: &[(String, String, Option<String>)], time: Option<&
     let named = columns.iter().map(|(name, type_name, why)| {
         let why = why
             .as_ref()
-            .map(|why| format!("    -- {}", why.replace('\n', " ")));
+            .map(|why| format!("    -- {}", why.replace(['\n', '\r'], " ")));
         (name.as_str(), type_name.as_str(), why.unwrap_or_default())
     });
     let own = own.map(|(name, type_name)| (name, type_name, String::new()));
@@ -176,106 +236,79 @@ fn ddl(topic: &str, columns: &[(String, String, Option<String>)], time: Option<&
         None => "ORDER BY (_topic, _partition, _offset)".to_owned(),
     };
     format!(
-        "CREATE TABLE {}\n(\n{lines})\nENGINE = MergeTree\n{order}\n\
+        "CREATE TABLE {}.{}\n(\n{lines})\nENGINE = MergeTree\n{order}\n\
          SETTINGS non_replicated_deduplication_window = 10000",
-        quote_name(&name_of(topic))
+        quote_name(&around.database),
+        quote_name(&around.table)
     )
 }
 
-fn config(topic: &str, format: &str, time: &str, columns: &str) -> String {
-    let name = name_of(topic);
+fn config(
+    kind: &str,
+    keys: &str,
+    columns: &str,
+    reading: &Reading,
+    around: &Surroundings,
+) -> String {
+    let Surroundings {
+        topic,
+        name,
+        table,
+        sources,
+        target,
+        ..
+    } = around;
+    let topic = quoted(topic);
+    let why = match kind {
+        "cdc" => "                      # the records look like changes of Debezium",
+        _ => "",
+    };
+    let lines = reading.lines.as_ref().map(csv).unwrap_or_default();
     let columns = match columns {
         "" => String::new(),
         columns => format!("[pipeline.columns]\n{columns}"),
     };
+    let table = match kind {
+        "cdc" => String::new(),
+        _ => format!("table = {}\n", quoted(table)),
+    };
+    let clickhouse = match (&*table, &**target) {
+        ("", "") => String::new(),
+        _ => format!("[pipeline.clickhouse]\n{table}{target}"),
+    };
     format!(
-        "[[pipeline]]\nname = \"{name}\"\nkind = \"enrichment\"\ntopics = [{}]\ngroup_id = \"{name}\"\n\
-         {format}{time}{columns}[pipeline.clickhouse]\ntable = \"{name}\"\n",
-        quoted(topic)
+        "[[pipeline]]\nname = \"{name}\"\nkind = \"{kind}\"{why}\ntopics = [{topic}]\ngroup_id = \"{name}\"\n\
+         {keys}{lines}{columns}{sources}{clickhouse}"
     )
 }
 
-/// For changes of a database's rows: the daemon derives the table itself.
-pub(super) fn of_changes(topic: &str) -> String {
-    let name = name_of(topic);
-    format!(
-        "[[pipeline]]\nname = \"{name}\"\nkind = \"cdc\"                      # every record looks like a change of \
-         Debezium\ntopics = [{}]\ngroup_id = \"{name}\"\ncreate_tables = true\n",
-        quoted(topic)
-    )
+fn csv(lines: &Lines) -> String {
+    let names: Vec<String> = lines.names.iter().map(|name| quoted(name)).collect();
+    let mut out = format!("[pipeline.csv]\ncolumns = [{}]", names.join(", "));
+    if !lines.has_header {
+        out.push_str("    # name them as you like: no record has their names");
+    }
+    let delimiter = quoted(&char::from(lines.delimiter).to_string());
+    out.push_str(&format!("\ndelimiter = {delimiter}\n"));
+    if lines.has_header {
+        out.push_str("header = true\n");
+    }
+    out
 }
 
-fn quoted(text: &str) -> String {
+/// A text as TOML has it.
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    fn proposed(topic: &str, values: &[&str]) -> Proposal {
-        let (shape, count) = shape(values.iter().map(|value| value.as_bytes()));
-        match shape {
-            Shape::Objects(fields) => of_objects(topic, &fields, count),
-            Shape::Texts => of_texts(topic),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn assert_valid(config: &str) {
-        let loaded = Config::parse(config, "c", std::path::Path::new("/"), []);
-        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}\n{config}"));
-        assert_eq!(loaded.config.pipelines.len(), 1);
-    }
-
-    #[test]
-    fn objects_become_a_table_and_a_pipeline_that_is_valid() {
-        let proposal = proposed(
-            "shop.orders",
-            &[
-                r#"{"id":1,"at":1763719200,"odd na`me":"x","mixed":1}"#,
-                r#"{"id":2,"at":1763719201,"mixed":"a"}"#,
-            ],
-        );
-        assert_valid(&proposal.config);
-        assert!(
-            proposal.config.contains("time_field = \"at\""),
-            "{}",
-            proposal.config
-        );
-        assert!(
-            proposal.config.contains("mixed = { raw = \"any\" }")
-                || proposal.config.contains("\"mixed\" = { raw = \"any\" }")
-        );
-        assert_eq!(
-            proposal.ddl,
-            "CREATE TABLE `shop_orders`\n(\n    `id` Int64,    -- seen 1 to 2\n    \
-             `at` DateTime('UTC'),    -- seen 1763719200 to 1763719201: seconds, by their size\n    \
-             `odd na\\`me` Nullable(String),    -- absent or null in 1 of 2 records\n    \
-             `mixed` String,    -- seen as integer and text: kept as JSON text\n    \
-             `_topic` LowCardinality(String),\n    `_partition` UInt32,\n    `_offset` UInt64\n)\n\
-             ENGINE = MergeTree\nPARTITION BY toYYYYMM(`at`)\nORDER BY `at`\n\
-             SETTINGS non_replicated_deduplication_window = 10000"
-        );
-    }
-
-    #[test]
-    fn other_records_are_told_by_what_they_look_like() {
-        assert_valid(&proposed("t", &["a line", "[1]"]).config);
-        assert_valid(&proposed("t", &["{}"]).config);
-        let of = |value: &[u8]| shape(std::iter::once(value)).0;
-        assert!(
-            matches!(of(b"\0\0\0\0\x07rest"), Shape::Binary(what) if what.contains("registry"))
-        );
-        assert!(matches!(
-            of(b"\x1f\x8b\x08"),
-            Shape::Binary("begins like gzip")
-        ));
-        assert!(matches!(of(b"\xff\xfe"), Shape::Binary("is no text")));
-        let change = br#"{"payload":{"op":"c","source":{},"after":{}}}"#;
-        assert!(matches!(of(change), Shape::Changes));
-        assert_valid(&of_changes("shop.public.orders"));
-        assert!(matches!(shape(std::iter::empty()).0, Shape::Nothing));
+/// A key as TOML has it.
+fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_bare) {
+        true => name.to_owned(),
+        false => quoted(name),
     }
 }
+
+#[cfg(test)]
+mod tests;
