@@ -26,6 +26,8 @@ pub(crate) const SCHEMA_REGISTRY: &str = "schema_registry";
 const MISSING: Duration = Duration::from_secs(30);
 /// Questions within that time.
 const MISSING_QUESTIONS: u32 = 15;
+/// Waits for schemas that the registry does not have last so many times that at most, one after the other.
+const MISSING_WAITS_MAX: u32 = 2;
 /// How long a command waits for the registry.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Schemas that are kept.
@@ -39,6 +41,8 @@ pub(crate) struct Schemas {
     client: Client,
     cache_ttl: Duration,
     missing: Duration,
+    /// Since when one schema or another is missing, and when one was last.
+    missing_since: Mutex<Option<(Instant, Instant)>>,
     known: Mutex<HashMap<SchemaKey, Kept>>,
     /// One for each schema that is asked for, so that the registry is asked once for what several partitions
     /// wait for. A schema that is missing holds up nobody who needs another.
@@ -85,6 +89,7 @@ impl Schemas {
             client,
             cache_ttl: config.cache_ttl,
             missing: MISSING,
+            missing_since: Mutex::default(),
             known: Mutex::default(),
             asking: Mutex::default(),
             metrics,
@@ -211,6 +216,7 @@ impl Schemas {
         }
         let mut backoff = Backoff::new();
         let mut missing_since = None;
+        let was_missing = self.was_missing(key);
         loop {
             let answer = client.schema(key).await;
             self.note(key, &answer);
@@ -245,12 +251,34 @@ impl Schemas {
                 }
             };
             let since = *missing_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.missing {
+            let is_over = self.is_wait_over(Instant::now());
+            if was_missing || is_over || since.elapsed() >= self.missing {
                 self.keep(key, absent, self.missing, 0);
                 return Ok(());
             }
             tokio::time::sleep(self.missing / MISSING_QUESTIONS).await;
         }
+    }
+
+    /// Whether the schema was waited for before, and was missing then too.
+    fn was_missing(&self, key: SchemaKey) -> bool {
+        let known = self.lock();
+        matches!(known.get(&key), Some(kept) if matches!(kept.found, Found::Missing))
+    }
+
+    /// Whether enough was waited for missing schemas, of whatever keys: a producer may name any number of
+    /// them, and a new schema is not that late. Asked where one is missing.
+    fn is_wait_over(&self, now: Instant) -> bool {
+        let mut since = self
+            .missing_since
+            .lock()
+            .expect("no holder of this lock panics");
+        let begun = match *since {
+            Some((begun, last)) if now.duration_since(last) < self.missing => begun,
+            _ => now,
+        };
+        *since = Some((begun, now));
+        now.duration_since(begun) >= self.missing * MISSING_WAITS_MAX
     }
 
     /// Tells what the registry said.

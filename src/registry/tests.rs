@@ -289,3 +289,30 @@ async fn a_command_is_told_that_it_is_not_let_in_and_waits_once_for_what_does_no
     assert!(away.find(SchemaKey::Id(9), began).is_none());
     assert!(began.elapsed() < PATIENCE, "it is not asked again");
 }
+
+#[tokio::test]
+async fn waits_for_many_missing_schemas_are_bounded_together() {
+    let fake = Arc::new(Fake::default());
+    let url = serve(fake.clone()).await;
+    let schemas = schemas(&format!("url = \"{url}\""));
+    let now = Instant::now();
+    let is_over = |seconds| schemas.is_wait_over(now + Duration::from_secs(seconds));
+    for (seconds, expected) in [
+        (0, false),
+        (29, false),
+        (58, false),
+        (60, true),
+        (89, true),
+        // After a while without one the next is waited for.
+        (119, false),
+        (120, false),
+    ] {
+        assert_eq!(is_over(seconds), expected, "{seconds}");
+    }
+    // What was missing before is asked for once.
+    schemas.keep(SchemaKey::Id(9), Found::Missing, Duration::ZERO, 0);
+    schemas.ask(SchemaKey::Id(9)).task.await.unwrap();
+    let found = schemas.find(SchemaKey::Id(9), Instant::now());
+    assert!(matches!(found, Some(Found::Missing)), "{found:?}");
+    assert_eq!(fake.asked.lock().unwrap().len(), 1);
+}
