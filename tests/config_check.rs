@@ -396,6 +396,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"dead_letter\", \"drop\"",
     ),
     (
+        "pipeline.evolution",
+        "\"add_columns\"",
+        "\"ignore\", \"strict\"",
+    ),
+    (
         "pipeline.time_unit",
         "\"seconds\"",
         "one of \"s\", \"ms\", \"us\", \"ns\"",

@@ -36,6 +36,8 @@ pub struct Enrichment {
     pub compression: Compression,
     /// What becomes of records without value.
     pub tombstones: Tombstones,
+    /// `evolution = "strict"`: a field that no column takes halts the pipeline.
+    pub is_strict: bool,
     /// Where the event time is.
     pub time_field: TimeField,
     /// What numbers that stand for times are; none: milliseconds, and what looks like seconds is refused.
@@ -91,7 +93,9 @@ impl Enrichment {
             ("dead_letter", Tombstones::DeadLetter),
             ("drop", Tombstones::Drop),
         ]);
+        let evolutions = Choice(&[("ignore", false), ("strict", true)]);
         let enrichment = Enrichment {
+            is_strict: section.take_or("evolution", evolutions, false),
             explode: section.take("explode", EXPLODE),
             key_format: section.take("key_format", KEY_FORMATS).unwrap_or_default(),
             compression: format::read_compression(section),

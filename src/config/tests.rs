@@ -131,6 +131,7 @@ dead_letter.ratio_max = 0.1
 dead_letter.skip = []
 dead_letter.topic = streamweir-dead-letters
 delivery = exactly_once
+evolution = ignore
 format = json
 group_id = clickstream-processor
 group_protocol = classic

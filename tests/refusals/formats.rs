@@ -422,3 +422,21 @@ fn messages_of_protobuf_are_read_by_the_schemas_that_their_frames_name() {
         ]
     );
 }
+
+#[test]
+fn a_strict_pipeline_halts_at_the_first_record_with_a_field_that_no_column_takes() {
+    let mut job = job("strict", PROVENANCE);
+    job.set("pipeline.evolution", "strict");
+    job.set("pipeline.time_field", "");
+    let records = [r#"{"id":1}"#, r#"{"id":2,"new":1}"#, r#"{"id":3}"#];
+    topic::produce(job.bootstrap(), &job.topic, records.map(record)).expect("records");
+    let place = format!("{}:0:1: no column of ", job.topic);
+    job.assert_halts("strict", "schema", &[&place, " takes new,"]);
+    job.query("ALTER TABLE {db}.clickstream_events ADD COLUMN new UInt8");
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let rows = job.query(
+        "SELECT groupArray((id, new)) FROM (SELECT * FROM {db}.clickstream_events ORDER BY id)",
+    );
+    assert_eq!(rows, "[(1,0),(2,1),(3,0)]");
+}

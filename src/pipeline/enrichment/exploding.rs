@@ -37,7 +37,17 @@ impl EnrichmentOperator {
         }
         let (heads, rows) = (self.heads.len(), self.rows.len());
         let unjudged = self.unjudged.len();
-        match self.explode(state, record) {
+        let exploded = self.explode(state, record);
+        if self.plan.is_strict
+            && exploded.is_ok()
+            && let Some(halt) = self.unknown_field(record)
+        {
+            self.heads.truncate(heads);
+            self.rows.truncate(rows);
+            self.unjudged.truncate(unjudged);
+            return Err(halt.into());
+        }
+        match exploded {
             Ok(()) if self.rows.len() == rows => Ok(Accepted::Dropped("no_elements")),
             Ok(()) => Ok(Accepted::Rows(self.rows.len() - rows)),
             Err(not_read) => {

@@ -207,6 +207,12 @@ impl EnrichmentOperator {
                 };
             }
         };
+        if self.plan.is_strict
+            && let Some(halt) = self.unknown_field(record)
+        {
+            self.heads.truncate(head_start);
+            return Err(halt.into());
+        }
         let profile = match &mut self.profiles {
             Some(profiles) if has_key => profiles.note(&self.scratch),
             _ => Profile::Defaults,
@@ -658,6 +664,24 @@ impl EnrichmentOperator {
                 space.read(&mut **reader, state, record, value)
             }
         }
+    }
+
+    /// Why the pipeline halts at a record, or at one that it follows, which has fields that no column takes.
+    pub(super) fn unknown_field(&self, record: Record<'_>) -> Option<Halt> {
+        let names = self.reader.unknown_names(0);
+        if names.is_empty() {
+            return None;
+        }
+        let advice = format!(
+            "{}:{}:{}: no column of {} takes {}, and evolution is \"strict\": add columns, then start the \
+             pipeline again, or set evolution = \"ignore\"",
+            record.topic(),
+            record.partition(),
+            record.offset(),
+            self.table.target.label,
+            names.join(", ")
+        );
+        Some(Halt::new("schema", advice))
     }
 
     /// The first hundred fields that no column takes, each once.

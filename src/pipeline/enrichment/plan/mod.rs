@@ -53,6 +53,8 @@ pub(crate) struct RowPlan {
     pub(super) profile: Option<ProfilePlan>,
     /// Records without value make no row and no dead letter.
     pub(super) drops_tombstones: bool,
+    /// A field that no column takes halts the pipeline.
+    pub(super) is_strict: bool,
     names: Vec<String>,
 }
 
@@ -152,6 +154,7 @@ impl RowPlan {
             lookup_key,
             profile,
             drops_tombstones: config.tombstones == Tombstones::Drop,
+            is_strict: config.is_strict,
             names: vec![],
         };
         plan.names = plan.insert_names();
