@@ -4,6 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `unpacked` | values as they are looked at |
 //! | `look` | what the records are, by their bytes |
 //! | `lines` | whether texts are lines of fields |
 //! | `schemas` | columns of what a schema registry describes |
@@ -21,6 +22,7 @@ mod proposal;
 mod schemas;
 mod subject;
 mod surroundings;
+mod unpacked;
 
 use std::time::{Duration, Instant};
 
@@ -32,21 +34,19 @@ use self::look::{Look, Shape, is_change};
 use self::proposal::{Column, Proposal, Reading, of_changes, of_columns, of_texts};
 pub use self::subject::of_subject;
 use self::surroundings::surroundings;
+use self::unpacked::{key_format, unpacked};
 use super::Failure;
 use super::doctor::facts::SampledRecord;
 use super::doctor::gather::{kafka, records};
-use crate::config::{Compression, Config, Pipeline, SchemaRegistry};
+use crate::config::{Config, Pipeline, SchemaRegistry};
 use crate::decode::json::Raw;
-use crate::format::{AsJson, Format, Purpose, schema_of};
-use crate::pipeline::Payload;
+use crate::format::{AsJson, Format, Purpose};
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the records are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Fields beyond this are left out: nobody reads such a proposal.
 const FIELDS_MAX: usize = 500;
-const VALUE_HEADER: &str = "__value_schema_id";
-const KEY_HEADER: &str = "__key_schema_id";
 
 /// What is proposed.
 #[derive(Debug)]
@@ -151,56 +151,6 @@ fn newest(
         return Err(Failure::unreached(&pipeline.kafka, topic, note));
     }
     Ok((found, note))
-}
-
-/// A value as it is looked at.
-struct Unpacked<'r> {
-    value: std::borrow::Cow<'r, [u8]>,
-    header: Option<&'r [u8]>,
-}
-
-impl Unpacked<'_> {
-    fn look(&self) -> Look<'_> {
-        Look {
-            value: &self.value,
-            header: self.header,
-        }
-    }
-}
-
-/// The records with a value, unpacked, and how many could not be.
-fn unpacked(
-    found: &[SampledRecord],
-    is_packed: bool,
-) -> (Vec<(&SampledRecord, Unpacked<'_>)>, usize) {
-    let mut payload = Payload::new(match is_packed {
-        true => Compression::Auto,
-        false => Compression::None,
-    });
-    let (mut all, mut failed) = (vec![], 0);
-    for record in found {
-        let Some(value) = record.value.as_deref() else {
-            continue;
-        };
-        let value = match is_packed {
-            false => value.into(),
-            true => match payload.open(Some(value)) {
-                Ok(opened) => opened.unwrap_or_default().to_vec().into(),
-                Err(_) => {
-                    failed += 1;
-                    continue;
-                }
-            },
-        };
-        let header = header(record, VALUE_HEADER);
-        all.push((record, Unpacked { value, header }));
-    }
-    (all, failed)
-}
-
-fn header<'r>(record: &'r SampledRecord, name: &str) -> Option<&'r [u8]> {
-    let found = record.headers.iter().find(|(own, _)| own == name);
-    found.and_then(|(_, value)| value.as_deref())
 }
 
 /// What comes of the records.
@@ -339,20 +289,6 @@ fn of_lines(lines: &lines::Lines, looks: &[Look<'_>]) -> Vec<Column> {
         .iter()
         .map(|field| Column::guessed(field, count))
         .collect()
-}
-
-/// How the keys of changes are read: as their values, where they have a frame of a schema registry too.
-fn key_format<'r>(
-    format: &'static str,
-    records: impl Iterator<Item = &'r SampledRecord>,
-) -> Option<&'static str> {
-    let has_frame = |record: &SampledRecord| {
-        let key = record.key.as_deref()?;
-        Some(schema_of(key, header(record, KEY_HEADER)).is_some())
-    };
-    let framed: Vec<bool> = records.filter_map(has_frame).collect();
-    let is_framed = !framed.is_empty() && framed.iter().all(|framed| *framed);
-    (is_framed && format != "json").then_some(format)
 }
 
 /// A pipeline that reads the topic: the configuration's own, or else one on the cluster of `[kafka]`.

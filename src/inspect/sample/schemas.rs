@@ -28,7 +28,7 @@ pub(super) struct OfSchemas {
     pub(super) notes: Vec<String>,
 }
 
-/// Asks a registry, with what it said last.
+/// Whoever asks the registry.
 pub(super) fn questions(registry: &SchemaRegistry) -> Result<Questions, Failure> {
     Questions::new(registry).map_err(Failure::Usage)
 }
