@@ -8,10 +8,10 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build demo demo-cdc test test-avro test-versions soak fuzz schemathesis bench instructions figures explore lint book deb try-deb sbom clean
+.PHONY: help deps deps-test build demo demo-cdc demo-medallion test test-avro test-versions soak fuzz schemathesis bench instructions figures explore lint book deb try-deb sbom clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Fetch what the demo runs (quick when it is there)
 	@tests/sandbox/install.sh
@@ -38,6 +38,10 @@ demo: ## Show it at work on live traffic until Ctrl-C (SECONDS=30 bounds it)
 demo-cdc: ## Show replicas of a PostgreSQL database that changes at random (SECONDS=30 bounds it)
 	$(call fetch_and_build,demo-cdc)
 	@$(TARGET_DIR)/debug/sandbox demo-cdc $(if $(SECONDS),--seconds $(SECONDS))
+
+demo-medallion: ## Show raw records, clean ones and windows from one topic (SECONDS=30 bounds it)
+	$(call fetch_and_build,demo)
+	@$(TARGET_DIR)/debug/sandbox demo-medallion $(if $(SECONDS),--seconds $(SECONDS))
 
 # Beside the tests' build: what runs for every record is optimised, all else is taken from there.
 COUNTED = $(CARGO) build --workspace --features failpoints --bin instructions \

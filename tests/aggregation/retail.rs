@@ -1,6 +1,9 @@
-//! The aggregations of examples/retail.toml.
+//! The aggregations of examples/retail.toml, and the layers of examples/medallion.toml.
 
-use sandbox::topic;
+use std::sync::atomic::AtomicBool;
+
+use sandbox::demo::medallion::{self, Places, Traffic};
+use sandbox::{shared, topic, unique};
 
 use crate::support::Job;
 
@@ -83,4 +86,20 @@ fn customer_sessions_end_after_half_an_hour_of_silence() {
         "carl\t2025-11-21 10:11:00.000\t2025-11-21 10:11:00.000\t1\t1",
     ];
     assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+}
+
+/// The demo's own verdicts: every table of five pipelines in one process against a second count of the topic.
+#[test]
+fn bronze_silver_and_gold_have_what_a_second_count_of_the_topic_has() {
+    let sandbox = shared();
+    let places = Places {
+        bootstrap: sandbox.kafka.bootstrap().to_owned(),
+        clickhouse_url: sandbox.clickhouse.url(),
+        prefix: unique("medallion") + "_",
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    // Ninety minutes of event time.
+    let traffic = Traffic::counted(3_000, 1_800);
+    let shown = medallion::show(&places, directory.path(), traffic, &AtomicBool::new(false));
+    assert!(shown.expect("it runs"), "a verdict is bad: see above");
 }

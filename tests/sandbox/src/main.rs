@@ -27,6 +27,8 @@ enum Command {
     Demo(DemoArguments),
     /// Show change data capture at work on random changes and compare every value at the end
     DemoCdc(DemoCdcArguments),
+    /// Show raw records, clean ones and windows from one topic and hold every table against a second count
+    DemoMedallion(DemoArguments),
     /// Start Kafka, ClickHouse and Redis, say where they are, and end with Ctrl-C
     Up,
     /// Start two replicas of ClickHouse with ZooKeeper, say where they are, and end with Ctrl-C
@@ -205,6 +207,13 @@ fn main() -> Result<()> {
             };
             if !demo::cdc::run(&options)? {
                 bail!("a replica differs from its source: see above");
+            }
+            Ok(())
+        }
+        Command::DemoMedallion(arguments) => {
+            let duration = arguments.seconds.map(Duration::from_secs);
+            if !demo::medallion::run(arguments.rate, duration)? {
+                bail!("the demo's verdict is bad: see above");
             }
             Ok(())
         }

@@ -1,5 +1,6 @@
 //! The demo: live traffic through the daemon, which runs all pipelines of the shipped configuration, with
-//! a verdict on each at the end. [`cdc`] is the one of change data capture from a real database.
+//! a verdict on each at the end. [`cdc`] is the one of change data capture from a real database, [`medallion`] that
+//! of raw records, clean ones and windows from one topic.
 //!
 //! Parts named by `KAFKA_BROKERS`, `CLICKHOUSE_URL` or `REDIS_URL` are used as they are, under
 //! names with a random prefix that are removed afterwards; the others are started.
@@ -7,6 +8,7 @@
 pub mod cdc;
 mod config;
 mod daemon;
+pub mod medallion;
 mod others;
 mod parts;
 mod proofs;
@@ -29,6 +31,7 @@ use crate::workdir::sandbox_dir;
 use daemon::Daemon;
 use others::{CHANGES_PER_SECOND, JOINED_PER_SECOND, Others, SALES_PER_SECOND};
 use parts::Parts;
+use proofs::Verdict;
 use verdict::Tally;
 use watch::Watch;
 
@@ -165,15 +168,20 @@ fn judge(
         );
     }
     let mut good = tally.is_exact() && tally.produced == produced && tally.dead_letters == poisoned;
-    for verdict in [
+    good &= print_verdicts(&[
         proofs::shop(parts, totals)?,
         proofs::sales(parts)?,
         proofs::enriched(parts)?,
-    ] {
-        println!("{verdict}");
-        good &= verdict.is_good;
-    }
+    ]);
     Ok(good)
+}
+
+/// Whether all are good.
+fn print_verdicts(verdicts: &[Verdict]) -> bool {
+    for verdict in verdicts {
+        println!("{verdict}");
+    }
+    verdicts.iter().all(|verdict| verdict.is_good)
 }
 
 fn print_where_to_look(parts: &Parts, config: &config::Written, rate: u64) {

@@ -23,6 +23,18 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// That what was found is what was expected.
+    pub(super) fn of(said: String, expected: &str, found: &str) -> Self {
+        if expected == found {
+            return Self::new(true, said);
+        }
+        let mut lines = expected.lines().zip(found.lines());
+        let (expected, found) = lines
+            .find(|(expected, found)| expected != found)
+            .unwrap_or(("more or fewer rows", "these"));
+        Self::new(false, format!("{said}: {found:?} instead of {expected:?}"))
+    }
+
     fn new(is_good: bool, said: String) -> Self {
         let verdict = if is_good { "OK" } else { "BAD" };
         let said = format!("{verdict}: {said}");
