@@ -2753,6 +2753,29 @@ fn rules_are_read_and_what_cannot_be_checked_is_named() {
 }
 
 #[test]
+fn every_example_is_a_configuration_without_problems_whose_tables_have_their_ddl() {
+    let directory = root().join("examples");
+    let mut examples = vec![];
+    for entry in std::fs::read_dir(&directory).expect("a directory") {
+        let name = entry.expect("an entry").file_name();
+        let name = name.to_str().expect("a name").to_owned();
+        let text = std::fs::read_to_string(directory.join(&name)).expect("a text");
+        let loaded = Config::parse(&text, &name, &directory, []);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{name}: {problems}"));
+        for pipeline in &loaded.config.pipelines {
+            let ddl = pipeline.ddl.as_deref();
+            let ddl = std::fs::read_to_string(ddl.expect("the DDL of its table"));
+            let creates = format!("CREATE TABLE IF NOT EXISTS {}", pipeline.table);
+            assert!(ddl.expect("a file").contains(&creates), "{name}: {creates}");
+        }
+        examples.push(name);
+    }
+    examples.sort_unstable();
+    let all = ["enriched", "iot", "logs", "medallion", "retail"];
+    assert_eq!(examples, all.map(|name| format!("{name}.toml")));
+}
+
+#[test]
 fn duplicates_are_asked_for_where_there_is_an_event_time_and_one_row_a_record() {
     let dedup = |more: &str| format!("{{ key = [\"$.id\"], within = \"1h\"{more} }}");
     let flag = ", on_duplicate = \"flag\"";

@@ -4,6 +4,7 @@
 mod support;
 
 mod cases;
+mod examples;
 mod memory;
 mod retail;
 mod rules;

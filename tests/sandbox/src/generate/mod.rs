@@ -1,15 +1,17 @@
 //! Traffic that is the same for the same seed: clickstream events into a topic and profiles into Redis,
-//! change records of a table, events and what they are joined with.
+//! change records of a table, events and what they are joined with, and what the shipped examples read.
 
 mod change_json;
 mod changes;
 mod event;
+mod examples;
 mod join;
 mod profile;
 mod run;
 
 pub use changes::{ChangeForm, Changes, ORDERS, Written, write_changes};
 pub use event::{Events, Poison};
+pub use examples::{device_readings, log_lines};
 pub use join::{
     JOIN_EVENTS_MAX, JOIN_LATE_MAX_MS, JOIN_LATE_ONE_IN, JOIN_UPDATE_EVERY, JOIN_USERS, Joinable,
     join_event, join_event_json, join_update, join_update_json, joined_numbers,
