@@ -13,6 +13,7 @@ mod figures;
 mod joins;
 mod machine;
 mod prototype;
+mod quality;
 mod raw;
 mod readers;
 mod report;
@@ -62,7 +63,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only these kinds, such as `abd`
-    #[arg(long, default_value = "abcdeprt")]
+    #[arg(long, default_value = "abcdepqrt")]
     kinds: String,
     /// Another daemon to measure in the place of (p), such as the one before a change
     #[arg(long)]
@@ -154,6 +155,12 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         &raw_events,
         executable("streamweir", "STREAMWEIR_BIN")?,
     )?;
+    let asked_events = quality::AskedEvents(&topic);
+    let asked = DaemonRuns::new(
+        parts,
+        &asked_events,
+        executable("streamweir", "STREAMWEIR_BIN")?,
+    )?;
     let other = match &arguments.against {
         Some(program) => Some(DaemonRuns::new(parts, &topic, program.clone())?),
         None => None,
@@ -187,6 +194,9 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         }
         if wants('r') {
             report.add(round, Kind::Raw, raw.read_into_nowhere()?.0);
+        }
+        if wants('q') {
+            report.add(round, Kind::Asked, asked.read_into_nowhere()?.0);
         }
         if let Some(prototype) = &prototype {
             report.add(round, Kind::Prototype, prototype.run(parts, &topic)?);

@@ -18,11 +18,12 @@ pub(crate) enum Kind {
     OtherDaemon,
     DaemonToEngine,
     Raw,
+    Asked,
     Prototype,
 }
 
 impl Kind {
-    const ALL: [Kind; 10] = [
+    const ALL: [Kind; 11] = [
         Kind::Reader(ReaderKind::Batch),
         Kind::Reader(ReaderKind::Poll),
         Kind::Reader(ReaderKind::Decode),
@@ -32,6 +33,7 @@ impl Kind {
         Kind::OtherDaemon,
         Kind::DaemonToEngine,
         Kind::Raw,
+        Kind::Asked,
         Kind::Prototype,
     ];
 
@@ -46,6 +48,7 @@ impl Kind {
             Kind::OtherDaemon => "(o) the other daemon, as (d)",
             Kind::DaemonToEngine => "(e) daemon into ClickHouse",
             Kind::Raw => "(r) raw records, as (d)",
+            Kind::Asked => "(q) with rules and keys, as (d)",
             Kind::Prototype => "(p) prototype, as (d)",
         }
     }
