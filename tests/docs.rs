@@ -369,10 +369,11 @@ fn links_and_their_anchors_lead_somewhere() {
 }
 
 /// Checks of `doctor` that no server of the tests is set up wrongly for: they are shown on facts alone.
-const ON_FACTS_ALONE: [&str; 13] = [
+const ON_FACTS_ALONE: [&str; 14] = [
     "clickhouse_authentication",
     "clickhouse_rights",
     "co_partitioning",
+    "dedup_key_apart",
     "file_limit",
     "instance_id_shared",
     "partitions_changed",
