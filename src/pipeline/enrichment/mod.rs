@@ -15,6 +15,8 @@ mod profiles;
 mod reading;
 mod recomputed;
 mod row;
+#[cfg(test)]
+mod ruled;
 mod schemas;
 mod settings;
 mod snapshots;
