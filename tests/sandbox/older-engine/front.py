@@ -89,31 +89,37 @@ def quoted(value):
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+# What the session was told last: most requests want the same.
+session = {"settings": {}, "database": "default"}
+
+
+def prepare(settings, database):
+    """Settings and database of the next statement; the engine takes its time for each SET."""
+    last = session["settings"]
+    changes = [f"`{name}` = {quoted(value)}" for name, value in settings.items() if last.get(name) != value]
+    gone = [name for name in last if name not in settings and not name.startswith("param_")]
+    changes += [f"`{name}` = DEFAULT" for name in gone]
+    # Whatever of it fails: it is all told again.
+    session["settings"] = {**dict.fromkeys(last), **dict.fromkeys(settings)}
+    if changes:
+        run("SET " + ", ".join(changes))
+    session["settings"] = settings
+    if session["database"] != database:
+        run(f"USE `{database}`")
+        session["database"] = database
+
+
 def answer(parameters, body, output_format, database):
     """Runs the statement of one request."""
     statement = parameters.get("query", "").encode()
     text = statement + (b"\n" if statement and body else b"") + body
-    settings = [name for name in parameters if name not in NOT_SETTINGS and not name.startswith("param_")]
-    done = []
-    try:
-        for name in settings:
-            run(f"SET `{name}` = {quoted(parameters[name])}")
-            done.append(name)
-        for name in parameters:
-            if name.startswith("param_"):
-                run(f"SET `{name}` = {quoted(parameters[name])}")
-        if database:
-            run(f"USE `{database}`")
-        if text.lstrip()[:6].upper() == b"INSERT":
-            rows = ROWS_FOLLOW.search(text)
-            if rows and not READS_ITS_ROWS.search(text[:rows.start()]):
-                return insert(text[:rows.start()], rows.group(1), text[rows.end():])
-        return run(text.decode("utf8", "surrogateescape"), output_format)
-    finally:
-        for name in done:
-            run(f"SET `{name}` = DEFAULT")
-        if database:
-            run("USE default")
+    settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS}
+    prepare(settings, database or "default")
+    if text.lstrip()[:6].upper() == b"INSERT":
+        rows = ROWS_FOLLOW.search(text)
+        if rows and not READS_ITS_ROWS.search(text[:rows.start()]):
+            return insert(text[:rows.start()], rows.group(1), text[rows.end():])
+    return run(text.decode("utf8", "surrogateescape"), output_format)
 
 
 def insert(head, rows_format, rows):
