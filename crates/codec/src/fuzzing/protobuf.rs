@@ -78,6 +78,14 @@ fn of_source(text: &str) -> Option<(Arc<ProtobufSchema>, MessageDescriptor)> {
 }
 
 fn of_descriptors(bytes: &[u8]) -> Option<(Arc<ProtobufSchema>, MessageDescriptor)> {
+    // Ours first: it says so where the decoder panics, which would end a fuzz target.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let ours = ProtobufSchema::from_descriptors(bytes, "");
+    std::panic::set_hook(hook);
+    if ours.is_err_and(|error| error.to_string().contains("descriptor set")) {
+        return None;
+    }
     let pool = DescriptorPool::decode(bytes).ok()?;
     let message = pool.all_messages().next()?;
     let schema = ProtobufSchema::from_descriptors(bytes, message.full_name());

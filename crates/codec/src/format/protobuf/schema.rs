@@ -101,8 +101,7 @@ impl ProtobufSchema {
     /// It is none, or has no such message.
     pub fn from_descriptors(bytes: &[u8], message: &str) -> Result<ProtobufSchema, SchemaError> {
         check_size(bytes.len())?;
-        let pool = DescriptorPool::decode(bytes)
-            .map_err(|error| SchemaError(format!("no descriptor set of Protobuf: {error}")))?;
+        let pool = decoded(bytes)?;
         let name = message.strip_prefix('.').unwrap_or(message);
         let Some(found) = pool.get_message_by_name(name) else {
             let mut names: Vec<String> = pool
@@ -187,6 +186,16 @@ pub(crate) fn compiled(
         .open_file(MAIN)
         .map_err(|error| SchemaError(format!("no schema of Protobuf: {error}")))?;
     Ok(compiler.descriptor_pool())
+}
+
+/// The types of a descriptor set. The decoder panics at some sets that no compiler writes.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<DescriptorPool, SchemaError> {
+    let refused = |why: String| SchemaError(format!("no descriptor set of Protobuf: {why}"));
+    let decoded = std::panic::catch_unwind(|| DescriptorPool::decode(bytes));
+    match decoded {
+        Ok(decoded) => decoded.map_err(|error| refused(error.to_string())),
+        Err(_) => Err(refused("its decoder failed".to_owned())),
+    }
 }
 
 fn check_size(bytes: usize) -> Result<(), SchemaError> {
