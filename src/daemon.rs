@@ -32,6 +32,8 @@ pub struct RunOptions {
     pub pipelines: Vec<String>,
     /// Where to stop; `None`: never.
     pub until: Option<Until>,
+    /// How many records each pipeline reads at most; `None`: as many as there are.
+    pub records_max: Option<u64>,
     /// Emit windows that are still open at the end, too.
     pub close: bool,
 }
@@ -89,6 +91,7 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         board: board.clone(),
         runtime: runtime.handle().clone(),
         until: options.until,
+        records_max: options.records_max,
         closes_windows: options.close,
         service: service.clone(),
     };

@@ -48,6 +48,7 @@ pub mod http;
 pub mod inspect;
 mod lag;
 mod lane;
+mod limits;
 mod lookup;
 mod memory;
 mod message;

@@ -363,6 +363,16 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "\"classic\", \"consumer\"",
     ),
     ("pipeline.revoke_timeout", "\"6m\"", "from 0s to 5m"),
+    (
+        "pipeline.records_per_second_max",
+        "0",
+        "an integer from 1 to 1,000,000,000 (records per second)",
+    ),
+    (
+        "pipeline.bytes_per_second_max",
+        "\"1B\"",
+        "from 1KiB to 1024GiB",
+    ),
     ("pipeline.time_field", "\"$\"", "the name of a field"),
     ("pipeline.format", "\"xml\"", "\"json\", \"string\""),
     (

@@ -2,6 +2,8 @@
 
 #[path = "operations/control.rs"]
 mod control;
+#[path = "operations/limits.rs"]
+mod limits;
 #[path = "operations/monitoring.rs"]
 mod monitoring;
 #[path = "operations/page.rs"]

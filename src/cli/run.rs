@@ -19,6 +19,10 @@ pub(super) struct Run {
     /// before is written and committed
     #[arg(long, value_name = "latest|RFC3339")]
     until: Option<Until>,
+    /// Stop each pipeline once it has read this many records, and they are written and committed; with
+    /// --until, at whichever comes first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    records_max: Option<u64>,
     /// With --until: emit windows that are still open too; their records stay uncommitted
     #[arg(long, requires = "until")]
     close: bool,
@@ -30,6 +34,7 @@ impl Run {
             config_path: path.to_owned(),
             pipelines: self.pipelines,
             until: self.until,
+            records_max: self.records_max,
             close: self.close,
         };
         match daemon::run(config, &options) {

@@ -13,6 +13,7 @@ use super::dead_letter::{DeadLetter, Payload};
 use super::enrichment::Enrichment;
 use super::format::KeyFormat;
 use super::kafka::Kafka;
+use super::limits::ReadLimits;
 use super::privacy;
 use super::quantity::{Integer, Span, format_duration};
 use super::raw::Raw;
@@ -41,6 +42,8 @@ pub struct Pipeline {
     pub delivery: Delivery,
     /// Lanes in this process, 1 to 64.
     pub consumers: u16,
+    /// How much its lanes may read a second, in each process.
+    pub limits: ReadLimits,
     /// How the group agrees on who reads what.
     pub group_protocol: GroupProtocol,
     /// How long a lane may hold back a revoke to settle what is in flight, up to 5 min.
@@ -291,6 +294,7 @@ impl Pipeline {
             start_offset: section.take_or("start_offset", offsets, StartOffset::Earliest),
             delivery: section.take_or("delivery", deliveries, Delivery::ExactlyOnce),
             consumers: u16::try_from(section.take_or("consumers", lanes, 1)).expect("at most 64"),
+            limits: ReadLimits::read(&mut section),
             group_protocol: section.take_or("group_protocol", protocols, GroupProtocol::Classic),
             revoke_timeout: section.take_or(
                 "revoke_timeout",

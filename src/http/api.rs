@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::{OpenApi as _, ToSchema};
 
@@ -246,6 +247,11 @@ pub(super) async fn carry_out<T: Send + 'static>(
 
 /// Reads a body as a pipeline.
 async fn order(headers: &HeaderMap, body: Body) -> Result<Order, ApiError> {
+    Order::read(json_of(headers, body).await?).map_err(ApiError::invalid)
+}
+
+/// Reads a body as JSON.
+pub(super) async fn json_of(headers: &HeaderMap, body: Body) -> Result<Value, ApiError> {
     let too_large = || {
         let message = format!("the body has more than {BODY_BYTES_MAX} bytes");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
@@ -268,9 +274,8 @@ async fn order(headers: &HeaderMap, body: Body) -> Result<Order, ApiError> {
             ApiError::bad_request(format!("the body breaks off: {error}"))
         }
     })?;
-    let body = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
-    Order::read(body).map_err(ApiError::invalid)
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))
 }
 
 fn is_over_limit(error: &axum::Error) -> bool {

@@ -12,6 +12,7 @@
 //! | `POST /api/v1/streaming/create` | creates a pipeline |
 //! | `PUT`, `DELETE /api/v1/streaming/{name}` | replaces or removes a created pipeline |
 //! | `POST /api/v1/streaming/{name}/start` … | moves a pipeline |
+//! | `POST /api/v1/streaming/{name}/limits` | changes how fast a pipeline reads |
 //! | `GET /api/v1/openapi.json` | the description of the API |
 //!
 //! Everything else is 404, every other method 405. `docs/control.md` is the page about it. What changes
@@ -21,6 +22,7 @@ mod access;
 mod api;
 mod body;
 mod error;
+mod limits;
 mod moves;
 mod openapi;
 mod page;

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{api, moves};
+use super::{api, limits, moves};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use super::{api, moves};
         moves::stop,
         moves::restart,
         moves::checkpoint,
+        limits::limits,
         api::remove,
         api::description,
     ),

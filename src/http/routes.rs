@@ -8,7 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::{Shown, api, moves, page};
+use super::{Shown, api, limits, moves, page};
 use crate::observe::board::Verdict;
 use crate::observe::metrics;
 
@@ -35,6 +35,7 @@ pub(super) fn router(shown: Shown) -> Router {
             "/api/v1/streaming/{name}/checkpoint",
             post(moves::checkpoint),
         )
+        .route("/api/v1/streaming/{name}/limits", post(limits::limits))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(with_safe_headers))

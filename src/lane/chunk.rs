@@ -11,6 +11,7 @@ use super::operator::{Appends, Operator};
 use crate::crash::crash_point;
 use crate::decode::Reason;
 use crate::halt::Halt;
+use crate::limits::Allowance;
 use crate::observe::metrics::Stage;
 use crate::sink::DeadLetter;
 use crate::source::Chunk;
@@ -19,9 +20,9 @@ use crate::source::Chunk;
 const RECORDS_MAX: usize = 1_000;
 
 impl<O: Operator> Lane<O> {
-    /// Takes what the consumer has, judges it and holds it. Waits at most as long as the lane can
+    /// Takes what the consumer has and is allowed, judges it and holds it. Waits at most as long as the lane can
     /// afford to sleep.
-    pub(super) fn consume(&mut self, now: Instant) -> Result<(), Halt> {
+    pub(super) fn consume(&mut self, allowance: Allowance, now: Instant) -> Result<(), Halt> {
         let wait = self.poll_wait(now);
         let asked = Instant::now();
         let mut consumer = self
@@ -35,7 +36,7 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         }
         let polled = Instant::now();
-        let chunk = consumer.take(RECORDS_MAX);
+        let chunk = consumer.take_bytes(allowance.records.min(RECORDS_MAX), allowance.bytes);
         self.context
             .metrics
             .lane_time(Stage::Poll, polled.elapsed());
@@ -80,6 +81,9 @@ impl<O: Operator> Lane<O> {
         if own.reading.revoking || own.reading.parked.is_some() {
             return Ok(Duration::ZERO);
         }
+        let partition = own.partition.clone();
+        let records_max = self.context.shared.records_max.as_ref();
+        let counted_to = own.reading.counted_to();
         let mut judging = Judging {
             held: HeldRun::new(own, first, now),
             stop_at: own.reading.stop_at.unwrap_or(i64::MAX),
@@ -87,6 +91,7 @@ impl<O: Operator> Lane<O> {
             operator: &mut self.operator,
             metrics: &self.context.metrics,
             counts: Counts::default(),
+            counting: records_max.map(|most| most.count(&partition, counted_to)),
         };
         let mut task = None;
         for at in start..end {
@@ -98,12 +103,7 @@ impl<O: Operator> Lane<O> {
         let decoded = Instant::now();
         let refused = judging.operator.judge(&mut judging.own.state);
         let operated = decoded.elapsed();
-        let Judging {
-            mut held,
-            own,
-            counts,
-            ..
-        } = judging;
+        let (mut held, own, counts) = judging.end();
         if !refused.is_empty() {
             held.refuse(refused, chunk, start..end);
         }
@@ -130,6 +130,11 @@ impl<O: Operator> Lane<O> {
         metrics.records_consumed.increment(counts.records);
         metrics.bytes_consumed.increment(counts.bytes);
         metrics.records_replayed.increment(counts.replayed);
+        let read = counts.records + counts.replayed;
+        self.context
+            .shared
+            .limits
+            .note(read, counts.bytes + counts.replayed_bytes);
         // What the configuration asks for is no fault.
         let is_fault = |letter: &&DeadLetter| {
             !matches!(

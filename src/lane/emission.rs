@@ -298,9 +298,9 @@ impl<O: Operator> Lane<O> {
         self.owned.is_empty() || self.emission.as_ref().is_none_or(is_complete)
     }
 
-    /// Whether every partition is read to its `--until` target.
+    /// Whether every partition is read to where this run ends.
     pub(super) fn has_read_all(&self) -> bool {
-        self.context.shared.targets.is_some()
+        self.knows_its_end()
             && self.held.is_empty()
             && self.group.assigning.is_over()
             && self

@@ -25,6 +25,7 @@ mod ownership;
 mod parking;
 mod ratio;
 mod rebalance;
+mod records_max;
 mod refused;
 mod renewal;
 mod report;
@@ -57,6 +58,7 @@ pub(crate) use self::operator::{
 use self::ownership::Ownership;
 pub(crate) use self::ratio::DeadLetterRatio;
 use self::rebalance::Group;
+pub(crate) use self::records_max::RecordsMax;
 use self::report::Reporting;
 pub(crate) use self::shared::{End, LaneParts, PipelineShared, Stop};
 pub(crate) use self::tasks::panicked;
@@ -64,6 +66,7 @@ use self::topic_watch::TopicWatch;
 use self::transaction::Transacting;
 use crate::config::Delivery;
 use crate::halt::Halt;
+use crate::limits::Allowance;
 use crate::observe::metrics::Stage;
 use crate::progress::OwnershipId;
 use crate::source::{Consumer, TopicPartition};
@@ -78,6 +81,8 @@ const SINK_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why nothing is taken in, as a metric has it, where somebody asked for that.
 const PAUSED_BY_OPERATOR: &str = "operator";
+/// The same where the configuration limits how fast it reads.
+const PAUSED_BY_RATE: &str = "rate";
 
 /// See the module.
 pub(crate) struct Lane<O: Operator> {
@@ -164,8 +169,8 @@ impl<O: Operator> Lane<O> {
         self.handle_messages()?;
         self.apply_settlements()?;
         self.check_state_fits()?;
-        if self.may_consume() {
-            if let Err(halt) = self.consume(now) {
+        if let Some(allowance) = self.may_consume(now) {
+            if let Err(halt) = self.consume(allowance, now) {
                 self.count_before_halt(halt, now)?;
             }
         } else if self.held.is_empty() {
@@ -201,10 +206,11 @@ impl<O: Operator> Lane<O> {
         }
     }
 
-    /// Whether more records may be taken in now; otherwise says why the lane pauses.
-    fn may_consume(&mut self) -> bool {
+    /// How much may be taken in now; otherwise says why the lane pauses.
+    fn may_consume(&mut self, now: Instant) -> Option<Allowance> {
+        let mut allowance = None;
         let reason = if self.context.stop.is_draining() {
-            return false;
+            return None;
         } else if self.context.stop.is_paused() {
             Some(PAUSED_BY_OPERATOR)
         } else if !self.held.is_empty() {
@@ -218,10 +224,11 @@ impl<O: Operator> Lane<O> {
         } else if self.waits_for_memory() {
             Some("memory")
         } else {
-            None
+            allowance = self.context.shared.limits.allowance(now);
+            allowance.is_none().then_some(PAUSED_BY_RATE)
         };
         self.note_pause(reason);
-        reason.is_none()
+        allowance
     }
 
     fn waits_for_memory(&self) -> bool {
@@ -259,9 +266,16 @@ impl<O: Operator> Lane<O> {
             }
             Err(_timeout) => {}
         }
-        self.context
-            .metrics
-            .lane_time(Stage::WaitSink, now.elapsed());
+        let is_limited = self
+            .reporting
+            .pausing
+            .is_some_and(|(_, why)| why == PAUSED_BY_RATE);
+        let stage = if is_limited {
+            Stage::Idle
+        } else {
+            Stage::WaitSink
+        };
+        self.context.metrics.lane_time(stage, now.elapsed());
     }
 
     /// How long a poll may sleep.

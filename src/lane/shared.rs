@@ -10,8 +10,10 @@ use super::DeadLetterRatio;
 use super::lookups::LookupAccess;
 use super::operator::Operator;
 use super::stretch::Stretch;
+use super::records_max::RecordsMax;
 use crate::batch::Paces;
 use crate::config::{Pipeline, State};
+use crate::limits::Limits;
 use crate::memory::MemoryBudget;
 use crate::observe::board::{LaneBoard, PipelineBoard};
 use crate::observe::metrics::PipelineMetrics;
@@ -48,6 +50,10 @@ pub(crate) struct PipelineShared {
     pub(crate) state_dir: PathBuf,
     /// `--until`: where each partition ends, fixed at the start.
     pub(crate) targets: Option<HashMap<TopicPartition, End>>,
+    /// `--records-max`: how many records are read at all.
+    pub(crate) records_max: Option<RecordsMax>,
+    /// How fast.
+    pub(crate) limits: Arc<Limits>,
     /// `--close`: windows that are still open at the end are emitted too.
     pub(crate) closes_windows: bool,
     /// How long calls to Kafka may take that the lane waits for.

@@ -7,6 +7,7 @@ use super::Lane;
 use super::operator::Operator;
 use super::ownership::Ownership;
 use super::ratio::HALT_REASON;
+use super::records_max::RecordsMax;
 use super::stuck::unknown;
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -33,7 +34,10 @@ impl<O: Operator> Lane<O> {
             }
             return Ok(!self.is_drained() && !self.context.stop.is_overdue(now));
         }
-        if self.context.shared.targets.is_none() {
+        let is_spent = self.has_read_records_max();
+        if is_spent {
+            self.stop_at_records_max();
+        } else if self.context.shared.targets.is_none() {
             return Ok(true);
         }
         self.stop_fetching_reached();
@@ -52,7 +56,36 @@ impl<O: Operator> Lane<O> {
             && self.has_emitted_all()
             && self.has_transacted_all()
             && self.owned.iter().all(is_done);
-        Ok(!(mine && self.group_is_done(now)))
+        // What other members read is not ours to wait for, once this process has read its share.
+        Ok(!(mine && (is_spent || self.group_is_done(now))))
+    }
+
+    /// Whether `run --records-max` ends the run.
+    fn has_read_records_max(&self) -> bool {
+        let records_max = self.context.shared.records_max.as_ref();
+        records_max.is_some_and(RecordsMax::is_spent)
+    }
+
+    /// Whether the run ends at offsets that are known by now.
+    pub(super) fn knows_its_end(&self) -> bool {
+        self.context.shared.targets.is_some() || self.has_read_records_max()
+    }
+
+    /// Every partition ends behind the last record that counts, and behind what a predecessor named.
+    fn stop_at_records_max(&mut self) {
+        let Some(most) = &self.context.shared.records_max else {
+            return;
+        };
+        for own in &mut self.owned {
+            let named_to = own.writing.replay_to().unwrap_or(0);
+            let seen_to = own.reading.next.max(own.reading.seen_to).max(named_to);
+            let stop_at = seen_to.max(most.read_to(&own.partition).unwrap_or(0));
+            let sooner = own
+                .reading
+                .stop_at
+                .map_or(stop_at, |target| target.min(stop_at));
+            own.reading.stop_at = Some(sooner);
+        }
     }
 
     /// Partitions that are needed together were given back, and the group will give us others, or the same:

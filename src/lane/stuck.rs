@@ -8,7 +8,7 @@ use super::emission::ROWS_OF_WINDOWS;
 use super::lookups::LOOKUPS;
 use super::operator::Operator;
 use super::ownership::{Ownership, Parked, STILL_MAX};
-use super::{Lane, PAUSED_BY_OPERATOR};
+use super::{Lane, PAUSED_BY_OPERATOR, PAUSED_BY_RATE};
 use crate::observe::board::{Place, Undone};
 use crate::source::TopicPartition;
 
@@ -79,7 +79,7 @@ impl<O: Operator> Lane<O> {
     fn why_paused(&self, now: Instant) -> Option<String> {
         let (since, reason) = self.reporting.pausing?;
         let (why, for_at_least) = match reason {
-            PAUSED_BY_OPERATOR => return None,
+            PAUSED_BY_OPERATOR | PAUSED_BY_RATE => return None,
             "lookup" => ("profiles", PARKED_MAX),
             "sink" => ("ranges that are not written", STILL_MAX),
             _ => ("memory (service.memory_max)", STILL_MAX),

@@ -45,8 +45,10 @@ use crate::config::{
 use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{
-    DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, Stop, panicked,
+    DeadLetterRatio, End, Lane, LaneParts, LookupAccess, Operator, PipelineShared, RecordsMax,
+    Stop, panicked,
 };
+use crate::limits::Limits;
 use crate::lookup::{ProfileReader, Source};
 use crate::memory::MemoryBudget;
 use crate::observe::board::PipelineBoard;
@@ -80,6 +82,10 @@ pub(crate) struct Environment {
     pub(crate) until: Option<Until>,
     /// Where each partition ends, where that was decided before; another partition is not read.
     pub(crate) ends: Option<Arc<HashMap<TopicPartition, End>>>,
+    /// How many records are read at all.
+    pub(crate) records_max: Option<u64>,
+    /// How fast they are read.
+    pub(crate) limits: Arc<Limits>,
     /// Windows that are still open at the end are emitted too.
     pub(crate) closes_windows: bool,
 }
@@ -363,6 +369,8 @@ impl Common {
             client: parts.client,
             state_dir: environment.service.state_dir.join(&pipeline.name),
             targets: parts.targets,
+            records_max: environment.records_max.map(RecordsMax::new),
+            limits: environment.limits.clone(),
             closes_windows: environment.closes_windows,
             kafka_timeout: KAFKA_TIMEOUT,
             stretch: Mutex::default(),

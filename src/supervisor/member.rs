@@ -11,6 +11,7 @@ use crate::halt::Halt;
 use crate::lag::Watching;
 use crate::lane::{Stop, panicked};
 use crate::life::{Life, Standing};
+use crate::limits::Limits;
 use crate::observe::board::{Board, PipelineBoard, PipelineState};
 use crate::observe::metrics::PipelineMetrics;
 use crate::pipeline::{self, Began, Ended, Environment};
@@ -22,6 +23,8 @@ pub(super) struct Member {
     pub(super) board: Arc<PipelineBoard>,
     /// Of the lanes that run now; new with each start.
     pub(super) stop: Stop,
+    /// How fast its lanes read: as configured, until somebody changes it.
+    pub(super) limits: Arc<Limits>,
     /// Takes the place of `pipeline` with the next start.
     pub(super) next: Option<Arc<Pipeline>>,
     /// What created it; none: the configuration file.
@@ -48,6 +51,7 @@ impl Member {
     fn new(pipeline: Arc<Pipeline>, order: Option<Order>, board: &Board) -> Self {
         let member = Member {
             board: board.add_pipeline(&pipeline.name, pipeline.kind.name()),
+            limits: Arc::new(Limits::new(pipeline.limits)),
             pipeline,
             life: Life::stopped(),
             stop: Stop::default(),
@@ -58,6 +62,7 @@ impl Member {
             lag: None,
         };
         member.board.set_created(member.order.is_some());
+        member.board.set_limits(member.limits.clone());
         member.board.set_state(PipelineState::Stopped, None);
         member
     }
@@ -99,8 +104,12 @@ impl Member {
             self.forget_series();
             self.board = board.add_pipeline(&next.name, next.kind.name());
             self.board.set_created(self.order.is_some());
+            self.board.set_limits(self.limits.clone());
         }
         self.board.reconfigured();
+        if next.limits != self.pipeline.limits {
+            self.limits.set(next.limits, Instant::now());
+        }
         self.pipeline = next;
     }
 
@@ -167,6 +176,8 @@ impl Member {
             began,
             until: ground.until,
             ends: None,
+            records_max: ground.records_max,
+            limits: self.limits.clone(),
             closes_windows: ground.closes_windows,
         };
         let supervisor = supervisor.clone();

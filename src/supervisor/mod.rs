@@ -20,7 +20,7 @@ use self::kept::Keep;
 use self::member::Member;
 pub(crate) use self::order::{Fault, Ignored, Order};
 pub(crate) use self::outcome::{Declined, Moved};
-use crate::config::{Base, Pipeline, Service};
+use crate::config::{Base, Pipeline, ReadLimits, Service};
 use crate::exit;
 use crate::halt::Halt;
 use crate::life::{self, End, Move, Refused, State, Step};
@@ -41,6 +41,8 @@ pub(crate) struct Ground {
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) runtime: Handle,
     pub(crate) until: Option<Until>,
+    /// How many records each pipeline reads at all.
+    pub(crate) records_max: Option<u64>,
     pub(crate) closes_windows: bool,
 }
 
@@ -186,6 +188,25 @@ impl Supervisor {
         })
     }
 
+    /// Changes how fast a pipeline reads, from now on, whether it runs or not. Holds until the process ends.
+    pub(crate) fn limit(
+        &self,
+        name: &str,
+        change: impl FnOnce(ReadLimits) -> Result<ReadLimits, Vec<Fault>>,
+    ) -> Result<ReadLimits, Declined> {
+        let fleet = self.lock();
+        let member = &fleet.members[fleet.may_move(name)?];
+        let limits = change(member.limits.get()).map_err(Declined::Invalid)?;
+        member.limits.set(limits, Instant::now());
+        tracing::info!(
+            pipeline = name,
+            records_per_second_max = limits.records_per_second_max,
+            bytes_per_second_max = limits.bytes_per_second_max,
+            "reading is limited anew on an operator's wish"
+        );
+        Ok(limits)
+    }
+
     /// Does what a move needs.
     fn take(self: &Arc<Self>, fleet: &mut Fleet, index: usize, step: Step) {
         let member = &mut fleet.members[index];
@@ -293,7 +314,7 @@ impl Supervisor {
 
     /// Returns once nothing is left to do.
     pub(crate) fn wait(&self) {
-        let has_targets = self.ground.until.is_some();
+        let has_targets = self.ground.until.is_some() || self.ground.records_max.is_some();
         let mut fleet = self.lock();
         loop {
             let standing = fleet.members.iter().map(Member::standing);

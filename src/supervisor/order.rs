@@ -42,7 +42,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(path: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &str, message: impl Into<String>) -> Self {
         Fault {
             path: path.to_owned(),
             message: message.into(),

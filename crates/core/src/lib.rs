@@ -7,6 +7,7 @@
 //! | [`operator`] | sessions, watermarks, windows and joins |
 //! | [`backoff`] | how long to wait between two attempts |
 //! | [`halt`] | why a pipeline stops to protect data |
+//! | [`rate`] | how much may be read a second |
 //! | [`life`] | the states of a pipeline and the moves between them |
 
 #![forbid(unsafe_code)]
@@ -16,3 +17,4 @@ pub mod halt;
 pub mod life;
 pub mod operator;
 pub mod progress;
+pub mod rate;

@@ -136,10 +136,15 @@ impl Consumer {
 
     /// Takes what is there, up to `max` messages, fewer where they are large.
     pub fn take(&mut self, max: usize) -> Chunk<'_> {
+        self.take_bytes(max, CHUNK_BYTES_MAX)
+    }
+
+    /// The same, of about `bytes_max` at most.
+    pub fn take_bytes(&mut self, max: usize, bytes_max: usize) -> Chunk<'_> {
         // The client counts messages only. Those of a topic are much alike: the one that was waited
         // for and those of the last chunk tell how many make a chunk.
         let expected_bytes = self.mean_bytes().max(self.record_bytes).max(1);
-        let fitting = (CHUNK_BYTES_MAX / expected_bytes).clamp(1, max);
+        let fitting = (bytes_max.min(CHUNK_BYTES_MAX) / expected_bytes).clamp(1, max);
         self.consume(0, fitting.saturating_sub(self.messages.len()));
         self.record_bytes = self.mean_bytes();
         Chunk::new(&mut self.messages)

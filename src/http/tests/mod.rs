@@ -113,6 +113,7 @@ impl Served {
             let _ = stopped.await;
         };
         let ground = Ground {
+            records_max: None,
             memory: Arc::new(MemoryBudget::new(config.service.memory_max_bytes)),
             board: board.clone(),
             runtime: tokio::runtime::Handle::current(),

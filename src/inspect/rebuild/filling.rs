@@ -12,6 +12,7 @@ use crate::config::{Config, Pipeline, Service};
 use crate::inspect::Failure;
 use crate::inspect::cluster::Cluster;
 use crate::lane::{End, Stop};
+use crate::limits::Limits;
 use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::Board;
 use crate::pipeline::{self, Began, Ended, Environment};
@@ -114,6 +115,8 @@ impl Filler {
             .collect();
         Environment {
             start_timeout: service.start_timeout,
+            limits: Arc::new(Limits::new(pipeline.limits)),
+            records_max: None,
             service,
             pipeline,
             board,

@@ -7,6 +7,7 @@ use streamweir_kafka::RDKafkaErrorCode;
 
 use super::super::operator::{Accepted, BlockingTask, NotAccepted, Operator, RecordRows, Refusal};
 use super::super::ownership::{Ownership, RANGES_MAX};
+use super::super::records_max::Counting;
 use crate::config::Batch;
 use crate::crash::crash_point;
 use crate::halt::Halt;
@@ -86,6 +87,8 @@ pub(super) struct Judging<'l, O: Operator> {
     pub(super) operator: &'l mut O,
     pub(super) metrics: &'l PipelineMetrics,
     pub(super) counts: Counts,
+    /// Where only so many records are read at all.
+    pub(super) counting: Option<Counting<'l>>,
 }
 
 /// What the run had.
@@ -94,12 +97,13 @@ pub(super) struct Counts {
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) replayed: u64,
+    pub(super) replayed_bytes: u64,
     pub(super) is_out_of_range: bool,
     /// Something else was reported of the partition than its end.
     pub(super) is_odd: bool,
 }
 
-impl<O: Operator> Judging<'_, O> {
+impl<'l, O: Operator> Judging<'l, O> {
     /// Takes the next record. Returns the task that it has to wait for, if there is one: then the run ends
     /// before it.
     #[inline(always)]
@@ -118,10 +122,14 @@ impl<O: Operator> Judging<'_, O> {
         if self.own.reading.was_written(offset) {
             return self.replay(record);
         }
+        if !self.may_read(offset) {
+            self.stop_at = offset;
+            self.held.next = self.held.next.max(offset);
+            return Ok(None);
+        }
         if self.own.reading.skip.contains(&offset) {
             self.metrics.dropped("skip", 1);
-            self.held.passes(record);
-            self.counts.records += 1;
+            self.passes(record, 0);
             return Ok(None);
         }
         self.operator
@@ -141,12 +149,35 @@ impl<O: Operator> Judging<'_, O> {
             Err(NotAccepted::Later(task)) => return Ok(Some(task)),
             Err(NotAccepted::Halted(halt)) => return Err(self.placed(halt, offset)),
         }
-        let key_and_value = [record.value(), record.key()];
-        let bytes: usize = key_and_value.into_iter().flatten().map(<[u8]>::len).sum();
-        self.counts.records += 1;
-        self.counts.bytes += bytes as u64;
-        self.held.passes(record);
+        self.passes(record, bytes_of(record));
         Ok(None)
+    }
+
+    /// The run is judged; others may count again.
+    pub(super) fn end(self) -> (HeldRun, &'l mut Ownership<O::Partition>, Counts) {
+        if self.stop_at < i64::MAX {
+            self.own.reading.stop_at = Some(self.stop_at);
+        }
+        (self.held, self.own, self.counts)
+    }
+
+    /// Whether `run --records-max` leaves the record to this run. What a predecessor named is read to its end.
+    #[inline(always)]
+    fn may_read(&self, offset: i64) -> bool {
+        match &self.counting {
+            None => true,
+            Some(counting) => counting.may_read(offset) || self.own.writing.is_replaying(),
+        }
+    }
+
+    #[inline(always)]
+    fn passes(&mut self, record: Record<'_>, bytes: u64) {
+        self.counts.records += 1;
+        self.counts.bytes += bytes;
+        if let Some(counting) = &mut self.counting {
+            counting.read(record.offset());
+        }
+        self.held.passes(record);
     }
 
     /// The record's row was made before. Returns the task that it has to wait for, as [`Judging::take`].
@@ -163,6 +194,7 @@ impl<O: Operator> Judging<'_, O> {
             }
         }
         self.counts.replayed += 1;
+        self.counts.replayed_bytes += bytes_of(record);
         self.held.next = offset + 1;
         self.own.reading.seen_to = offset + 1;
         Ok(None)
@@ -195,6 +227,13 @@ impl<O: Operator> Judging<'_, O> {
         }
         Ok(())
     }
+}
+
+#[inline(always)]
+fn bytes_of(record: Record<'_>) -> u64 {
+    let key_and_value = [record.value(), record.key()];
+    let bytes: usize = key_and_value.into_iter().flatten().map(<[u8]>::len).sum();
+    bytes as u64
 }
 
 /// Rows of a run in the operator's chunk.

@@ -49,6 +49,11 @@ impl Reading {
         offset < self.counted_to
     }
 
+    /// Records below this were read by a previous owner.
+    pub(in super::super) fn counted_to(&self) -> i64 {
+        self.counted_to
+    }
+
     /// Whether a dead letter of this offset, or its count, exists.
     pub(in super::super) fn was_told(&self, offset: i64) -> bool {
         offset < self.told_to

@@ -92,6 +92,11 @@ impl Writing {
         self.replay.front().copied()
     }
 
+    /// The end of the last range that a predecessor named.
+    pub(in super::super) fn replay_to(&self) -> Option<i64> {
+        self.replay.back().copied()
+    }
+
     /// Whether ranges have to be replayed before new ones are sealed.
     pub(in super::super) fn is_replaying(&self) -> bool {
         !self.replay.is_empty()

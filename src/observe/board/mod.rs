@@ -27,8 +27,8 @@ pub use lane::LaneBoard;
 pub use pipeline::PipelineBoard;
 pub use sink::SinkBoard;
 pub use status::{
-    DeadLetterStatus, HaltStatus, PartitionStatus, PipelineState, PipelineStatus, Sample,
-    ServiceStatus, Source, TargetStatus,
+    DeadLetterStatus, HaltStatus, LimitsStatus, PartitionStatus, PipelineState, PipelineStatus,
+    Sample, ServiceStatus, Source, TargetStatus,
 };
 pub use stuck::{Place, StuckStatus, Undone};
 pub use targets::TargetBoard;

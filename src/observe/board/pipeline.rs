@@ -5,7 +5,7 @@ mod said;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::history::History;
 use super::lag::{LagBoard, Standing};
@@ -14,13 +14,14 @@ use super::letters::Letters;
 use super::lock;
 use super::sink::SinkBoard;
 use super::status::{
-    BatchStatus, HaltStatus, Moment, PartitionStatus, PipelineState, PipelineStatus, Source,
-    TargetStatus, lag_records, uncommitted_records,
+    BatchStatus, HaltStatus, LimitsStatus, Moment, PartitionStatus, PipelineState, PipelineStatus,
+    Source, TargetStatus, lag_records, uncommitted_records,
 };
 use super::stuck::{AllStuck, StuckStatus};
 use super::targets::TargetBoard;
 use super::troubles::Voice;
 use crate::halt::Halt;
+use crate::limits::Limits;
 use crate::observe::clock::Clock;
 
 /// How many acknowledged batches the page shows.
@@ -54,6 +55,7 @@ pub struct PipelineBoard {
     letters: Mutex<Letters>,
     batches: Mutex<VecDeque<BatchStatus>>,
     history: Mutex<History>,
+    limits: Mutex<Option<Arc<Limits>>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl PipelineBoard {
             letters: Mutex::default(),
             batches: Mutex::new(VecDeque::with_capacity(BATCHES_MAX)),
             history: Mutex::new(history),
+            limits: Mutex::default(),
         }
     }
 
@@ -108,6 +111,19 @@ impl PipelineBoard {
     /// Whether it was created over HTTP, and is not one of the configuration file.
     pub fn set_created(&self, is_created: bool) {
         self.is_created.store(is_created, Ordering::Relaxed);
+    }
+
+    /// How fast it may read.
+    pub(crate) fn set_limits(&self, limits: Arc<Limits>) {
+        *lock(&self.limits) = Some(limits);
+    }
+
+    fn limits(&self) -> LimitsStatus {
+        let limits = lock(&self.limits).clone();
+        limits.map_or_else(LimitsStatus::default, |limits| LimitsStatus {
+            limits: limits.get(),
+            is_holding: limits.is_holding(Instant::now()),
+        })
     }
 
     /// Where the pipeline is in its life.
@@ -382,6 +398,8 @@ impl PipelineBoard {
             let life = lock(&self.life);
             (life.state, life.reason.clone(), life.halt.clone())
         };
+        let limits = self.limits();
+        let reason = reason.or_else(|| limits.reason().filter(|_| state == PipelineState::Running));
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         PipelineStatus {
             name: self.name.clone(),
@@ -390,6 +408,7 @@ impl PipelineBoard {
             state,
             reason,
             halt,
+            limits,
             partitions,
             rows_written: self.rows_written.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::stuck::StuckStatus;
+use crate::config::ReadLimits;
 use crate::halt::Halt;
 /// Where a pipeline is in its life.
 pub use crate::life::State as PipelineState;
@@ -175,6 +176,34 @@ impl HaltStatus {
     }
 }
 
+/// How fast the lanes of a pipeline may read, together, in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LimitsStatus {
+    /// The limits; `null`: none.
+    #[serde(flatten)]
+    pub limits: ReadLimits,
+    /// A lane was held back by them within the last seconds, so lag may grow.
+    #[serde(rename = "limited")]
+    pub is_holding: bool,
+}
+
+impl LimitsStatus {
+    /// Why a pipeline that runs is behind, where it is held back.
+    pub(super) fn reason(&self) -> Option<String> {
+        let records = self.limits.records_per_second_max;
+        let records = records.map(|n| format!("{n} records a second (records_per_second_max)"));
+        let bytes = self.limits.bytes_per_second_max;
+        let bytes = bytes.map(|n| format!("{n} bytes a second (bytes_per_second_max)"));
+        let limits: Vec<_> = records.into_iter().chain(bytes).collect();
+        self.is_holding.then(|| {
+            format!(
+                "reads no more than {}, so lag may grow",
+                limits.join(" and ")
+            )
+        })
+    }
+}
+
 /// How a pipeline was at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Sample {
@@ -205,6 +234,8 @@ pub struct PipelineStatus {
     pub reason: Option<String>,
     /// Why it has halted, of a halted one.
     pub halt: Option<HaltStatus>,
+    /// How fast it may read, and whether that holds it back.
+    pub limits: LimitsStatus,
     /// Its partitions in this process, by topic and number.
     pub partitions: Vec<PartitionStatus>,
     /// Rows acknowledged since the process started.

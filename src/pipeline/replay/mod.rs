@@ -23,6 +23,7 @@ use crate::config::{Cdc, Enrichment, Kind, Pipeline, Raw, Service};
 use crate::format::Purpose;
 use crate::halt::Halt;
 use crate::lane::{Appends, Operator as _, Stop};
+use crate::limits::Limits;
 use crate::memory::MemoryBudget;
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
@@ -232,6 +233,8 @@ fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment 
         began: Began::new(|| {}),
         until: None,
         ends: None,
+        records_max: None,
+        limits: Arc::new(Limits::new(pipeline.limits)),
         closes_windows: false,
     }
 }
