@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, Pipeline, Service, process_environment};
 use crate::exit;
 use crate::http::{Access, Shown, Tls};
+use crate::inspect::completeness::Watermarks;
 use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::Board;
 use crate::observe::metrics;
@@ -103,6 +104,7 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         prometheus,
         supervisor: supervisor.clone(),
         access: access.clone(),
+        watermarks: Arc::new(Watermarks::new(&service)),
     };
     let listener = listen(&runtime, &service)?;
     let manager = Arc::new(ServiceManager::of_environment());

@@ -15,6 +15,7 @@ mod sample;
 mod schema;
 mod status;
 mod topics;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,8 @@ enum Command {
     Rebuild(rebuild::Rebuild),
     /// The state of a running daemon
     Status(status::Status),
+    /// Waits until a pipeline is complete up to a time or an offset
+    Wait(wait::Wait),
     /// Prints the completions of a shell
     Completions(generated::Completions),
     /// Prints the man page
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(&config),
         Command::Offsets(offsets) => offsets.run(&config),
         Command::Rebuild(rebuild) => rebuild.run(&config),
+        Command::Wait(wait) => wait.run(&config),
         Command::Check(_) | Command::Status(_) | Command::Completions(_) | Command::Man => {
             unreachable!("answered above")
         }

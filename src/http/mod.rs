@@ -13,6 +13,7 @@
 //! | `PUT`, `DELETE /api/v1/streaming/{name}` | replaces or removes a created pipeline |
 //! | `POST /api/v1/streaming/{name}/start` … | moves a pipeline |
 //! | `POST /api/v1/streaming/{name}/limits` | changes how fast a pipeline reads |
+//! | `GET /api/v1/watermarks` | how far pipelines are complete |
 //! | `GET /api/v1/openapi.json` | the description of the API |
 //!
 //! Everything else is 404, every other method 405. `docs/control.md` is the page about it. What changes
@@ -31,6 +32,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod watermarks;
 
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub(crate) use self::access::Access;
 pub(crate) use self::server::serve;
 pub(crate) use self::tls::Tls;
+use crate::inspect::completeness::Watermarks;
 use crate::observe::board::Board;
 use crate::supervisor::Supervisor;
 
@@ -49,4 +52,5 @@ pub(crate) struct Shown {
     pub(crate) prometheus: PrometheusHandle,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) access: Arc<Access>,
+    pub(crate) watermarks: Arc<Watermarks>,
 }

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{api, limits, moves};
+use super::{api, limits, moves, watermarks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use super::{api, limits, moves};
         moves::restart,
         moves::checkpoint,
         limits::limits,
+        watermarks::watermarks,
         api::remove,
         api::description,
     ),

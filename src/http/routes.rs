@@ -8,7 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::{Shown, api, limits, moves, page};
+use super::{Shown, api, limits, moves, page, watermarks};
 use crate::observe::board::Verdict;
 use crate::observe::metrics;
 
@@ -18,6 +18,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/api/v1/openapi.json", get(api::description))
+        .route("/api/v1/watermarks", get(watermarks::watermarks))
         .route("/api/v1/streaming", get(api::pipelines))
         .route("/api/v1/streaming/validate", post(api::validate))
         .route("/api/v1/streaming/create", post(api::create))

@@ -44,6 +44,7 @@ pub(super) fn reader_config(service: &Service, pipeline: &Pipeline) -> ClientCon
 pub(crate) struct Cluster {
     questions: Questions,
     pipeline: Arc<Pipeline>,
+    patience: Duration,
     // Dropped last: it waits for the answers to questions.
     _consumer: Option<Consumer>,
 }
@@ -59,8 +60,14 @@ impl Cluster {
         Ok(Cluster {
             questions: consumer.questions(),
             pipeline: pipeline.clone(),
+            patience: PATIENCE,
             _consumer: Some(consumer),
         })
+    }
+
+    /// Gives up sooner, or later, where nobody answers.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Cluster { patience, ..self }
     }
 
     fn ask<T>(
@@ -68,7 +75,7 @@ impl Cluster {
         what: &str,
         mut question: impl FnMut(&Questions) -> KafkaResult<T>,
     ) -> Result<T, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             // Lets the client say what happened meanwhile.
             if let Some(consumer) = &self._consumer {

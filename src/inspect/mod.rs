@@ -10,6 +10,7 @@
 //! | [`audit`] | `streamweir audit` |
 //! | [`checkpoints`] | `streamweir checkpoints` |
 //! | [`compare`] | `streamweir compare` |
+//! | [`completeness`] | `streamweir wait`, `/api/v1/watermarks` |
 //! | [`dead_letters`] | `streamweir dead-letters` |
 //! | [`doctor`] | `streamweir doctor` |
 //! | [`explain`] | `streamweir explain` |
@@ -23,6 +24,7 @@ pub mod audit;
 pub mod checkpoints;
 mod cluster;
 pub mod compare;
+pub mod completeness;
 pub mod dead_letters;
 pub mod doctor;
 pub mod explain;

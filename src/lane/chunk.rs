@@ -235,6 +235,9 @@ impl<O: Operator> Lane<O> {
         };
         own.writing.batch.note_arrival(oldest_ms, rows);
         own.commits.ages.read(run.next, oldest_ms);
+        if let Some(watermark_ms) = run.watermark_ms {
+            own.commits.complete.read(run.next, watermark_ms);
+        }
         own.reading.next = own.reading.next.max(run.next);
         own.seal_replayed(own.reading.next);
         // Only now: look-ups may have taken their time, and a seal begins another batch.

@@ -282,6 +282,7 @@ impl Opener {
             layout,
             made_no_rows: false,
             frontier: None,
+            watermark_ms: None,
             is_set_back: false,
         };
         let metadata = metadata.encode(end).expect("without ranges it is short");

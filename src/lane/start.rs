@@ -70,6 +70,8 @@ pub(super) struct Start {
     pub(super) look_below: i64,
     /// What the commit says of records that are needed together.
     pub(super) frontier: Option<Frontier>,
+    /// The event time before which the commit says that everything is durable.
+    pub(super) watermark_ms: Option<i64>,
 }
 
 /// Decides where to begin.
@@ -107,6 +109,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
             range_ends: vec![],
             look_below: facts.highest_written.map_or(0, |highest| highest + 1),
             frontier: None,
+            watermark_ms: None,
         },
     };
     within_log(facts, start)
@@ -161,6 +164,7 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
             written_end
         },
         frontier: metadata.frontier,
+        watermark_ms: metadata.watermark_ms,
     })
 }
 
@@ -332,6 +336,7 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         range_ends: vec![],
         look_below: 0,
         frontier: None,
+        watermark_ms: None,
     };
     within_log(facts, start)
 }

@@ -299,7 +299,9 @@ impl<O: Operator> Lane<O> {
             if own.commits.position.is_none() {
                 write_marker(&marker, &entry.commit.metadata, &group_id, None);
             }
-            own.committed(entry.commit.position, entry.seal_number, entry.counter, now);
+            let of_rows_ms = entry.point.and_then(|point| point.complete_ms);
+            let position = entry.commit.position;
+            own.committed(position, entry.seal_number, entry.counter, of_rows_ms, now);
             own.commits.last_point = entry.point;
         }
         Ok(())

@@ -188,6 +188,12 @@ impl Supervisor {
         })
     }
 
+    /// The pipelines that there are, in the order in which they were added.
+    pub(crate) fn pipelines(&self) -> Vec<Arc<Pipeline>> {
+        let fleet = self.lock();
+        fleet.members.iter().map(|m| m.pipeline.clone()).collect()
+    }
+
     /// Changes how fast a pipeline reads, from now on, whether it runs or not. Holds until the process ends.
     pub(crate) fn limit(
         &self,

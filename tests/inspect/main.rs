@@ -11,6 +11,7 @@ mod letters;
 mod offsets;
 mod rebuild;
 mod retention;
+mod waiting;
 
 use serde_json::Value;
 use support::Job;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::server::{Limits, serve_within};
 use super::{Access, Shown, Tls};
 use crate::config::Config;
+use crate::inspect::completeness::Watermarks;
 use crate::memory::MemoryBudget;
 use crate::observe::board::{Board, PartitionStatus, PipelineState};
 use crate::observe::clock::ManualClock;
@@ -121,8 +122,10 @@ impl Served {
             closes_windows: false,
             service: Arc::new(config.service.clone()),
         };
+        let watermarks = Arc::new(Watermarks::new(&ground.service));
         let supervisor = Supervisor::new(ground, config.base);
         let shown = Shown {
+            watermarks,
             board: board.clone(),
             prometheus,
             supervisor: supervisor.clone(),

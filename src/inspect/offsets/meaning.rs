@@ -169,6 +169,7 @@ mod tests {
             layout: None,
             made_no_rows: false,
             frontier: None,
+            watermark_ms: None,
         };
         let said = said(Some(5), &named.encode(5).unwrap(), (0, 9));
         assert!(

@@ -159,6 +159,8 @@ pub(super) fn kept_metadata(kind: &Kind, resolved: &Resolved) -> Option<String> 
     let kept = Metadata {
         counter: metadata.counter + 1,
         range_ends: cuts,
+        // What is read again, or passed by, says anew how far it is complete.
+        watermark_ms: None,
         // Nothing before the beginning of the log was left out.
         made_no_rows: metadata.layout.is_some() && (metadata.made_no_rows || to <= resolved.log.0),
         ..metadata.clone()
@@ -201,6 +203,7 @@ pub(super) mod tests {
                 layout,
                 made_no_rows: false,
                 frontier: None,
+                watermark_ms: None,
             }),
             is_unreadable: false,
             log: (10, 200),

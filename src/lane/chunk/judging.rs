@@ -31,6 +31,8 @@ pub(in super::super) struct HeldRun {
     pub(super) oldest_ms: i64,
     pub(super) timestamp_ms: i64,
     pub(super) leader_epoch: i32,
+    /// Behind its last record.
+    pub(super) watermark_ms: Option<i64>,
 }
 
 impl HeldRun {
@@ -46,6 +48,7 @@ impl HeldRun {
             oldest_ms: first.timestamp_ms(),
             timestamp_ms: -1,
             leader_epoch: -1,
+            watermark_ms: None,
         }
     }
 
@@ -154,7 +157,12 @@ impl<'l, O: Operator> Judging<'l, O> {
     }
 
     /// The run is judged; others may count again.
-    pub(super) fn end(self) -> (HeldRun, &'l mut Ownership<O::Partition>, Counts) {
+    pub(super) fn end(mut self) -> (HeldRun, &'l mut Ownership<O::Partition>, Counts) {
+        // Where rows are made of many records, their commit points say it.
+        if self.operator.emission().is_none() {
+            let timed = self.operator.timed_state();
+            self.held.watermark_ms = timed.and_then(|timed| timed.watermark_ms(&self.own.state));
+        }
         if self.stop_at < i64::MAX {
             self.own.reading.stop_at = Some(self.stop_at);
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ages::Ages;
+use super::complete::Complete;
 use crate::progress::{CommitPoint, Epoch, Layout};
 
 /// Offsets of an idle group expire after a week by default.
@@ -18,6 +19,8 @@ pub(in super::super) struct Commits {
     pub(in super::super) at: Instant,
     /// How old what was read and is not committed is.
     pub(in super::super) ages: Ages,
+    /// Up to which event time what is committed is complete.
+    pub(in super::super) complete: Complete,
     /// The broker has refused the last commit. The next one is not sent before this.
     pub(in super::super) not_before: Instant,
     /// Where rows are made of many records: up to where the partition may be committed.

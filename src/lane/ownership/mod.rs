@@ -5,6 +5,7 @@
 
 mod ages;
 mod commits;
+mod complete;
 mod keeping;
 mod parked;
 mod quiet;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use self::ages::Ages;
 use self::commits::Commits;
+use self::complete::Complete;
 use self::keeping::Keeping;
 pub(super) use self::parked::{Parked, Task};
 use self::quiet::Quiet;
@@ -127,6 +129,7 @@ impl<S> Ownership<S> {
                 began_at: start.position,
                 at: now,
                 ages: Ages::default(),
+                complete: Complete::new(start.watermark_ms),
                 not_before: now,
                 point: None,
                 last_point: None,
@@ -221,6 +224,7 @@ impl<S> Ownership<S> {
             vec![]
         };
         let counter = self.commits.counter + 1;
+        let of_rows_ms = point.and_then(|point| point.complete_ms);
         let metadata = Metadata {
             topic_id: self.commits.topic_id.clone(),
             epoch: self.commits.epoch,
@@ -231,6 +235,7 @@ impl<S> Ownership<S> {
             layout,
             made_no_rows: layout.is_some() && rows_from.is_none_or(|from| from >= position),
             frontier: point.map(|point| point.frontier),
+            watermark_ms: self.commits.complete.at(position, of_rows_ms),
         };
         let commit = PartitionCommit {
             partition: self.partition.clone(),
@@ -247,8 +252,10 @@ impl<S> Ownership<S> {
         position: i64,
         seal_number: u64,
         counter: u64,
+        of_rows_ms: Option<i64>,
         now: Instant,
     ) {
+        self.commits.complete.committed(position, of_rows_ms);
         self.commits.position = Some(position);
         self.commits.counter = counter;
         self.commits.at = now;

@@ -125,6 +125,7 @@ pub(super) mod tests {
                 }),
                 made_no_rows,
                 frontier: None,
+                watermark_ms: None,
             };
             metadata.encode(50).unwrap()
         };

@@ -41,6 +41,7 @@ fn text(range_ends: Vec<i64>) -> String {
         layout: None,
         made_no_rows: false,
         frontier: None,
+        watermark_ms: None,
     };
     metadata.encode(50).unwrap()
 }
@@ -137,6 +138,7 @@ fn named_ranges_are_replayed_with_the_epoch_they_were_named_under() {
         range_ends: vec![60, 80],
         look_below: 0,
         frontier: None,
+        watermark_ms: None,
     };
     assert_eq!(decide(&facts).unwrap(), expected);
 }

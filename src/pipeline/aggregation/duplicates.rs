@@ -83,6 +83,7 @@ impl Duplicates {
                         largest_ms,
                         ..frontier
                     }),
+                    ..point
                 }
             }
             _ => point,

@@ -62,6 +62,8 @@ pub struct CommitPoint {
     /// Every record before it is settled, and none of them is needed any more.
     pub position: i64,
     pub frontier: Frontier,
+    /// What was made of records before this event time is durable, and final as far as the watermark tells.
+    pub complete_ms: Option<i64>,
 }
 
 impl Frontier {

@@ -7,7 +7,8 @@
 //! which row counts, `<partitions>@<version epoch>` follows, with `-` behind it as long as no row was
 //! made; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
-//! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`.
+//! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`. Last, where
+//! records have an event time: `t<watermark>`.
 
 use std::fmt;
 
@@ -90,6 +91,9 @@ pub struct Metadata {
     pub made_no_rows: bool,
     /// Where records are needed together.
     pub frontier: Option<Frontier>,
+    /// What was made of records before this event time, in milliseconds, is durable and complete, as far as
+    /// the partition's watermark tells. Never falls.
+    pub watermark_ms: Option<i64>,
 }
 
 /// Metadata that is not ours to read.
@@ -120,6 +124,7 @@ impl Metadata {
             layout,
             made_no_rows,
             frontier,
+            watermark_ms,
         } = self;
         let mut text = format!(
             "{FORMAT} {topic_id} {}{epoch} {counter} {} ",
@@ -142,6 +147,9 @@ impl Metadata {
         }
         if let Some(frontier) = frontier {
             write!(text, " {}", frontier.encode()).expect("writing to a string succeeds");
+        }
+        if let Some(watermark_ms) = watermark_ms {
+            write!(text, " t{watermark_ms}").expect("writing to a string succeeds");
         }
         if text.len() > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLong(text.len()));
@@ -167,8 +175,14 @@ impl Metadata {
         };
         let (mut layout, mut frontier) = (None, None);
         let mut made_no_rows = false;
+        let mut watermark_ms = None;
         for word in more {
-            if Frontier::is_meant(word) && frontier.is_none() {
+            if watermark_ms.is_some() {
+                return Err(unknown());
+            }
+            if let Some(time_ms) = word.strip_prefix('t') {
+                watermark_ms = Some(time_ms.parse().map_err(|_| unknown())?);
+            } else if Frontier::is_meant(word) && frontier.is_none() {
                 frontier = Some(Frontier::parse(word).ok_or_else(unknown)?);
             } else if layout.is_none() && frontier.is_none() {
                 let counts = word.strip_suffix('-');
@@ -196,6 +210,7 @@ impl Metadata {
             layout,
             made_no_rows,
             frontier,
+            watermark_ms,
         }))
     }
 
@@ -236,6 +251,7 @@ mod tests {
             layout: None,
             made_no_rows: false,
             frontier: None,
+            watermark_ms: None,
         }
     }
 
@@ -277,13 +293,14 @@ mod tests {
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
             counter: u64, epoch: u64, is_set_back: bool, layout: Option<(usize, u16)>, no_rows: bool,
-            frontier in prop::option::of(frontier()),
+            frontier in prop::option::of(frontier()), watermark_ms: Option<i64>,
         ) {
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let range_ends = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
             let made_no_rows = no_rows && layout.is_some();
             let metadata = Metadata {
-                counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, ..sample(range_ends)
+                counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, watermark_ms,
+                ..sample(range_ends)
             };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
@@ -308,6 +325,14 @@ mod tests {
             is_set_back: true,
             ..sample(vec![150])
         };
+        let timed = Metadata {
+            watermark_ms: Some(-7),
+            ..sample(vec![])
+        };
+        assert_eq!(
+            timed.encode(100).unwrap(),
+            "sw1 Zm9vYmFyYmF6cXV4MTIzNA 0000000000000007 3 analytics.clickstream_events - t-7"
+        );
         assert_eq!(
             set_back.encode(100).unwrap(),
             "sw1 Zm9vYmFyYmF6cXV4MTIzNA +0000000000000007 3 analytics.clickstream_events 50"
@@ -327,6 +352,10 @@ mod tests {
         assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6", 0).is_ok());
         assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6,4", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6,x,?", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - t5", 0).is_ok());
+        assert!(Metadata::decode("sw1 - 1 1 t - t", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - t5 t6", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - t5 w1,-,-,5,6", 0).is_err());
     }
 
     #[test]

@@ -63,6 +63,7 @@ mod tests {
             is_set_back: false,
             layout: None,
             made_no_rows: false,
+            watermark_ms: None,
             frontier: Some(Frontier::Windows(WindowFrontier {
                 rules: 1,
                 largest_ms: None,

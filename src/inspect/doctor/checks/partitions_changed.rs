@@ -71,6 +71,7 @@ mod tests {
             layout: Some(Layout { partitions, epoch }),
             made_no_rows: false,
             frontier: None,
+            watermark_ms: None,
         }
     }
 

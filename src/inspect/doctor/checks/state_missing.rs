@@ -70,6 +70,7 @@ mod tests {
             layout: None,
             made_no_rows: false,
             frontier: None,
+            watermark_ms: None,
         });
         facts.pipelines[0].snapshots = [(("user-events".to_owned(), 3), false)].into();
         facts

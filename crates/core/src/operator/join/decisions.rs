@@ -108,6 +108,7 @@ impl Join {
                 read_to,
                 settled_to,
             }),
+            complete_ms: decided.map(|(time_ms, _)| time_ms),
         }
     }
 }

@@ -28,6 +28,10 @@ pub(super) struct Aligned {
     sent: Through<Option<Vec<i64>>>,
     /// Windows whose last rows are durable.
     settled: Through<Vec<i64>>,
+    /// Up to where windows are over, whether there were any or not: by the rows that were sent last, and
+    /// by those that are durable.
+    sent_complete_ms: Option<i64>,
+    complete_ms: Option<i64>,
     bytes: usize,
     /// Starts of the windows that a record lies in.
     starts: Vec<i64>,
@@ -59,6 +63,8 @@ impl Aligned {
             closed_through_ms: None,
             sent: Through::default(),
             settled: Through::default(),
+            sent_complete_ms: None,
+            complete_ms: None,
             bytes: 0,
             starts: vec![],
             found: vec![],
@@ -286,6 +292,11 @@ impl Aligned {
             }
         }
         self.take_out_closed();
+        if is_all {
+            // With every partition retired the watermark is endless.
+            let over_ms = closes_to_ms.filter(|over_ms| *over_ms < i64::MAX);
+            self.sent_complete_ms = over_ms.max(self.closed_through_ms);
+        }
         is_all
     }
 
@@ -313,6 +324,7 @@ impl Aligned {
             self.bytes = 0;
         }
         self.settled.through_ms = self.sent.through_ms;
+        self.complete_ms = self.complete_ms.max(self.sent_complete_ms);
         if let Some(read_to) = self.sent.read_to.take() {
             self.settled.read_to = read_to;
         }
@@ -332,6 +344,7 @@ impl Aligned {
                 first_read,
             })
         };
+        let complete_ms = self.rules.over(self.complete_ms);
         let panes = self.panes.values().chain(&self.leaving);
         let firsts = panes.filter_map(|pane| (*pane.firsts.get(input)?)?.into());
         let first = firsts.min_by_key(|first: &First| first.offset);
@@ -342,10 +355,12 @@ impl Aligned {
             Some(first) if first.offset <= by_mark => CommitPoint {
                 position: first.offset,
                 frontier: frontier(first.largest_before_ms),
+                complete_ms,
             },
             _ => CommitPoint {
                 position: by_mark,
                 frontier: frontier(largest_ms),
+                complete_ms,
             },
         }
     }

@@ -57,6 +57,11 @@ impl Rules {
         end_ms.saturating_add(self.lateness_ms)
     }
 
+    /// The latest end of a window that is over by this.
+    fn over(&self, closed_through_ms: Option<i64>) -> Option<i64> {
+        Some(closed_through_ms?.saturating_sub(self.lateness_ms))
+    }
+
     /// How far a window with this time may reach to either side.
     pub fn reach_ms(&self) -> i64 {
         match self.shape {

@@ -283,6 +283,7 @@ impl Sessions {
                 first_read,
             })
         };
+        let complete_ms = self.rules.over(self.settled_through_ms);
         let open = self.groups.values().flatten().map(|session| &session.first);
         let gone = self.gone.values().flatten().map(|gone| &gone.first);
         let first = open.chain(gone).min_by_key(|first| first.offset).copied();
@@ -293,10 +294,12 @@ impl Sessions {
             Some(first) if first.offset <= by_mark => CommitPoint {
                 position: first.offset,
                 frontier: frontier(first.largest_before_ms),
+                complete_ms,
             },
             _ => CommitPoint {
                 position: by_mark,
                 frontier: frontier(largest_ms),
+                complete_ms,
             },
         }
     }

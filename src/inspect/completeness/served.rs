@@ -1,0 +1,93 @@
+//! What a daemon answers about completeness: asked of Kafka when somebody wants to know.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{PipelineWatermark, Reader, nothing_known};
+use crate::config::{Pipeline, Service};
+use crate::inspect::Failure;
+
+/// Answers are kept for so long: anybody may ask, as often as they like.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a cluster that does not answer is asked.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// One client a pipeline, made when it is first asked about.
+#[derive(Debug)]
+pub(crate) struct Watermarks {
+    service: Arc<Service>,
+    asked: Mutex<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    readers: HashMap<String, Reader>,
+    last: Option<(Instant, Vec<PipelineWatermark>)>,
+}
+
+impl Watermarks {
+    pub(crate) fn new(service: &Arc<Service>) -> Self {
+        Watermarks {
+            service: service.clone(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// How far these pipelines are, in their order. Waits for Kafka.
+    pub(crate) fn read(&self, pipelines: &[Arc<Pipeline>]) -> Vec<PipelineWatermark> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, last)) = &asked.last
+            && at.elapsed() < FRESH
+            && is_about(last, pipelines)
+        {
+            return last.clone();
+        }
+        let mut readers = std::mem::take(&mut asked.readers);
+        let service = &self.service;
+        // A cluster that is away holds up nothing else.
+        let read: Vec<_> = std::thread::scope(|scope| {
+            let mut threads = vec![];
+            for pipeline in pipelines {
+                let known = readers.remove(&pipeline.name);
+                let known = known.filter(|known| Arc::ptr_eq(&known.pipeline, pipeline));
+                threads.push(scope.spawn(move || read(service, pipeline, known)));
+            }
+            let joined = threads.into_iter().zip(pipelines);
+            let joined = joined.map(|(thread, pipeline)| {
+                let why =
+                    || Some("a defect of the program: look for the panic in the log".to_owned());
+                thread
+                    .join()
+                    .unwrap_or_else(|_| (nothing_known(pipeline, why()), None))
+            });
+            joined.collect()
+        });
+        let (read, readers): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+        let readers = readers.into_iter().flatten();
+        asked.readers = readers
+            .map(|reader| (reader.pipeline.name.clone(), reader))
+            .collect();
+        asked.last = Some((Instant::now(), read.clone()));
+        read
+    }
+}
+
+fn is_about(last: &[PipelineWatermark], pipelines: &[Arc<Pipeline>]) -> bool {
+    let names = last.iter().map(|known| &known.name);
+    names.eq(pipelines.iter().map(|pipeline| &pipeline.name))
+}
+
+/// What one pipeline's cluster answers, and the client for the next time.
+fn read(
+    service: &Service,
+    pipeline: &Arc<Pipeline>,
+    known: Option<Reader>,
+) -> (PipelineWatermark, Option<Reader>) {
+    let made = || Ok(Reader::new(service, pipeline)?.with_patience(PATIENCE));
+    let nothing = |failure: Failure| nothing_known(pipeline, Some(failure.to_string()));
+    match known.map_or_else(made, Ok) {
+        Ok(reader) => (reader.read().unwrap_or_else(nothing), Some(reader)),
+        Err(failure) => (nothing(failure), None),
+    }
+}

@@ -1,0 +1,284 @@
+//! `streamweir wait`: until something is complete.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::goal::{
+    CommittedGoal, Goal, Log, PartitionGoal, Targets, has_passed, is_reached, target,
+};
+use super::{PipelineWatermark, Reader, has_event_time, least};
+use crate::clock::wall_ms;
+use crate::config::{Config, Pipeline};
+use crate::inspect::{Failure, status};
+use crate::observe::board::status::Moment;
+
+/// How often the group's offsets are asked for.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is waited for, and how.
+#[derive(Debug)]
+pub struct WaitOptions {
+    /// The pipelines that are to be complete.
+    pub pipelines: Vec<String>,
+    /// What all of them are to reach.
+    pub goal: Goal,
+    /// How long at most; zero: it is asked once.
+    pub timeout: Duration,
+    /// Where daemons answer that may have halted.
+    pub urls: Vec<String>,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// All is complete: exit 0.
+    Reached,
+    /// Not in time: exit 1.
+    Timeout,
+    /// A pipeline has halted: exit 4.
+    Halted,
+}
+
+/// A pipeline that a daemon reports as halted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HaltedPipeline {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The daemon that says so.
+    pub url: String,
+    /// The reason.
+    pub reason: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// What became of a wait.
+#[derive(Debug, Serialize)]
+pub struct Waited {
+    /// How it ended.
+    pub state: Ended,
+    /// Whether all is complete.
+    pub reached: bool,
+    /// The least watermark of all; `null` as long as one partition has none.
+    pub watermark: Option<Moment>,
+    /// How long it took.
+    pub waited_seconds: f64,
+    /// How far the pipelines were when they were last asked.
+    pub pipelines: Vec<PipelineWatermark>,
+    /// Offsets that were waited for and are not reached.
+    pub missing: Vec<PartitionGoal>,
+    /// Why it cannot be reached.
+    pub halted: Option<HaltedPipeline>,
+}
+
+/// One of the pipelines that are waited for.
+struct Waiting {
+    reader: Reader,
+    pipeline: Arc<Pipeline>,
+    /// Offsets, once they are known.
+    targets: Option<Targets>,
+    last: Option<PipelineWatermark>,
+}
+
+/// Waits until every pipeline has reached the goal, one has halted, or the time is over. `said` is told now
+/// and then how far it is.
+///
+/// # Errors
+/// No such pipeline, one without event time, or Kafka does not answer.
+pub fn wait(
+    config: &Config,
+    options: &WaitOptions,
+    mut said: impl FnMut(&[PipelineWatermark], usize),
+) -> Result<Waited, Failure> {
+    let began = Instant::now();
+    let runtime = crate::inspect::runtime()?;
+    let mut all = vec![];
+    for name in &options.pipelines {
+        let pipeline = Arc::new(crate::inspect::pipeline_named(config, name)?.clone());
+        check(&pipeline, options.goal)?;
+        all.push(Waiting {
+            reader: Reader::new(&config.service, &pipeline)?,
+            pipeline,
+            targets: None,
+            last: None,
+        });
+    }
+    loop {
+        let asked = all.iter_mut().try_for_each(|one| one.ask(options.goal));
+        let is_over = began.elapsed() >= options.timeout;
+        match asked {
+            Ok(()) => {}
+            // A broker may be away for longer than one question waits; what it refuses it refuses again.
+            Err(Failure::Unreachable(why)) if !is_over => tracing::warn!("{why}"),
+            Err(failure) => return Err(failure),
+        }
+        let missing: usize = all.iter().map(|one| one.missing(options.goal)).sum();
+        let shown: Vec<_> = all.iter().filter_map(|one| one.last.clone()).collect();
+        said(&shown, missing);
+        let is_reached = missing == 0 && shown.len() == all.len();
+        let halted = match is_reached {
+            true => None,
+            false => runtime.block_on(halted(&options.urls, &options.pipelines)),
+        };
+        let state = match (is_reached, &halted, is_over) {
+            (true, ..) => Ended::Reached,
+            (_, Some(_), _) => Ended::Halted,
+            (.., true) => Ended::Timeout,
+            _ => {
+                let rest = options.timeout.saturating_sub(began.elapsed());
+                std::thread::sleep(INTERVAL.min(rest));
+                continue;
+            }
+        };
+        return Ok(Waited {
+            state,
+            reached: is_reached,
+            watermark: least(shown.iter().map(|pipeline| pipeline.watermark)),
+            waited_seconds: began.elapsed().as_secs_f64(),
+            missing: all
+                .iter()
+                .flat_map(|one| one.missing_offsets(options.goal))
+                .collect(),
+            pipelines: shown,
+            halted,
+        });
+    }
+}
+
+/// Without event time there is no watermark.
+fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
+    if matches!(goal, Goal::Committed(_)) || has_event_time(pipeline) {
+        return Ok(());
+    }
+    let (name, kind) = (&pipeline.name, pipeline.kind.name());
+    Err(Failure::Usage(format!(
+        "pipeline {name} ({kind}) has no event time, so no watermark: wait with --committed latest, a time or \
+         an offset"
+    )))
+}
+
+impl Waiting {
+    fn ask(&mut self, goal: Goal) -> Result<(), Failure> {
+        if let (Goal::Committed(goal), None) = (goal, &self.targets) {
+            self.targets = self.resolve(goal)?;
+        }
+        self.last = Some(self.reader.read()?);
+        Ok(())
+    }
+
+    /// The offsets that a goal means; none as long as records of that time may still come.
+    fn resolve(&self, goal: CommittedGoal) -> Result<Option<Targets>, Failure> {
+        if matches!(goal, CommittedGoal::TimeMs(time_ms) if time_ms > wall_ms()) {
+            return Ok(None);
+        }
+        let cluster = self.reader.cluster();
+        let all = cluster.partitions(None)?;
+        let at_times = match goal {
+            CommittedGoal::TimeMs(time_ms) => cluster.offsets_at(&all, time_ms)?,
+            _ => vec![None; all.len()],
+        };
+        let mut targets = Targets::new();
+        for (partition, at_time) in all.iter().zip(at_times) {
+            let (begin, end) = cluster.log_range(partition)?;
+            let log = Log {
+                begin,
+                end,
+                at_time,
+            };
+            if let Some(target) = target(goal, log) {
+                targets.insert((partition.topic.to_string(), partition.partition), target);
+            }
+        }
+        Ok(Some(targets))
+    }
+
+    /// How many partitions have not reached the goal; one at least where nothing is known.
+    fn missing(&self, goal: Goal) -> usize {
+        let Some(last) = &self.last else { return 1 };
+        match goal {
+            Goal::WatermarkMs(time_ms) => {
+                let counting = last.partitions.iter();
+                let counting = counting.filter(|p| super::counts(&self.pipeline, &p.topic));
+                let missing = counting
+                    .filter(|p| !has_passed(p.watermark, time_ms))
+                    .count();
+                missing.max(usize::from(!has_passed(last.watermark, time_ms)))
+            }
+            Goal::Committed(_) if self.targets.is_none() => 1,
+            Goal::Committed(_) => self.missing_offsets(goal).len(),
+        }
+    }
+
+    fn missing_offsets(&self, goal: Goal) -> Vec<PartitionGoal> {
+        let (Goal::Committed(_), Some(targets), Some(last)) = (goal, &self.targets, &self.last)
+        else {
+            return vec![];
+        };
+        let known = |topic: &str, partition| {
+            let mut known = last.partitions.iter();
+            known.find(|p| p.topic == topic && p.partition == partition)
+        };
+        let missing = targets.iter().filter(|((topic, partition), offset)| {
+            let known = known(topic, *partition);
+            !known.is_some_and(|known| is_reached(known, Some(**offset)))
+        });
+        let missing = missing.map(|((topic, partition), offset)| PartitionGoal {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: *offset,
+        });
+        missing.collect()
+    }
+}
+
+/// Asks the daemons whether one of the pipelines has halted. One that does not answer says nothing.
+async fn halted(urls: &[String], pipelines: &[String]) -> Option<HaltedPipeline> {
+    for url in urls {
+        let Ok(shown) = status::fetch(url).await else {
+            continue;
+        };
+        if let Some(halted) = halted_of(&shown, url, pipelines) {
+            return Some(halted);
+        }
+    }
+    None
+}
+
+fn halted_of(shown: &Value, url: &str, pipelines: &[String]) -> Option<HaltedPipeline> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = shown["pipelines"].as_array()?;
+    let mut halted = all.iter().filter(|p| p["state"] == "halted");
+    let is_waited_for = |p: &&Value| pipelines.iter().any(|name| p["name"] == name.as_str());
+    let halted = halted.find(is_waited_for)?;
+    Some(HaltedPipeline {
+        pipeline: text(&halted["name"]),
+        url: url.to_owned(),
+        reason: text(&halted["halt"]["reason"]),
+        advice: text(&halted["halt"]["advice"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_halt_of_another_pipeline_is_not_waited_for() {
+        let shown = json!({ "pipelines": [
+            { "name": "a", "state": "halted", "halt": { "reason": "schema", "advice": "fix it" } },
+            { "name": "b", "state": "running", "halt": null },
+        ]});
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            halted_of(&shown, "u", &names).map(|halted| (halted.pipeline, halted.reason))
+        };
+        assert_eq!(of(&["b"]), None);
+        assert_eq!(of(&["b", "a"]), Some(("a".to_owned(), "schema".to_owned())));
+        assert_eq!(halted_of(&json!({}), "u", &["a".to_owned()]), None);
+    }
+}
