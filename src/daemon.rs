@@ -13,13 +13,14 @@ use tokio::sync::Notify;
 use crate::config::{Config, Pipeline, Service, process_environment};
 use crate::exit;
 use crate::http::{Access, Shown, Tls};
-use crate::inspect::completeness::Watermarks;
+use crate::inspect::completeness::{Named, Watermarks};
 use crate::memory::{MemoryBudget, bound_allocator};
 use crate::observe::board::Board;
 use crate::observe::metrics;
 use crate::pipeline::Until;
 use crate::service_manager::ServiceManager;
 use crate::supervisor::{Ground, Supervisor, is_created};
+use crate::watermark_table::WatermarkTables;
 
 /// Supervisors of processes, and people at a terminal, sometimes send a signal twice.
 const SAME_SIGNAL_WITHIN: Duration = Duration::from_secs(1);
@@ -83,7 +84,10 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         .build()?;
     let _entered = runtime.enter();
     let of_file: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
+    let all: Vec<Arc<Pipeline>> = config.pipelines.into_iter().map(Arc::new).collect();
     let service = Arc::new(config.service);
+    let runs = |name: &str| pipelines.iter().any(|pipeline| pipeline.name == name);
+    let tables = WatermarkTables::new(&service, &config.watermarks, &all, runs)?;
     let board = Board::new();
     board.set_memory_max(service.memory_max_bytes);
     let prometheus = metrics::install()?;
@@ -104,7 +108,10 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
         prometheus,
         supervisor: supervisor.clone(),
         access: access.clone(),
-        watermarks: Arc::new(Watermarks::new(&service)),
+        watermarks: Arc::new(Watermarks::new(
+            &service,
+            Named::all(&config.watermarks, &all),
+        )),
     };
     let listener = listen(&runtime, &service)?;
     let manager = Arc::new(ServiceManager::of_environment());
@@ -125,9 +132,15 @@ pub fn run(config: Config, options: &RunOptions) -> anyhow::Result<ExitCode> {
     manager.ready();
     let (watched, watching) = (board.clone(), manager.clone());
     runtime.spawn(async move { watching.watch(|| watched.alive().is_good()).await });
+    if let Some(tables) = tables.clone() {
+        runtime.spawn(tables.run());
+    }
     supervisor.wait();
     manager.stopping();
     board.set_shutting_down();
+    if let Some(tables) = tables {
+        runtime.block_on(tables.write_last());
+    }
     server.notify_one();
     // Connections get a moment; nothing durable depends on them.
     runtime.shutdown_timeout(Duration::from_millis(500));

@@ -26,6 +26,8 @@
 //! | `sink` | ClickHouse and the dead-letter topic; the table of errors |
 //! | `state` | snapshots of what operators remember |
 //! | `progress` | ranges, claims, receipts, ledger: what may be committed |
+//! | `limits` | how fast the lanes of a pipeline read |
+//! | `watermark_table` | named watermarks, written to a table |
 //! | `lag` | ends of partitions, asked beside the lanes |
 //! | [`observe`] | metrics, status board, logs |
 //! | [`http`] | metrics, health, status page, state as JSON |
@@ -63,6 +65,7 @@ mod state;
 mod supervisor;
 mod target;
 pub mod topics;
+mod watermark_table;
 
 use streamweir_codec::rules;
 pub use streamweir_codec::{debezium, decode, format, native, replica, steps, table};

@@ -250,7 +250,32 @@ pub fn apply(config: &Config, mut report: impl FnMut(&str)) -> Result<(), ApplyE
         let statements = statements(pipeline)?;
         runtime.block_on(make(pipeline, &statements, deadline, &mut report))?;
     }
+    for (pipeline, statement) in watermark_tables(config) {
+        let statements = [statement];
+        runtime.block_on(make(pipeline, &statements, deadline, &mut report))?;
+    }
     Ok(())
+}
+
+/// What creates the tables of named watermarks, with the pipeline in whose database each is.
+#[must_use]
+pub fn watermark_tables(config: &Config) -> Vec<(&Pipeline, String)> {
+    let mut all: Vec<(&Pipeline, String)> = vec![];
+    for watermark in &config.watermarks {
+        let first = watermark.pipelines.first();
+        let first = first.and_then(|name| config.pipelines.iter().find(|p| p.name == *name));
+        let (Some(pipeline), Some(table)) = (first, &watermark.table) else {
+            continue;
+        };
+        let statement = crate::watermark_table::statement(table);
+        let is_same = |(other, known): &(&Pipeline, String)| {
+            *known == statement && other.clickhouse.database == pipeline.clickhouse.database
+        };
+        if !all.iter().any(is_same) {
+            all.push((pipeline, statement));
+        }
+    }
+    all
 }
 
 /// Creates the database of a pipeline, then what these statements create.

@@ -814,6 +814,9 @@ const WRONG_TOPIC_VALUES: &[(&str, &str, &str)] = &[
     ),
     ("topics.\"a.b\".min_insync_replicas", "0", "from 1 to 15"),
     ("topics.\"a.b\".config", "7", "must be a table"),
+    ("watermark.all", "7", "must be a table"),
+    ("watermark.all.pipelines", "[]", "a list of at least one"),
+    ("watermark.all.table", "\"a.b\"", "the name of a table"),
     (
         "topics.\"a.b\".config.\"segment.ms\"",
         "[]",
@@ -1133,13 +1136,14 @@ const WRONG_JOIN_VALUES: &[(&str, &str, &str)] = &[
 
 /// The key as [`known_keys`] lists it: a name the user chose is `*`.
 fn known_form(key: &str) -> String {
-    const NAMED: [&str; 17] = [
+    const NAMED: [&str; 18] = [
         "topics",
         "topics.*.config",
         "kafka.properties",
         "clickhouse.settings",
         "pipeline.kafka.properties",
         "pipeline.clickhouse.settings",
+        "watermark",
         "pipeline.columns",
         "pipeline.lookup.columns",
         "pipeline.session.distinct_where",
@@ -1842,6 +1846,30 @@ fn what_cannot_be_declared_of_a_topic_is_named() {
     ];
     for (text, key, says) in cases {
         assert_problem(text, key, &[says]);
+    }
+}
+
+#[test]
+fn a_named_watermark_is_of_pipelines_that_are_there_and_have_an_event_time() {
+    let with = |pipelines: &str| shipped_with(&[("watermark.all.pipelines", pipelines)]);
+    let config = parse(&with("[\"clickstream\", \"sales\"]"))
+        .expect("valid")
+        .config;
+    let [watermark] = &config.watermarks[..] else {
+        panic!("{:?}", config.watermarks);
+    };
+    assert_eq!((&*watermark.name, watermark.pipelines.len()), ("all", 2));
+    assert_eq!(watermark.table, None);
+    for (pipelines, words) in [
+        ("[\"nobody\"]", "there is no such pipeline"),
+        ("[\"clickstream\", \"shop\"]", "without event time"),
+    ] {
+        let problems = parse(&with(pipelines)).expect_err("refused");
+        let Problem {
+            key_path, message, ..
+        } = &problems.0[0];
+        assert_eq!(key_path, "watermark.all.pipelines");
+        assert!(message.contains(words), "{message}");
     }
 }
 

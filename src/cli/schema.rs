@@ -86,6 +86,10 @@ fn print(config: &Config) -> ExitCode {
             }
         }
     }
+    for (pipeline, statement) in schema::watermark_tables(config) {
+        println!("-- watermarks, database {}", pipeline.clickhouse.database);
+        println!("{statement};\n");
+    }
     ExitCode::from(exit::DONE)
 }
 

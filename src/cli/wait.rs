@@ -12,7 +12,7 @@ use crate::exit;
 use crate::inspect::completeness::{
     CommittedGoal, Ended, Goal, PipelineWatermark, WaitOptions, Waited, wait,
 };
-use crate::inspect::status;
+use crate::inspect::{Failure, status};
 use crate::observe::board::status::Moment;
 
 /// How often a terminal is told how far it is.
@@ -20,11 +20,14 @@ const SAID_INTERVAL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["watermark", "committed"]))]
-#[command(group = ArgGroup::new("whose").required(true).args(["pipeline"]))]
+#[command(group = ArgGroup::new("whose").required(true).args(["pipeline", "name"]))]
 pub(super) struct Wait {
     /// The pipeline that is to be complete
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
+    /// A named watermark of the configuration: all of its pipelines are to be complete
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Until everything before this event time is written
     #[arg(long, value_name = "RFC3339")]
     watermark: Option<jiff::Timestamp>,
@@ -59,12 +62,19 @@ impl Wait {
             (None, Some(goal)) => Goal::Committed(goal),
             (None, None) => unreachable!("one of them is required"),
         };
+        let pipelines = match (&self.pipeline, &self.name) {
+            (Some(name), _) => vec![name.clone()],
+            (None, name) => match named(config, name.as_deref().unwrap_or_default()) {
+                Ok(pipelines) => pipelines,
+                Err(failure) => return report(&failure),
+            },
+        };
         let urls = match self.urls.is_empty() {
             true => vec![status::address(&config.service)],
             false => self.urls,
         };
         let options = WaitOptions {
-            pipelines: self.pipeline.into_iter().collect(),
+            pipelines,
             goal,
             timeout: self.timeout,
             urls,
@@ -95,6 +105,19 @@ impl Wait {
     }
 }
 
+/// The pipelines of a named watermark.
+fn named(config: &Config, name: &str) -> Result<Vec<String>, Failure> {
+    let mut known = config.watermarks.iter();
+    if let Some(watermark) = known.find(|watermark| watermark.name == name) {
+        return Ok(watermark.pipelines.clone());
+    }
+    let names: Vec<&str> = config.watermarks.iter().map(|w| &*w.name).collect();
+    Err(Failure::Usage(format!(
+        "no [watermark.{name:?}] in the configuration; it has: {}",
+        names.join(", ")
+    )))
+}
+
 /// Where the watermarks are.
 fn so_far(pipelines: &[PipelineWatermark]) -> String {
     let known = pipelines.iter().filter(|p| p.has_event_time);
@@ -120,10 +143,12 @@ fn print(waited: &Waited) {
         so_far(&waited.pipelines)
     );
     if let Some(halted) = &waited.halted {
-        println!(
-            "{} ({}): {}: {}",
-            halted.pipeline, halted.url, halted.reason, halted.advice
-        );
+        let url = halted
+            .url
+            .as_ref()
+            .map_or(String::new(), |url| format!(" ({url})"));
+        let (name, reason, advice) = (&halted.pipeline, &halted.reason, &halted.advice);
+        println!("{name}{url}: {reason}: {advice}");
         return;
     }
     if waited.reached {

@@ -25,6 +25,7 @@ mod format;
 mod kafka;
 mod limits;
 mod lookup;
+mod named_watermark;
 mod outputs;
 mod pipeline;
 mod privacy;
@@ -73,6 +74,7 @@ pub use format::{Compression, Formats, KeyFormat};
 pub use kafka::{Kafka, Property};
 pub use limits::ReadLimits;
 pub use lookup::{Encoding, Lookup, LookupColumn, OnUnavailable};
+pub use named_watermark::NamedWatermark;
 pub use pipeline::{Delivery, GroupProtocol, Kind, Pipeline, StartOffset};
 pub use problem::{Problem, Problems};
 pub use raw::Raw;
@@ -107,6 +109,8 @@ pub struct Config {
     pub clickhouse: ClickHouse,
     /// `[topics]`, sorted by name.
     pub topics: Vec<DeclaredTopic>,
+    /// `[watermark]`, sorted by name.
+    pub watermarks: Vec<NamedWatermark>,
     /// In the order of the file; names are unique.
     pub pipelines: Vec<Pipeline>,
     /// Where the file lies, absolute. Paths in it are relative to this; those in the fields here
@@ -204,6 +208,7 @@ pub fn known_keys() -> BTreeSet<String> {
         "*" = ""
         [topics."*".config]
         "*" = ""
+        [watermark."*"]
         [service.http_tls]
         [schema_registry]
         url = ""
@@ -287,6 +292,8 @@ fn read(mut table: Table, reader: &Reader) -> Config {
     check_names(&pipelines, reader);
     check_groups(&pipelines, reader);
     outputs::check(&pipelines, reader);
+    let watermarks = named_watermark::read(root.section("watermark"));
+    named_watermark::check(&watermarks, &pipelines, reader);
     root.finish();
     let pipelines = pipelines
         .into_iter()
@@ -297,6 +304,10 @@ fn read(mut table: Table, reader: &Reader) -> Config {
         kafka,
         clickhouse,
         topics,
+        watermarks: watermarks
+            .into_iter()
+            .map(|(_, watermark)| watermark)
+            .collect(),
         pipelines,
         directory: reader.directory.clone(),
         base: Base {

@@ -21,6 +21,7 @@ use super::redis::Redis;
 use super::schema_registry::SchemaRegistry;
 use super::section::Section;
 use super::stream_join::StreamJoin;
+use super::time_field::TimeField;
 use super::topics::{self, TopicSelector};
 use super::tree::{Table, Value};
 use super::value::{Choice, Text};
@@ -212,7 +213,7 @@ pub enum GroupProtocol {
     Consumer,
 }
 
-const NAME: Text = Text {
+pub(super) const NAME: Text = Text {
     allowed: "1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'",
     check: |text| {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -329,6 +330,16 @@ impl Pipeline {
     #[must_use]
     pub fn has_one_reader(&self) -> bool {
         matches!(&self.kind, Kind::Aggregation(a) if a.partitioned_by.is_none())
+    }
+
+    /// Whether its records have an event time, so that there is a watermark.
+    #[must_use]
+    pub fn has_event_time(&self) -> bool {
+        match &self.kind {
+            Kind::Enrichment(enrichment) => enrichment.time_field != TimeField::Nowhere,
+            Kind::Aggregation(_) | Kind::StreamJoin(_) => true,
+            Kind::Cdc(_) | Kind::Raw(_) => false,
+        }
     }
 
     /// Whether each record makes rows of its own, which are appended to one table.

@@ -8,13 +8,15 @@ use utoipa::ToSchema;
 use super::Shown;
 use super::api::carry_out;
 use super::error::{ApiError, ErrorBody};
-use crate::inspect::completeness::PipelineWatermark;
+use crate::inspect::completeness::{NamedStatus, PipelineWatermark};
 
 /// How far everything is complete.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WatermarksBody {
     /// Every pipeline of this process, with all partitions of its topics, whichever process reads them.
     pipelines: Vec<PipelineWatermark>,
+    /// The named watermarks of the configuration file.
+    named: Vec<NamedStatus>,
 }
 
 /// How far each pipeline is complete, by what its group has committed. A watermark that was answered once is
@@ -27,9 +29,9 @@ pub(super) async fn watermarks(
     State(shown): State<Shown>,
 ) -> Result<Json<WatermarksBody>, ApiError> {
     let watermarks = shown.watermarks.clone();
-    let pipelines = carry_out(&shown, move |supervisor| {
-        Ok(watermarks.read(&supervisor.pipelines()))
+    let read = carry_out(&shown, move |supervisor| {
+        Ok(watermarks.read_with_named(supervisor.pipelines()))
     });
-    let pipelines = pipelines.await?;
-    Ok(Json(WatermarksBody { pipelines }))
+    let (pipelines, named) = read.await?;
+    Ok(Json(WatermarksBody { pipelines, named }))
 }

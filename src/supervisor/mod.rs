@@ -5,6 +5,7 @@
 //! reports its own end, so nobody waits for one while a lock is held.
 
 mod created;
+mod halted;
 mod kept;
 mod member;
 mod order;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+pub(crate) use self::halted::read as halted;
 use self::kept::Keep;
 use self::member::Member;
 pub(crate) use self::order::{Fault, Ignored, Order};
@@ -255,7 +257,10 @@ impl Supervisor {
         fleet.members[index].prepare(&self.ground.board, queue_bytes);
         self.share_memory(fleet);
         let member = &mut fleet.members[index];
+        let (state_dir, name) = (&self.ground.service.state_dir, &member.pipeline.name);
+        halted::forget(state_dir, name);
         if let Err(halt) = member.spawn(self, queue_bytes) {
+            halted::note(&self.ground.service.state_dir, &member.pipeline.name, &halt);
             member.life.ended(End::Halted);
             member.note_end(&Ended::Halted(halt));
             self.changed.notify_all();
@@ -286,6 +291,9 @@ impl Supervisor {
             Ended::Done | Ended::Unreachable(_) => End::Done,
         };
         let step = member.life.ended(end);
+        if let Ended::Halted(halt) = ended {
+            halted::note(&self.ground.service.state_dir, name, halt);
+        }
         member.note_end(ended);
         self.share_memory(&mut fleet);
         self.take(&mut fleet, index, step);

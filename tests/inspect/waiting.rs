@@ -138,6 +138,11 @@ fn a_watermark_holds_across_members_that_are_killed_and_is_never_taken_back() {
     job.produce_events(1, 0..10);
     job.produce_events(2, 0..10);
     job.produce_events(3, 0..10);
+    // With their only pipeline halted the daemons end.
+    for daemon in [&stays, &other] {
+        let status = daemon.process.wait(PATIENCE).expect("it ends");
+        assert_eq!(status.code(), Some(4), "{}", daemon.log());
+    }
     let url = stays.http.clone();
     let (code, document) = waited(
         &job,
@@ -161,6 +166,8 @@ fn windows_are_complete_once_their_last_rows_are_written() {
     let mut job = Job::aggregation("windows-complete", "sales");
     job.set("pipeline.batch.flush_interval", "100ms");
     job.unset("pipeline.output");
+    job.set("watermark.all.pipelines", vec!["sales".to_owned()]);
+    job.set("watermark.all.table", "streamweir_watermarks");
     job.apply_schema();
     job.create_topic(2);
     let sell = |seconds: &[i64]| {
@@ -198,11 +205,27 @@ fn windows_are_complete_once_their_last_rows_are_written() {
     let rows = "SELECT total_sales, is_final FROM {db}.sales_aggregates_1min FINAL \
                 ORDER BY window_start LIMIT 1";
     assert_eq!(job.query(rows), "4\t1");
+    // The same under a name, from the daemon and in the table.
+    let (code, document) = waited(
+        &job,
+        &["--name", "all", "--timeout", "1m", "--watermark", &minute],
+    );
+    assert_eq!(code, 0, "{document}");
     let told = || {
-        let pipeline = watermarks(&daemon)?;
-        (time_ms(&pipeline["watermark"]) == Some(EVENT_TIME_MS + 61_000)).then_some(())
+        let (_, body) = daemon.get("/api/v1/watermarks")?;
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let named = &body["named"][0];
+        assert_eq!(named["name"], "all", "{body}");
+        (time_ms(&named["watermark"]) == Some(EVENT_TIME_MS + 61_000)).then_some(())
     };
     wait::until("the daemon tells the same", PATIENCE, told).expect("it does");
+    let written = || {
+        let row = "SELECT name, toUnixTimestamp64Milli(max(watermark)) FROM {db}.streamweir_watermarks \
+                   GROUP BY name";
+        (job.query(row) == format!("all\t{}", EVENT_TIME_MS + 61_000)).then_some(())
+    };
+    wait::until("the table has it", PATIENCE, written)
+        .unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
     daemon.stop();
 }
 
@@ -224,6 +247,10 @@ fn what_cannot_be_waited_for_is_said_before_anything_is_asked() {
             "no pipeline \"nobody\"",
         ),
         (&["--pipeline", "bronze"], "required"),
+        (
+            &["--name", "nobody", "--committed", "latest"],
+            "no [watermark.\"nobody\"]",
+        ),
         (&["--committed", "latest"], "required"),
         (&["--pipeline", "bronze", "--committed", "soon"], "RFC 3339"),
         (

@@ -348,6 +348,7 @@ async fn the_description_names_every_call_and_every_one_it_names_is_answered() {
         "stop",
         "restart",
         "checkpoint",
+        "limits",
     ]
     .iter()
     .map(|word| format!("post {name}/{word}"))
@@ -355,6 +356,7 @@ async fn the_description_names_every_call_and_every_one_it_names_is_answered() {
     expected.extend(["get", "put", "delete"].map(|method| format!("{method} {name}")));
     expected.push("get /api/v1/streaming".to_owned());
     expected.push("get /api/v1/openapi.json".to_owned());
+    expected.push("get /api/v1/watermarks".to_owned());
     expected.extend(["create", "validate"].map(|word| format!("post /api/v1/streaming/{word}")));
     expected.sort_unstable();
     assert_eq!(calls, expected);

@@ -122,7 +122,7 @@ impl Served {
             closes_windows: false,
             service: Arc::new(config.service.clone()),
         };
-        let watermarks = Arc::new(Watermarks::new(&ground.service));
+        let watermarks = Arc::new(Watermarks::new(&ground.service, vec![]));
         let supervisor = Supervisor::new(ground, config.base);
         let shown = Shown {
             watermarks,

@@ -14,11 +14,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::goal::{CommittedGoal, Goal, PartitionGoal};
-pub(crate) use self::served::Watermarks;
+pub(crate) use self::served::{Named, NamedStatus, Watermarks};
 pub use self::wait::{Ended, WaitOptions, Waited, wait};
 use super::Failure;
 use super::cluster::Cluster;
-use crate::config::{Kind, Pipeline, Service, TimeField};
+use crate::config::{Kind, Pipeline, Service};
 use crate::observe::board::status::Moment;
 use crate::progress::Metadata;
 use crate::source::{Offsets, TopicPartition};
@@ -62,16 +62,6 @@ pub struct PipelineWatermark {
     /// Why nothing is known: Kafka does not answer, or refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-}
-
-/// Whether the records of a pipeline have an event time.
-#[must_use]
-pub fn has_event_time(pipeline: &Pipeline) -> bool {
-    match &pipeline.kind {
-        Kind::Enrichment(enrichment) => enrichment.time_field != TimeField::Nowhere,
-        Kind::Aggregation(_) | Kind::StreamJoin(_) => true,
-        Kind::Cdc(_) | Kind::Raw(_) => false,
-    }
 }
 
 /// Whether the partition tells how far the pipeline is: of a join, events alone do, which wait for the other
@@ -141,7 +131,7 @@ pub(crate) fn nothing_known(pipeline: &Pipeline, error: Option<String>) -> Pipel
         name: pipeline.name.clone(),
         kind: pipeline.kind.name(),
         group: pipeline.group_id.clone(),
-        has_event_time: has_event_time(pipeline),
+        has_event_time: pipeline.has_event_time(),
         watermark: None,
         partitions: vec![],
         error,

@@ -4,19 +4,58 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{PipelineWatermark, Reader, nothing_known};
-use crate::config::{Pipeline, Service};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{PipelineWatermark, Reader, least, nothing_known};
+use crate::config::{NamedWatermark, Pipeline, Service};
 use crate::inspect::Failure;
+use crate::observe::board::status::Moment;
 
 /// Answers are kept for so long: anybody may ask, as often as they like.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a cluster that does not answer is asked.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// A named watermark and its pipelines.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    name: String,
+    pipelines: Vec<Arc<Pipeline>>,
+}
+
+impl Named {
+    /// Those of a configuration.
+    pub(crate) fn all(watermarks: &[NamedWatermark], pipelines: &[Arc<Pipeline>]) -> Vec<Named> {
+        let of = |watermark: &NamedWatermark| {
+            let names = watermark.pipelines.iter();
+            let known = names.filter_map(|name| pipelines.iter().find(|p| p.name == *name));
+            Named {
+                name: watermark.name.clone(),
+                pipelines: known.cloned().collect(),
+            }
+        };
+        watermarks.iter().map(of).collect()
+    }
+}
+
+/// How far several pipelines are together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct NamedStatus {
+    /// Its name in the configuration.
+    name: String,
+    /// The pipelines.
+    pipelines: Vec<String>,
+    /// The least of theirs; `null` as long as one has none.
+    #[schema(value_type = Option<String>)]
+    watermark: Option<Moment>,
+}
+
 /// One client a pipeline, made when it is first asked about.
 #[derive(Debug)]
 pub(crate) struct Watermarks {
     service: Arc<Service>,
+    named: Vec<Named>,
     asked: Mutex<Asked>,
 }
 
@@ -27,11 +66,43 @@ struct Asked {
 }
 
 impl Watermarks {
-    pub(crate) fn new(service: &Arc<Service>) -> Self {
+    pub(crate) fn new(service: &Arc<Service>, named: Vec<Named>) -> Self {
         Watermarks {
             service: service.clone(),
+            named,
             asked: Mutex::default(),
         }
+    }
+
+    /// How far these pipelines are, and those of the named watermarks. Waits for Kafka.
+    pub(crate) fn read_with_named(
+        &self,
+        running: Vec<Arc<Pipeline>>,
+    ) -> (Vec<PipelineWatermark>, Vec<NamedStatus>) {
+        let mut all = running;
+        for pipeline in self.named.iter().flat_map(|named| &named.pipelines) {
+            if !all.iter().any(|known| known.name == pipeline.name) {
+                all.push(pipeline.clone());
+            }
+        }
+        let read = self.read(&all);
+        let of = |named: &Named| {
+            let names = named.pipelines.iter().map(|pipeline| &pipeline.name);
+            let known = |name: &String| read.iter().find(|p| p.name == *name)?.watermark;
+            NamedStatus {
+                name: named.name.clone(),
+                watermark: least(names.clone().map(known)),
+                pipelines: names.cloned().collect(),
+            }
+        };
+        let named = self.named.iter().map(of).collect();
+        (read, named)
+    }
+
+    /// Asks anew when somebody next wants to know.
+    pub(crate) fn forget_answers(&self) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.last = None;
     }
 
     /// How far these pipelines are, in their order. Waits for Kafka.

@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::goal::{
     CommittedGoal, Goal, Log, PartitionGoal, Targets, has_passed, is_reached, target,
 };
-use super::{PipelineWatermark, Reader, has_event_time, least};
+use super::{PipelineWatermark, Reader, least};
 use crate::clock::wall_ms;
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Pipeline, Service};
 use crate::inspect::{Failure, status};
 use crate::observe::board::status::Moment;
+use crate::supervisor;
 
 /// How often the group's offsets are asked for.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -48,8 +49,8 @@ pub enum Ended {
 pub struct HaltedPipeline {
     /// The pipeline.
     pub pipeline: String,
-    /// The daemon that says so.
-    pub url: String,
+    /// The daemon that says so; `null` where only its files do, because it has ended.
+    pub url: Option<String>,
     /// The reason.
     pub reason: String,
     /// What to do.
@@ -122,7 +123,10 @@ pub fn wait(
         let is_reached = missing == 0 && shown.len() == all.len();
         let halted = match is_reached {
             true => None,
-            false => runtime.block_on(halted(&options.urls, &options.pipelines)),
+            false => {
+                let shown = runtime.block_on(halted(&options.urls, &options.pipelines));
+                shown.or_else(|| all.iter().find_map(|one| one.has_left(&config.service)))
+            }
         };
         let state = match (is_reached, &halted, is_over) {
             (true, ..) => Ended::Reached,
@@ -151,7 +155,7 @@ pub fn wait(
 
 /// Without event time there is no watermark.
 fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
-    if matches!(goal, Goal::Committed(_)) || has_event_time(pipeline) {
+    if matches!(goal, Goal::Committed(_)) || pipeline.has_event_time() {
         return Ok(());
     }
     let (name, kind) = (&pipeline.name, pipeline.kind.name());
@@ -162,6 +166,22 @@ fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
 }
 
 impl Waiting {
+    /// Whether it halted here, and nobody has gone on with it since.
+    fn has_left(&self, service: &Service) -> Option<HaltedPipeline> {
+        let halted = supervisor::halted(&service.state_dir, &self.pipeline.name)?;
+        let is_alone = self
+            .reader
+            .cluster()
+            .members()
+            .is_ok_and(|members| members.is_empty());
+        is_alone.then(|| HaltedPipeline {
+            pipeline: self.pipeline.name.clone(),
+            url: None,
+            reason: halted.reason,
+            advice: halted.advice,
+        })
+    }
+
     fn ask(&mut self, goal: Goal) -> Result<(), Failure> {
         if let (Goal::Committed(goal), None) = (goal, &self.targets) {
             self.targets = self.resolve(goal)?;
@@ -256,7 +276,7 @@ fn halted_of(shown: &Value, url: &str, pipelines: &[String]) -> Option<HaltedPip
     let halted = halted.find(is_waited_for)?;
     Some(HaltedPipeline {
         pipeline: text(&halted["name"]),
-        url: url.to_owned(),
+        url: Some(url.to_owned()),
         reason: text(&halted["halt"]["reason"]),
         advice: text(&halted["halt"]["advice"]),
     })
