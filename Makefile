@@ -8,7 +8,7 @@ SANDBOX_DIR ?= .sandbox
 WITH_TOOLS := PATH="$(abspath $(SANDBOX_DIR))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build demo demo-cdc demo-medallion test test-avro test-versions soak fuzz schemathesis bench instructions figures explore lint book deb try-deb sbom clean
+.PHONY: help deps deps-test build demo demo-cdc demo-medallion test test-avro test-airflow test-versions soak fuzz schemathesis bench instructions figures explore lint book deb try-deb sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ explore: ## Try every interleaving of the write protocol within larger bounds (m
 
 fuzz: ## Feed hostile bytes to all that reads what others wrote (SECONDS=1800)
 	@fuzz/run.sh $(or $(SECONDS),1800)
+
+test-airflow: ## Run the example DAGs in a real Airflow with SQLite (fetches Airflow, 500 MB)
+	$(CARGO) build --workspace
+	@tests/airflow/run.sh $(TARGET_DIR)/debug/streamweir $(TARGET_DIR)/debug/sandbox
 
 schemathesis: ## Try the control API with requests made of its description (EXAMPLES=50; fetches Schemathesis)
 	$(CARGO) build

@@ -105,8 +105,6 @@ impl WatermarkTables {
 
     /// Writes what has moved since, before the process ends.
     pub(crate) async fn write_last(self: Arc<Self>) {
-        // What is fresh enough for everybody else may lack the last commit.
-        self.watermarks.forget_answers();
         if tokio::time::timeout(LAST_TIMEOUT, self.write())
             .await
             .is_err()

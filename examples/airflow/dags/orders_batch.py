@@ -6,6 +6,8 @@ Exit 4 means halted to protect data: the log says what to do, and a retry change
 import os
 from datetime import datetime
 
+from airflow.timetables.interval import CronDataIntervalTimetable
+
 try:  # Airflow 3
     from airflow.providers.standard.operators.bash import BashOperator
     from airflow.sdk import DAG
@@ -19,7 +21,8 @@ PIPELINE = os.environ.get("STREAMWEIR_PIPELINE", "clickstream")
 
 with DAG(
     dag_id="orders_batch",
-    schedule="@hourly",
+    # An hour has a beginning and an end: by default Airflow 3 has moments without length.
+    schedule=CronDataIntervalTimetable("@hourly", timezone="UTC"),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,

@@ -8,6 +8,7 @@ import os
 import subprocess
 from datetime import datetime, timedelta
 
+from airflow.timetables.interval import CronDataIntervalTimetable
 from streamweir_sensor import StreamweirCompleteSensor
 
 try:  # Airflow 3
@@ -38,7 +39,8 @@ def open_dead_letters(data_interval_start, data_interval_end, **_):
 
 with DAG(
     dag_id="orders_hourly",
-    schedule="@hourly",
+    # An hour has a beginning and an end: by default Airflow 3 has moments without length.
+    schedule=CronDataIntervalTimetable("@hourly", timezone="UTC"),
     start_date=datetime(2026, 1, 1),
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},

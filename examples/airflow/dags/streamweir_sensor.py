@@ -11,12 +11,13 @@ import asyncio
 import json
 import subprocess
 
-from airflow.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 try:  # Airflow 3
     from airflow.sdk import BaseSensorOperator
+    from airflow.sdk.exceptions import AirflowFailException
 except ImportError:  # Airflow 2
+    from airflow.exceptions import AirflowFailException
     from airflow.sensors.base import BaseSensorOperator
 
 REACHED, NOT_YET, USAGE, UNREACHABLE, HALTED = 0, 1, 2, 3, 4

@@ -12,8 +12,6 @@ use crate::config::{NamedWatermark, Pipeline, Service};
 use crate::inspect::Failure;
 use crate::observe::board::status::Moment;
 
-/// Answers are kept for so long: anybody may ask, as often as they like.
-const FRESH: Duration = Duration::from_secs(1);
 /// How long a cluster that does not answer is asked.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -99,23 +97,21 @@ impl Watermarks {
         (read, named)
     }
 
-    /// Asks anew when somebody next wants to know.
-    pub(crate) fn forget_answers(&self) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.last = None;
-    }
-
-    /// How far these pipelines are, in their order. Waits for Kafka.
+    /// How far these pipelines are, in their order. Waits for Kafka. Whoever asks while an answer is awaited
+    /// gets the next one, together with all others who do: anybody may ask, as often as they like. No answer
+    /// is older than its question, so that several processes, asked in turn, take nothing back.
     pub(crate) fn read(&self, pipelines: &[Arc<Pipeline>]) -> Vec<PipelineWatermark> {
+        let since = Instant::now();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, last)) = &asked.last
-            && at.elapsed() < FRESH
+            && *at >= since
             && is_about(last, pipelines)
         {
             return last.clone();
         }
         let mut readers = std::mem::take(&mut asked.readers);
         let service = &self.service;
+        let began = Instant::now();
         // A cluster that is away holds up nothing else.
         let read: Vec<_> = std::thread::scope(|scope| {
             let mut threads = vec![];
@@ -139,7 +135,7 @@ impl Watermarks {
         asked.readers = readers
             .map(|reader| (reader.pipeline.name.clone(), reader))
             .collect();
-        asked.last = Some((Instant::now(), read.clone()));
+        asked.last = Some((began, read.clone()));
         read
     }
 }
