@@ -20,7 +20,7 @@ use super::Failure;
 use super::cluster::Cluster;
 use crate::config::{Kind, Pipeline, Service};
 use crate::observe::board::status::Moment;
-use crate::progress::Metadata;
+use crate::progress::{Metadata, SwapFence};
 use crate::source::{Offsets, TopicPartition};
 
 /// How far one partition is complete.
@@ -139,9 +139,12 @@ pub(crate) fn nothing_known(pipeline: &Pipeline, error: Option<String>) -> Pipel
 }
 
 fn of_partition((partition, offsets): (&TopicPartition, &Offsets)) -> PartitionWatermark {
+    // While a rebuild exchanges the table, what stood there is behind its mark.
+    let fence = SwapFence::decode(&offsets.metadata);
+    let text = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
     let metadata = offsets
         .position
-        .and_then(|position| Metadata::decode(&offsets.metadata, position).ok()?);
+        .and_then(|position| Metadata::decode(text, position).ok()?);
     let watermark_ms = metadata.as_ref().and_then(|m| m.watermark_ms);
     let frontier = metadata.and_then(|m| m.frontier);
     let read_to = frontier.map(|frontier| frontier.read_to().min(frontier.settled_to()));
@@ -186,6 +189,10 @@ mod tests {
         assert_eq!(read("another program"), (None, Some(10)));
         assert_eq!(read("sw9 of a later version"), (None, Some(10)));
         assert_eq!(read("sw1 - 1 1 t 5 t7000"), (Some(7_000), Some(10)));
+        assert_eq!(
+            read("sw-swap 1f sw1 - 1 1 t 5 t7000"),
+            (Some(7_000), Some(10))
+        );
         assert_eq!(
             read("sw1 - 1 1 t - w1,-,-,50,40 t7000"),
             (Some(7_000), Some(40))
