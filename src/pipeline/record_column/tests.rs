@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::source::MadeRecord;
+use crate::table::DefaultKind;
 
 #[test]
 fn a_value_that_cannot_be_looked_into_is_no_tombstone() {
