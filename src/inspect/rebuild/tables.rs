@@ -126,6 +126,8 @@ impl Tables {
         let comment = quote_text(&plan.encode());
         let (live, name) = (self.sql_name(live), self.sql_name(shadow));
         let sql = match self.found(shadow).await? {
+            // Another process has made it a moment ago: its plan counts.
+            Some((found, _)) if Plan::decode(shadow, &found).is_some() => return Ok(()),
             Some(_) => format!("ALTER TABLE {name} MODIFY COMMENT {comment}"),
             None => format!("CREATE TABLE {name} AS {live} COMMENT {comment}"),
         };
