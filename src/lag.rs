@@ -88,7 +88,11 @@ impl Watch {
         let has_halted = board.state() == PipelineState::Halted;
         self.partitions = board.known_partitions();
         if self.partitions.is_empty() && has_halted {
-            self.partitions = self.never_assigned();
+            match self.never_assigned() {
+                Ok(partitions) => self.partitions = partitions,
+                // What was known last stays.
+                Err(error) => return self.target.failed(&error),
+            }
         }
         let partitions: Vec<_> = self.partitions.iter().map(place_of).collect();
         if partitions.is_empty() {
@@ -115,20 +119,17 @@ impl Watch {
 
     /// All partitions of the topics, for a pipeline that halted before any was assigned to it: nobody else
     /// says how far it is behind. Topics that a pattern names are not known.
-    fn never_assigned(&mut self) -> Vec<PartitionStatus> {
+    fn never_assigned(&mut self) -> Result<Vec<PartitionStatus>, String> {
         let pipeline = Arc::clone(&self.pipeline);
         let named = pipeline.topics.iter().map(TopicSelector::as_str);
         let mut all = vec![];
         for topic in named.filter(|name| !name.starts_with('^')) {
-            let found = match self.observer() {
-                Ok(observer) => observer.partitions_of(topic, TIMEOUT),
-                Err(_) => continue,
-            };
-            // A topic that is missing has no lag.
-            let partitions = found.unwrap_or_default().into_iter();
+            // A topic that is missing has no partitions.
+            let found = self.observer()?.partitions_of(topic, TIMEOUT);
+            let partitions = found.map_err(|error| error.to_string())?.into_iter();
             all.extend(partitions.map(|p| PartitionStatus::new(&p.topic, p.partition, -1, -1, -1)));
         }
-        all
+        Ok(all)
     }
 
     fn ask(

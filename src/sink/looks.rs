@@ -26,14 +26,9 @@ impl ClickHouseClient {
         partition: &TopicPartition,
         range: Range,
     ) -> Result<Vec<i64>, InsertError> {
-        let id = match target.has_index {
-            true => format!(
-                "bitShiftLeft(toUInt64(_offset) - {}, {ROW_ID_INDEX_BITS}) + toUInt64(_index)",
-                range.from
-            ),
-            false => target.provenance.offset_sql(),
-        };
-        self.listed(server, target, (partition, range), &id).await
+        let id = row_number(target, range);
+        self.listed(server, target, (partition, range), &id, "")
+            .await
     }
 
     /// Which offsets of `range` the table already holds.
@@ -45,53 +40,49 @@ impl ClickHouseClient {
         range: Range,
     ) -> Result<Vec<i64>, InsertError> {
         let offset = target.provenance.offset_sql();
-        self.listed(server, target, (partition, range), &offset)
+        self.listed(server, target, (partition, range), &offset, "")
             .await
     }
 
-    /// How many rows of `range` the server may still drop: after code 319 a part is on one replica, and Keeper
-    /// does not know it. A part that is the result of a merge, or that has been there for `age`, is known.
+    /// Which rows of `range` a replica holds for good, numbered as in [`ClickHouseClient::rows_in`]: after code
+    /// 319 a part is on one replica, Keeper does not know it, and the server may still drop it. A part that
+    /// is the result of a merge, or that has been there for `age`, is known.
     ///
     /// # Errors
     /// As above.
-    pub(crate) async fn unconfirmed_in(
+    pub(crate) async fn confirmed_rows_in(
         &self,
         server: u32,
         target: &Target,
         partition: &TopicPartition,
         range: Range,
         age: Duration,
-    ) -> Result<u64, InsertError> {
-        let (table, provenance) = (&target.sql, &target.provenance);
-        let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
-        let sql = format!(
-            "SELECT count() FROM {table} WHERE {is_in} AND {offset} >= {} AND {offset} < {} AND _part IN \
-             (SELECT name FROM system.parts WHERE active AND min_block_number = max_block_number AND \
-             modification_time > now() - {} AND concat(database, '.', table) = {})",
-            range.from,
-            range.to,
+    ) -> Result<Vec<i64>, InsertError> {
+        let confirmed = format!(
+            " AND _part IN (SELECT name FROM system.parts WHERE active AND (min_block_number < \
+             max_block_number OR modification_time <= now() - {}) AND concat(database, '.', table) = {})",
             age.as_secs(),
             quote_text(&target.label)
         );
-        let bytes = self.select(server, &sql, "TabSeparated").await?;
-        let text = String::from_utf8_lossy(&bytes);
-        let count = text.trim_end().parse();
-        count.map_err(|_| self.servers.failed(server, unreadable(&bytes)))
+        let id = row_number(target, range);
+        self.listed(server, target, (partition, range), &id, &confirmed)
+            .await
     }
 
-    /// An integer of each row of a range.
+    /// An integer of each row of a range for which `condition` holds too.
     async fn listed(
         &self,
         server: u32,
         target: &Target,
         (partition, range): (&TopicPartition, Range),
         expression: &str,
+        condition: &str,
     ) -> Result<Vec<i64>, InsertError> {
         let (table, provenance) = (&target.sql, &target.provenance);
         let (is_in, offset) = (provenance.is_in(partition), provenance.offset_sql());
         let sql = format!(
             "SELECT groupArray(toUInt64({expression})), 'end' FROM {table} WHERE {is_in} AND {offset} >= {} \
-             AND {offset} < {} SETTINGS select_sequential_consistency = 1",
+             AND {offset} < {}{condition} SETTINGS select_sequential_consistency = 1",
             range.from, range.to
         );
         let bytes = self.select(server, &sql, "RowBinary").await?;
@@ -252,6 +243,17 @@ impl ClickHouseClient {
         };
         let bytes = self.servers.any(look).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// The number of a row in a range, as SQL.
+fn row_number(target: &Target, range: Range) -> String {
+    match target.has_index {
+        true => format!(
+            "bitShiftLeft(toUInt64(_offset) - {}, {ROW_ID_INDEX_BITS}) + toUInt64(_index)",
+            range.from
+        ),
+        false => target.provenance.offset_sql(),
     }
 }
 

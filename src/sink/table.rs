@@ -179,22 +179,25 @@ impl Table<'_> {
         missing: &Missing,
     ) -> Result<(), InsertError> {
         let range = job.claim.range();
-        let mut ids = job.batch.row_ids(range.from);
-        let is_decisive = job.tokens().is_some_and(Attempts::trusts_look)
-            && self.target.replicated
-            && ids.any(|id| !missing.contains(id));
-        if !is_decisive {
+        let is_found = |id: &i64| !missing.contains(*id);
+        let is_decisive = job.tokens().is_some_and(Attempts::trusts_look) && self.target.replicated;
+        if !is_decisive || !job.batch.row_ids(range.from).any(|id| is_found(&id)) {
             return Ok(());
         }
         let client = &self.sink.parts.client;
         let age = UNFINISHED_MAX;
-        let unconfirmed =
-            client.unconfirmed_in(self.server, &self.target, &job.partition, range, age);
-        match unconfirmed.await? {
+        // What is there for good is asked for, not what is not: another replica may answer behind the same
+        // name, or the part be gone by now.
+        let confirmed =
+            client.confirmed_rows_in(self.server, &self.target, &job.partition, range, age);
+        let confirmed: HashSet<i64> = confirmed.await?.into_iter().collect();
+        let found = job.batch.row_ids(range.from).filter(is_found);
+        match found.filter(|id| !confirmed.contains(id)).count() {
             0 => Ok(()),
             rows => Err(InsertError::behind(format!(
                 "{rows} rows of the range are in parts that this replica may still drop (it does so for five \
-                 minutes after code 319): waiting until they have been there for {} s, or are merged",
+                 minutes after code 319), or that it does not have: waiting until they have been there for {} s, \
+                 or are merged",
                 age.as_secs()
             ))),
         }

@@ -50,7 +50,7 @@ pub(super) fn trials() -> Vec<Trial> {
 /// All of them at length, every third in a short run.
 fn points(all: &[&'static str], times: u32) -> impl Iterator<Item = &'static str> {
     let step = if times > 1 { 1 } else { 3 };
-    all.to_vec().into_iter().skip(step / 2).step_by(step)
+    all.iter().copied().skip(step / 2).step_by(step)
 }
 
 fn job(name: &str) -> Job {

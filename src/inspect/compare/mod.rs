@@ -112,7 +112,7 @@ impl Asked<'_> {
     async fn compare(&self, a: &Table, b: &Table, plan: Plan) -> Result<Comparison, Failure> {
         let count = query::bucket_count(a.rows_about.max(b.rows_about));
         let buckets = self.rows(&query::sums(&self.a, &self.b, count)).await?;
-        let buckets = buckets.iter().map(|line| Bucket::parse(line));
+        let buckets = buckets.iter().map(Bucket::parse);
         let buckets = buckets.collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         let mut report = Comparison::new(a, b, &plan, &buckets);
         let different: Vec<Bucket> = buckets.into_iter().filter(Bucket::differs).collect();
