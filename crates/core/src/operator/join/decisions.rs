@@ -86,6 +86,9 @@ impl Join {
             mark.read_to = input.next.max(input.before.read_to);
         }
         self.marked = self.decided;
+        // An event that comes next gets its row unless it is late, however long the sides were silent.
+        let decided_ms = self.decided.map(|(time_ms, _)| time_ms);
+        self.complete_ms = decided_ms.zip(left_ms).map(|(a, b)| a.min(b));
     }
 
     /// Where a side may be committed whose records below `settled` are done with, together with all that
@@ -95,7 +98,7 @@ impl Join {
             needed_from,
             read_to,
         } = self.marks[side as usize];
-        let (rules, decided) = (self.fingerprint, self.marked);
+        let (rules, decided, complete_ms) = (self.fingerprint, self.marked, self.complete_ms);
         let input = self.input_mut(side);
         let (position, largest_ms) = input.checkpoint(settled.min(needed_from));
         let settled_to = settled.min(read_to).max(input.before.settled_to);
@@ -108,7 +111,7 @@ impl Join {
                 read_to,
                 settled_to,
             }),
-            complete_ms: decided.map(|(time_ms, _)| time_ms),
+            complete_ms,
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct Join {
     decided: Option<(i64, i64)>,
     marks: [Mark; 2],
     marked: Option<(i64, i64)>,
+    /// Events of the left before this time have their rows among those, or are late.
+    complete_ms: Option<i64>,
     /// Events can be handed out: both sides have begun, and been read again where that is needed.
     is_ready: bool,
     /// Events wait until a table has been read to here: its records come in any order.
@@ -121,6 +123,7 @@ impl Join {
             decided: None,
             marks: [Mark::default(); 2],
             marked: None,
+            complete_ms: None,
             is_ready: false,
             load_to: None,
             held: EventQueue::default(),

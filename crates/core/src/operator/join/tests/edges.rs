@@ -654,3 +654,19 @@ fn a_side_that_is_read_again_is_not_taken_for_idle() {
     let none = Err(Outcome::NoProfile);
     assert_eq!(new.rest(), [(1, none), (0, none)]);
 }
+
+#[test]
+fn silence_decides_events_and_tells_no_watermark_beyond_that_of_the_left() {
+    let mut small = Small::new();
+    small.left(100);
+    small.join.note_silence(Side::Left, true, 1);
+    small.join.note_silence(Side::Right, true, 0);
+    assert_eq!(small.decided().len(), 1);
+    let told = |small: &mut Small, side| small.join.commit_point(side, 1).complete_ms;
+    // Half a minute of delay.
+    assert_eq!(told(&mut small, Side::Left), Some(70_000));
+    assert_eq!(told(&mut small, Side::Right), Some(70_000));
+    // What comes next is not late, and gets its row.
+    assert_eq!(small.left(80), Verdict::Taken);
+    assert_eq!(small.decided().len(), 1);
+}
