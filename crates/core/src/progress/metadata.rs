@@ -8,7 +8,8 @@
 //! made; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
 //! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`. Last, where
-//! records have an event time: `t<watermark>`.
+//! records have an event time: `t<watermark>`. A word that begins with another small letter is of a later
+//! version and is passed over: what must not be passed over needs another format than `sw1`.
 
 use std::fmt;
 
@@ -177,6 +178,9 @@ impl Metadata {
         let mut made_no_rows = false;
         let mut watermark_ms = None;
         for word in more {
+            if word.starts_with(|c: char| c.is_ascii_lowercase() && !"jtw".contains(c)) {
+                continue;
+            }
             if watermark_ms.is_some() {
                 return Err(unknown());
             }
@@ -346,7 +350,8 @@ mod tests {
         assert!(Metadata::decode("sw2 a b c", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t 5+0", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - 4", 0).is_err());
-        assert!(Metadata::decode("sw1 - 1 1 t - 4@1 x", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - 4@1 4@1 4", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t - 4@1 X", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - j1,-,4,-,5,6", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - j1,-,-,-,5,6 w1,-,-,5,6", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - w1,-,-,5,6", 0).is_ok());
@@ -356,6 +361,19 @@ mod tests {
         assert!(Metadata::decode("sw1 - 1 1 t - t", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - t5 t6", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - t5 w1,-,-,5,6", 0).is_err());
+    }
+
+    #[test]
+    fn a_word_that_a_later_version_adds_is_passed_over() {
+        let known = "sw1 - 1 1 t 5 4@1 w1,-,-,5,6 t7";
+        let read = Metadata::decode(known, 0).unwrap();
+        assert!(read.is_some());
+        for later in [" x", " u1,2 v=3"] {
+            assert_eq!(
+                Metadata::decode(&format!("{known}{later}"), 0).as_ref(),
+                Ok(&read)
+            );
+        }
     }
 
     #[test]
