@@ -177,8 +177,10 @@ impl Rules {
         let mut windows: BTreeMap<Key, Window> = BTreeMap::new();
         for (&partition, records) in partitions {
             let mut largest = None;
+            let mut marks_at = BTreeMap::new();
             for (offset, sale) in records {
                 let mark = largest.map(|largest: i64| largest - self.delay_ms);
+                marks_at.insert(*offset, mark);
                 let is_behind = |ms: i64| mark.is_some_and(|mark| mark >= ms);
                 let latest = sale.time_ms.div_euclid(slide_ms) * slide_ms;
                 let starts = (0..size_ms / slide_ms).map(|n| latest - n * slide_ms);
@@ -259,15 +261,25 @@ impl Rules {
             let is_passed = |ms: i64| mark.is_some_and(|mark| mark >= ms);
             let is_closed = |s: &Window| is_passed(s.last_ms + gap_ms + self.lateness_ms);
             for (category, sessions) in groups {
+                // Read again as long as a record may come near it: two gaps, and before a session that is open
+                // and began by then.
+                let free_ms = |s: &Window| s.last_ms + 3 * gap_ms + self.lateness_ms;
                 let open = sessions.iter().filter(|session| !is_closed(session));
-                let open: Vec<i64> = open.map(|session| session.first_ms).collect();
+                let before_open: Vec<i64> = open
+                    .filter_map(|open| {
+                        let closed = sessions.iter().filter(|session| is_closed(session));
+                        let before = closed.filter(|session| session.last_ms < open.first_ms);
+                        let last = before.max_by_key(|session| session.last_ms)?;
+                        let begun = marks_at[&open.firsts[&partition]];
+                        begun
+                            .is_none_or(|mark| free_ms(last) > mark)
+                            .then_some(last.last_ms)
+                    })
+                    .collect();
                 for session in sessions {
                     let end_ms = session.last_ms + gap_ms;
                     let is_final = is_closed(&session);
-                    // Read again as long as a record may come near it.
-                    let reach_ms = end_ms + gap_ms;
-                    let meets = |first: &i64| *first > session.last_ms && *first <= reach_ms;
-                    if !is_passed(reach_ms + self.lateness_ms) || open.iter().any(meets) {
+                    if !is_passed(free_ms(&session)) || before_open.contains(&session.last_ms) {
                         expected.need(&session);
                     }
                     let key = (session.first_ms, category.to_owned());

@@ -317,8 +317,8 @@ impl Sessions {
             && self.groups.is_empty()
             && self.sent.is_none()
             && self.durable.is_empty();
-        let gap_ms = self.gap_ms;
-        let reach_ms = gap_ms.saturating_mul(2);
+        let rules = &self.rules;
+        let reach_ms = self.gap_ms.saturating_mul(2);
         // Read again, the watermark lies before what an earlier owner has settled.
         let (margin_ms, passed_ms) = if is_over {
             (0, through_ms)
@@ -330,7 +330,13 @@ impl Sessions {
         self.gone.retain(|key, gone| {
             let open = self.groups.get(key).into_iter().flatten();
             let before_open: Vec<i64> = open
-                .filter_map(|session| last_before(gone, session.first_ms))
+                .filter_map(|session| {
+                    let closed = last_before(gone, session.first_ms)?;
+                    let begun_ms = rules.watermark(session.first.largest_before_ms);
+                    // Else it may have been let go of before: what is kept is a matter of the log.
+                    (Some(closed.closes_ms.saturating_add(reach_ms)) > begun_ms)
+                        .then_some(closed.last_ms)
+                })
                 .collect();
             let unsettled = gone.iter().filter(|g| Some(g.closes_ms) > through_ms);
             let unsettled: Vec<i64> = unsettled.map(|g| g.first_ms).collect();
@@ -388,8 +394,8 @@ impl Sessions {
     }
 }
 
-/// The end of the last closed session that lies before `first_ms`.
-fn last_before(gone: &[Gone], first_ms: i64) -> Option<i64> {
-    let lasts = gone.iter().map(|gone| gone.last_ms);
-    lasts.filter(|last_ms| *last_ms < first_ms).max()
+/// The last closed session that lies before `first_ms`.
+fn last_before(gone: &[Gone], first_ms: i64) -> Option<&Gone> {
+    let before = gone.iter().filter(|gone| gone.last_ms < first_ms);
+    before.max_by_key(|gone| gone.last_ms)
 }
