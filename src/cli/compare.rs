@@ -7,6 +7,7 @@ use clap::Args;
 use super::{print_json, report};
 use crate::config::Config;
 use crate::exit;
+use crate::inspect::Failure;
 use crate::inspect::compare::{self, CompareOptions, Comparison};
 
 #[derive(Debug, Args)]
@@ -55,7 +56,10 @@ impl Compare {
         };
         let found = match compare::compare(config, &options) {
             Ok(found) => found,
-            Err(failure) => return report(&failure),
+            Err(failure) => {
+                report(&failure);
+                return ExitCode::from(code(&failure));
+            }
         };
         if self.json {
             print_json(&found);
@@ -63,6 +67,14 @@ impl Compare {
             print_comparison(&found);
         }
         ExitCode::from(if found.equal { exit::DONE } else { exit::OTHER })
+    }
+}
+
+/// 1 says that the tables differ, and nothing else does.
+fn code(failure: &Failure) -> u8 {
+    match failure.code() {
+        exit::OTHER => exit::CONFIGURATION,
+        code => code,
     }
 }
 
@@ -88,6 +100,11 @@ fn print_comparison(found: &Comparison) {
     if found.equal {
         println!("equal");
     }
+    if found.changed_while_read {
+        println!(
+            "rows came or went while the tables were read: compare up to an --until in the past"
+        );
+    }
     let counts = [
         ("differs", found.differs),
         ("missing_in_a", found.missing_in_a),
@@ -106,5 +123,17 @@ fn print_comparison(found: &Comparison) {
                 Err(error) => eprintln!("{error}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_failure_looks_like_a_difference() {
+        assert_eq!(code(&Failure::Refused("memory limit".to_owned())), 2);
+        assert_eq!(code(&Failure::Usage("no such table".to_owned())), 2);
+        assert_eq!(code(&Failure::Unreachable("away".to_owned())), 3);
     }
 }

@@ -32,6 +32,13 @@ pub(super) struct Rebuild {
     /// With --swap: keep the old table under the name of the shadow, so that --undo is possible
     #[arg(long, requires = "swap")]
     keep_old: bool,
+    /// With --swap: exchange both tables although the live one has rows that the log, or --from, does not cover; it is
+    /// kept under the name of the shadow
+    #[arg(long, requires = "swap")]
+    accept_missing_rows: bool,
+    /// How many records a second are read for the shadow, at most [default: the limit of the pipeline]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    records_per_second_max: Option<u64>,
     /// Where a daemon answers that runs the pipeline, such as http://host:9187, to be told to stop and to go on
     /// (may be repeated) [default: service.http_listen, where service.admin_token is set and it answers]
     #[arg(long = "url", value_name = "URL")]
@@ -54,6 +61,8 @@ impl Rebuild {
                 _ => None,
             },
             keep_old: self.keep_old,
+            accepts_missing_rows: self.accept_missing_rows,
+            records_per_second_max: self.records_per_second_max,
             urls: self.urls,
         };
         let rebuilt = match rebuild::rebuild(config, &options) {

@@ -119,14 +119,16 @@ impl Asked<'_> {
         let total = different.iter().map(Bucket::rows).sum();
         let mut progress = Progress::new("rows in buckets that differ", total);
         for group in query::groups(&different, ROWS_AT_ONCE) {
-            for line in self
-                .rows(&query::keys(&self.a, &self.b, count, group))
-                .await?
-            {
-                report.add(&line).ok_or_else(unreadable)?;
+            let parts = query::split(group, ROWS_AT_ONCE);
+            for part in 0..parts {
+                let sql = query::keys(&self.a, &self.b, count, group, (part, parts));
+                for line in self.rows(&sql).await? {
+                    report.add(&line).ok_or_else(unreadable)?;
+                }
             }
             progress.add(group.iter().map(Bucket::rows).sum());
         }
+        report.note_changes(!different.is_empty());
         let hashes = report.wanted_rows();
         if !hashes.is_empty() {
             let of_a = self.rows(&query::samples(&self.a, &plan, &hashes)).await?;

@@ -9,6 +9,8 @@ use super::tables::Table;
 const BUCKET_ROWS: u64 = 20_000;
 /// Most buckets: what the server keeps of one is small, and so is its answer.
 const BUCKETS_MAX: u64 = 65_536;
+/// Buckets that one query names: a query is at most 256 KiB.
+const GROUP_MAX: usize = 8_192;
 /// Keys of each kind of difference that are shown.
 pub(super) const SAMPLES_MAX: usize = 20;
 
@@ -98,15 +100,31 @@ pub(super) fn groups(buckets: &[Bucket], rows_max: u64) -> impl Iterator<Item = 
             rows += bucket.rows();
             rows <= rows_max
         };
-        let count = rest.iter().take_while(fits).count().max(1);
+        let count = rest.iter().take(GROUP_MAX).take_while(fits).count().max(1);
         let (group, others) = rest.split_at_checked(count)?;
         rest = others;
         Some(group)
     })
 }
 
-/// How many keys differ in which way, and some of them, of these buckets.
-pub(super) fn keys(a: &Side, b: &Side, count: u64, buckets: &[Bucket]) -> String {
+/// In how many parts a group is asked for: more than one where a single bucket has more rows.
+pub(super) fn split(group: &[Bucket], rows_max: u64) -> u64 {
+    let rows: u64 = group.iter().map(Bucket::rows).sum();
+    rows.div_ceil(rows_max).max(1)
+}
+
+/// How many keys differ in which way, and some of them, of one part of these buckets.
+pub(super) fn keys(
+    a: &Side,
+    b: &Side,
+    count: u64,
+    buckets: &[Bucket],
+    (part, parts): (u64, u64),
+) -> String {
+    let of_part = match parts {
+        0 | 1 => String::new(),
+        _ => format!(" AND intDiv(_sw_key, {count}) % {parts} = {part}"),
+    };
     let numbers: Vec<String> = buckets
         .iter()
         .map(|bucket| bucket.number.to_string())
@@ -114,7 +132,7 @@ pub(super) fn keys(a: &Side, b: &Side, count: u64, buckets: &[Bucket]) -> String
     format!(
         "SELECT multiIf(b = 0, 'missing_in_b', a = 0, 'missing_in_a', a != b, 'doubled', 'differs') AS kind, \
          count() AS keys, arraySlice(groupArraySorted({SAMPLES_MAX})((_sw_key, a, b)), 1) AS samples FROM \
-         (SELECT _sw_key, {SUMS} FROM ({} UNION ALL {}) WHERE _sw_key % {count} IN ({}) GROUP BY _sw_key \
+         (SELECT _sw_key, {SUMS} FROM ({} UNION ALL {}) WHERE _sw_key % {count} IN ({}){of_part} GROUP BY _sw_key \
          HAVING a != b OR sum_a != sum_b) GROUP BY kind",
         a.rows,
         b.rows,
@@ -163,6 +181,25 @@ mod tests {
         assert_eq!(sizes(&[3, 3, 4, 1]), [3, 1]);
         assert_eq!(sizes(&[30, 1, 30]), [1, 1, 1]);
         assert_eq!(sizes(&[1; 25]), [10, 10, 5]);
+        assert_eq!(sizes(&[0; GROUP_MAX + 1]), [GROUP_MAX, 1]);
+    }
+
+    #[test]
+    fn a_bucket_of_too_many_rows_is_asked_for_in_parts() {
+        let parts = |rows: &[u64]| {
+            let buckets: Vec<Bucket> = rows.iter().map(|rows| bucket(3, *rows)).collect();
+            split(&buckets, 10)
+        };
+        assert_eq!(parts(&[3, 7]), 1);
+        assert_eq!(parts(&[31]), 4);
+        let side = || Side {
+            from: String::new(),
+            key: String::new(),
+            rows: "SELECT 1".to_owned(),
+        };
+        let sql = |parts| keys(&side(), &side(), 16, &[bucket(3, 31)], parts);
+        assert!(sql((2, 4)).contains("IN (3) AND intDiv(_sw_key, 16) % 4 = 2 GROUP BY"));
+        assert!(sql((0, 1)).contains("IN (3) GROUP BY"));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Sample {
 pub struct Comparison {
     /// Whether nothing does.
     pub equal: bool,
+    /// Whether the sums differed, and no key did a moment later: rows came or went meanwhile.
+    pub changed_while_read: bool,
     /// The one table.
     pub a: Compared,
     /// The other.
@@ -103,6 +105,7 @@ impl Comparison {
         let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect();
         Comparison {
             equal: true,
+            changed_while_read: false,
             a: compared(a, buckets.iter().map(|bucket| bucket.rows_a).sum()),
             b: compared(b, buckets.iter().map(|bucket| bucket.rows_b).sum()),
             key: names(&plan.key),
@@ -147,6 +150,12 @@ impl Comparison {
             });
         }
         Some(())
+    }
+
+    /// Both passes are over; whether the first found something.
+    pub(super) fn note_changes(&mut self, have_sums_differed: bool) {
+        self.changed_while_read = have_sums_differed && self.equal;
+        self.equal &= !have_sums_differed;
     }
 
     /// The hashes of the keys that are shown.
@@ -209,6 +218,30 @@ fn clipped(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_that_differ_without_a_key_that_does_are_not_equal() {
+        let table = Table {
+            name: "d.t".to_owned(),
+            sql_name: String::new(),
+            is_replacing: false,
+            rows_about: 0,
+            columns: vec![],
+        };
+        let plan = Plan {
+            key: vec![],
+            columns: vec![],
+            ignored: vec![],
+            only_in_a: vec![],
+            only_in_b: vec![],
+            condition: None,
+        };
+        for (have_sums_differed, expected) in [(true, (false, true)), (false, (true, false))] {
+            let mut found = Comparison::new(&table, &table, &plan, &[]);
+            found.note_changes(have_sums_differed);
+            assert_eq!((found.equal, found.changed_while_read), expected);
+        }
+    }
 
     #[test]
     fn long_values_are_cut_between_characters() {

@@ -63,14 +63,25 @@ pub(super) async fn table(
     let failed = |error| Failure::clickhouse(&clickhouse.urls, &format!("table {name}"), &error);
     let (in_database, of_table) = (quote_text(database), quote_text(table));
     let sql = format!(
-        "SELECT engine, toString(ifNull(total_rows, 0)) AS rows FROM system.tables \
+        "SELECT engine, ifNull(toString(total_rows), '') AS rows FROM system.tables \
          WHERE database = {in_database} AND name = {of_table}"
     );
     let found = client.rows(&sql).await.map_err(failed)?;
     let Some(found) = found.first() else {
-        return Err(Failure::Refused(format!("there is no table {name}")));
+        return Err(Failure::Usage(format!("there is no table {name}")));
     };
     let text = |key: &str| found.get(key).map_or("", String::as_str);
+    let sql_name = format!("{}.{}", quote_name(database), quote_name(table));
+    // Of a view or a distributed table the server knows it by counting alone.
+    let rows_about = match text("rows").parse() {
+        Ok(rows) => rows,
+        Err(_) => {
+            let counted = client
+                .text(&format!("SELECT count() FROM {sql_name}"))
+                .await;
+            counted.map_err(failed)?.trim().parse().unwrap_or(0)
+        }
+    };
     let sql = format!(
         "SELECT name, type FROM system.columns WHERE database = {in_database} AND table = {of_table} \
          AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') ORDER BY position"
@@ -81,9 +92,9 @@ pub(super) async fn table(
         Some((row.remove("name")?, type_name))
     });
     Ok(Table {
-        sql_name: format!("{}.{}", quote_name(database), quote_name(table)),
+        sql_name,
         is_replacing: is_replacing(text("engine")),
-        rows_about: text("rows").parse().unwrap_or(0),
+        rows_about,
         columns: columns.collect(),
         name,
     })

@@ -29,6 +29,7 @@ pub(super) type Ends = BTreeMap<TopicPartition, (i64, i64)>;
 pub(super) struct Filler {
     service: Arc<Service>,
     pipeline: Arc<Pipeline>,
+    is_shadow: bool,
 }
 
 impl Filler {
@@ -36,6 +37,15 @@ impl Filler {
         Filler {
             service: Arc::new(config.service.clone()),
             pipeline: pipeline.clone(),
+            is_shadow: false,
+        }
+    }
+
+    /// The same for a group that has the live pipeline's name and is another.
+    pub(super) fn of_shadow(config: &Config, pipeline: &Arc<Pipeline>) -> Filler {
+        Filler {
+            is_shadow: true,
+            ..Filler::new(config, pipeline)
         }
     }
 
@@ -87,7 +97,7 @@ impl Filler {
             Ok(Ended::Done) => Ok(pace.ended(position_sum(cluster, ends)?)),
             Ok(Ended::Halted(halt)) => Err(RebuildError::Halted {
                 reason: halt.reason.to_owned(),
-                advice: halt.to_string(),
+                advice: advice(halt.to_string(), self.is_shadow, &self.pipeline.group_id),
             }),
             Ok(Ended::Unreachable(why)) => Err(Failure::Unreachable(why).into()),
             Err(_) => {
@@ -130,6 +140,18 @@ impl Filler {
             closes_windows: false,
         }
     }
+}
+
+/// Commands that name the pipeline mean the live group.
+fn advice(halt: String, is_shadow: bool, group: &str) -> String {
+    if !is_shadow || !halt.contains("offsets reset") {
+        return halt;
+    }
+    format!(
+        "group {group}, which fills the rebuilt table, cannot go on; do not reset the offsets of the pipeline, which \
+         are those of the live table; drop the rebuilt table and begin the rebuild again (after --undo where the \
+         pipeline halts with metadata); the halt was: {halt}"
+    )
 }
 
 /// How many offsets of the ends are committed.
@@ -228,6 +250,14 @@ mod tests {
         assert_eq!(rate_and_left(1_000, 400, 600, two), (100, Some(4)));
         assert_eq!(rate_and_left(1_000, 400, 400, two), (0, None));
         assert_eq!(rate_and_left(1_000, 0, 1_000, two), (500, Some(0)));
+    }
+
+    #[test]
+    fn a_halt_of_the_shadow_does_not_send_anybody_to_the_live_group() {
+        let halt = || "t:0: run `streamweir offsets reset --pipeline p`".to_owned();
+        assert_eq!(advice(halt(), false, "g"), halt());
+        assert!(advice(halt(), true, "g-rebuild-1f").starts_with("group g-rebuild-1f"));
+        assert_eq!(advice("table".to_owned(), true, "g"), "table");
     }
 
     #[test]

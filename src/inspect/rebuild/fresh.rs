@@ -21,19 +21,33 @@ pub(super) async fn planned(
     parts: Vec<Part>,
     options: &RebuildOptions,
 ) -> Result<(Plan, Vec<Part>), Failure> {
+    let mut found = vec![];
+    for part in &parts {
+        found.push(tables.plan_of_part(part).await?);
+    }
+    let is_exchanged = tables.are_exchanged(&parts).await?.is_some();
+    let begun = found.iter().flatten().next().cloned();
     let mut whole: Option<Plan> = None;
     let mut kept = vec![];
-    for part in parts {
-        let own = match tables.plan_of_part(&part).await? {
-            Some(plan) => plan,
-            None if options.exchange == Some(Exchange::Undo) => {
+    for (part, own) in parts.into_iter().zip(found) {
+        let own = match what(own, is_exchanged) {
+            Own::Kept(plan) => *plan,
+            Own::Over => continue,
+            Own::None if options.exchange == Some(Exchange::Undo) => {
                 return Err(Failure::Refused(format!(
                     "there is nothing to undo: no table {} or {} that a rebuild has filled",
                     part.live, part.shadow
                 )));
             }
-            None => {
-                let fresh = fresh_plan(tables, cluster, live, whole.as_ref(), &part, options);
+            Own::None => {
+                let fresh = fresh_plan(
+                    tables,
+                    cluster,
+                    live,
+                    begun.as_ref().or(whole.as_ref()),
+                    &part,
+                    options,
+                );
                 let Some(fresh) = fresh.await? else { continue };
                 tables.make_shadow(&part.live, &part.shadow, &fresh).await?;
                 // Another process may have been faster.
@@ -63,6 +77,23 @@ pub(super) async fn planned(
         ))
     })?;
     Ok((whole, kept))
+}
+
+/// What a table has of the rebuild.
+#[derive(Debug, PartialEq, Eq)]
+enum Own {
+    Kept(Box<Plan>),
+    /// The rebuilt tables are live, and this one has ended, or is none of them.
+    Over,
+    None,
+}
+
+fn what(plan: Option<Plan>, is_exchanged: bool) -> Own {
+    match plan {
+        Some(plan) => Own::Kept(Box::new(plan)),
+        None if is_exchanged => Own::Over,
+        None => Own::None,
+    }
 }
 
 /// None where there is neither a table nor a record.
@@ -149,4 +180,17 @@ pub(super) fn begin_at(own: &Cluster, plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     }
     own.commit(&commits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_while_a_swap_ends() {
+        let plan = Plan::new("p", "g", "1f", None);
+        assert_eq!(what(Some(plan.clone()), true), Own::Kept(Box::new(plan)));
+        assert_eq!(what(None, true), Own::Over);
+        assert_eq!(what(None, false), Own::None);
+    }
 }

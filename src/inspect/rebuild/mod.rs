@@ -8,16 +8,20 @@
 //! | module | what it does |
 //! |---|---|
 //! | `fresh` | decides the plan, and makes the shadow with it |
+//! | `losses` | rows of the live table that the rebuilt one cannot have: pure |
 //! | `plan` | what is kept in the comment: where each partition begins and ends |
 //! | `shadow` | the pipeline that fills the shadow: pure |
 //! | `tables` | statements about both tables |
 //! | `filling` | runs the pipeline up to the ends, and says how far it is |
 //! | `steps` | in which order the shadow takes the place of the live table: pure |
+//! | `positions` | where both groups are, and whether they can meet: pure |
 //! | `switching` | carries these steps out |
 
 mod filling;
 mod fresh;
+mod losses;
 mod plan;
+mod positions;
 mod shadow;
 mod steps;
 mod switching;
@@ -56,6 +60,10 @@ pub struct RebuildOptions {
     pub exchange: Option<Exchange>,
     /// Whether the old table stays.
     pub keep_old: bool,
+    /// Whether a swap may leave out rows of the live table that the log does not cover.
+    pub accepts_missing_rows: bool,
+    /// How many records a second are read for it, at most.
+    pub records_per_second_max: Option<u64>,
     /// The daemons that run the pipeline.
     pub urls: Vec<String>,
 }
@@ -187,19 +195,25 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
     let cluster = Cluster::connect(&config.service, &live)?;
     let all = cluster.partitions(None)?;
     let parts = parts(config, &live, &all, options.into.as_deref())?;
+    for part in &parts {
+        let exchanges = options.exchange.is_some();
+        runtime.block_on(tables.check_engine(part, exchanges))?;
+    }
     let (plan, parts) = runtime.block_on(planned(&tables, &cluster, &live, parts, options))?;
-    let shadow_of = shadow_config(config, &live, &parts, &plan);
+    let mut shadow_of = shadow_config(config, &live, &parts, &plan);
+    shadow::limit(&mut shadow_of, options.records_per_second_max);
     let shadow = Arc::new(pipeline_named(&shadow_of, &live.name)?.clone());
     let own = Cluster::connect(&shadow_of.service, &shadow)?;
     let is_exchanged = runtime.block_on(tables.are_exchanged(&parts))?;
     if is_exchanged.is_some() && options.exchange.is_none() {
         return Err(already_exchanged(&live, &parts).into());
     }
+    let keeps_old = keeps_old(&runtime, &tables, &cluster, (&live, &parts, &plan), options)?;
     let begun = Instant::now();
     let mut rebuilt = Rebuilt::new(&live, &parts, &plan);
     if is_exchanged.is_none() && options.exchange != Some(Exchange::Undo) {
         begin_at(&own, &plan)?;
-        let filler = Filler::new(&shadow_of, &shadow);
+        let filler = Filler::of_shadow(&shadow_of, &shadow);
         rebuilt.records_now = filler.fill(&runtime, &own, &ends(&plan, &own)?)?;
         rebuilt.seconds = begun.elapsed().as_secs_f64();
         rebuilt.audit = Some(audit::audit(&shadow_of, &audited(&live, &plan))?);
@@ -217,13 +231,62 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
             live: (config, &live, &cluster),
             shadow: (&shadow_of, &shadow, &own),
             urls: &urls,
-            keeps_old: options.keep_old,
+            keeps_old,
         };
         switch.carry_out(exchange)?;
         rebuilt.swapped = exchange == Exchange::Swap;
-        rebuilt.old_kept = options.keep_old || exchange == Exchange::Undo;
+        rebuilt.old_kept = keeps_old || exchange == Exchange::Undo;
     }
     Ok(rebuilt)
+}
+
+/// Whether the old table stays: it does where it has rows that the rebuilt one lacks.
+///
+/// # Errors
+/// A swap would lose such rows, and nobody has said that it may.
+fn keeps_old(
+    runtime: &tokio::runtime::Runtime,
+    tables: &Tables,
+    cluster: &Cluster,
+    (live, parts, plan): (&Pipeline, &[Part], &Plan),
+    options: &RebuildOptions,
+) -> Result<bool, Failure> {
+    if options.exchange != Some(Exchange::Swap) {
+        return Ok(true);
+    }
+    let exchanged = runtime.block_on(tables.are_exchanged(parts))?;
+    let mut keeps = options.keep_old;
+    for (index, part) in parts.iter().enumerate() {
+        let is_exchanged = exchanged.as_ref().is_some_and(|all| all[index]);
+        let old = if is_exchanged {
+            &part.shadow
+        } else {
+            &part.live
+        };
+        if !runtime.block_on(tables.has(old))? {
+            continue;
+        }
+        let lost = match &live.kind {
+            Kind::Cdc(_) => losses::cut_replicas(plan, &part.partitions),
+            _ => {
+                let firsts = runtime.block_on(tables.firsts(live, old))?;
+                let lows = part.partitions.iter();
+                let lows = lows.map(|one| Ok((one.clone(), cluster.log_range(one)?.0)));
+                let lows: Vec<_> = lows.collect::<Result<_, Failure>>()?;
+                losses::outside(&losses::begins(plan, &lows), &firsts)
+            }
+        };
+        if lost.is_empty() {
+            continue;
+        }
+        // One that has begun to exchange them was told that it may.
+        if exchanged.is_none() && !options.accepts_missing_rows {
+            return Err(Failure::Refused(losses::refusal(old, &lost)));
+        }
+        tracing::warn!("table {old} is kept: it has rows, or may have, that the rebuilt one lacks");
+        keeps = true;
+    }
+    Ok(keeps)
 }
 
 /// The daemon of this configuration, where it runs the pipeline and can be told what to do.

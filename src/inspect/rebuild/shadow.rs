@@ -135,6 +135,15 @@ pub(super) fn shadow_config(
     }
 }
 
+/// Has each process that fills the shadows read no faster.
+pub(super) fn limit(shadow: &mut Config, records_per_second_max: Option<u64>) {
+    for pipeline in &mut shadow.pipelines {
+        if records_per_second_max.is_some() {
+            pipeline.limits.records_per_second_max = records_per_second_max;
+        }
+    }
+}
+
 fn shadow_replicas(cdc: &mut Cdc, parts: &[Part], begins_later: bool) {
     for part in parts {
         for partition in &part.partitions {
@@ -189,8 +198,11 @@ mod tests {
         );
         assert_eq!((parts.len(), pair), (1, ("events", "events_rebuild", 2)));
         let plan = Plan::new("p", &group("g", "1f"), "1f", None);
-        let made = shadow_config(&config, live, &parts, &plan);
+        let mut made = shadow_config(&config, live, &parts, &plan);
+        limit(&mut made, Some(500));
+        limit(&mut made, None);
         let shadow = &made.pipelines[0];
+        assert_eq!(shadow.limits.records_per_second_max, Some(500));
         assert_eq!(shadow.table, "events_rebuild");
         assert_eq!(shadow.group_id, "g-rebuild-1f");
         assert_eq!(shadow.name, "p");

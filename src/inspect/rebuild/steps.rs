@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) is_live_reading: bool,
     /// Whether the live group is fenced.
     pub(super) is_fenced: bool,
+    /// Whether some of its partitions are: Kafka may refuse a mark.
+    pub(super) has_fence: bool,
     /// Whether the live group is behind the other somewhere.
     pub(super) is_live_behind: bool,
     /// Whether the other group is behind the live one somewhere.
@@ -62,7 +64,7 @@ pub(super) enum Step {
 pub(super) fn next(facts: &Facts) -> Step {
     if facts.is_exchanged {
         return match facts {
-            _ if facts.is_fenced => Step::Unfence,
+            _ if facts.has_fence => Step::Unfence,
             _ if facts.can_tell && !facts.has_resumed => Step::Resume,
             _ if facts.wants_rebuilt && !facts.keeps_old && facts.has_other => Step::Drop,
             _ => Step::Done,
@@ -77,6 +79,8 @@ pub(super) fn next(facts: &Facts) -> Step {
         };
     }
     match facts {
+        // This process may have to read for it, and gets past no mark.
+        _ if facts.has_fence && facts.is_live_behind => Step::Unfence,
         _ if facts.has_members && !facts.can_tell => Step::Refuse,
         // One that is paused comes nowhere: this process reads for it once it has left.
         _ if facts.is_live_behind && (facts.is_live_reading || !facts.has_members) => {
@@ -121,6 +125,7 @@ mod tests {
                 has_members: self.daemon,
                 is_live_reading: self.daemon && !self.is_paused,
                 is_fenced: self.is_fenced,
+                has_fence: self.is_fenced,
                 is_live_behind: self.live_at < self.other_at,
                 is_shadow_behind: self.other_at < self.live_at,
                 has_other: self.other.is_some(),
@@ -243,6 +248,7 @@ mod tests {
             has_members: true,
             is_live_reading: true,
             is_fenced: false,
+            has_fence: false,
             is_live_behind: false,
             is_shadow_behind: true,
             has_other: true,
@@ -258,6 +264,19 @@ mod tests {
             }),
             Step::Fence
         );
+        // A fence of some partitions alone is raised again, or taken away, and nothing is exchanged.
+        let partly = Facts {
+            has_members: false,
+            has_fence: true,
+            is_shadow_behind: false,
+            ..facts
+        };
+        assert_eq!(next(&partly), Step::Fence);
+        let behind = Facts {
+            is_live_behind: true,
+            ..partly
+        };
+        assert_eq!(next(&behind), Step::Unfence);
         let exchanged = Facts {
             is_exchanged: true,
             ..facts

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
 
-use super::filling::{Ends, Filler};
+use super::filling::Filler;
 use super::plan::Plan;
+use super::positions::Positions;
 use super::shadow::Part;
 use super::steps::{Facts, Step, next};
 use super::tables::Tables;
@@ -16,7 +17,7 @@ use crate::crash::crash_point;
 use crate::inspect::cluster::Cluster;
 use crate::inspect::{Failure, status};
 use crate::progress::SwapFence;
-use crate::source::{Offsets, PartitionCommit, TopicPartition};
+use crate::source::{PartitionCommit, TopicPartition};
 
 /// How long a daemon may take to leave the group, or a killed one to be missed.
 const LEAVE_MAX: Duration = Duration::from_secs(90);
@@ -42,41 +43,6 @@ pub(super) struct Switch<'a> {
     pub(super) keeps_old: bool,
 }
 
-/// Where both groups are.
-struct Positions {
-    partitions: Vec<TopicPartition>,
-    /// Where each log begins: a group that has read nothing is there.
-    starts: Vec<i64>,
-    live: Vec<Offsets>,
-    shadow: Vec<Offsets>,
-}
-
-impl Positions {
-    fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
-        let both = self.live.iter().zip(&self.shadow).zip(&self.starts);
-        both.map(|((live, shadow), &start)| {
-            (
-                live.position.unwrap_or(start),
-                shadow.position.unwrap_or(start),
-            )
-        })
-    }
-
-    /// What one group lacks of the other: from where to where.
-    fn ends(&self, of_live: bool) -> Ends {
-        let pairs = self.partitions.iter().zip(self.pairs());
-        let ends = pairs.map(|(partition, (live, shadow))| {
-            let (from, to) = if of_live {
-                (live, shadow)
-            } else {
-                (shadow, live)
-            };
-            (partition.clone(), (from.min(to), to))
-        });
-        ends.collect()
-    }
-}
-
 impl Switch<'_> {
     /// Exchanges both tables, and has the live pipeline go on.
     ///
@@ -84,9 +50,8 @@ impl Switch<'_> {
     /// The live pipeline runs and cannot be told, a system does not answer, or a halt. Repeated it goes on where
     /// it was.
     pub(super) fn carry_out(&self, exchange: Exchange) -> Result<(), RebuildError> {
-        for part in self.parts {
-            self.runtime.block_on(self.tables.check_exchange(part))?;
-        }
+        self.check(exchange)?;
+        let paused = self.paused();
         let mut has_resumed = false;
         for _ in 0..STEPS_MAX {
             let positions = self.positions()?;
@@ -100,7 +65,7 @@ impl Switch<'_> {
             );
             match step {
                 Step::Done => return self.end(exchange),
-                step => self.one(step, exchange, &positions)?,
+                step => self.one(step, exchange, &positions, &paused)?,
             }
             crash_point!("between_swap_steps");
             has_resumed |= step == Step::Resume;
@@ -118,6 +83,7 @@ impl Switch<'_> {
         step: Step,
         exchange: Exchange,
         positions: &Positions,
+        paused: &[&str],
     ) -> Result<(), RebuildError> {
         match step {
             Step::Refuse => return Err(self.refused().into()),
@@ -127,11 +93,11 @@ impl Switch<'_> {
             Step::Unfence => self.mark(positions, false)?,
             Step::CatchUp => {
                 let (config, pipeline, cluster) = self.shadow;
-                let filler = Filler::new(config, pipeline);
+                let filler = Filler::of_shadow(config, pipeline);
                 filler.fill(self.runtime, cluster, &positions.ends(false))?;
             }
             Step::Exchange => self.exchange(exchange)?,
-            Step::Resume => self.resume()?,
+            Step::Resume => self.resume(paused)?,
             Step::Drop => {
                 let is_replica = matches!(self.live.1.kind, Kind::Cdc(_));
                 for part in self.parts {
@@ -151,11 +117,9 @@ impl Switch<'_> {
         let mut all = cluster.partitions(None)?;
         // The topic may have more partitions by now.
         all.retain(|partition| topics.contains(&&*partition.topic));
-        let starts = all
-            .iter()
-            .map(|partition| Ok(cluster.log_range(partition)?.0));
+        let logs = all.iter().map(|partition| cluster.log_range(partition));
         Ok(Positions {
-            starts: starts.collect::<Result<_, Failure>>()?,
+            logs: logs.collect::<Result<_, Failure>>()?,
             live: cluster.committed(&all)?,
             shadow: self.shadow.2.committed(&all)?,
             partitions: all,
@@ -173,14 +137,14 @@ impl Switch<'_> {
             .runtime
             .block_on(self.tables.are_exchanged(self.parts))?;
         let exchanged = exchanged.unwrap_or_else(|| vec![false; self.parts.len()]);
-        let mut has_other = false;
+        let mut others = vec![];
         for part in self.parts {
-            has_other |= self.runtime.block_on(self.tables.has(&part.shadow))?;
+            others.push(self.runtime.block_on(self.tables.has(&part.shadow))?);
         }
-        if !has_other && !wants_rebuilt {
+        if let Some(index) = missing(wants_rebuilt, &exchanged, &others) {
             return Err(Failure::Refused(format!(
-                "there is nothing to undo: table {} was dropped",
-                self.parts[0].shadow
+                "both tables cannot be exchanged: table {} was dropped",
+                self.parts[index].shadow
             )));
         }
         let (_, _, cluster) = self.live;
@@ -189,17 +153,55 @@ impl Switch<'_> {
             is_exchanged: exchanged.iter().all(|one| *one == wants_rebuilt),
             has_members: !cluster.members()?.is_empty(),
             is_live_reading: self.is_live_reading()?,
-            is_fenced: positions
-                .live
-                .iter()
-                .any(|o| SwapFence::decode(&o.metadata).is_some()),
+            is_fenced: positions.is_fenced(),
+            has_fence: positions.has_fence(),
             is_live_behind: positions.pairs().any(|(live, shadow)| live < shadow),
             is_shadow_behind: positions.pairs().any(|(live, shadow)| live > shadow),
-            has_other,
+            has_other: others.contains(&true),
             keeps_old: self.keeps_old,
             can_tell: !self.urls.is_empty(),
             has_resumed,
         })
+    }
+
+    /// What cannot succeed is refused before anything is stopped.
+    fn check(&self, exchange: Exchange) -> Result<(), Failure> {
+        let wants_rebuilt = exchange == Exchange::Swap;
+        let positions = self.positions()?;
+        let exchanged = self
+            .runtime
+            .block_on(self.tables.are_exchanged(self.parts))?;
+        if exchanged.is_none() && !wants_rebuilt && !positions.has_fence() {
+            return Err(Failure::Refused(format!(
+                "there is nothing to undo: table {} is not the rebuilt one; where an --undo has died after it had                  exchanged the tables, start the pipeline at its daemons",
+                self.parts[0].live
+            )));
+        }
+        let is_done = exchanged.is_some_and(|all| all.iter().all(|one| *one)) == wants_rebuilt;
+        let (_, pipeline, _) = self.live;
+        match positions.hindrance(self.plan, pipeline.start_offset) {
+            Some(why) if !is_done => {
+                let other = if wants_rebuilt {
+                    "--undo"
+                } else {
+                    "--swap --keep-old"
+                };
+                Err(Failure::Refused(format!(
+                    "both tables cannot come to one offset: {why}; an exchange that was begun before is called                      off by {other}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The daemons whose pipeline an operator has paused: it is not started at the end.
+    fn paused(&self) -> Vec<&str> {
+        let is_paused = |url: &&String| matches!(self.state(url), Ok(state) if state == "paused");
+        self.urls
+            .iter()
+            .filter(is_paused)
+            .map(|url| &**url)
+            .collect()
     }
 
     fn refused(&self) -> Failure {
@@ -219,8 +221,8 @@ impl Switch<'_> {
         let both = positions
             .partitions
             .iter()
-            .zip(positions.live.iter().zip(&positions.starts));
-        let commits = both.map(|(partition, (offsets, &start))| {
+            .zip(positions.live.iter().zip(&positions.logs));
+        let commits = both.map(|(partition, (offsets, &(start, _)))| {
             let fence = SwapFence::decode(&offsets.metadata);
             let plain = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
             let fence = SwapFence {
@@ -345,7 +347,8 @@ impl Switch<'_> {
 
     fn is_live_reading(&self) -> Result<bool, Failure> {
         for url in self.urls {
-            if matches!(&*self.state(url)?, "running" | "starting") {
+            let state = or_away(self.state(url))?;
+            if matches!(state.as_deref(), Some("running" | "starting")) {
                 return Ok(true);
             }
         }
@@ -354,22 +357,69 @@ impl Switch<'_> {
 
     fn stop(&self) -> Result<(), Failure> {
         let (_, pipeline, cluster) = self.live;
-        for url in self.urls {
-            if !matches!(&*self.state(url)?, "stopped" | "halted" | "draining") {
-                self.tell(url, "drain")?;
+        let mut told = vec![];
+        let done = self.tell_to_drain(&mut told).and_then(|()| {
+            self.until(LEAVE_MAX, || Ok(cluster.members()?.is_empty()), || {
+                format!(
+                    "group {} still has members: name the addresses of all daemons that run pipeline {} (--url), \
+                     then repeat the command",
+                    pipeline.group_id, pipeline.name
+                )
+            })
+        });
+        if done.is_err() {
+            for url in told {
+                if let Err(error) = self.start_again(url) {
+                    tracing::warn!(
+                        "pipeline {} was drained at {url}: start it: {error}",
+                        pipeline.name
+                    );
+                }
             }
         }
-        self.until(LEAVE_MAX, || Ok(cluster.members()?.is_empty()), || {
-            format!(
-                "group {} still has members: name the addresses of all daemons that run pipeline {} (--url), then \
-                 repeat the command",
-                pipeline.group_id, pipeline.name
-            )
-        })
+        done
     }
 
-    fn resume(&self) -> Result<(), Failure> {
+    /// One that is away reads nothing; the members of the group say whether that is so.
+    fn tell_to_drain<'s>(&'s self, told: &mut Vec<&'s str>) -> Result<(), Failure> {
         for url in self.urls {
+            let state = or_away(self.state(url))?;
+            if matches!(
+                state.as_deref(),
+                None | Some("stopped" | "halted" | "draining")
+            ) {
+                continue;
+            }
+            self.tell(url, "drain")?;
+            // One that was paused stays stopped.
+            if state.as_deref() != Some("paused") {
+                told.push(url);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_again(&self, url: &str) -> Result<(), Failure> {
+        self.until(
+            LEAVE_MAX,
+            || Ok(self.state(url)? != "draining"),
+            || "it drains still".to_owned(),
+        )?;
+        match &*self.state(url)? {
+            "running" | "starting" => Ok(()),
+            _ => self.tell(url, "start"),
+        }
+    }
+
+    fn resume(&self, paused: &[&str]) -> Result<(), Failure> {
+        for url in self.urls {
+            if paused.contains(&&**url) {
+                tracing::warn!(
+                    "pipeline {} was paused at {url}, and is stopped now: start it",
+                    self.live.1.name
+                );
+                continue;
+            }
             self.until(
                 LEAVE_MAX,
                 || match self.state(url) {
@@ -396,5 +446,41 @@ impl Switch<'_> {
             let _ = std::fs::remove_dir_all(&config.service.state_dir);
         }
         Ok(())
+    }
+}
+
+/// A daemon that does not answer shows no state.
+fn or_away(state: Result<String, Failure>) -> Result<Option<String>, Failure> {
+    match state {
+        Err(Failure::Unreachable(_)) => Ok(None),
+        state => state.map(Some),
+    }
+}
+
+/// The table that is not called as it is wanted, and whose other table is gone.
+fn missing(wants_rebuilt: bool, exchanged: &[bool], others: &[bool]) -> Option<usize> {
+    let mut all = exchanged.iter().zip(others);
+    all.position(|(is_rebuilt, has_other)| *is_rebuilt != wants_rebuilt && !has_other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_away_does_not_end_the_exchange() {
+        let away = or_away(Err(Failure::Unreachable("away".to_owned())));
+        assert!(matches!(away, Ok(None)));
+        assert!(or_away(Err(Failure::Refused("no".to_owned()))).is_err());
+        let state = or_away(Ok("halted".to_owned())).unwrap();
+        assert_eq!(state.as_deref(), Some("halted"));
+    }
+
+    #[test]
+    fn each_table_that_is_exchanged_needs_its_other() {
+        assert_eq!(missing(false, &[true, true], &[true, false]), Some(1));
+        assert_eq!(missing(false, &[true, false], &[true, false]), None);
+        assert_eq!(missing(true, &[false, true], &[false, false]), Some(0));
+        assert_eq!(missing(true, &[true, true], &[false, true]), None);
     }
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use super::losses::First;
 use super::plan::Plan;
 use super::shadow::Part;
-use crate::config::{ClickHouse, Pipeline};
+use crate::config::{ClickHouse, Kind, Pipeline};
 use crate::inspect::Failure;
 use crate::inspect::compare::connect;
 use crate::sink::{ClickHouseClient, InsertError, PlainClient, quote_name, quote_text};
 
 const QUESTION_MAX: Duration = Duration::from_secs(30);
+/// All rows are looked at.
+const PASS_MAX: Duration = Duration::from_hours(6);
 
 /// The server of a pipeline.
 pub(super) struct Tables {
@@ -108,6 +111,42 @@ impl Tables {
         Ok(all.contains(&true).then_some(all))
     }
 
+    /// The first offset of each partition whose rows a table has, by the columns that say so.
+    pub(super) async fn firsts(&self, live: &Pipeline, table: &str) -> Result<Vec<First>, Failure> {
+        let columns = format!(
+            "SELECT name FROM system.columns WHERE database = {} AND table = {} \
+             AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') ORDER BY position",
+            quote_text(&self.clickhouse.database),
+            quote_text(table)
+        );
+        let failed = |error| self.failed(table, &error);
+        let columns = self.plain.rows(&columns).await.map_err(failed)?;
+        let names = columns.iter().filter_map(|row| row.get("name"));
+        let names = match &live.kind {
+            Kind::Raw(raw) => raw.provenance(names.map(String::as_str)),
+            _ => Ok(["_topic", "_partition", "_offset"]),
+        };
+        let [topic, partition, offset] = names
+            .map_err(|column| Failure::Refused(format!("table {table} has no column {column}")))?
+            .map(quote_name);
+        let sql = format!(
+            "SELECT toString(t) AS topic, toString(p) AS part, toString(o) AS first FROM \
+             (SELECT {topic} AS t, {partition} AS p, min({offset}) AS o FROM {} GROUP BY t, p)",
+            self.sql_name(table)
+        );
+        let patient = connect(&self.clickhouse, PASS_MAX).await?;
+        let rows = patient.rows(&sql).await.map_err(failed)?;
+        let first = |mut row: crate::sink::TextRow| {
+            let mut text = |key: &str| row.remove(key).unwrap_or_default();
+            First {
+                topic: text("topic"),
+                partition: text("part"),
+                offset: text("first"),
+            }
+        };
+        Ok(rows.into_iter().map(first).collect())
+    }
+
     pub(super) fn not_ours(&self, shadow: &str) -> Failure {
         Failure::Refused(format!(
             "table {}.{shadow} has rows and is no shadow of a rebuild (its comment says nothing of one): name \
@@ -172,8 +211,8 @@ impl Tables {
     }
 
     /// # Errors
-    /// Why both names cannot be exchanged on this server alone.
-    pub(super) async fn check_exchange(&self, part: &Part) -> Result<(), Failure> {
+    /// Why both names cannot be exchanged on this server alone, or the shadow not be made there.
+    pub(super) async fn check_engine(&self, part: &Part, exchanges: bool) -> Result<(), Failure> {
         let sql = format!(
             "SELECT d.engine AS database_engine, toString(startsWith(t.engine, 'Replicated')) AS is_replicated \
              FROM system.tables t JOIN system.databases d ON d.name = t.database WHERE t.database = {} AND t.name = {}",
@@ -192,6 +231,8 @@ impl Tables {
         match refusal(
             row.get("database_engine").map_or("", String::as_str),
             is("is_replicated", "1"),
+            exchanges,
+            self.clickhouse.urls.len(),
         ) {
             Some(why) => Err(Failure::Refused(format!("table {}: {why}", part.live))),
             None => Ok(()),
@@ -204,8 +245,21 @@ impl Tables {
     }
 }
 
-/// Why the names of two tables cannot be exchanged by one server.
-fn refusal(database_engine: &str, is_replicated: bool) -> Option<&'static str> {
+/// Why the names of two tables cannot be exchanged by one server, or a shadow not be made by one of several.
+fn refusal(
+    database_engine: &str,
+    is_replicated: bool,
+    exchanges: bool,
+    servers: usize,
+) -> Option<&'static str> {
+    if !exchanges {
+        let is_on_one =
+            is_replicated && servers > 1 && !matches!(database_engine, "Replicated" | "Shared");
+        return is_on_one.then_some(
+            "clickhouse.url names several servers, and the shadow would be made on one of them: name one server, or \
+             keep the tables in a database of the engine Replicated",
+        );
+    }
     match (database_engine, is_replicated) {
         ("Replicated" | "Shared", _) | ("Atomic", false) => None,
         ("Atomic", true) => Some(
@@ -228,9 +282,14 @@ mod tests {
             ("Replicated", true),
             ("Replicated", false),
         ] {
-            assert_eq!(refusal(engine, is_replicated), None, "{engine}");
+            assert_eq!(refusal(engine, is_replicated, true, 2), None, "{engine}");
+            assert_eq!(refusal(engine, is_replicated, false, 2), None, "{engine}");
         }
-        assert!(refusal("Atomic", true).is_some_and(|why| why.contains("ON CLUSTER")));
-        assert!(refusal("Ordinary", false).is_some());
+        assert!(refusal("Atomic", true, true, 1).is_some_and(|why| why.contains("ON CLUSTER")));
+        assert!(refusal("Ordinary", false, true, 1).is_some());
+        assert!(
+            refusal("Atomic", true, false, 2).is_some_and(|why| why.contains("several servers"))
+        );
+        assert_eq!(refusal("Atomic", true, false, 1), None);
     }
 }

@@ -1,0 +1,209 @@
+//! Where both groups are: pure.
+
+use super::filling::Ends;
+use super::plan::Plan;
+use crate::config::StartOffset;
+use crate::progress::{Metadata, SwapFence};
+use crate::source::{Offsets, TopicPartition};
+
+/// Where both groups are.
+pub(super) struct Positions {
+    pub(super) partitions: Vec<TopicPartition>,
+    /// Where each log begins and ends: a group that has read nothing is at its beginning.
+    pub(super) logs: Vec<(i64, i64)>,
+    pub(super) live: Vec<Offsets>,
+    pub(super) shadow: Vec<Offsets>,
+}
+
+impl Positions {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
+        let both = self.live.iter().zip(&self.shadow).zip(&self.logs);
+        both.map(|((live, shadow), &(start, _))| {
+            (
+                live.position.unwrap_or(start),
+                shadow.position.unwrap_or(start),
+            )
+        })
+    }
+
+    /// What one group lacks of the other: from where to where. A range that the live group has named is written
+    /// as it is, also beyond where the shadow is.
+    pub(super) fn ends(&self, of_live: bool) -> Ends {
+        let pairs = self.partitions.iter().zip(&self.live).zip(self.pairs());
+        let ends = pairs.map(|((partition, offsets), (live, shadow))| {
+            let (from, to) = match of_live {
+                true if live < shadow => (live, shadow.max(named_end(offsets).unwrap_or(shadow))),
+                true => (live, shadow),
+                false => (shadow, live),
+            };
+            (partition.clone(), (from.min(to), to))
+        });
+        ends.collect()
+    }
+
+    pub(super) fn is_fenced(&self) -> bool {
+        !self.live.is_empty() && self.live.iter().all(has_fence)
+    }
+
+    /// A fence that Kafka took for some partitions alone is none.
+    pub(super) fn has_fence(&self) -> bool {
+        self.live.iter().any(has_fence)
+    }
+
+    /// Why both tables cannot come to one offset.
+    pub(super) fn hindrance(&self, plan: &Plan, start_offset: StartOffset) -> Option<String> {
+        let ranges: Ends = plan.ranges().collect();
+        let all = self.partitions.iter().zip(&self.logs);
+        let all = all.zip(self.live.iter().zip(&self.shadow));
+        all.into_iter()
+            .find_map(|((partition, &log), (live, shadow))| {
+                let range = ranges.get(partition).copied();
+                let why = unreachable_end(range, shadow.position, live.position, log)
+                    .or_else(|| unknown_start(live.position, log, start_offset))?;
+                Some(format!("{partition}: {why}"))
+            })
+    }
+}
+
+fn has_fence(offsets: &Offsets) -> bool {
+    SwapFence::decode(&offsets.metadata).is_some()
+}
+
+/// Where the last range ends that the group has named and perhaps not written.
+fn named_end(offsets: &Offsets) -> Option<i64> {
+    let fence = SwapFence::decode(&offsets.metadata);
+    let plain = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
+    let named = Metadata::decode(plain, offsets.position?).ok()??;
+    named.range_ends.last().copied()
+}
+
+fn unreachable_end(
+    range: Option<(i64, i64)>,
+    shadow: Option<i64>,
+    live: Option<i64>,
+    (start, _): (i64, i64),
+) -> Option<&'static str> {
+    let was_filled = range.is_some_and(|(from, to)| to > from);
+    if shadow.is_none() && was_filled {
+        return Some(
+            "the group that filled the rebuilt table has no offset any more (they expire by \
+             offsets.retention.minutes)",
+        );
+    }
+    let at = shadow.unwrap_or(range.map_or(0, |(from, _)| from));
+    (at < start && at < live.unwrap_or(start))
+        .then_some("the log has lost records that only one of both tables has")
+}
+
+/// The fence would decide where a partition begins.
+fn unknown_start(
+    live: Option<i64>,
+    (start, end): (i64, i64),
+    start_offset: StartOffset,
+) -> Option<&'static str> {
+    let is_open = live.is_none() && start < end && start_offset != StartOffset::Earliest;
+    is_open.then_some(
+        "the pipeline has committed nothing yet, and start_offset is not earliest: let it run until it has",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Epoch;
+
+    fn offsets(position: Option<i64>, metadata: &str) -> Offsets {
+        Offsets {
+            position,
+            metadata: metadata.to_owned(),
+            start: None,
+        }
+    }
+
+    fn at(live: Vec<Offsets>, shadow: Vec<Offsets>) -> Positions {
+        let partition = |partition| TopicPartition {
+            topic: "t".into(),
+            partition,
+        };
+        Positions {
+            partitions: (0..).map(partition).take(live.len()).collect(),
+            logs: vec![(2, 90); live.len()],
+            live,
+            shadow,
+        }
+    }
+
+    #[test]
+    fn a_range_that_the_live_group_has_named_is_read_to_its_end() {
+        let named = Metadata {
+            topic_id: "-".to_owned(),
+            epoch: Epoch(1),
+            is_set_back: false,
+            counter: 1,
+            table: "d.t".to_owned(),
+            range_ends: vec![7, 11],
+            layout: None,
+            made_no_rows: false,
+            frontier: None,
+            watermark_ms: None,
+        };
+        let text = named.encode(5).unwrap();
+        let fenced = SwapFence {
+            id: "1f",
+            metadata: &text,
+        };
+        for metadata in [&text, &fenced.encode()] {
+            let ends = |shadow| {
+                let both = at(
+                    vec![offsets(Some(5), metadata)],
+                    vec![offsets(Some(shadow), "")],
+                );
+                [true, false].map(|of_live| *both.ends(of_live).values().next().unwrap())
+            };
+            assert_eq!(ends(8), [(5, 11), (5, 5)]);
+            assert_eq!(ends(20)[0], (5, 20));
+            assert_eq!(ends(4), [(4, 4), (4, 5)]);
+        }
+    }
+
+    #[test]
+    fn a_fence_stands_where_every_partition_has_it() {
+        let fence = SwapFence {
+            id: "1f",
+            metadata: "",
+        };
+        let fence = fence.encode();
+        let fences = |marks: &[&str]| {
+            let live = marks.iter().map(|mark| offsets(Some(1), mark)).collect();
+            let both = at(live, vec![]);
+            (both.is_fenced(), both.has_fence())
+        };
+        assert_eq!(fences(&["", ""]), (false, false));
+        assert_eq!(fences(&[&fence, ""]), (false, true));
+        assert_eq!(fences(&[&fence, &fence]), (true, true));
+        assert_eq!(fences(&[]), (false, false));
+    }
+
+    #[test]
+    fn what_cannot_come_to_one_offset_is_known_before() {
+        let log = (10, 20);
+        let is_hindered = |range, shadow, live| unreachable_end(range, shadow, live, log).is_some();
+        assert!(is_hindered(Some((0, 5)), None, Some(15)));
+        assert!(is_hindered(Some((0, 5)), Some(5), Some(15)));
+        assert!(is_hindered(None, None, Some(15)));
+        assert!(!is_hindered(Some((0, 5)), Some(10), Some(15)));
+        assert!(!is_hindered(Some((0, 5)), Some(5), Some(5)));
+        assert!(!is_hindered(Some((10, 10)), None, Some(15)));
+        assert!(!is_hindered(Some((0, 5)), Some(5), None));
+        for (live, log, start_offset, expected) in [
+            (None, log, StartOffset::Latest, true),
+            (None, log, StartOffset::Fail, true),
+            (None, log, StartOffset::Earliest, false),
+            (None, (7, 7), StartOffset::Latest, false),
+            (Some(10), log, StartOffset::Latest, false),
+        ] {
+            let found = unknown_start(live, log, start_offset).is_some();
+            assert_eq!(found, expected, "{live:?} {log:?} {start_offset:?}");
+        }
+    }
+}
