@@ -194,7 +194,7 @@ mod tests {
         assert!(!is_hindered(Some((0, 5)), Some(10), Some(15)));
         assert!(!is_hindered(Some((0, 5)), Some(5), Some(5)));
         assert!(!is_hindered(Some((10, 10)), None, Some(15)));
-        assert!(!is_hindered(Some((0, 5)), Some(5), None));
+        assert!(is_hindered(Some((0, 5)), Some(5), None));
         for (live, log, start_offset, expected) in [
             (None, log, StartOffset::Latest, true),
             (None, log, StartOffset::Fail, true),
