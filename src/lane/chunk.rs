@@ -84,6 +84,7 @@ impl<O: Operator> Lane<O> {
         let partition = own.partition.clone();
         let records_max = self.context.shared.records_max.as_ref();
         let counted_to = own.reading.counted_to();
+        let named_to = own.writing.replay_to();
         let mut judging = Judging {
             held: HeldRun::new(own, first, now),
             stop_at: own.reading.stop_at.unwrap_or(i64::MAX),
@@ -91,7 +92,7 @@ impl<O: Operator> Lane<O> {
             operator: &mut self.operator,
             metrics: &self.context.metrics,
             counts: Counts::default(),
-            counting: records_max.map(|most| most.count(&partition, counted_to)),
+            counting: records_max.map(|most| most.count(&partition, counted_to, named_to)),
         };
         let mut task = None;
         for at in start..end {

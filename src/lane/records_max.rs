@@ -28,6 +28,8 @@ pub(super) struct Counting<'c> {
     partition: &'c TopicPartition,
     /// Records below count already.
     read_to: i64,
+    /// Records below are in ranges that a predecessor named, which are written to their end.
+    named_to: i64,
 }
 
 impl RecordsMax {
@@ -53,11 +55,12 @@ impl RecordsMax {
     }
 
     /// A run of a partition is about to be judged. `counted_to`: an earlier run of the program read the
-    /// records below.
+    /// records below. `named_to`: a predecessor named ranges up to there.
     pub(super) fn count<'c>(
         &'c self,
         partition: &'c TopicPartition,
         counted_to: i64,
+        named_to: Option<i64>,
     ) -> Counting<'c> {
         let counted = self.lock();
         let read_to = counted.read_to.get(partition).copied();
@@ -66,6 +69,7 @@ impl RecordsMax {
             counted,
             is_spent: &self.is_spent,
             partition,
+            named_to: named_to.unwrap_or(0),
         }
     }
 
@@ -77,7 +81,7 @@ impl RecordsMax {
 impl Counting<'_> {
     /// Whether the record of this offset may be read.
     pub(super) fn may_read(&self, offset: i64) -> bool {
-        offset < self.read_to || self.counted.left > 0
+        offset < self.read_to.max(self.named_to) || self.counted.left > 0
     }
 
     /// The record of this offset was read.
@@ -111,24 +115,26 @@ mod tests {
     fn records_count_once_over_all_partitions() {
         let most = RecordsMax::new(3);
         let (first, second) = (partition(0), partition(1));
-        let mut counting = most.count(&first, 0);
+        let mut counting = most.count(&first, 0, None);
         for offset in [10, 11] {
             assert!(counting.may_read(offset));
             counting.read(offset);
         }
         drop(counting);
         // The partition is read again after a rewind.
-        let mut counting = most.count(&first, 0);
+        let mut counting = most.count(&first, 0, None);
         counting.read(10);
         counting.read(11);
         drop(counting);
         assert!(!most.is_spent());
-        let mut counting = most.count(&second, 0);
+        let mut counting = most.count(&second, 0, None);
         counting.read(0);
         assert!(!counting.may_read(1));
         drop(counting);
         assert!(most.is_spent());
-        assert!(!most.count(&first, 0).may_read(12) && most.count(&first, 0).may_read(11));
+        assert!(
+            !most.count(&first, 0, None).may_read(12) && most.count(&first, 0, None).may_read(11)
+        );
         assert_eq!(
             (most.read_to(&first), most.read_to(&second)),
             (Some(12), Some(1))
@@ -139,11 +145,29 @@ mod tests {
     fn records_that_an_earlier_run_read_do_not_count() {
         let most = RecordsMax::new(1);
         let first = partition(0);
-        let mut counting = most.count(&first, 100);
+        let mut counting = most.count(&first, 100, None);
         counting.read(98);
         counting.read(99);
         assert!(counting.may_read(100));
         counting.read(100);
         assert!(!counting.may_read(101));
+    }
+
+    #[test]
+    fn a_named_range_is_read_to_its_end_and_no_further() {
+        let most = RecordsMax::new(2);
+        let first = partition(0);
+        let mut counting = most.count(&first, 0, Some(13));
+        for offset in 10..13 {
+            assert!(counting.may_read(offset), "{offset}");
+            counting.read(offset);
+        }
+        assert!(!counting.may_read(13));
+        drop(counting);
+        // There is room behind a shorter one.
+        let most = RecordsMax::new(4);
+        let mut counting = most.count(&first, 0, Some(13));
+        (10..14).for_each(|offset| counting.read(offset));
+        assert!(!counting.may_read(14));
     }
 }

@@ -172,10 +172,8 @@ impl<'l, O: Operator> Judging<'l, O> {
     /// Whether `run --records-max` leaves the record to this run. What a predecessor named is read to its end.
     #[inline(always)]
     fn may_read(&self, offset: i64) -> bool {
-        match &self.counting {
-            None => true,
-            Some(counting) => counting.may_read(offset) || self.own.writing.is_replaying(),
-        }
+        let counting = self.counting.as_ref();
+        counting.is_none_or(|counting| counting.may_read(offset))
     }
 
     #[inline(always)]
