@@ -1,5 +1,7 @@
 //! `/api/v1/watermarks`: how far pipelines are complete.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -19,8 +21,9 @@ pub(super) struct WatermarksBody {
     named: Vec<NamedStatus>,
 }
 
-/// How far each pipeline is complete, by what its group has committed. A watermark that was answered once is
-/// never taken back, unless the group's offsets are set elsewhere.
+/// How far each pipeline is complete, by what its group has committed. The watermark of a partition never
+/// falls, unless the group's offsets are set elsewhere or expire, or the topic is made again. That of a
+/// pipeline is unknown until a partition that was added has one, which may lie before it.
 #[utoipa::path(get, path = "/api/v1/watermarks",
     responses(
         (status = 200, description = "by pipeline and partition, with the least", body = WatermarksBody),
@@ -28,9 +31,12 @@ pub(super) struct WatermarksBody {
 pub(super) async fn watermarks(
     State(shown): State<Shown>,
 ) -> Result<Json<WatermarksBody>, ApiError> {
-    let watermarks = shown.watermarks.clone();
+    let (since, watermarks) = (Instant::now(), shown.watermarks.clone());
+    let turn = watermarks.turn().await;
     let read = carry_out(&shown, move |supervisor| {
-        Ok(watermarks.read_with_named(supervisor.pipelines()))
+        // Kept until the answer is there, also when nobody waits for it any more.
+        let _turn = turn;
+        Ok(watermarks.read_with_named(since, supervisor.pipelines()))
     });
     let (pipelines, named) = read.await?;
     Ok(Json(WatermarksBody { pipelines, named }))

@@ -70,6 +70,15 @@ impl Cluster {
         Cluster { patience, ..self }
     }
 
+    /// From now on.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    fn request_timeout(&self) -> Duration {
+        REQUEST_TIMEOUT.min(self.patience)
+    }
+
     fn ask<T>(
         &self,
         what: &str,
@@ -112,7 +121,8 @@ impl Cluster {
                 match selector {
                     TopicSelector::Name(name) => names.push(name.clone()),
                     TopicSelector::Pattern(_) => {
-                        let all = self.ask("the topics", |q| q.topic_names(REQUEST_TIMEOUT))?;
+                        let all =
+                            self.ask("the topics", |q| q.topic_names(self.request_timeout()))?;
                         names.extend(all.into_iter().filter(|name| selector.matches(name)));
                     }
                 }
@@ -124,7 +134,7 @@ impl Cluster {
         for name in names {
             let found = self.partitions_of(&name)?;
             all.extend(found.ok_or_else(|| {
-                Failure::Refused(format!(
+                Failure::NoTopic(format!(
                     "topic {name} of pipeline {} does not exist",
                     pipeline.name
                 ))
@@ -140,24 +150,24 @@ impl Cluster {
         topic: &str,
     ) -> Result<Option<Vec<TopicPartition>>, Failure> {
         let what = format!("topic {topic}");
-        self.ask(&what, |q| q.partitions_of(topic, REQUEST_TIMEOUT))
+        self.ask(&what, |q| q.partitions_of(topic, self.request_timeout()))
     }
 
     /// Kafka's id of a topic, where the cluster tells one.
     pub(crate) fn topic_id(&self, topic: &str) -> Option<String> {
-        let described = self.questions.topic(topic, REQUEST_TIMEOUT).ok()?;
+        let described = self.questions.topic(topic, self.request_timeout()).ok()?;
         Some(described.id)
     }
 
     /// What the pipeline's group has committed.
     pub(crate) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Offsets>, Failure> {
         let what = format!("the offsets of group {}", self.pipeline.group_id);
-        self.ask(&what, |q| q.committed(partitions, REQUEST_TIMEOUT))
+        self.ask(&what, |q| q.committed(partitions, self.request_timeout()))
     }
 
     pub(crate) fn log_range(&self, partition: &TopicPartition) -> Result<LogRange, Failure> {
         let what = format!("the ends of {partition}");
-        self.ask(&what, |q| q.watermarks(partition, REQUEST_TIMEOUT))
+        self.ask(&what, |q| q.watermarks(partition, self.request_timeout()))
     }
 
     /// For each partition the first offset of a record of this time or later.
@@ -167,17 +177,17 @@ impl Cluster {
         time_ms: i64,
     ) -> Result<Vec<Option<i64>>, Failure> {
         self.ask("the offsets of a time", |q| {
-            q.offsets_at(partitions, time_ms, REQUEST_TIMEOUT)
+            q.offsets_at(partitions, time_ms, self.request_timeout())
         })
     }
 
     /// The members of the pipeline's group, for people.
     pub(crate) fn members(&self) -> Result<Vec<String>, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let asked = self
                 .questions
-                .members_of(&self.pipeline.group_id, REQUEST_TIMEOUT);
+                .members_of(&self.pipeline.group_id, self.request_timeout());
             match asked {
                 Ok(members) => return Ok(members.iter().map(ToString::to_string).collect()),
                 Err(error) if Instant::now() + BETWEEN >= deadline => {
@@ -194,8 +204,9 @@ impl Cluster {
 
     /// Sets offsets of the pipeline's group. The coordinator refuses that while the group has members.
     pub(crate) fn commit(&self, commits: &[PartitionCommit]) -> Result<(), Failure> {
-        let answer: Result<(), KafkaError> =
-            self.questions.commit_and_wait(commits, REQUEST_TIMEOUT);
+        let answer: Result<(), KafkaError> = self
+            .questions
+            .commit_and_wait(commits, self.request_timeout());
         let what = format!("the offsets of group {}", self.pipeline.group_id);
         answer.map_err(|error| Failure::kafka(&self.pipeline.kafka, &what, &error))
     }

@@ -19,6 +19,9 @@ pub enum Failure {
     /// A system refuses, or the command does: exit 1.
     #[error("{0}")]
     Refused(String),
+    /// A topic does not exist, or not yet: exit 1.
+    #[error("{0}")]
+    NoTopic(String),
 }
 
 impl Failure {
@@ -28,7 +31,7 @@ impl Failure {
         match self {
             Failure::Usage(_) => exit::CONFIGURATION,
             Failure::Unreachable(_) => exit::UNREACHABLE,
-            Failure::Refused(_) => exit::OTHER,
+            Failure::Refused(_) | Failure::NoTopic(_) => exit::OTHER,
         }
     }
 
@@ -43,7 +46,11 @@ impl Failure {
     /// What Kafka answered, or that it did not.
     pub(super) fn kafka(kafka: &Kafka, what: &str, error: &KafkaError) -> Self {
         if is_refusal(error) {
-            return Failure::Refused(format!("kafka refuses it: {what}: {error}"));
+            let why = format!("kafka refuses it: {what}: {error}");
+            return match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Failure::NoTopic(why),
+                _ => Failure::Refused(why),
+            };
         }
         Failure::unreached(kafka, what, &error.to_string())
     }
@@ -113,5 +120,9 @@ mod tests {
         assert!(failure.to_string().contains("broker:9092"), "{failure}");
         let denied = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
         assert_eq!(Failure::kafka(&kafka, "topic t", &denied).code(), 1);
+        // It may be there in a moment, which a command that waits asks again.
+        let absent = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let failure = Failure::kafka(&kafka, "topic t", &absent);
+        assert!(matches!(failure, Failure::NoTopic(_)) && failure.code() == 1);
     }
 }

@@ -13,7 +13,7 @@ use crate::observe::board::status::Moment;
 pub enum CommittedGoal {
     /// What each partition holds when the wait begins.
     Latest,
-    /// Every record whose Kafka timestamp is before this time, epoch milliseconds.
+    /// What lies before the first record whose Kafka timestamp is this time or later, epoch milliseconds.
     TimeMs(i64),
     /// This offset of each partition.
     Offset(i64),
@@ -79,7 +79,9 @@ pub(super) fn target(goal: CommittedGoal, log: Log) -> Option<i64> {
     let target = match goal {
         CommittedGoal::Latest => log.end,
         CommittedGoal::TimeMs(_) => log.at_time.unwrap_or(log.end).min(log.end),
-        CommittedGoal::Offset(offset) => return Some(offset),
+        // Records up to it may still come, unless there are none at all.
+        CommittedGoal::Offset(offset) if log.end > log.begin => offset,
+        CommittedGoal::Offset(_) => log.begin,
     };
     // A group that has nothing to read commits nothing.
     (target > log.begin).then_some(target)
@@ -134,7 +136,12 @@ mod tests {
         assert_eq!(target(time, log(5, 9, Some(5))), None);
         assert_eq!(target(time, log(5, 9, Some(7))), Some(7));
         assert_eq!(target(time, log(5, 9, None)), Some(9));
-        assert_eq!(target(CommittedGoal::Offset(3), log(5, 9, None)), Some(3));
+        let offset = CommittedGoal::Offset;
+        assert_eq!(target(offset(6), log(5, 9, None)), Some(6));
+        assert_eq!(target(offset(12), log(5, 9, None)), Some(12));
+        assert_eq!(target(offset(3), log(5, 9, None)), None);
+        assert_eq!(target(offset(5), log(5, 9, None)), None);
+        assert_eq!(target(offset(3), log(0, 0, None)), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! How far pipelines are complete, by what their groups have committed: any process can tell, whoever reads.
 //!
 //! A commit carries the watermark of its partition ([`crate::progress::Metadata`]). What was made of the
-//! records before it is durable, so a watermark that was read here is never taken back.
+//! records before it is durable, so that of a partition never falls as long as nobody else sets its offset.
 
 mod goal;
+mod left;
 mod served;
 mod wait;
 
@@ -101,6 +102,11 @@ impl Reader {
     pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
         self.cluster = self.cluster.with_patience(patience);
         self
+    }
+
+    /// From now on.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.cluster.set_patience(patience);
     }
 
     pub(super) fn cluster(&self) -> &Cluster {

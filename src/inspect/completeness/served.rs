@@ -47,6 +47,9 @@ pub(crate) struct NamedStatus {
     /// The least of theirs; `null` as long as one has none.
     #[schema(value_type = Option<String>)]
     watermark: Option<Moment>,
+    /// Why nothing is known of one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// One client a pipeline, made when it is first asked about.
@@ -55,6 +58,8 @@ pub(crate) struct Watermarks {
     service: Arc<Service>,
     named: Vec<Named>,
     asked: Mutex<Asked>,
+    /// Whoever holds it may wait for `asked` with a thread of the runtime.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,12 +74,20 @@ impl Watermarks {
             service: service.clone(),
             named,
             asked: Mutex::default(),
+            turn: Arc::default(),
         }
     }
 
-    /// How far these pipelines are, and those of the named watermarks. Waits for Kafka.
+    /// Many who ask hold one thread together: the others wait here, without one.
+    pub(crate) async fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.turn.clone().lock_owned().await
+    }
+
+    /// How far these pipelines are, and those of the named watermarks, by an answer that is not older than
+    /// `since`. Waits for Kafka.
     pub(crate) fn read_with_named(
         &self,
+        since: Instant,
         running: Vec<Arc<Pipeline>>,
     ) -> (Vec<PipelineWatermark>, Vec<NamedStatus>) {
         let mut all = running;
@@ -83,13 +96,15 @@ impl Watermarks {
                 all.push(pipeline.clone());
             }
         }
-        let read = self.read(&all);
+        let read = self.read_since(since, &all);
         let of = |named: &Named| {
             let names = named.pipelines.iter().map(|pipeline| &pipeline.name);
-            let known = |name: &String| read.iter().find(|p| p.name == *name)?.watermark;
+            let of = |name: &String| read.iter().find(|p| p.name == *name);
+            let known = |name: &String| of(name)?.watermark;
             NamedStatus {
                 name: named.name.clone(),
                 watermark: least(names.clone().map(known)),
+                error: names.clone().find_map(|name| of(name)?.error.clone()),
                 pipelines: names.cloned().collect(),
             }
         };
@@ -97,11 +112,15 @@ impl Watermarks {
         (read, named)
     }
 
-    /// How far these pipelines are, in their order. Waits for Kafka. Whoever asks while an answer is awaited
+    /// How far these pipelines are now, in their order. Waits for Kafka.
+    pub(crate) fn read(&self, pipelines: &[Arc<Pipeline>]) -> Vec<PipelineWatermark> {
+        self.read_since(Instant::now(), pipelines)
+    }
+
+    /// How far these pipelines are, in their order, by an answer that is not older than `since`. Whoever asks while an answer is awaited
     /// gets the next one, together with all others who do: anybody may ask, as often as they like. No answer
     /// is older than its question, so that several processes, asked in turn, take nothing back.
-    pub(crate) fn read(&self, pipelines: &[Arc<Pipeline>]) -> Vec<PipelineWatermark> {
-        let since = Instant::now();
+    fn read_since(&self, since: Instant, pipelines: &[Arc<Pipeline>]) -> Vec<PipelineWatermark> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, last)) = &asked.last
             && *at >= since

@@ -1,5 +1,6 @@
 //! `streamweir wait`: until something is complete.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 use super::goal::{
     CommittedGoal, Goal, Log, PartitionGoal, Targets, has_passed, is_reached, target,
 };
+use super::left::Left;
 use super::{PipelineWatermark, Reader, least};
 use crate::clock::wall_ms;
 use crate::config::{Config, Pipeline, Service};
@@ -18,6 +20,10 @@ use crate::supervisor;
 
 /// How often the group's offsets are asked for.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a cluster that does not answer is asked at once; the time that is left may be shorter.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE_MIN: Duration = Duration::from_secs(4);
 
 /// What is waited for, and how.
 #[derive(Debug)]
@@ -83,6 +89,8 @@ struct Waiting {
     /// Offsets, once they are known.
     targets: Option<Targets>,
     last: Option<PipelineWatermark>,
+    /// Since when its group has no members, after a halt here.
+    left: Option<Left>,
 }
 
 /// Waits until every pipeline has reached the goal, one has halted, or the time is over. `said` is told now
@@ -97,6 +105,8 @@ pub fn wait(
 ) -> Result<Waited, Failure> {
     let began = Instant::now();
     let runtime = crate::inspect::runtime()?;
+    options.urls.iter().try_for_each(|url| status::check(url))?;
+    let mut silent = HashSet::new();
     let mut all = vec![];
     for name in &options.pipelines {
         let pipeline = Arc::new(crate::inspect::pipeline_named(config, name)?.clone());
@@ -106,15 +116,23 @@ pub fn wait(
             pipeline,
             targets: None,
             last: None,
+            left: None,
         });
     }
     loop {
-        let asked = all.iter_mut().try_for_each(|one| one.ask(options.goal));
+        let asked = all.iter_mut().try_for_each(|one| {
+            let rest = options.timeout.saturating_sub(began.elapsed());
+            one.reader.set_patience(patience(rest));
+            one.ask(options.goal)
+        });
         let is_over = began.elapsed() >= options.timeout;
         match asked {
             Ok(()) => {}
-            // A broker may be away for longer than one question waits; what it refuses it refuses again.
-            Err(Failure::Unreachable(why)) if !is_over => tracing::warn!("{why}"),
+            // A broker may be away for longer than one question waits, and know a topic only later; what it
+            // refuses otherwise it refuses again.
+            Err(Failure::Unreachable(why) | Failure::NoTopic(why)) if !is_over => {
+                tracing::warn!("{why}");
+            }
             Err(failure) => return Err(failure),
         }
         let missing: usize = all.iter().map(|one| one.missing(options.goal)).sum();
@@ -124,8 +142,10 @@ pub fn wait(
         let halted = match is_reached {
             true => None,
             false => {
-                let shown = runtime.block_on(halted(&options.urls, &options.pipelines));
-                shown.or_else(|| all.iter().find_map(|one| one.has_left(&config.service)))
+                let asked = halted(&options.urls, &options.pipelines, &mut silent);
+                let shown = runtime.block_on(asked);
+                let mut left = all.iter_mut();
+                shown.or_else(|| left.find_map(|one| one.has_left(&config.service, is_over)))
             }
         };
         let state = match (is_reached, &halted, is_over) {
@@ -153,6 +173,11 @@ pub fn wait(
     }
 }
 
+/// How long one question asks on, with so much time left. One answer takes a moment, however little is left.
+fn patience(rest: Duration) -> Duration {
+    rest.clamp(PATIENCE_MIN, PATIENCE)
+}
+
 /// Without event time there is no watermark.
 fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
     if matches!(goal, Goal::Committed(_)) || pipeline.has_event_time() {
@@ -166,15 +191,20 @@ fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
 }
 
 impl Waiting {
-    /// Whether it halted here, and nobody has gone on with it since.
-    fn has_left(&self, service: &Service) -> Option<HaltedPipeline> {
+    /// Whether it halted here, and nobody goes on with it: another process may just be starting again.
+    fn has_left(&mut self, service: &Service, is_over: bool) -> Option<HaltedPipeline> {
+        let before = self.left.take();
         let halted = supervisor::halted(&service.state_dir, &self.pipeline.name)?;
-        let is_alone = self
-            .reader
-            .cluster()
-            .members()
-            .is_ok_and(|members| members.is_empty());
-        is_alone.then(|| HaltedPipeline {
+        let members = self.reader.cluster().members();
+        if !members.is_ok_and(|members| members.is_empty()) {
+            return None;
+        }
+        let shown = self.last.iter().flat_map(|last| &last.partitions);
+        let committed = shown.map(|partition| partition.committed).collect();
+        let left = self
+            .left
+            .insert(Left::next(before, committed, Instant::now()));
+        (is_over || left.is_believed(Instant::now())).then(|| HaltedPipeline {
             pipeline: self.pipeline.name.clone(),
             url: None,
             reason: halted.reason,
@@ -255,11 +285,22 @@ impl Waiting {
     }
 }
 
-/// Asks the daemons whether one of the pipelines has halted. One that does not answer says nothing.
-async fn halted(urls: &[String], pipelines: &[String]) -> Option<HaltedPipeline> {
+/// Asks the daemons whether one of the pipelines has halted. One that does not answer says nothing; it is
+/// warned of once.
+async fn halted(
+    urls: &[String],
+    pipelines: &[String],
+    silent: &mut HashSet<String>,
+) -> Option<HaltedPipeline> {
     for url in urls {
-        let Ok(shown) = status::fetch(url).await else {
-            continue;
+        let shown = match status::fetch(url).await {
+            Ok(shown) => shown,
+            Err(why) => {
+                if silent.insert(url.clone()) {
+                    tracing::warn!("a halt there would not be seen: {why}");
+                }
+                continue;
+            }
         };
         if let Some(halted) = halted_of(&shown, url, pipelines) {
             return Some(halted);
@@ -286,6 +327,14 @@ fn halted_of(shown: &Value, url: &str, pipelines: &[String]) -> Option<HaltedPip
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_question_asks_no_longer_than_time_is_left() {
+        let seconds = Duration::from_secs;
+        for (rest, expected) in [(0, 4), (7, 7), (3600, 20)] {
+            assert_eq!(patience(seconds(rest)), seconds(expected));
+        }
+    }
 
     #[test]
     fn a_halt_of_another_pipeline_is_not_waited_for() {

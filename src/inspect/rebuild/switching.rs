@@ -245,7 +245,9 @@ impl Switch<'_> {
         loop {
             match cluster.commit(&commits) {
                 // A process has begun meanwhile, or is about to halt at the fence.
-                Err(Failure::Refused(_)) if !is_up && Instant::now() < deadline => {
+                Err(Failure::Refused(_) | Failure::NoTopic(_))
+                    if !is_up && Instant::now() < deadline =>
+                {
                     std::thread::sleep(BETWEEN);
                 }
                 done => return done,

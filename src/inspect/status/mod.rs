@@ -22,10 +22,22 @@ pub fn address(service: &Service) -> String {
     let listen = service.http_listen.to_string();
     let own = ["0.0.0.0:", "[::]:"];
     let local = own.iter().find_map(|any| listen.strip_prefix(any));
-    match local {
+    let address = match local {
         Some(port) => format!("127.0.0.1:{port}"),
         None => listen,
+    };
+    match service.http_tls {
+        Some(_) => format!("https://{address}"),
+        None => address,
     }
+}
+
+/// Whether a daemon can be asked there at all.
+///
+/// # Errors
+/// It is no address.
+pub fn check(url: &str) -> Result<(), Failure> {
+    endpoint(url, LIST).map(|_| ())
 }
 
 /// Reads what the daemon at `url` shows: an address such as `http://host:9187` or `host:9187`.
@@ -137,7 +149,23 @@ mod tests {
             assert_eq!(endpoint(url, LIST).unwrap(), expected, "{url}");
         }
         for url in ["", "ftp://host", "http://", "http://host:99999"] {
-            assert_eq!(endpoint(url, LIST).expect_err(url).code(), 2);
+            assert_eq!(check(url).expect_err(url).code(), 2);
         }
+    }
+
+    #[test]
+    fn a_daemon_with_tls_is_asked_by_https() {
+        let address_of = |tls: &str| {
+            let text = format!(
+                "[service]\nhttp_listen = \"0.0.0.0:9187\"\n{tls}\n[[pipeline]]\nname = \"a\"\n\
+                 kind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\nclickhouse.table = \"t\"\n"
+            );
+            let directory = std::path::Path::new("/");
+            let loaded = crate::config::Config::parse(&text, "config.toml", directory, []);
+            address(&loaded.expect("right").config.service)
+        };
+        let tls = "http_tls = { cert_file = \"a.pem\", key_file = \"b.pem\" }";
+        assert_eq!(address_of(""), "127.0.0.1:9187");
+        assert_eq!(address_of(tls), "https://127.0.0.1:9187");
     }
 }
