@@ -1,5 +1,6 @@
 -- How far named watermarks are, [watermark."name"] with a table. One row a move; the largest counts:
 -- SELECT name, max(watermark) FROM streamweir_watermarks GROUP BY name
+-- It does not fall when offsets are set back: delete the rows of the name then.
 -- `streamweir schema apply` runs this statement in the database of the first pipeline that is named.
 
 CREATE TABLE IF NOT EXISTS streamweir_watermarks

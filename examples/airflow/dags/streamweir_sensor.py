@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+from datetime import timedelta
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -123,6 +124,7 @@ class StreamweirCompleteSensor(BaseSensorOperator):
         self.defer(
             trigger=StreamweirTrigger(self.command(), float(self.poke_interval)),
             method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
         )
 
     def execute_complete(self, context, event=None):
