@@ -177,10 +177,8 @@ impl Rules {
         let mut windows: BTreeMap<Key, Window> = BTreeMap::new();
         for (&partition, records) in partitions {
             let mut largest = None;
-            let mut marks_at = BTreeMap::new();
             for (offset, sale) in records {
                 let mark = largest.map(|largest: i64| largest - self.delay_ms);
-                marks_at.insert(*offset, mark);
                 let is_behind = |ms: i64| mark.is_some_and(|mark| mark >= ms);
                 let latest = sale.time_ms.div_euclid(slide_ms) * slide_ms;
                 let starts = (0..size_ms / slide_ms).map(|n| latest - n * slide_ms);
@@ -225,8 +223,10 @@ impl Rules {
         for (&partition, records) in partitions {
             let mut groups: BTreeMap<&str, Vec<Window>> = BTreeMap::new();
             let mut largest = None;
+            let mut marks_at = BTreeMap::new();
             for (offset, sale) in records {
                 let mark = largest.map(|largest: i64| largest - self.delay_ms);
+                marks_at.insert(*offset, mark);
                 let is_behind = |ms: i64| mark.is_some_and(|mark| mark >= ms);
                 let is_over = |last_ms: i64| is_behind(last_ms + gap_ms + self.lateness_ms);
                 let sessions = groups.entry(&sale.category).or_default();
