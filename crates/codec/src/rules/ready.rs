@@ -271,7 +271,10 @@ impl Ready {
                 (*min..=*max).contains(&length)
             }
             Ready::Type(json_type) => json_type.is(raw),
-            Ready::IsUuid => uuid::uuid(raw).is_ok(),
+            Ready::IsUuid => {
+                text_of(raw)?;
+                uuid::uuid(raw).is_ok()
+            }
             Ready::Form(is) => is(&text_of(raw)?),
             Ready::SameAs { slot, tolerance } => {
                 let other = get(*slot);

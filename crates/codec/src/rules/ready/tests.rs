@@ -331,6 +331,12 @@ fn texts_have_length_form_and_type() {
     assert_holds(Test::IsUrl, &["\"https://a.b/c\""], &["\"a.b\""]);
     let uuid = "\"01234567-89ab-cdef-0011-223344556677\"";
     assert_holds(Test::IsUuid, &[uuid], &["\"01234567\"", "5"]);
+    // Of what is no text neither can be told.
+    let no_uuid = not(field(Test::IsUuid));
+    assert!(holds(&no_uuid, "{\"a\":\"x\"}"));
+    for value in ["[]", "[1]", "{}"] {
+        assert!(!holds(&no_uuid, &format!("{{\"a\":{value}}}")), "{value}");
+    }
     for (json_type, value) in [
         (JsonType::String, "\"1\""),
         (JsonType::Number, "1.5"),
