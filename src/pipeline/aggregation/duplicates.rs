@@ -18,13 +18,13 @@ pub(super) struct Duplicates {
 
 impl Duplicates {
     pub(super) fn new(plan: &DedupPlan) -> Self {
-        Duplicates::of(plan.rules)
+        Duplicates::of(plan.rules, NeededRecords::new(plan.rules.within_ms))
     }
 
-    fn of(rules: DedupRules) -> Self {
+    fn of(rules: DedupRules, needed: NeededRecords) -> Self {
         Duplicates {
             seen: SeenKeys::new(rules),
-            needed: NeededRecords::default(),
+            needed,
             within_ms: rules.within_ms,
         }
     }
@@ -63,12 +63,18 @@ impl Duplicates {
         }
     }
 
-    /// Where the partition may be committed: before everything that a record of an open window may be a duplicate of.
+    /// Where the partition may be committed: before everything that a record of an open window may be a duplicate of. Of
+    /// one that is not waited for any more (`is_retired`) that is nothing once all of it is done with: its last records
+    /// would be needed for ever, and the topic deletes them.
     pub(super) fn commit_point(
-        &self,
+        &mut self,
         point: CommitPoint,
         over_through_ms: Option<i64>,
+        is_retired: bool,
     ) -> CommitPoint {
+        if is_retired && self.needed.end(point.position) {
+            return point;
+        }
         let over_ms = over_through_ms.unwrap_or(i64::MIN);
         let needed = self
             .needed

@@ -130,8 +130,9 @@ impl Emission<PartitionState> for AggregationOperator {
         let input = self.input(state.partition);
         let windows = self.space(state.partition);
         let mut point = windows.commit_point(input, settled);
-        if let Some(duplicates) = &state.duplicates {
-            point = duplicates.commit_point(point, windows.over_through_ms());
+        if let Some(duplicates) = &mut state.duplicates {
+            let is_retired = windows.is_retired(input);
+            point = duplicates.commit_point(point, windows.over_through_ms(), is_retired);
         }
         if let Frontier::Windows(frontier) = &mut point.frontier {
             frontier.partitions = self.settings.is_partitioned.then_some(self.partitions);

@@ -199,9 +199,13 @@ impl AggregationOperator {
         let index = self.spaces.iter().position(|s| s.partition == wanted);
         let index = index.unwrap_or_else(|| {
             let plan = &self.plan;
+            let mut windows = Windows::new(plan.rules.clone(), plan.fingerprint);
+            if plan.dedup.is_some() {
+                windows.close_without_records();
+            }
             self.spaces.push(Space {
                 partition: wanted,
-                windows: Windows::new(plan.rules.clone(), plan.fingerprint),
+                windows,
             });
             self.spaces.len() - 1
         });

@@ -7,14 +7,20 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::operator::DedupRules;
-use crate::operator::window::{CellRules, Event, Rules, Sample, Shape, Windows};
+use crate::operator::window::{CellRules, Event, Rules, Sample, Shape, Silence, Windows};
 use crate::progress::WindowFrontier;
 
 const WITHIN_MS: i64 = 700;
 const DELAY_MS: i64 = 100;
 
+/// Records that are known together: few, so that not all of a short log are.
+const TOGETHER: u32 = 4;
+
 /// A record: how much later it is than the one before, and its key.
 type Given = (i64, u8);
+
+/// The key of records that count in no window: no `where` lets them through.
+const FILTERED: u8 = 11;
 
 /// One owner after the other.
 struct World<'l> {
@@ -38,10 +44,17 @@ fn rules(shape: Shape) -> Rules {
 }
 
 fn nothing_seen() -> Duplicates {
-    Duplicates::of(DedupRules {
+    let rules = DedupRules {
         within_ms: WITHIN_MS,
         delay_ms: DELAY_MS,
-    })
+    };
+    Duplicates::of(rules, NeededRecords::new(WITHIN_MS).by(TOGETHER))
+}
+
+fn no_windows(shape: Shape) -> Windows {
+    let mut windows = Windows::new(rules(shape), 1);
+    windows.close_without_records();
+    windows
 }
 
 impl<'l> World<'l> {
@@ -49,7 +62,7 @@ impl<'l> World<'l> {
         let mut world = World {
             log,
             shape,
-            windows: Windows::new(rules(shape), 1),
+            windows: no_windows(shape),
             duplicates: nothing_seen(),
             committed: None,
             next: 0,
@@ -60,7 +73,7 @@ impl<'l> World<'l> {
     }
 
     fn start(&mut self) {
-        self.windows = Windows::new(rules(self.shape), 1);
+        self.windows = no_windows(self.shape);
         self.duplicates = nothing_seen();
         let position = self.committed.map_or(0, |point| point.position);
         let frontier = self.committed.and_then(|point| point.frontier.windows());
@@ -90,7 +103,8 @@ impl<'l> World<'l> {
         };
         let largest_ms = self.windows.input_largest_ms(0);
         let dedup_key = (*key != 0).then(|| DedupKey::of([(1, &[*key][..])]));
-        if self.duplicates.note(dedup_key, place, largest_ms) {
+        let is_duplicate = self.duplicates.note(dedup_key, place, largest_ms);
+        if is_duplicate || *key == FILTERED {
             self.windows.pass(&event);
         } else {
             self.windows.add(&event);
@@ -121,7 +135,8 @@ impl<'l> World<'l> {
         let settled = i64::try_from(self.next).unwrap();
         let point = self.windows.commit_point(0, settled);
         let over_ms = self.windows.over_through_ms();
-        let point = self.duplicates.commit_point(point, over_ms);
+        let is_retired = self.windows.is_retired(0);
+        let point = self.duplicates.commit_point(point, over_ms, is_retired);
         if let Some(before) = self.committed {
             assert!(point.position >= before.position, "{point:?}, {before:?}");
         }
@@ -144,14 +159,23 @@ fn log() -> impl Strategy<Value = Vec<Given>> {
     prop::collection::vec((step, 0u8..12), 1..400)
 }
 
+fn shape() -> impl Strategy<Value = Shape> {
+    let aligned = prop_oneof![Just(250i64), Just(1_000), Just(4_000)];
+    let aligned = aligned.prop_map(|size_ms| Shape::Aligned {
+        size_ms,
+        slide_ms: size_ms,
+    });
+    let session = prop_oneof![Just(30i64), Just(300)];
+    prop_oneof![3 => aligned, 1 => session.prop_map(|gap_ms| Shape::Session { gap_ms })]
+}
+
 proptest! {
     #[test]
     fn owners_that_end_anywhere_count_what_an_undisturbed_one_counts(
         log in log(),
         lives in prop::collection::vec((1usize..60, any::<bool>(), any::<bool>()), 0..12),
-        size_ms in prop_oneof![Just(250i64), Just(1_000), Just(4_000)],
+        shape in shape(),
     ) {
-        let shape = Shape::Aligned { size_ms, slide_ms: size_ms };
         let expected = World::new(&log, shape).counts();
         let mut world = World::new(&log, shape);
         for (reads, sends, commits) in lives {
@@ -202,4 +226,48 @@ fn duplicates_count_once_and_what_they_are_told_by_is_read_again() {
     assert_eq!(of(1_000, 1), Some(1), "key 5 alone");
     assert_eq!(of(2_000, 0), Some(1), "no key");
     assert_eq!(of(2_000, 1), Some(1), "key 7 once");
+}
+
+/// Where a log is committed once all of it is read and what is due is sent.
+fn committed(log: &[Given], shape: Shape, silence: Silence) -> i64 {
+    let mut world = World::new(log, shape);
+    let to = i64::try_from(log.len()).unwrap();
+    for _ in log {
+        world.read();
+    }
+    world.windows.note_silence(0, silence, to);
+    world.send(false);
+    world.commit();
+    world.committed.unwrap().position
+}
+
+#[test]
+fn a_commit_lies_as_far_back_as_duplicates_do_whatever_the_records_are() {
+    let aligned = Shape::Aligned {
+        size_ms: 500,
+        slide_ms: 500,
+    };
+    let session = Shape::Session { gap_ms: 100 };
+    // Distinct, filtered and repeated records, 10 ms apart, and few that are hours apart.
+    let distinct: Vec<Given> = (0..1_000u32).map(|n| (10, (n % 97) as u8 + 12)).collect();
+    let filtered = vec![(10, FILTERED); 1_000];
+    let repeated = vec![(10, 3); 1_000];
+    let sparse = vec![(3_600_000, 0); 1_000];
+    for shape in [aligned, session] {
+        for (log, back) in [
+            (&distinct, 200),
+            (&filtered, 200),
+            (&repeated, 200),
+            (&sparse, 3),
+        ] {
+            let position = committed(log, shape, Silence::None);
+            let key = log[0].1;
+            assert!(
+                (1_000 - back..1_000).contains(&position),
+                "{key} {shape:?}: {position}"
+            );
+            let position = committed(log, shape, Silence::Retired);
+            assert_eq!(position, 1_000, "{key} {shape:?}, not waited for any more");
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub(super) struct Aligned {
     found: Vec<(i64, usize)>,
     /// See [`super::Windows::opened_to_ms`].
     opened_to_ms: Option<i64>,
+    /// See [`super::Windows::close_without_records`].
+    closes_without_records: bool,
 }
 
 /// Up to where windows are over, by the end of the window plus lateness.
@@ -69,7 +71,12 @@ impl Aligned {
             starts: vec![],
             found: vec![],
             opened_to_ms: None,
+            closes_without_records: false,
         }
+    }
+
+    pub(super) fn close_without_records(&mut self) {
+        self.closes_without_records = true;
     }
 
     /// A partition begins to be read at `position`, where this was known.
@@ -296,6 +303,10 @@ impl Aligned {
             // With every partition retired the watermark is endless.
             let over_ms = closes_to_ms.filter(|over_ms| *over_ms < i64::MAX);
             self.sent_complete_ms = over_ms.max(self.closed_through_ms);
+            if self.closes_without_records {
+                self.closed_through_ms = self.sent_complete_ms;
+                self.sent.through_ms = self.sent.through_ms.max(self.closed_through_ms);
+            }
         }
         is_all
     }
@@ -382,6 +393,12 @@ impl Aligned {
     pub(super) fn over_through_ms(&self) -> Option<i64> {
         let through_ms = self.settled.through_ms?;
         Some(through_ms.saturating_sub(self.rules.closes(self.size_ms)))
+    }
+
+    pub(super) fn is_retired(&self, input: usize) -> bool {
+        let has_record = |pane: &Pane| pane.firsts.get(input).is_some_and(Option::is_some);
+        let mut panes = self.panes.values().chain(&self.leaving);
+        self.input(input).silence == Silence::Retired && !panes.any(has_record)
     }
 
     pub(super) fn input_largest_ms(&self, input: usize) -> Option<i64> {

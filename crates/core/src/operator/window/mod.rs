@@ -234,6 +234,18 @@ impl Windows {
         each!(&self.kind, windows => windows.over_through_ms())
     }
 
+    /// Windows that no record lies in are over by the watermark too, and what comes for them later is late: so records
+    /// that open no window do not hold [`Windows::over_through_ms`].
+    pub fn close_without_records(&mut self) {
+        each!(&mut self.kind, windows => windows.close_without_records());
+    }
+
+    /// Whether a partition is not waited for any more, and none of its records is in a window that is open or whose last
+    /// rows are not durable.
+    pub fn is_retired(&self, input: usize) -> bool {
+        each!(&self.kind, windows => windows.is_retired(input))
+    }
+
     /// The largest event time of one partition.
     pub fn input_largest_ms(&self, input: usize) -> Option<i64> {
         each!(&self.kind, windows => windows.input_largest_ms(input))

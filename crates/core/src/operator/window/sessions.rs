@@ -381,6 +381,14 @@ impl Sessions {
         Some(before_ms.map_or(over_ms, |before_ms| before_ms.min(over_ms)))
     }
 
+    /// They close by the watermark, with records or without.
+    pub(super) fn close_without_records(&mut self) {}
+
+    pub(super) fn is_retired(&self, _input: usize) -> bool {
+        let has_any = !self.groups.is_empty() || !self.gone.is_empty();
+        self.input().silence == Silence::Retired && !has_any
+    }
+
     pub(super) fn input_largest_ms(&self, _input: usize) -> Option<i64> {
         self.input().largest_ms
     }
