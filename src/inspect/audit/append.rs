@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
-use super::rows::{Block, OtherRows, SeveralRows};
+use super::rows::{Block, OtherRows, SeveralRows, Unknown};
 use super::scope::Scope;
 use super::values::Values;
 use crate::config::{Config, Kind, OnDuplicate, Pipeline};
@@ -23,6 +23,10 @@ const BLOCK: i64 = 500_000;
 /// The note where a record has rows, and nobody knows whether all.
 const NO_ROWS_TODAY: &str = "records have rows, and make none by the configuration of today: whether all of their rows \
      are there cannot be told";
+
+/// The note where a duplicate may have been dropped for a record that retention has deleted.
+const EARLIER_ONES_CUT: &str = "the log does not begin at its first record any more: what has no row within [pipeline.dedup] \
+     within of its beginning, by Kafka's time, may be a duplicate of a record that retention deleted";
 
 /// The note where values were to be compared: they are by record, and these make several rows.
 const VALUES_NOT_COMPARED: &str =
@@ -63,23 +67,29 @@ pub(super) fn audit(
             true => first_trace(&runtime, &client, &target, pipeline, scope, offsets)?,
             false => scope.from,
         };
+        let reach_ms = drops_duplicates.unwrap_or_default();
+        let mut unknown = Unknown::new(reach_ms, scope.log.0 > 0);
         let mut counts = Counts {
             uncommitted: scope.uncommitted,
             ..Counts::default()
         };
         values.begin();
-        if drops_duplicates {
+        if drops_duplicates.is_some() {
             // What was seen before decides about what is compared.
             let before = Range {
                 from: scope.log.0,
                 to: from.max(scope.log.0),
             };
-            reader.read_or_cut(&scope.partition, before, |record| {
+            let read = reader.read_or_cut(&scope.partition, before, |record| {
+                unknown.has(record.timestamp_ms());
                 if !scope.skipped.contains(&record.offset()) {
                     runtime.block_on(rules.drops_in_order(&scope.partition, record))?;
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
+            if matches!(read, Read::Cut(_)) {
+                unknown.cut();
+            }
         }
         let mut start = from;
         while start < scope.to {
@@ -113,7 +123,8 @@ pub(super) fn audit(
                 }
                 let is_skipped = scope.skipped.contains(&offset);
                 let mut is_duplicate = false;
-                if drops_duplicates && !is_skipped {
+                if drops_duplicates.is_some() && !is_skipped {
+                    block.may_repeat(unknown.has(record.timestamp_ms()));
                     let drops = rules.drops_in_order(&scope.partition, record);
                     is_duplicate = runtime.block_on(drops)?;
                 }
@@ -146,11 +157,15 @@ pub(super) fn audit(
                 // The rest of the block is compared alone.
                 counts.not_checkable += (gone.to - start).unsigned_abs();
                 report.note(CUT_MEANWHILE.to_owned());
+                unknown.cut();
                 start = gone.to;
                 continue;
             }
             if block.excused() > 0 {
                 report.note(LETTERS_CUT.to_owned());
+            }
+            if block.repeats() > 0 {
+                report.note(EARLIER_ONES_CUT.to_owned());
             }
             if is_unknown {
                 report.note(NO_ROWS_TODAY.to_owned());
@@ -173,13 +188,15 @@ pub(super) fn audit(
     Ok(())
 }
 
-/// Whether a record may make no row for what stands before it.
-fn drops_duplicates(pipeline: &Pipeline) -> bool {
+/// How far before a record those lie, in milliseconds, for which it may make no row; none: it makes one by itself.
+fn drops_duplicates(pipeline: &Pipeline) -> Option<i64> {
     let Kind::Enrichment(config) = &pipeline.kind else {
-        return false;
+        return None;
     };
-    let dedup = config.dedup.as_ref();
-    dedup.is_some_and(|dedup| dedup.on_duplicate == OnDuplicate::Drop)
+    let dedup = config.dedup.as_ref()?;
+    let reach = dedup.within + config.watermark_delay;
+    let reach_ms = i64::try_from(reach.as_millis()).unwrap_or(i64::MAX);
+    (dedup.on_duplicate == OnDuplicate::Drop).then_some(reach_ms)
 }
 
 async fn rows(

@@ -5,6 +5,39 @@ use std::collections::HashMap;
 use super::report::{Counts, Wrong};
 use crate::sink::RowCounts;
 
+/// Up to when records may be duplicates of those that the log does not have any more, by Kafka's time.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    within_ms: i64,
+    /// Records lie before the next one that are gone.
+    is_cut: bool,
+    until_ms: i64,
+}
+
+impl Unknown {
+    /// `within_ms`: how near duplicates lie, and how late their records come.
+    pub(super) fn new(within_ms: i64, is_cut: bool) -> Self {
+        Unknown {
+            within_ms,
+            is_cut,
+            until_ms: i64::MIN,
+        }
+    }
+
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Whether the next record is one of them.
+    pub(super) fn has(&mut self, time_ms: i64) -> bool {
+        if std::mem::take(&mut self.is_cut) {
+            let until_ms = time_ms.saturating_add(self.within_ms);
+            self.until_ms = self.until_ms.max(until_ms);
+        }
+        time_ms < self.until_ms
+    }
+}
+
 /// What is known of offsets `[from, to)` before their records are read.
 #[derive(Debug)]
 pub(super) struct Block<'l> {
@@ -24,6 +57,9 @@ pub(super) struct Block<'l> {
     /// What has neither row nor letter may have been a letter that is gone.
     are_letters_cut: bool,
     excused: u64,
+    /// Whether the next record may be a duplicate of one that is gone.
+    may_repeat: bool,
+    repeats: u64,
 }
 
 impl<'l> Block<'l> {
@@ -40,12 +76,24 @@ impl<'l> Block<'l> {
             wrong: vec![],
             are_letters_cut: false,
             excused: 0,
+            may_repeat: false,
+            repeats: 0,
         }
     }
 
     /// Whether letters are gone from their topic: nobody knows of a record without rows whether it was one.
     pub(super) fn excuses(&mut self, are_letters_cut: bool) {
         self.are_letters_cut = are_letters_cut;
+    }
+
+    /// Whether the next record may be a duplicate of one that the log does not have any more.
+    pub(super) fn may_repeat(&mut self, may_repeat: bool) {
+        self.may_repeat = may_repeat;
+    }
+
+    /// Records that would be lost if the log had its beginning.
+    pub(super) fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// Records that would be lost if no letter were gone.
@@ -70,6 +118,9 @@ impl<'l> Block<'l> {
             } else if self.are_letters_cut {
                 self.counts.not_checkable += 1;
                 self.excused += 1;
+            } else if self.may_repeat {
+                self.counts.not_checkable += 1;
+                self.repeats += 1;
             } else {
                 self.counts.lost += 1;
                 self.wrong.push((Wrong::Lost, offset));
@@ -215,6 +266,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_may_be_a_duplicate_of_a_record_that_is_gone_is_not_lost() {
+        // By Kafka's times: the log begins at 100, and is cut again before 500.
+        let mut unknown = Unknown::new(50, true);
+        let mut block = Block::new(10, 16, vec![11], &[]);
+        for (offset, time_ms, is_dropped) in [
+            (10, 100, false),
+            (11, 120, false),
+            (12, 149, true),
+            (13, 150, false),
+        ] {
+            block.may_repeat(unknown.has(time_ms));
+            block.record(offset, || is_dropped);
+        }
+        unknown.cut();
+        for (offset, time_ms) in [(14, 500), (15, 550)] {
+            block.may_repeat(unknown.has(time_ms));
+            block.record(offset, || false);
+        }
+        assert_eq!(block.repeats(), 2);
+        let (counts, wrong) = block.done();
+        assert_eq!(wrong, [(Wrong::Lost, 13), (Wrong::Lost, 15)]);
+        assert_eq!(
+            (counts.not_checkable, counts.dropped, counts.rows),
+            (2, 1, 1)
+        );
+        let mut whole = Unknown::new(50, false);
+        assert!(!whole.has(100) && !whole.has(50));
+    }
 
     #[test]
     fn every_offset_is_exactly_one_thing() {
