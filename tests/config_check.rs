@@ -2842,6 +2842,11 @@ fn duplicates_are_asked_for_where_there_is_an_event_time_and_one_row_a_record() 
             vec![("pipeline.explode", "\"$.items\"")],
             "counts records",
         ),
+        (
+            ", on_duplicate = \"flag\", flag_column = \"passed\"",
+            vec![("pipeline.quality.passed_column", "\"passed\"")],
+            "[pipeline.quality] fills it",
+        ),
         (", every = 1", vec![], "unknown key"),
     ] {
         let dedup = dedup(more);

@@ -284,6 +284,10 @@ impl Enrichment {
                 "the lookup fills it"
             } else if by_session.map(|(_, own)| own).any(|own| own == column) {
                 "the session fills it"
+            } else if key == "dedup.flag_column"
+                && self.rules.columns().any(|(_, own)| own == column)
+            {
+                "[pipeline.quality] fills it"
             } else if column == INDEX || RecordField::of_column(column).is_some() {
                 "the daemon fills it with the record's origin"
             } else {

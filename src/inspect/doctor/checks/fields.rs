@@ -30,7 +30,11 @@ pub(super) fn event_columns(config: &Enrichment, table: &TableFacts) -> Vec<(Str
             .is_some_and(|l| l.columns.contains_key(name))
     };
     let rules = &config.rules;
-    let by_rules = [&rules.passed_column, &rules.failed_column];
+    let flag = config
+        .dedup
+        .as_ref()
+        .map_or(&None, |dedup| &dedup.flag_column);
+    let by_rules = [&rules.passed_column, &rules.failed_column, flag];
     let by_rules = by_rules.map(|column| column.as_deref().unwrap_or_default());
     let columns = table.info.columns.iter().filter(|column| {
         let name = &*column.name;
@@ -71,6 +75,8 @@ pub(super) fn other_roots(config: &Enrichment) -> BTreeSet<String> {
         roots.extend(session.distinct_field.iter().map(|field| root(field)));
         roots.extend(session.distinct_where.keys().map(|field| root(field)));
     }
+    let dedup_key = config.dedup.iter().flat_map(|dedup| &dedup.key);
+    roots.extend(dedup_key.map(|path| root(path)));
     for rule in &config.rules.rules {
         let conditions = rule.when.iter().chain([&rule.check]);
         roots.extend(conditions.flat_map(Condition::paths).map(root));
@@ -95,7 +101,42 @@ pub(super) fn replica_columns(cdc: &Cdc, table: &TableFacts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::testing;
     use super::*;
+    use crate::config::{Dedup, Kind, OnDuplicate};
+    use crate::sink::ColumnInfo;
+
+    #[test]
+    fn what_duplicates_are_told_by_is_read_and_their_column_is_filled() {
+        let mut facts = testing::enrichment();
+        let table = testing::table(&mut facts);
+        table.info.columns.push(ColumnInfo {
+            name: "again".to_owned(),
+            type_name: "UInt8".to_owned(),
+            default_kind: String::new(),
+        });
+        let table = table.clone();
+        let pipeline = Arc::make_mut(&mut facts.pipelines[0].pipeline);
+        let Kind::Enrichment(config) = &mut pipeline.kind else {
+            panic!("an enrichment");
+        };
+        let is_of_a_field = |config: &Enrichment| {
+            let columns = event_columns(config, &table);
+            columns.iter().any(|(name, _)| name == "again")
+        };
+        assert!(is_of_a_field(config));
+        config.dedup = Some(Dedup {
+            key: vec!["$.order.id".to_owned()],
+            within: Duration::from_secs(60),
+            on_duplicate: OnDuplicate::Flag,
+            flag_column: Some("again".to_owned()),
+        });
+        assert!(!is_of_a_field(config));
+        assert!(other_roots(config).contains("order"));
+    }
 
     #[test]
     fn a_path_begins_with_its_field() {
