@@ -33,7 +33,7 @@ pub(super) fn judge_duplicate<V: Values>(
 }
 
 /// A record that was read is an earlier one to those that follow, a duplicate as well, whatever becomes of it. One
-/// that is refused for anything else is none.
+/// that could not be read, or that a rule refuses, is none.
 pub(super) fn note_seen(
     state: &mut PartitionState,
     judged: &Judged,

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::plan::{EventTime, Field, RowPlan};
 use super::{EnrichmentOperator, PartitionState};
-use crate::config::Enrichment;
+use crate::config::{Dedup, Enrichment};
 use crate::lane::{Operator as _, SnapshotSpec};
 use crate::operator::{SeenKeys, Sessions, Unreadable};
 use crate::source::TopicPartition;
@@ -17,17 +17,11 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     let sessions = session_rules(config, plan);
     let dedup = config.dedup.as_ref();
     let dedup = dedup.map(|dedup| {
-        let rules = format!(
-            "dedup 1 {:?} within {} {:?}\nwatermark_delay {} {:?} {:?} {:?}\n",
-            dedup.key,
-            dedup.within.as_millis(),
-            dedup.on_duplicate,
-            config.watermark_delay.as_millis(),
-            config.time_field.field(),
-            config.time_unit,
-            config.rules.decisive(),
-        );
-        (rules, dedup.within)
+        let time = match (&plan.time, config.time_field.field()) {
+            (Some(EventTime::Field(time)), Some(name)) => format!("{name} {}", type_of(plan, time)),
+            (_, _) => "Kafka".to_owned(),
+        };
+        (dedup_rules(dedup, config, &time), dedup.within)
     });
     let rules = match (&sessions, &dedup) {
         (None, None) => return None,
@@ -46,6 +40,41 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     })
 }
 
+/// What the keys that were seen depend on; `time`: which field has the event time, and its type.
+fn dedup_rules(dedup: &Dedup, config: &Enrichment, time: &str) -> String {
+    let mut rules = format!(
+        "dedup 2 {:?} within {}\nwatermark_delay {}\ntimestamp_ahead_max {}\ntime {time}\n",
+        dedup.key,
+        dedup.within.as_millis(),
+        config.watermark_delay.as_millis(),
+        config.timestamp_ahead_max.as_millis(),
+    );
+    if let Some(unit) = config.time_unit {
+        writeln!(rules, "time_unit {unit:?}").expect("memory takes every text");
+    }
+    if let Some(texts) = &config.text_times {
+        writeln!(rules, "{texts}").expect("memory takes every text");
+    }
+    let decisive = config.rules.decisive();
+    if !decisive.is_empty() {
+        writeln!(rules, "rules {decisive}").expect("memory takes every text");
+    }
+    // A duplicate is an earlier record whatever becomes of it, and counts in a session only where it is written.
+    if config.session.is_some() {
+        let on_duplicate = dedup.on_duplicate;
+        writeln!(rules, "on_duplicate {on_duplicate:?}").expect("memory takes every text");
+    }
+    rules
+}
+
+/// The type by which values of a field are told apart.
+fn type_of(plan: &RowPlan, field: &Field) -> String {
+    match field {
+        Field::Column(index) => plan.event_columns[*index].column().column_type.to_string(),
+        Field::Slot(_) => "JSON".to_owned(),
+    }
+}
+
 /// What sessions depend on, and how far back they reach.
 fn session_rules(config: &Enrichment, plan: &RowPlan) -> Option<(String, Duration)> {
     let (session, planned) = (config.session.as_ref()?, plan.session.as_ref()?);
@@ -58,10 +87,7 @@ fn session_rules(config: &Enrichment, plan: &RowPlan) -> Option<(String, Duratio
         config.timestamp_ahead_max.as_millis(),
     );
     let mut field = |role: &str, name: &str, field: &Field| {
-        let kind = match field {
-            Field::Column(index) => plan.event_columns[*index].column().column_type.to_string(),
-            Field::Slot(_) => "JSON".to_owned(),
-        };
+        let kind = type_of(plan, field);
         writeln!(rules, "{role} {name} {kind}").expect("memory takes every text");
     };
     match (&plan.time, config.time_field.field()) {
@@ -123,5 +149,47 @@ impl EnrichmentOperator {
             state.sessions = Some(Sessions::restore(planned.rules, rest)?);
         }
         Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Kind};
+
+    /// The rules of a pipeline with these keys and sections.
+    fn rules(keys: &str, more: &str, time: &str) -> String {
+        let text = format!(
+            "[[pipeline]]\nname = \"p\"\nkind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
+             time_field = \"time\"\n{keys}\n[pipeline.clickhouse]\ntable = \"t\"\n[pipeline.dedup]\n\
+             key = [\"$.id\"]\nwithin = \"1h\"\n{more}\n"
+        );
+        let loaded = Config::parse(&text, "config.toml", Path::new("/"), []);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{text}: {problems}"));
+        let Kind::Enrichment(config) = &loaded.config.pipelines[0].kind else {
+            panic!("an enrichment");
+        };
+        dedup_rules(config.dedup.as_ref().unwrap(), config, time)
+    }
+
+    #[test]
+    fn keys_are_those_of_times_that_were_read_alike() {
+        let here = rules("", "", "time JSON");
+        for (keys, more, time) in [
+            ("time_zone = \"Europe/Berlin\"", "", "time JSON"),
+            ("timestamp_ahead_max = \"2h\"", "", "time JSON"),
+            ("watermark_delay = \"2m\"", "", "time JSON"),
+            ("", "", "time DateTime"),
+            ("", "", "Kafka"),
+        ] {
+            assert_ne!(rules(keys, more, time), here, "{keys} {more} {time}");
+        }
+        let refused = rules("", "on_duplicate = \"dead_letter\"", "time JSON");
+        assert_eq!(
+            refused, here,
+            "what becomes of a duplicate decides about no other"
+        );
     }
 }
