@@ -83,7 +83,7 @@ pub(crate) struct Rows {
 
 impl Judgement {
     /// What became of the last record alone.
-    pub(crate) fn of_last(mut self) -> Judgement {
+    fn of_last(mut self) -> Judgement {
         let records: Vec<Judged> = self.records.pop().into_iter().collect();
         let has_rows = matches!(records[..], [Judged::Rows(_)]);
         let made: usize = row_count(&records);
@@ -107,7 +107,35 @@ pub(crate) fn judge_records(
 ) -> Result<Judgement, Halt> {
     // What an operator would log of a running pipeline is none of whoever asks here.
     let nowhere = tracing::subscriber::NoSubscriber::default();
-    tracing::subscriber::with_default(nowhere, || judge(pipeline, tables, partitions, records))
+    let keeps = Keeps::All;
+    tracing::subscriber::with_default(nowhere, || {
+        judge(pipeline, tables, partitions, records, keeps)
+    })
+}
+
+/// The same of the last record alone, by those before it, however many they are.
+///
+/// # Errors
+/// As above.
+pub(crate) fn judge_last(
+    pipeline: &Arc<Pipeline>,
+    tables: &[KnownTable<'_>],
+    partitions: &HashMap<String, usize>,
+    records: &[Given<'_>],
+) -> Result<Judgement, Halt> {
+    let nowhere = tracing::subscriber::NoSubscriber::default();
+    let keeps = Keeps::Last;
+    let judged = tracing::subscriber::with_default(nowhere, || {
+        judge(pipeline, tables, partitions, records, keeps)
+    });
+    judged.map(Judgement::of_last)
+}
+
+/// Whose rows an operator has in the end: those of many records are more than it takes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    All,
+    Last,
 }
 
 fn judge(
@@ -115,11 +143,12 @@ fn judge(
     tables: &[KnownTable<'_>],
     partitions: &HashMap<String, usize>,
     records: &[Given<'_>],
+    keeps: Keeps,
 ) -> Result<Judgement, Halt> {
     let table = tables.first().map(|table| table.info);
     match &pipeline.kind {
         Kind::Enrichment(config) => match table {
-            Some(table) => enrichment(pipeline, config, table, records),
+            Some(table) => enrichment(pipeline, config, table, records, keeps),
             None => Ok(Judgement::default()),
         },
         Kind::Cdc(config) => replication(pipeline, config, tables, partitions, records),
@@ -137,6 +166,7 @@ fn enrichment(
     config: &Enrichment,
     table: &TableInfo,
     records: &[Given<'_>],
+    keeps: Keeps,
 ) -> Result<Judgement, Halt> {
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
     let plan = RowPlan::new(config, &table.columns, exactly_once)
@@ -151,10 +181,14 @@ fn enrichment(
         has_provenance: exactly_once,
     };
     let mut operator = EnrichmentOperator::new(Arc::new(plan), own, settings, None, metrics);
-    let judged = judge_each(&mut operator, records)?;
+    let judged = judge_keeping(&mut operator, records, keeps)?;
     let profile_keys = operator.lookup_keys(0);
     operator.apply_defaults();
-    let rows = (0..row_count(&judged)).map(|index| operator.row(index).concat());
+    let kept = match keeps {
+        Keeps::All => &judged[..],
+        Keeps::Last => &judged[judged.len().saturating_sub(1)..],
+    };
+    let rows = (0..row_count(kept)).map(|index| operator.row(index).concat());
     Ok(Judgement {
         rows: Some(Rows {
             columns,
@@ -314,6 +348,14 @@ fn join(
 
 /// One record after the other, each judged before the next one is read.
 fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Vec<Judged>, Halt> {
+    judge_keeping(operator, records, Keeps::All)
+}
+
+fn judge_keeping<O: Operator>(
+    operator: &mut O,
+    records: &[Given<'_>],
+    keeps: Keeps,
+) -> Result<Vec<Judged>, Halt> {
     let mut states: HashMap<(&str, i32), O::Partition> = HashMap::new();
     // All of them first: the watermark of a window is that of the slowest.
     for given in records {
@@ -334,6 +376,9 @@ fn judge_each<O: Operator>(operator: &mut O, records: &[Given<'_>]) -> Result<Ve
     for given in records {
         let state = states.get_mut(&(given.topic, given.partition));
         let state = state.expect("every partition has begun above");
+        if keeps == Keeps::Last {
+            operator.clear(0);
+        }
         judged.push(judge_one(operator, state, given));
     }
     Ok(judged)
@@ -359,3 +404,6 @@ fn judge_one<O: Operator>(operator: &mut O, state: &mut O::Partition, given: &Gi
         Err(NotAccepted::Halted(halt)) => Judged::Halted(halt),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::doctor::sample;
 use super::hidden;
 use super::row_query::as_query;
 use crate::config::{Config, Kind, Pipeline};
-use crate::pipeline::judging::{Judgement, judge_records};
+use crate::pipeline::judging::{Judgement, judge_last};
 
 /// `topic:partition:offset`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,8 +270,7 @@ fn judged(
         |r: &SampledRecord| skipped.contains(&(r.topic.clone(), r.partition, r.offset));
     let before = before.iter().filter(|record| !is_skipped(record));
     let given: Vec<_> = before.chain([record]).map(sample::given).collect();
-    let judgement = judge_records(pipeline, &known, &partitions, &given);
-    Ok(judgement.map_err(|halt| halt.advice)?.of_last())
+    judge_last(pipeline, &known, &partitions, &given).map_err(|halt| halt.advice)
 }
 
 impl OfPipeline {
