@@ -3,6 +3,8 @@
 //! Nothing is stored: the next owner reads the records again that tell which ones of open windows are duplicates. Those
 //! lie within a short time of each other, so a partition is committed that much further back than its windows need.
 
+use std::cell::RefCell;
+
 use crate::operator::window::Place;
 use crate::operator::{DedupKey, DedupRules, NeededRecords, SeenKeys};
 use crate::pipeline::quality::DedupPlan;
@@ -12,7 +14,8 @@ use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 #[derive(Debug)]
 pub(super) struct Duplicates {
     seen: SeenKeys,
-    needed: NeededRecords,
+    /// A commit point says what is not needed any more.
+    needed: RefCell<NeededRecords>,
     within_ms: i64,
 }
 
@@ -24,7 +27,7 @@ impl Duplicates {
     fn of(rules: DedupRules, needed: NeededRecords) -> Self {
         Duplicates {
             seen: SeenKeys::new(rules),
-            needed,
+            needed: RefCell::new(needed),
             within_ms: rules.within_ms,
         }
     }
@@ -47,7 +50,7 @@ impl Duplicates {
             time_ms, offset, ..
         } = place;
         self.begin(largest_ms);
-        self.needed.note(offset, time_ms, largest_ms);
+        self.needed.get_mut().note(offset, time_ms, largest_ms);
         let Some(key) = key else {
             return false;
         };
@@ -59,7 +62,9 @@ impl Duplicates {
     /// Records of this time and older are in no open window.
     pub(super) fn forget(&mut self, over_through_ms: Option<i64>) {
         if let Some(over_ms) = over_through_ms {
-            self.needed.forget(over_ms.saturating_sub(self.within_ms));
+            self.needed
+                .get_mut()
+                .forget(over_ms.saturating_sub(self.within_ms));
         }
     }
 
@@ -67,17 +72,18 @@ impl Duplicates {
     /// one that is not waited for any more (`is_retired`) that is nothing once all of it is done with: its last records
     /// would be needed for ever, and the topic deletes them.
     pub(super) fn commit_point(
-        &mut self,
+        &self,
         point: CommitPoint,
         over_through_ms: Option<i64>,
         is_retired: bool,
     ) -> CommitPoint {
-        if is_retired && self.needed.end(point.position) {
+        if is_retired && self.needed.borrow_mut().end(point.position) {
             return point;
         }
         let over_ms = over_through_ms.unwrap_or(i64::MIN);
         let needed = self
             .needed
+            .borrow()
             .first_after(over_ms.saturating_sub(self.within_ms));
         match (needed, point.frontier) {
             (Some((position, largest_ms)), Frontier::Windows(frontier))
@@ -98,7 +104,7 @@ impl Duplicates {
 
     /// What it takes of the process's memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.seen.memory_bytes() + self.needed.memory_bytes()
+        self.seen.memory_bytes() + self.needed.borrow().memory_bytes()
     }
 }
 

@@ -130,7 +130,7 @@ impl Emission<PartitionState> for AggregationOperator {
         let input = self.input(state.partition);
         let windows = self.space(state.partition);
         let mut point = windows.commit_point(input, settled);
-        if let Some(duplicates) = &mut state.duplicates {
+        if let Some(duplicates) = &state.duplicates {
             let is_retired = windows.is_retired(input);
             point = duplicates.commit_point(point, windows.over_through_ms(), is_retired);
         }
