@@ -247,7 +247,8 @@ fn a_commit_lies_as_far_back_as_duplicates_do_whatever_the_records_are() {
         size_ms: 500,
         slide_ms: 500,
     };
-    let session = Shape::Session { gap_ms: 100 };
+    // One that records of 10 ms apart do not hold together: an open session holds the commit.
+    let session = Shape::Session { gap_ms: 5 };
     // Distinct, filtered and repeated records, 10 ms apart, and few that are hours apart.
     let distinct: Vec<Given> = (0..1_000u32).map(|n| (10, (n % 97) as u8 + 12)).collect();
     let filtered = vec![(10, FILTERED); 1_000];
