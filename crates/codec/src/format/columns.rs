@@ -156,6 +156,20 @@ impl SchemaColumn {
         self
     }
 
+    /// The same column, of a type that differs by NULL alone, if it does: that may stand inside, as in an Array.
+    fn with_nulls_of(mut self, other: &SchemaColumn) -> SchemaColumn {
+        let has_null = |name: &str| name.contains("Nullable(");
+        if has_null(&other.type_name) && !has_null(&self.type_name) {
+            self.type_name.clone_from(&other.type_name);
+            self.is_time = false;
+        }
+        if other.is_raw && !self.is_raw {
+            self.is_raw = true;
+            self.why.clone_from(&other.why);
+        }
+        self
+    }
+
     /// A column for the values of both.
     fn for_both(self, other: &SchemaColumn) -> SchemaColumn {
         let has_null = |name: &str| name.contains("Nullable(");
@@ -164,19 +178,22 @@ impl SchemaColumn {
             false => name.to_owned(),
         };
         let widened = match (plain(&self.type_name), plain(&other.type_name)) {
-            (own, same) if own == same => {
-                let is_wider = has_null(&other.type_name) && !has_null(&self.type_name);
-                return if is_wider { self.may_be_absent() } else { self };
-            }
+            (own, same) if own == same => return self.with_nulls_of(other),
             (own, same) => wider(&own, &same),
         };
         let (type_name, is_raw) = match widened {
-            Some(type_name) => (type_name.to_owned(), false),
+            // Where one takes JSON text, both do.
+            Some(type_name) => (type_name.to_owned(), self.is_raw || other.is_raw),
             None => ("String".to_owned(), true),
+        };
+        let has_long = is_long(&self.type_name) || is_long(&other.type_name);
+        let rounds = match has_long && type_name == "Float64" {
+            true => "; Float64 rounds integers beyond 2^53",
+            false => "",
         };
         let widened = SchemaColumn {
             why: Some(format!(
-                "{} in one schema, {} in another",
+                "{} in one schema, {} in another{rounds}",
                 self.type_name, other.type_name
             )),
             is_time: false,
@@ -189,6 +206,11 @@ impl SchemaColumn {
             false => widened,
         }
     }
+}
+
+/// Of more than the 53 bits that Float64 keeps.
+fn is_long(name: &str) -> bool {
+    matches!(name, "Int64" | "Nullable(Int64)")
 }
 
 fn wider(one: &str, other: &str) -> Option<&'static str> {
@@ -255,6 +277,21 @@ mod tests {
             ("Int64", "Float64", "Float64"),
             ("Int64", "String", "String"),
             ("Array(String)", "Array(String)", "Array(String)"),
+            (
+                "Array(String)",
+                "Array(Nullable(String))",
+                "Array(Nullable(String))",
+            ),
+            (
+                "Array(Nullable(Decimal(9, 2)))",
+                "Array(Decimal(9, 2))",
+                "Array(Nullable(Decimal(9, 2)))",
+            ),
+            (
+                "Map(String, String)",
+                "Map(String, Nullable(String))",
+                "Map(String, Nullable(String))",
+            ),
             ("Array(String)", "String", "String"),
             ("LowCardinality(String)", "String", "String"),
             (
@@ -283,5 +320,39 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert!(!columns[1].is_time);
+        let (_, columns) = merged(&[("a", "Nullable(Int64)")], &[("a", "Float64")]);
+        let why = columns[0].why.as_deref().unwrap_or_default();
+        assert!(
+            why.ends_with("Float64 rounds integers beyond 2^53"),
+            "{why}"
+        );
+        let (_, columns) = merged(&[("a", "Int32")], &[("a", "Float64")]);
+        let why = columns[0].why.as_deref();
+        assert_eq!(why, Some("Int32 in one schema, Float64 in another"));
+    }
+
+    #[test]
+    fn a_column_of_json_text_in_one_schema_takes_it_of_both() {
+        let column = |type_name: &str, is_raw: bool| SchemaColumn {
+            path: vec!["a".to_owned()],
+            type_name: type_name.to_owned(),
+            why: is_raw.then(|| "several types".to_owned()),
+            is_time: false,
+            is_raw,
+        };
+        for plain in [
+            "String",
+            "Nullable(String)",
+            "LowCardinality(String)",
+            "Int64",
+        ] {
+            let (plain, raw) = (column(plain, false), column("String", true));
+            for (one, other) in [(&plain, &raw), (&raw, &plain)] {
+                let merged = merged_columns(vec![one.clone()], vec![other.clone()]);
+                assert!(merged[0].is_raw, "{one:?} {other:?}");
+                assert!(merged[0].why.is_some());
+                assert!(merged[0].type_name.contains("String"));
+            }
+        }
     }
 }

@@ -98,8 +98,10 @@ impl<'s> Open<'s> {
             let branches = ["oneOf", "anyOf"]
                 .iter()
                 .find_map(|key| schema.get(key)?.as_array());
+            // Beside properties, branches only say more of them, such as which are required together.
+            let branches = branches.filter(|_| schema.get("properties").is_none());
             let Some(branches) = branches else {
-                return (Some(schema), has_null || types(schema).contains(&"null"));
+                return (Some(schema), has_null || takes_null(schema));
             };
             let is_null = |branch: &&Value| types(branch) == ["null"];
             has_null |= branches.iter().any(|branch| is_null(&branch));
@@ -163,6 +165,11 @@ fn types(schema: &Value) -> Vec<&str> {
     }
 }
 
+fn takes_null(schema: &Value) -> bool {
+    let of_enum = schema.get("enum").and_then(Value::as_array);
+    types(schema).contains(&"null") || of_enum.is_some_and(|values| values.contains(&Value::Null))
+}
+
 fn text(schema: &Value) -> Chosen {
     match schema.get("format").and_then(Value::as_str) {
         Some("date-time") => Chosen {
@@ -224,6 +231,18 @@ mod tests {
         ];
         expected.sort_unstable();
         assert_eq!(seen, expected);
+        for branches in [
+            r#""anyOf":[{"required":["a"]},{"required":["b"]}]"#,
+            r#""oneOf":[{"required":["a"]}]"#,
+        ] {
+            let text = format!(
+                r#"{{"type":"object","required":["b"],"properties":{{"a":{{"type":"integer"}},"b":{{"enum":["x",null]}}}},{branches}}}"#
+            );
+            let expected = ["a Nullable(Int64)", "b LowCardinality(Nullable(String))"];
+            let mut seen = columns(&text);
+            seen.sort();
+            assert_eq!(seen, expected, "{branches}");
+        }
         for none in ["[]", "{}", "{\"type\":\"string\"}", "{\"$ref\":\"#\"}", "x"] {
             assert!(json_schema_columns(none).is_err(), "{none}");
         }
