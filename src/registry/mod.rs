@@ -60,6 +60,8 @@ struct Kept {
     found: Found,
     until: Instant,
     text_bytes: usize,
+    /// The registry lacks it, or what it refers to, and it was waited for.
+    is_missing: bool,
 }
 
 /// What is known of a schema.
@@ -251,9 +253,9 @@ impl Schemas {
                 }
             };
             let since = *missing_since.get_or_insert_with(Instant::now);
-            let is_over = self.is_wait_over(Instant::now());
-            if was_missing || is_over || since.elapsed() >= self.missing {
-                self.keep(key, absent, self.missing, 0);
+            // What was missing before is not waited for, so it is no wait that counts.
+            if was_missing || self.is_wait_over(Instant::now()) || since.elapsed() >= self.missing {
+                self.keep_missing(key, absent, self.missing);
                 return Ok(());
             }
             tokio::time::sleep(self.missing / MISSING_QUESTIONS).await;
@@ -263,11 +265,11 @@ impl Schemas {
     /// Whether the schema was waited for before, and was missing then too.
     fn was_missing(&self, key: SchemaKey) -> bool {
         let known = self.lock();
-        matches!(known.get(&key), Some(kept) if matches!(kept.found, Found::Missing))
+        known.get(&key).is_some_and(|kept| kept.is_missing)
     }
 
     /// Whether enough was waited for missing schemas, of whatever keys: a producer may name any number of
-    /// them, and a new schema is not that late. Asked where one is missing.
+    /// them, and a new schema is not that late. Asked where one is missing that is waited for.
     fn is_wait_over(&self, now: Instant) -> bool {
         let mut since = self
             .missing_since
@@ -333,8 +335,17 @@ impl Schemas {
                 found,
                 until,
                 text_bytes,
+                is_missing: false,
             },
         );
+    }
+
+    /// Keeps what is said of a schema that was waited for.
+    fn keep_missing(&self, key: SchemaKey, found: Found, ttl: Duration) {
+        self.keep(key, found, ttl, 0);
+        if let Some(kept) = self.lock().get_mut(&key) {
+            kept.is_missing = true;
+        }
     }
 }
 

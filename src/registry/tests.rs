@@ -292,9 +292,7 @@ async fn a_command_is_told_that_it_is_not_let_in_and_waits_once_for_what_does_no
 
 #[tokio::test]
 async fn waits_for_many_missing_schemas_are_bounded_together() {
-    let fake = Arc::new(Fake::default());
-    let url = serve(fake.clone()).await;
-    let schemas = schemas(&format!("url = \"{url}\""));
+    let schemas = schemas("url = \"http://127.0.0.1:1\"");
     let now = Instant::now();
     let is_over = |seconds| schemas.is_wait_over(now + Duration::from_secs(seconds));
     for (seconds, expected) in [
@@ -309,10 +307,24 @@ async fn waits_for_many_missing_schemas_are_bounded_together() {
     ] {
         assert_eq!(is_over(seconds), expected, "{seconds}");
     }
-    // What was missing before is asked for once.
-    schemas.keep(SchemaKey::Id(9), Found::Missing, Duration::ZERO, 0);
-    schemas.ask(SchemaKey::Id(9)).task.await.unwrap();
-    let found = schemas.find(SchemaKey::Id(9), Instant::now());
-    assert!(matches!(found, Some(Found::Missing)), "{found:?}");
-    assert_eq!(fake.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_missing_before_is_asked_for_once_and_takes_no_wait_from_others() {
+    let fake = Arc::new(Fake::default());
+    let url = serve(fake.clone()).await;
+    let schemas = schemas(&format!("url = \"{url}\""));
+    let unusable = Found::Unusable("refers to shop.A".to_owned());
+    for (id, found) in [(9, Found::Missing), (10, Found::Missing), (6, unusable)] {
+        schemas.keep_missing(SchemaKey::Id(id), found, Duration::ZERO);
+        let asked = tokio::time::timeout(MISSING / 2, learned(&schemas, SchemaKey::Id(id)));
+        let found = asked.await.expect("no wait of its own");
+        match found {
+            Ok(Some(Found::Missing)) => assert_ne!(id, 6),
+            Ok(Some(Found::Unusable(why))) => assert!(why.contains("and there is none"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(*fake.asked.lock().unwrap(), ["9", "10", "6"]);
+    assert!(schemas.missing_since.lock().unwrap().is_none());
 }
