@@ -16,6 +16,8 @@ const ROOM_DIGITS: usize = 3;
 const PRECISIONS: [usize; 3] = [18, 38, 76];
 /// Integers of these sizes are seconds or milliseconds of our time, where the name says that it is one.
 const SECONDS: std::ops::RangeInclusive<i128> = 1_000_000_000..=9_999_999_999;
+/// Seconds that DateTime holds; DateTime64 holds all of [`SECONDS`].
+const DATE_TIME_MAX: i128 = u32::MAX as i128;
 const MILLISECONDS: std::ops::RangeInclusive<i128> = 100_000_000_000..=9_999_999_999_999;
 
 /// What was seen of one member.
@@ -36,6 +38,8 @@ pub(super) struct Field {
     has_more_texts: bool,
     /// Which of [`FORMS`] every text has had.
     forms: Option<u8>,
+    /// A time is beyond those that DateTime64(9) holds.
+    is_beyond_nanos: bool,
     /// Of elements.
     elements: Option<Box<Field>>,
 }
@@ -114,15 +118,19 @@ impl Field {
     fn see_text(&mut self, value: Raw<'_>) {
         self.kinds.insert("text");
         let mut forms = 0;
+        let time = instant(value, NumberUnit::Milliseconds).ok();
+        // A time that no DateTime64 holds, such as the zero of some languages, would be a dead letter.
+        let time = time.filter(|time| time.ticks(3).is_ok());
         for (bit, (_, column)) in FORMS.iter().enumerate() {
             let has_form = match bit {
-                TIME_FORM => instant(value, NumberUnit::Milliseconds).is_ok(),
+                TIME_FORM => time.is_some(),
                 _ => column.encode(value, &mut vec![]).is_ok(),
             };
             forms |= u8::from(has_form) << bit;
         }
         self.forms = Some(self.forms.map_or(forms, |known| known & forms));
-        if forms >> TIME_FORM & 1 == 1 {
+        if let Some(time) = time {
+            self.is_beyond_nanos |= time.ticks(9).is_err();
             let fraction = value.as_received().split_once('.');
             let digits = fraction.map_or(0, |(_, rest)| {
                 rest.bytes().take_while(u8::is_ascii_digit).count()
@@ -191,7 +199,10 @@ impl Field {
                 is_time: true,
                 unit: Some("s"),
                 ..Guess::of(
-                    "DateTime('UTC')",
+                    match most > DATE_TIME_MAX {
+                        true => "DateTime64(0, 'UTC')",
+                        false => "DateTime('UTC')",
+                    },
                     &format!("{seen}: seconds, by their size"),
                 )
             };
@@ -200,6 +211,7 @@ impl Field {
         if is_name_of_time(&self.name) && is_ms {
             return Guess {
                 is_time: true,
+                unit: Some("ms"),
                 ..Guess::of(
                     "DateTime64(3, 'UTC')",
                     &format!("{seen}: milliseconds, by their size"),
@@ -236,16 +248,8 @@ impl Field {
         let forms = self.forms.unwrap_or(0);
         let form = (0..FORMS.len()).find(|bit| forms >> bit & 1 == 1);
         if let Some(bit) = form {
-            let precision = match self.digits {
-                0..=3 => 3,
-                4..=6 => 6,
-                _ => 9,
-            };
             return match bit {
-                TIME_FORM => Guess {
-                    is_time: true,
-                    ..Guess::sure(&format!("DateTime64({precision}, 'UTC')"))
-                },
+                TIME_FORM => self.time_of_texts(),
                 bit => Guess::sure(FORMS[bit].0),
             };
         }
@@ -255,6 +259,24 @@ impl Field {
             return Guess::of("LowCardinality(String)", &why);
         }
         Guess::sure("String")
+    }
+
+    fn time_of_texts(&self) -> Guess {
+        let (precision, why) = match self.digits {
+            0..=3 => (3, None),
+            4..=6 => (6, None),
+            _ if self.is_beyond_nanos => {
+                let why =
+                    "some times are beyond those of nanoseconds: more digits than six are dropped";
+                (6, Some(why.to_owned()))
+            }
+            _ => (9, None),
+        };
+        Guess {
+            is_time: true,
+            why,
+            ..Guess::sure(&format!("DateTime64({precision}, 'UTC')"))
+        }
     }
 
     fn array(&self) -> Guess {
@@ -304,6 +326,7 @@ impl Field {
         self.texts.clone_from(&other.texts);
         self.has_more_texts = other.has_more_texts;
         self.forms = other.forms;
+        self.is_beyond_nanos = other.is_beyond_nanos;
         self.elements = other.elements.as_ref().map(|elements| {
             let mut inner = Field::new("");
             inner.clone_values(elements);
@@ -387,6 +410,36 @@ mod tests {
             ("l", &["[12345678901234567890.5]"], "Array(Decimal(38, 1))"),
             ("at", &["1763719200"], "DateTime('UTC')"),
             ("n", &["1763719200"], "Int64"),
+            ("at", &["4294967295"], "DateTime('UTC')"),
+            (
+                "expires_at",
+                &["1763719200", "9999999999"],
+                "DateTime64(0, 'UTC')",
+            ),
+            ("t", &[r#""0001-01-01T00:00:00Z""#], "String"),
+            (
+                "t",
+                &[r#""2025-11-21T10:00:00Z""#, r#""9999-12-31T23:59:59Z""#],
+                "String",
+            ),
+            (
+                "t",
+                &[r#""2025-11-21T10:00:00.123456789Z""#],
+                "DateTime64(9, 'UTC')",
+            ),
+            (
+                "t",
+                &[
+                    r#""2025-11-21T10:00:00.1234567Z""#,
+                    r#""2290-01-01T00:00:00Z""#,
+                ],
+                "DateTime64(6, 'UTC')",
+            ),
+            (
+                "l",
+                &[r#"["2290-01-01T00:00:00.1234567Z"]"#],
+                "Array(DateTime64(6, 'UTC'))",
+            ),
             ("created_at", &["1763719200000"], "DateTime64(3, 'UTC')"),
             ("t", &[r#""2025-11-21T10:00:00Z""#], "DateTime64(3, 'UTC')"),
             (

@@ -74,11 +74,9 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
     let (found, note) = newest(&pipeline, topic, count)?;
     let mut notes: Vec<String> = note.into_iter().collect();
     let compression = look::compression(found.iter().filter_map(|r| r.value.as_deref()));
-    let (unpacked, failed) = unpacked(&found, compression.is_some());
-    if failed > 0 {
-        notes.push(format!("{failed} records could not be unpacked"));
-    }
-    let looks: Vec<Look<'_>> = unpacked.iter().map(|(_, look)| look.look()).collect();
+    let mut opened = unpacked(&found, compression.is_some());
+    notes.append(&mut opened.notes);
+    let looks: Vec<Look<'_>> = opened.records.iter().map(|(_, look)| look.look()).collect();
     let registry = registry_of(config, &pipeline);
     let mut read = read(topic, &looks, registry.as_ref())?;
     notes.append(&mut read.notes);
@@ -91,7 +89,7 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
     }
     let format = read.format;
     let key_format = match read.made {
-        Made::Changes => key_format(format, unpacked.iter().map(|(record, _)| *record)),
+        Made::Changes => key_format(format, opened.records.iter().map(|(record, _)| *record)),
         _ => None,
     };
     let reading = Reading {

@@ -96,7 +96,9 @@ pub(super) fn of_columns(columns: &[Column], reading: &Reading, around: &Surroun
             "time_field = \"\"               # no field has a time in every record\n".to_owned()
         }
     };
-    let mapped: String = named.iter().filter_map(mapping).collect();
+    let time_unit = time.and_then(|(_, column)| told_unit(column, None));
+    let mapped = named.iter().filter_map(|named| mapping(named, time_unit));
+    let mapped: String = mapped.collect();
     Proposal {
         ddl: Some(ddl(around, &told(&named), time.map(|(name, _)| &**name))),
         config: config(
@@ -149,7 +151,7 @@ fn time_line((_, column): &Named<'_>) -> String {
         [name] if is_plain_name(name) => name.clone(),
         path => path_of(path),
     };
-    let unit = column.unit.map(|unit| format!("time_unit = \"{unit}\"\n"));
+    let unit = told_unit(column, None).map(|unit| format!("time_unit = \"{unit}\"\n"));
     format!(
         "time_field = {}                # guessed: the first field that every record has a time in\n{}",
         quoted(&of_names(&column.path)),
@@ -162,8 +164,15 @@ fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 200 && !name.contains(is_odd)
 }
 
+/// The unit of a column where it has to be written: milliseconds are meant where no `time_unit` is.
+fn told_unit(column: &Column, time_unit: Option<&str>) -> Option<&'static str> {
+    column
+        .unit
+        .filter(|unit| *unit != "ms" || time_unit.is_some())
+}
+
 /// The line of `[pipeline.columns]`, where the column needs one.
-fn mapping((name, column): &Named<'_>) -> Option<String> {
+fn mapping((name, column): &Named<'_>, time_unit: Option<&str>) -> Option<String> {
     let mut keys = vec![];
     if !is_found_by_name(name, &column.path) {
         keys.push(format!("path = {}", quoted(&path_of(&column.path))));
@@ -171,7 +180,7 @@ fn mapping((name, column): &Named<'_>) -> Option<String> {
     if column.is_raw {
         keys.push("raw = \"any\"".to_owned());
     }
-    if let Some(unit) = column.unit {
+    if let Some(unit) = told_unit(column, time_unit) {
         keys.push(format!("unit = \"{unit}\""));
     }
     let only_path = keys.len() == 1 && keys[0].starts_with("path = ");
@@ -301,12 +310,19 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// A key as TOML has it.
+/// A key as TOML has it: what is written of values may be a text of several lines, which is no key.
 fn key(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     match !name.is_empty() && name.bytes().all(is_bare) {
         true => name.to_owned(),
-        false => quoted(name),
+        false => {
+            let escaped = name.chars().map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+                c => c.to_string(),
+            });
+            format!("\"{}\"", escaped.collect::<String>())
+        }
     }
 }
 

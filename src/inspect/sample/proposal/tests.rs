@@ -108,3 +108,31 @@ fn every_way_of_reading_is_a_configuration_that_is_valid() {
     let nested = of_columns(&nested, &avro, &asked).config;
     assert!(nested.contains("time_field = '$.a.\"b.c\"'"), "{nested}");
 }
+
+#[test]
+fn every_time_is_read_by_its_own_unit() {
+    let config = proposed(&[r#"{"at":1763719200,"updated_at":1763719200000,"odd":1}"#]).config;
+    assert_valid(&config);
+    for line in ["time_unit = \"s\"\n", "updated_at = { unit = \"ms\" }\n"] {
+        assert!(config.contains(line), "{config}");
+    }
+    let config = proposed(&[r#"{"at":1763719200000,"updated_at":1763719200}"#]).config;
+    assert_valid(&config);
+    assert!(
+        config.contains("updated_at = { unit = \"s\" }\n"),
+        "{config}"
+    );
+    assert!(!config.contains("time_unit"), "{config}");
+    let config = proposed(&[r#"{"at":1763719200000}"#]).config;
+    assert!(!config.contains("unit"), "{config}");
+}
+
+#[test]
+fn names_with_both_kinds_of_quotes_are_keys() {
+    for name in ["it's \"x\"", "'@'\"\"\"", "\\\"'", "\u{7f}\"'\n"] {
+        let member = serde_json::json!({ name: 1 }).to_string();
+        assert_valid(&proposed(&[&member]).config);
+        let read: toml::Table = format!("{} = 1", key(name)).parse().expect(name);
+        assert_eq!(read.keys().next().map(String::as_str), Some(name));
+    }
+}
