@@ -31,7 +31,9 @@ use serde_json::{Value, json};
 
 use self::guess::Field;
 use self::look::{Look, Shape, is_change};
-use self::proposal::{Column, Proposal, Reading, of_changes, of_columns, of_texts};
+use self::proposal::{
+    Column, Proposal, Reading, note_of_servers, of_changes, of_columns, of_texts,
+};
 pub use self::subject::of_subject;
 use self::surroundings::surroundings;
 use self::unpacked::{key_format, unpacked};
@@ -105,6 +107,7 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
         Made::Texts => of_texts(&reading, &around),
         Made::Changes => of_changes(&reading, &around),
     };
+    notes.extend(note_of_servers(&proposal, &around));
     Ok(Sampled {
         made_of: format!("guessed of {} records", read.records),
         topic: topic.to_owned(),

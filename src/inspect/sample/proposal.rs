@@ -64,6 +64,8 @@ pub(super) struct Surroundings {
     pub(super) name: String,
     pub(super) database: String,
     pub(super) table: String,
+    /// Several servers have the table.
+    pub(super) is_replicated: bool,
     /// `[pipeline.kafka]` and `[pipeline.schema_registry]`, where they are not the defaults.
     pub(super) sources: String,
     /// Lines of `[pipeline.clickhouse]`, where they are not the defaults.
@@ -137,6 +139,16 @@ pub(super) fn of_changes(reading: &Reading, around: &Surroundings) -> Proposal {
         config: config("cdc", &keys, "", reading, around),
         columns: vec![],
     }
+}
+
+/// What to know of the statements before they are run.
+pub(super) fn note_of_servers(proposal: &Proposal, around: &Surroundings) -> Option<String> {
+    let is_for_all = around.is_replicated && proposal.ddl.is_some();
+    is_for_all.then(|| {
+        "run these statements on every server of clickhouse.urls: the table is replicated, with the macros \
+         shard and replica"
+            .to_owned()
+    })
 }
 
 fn told(named: &[Named<'_>]) -> Vec<(String, String, Option<String>)> {
@@ -244,9 +256,15 @@ fn ddl(
         Some(time) => format!("PARTITION BY toYYYYMM({0})\nORDER BY {0}", quote_name(time)),
         None => "ORDER BY (_topic, _partition, _offset)".to_owned(),
     };
+    let (engine, window) = match around.is_replicated {
+        true => (
+            "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')",
+            "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800",
+        ),
+        false => ("MergeTree", "non_replicated_deduplication_window = 10000"),
+    };
     format!(
-        "CREATE TABLE {}.{}\n(\n{lines})\nENGINE = MergeTree\n{order}\n\
-         SETTINGS non_replicated_deduplication_window = 10000",
+        "CREATE TABLE {}.{}\n(\n{lines})\nENGINE = {engine}\n{order}\nSETTINGS {window}",
         quote_name(&around.database),
         quote_name(&around.table)
     )

@@ -1,7 +1,7 @@
 //! A table and a pipeline for what a subject of a schema registry describes.
 
 use super::look::are_names_of_a_change;
-use super::proposal::{Column, Reading, of_changes, of_columns};
+use super::proposal::{Column, Reading, note_of_servers, of_changes, of_columns};
 use super::schemas::{columns_of_one, failed, questions};
 use super::surroundings::surroundings;
 use super::{Sampled, plain_pipeline, reader, registry_of};
@@ -51,7 +51,7 @@ pub fn of_subject(config: &Config, subject: &str, topic: Option<&str>) -> Result
         }
     };
     let version = found.version;
-    let mut notes = vec![];
+    let mut notes: Vec<String> = note_of_servers(&proposal, &around).into_iter().collect();
     if topic == subject {
         notes.push("the topic is guessed: the subject's name".to_owned());
     }

@@ -110,6 +110,25 @@ fn every_way_of_reading_is_a_configuration_that_is_valid() {
 }
 
 #[test]
+fn the_table_of_several_servers_is_replicated() {
+    let asked = Surroundings {
+        is_replicated: true,
+        ..around("t")
+    };
+    let proposal = of_texts(&Reading::default(), &asked);
+    let ddl = proposal.ddl.as_deref().unwrap_or_default();
+    assert!(
+        ddl.contains("\nENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')\n")
+            && ddl.ends_with("\nSETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"),
+        "{ddl}"
+    );
+    assert!(note_of_servers(&proposal, &asked).is_some());
+    assert!(note_of_servers(&proposal, &around("t")).is_none());
+    let changes = of_changes(&Reading::default(), &asked);
+    assert!(note_of_servers(&changes, &asked).is_none());
+}
+
+#[test]
 fn every_time_is_read_by_its_own_unit() {
     let config = proposed(&[r#"{"at":1763719200,"updated_at":1763719200000,"odd":1}"#]).config;
     assert_valid(&config);
