@@ -1,0 +1,145 @@
+//! The same of windows.
+
+/// Wrong values of keys that only the kind aggregation has, and its tables as something else.
+pub(super) const WRONG_WINDOWS_VALUES: &[(&str, &str, &str)] = &[
+    ("pipeline.allowed_lateness", "\"31days\"", "30days"),
+    ("pipeline.idle_timeout", "\"1ms\"", "100ms"),
+    ("pipeline.idle_retention", "\"31days\"", "30days"),
+    (
+        "pipeline.late_records",
+        "\"keep\"",
+        "one of \"dead_letter\", \"drop\"",
+    ),
+    ("pipeline.partitioned_by", "\"\"", "the name of a column"),
+    ("pipeline.window", "7", "must be a table"),
+    (
+        "pipeline.window.kind",
+        "\"sliding\"",
+        "\"tumbling\", \"hopping\", \"session\"",
+    ),
+    ("pipeline.window.size", "\"32days\"", "31days"),
+    ("pipeline.window.slide", "\"0s\"", "1ms"),
+    ("pipeline.group", "7", "must be a table"),
+    ("pipeline.group.category", "7", "must be a table"),
+    (
+        "pipeline.group.category.from",
+        "\"offset\"",
+        "groups are told apart by a text",
+    ),
+    (
+        "pipeline.group.category.path",
+        "\"category\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.group.category.default",
+        "[]",
+        "a text, a number or a boolean",
+    ),
+    ("pipeline.where", "7", "must be a table"),
+    (
+        "pipeline.where.kind",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.where.amount.eq",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.where.amount.ne",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    ("pipeline.where.amount.in", "1", "a list of at least one"),
+    ("pipeline.where.amount.gt", "\"1\"", "a number"),
+    ("pipeline.where.amount.gte", "true", "a number"),
+    ("pipeline.where.amount.lt", "\"1\"", "a number"),
+    ("pipeline.where.amount.lte", "\"1\"", "a number"),
+    ("pipeline.metrics", "7", "must be a table"),
+    ("pipeline.metrics.sales", "7", "must be a table"),
+    (
+        "pipeline.metrics.sales.function",
+        "\"median\"",
+        "\"count\", \"sum\", \"min\", \"max\", \"avg\"",
+    ),
+    (
+        "pipeline.metrics.revenue.path",
+        "\"amount\"",
+        "a path such as",
+    ),
+    (
+        "pipeline.metrics.mean.product",
+        "[]",
+        "a list of at least one",
+    ),
+    (
+        "pipeline.metrics.mean.places",
+        "19",
+        "an integer from 0 to 18",
+    ),
+    (
+        "pipeline.format",
+        "\"string\"",
+        "must not be \"string\": only kind = \"enrichment\"",
+    ),
+    ("pipeline.key_format", "\"xml\"", "one of \"json\""),
+    ("pipeline.metrics.sales.where", "7", "must be a table"),
+    (
+        "pipeline.metrics.sales.where.kind",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.eq",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.ne",
+        "[1]",
+        "a text, a number or a boolean",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.in",
+        "1",
+        "a list of at least one",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.gt",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.gte",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.lt",
+        "\"1\"",
+        "a number",
+    ),
+    (
+        "pipeline.metrics.sales.where.amount.lte",
+        "\"1\"",
+        "a number",
+    ),
+    ("pipeline.output", "7", "must be a table"),
+    ("pipeline.output.topic", "\"a b\"", "the name of a topic"),
+    (
+        "pipeline.keys_placed_by",
+        "\"random\"",
+        "one of \"consistent\", \"murmur2\", \"key_modulo\"",
+    ),
+    ("pipeline.group_bytes_max", "\"1MiB\"", "from 1B to 256KiB"),
+    ("pipeline.window.size", "\"1month\"", "have no fixed length"),
+    ("pipeline.window.size", "\"1M\"", "minutes are \"m\""),
+    ("pipeline.window.slide", "\"1 y\"", "have no fixed length"),
+    (
+        "pipeline.allowed_lateness",
+        "\"1d 1months\"",
+        "have no fixed length",
+    ),
+];
