@@ -90,7 +90,7 @@ fn message_of(
 ) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
-        if choices.next() % 3 != 0 && depth > 0 || depth > 4 {
+        if !choices.next().is_multiple_of(3) && depth > 0 || depth > 4 {
             continue;
         }
         message.set_field(&field, value_of(&field, choices, depth));

@@ -182,7 +182,7 @@ fn a_session_that_is_read_again_is_not_forgotten_before_the_records_behind_it_ar
     let mut sessions = SessionWorld::new(&rules, &records);
     let read = |count| std::iter::repeat_n(Happening::Read(0), count);
     let sent = [Happening::Send, Happening::Commit];
-    let happenings = read(7).chain(sent.clone()).chain([Happening::Die]);
+    let happenings = read(7).chain(sent).chain([Happening::Die]);
     for happening in happenings.chain(read(2)).chain(sent) {
         sessions.does(happening);
     }
