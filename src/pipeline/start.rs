@@ -257,7 +257,8 @@ impl<'e> Starter<'e> {
         };
         if !info.engine.contains("ReplacingMergeTree") || !by_version {
             let advice = format!(
-                "table {table} has engine {}, and a window's row is written again when it grows: it                  needs {wanted}",
+                "table {table} has engine {}, and a window's row is written again when it grows: it \
+                 needs {wanted}",
                 info.engine
             );
             return Err(Halt::new("engine", advice).into());
@@ -268,7 +269,8 @@ impl<'e> Starter<'e> {
         if sorted != expected {
             let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
             let advice = format!(
-                "table {table} is ordered by ({}), so rows of different windows or groups would                  replace each other, or none would: it needs ORDER BY ({})",
+                "table {table} is ordered by ({}), so rows of different windows or groups would \
+                 replace each other, or none would: it needs ORDER BY ({})",
                 info.sorting_key,
                 expected.join(", ")
             );
@@ -280,7 +282,8 @@ impl<'e> Starter<'e> {
             .any(|column| !expected.iter().any(|name| column.contains(name.as_str())))
         {
             let advice = format!(
-                "table {table} has PARTITION BY {}, and a row that grows may move to another                  partition, where it replaces nothing: partition by window_start, as in \
+                "table {table} has PARTITION BY {}, and a row that grows may move to another \
+                 partition, where it replaces nothing: partition by window_start, as in \
                  toYYYYMM(window_start), or not at all",
                 info.partition_key
             );

@@ -428,7 +428,13 @@ fn a_strict_pipeline_halts_at_the_first_record_with_a_field_that_no_column_takes
     let mut job = job("strict", PROVENANCE);
     job.set("pipeline.evolution", "strict");
     job.set("pipeline.time_field", "");
-    let records = [r#"{"id":1}"#, r#"{"id":2,"new":1}"#, r#"{"id":3}"#];
+    // The first with the field would be a dead letter.
+    let records = [
+        r#"{"id":1}"#,
+        r#"{"id":"none","new":1}"#,
+        r#"{"id":2,"new":1}"#,
+        r#"{"id":3}"#,
+    ];
     topic::produce(job.bootstrap(), &job.topic, records.map(record)).expect("records");
     let place = format!("{}:0:1: no column of ", job.topic);
     job.assert_halts("strict", "schema", &[&place, " takes new,"]);
@@ -439,4 +445,8 @@ fn a_strict_pipeline_halts_at_the_first_record_with_a_field_that_no_column_takes
         "SELECT groupArray((id, new)) FROM (SELECT * FROM {db}.clickstream_events ORDER BY id)",
     );
     assert_eq!(rows, "[(1,0),(2,1),(3,0)]");
+    let [reason] = &reasons(&job)[..] else {
+        panic!("one dead letter");
+    };
+    assert!(reason.starts_with("1 invalid_"), "{reason}");
 }

@@ -173,7 +173,8 @@ impl Switch<'_> {
             .block_on(self.tables.are_exchanged(self.parts))?;
         if exchanged.is_none() && !wants_rebuilt && !positions.has_fence() {
             return Err(Failure::Refused(format!(
-                "there is nothing to undo: table {} is not the rebuilt one; where an --undo has died after it had                  exchanged the tables, start the pipeline at its daemons",
+                "there is nothing to undo: table {} is not the rebuilt one; where an --undo has died after it had \
+                 exchanged the tables, start the pipeline at its daemons",
                 self.parts[0].live
             )));
         }
@@ -187,7 +188,8 @@ impl Switch<'_> {
                     "--swap --keep-old"
                 };
                 Err(Failure::Refused(format!(
-                    "both tables cannot come to one offset: {why}; an exchange that was begun before is called                      off by {other}"
+                    "both tables cannot come to one offset: {why}; an exchange that was begun before is called \
+                     off by {other}"
                 )))
             }
             _ => Ok(()),

@@ -38,10 +38,7 @@ impl EnrichmentOperator {
         let (heads, rows) = (self.heads.len(), self.rows.len());
         let unjudged = self.unjudged.len();
         let exploded = self.explode(state, record);
-        if self.plan.is_strict
-            && exploded.is_ok()
-            && let Some(halt) = self.unknown_field(record)
-        {
+        if let Some(halt) = self.unknown_field(record) {
             self.heads.truncate(heads);
             self.rows.truncate(rows);
             self.unjudged.truncate(unjudged);

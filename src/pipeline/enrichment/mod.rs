@@ -194,6 +194,10 @@ impl EnrichmentOperator {
         let head_start = self.heads.len();
         let read = self.read(state, record);
         note_seen(state, &self.judged, &read);
+        if let Some(halt) = self.unknown_field(record) {
+            self.heads.truncate(head_start);
+            return Err(halt.into());
+        }
         let (event, has_key) = match read {
             Ok(read) => read,
             Err(not_read) => {
@@ -209,12 +213,6 @@ impl EnrichmentOperator {
                 };
             }
         };
-        if self.plan.is_strict
-            && let Some(halt) = self.unknown_field(record)
-        {
-            self.heads.truncate(head_start);
-            return Err(halt.into());
-        }
         let profile = match &mut self.profiles {
             Some(profiles) if has_key => profiles.note(&self.scratch),
             _ => Profile::Defaults,
@@ -668,8 +666,12 @@ impl EnrichmentOperator {
         }
     }
 
-    /// Why the pipeline halts at a record, or at one that it follows, which has fields that no column takes.
+    /// Why a strict pipeline halts at the record that was read last, whatever else is wrong with it: it has
+    /// fields that no column takes.
     pub(super) fn unknown_field(&self, record: Record<'_>) -> Option<Halt> {
+        if !self.plan.is_strict {
+            return None;
+        }
         let names = self.reader.unknown_names(0);
         if names.is_empty() {
             return None;
