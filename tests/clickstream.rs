@@ -1,10 +1,8 @@
 //! Every clickstream case of the second implementation through real Kafka, ClickHouse and Redis.
 
-mod support;
-
+use crate::support::{Job, material};
 use sandbox::oracle::{self, Case, ProfileValue};
 use sandbox::{shared, topic};
-use support::{Job, material};
 
 /// Rows, dead letters and committed offsets are what the second implementation says.
 fn check(name: &str, change: impl FnOnce(&mut Job)) {

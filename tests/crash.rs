@@ -1,10 +1,7 @@
 //! Nothing is lost, doubled or changed, wherever and whenever a daemon dies or stands still: short
 //! runs of the fault programme, which `make soak` runs at length.
 
-mod programme;
-mod support;
-
-use programme::{every_crash_point_once, short};
+use crate::programme::{every_crash_point_once, short};
 
 #[test]
 fn a_daemon_killed_at_any_crash_point_loses_and_doubles_nothing() {

@@ -1,19 +1,17 @@
 //! `streamweir doctor` against real servers, set up wrongly in many ways at once, and rightly; and
 //! `streamweir explain`, which judges records as it does.
 
-#[path = "doctor/access.rs"]
 mod access;
-mod support;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use crate::support::four::Four;
+use crate::support::{Job, PATIENCE, command, event};
 use sandbox::topic::{self, Record};
 use sandbox::wait;
 use serde_json::Value;
-use support::four::Four;
-use support::{Job, PATIENCE, command, event};
 
 /// What `streamweir doctor --json` came to: exit code and answer.
 fn doctor(job: &Job, arguments: &[&str]) -> (i32, Value) {

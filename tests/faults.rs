@@ -1,10 +1,8 @@
 //! Nothing is lost, doubled or changed when the network, a server, the disk, the clock or the topic
 //! fails: short runs of the fault programme, which `make soak` runs at length.
 
-mod programme;
-mod support;
-
-use programme::short;
+use crate::programme;
+use crate::programme::short;
 
 #[test]
 fn lost_replies_double_nothing() {

@@ -1,10 +1,7 @@
 //! Joined events are seen once, whatever dies, stands still or answers late: short runs of the fault
 //! programme, which `make soak` runs at length.
 
-mod programme;
-mod support;
-
-use programme::{every_crash_point_of_a_join_once, short};
+use crate::programme::{every_crash_point_of_a_join_once, short};
 
 #[test]
 fn a_daemon_killed_at_any_crash_point_joins_each_event_once() {

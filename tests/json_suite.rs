@@ -1,12 +1,9 @@
 //! The JSON Parsing Test Suite in three places of a record, through the scanner alone;
 //! `tests/hostile` sends the same files through the lane.
 
-#[path = "hostile/suite.rs"]
-mod suite;
-
+use crate::hostile::suite::{File, Place, files};
 use streamweir::decode::json::{Plan, Scanner};
 use streamweir::decode::{Path, Reason, text};
-use suite::{File, Place, files};
 
 /// The text of `$.properties` when the record is an object.
 fn scan(record: &[u8]) -> Result<Option<String>, Reason> {

@@ -1,12 +1,10 @@
 //! Records after which nothing comes for a long time.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Job, PATIENCE};
 use sandbox::redis::Redis;
 use sandbox::topic;
-use support::{Job, PATIENCE};
 
 /// A daemon must not need another record to write the last one.
 #[test]

@@ -1,23 +1,18 @@
 //! Running it: stopping, bounded runs, what it shows, what it never shows.
 
-#[path = "operations/control.rs"]
 mod control;
-#[path = "operations/limits.rs"]
 mod limits;
-#[path = "operations/monitoring.rs"]
 mod monitoring;
-#[path = "operations/page.rs"]
 mod page;
-#[path = "operations/pages.rs"]
 mod pages;
-mod support;
 
 use std::time::Duration;
 
+use crate::support;
+use crate::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event};
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::kafka::{Kafka, KafkaOptions};
 use sandbox::{shared, topic, wait};
-use support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event};
 
 fn ready(name: &str, partitions: i32) -> Job {
     let job = Job::new(name);

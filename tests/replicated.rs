@@ -1,10 +1,7 @@
 //! Two replicas of ClickHouse: nothing is lost, doubled or changed on either when they, or the ZooKeeper
 //! between them, die, stand still or fall behind. `make soak SOAK='--only replicated'` runs it at length.
 
-mod programme;
-mod support;
-
-use programme::short;
+use crate::programme::short;
 
 #[test]
 fn events_are_once_on_both_replicas_whatever_fails() {

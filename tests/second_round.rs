@@ -3,13 +3,11 @@
 //! No server can be made to die between token and part on command. Its trace can be made: the insert
 //! is done, then its rows are deleted; the token stays.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Job, PATIENCE};
 use sandbox::fault::{Fault, Matcher, Proxy, SeenRequest};
 use sandbox::topic::{self, Committed};
-use support::{Job, PATIENCE};
 
 /// A job whose inserts and looks go through a proxy. Its lease is shorter than the looks of
 /// [`slow_looks`].

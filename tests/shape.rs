@@ -1,9 +1,7 @@
 //! Tables of another shape than the shipped one, from configuration alone.
 
-mod support;
-
+use crate::support::{Job, command, project_root};
 use sandbox::{shared, topic};
-use support::{Job, command, project_root};
 use toml::Value;
 
 /// 2025-11-21T10:00:00Z.

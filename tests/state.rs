@@ -2,13 +2,11 @@
 //!
 //! Every test compares with a run of the same topic that nothing disturbs.
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::{EVENT_TIME_MS, Job, PATIENCE};
 use sandbox::{topic, wait};
-use support::{EVENT_TIME_MS, Job, PATIENCE};
 
 /// Events of a partition are two seconds apart, in this many sessions by turns.
 const SESSIONS: u32 = 3;

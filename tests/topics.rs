@@ -1,12 +1,10 @@
 //! `streamweir topics`: declared topics against a real cluster.
 
-mod support;
-
 use std::process::Stdio;
 
+use crate::support::{Job, command};
 use sandbox::topic;
 use serde_json::{Value, json};
-use support::{Job, command};
 
 /// A configuration that declares these topics, and nothing else of the shipped ones: name without the
 /// prefix, and the table.

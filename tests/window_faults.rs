@@ -1,10 +1,7 @@
 //! Windows end as in an undisturbed run, whatever dies, stands still or answers late: short runs of the
 //! fault programme, which `make soak` runs at length.
 
-mod programme;
-mod support;
-
-use programme::{every_crash_point_of_windows_once, short};
+use crate::programme::{every_crash_point_of_windows_once, short};
 
 #[test]
 fn a_daemon_killed_at_any_crash_point_leaves_windows_as_undisturbed() {

@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use crate::case::{Case, Expected, check, dead, event, row};
-use crate::suite::{File, Place, files};
+use crate::hostile::case::{Case, Expected, check, dead, event, row};
+use crate::hostile::suite::{File, Place, files};
 
 #[test]
 fn every_file_of_the_json_suite_as_a_record() {

@@ -2,7 +2,7 @@
 
 use sandbox::topic::Record;
 
-use crate::case::{Case, Expected, check, dead, event, row};
+use crate::hostile::case::{Case, Expected, check, dead, event, row};
 use crate::support::EVENT_TIME_MS;
 
 #[test]

@@ -1,6 +1,6 @@
 //! Records near every limit of size.
 
-use crate::case::{Case, check, dead, event, row};
+use crate::hostile::case::{Case, check, dead, event, row};
 
 /// What a broker takes unless told otherwise.
 const MESSAGE_BYTES_MAX: usize = 1_048_588;

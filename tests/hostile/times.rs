@@ -1,6 +1,6 @@
 //! Times at and beyond every edge.
 
-use crate::case::{Case, Expected, check, dead, event, row};
+use crate::hostile::case::{Case, Expected, check, dead, event, row};
 use crate::support::EVENT_TIME_MS;
 
 /// 9999-12-31T23:59:59.999Z, far beyond every column.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::ready;
+use super::ready;
 use crate::support::{Job, PATIENCE};
 
 const TOKEN: &str = "open-sesame";

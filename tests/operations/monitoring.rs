@@ -7,8 +7,8 @@ use sandbox::process::Process;
 use sandbox::{shared, topic, wait};
 use serde_json::Value;
 
-use super::support::{Daemon, EVENT_TIME_MS, PATIENCE, project_root};
 use super::{ready, wait_for_page};
+use crate::support::{Daemon, EVENT_TIME_MS, PATIENCE, project_root};
 
 fn monitoring(name: &str) -> String {
     let path = project_root().join("monitoring").join(name);

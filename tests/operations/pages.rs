@@ -10,8 +10,8 @@ use sandbox::process::Process;
 use sandbox::topic::{self, Record};
 use sandbox::wait;
 
-use super::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event, project_root};
 use super::{ready, wait_for_page};
+use crate::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event, project_root};
 
 /// One who follows the pages: a shell whose service manager is this test.
 struct Operator {

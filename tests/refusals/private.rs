@@ -5,7 +5,7 @@ use std::path::Path;
 use sandbox::topic;
 use toml::{Table, Value};
 
-use crate::columns::PROVENANCE;
+use crate::refusals::columns::PROVENANCE;
 use crate::support::{EVENT_TIME_MS, Job, command};
 
 /// In every private value.

@@ -3,7 +3,7 @@
 use sandbox::clickhouse::ClickHouse;
 use sandbox::fault::{Fault, Injection, Matcher, Proxy};
 
-use crate::columns::{PROVENANCE, job, produce};
+use crate::refusals::columns::{PROVENANCE, job, produce};
 use crate::support::{Job, PATIENCE};
 
 const CLOSED: &str = "http://127.0.0.1:1";

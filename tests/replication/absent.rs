@@ -3,7 +3,7 @@
 
 use sandbox::topic::{self, Record};
 
-use crate::shop::{Declared, Shop, change, field, in_block, set_mapping};
+use crate::replication::shop::{Declared, Shop, change, field, in_block, set_mapping};
 
 const SETTINGS: [(&str, &str); 1] = [("retention.ms", "-1")];
 

@@ -4,7 +4,7 @@ use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::Record;
 use sandbox::wait;
 
-use crate::shop::{Shop, change, field, in_block};
+use crate::replication::shop::{Shop, change, field, in_block};
 use crate::support::{Daemon, PATIENCE};
 
 const COLUMNS: [(&str, &str); 3] = [

@@ -3,7 +3,7 @@
 use sandbox::topic::{self, Record};
 use toml::Value;
 
-use crate::shop::{Shop, change, set_mapping};
+use crate::replication::shop::{Shop, change, set_mapping};
 
 const COLUMNS: [(&str, &str); 2] = [("id", "Int64"), ("v", "Nullable(String)")];
 

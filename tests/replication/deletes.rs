@@ -2,7 +2,7 @@
 
 use sandbox::topic::Record;
 
-use crate::shop::{Shop, change, delete, dropped};
+use crate::replication::shop::{Shop, change, delete, dropped};
 
 const COLUMNS: [(&str, &str); 3] = [("id", "Int64"), ("v", "String"), ("n", "Nullable(Int64)")];
 

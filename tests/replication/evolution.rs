@@ -2,7 +2,7 @@
 
 use sandbox::topic::Record;
 
-use crate::shop::{Declared, Shop, change, field, in_block};
+use crate::replication::shop::{Declared, Shop, change, field, in_block};
 
 const COLUMNS: [(&str, &str); 2] = [("id", "Int64"), ("v", "Nullable(String)")];
 

@@ -3,7 +3,7 @@
 use sandbox::topic;
 use sandbox::wait;
 
-use crate::shop::{Shop, change, field, in_block, wait_for_commits};
+use crate::replication::shop::{Shop, change, field, in_block, wait_for_commits};
 use crate::support::PATIENCE;
 
 const SICK_PARTITIONS: u32 = 6;

@@ -2,7 +2,7 @@
 
 use sandbox::topic::Record;
 
-use crate::shop::{Shop, change, delete, envelope, field, in_block, key_change};
+use crate::replication::shop::{Shop, change, delete, envelope, field, in_block, key_change};
 
 /// A record of a table without key: `before` and `after` are JSON.
 fn keyless(operation: &str, before: &str, after: &str) -> Record {
@@ -288,7 +288,7 @@ fn a_key_of_bytes_is_taken_from_the_row_whatever_converter_wrote_it() {
     let (leaves, comes) = key_change(
         &id("AQI="),
         &id("AwQ="),
-        &row("AwQ=", crate::shop::UNCHANGED),
+        &row("AwQ=", crate::replication::shop::UNCHANGED),
     );
     let mut records = vec![
         of_key(one, change("c", "", &row("AQI=", r#""large""#))),
@@ -400,7 +400,7 @@ fn null_in_a_key_is_a_value_where_its_column_has_null() {
     let (null, empty, ann) = ("null", r#""""#, r#""ann""#);
     shop.write([null, empty, ann].map(|visitor| row("c", visitor, r#""large""#, 1)));
     shop.run();
-    let unchanged = crate::shop::UNCHANGED;
+    let unchanged = crate::replication::shop::UNCHANGED;
     shop.write([row("u", null, unchanged, 2), row("u", empty, unchanged, 3)]);
     shop.write([delete(&format!(r#"{{"visitor":{ann}}}"#), "null")]);
     shop.run();

@@ -4,7 +4,7 @@
 use sandbox::topic::{self, Record};
 use sandbox::wait;
 
-use crate::shop::{Shop, UNCHANGED, at, change, delete, key_change};
+use crate::replication::shop::{Shop, UNCHANGED, at, change, delete, key_change};
 use crate::support::{Daemon, PATIENCE};
 
 const COLUMNS: [(&str, &str); 3] = [

@@ -3,7 +3,7 @@
 
 use sandbox::topic::Record;
 
-use crate::shop::{Shop, UNCHANGED, change, delete, key_change};
+use crate::replication::shop::{Shop, UNCHANGED, change, delete, key_change};
 use crate::support::Daemon;
 
 const COLUMNS: [(&str, &str); 6] = [

@@ -2,7 +2,7 @@
 
 use sandbox::topic::{self, Record};
 
-use crate::shop::{Shop, change, delete, field, in_block, set_mapping};
+use crate::replication::shop::{Shop, change, delete, field, in_block, set_mapping};
 
 fn key(id: u32) -> String {
     format!(r#"{{"id":{id}}}"#)

@@ -3,7 +3,7 @@
 use sandbox::topic::Record;
 use toml::Value;
 
-use crate::shop::{Shop, change, delete, field, in_block};
+use crate::replication::shop::{Shop, change, delete, field, in_block};
 
 const COLUMNS: [(&str, &str); 4] = [
     ("id", "Int64"),

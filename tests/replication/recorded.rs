@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sandbox::topic::{self, Record};
 use toml::Value;
 
-use crate::corpus::{self, Recording, Source};
+use crate::replication::corpus::{self, Recording, Source};
 use crate::support::Job;
 
 /// Which partition is written, and so read, when.

@@ -2,7 +2,7 @@
 
 use sandbox::topic::{self, Record};
 
-use crate::shop::{Shop, change, envelope, field, in_block, set_mapping};
+use crate::replication::shop::{Shop, change, envelope, field, in_block, set_mapping};
 
 const COLUMNS: [(&str, &str); 2] = [("id", "Int64"), ("v", "Nullable(String)")];
 

@@ -3,7 +3,7 @@
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::Record;
 
-use crate::shop::{Shop, UNCHANGED, change, delete, dropped};
+use crate::replication::shop::{Shop, UNCHANGED, change, delete, dropped};
 use crate::support::PATIENCE;
 
 const COLUMNS: [(&str, &str); 4] = [

@@ -2,8 +2,8 @@
 
 use sandbox::topic;
 
-use crate::corpus::{AvroRecording, Recording, Source};
-use crate::recorded::{Order, Replication, avro_to_kafka};
+use crate::replication::corpus::{AvroRecording, Recording, Source};
+use crate::replication::recorded::{Order, Replication, avro_to_kafka};
 use crate::support::registry::registry;
 
 const KEYED: [&str; 10] = [

@@ -3,7 +3,7 @@
 use sandbox::topic::{self, Record};
 use toml::Value;
 
-use crate::shop::{Shop, change, delete};
+use crate::replication::shop::{Shop, change, delete};
 
 const COLUMNS: [(&str, &str); 2] = [("id", "Int64"), ("v", "String")];
 /// 2026-01-01 and 02, midnight UTC.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use sandbox::topic::{self, Record};
 
-use crate::corpus::{self, Recording, Source};
-use crate::recorded::to_kafka;
-use crate::shop::{Shop, change, dropped, envelope, set_mapping, wait_for_commits};
+use crate::replication::corpus::{self, Recording, Source};
+use crate::replication::recorded::to_kafka;
+use crate::replication::shop::{Shop, change, dropped, envelope, set_mapping, wait_for_commits};
 use crate::support::Job;
 
 const COLUMNS: [(&str, &str); 2] = [("id", "Int64"), ("v", "Nullable(String)")];

@@ -8,7 +8,7 @@ use sandbox::workdir::free_port;
 use sandbox::{topic, wait};
 use toml::{Table, Value};
 
-use crate::doors::{all_tables, own_table};
+use crate::security::doors::{all_tables, own_table};
 use crate::support::{Daemon, Job, PATIENCE, event};
 
 /// Every profile says so.

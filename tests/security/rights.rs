@@ -7,7 +7,7 @@ use sandbox::kafka::{Door, Kafka, Right};
 use sandbox::{topic, wait};
 use toml::{Table, Value};
 
-use crate::doors::{PASSWORD, USER, behind_doors, kafka_table, own_table, rights};
+use crate::security::doors::{PASSWORD, USER, behind_doors, kafka_table, own_table, rights};
 use crate::support::four::Four;
 use crate::support::{Job, PATIENCE, command};
 

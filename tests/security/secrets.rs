@@ -6,7 +6,7 @@ use std::process::Output;
 use sandbox::{topic, wait};
 use toml::Value;
 
-use crate::doors::{PASSWORD, behind_doors};
+use crate::security::doors::{PASSWORD, behind_doors};
 use crate::support::{Daemon, Job, PATIENCE, command};
 
 /// In every secret; nothing else holds it.

@@ -6,8 +6,6 @@ mod checking;
 mod command;
 mod creating;
 mod fitting;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::BTreeMap;
 

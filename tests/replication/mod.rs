@@ -5,8 +5,6 @@ mod corpus;
 mod recorded;
 mod scale;
 mod shop;
-#[path = "../support/mod.rs"]
-mod support;
 
 mod absent;
 mod altering;

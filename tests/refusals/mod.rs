@@ -15,7 +15,5 @@ mod rules;
 mod sampled;
 mod servers;
 mod start;
-#[path = "../support/mod.rs"]
-mod support;
 mod types;
 mod usage;

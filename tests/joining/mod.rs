@@ -1,8 +1,5 @@
 //! Two topics joined through real Kafka, read back as its own clients read them.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cases;
 mod keys;
 mod memory;

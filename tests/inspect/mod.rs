@@ -1,8 +1,5 @@
 //! Commands that look at live systems, against real Kafka and ClickHouse.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod audit;
 mod checkpoints;
 mod compare;
@@ -13,8 +10,8 @@ mod rebuild;
 mod retention;
 mod waiting;
 
+use crate::support::Job;
 use serde_json::Value;
-use support::Job;
 
 /// What a command came to: exit code, stdout, stderr.
 fn run(job: &Job, arguments: &[&str]) -> (i32, String, String) {

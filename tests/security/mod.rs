@@ -5,5 +5,3 @@ mod doors;
 mod redis;
 mod rights;
 mod secrets;
-#[path = "../support/mod.rs"]
-mod support;

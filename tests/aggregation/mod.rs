@@ -1,8 +1,5 @@
 //! Windows of event time through real Kafka into real ClickHouse and back into Kafka.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cases;
 mod examples;
 mod memory;

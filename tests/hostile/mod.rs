@@ -6,7 +6,5 @@ mod json_suite;
 mod own;
 mod quiet;
 mod sizes;
-mod suite;
-#[path = "../support/mod.rs"]
-mod support;
+pub(crate) mod suite;
 mod times;
