@@ -4,8 +4,8 @@ use sandbox::kafka::{Kafka, KafkaOptions, Right};
 use sandbox::redis::Redis;
 use sandbox::{topic, wait};
 
+use super::{FULL, assert_found, checks, doctor, produce, well};
 use crate::support::{Job, PATIENCE, event};
-use crate::{FULL, assert_found, checks, doctor, produce, well};
 use serde_json::Value;
 
 const USER: &str = "reader";

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sandbox::{shared, topic, wait};
 use serde_json::{Value, json};
 
+use super::{ready, wait_for_page};
 use crate::support::{Daemon, Job, PATIENCE};
-use crate::{ready, wait_for_page};
 
 const TOKEN: &str = "open-sesame";
 

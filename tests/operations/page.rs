@@ -7,8 +7,8 @@ use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::{shared, topic, wait};
 use serde_json::{Value, json};
 
+use super::{ready, wait_for_page};
 use crate::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE, event, project_root};
-use crate::{ready, wait_for_page};
 
 const TOKEN: &str = "open-sesame";
 const PARTITIONS: i32 = 320;

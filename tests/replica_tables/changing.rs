@@ -5,7 +5,7 @@ use streamweir::replica::{
 };
 use streamweir::table::ColumnType;
 
-use crate::{
+use super::{
     DECIMAL_14_4, DECIMAL_60_10, Found, MICRO_TIMESTAMP, column_type, database, field_type, fields,
     names, query,
 };

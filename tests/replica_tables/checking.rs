@@ -1,6 +1,6 @@
 //! Tables that are there already.
 
-use crate::{Found, database, query};
+use super::{Found, database, query};
 
 #[test]
 fn a_table_that_would_not_become_equal_is_refused_with_what_to_do() {

@@ -4,8 +4,8 @@ use std::process::Output;
 
 use sandbox::{shared, unique};
 
+use super::{Found, query};
 use crate::support::command;
-use crate::{Found, query};
 
 /// A configuration with one declared replica, one that a record has to make, and a pattern.
 fn run(database: &str, more: &str, arguments: &[&str]) -> Output {

@@ -5,7 +5,7 @@ use streamweir::replica::{
     Fit, MOVED_ROWS, OwnNames, ReplicaTable, column_type_for, create_moved_rows, fit,
 };
 
-use crate::{Found, column_type, database, fields, names, query};
+use super::{Found, column_type, database, fields, names, query};
 
 /// A field of every type that Connect and Debezium have: name, schema, the column it becomes.
 const EVERY_TYPE: &[(&str, &str, &str)] = &[

@@ -4,7 +4,7 @@ use streamweir::debezium::{FieldType, Form};
 use streamweir::replica::{Fit, fit};
 use streamweir::table::ColumnType;
 
-use crate::{DECIMAL_14_4, DECIMAL_60_10, MICRO_TIMESTAMP, column_type, field_type};
+use super::{DECIMAL_14_4, DECIMAL_60_10, MICRO_TIMESTAMP, column_type, field_type};
 
 /// A source that no longer sends what the column holds, or sends what it never held.
 #[test]
