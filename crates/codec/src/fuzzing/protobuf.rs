@@ -153,19 +153,27 @@ pub(crate) fn compare(schema: &Arc<ProtobufSchema>, message: &MessageDescriptor,
 fn has_odd_entry(message: &MessageDescriptor, record: &[u8]) -> bool {
     let mut rest = record;
     let mut groups = 0u32;
-    while let Some((number, wire_type, value)) = take_field(&mut rest) {
-        let field = message.get_field(number).filter(|_| groups == 0);
+    while let Some(tag) = take_varint(&mut rest) {
+        let wire_type = tag & 7;
+        let field = u32::try_from(tag >> 3).ok();
+        let field = field.and_then(|number| message.get_field(number));
+        let field = field.filter(|_| groups == 0);
+        let is_map = field.as_ref().is_some_and(FieldDescriptor::is_map);
+        if is_map && wire_type != DELIMITED {
+            return true;
+        }
         match wire_type {
             START_GROUP => groups += 1,
             END_GROUP if groups == 0 => return false,
             END_GROUP => groups -= 1,
             _ => {}
         }
-        let Some(Kind::Message(inner)) = field.as_ref().map(FieldDescriptor::kind) else {
-            continue;
+        let Some(value) = take_value(wire_type, &mut rest) else {
+            return false;
         };
-        let is_odd = field.is_some_and(|field| field.is_map()) && wire_type != DELIMITED;
-        if is_odd || (wire_type == DELIMITED && has_odd_entry(&inner, value)) {
+        if let (DELIMITED, Some(Kind::Message(inner))) = (wire_type, field.map(|f| f.kind()))
+            && has_odd_entry(&inner, value)
+        {
             return true;
         }
     }
@@ -176,22 +184,19 @@ const DELIMITED: u64 = 2;
 const START_GROUP: u64 = 3;
 const END_GROUP: u64 = 4;
 
-/// Number, wire type and bytes of the next field; `None` at the end and at what is none.
-fn take_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, u64, &'a [u8])> {
-    let tag = take_varint(rest)?;
-    let wire_type = tag & 7;
-    let value: &[u8] = match wire_type {
-        0 => take_varint(rest).map(|_| &[][..])?,
-        1 => rest.split_off(..8)?,
+fn take_value<'a>(wire_type: u64, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    match wire_type {
+        0 => take_varint(rest).map(|_| &[][..]),
+        1 => rest.split_off(..8),
         DELIMITED => {
             let len = usize::try_from(take_varint(rest)?).ok()?;
-            rest.split_off(..len)?
+            // What is cut off may be read by the other reading as far as it goes.
+            rest.split_off(..len.min(rest.len()))
         }
-        START_GROUP | END_GROUP => &[],
-        5 => rest.split_off(..4)?,
-        _ => return None,
-    };
-    Some((u32::try_from(tag >> 3).ok()?, wire_type, value))
+        START_GROUP | END_GROUP => Some(&[]),
+        5 => rest.split_off(..4),
+        _ => None,
+    }
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
