@@ -2,7 +2,7 @@
 
 use crate::support::join_model::Spoken;
 use crate::support::skewed::{Skewed, spread};
-use crate::support::{EVENT_TIME_MS, PATIENCE};
+use crate::support::{EVENT_TIME_MS, TO_THE_END};
 
 /// What lies on the side that is ahead, or behind.
 const MANY: i64 = 300_000;
@@ -44,7 +44,7 @@ fn what_a_slow_transaction_keeps_from_being_let_go_is_not_too_much() {
     let args = ["--until", "latest", "--close"];
     let slow = "in_transaction=4*sleep(3000)->off";
     let daemon = skewed.job.start("slow", &args, slow);
-    let status = daemon.process.wait(PATIENCE).expect("it ends");
+    let status = daemon.process.wait(TO_THE_END).expect("it ends");
     assert!(status.success(), "{status}: {}", daemon.log());
     assert!(skewed.job.joined().len() == 10);
 }

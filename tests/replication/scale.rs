@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sandbox::topic::{self, Record};
 
-use crate::support::{Job, PATIENCE};
+use crate::support::{Job, TO_THE_END};
 
 const MEMORY_MAX: u64 = 256 << 20;
 
@@ -57,7 +57,7 @@ fn run(job: &Job) -> u64 {
         daemon.process.try_wait()
     };
     // A thousand tables are thousands of files: a disk beside which other tests run needs minutes.
-    let status = sandbox::wait::until("the run ends", 4 * PATIENCE, ended);
+    let status = sandbox::wait::until("the run ends", TO_THE_END, ended);
     let status = status.unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
     assert!(status.success(), "{status}: {}", daemon.log());
     assert!(peak > 0, "it was looked at");

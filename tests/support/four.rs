@@ -13,7 +13,7 @@ use super::proof::{self, Counts, Profiles};
 use super::replica::Replica;
 use super::traffic::Traffic;
 use super::windows::Windows;
-use super::{Daemon, Job, PATIENCE, keep_pipeline, project_root};
+use super::{Daemon, Job, TO_THE_END, keep_pipeline, project_root};
 
 const EVENTS_PER_SECOND: u64 = 300;
 const CHANGES_PER_SECOND: u64 = 100;
@@ -94,7 +94,7 @@ impl Four {
         let arguments = ["--until", "latest", "--close"];
         let daemon = self.whole.start("close", &arguments, "");
         let mut peak = 0;
-        let status = wait::until("the last run ends", PATIENCE, || {
+        let status = wait::until("the last run ends", TO_THE_END, || {
             peak = daemon.peak_mib_if_alive().unwrap_or(0).max(peak);
             daemon.process.try_wait()
         });

@@ -14,7 +14,7 @@ use super::join_model::{Answer, Place, Rules, Side};
 use super::join_records::{Records, SPOKEN_HEADER, parse};
 use super::proof::Counts;
 use super::traffic::{POISON_HEADER, Traffic};
-use super::{Daemon, Job, PATIENCE};
+use super::{Daemon, Job, PATIENCE, TO_THE_END};
 
 const DAY_MS: i64 = 86_400_000;
 const BURST: u64 = 10;
@@ -102,7 +102,7 @@ impl Job {
             topic::read_each(self.bootstrap(), self.output_topic(), &before, take).ok()?;
             (seen >= count).then_some(())
         };
-        wait::until(&format!("{count} are joined"), PATIENCE, is_there)
+        wait::until(&format!("{count} are joined"), TO_THE_END, is_there)
             .unwrap_or_else(|e| panic!("{e}: {seen}\n{}", daemon.log()));
     }
 

@@ -31,10 +31,13 @@ use sandbox::{shared, topic, unique, wait};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-/// How long a test waits for anything before it calls it missing.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a run may take that reads all that a trial has left behind, on a busy machine.
-const TO_THE_END: Duration = Duration::from_secs(480);
+/// How long a test waits for anything before it calls it missing, on a machine that runs five of them on two
+/// processors.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+/// How long reading all that a trial has left behind may take there.
+pub const TO_THE_END: Duration = Duration::from_secs(480);
+/// How long one answer of a daemon may take there.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Of a release build, so many are in memory once it has read, joined and written; of a debug build,
 /// 31.
 const RELEASE_CODE_MIB: u64 = 20;
@@ -468,9 +471,7 @@ impl Daemon {
     ) -> Option<(u16, String)> {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(&self.http).ok()?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .ok()?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{body}",

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::changes::{Database, Row, Shape, SourceTable};
 use super::proof::Counts;
 use super::traffic::Traffic;
-use super::{Daemon, Job, PATIENCE};
+use super::{Daemon, Job, PATIENCE, TO_THE_END};
 
 /// Changes that are made between two pauses.
 const BURST: u64 = 10;
@@ -210,7 +210,7 @@ impl Replica {
     pub fn wait_for_end(&self, daemon: &Daemon) {
         let mut last = String::new();
         let is_done = || self.is_committed_to_end().map_err(|e| last = e).ok();
-        let waited = wait::until("everything is committed", PATIENCE, is_done);
+        let waited = wait::until("everything is committed", TO_THE_END, is_done);
         waited.unwrap_or_else(|e| panic!("{e}: {last}\n{}", daemon.log()));
     }
 

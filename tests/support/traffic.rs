@@ -10,7 +10,7 @@ use sandbox::generate::{Events, Poison, ProfileEncoding, load_profiles};
 use sandbox::topic::{self, Record};
 use sandbox::wait;
 
-use super::{Job, PATIENCE};
+use super::{Job, PATIENCE, TO_THE_END};
 
 /// Every so many events one can never be written.
 const POISON_EVERY: u64 = 97;
@@ -111,7 +111,7 @@ impl Job {
             };
             ends()?.iter().all(reached).then_some(())
         };
-        wait::until(what, PATIENCE, is_done)
+        wait::until(what, TO_THE_END, is_done)
             .unwrap_or_else(|e| panic!("{e}: {:?} {:?}", ends(), self.committed()));
     }
 }
