@@ -192,9 +192,10 @@ fn frozen(run: &mut Run) {
     run.prove(&job, produced);
 }
 
-/// A daemon whose inserts stand still for three seconds, named and not sent; returns while they do.
+/// A daemon whose inserts stand still for ten seconds, named and not sent; returns while they do. Each question
+/// about it may take a second.
 pub(super) fn start_standing_still(job: &Job, instance: &str) -> Daemon {
-    let daemon = job.start(instance, &[], "before_insert=10*off->4*sleep(3000)->off");
+    let daemon = job.start(instance, &[], "before_insert=10*off->4*sleep(10000)->off");
     let stands_still = || {
         let before = job.committed();
         std::thread::sleep(Duration::from_millis(700));

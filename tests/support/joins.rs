@@ -81,6 +81,12 @@ impl Job {
             .expect("a topic");
     }
 
+    /// Whether the output has records that are neither committed nor aborted yet.
+    pub fn has_open_transaction(&self) -> bool {
+        let is_stable = topic::is_stable(self.bootstrap(), self.output_topic());
+        is_stable.is_ok_and(|is_stable| !is_stable)
+    }
+
     /// What a reader of the output sees once no transaction is open any more.
     pub fn joined(&self) -> Vec<Received> {
         let (bootstrap, output) = (self.bootstrap(), self.output_topic());

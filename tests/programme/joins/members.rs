@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rand::Rng as _;
+use sandbox::wait;
 
 use super::{RECORDS_PER_SECOND, Run, Trial, share, wait_for_both, wait_until_it_stands_still};
-use crate::support::Daemon;
 use crate::support::joins::Joins;
+use crate::support::{Daemon, PATIENCE};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -131,7 +132,9 @@ fn frozen_at(run: &mut Run, point: &str) {
             frozen.process.pause();
             let heir = joins.start(&format!("heir-{number}"), "");
             joins.wait_for_progress(600, &heir);
-            assert_eq!(share(&heir), Some(8), "it has all of both topics");
+            let has_all = || (share(&heir) == Some(8)).then_some(());
+            wait::until("it has all of both topics", PATIENCE, has_all)
+                .unwrap_or_else(|e| panic!("{e}\n{}", heir.log()));
             frozen.process.resume();
             wait_for_both([&frozen, &heir]);
             joins.wait_for_progress(200, &heir);

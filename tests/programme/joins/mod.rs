@@ -90,7 +90,8 @@ fn any_kind(run: &mut Run) -> Kind {
     Kind::ALL[run.random.random_range(0..Kind::ALL.len())]
 }
 
-/// Waits until nothing is committed any more: a failpoint holds the daemon.
+/// Waits until nothing is committed any more while a transaction is open: a failpoint holds the daemon in it, and
+/// no busy machine does.
 fn wait_until_it_stands_still(joins: &Joins, daemon: &Daemon) {
     let mut last = (0, Instant::now());
     let stands_still = || {
@@ -98,7 +99,8 @@ fn wait_until_it_stands_still(joins: &Joins, daemon: &Daemon) {
         if progress != last.0 {
             last = (progress, Instant::now());
         }
-        (progress > 0 && last.1.elapsed() > STILL).then_some(())
+        let is_still = progress > 0 && last.1.elapsed() > STILL;
+        (is_still && joins.job.has_open_transaction()).then_some(())
     };
     wait::until("it stands still", PATIENCE, stands_still)
         .unwrap_or_else(|e| panic!("{e}\n{}", daemon.log()));

@@ -70,7 +70,7 @@ fn broker_restarted(run: &mut Run) {
         } else {
             "before_transaction_commit"
         };
-        let failpoint = format!("{point}=20*off->1*sleep(4000)->off");
+        let failpoint = format!("{point}=20*off->1*sleep(6000)->off");
         let daemon = joins.start(&format!("life-{number}"), &failpoint);
         wait_until_it_stands_still(&joins, &daemon);
         if number % 2 == 0 {

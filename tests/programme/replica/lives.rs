@@ -183,7 +183,8 @@ fn frozen(run: &mut Run) {
         } else {
             "before_insert"
         };
-        let failpoint = format!("{point}=10*off->6*sleep(4000)->off");
+        // Whether it stands still takes two questions about each table, on a busy machine a second each.
+        let failpoint = format!("{point}=10*off->6*sleep(8000)->off");
         let frozen = replica.start(&format!("frozen-{number}"), &failpoint);
         frozen.wait_for_log("partition begins");
         let stands_still = || {
