@@ -94,6 +94,24 @@ fn created_pipelines_are_whole_or_not_there_after_kills() {
     short("control-kills");
 }
 
+// One pair of ClickHouse replicas is for all trials, which have it one after the other: tests that stand beside
+// each other would wait for it at the same time.
+
+#[test]
+fn events_are_once_on_both_replicas_whatever_fails() {
+    short("replicated-events");
+}
+
+#[test]
+fn a_quorum_that_cannot_be_had_loses_and_doubles_nothing() {
+    short("replicated-quorum");
+}
+
+#[test]
+fn rows_that_a_server_may_still_drop_settle_nothing() {
+    short("replicated-set-back");
+}
+
 #[test]
 fn the_oldest_engine_keeps_every_promise() {
     short("version-clickhouse-24.8");
@@ -108,7 +126,6 @@ fn every_fault_of_the_programme_has_a_short_run() {
         include_str!("replica_faults.rs"),
         include_str!("window_faults.rs"),
         include_str!("join_faults.rs"),
-        include_str!("replicated.rs"),
     ]
     .concat();
     let page = include_str!("../docs/faults.md");

@@ -86,6 +86,16 @@ fn a_mariadb_database_is_equal_through_avro_and_a_schema_registry() {
 }
 
 #[test]
+fn replicas_of_a_source_are_equal_on_both_servers() {
+    short("replicated-cdc");
+}
+
+#[test]
+fn a_server_that_was_away_gets_the_tables_that_were_made_meanwhile() {
+    short("replicated-away-at-start");
+}
+
+#[test]
 fn rows_of_one_version_are_noticed() {
     short("cdc-broken-version");
 }

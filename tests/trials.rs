@@ -6,6 +6,5 @@ mod four_pipelines;
 mod join_faults;
 mod programme;
 mod replica_faults;
-mod replicated;
 mod support;
 mod window_faults;

@@ -64,6 +64,11 @@ fn a_broker_that_restarts_leaves_windows_as_undisturbed() {
 }
 
 #[test]
+fn windows_are_those_of_an_undisturbed_run_on_both_servers() {
+    short("replicated-windows");
+}
+
+#[test]
 fn a_commit_past_the_records_of_open_windows_is_noticed() {
     short("win-broken-commit-point");
 }
