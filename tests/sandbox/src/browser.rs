@@ -14,8 +14,8 @@ use crate::wait;
 use crate::workdir::{ScratchDir, free_port};
 
 /// Starting a browser on a busy machine takes a while.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 /// The name under which WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 

@@ -15,7 +15,7 @@ use crate::kafka::log_to;
 use crate::process::Process;
 use crate::workdir::{ScratchDir, executable, free_port, installed};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running engine, killed and removed with its data when dropped. Tables survive a restart.
 #[derive(Debug)]

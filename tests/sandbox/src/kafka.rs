@@ -19,7 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::process::Process;
 use crate::workdir::{ScratchDir, free_port, installed, log_tail, sandbox_dir};
 
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// How often a broker is started again, and for how long it must run to be there.
 const RESTARTS_MAX: usize = 3;
 const STEADY_AFTER: Duration = Duration::from_secs(2);

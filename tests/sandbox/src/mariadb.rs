@@ -15,7 +15,7 @@ use crate::process::{Process, runs_as_root};
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, log_tail};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// The account that the sandbox and the connector use; it may do everything.
 const USER: &str = "sandbox";
 const DATABASE: &str = "shop";

@@ -16,7 +16,7 @@ use crate::process::{Process, runs_as_root};
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, log_tail};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The superuser, and the database that the sandbox works in.
 const NAME: &str = "postgres";

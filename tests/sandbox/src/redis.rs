@@ -16,7 +16,7 @@ use crate::kafka::log_to;
 use crate::process::Process;
 use crate::workdir::{ScratchDir, free_port};
 
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running server, killed when dropped. A restart begins empty, or with what was saved.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::clickhouse::ClickHouse;
 use crate::wait;
 use crate::zookeeper::ZooKeeper;
 
-const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A cluster of one shard with two replicas, `r1` and `r2`. Statements of DDL go to each.
 #[derive(Debug)]

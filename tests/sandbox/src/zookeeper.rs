@@ -11,7 +11,7 @@ use crate::kafka::{java, log_to};
 use crate::process::Process;
 use crate::workdir::{ScratchDir, free_port};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 const HEAP_MIB: u32 = 256;
 
 /// A running server, killed and removed with its data when dropped.

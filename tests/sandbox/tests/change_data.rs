@@ -12,7 +12,7 @@ use sandbox::topic::{self, Received};
 use sandbox::{unique, wait};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn bootstrap() -> &'static str {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();

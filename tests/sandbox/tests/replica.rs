@@ -16,7 +16,7 @@ use sandbox::workload::{self, Limit, Progress, Workload};
 use sandbox::{unique, wait};
 use serde_json::{Map, Value};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn bootstrap() -> &'static str {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();

@@ -8,13 +8,13 @@ use sandbox::postgres::{Postgres, PostgresOptions};
 use sandbox::wait;
 use sandbox::workload::{self, Limit, Progress, Workload};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[test]
 fn a_workload_survives_lost_connections_and_a_killed_server() {
     let database = Postgres::start(&PostgresOptions::default()).unwrap();
     workload::create_tables(&database.url()).unwrap();
-    let mut workload = Workload::new(database.url(), 1, Limit::Time(PATIENCE));
+    let mut workload = Workload::new(database.url(), 1, Limit::Time(10 * PATIENCE));
     workload.statements_per_second = Some(500);
     let progress = Progress::default();
     let more_work = || {

@@ -18,9 +18,10 @@ use crate::process::Process;
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port, installed, log_tail};
 
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A worker answers the order to restart its tasks once it has ended them.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Which connector a worker can run. The two are of different releases, so no worker has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

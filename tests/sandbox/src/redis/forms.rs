@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::wait;
 use crate::workdir::{ScratchDir, free_port};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const SLOTS: u16 = 16_384;
 const MASTERS: u16 = 3;
 

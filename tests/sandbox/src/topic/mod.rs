@@ -20,7 +20,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 /// How long one request to the broker may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A record to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

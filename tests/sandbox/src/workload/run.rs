@@ -16,14 +16,14 @@ use super::table::{Column, PRODUCTS};
 use super::{Counts, Dialect, Limit, Progress, Workload};
 use crate::wait;
 
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(180);
 const STEP_ATTEMPTS_MAX: u32 = 50;
 
 /// Runs the workload to its limit, over lost connections, and says what it did. The tables exist
 /// ([`super::create_tables`]).
 ///
 /// # Errors
-/// When a statement is wrong, or the server does not come back within a minute.
+/// When a statement is wrong, or the server does not come back within three minutes.
 pub fn run(workload: &Workload, progress: &Progress) -> Result<Counts> {
     let dialect = Dialect::of(&workload.url)?;
     let running = Running {
