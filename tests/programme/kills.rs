@@ -27,7 +27,12 @@ fn at_random(run: &mut Run) {
     job.set("kafka.properties.session.timeout.ms", 1_000);
     job.set("kafka.properties.heartbeat.interval.ms", 200);
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
-    for life in 0..run.times {
+    let (mut life, enough) = (0, 50 * u64::from(run.times));
+    while life < run.times || job.row_count() <= enough {
+        assert!(
+            life < 3 * run.times,
+            "the lives were too short to write anything"
+        );
         let daemon = job.start(&format!("life-{life}"), &[], "");
         if !run.random.random_ratio(1, 4) {
             daemon.wait_for_log("partition begins");
@@ -36,11 +41,8 @@ fn at_random(run: &mut Run) {
         std::thread::sleep(lifetime);
         assert!(daemon.process.try_wait().is_none(), "{}", daemon.log());
         daemon.process.kill();
+        life += 1;
     }
-    assert!(
-        job.row_count() > 50 * u64::from(run.times),
-        "the lives were too short to write anything"
-    );
     let produced = traffic.finish();
     job.run_to_end();
     run.prove(&job, produced);
