@@ -18,10 +18,9 @@ fn a_limited_pipeline_says_so_and_the_control_api_lifts_the_limit_while_it_runs(
     job.set("pipeline.records_per_second_max", 20);
     job.produce_events(0, 0..2_000);
     job.produce_events(1, 0..2_000);
-    let daemon = job.start("a", &[], "");
-    job.wait_for_rows(1);
-    // The limit began to count before the first row was there.
+    // The limit begins to count before the first row is there, which may be long in coming.
     let began = Instant::now();
+    let daemon = job.start("a", &[], "");
     job.wait_for_rows(60);
     let (rows, _) = job.rows_and_offsets();
     let allowed = 100 + 20 * began.elapsed().as_secs() as usize;
@@ -73,7 +72,7 @@ fn a_limited_pipeline_says_so_and_the_control_api_lifts_the_limit_while_it_runs(
     // 3,900 rows at 20 a second would take more than three minutes.
     let lifted = Instant::now();
     job.wait_for_rows(4_000);
-    assert!(lifted.elapsed() < Duration::from_secs(100));
+    assert!(lifted.elapsed() < Duration::from_secs(150));
     assert!(
         !daemon.log().contains("partitions revoked"),
         "{}",
