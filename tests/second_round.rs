@@ -14,6 +14,8 @@ use sandbox::topic::{self, Committed};
 fn behind_a_proxy(name: &str, partitions: i32) -> (Job, Proxy) {
     let mut job = Job::new(name);
     job.set_small_batches();
+    // The records of a partition are one batch, however long it takes to read them.
+    job.set("pipeline.batch.flush_interval", "1s");
     job.set("pipeline.clickhouse.insert_lease", "1s");
     job.set("pipeline.clickhouse.insert_timeout", "2s");
     let proxy = Proxy::start(&job.clickhouse_url).expect("a proxy");

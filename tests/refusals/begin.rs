@@ -41,10 +41,10 @@ fn a_partition_without_leader_and_one_whose_look_hangs_keep_no_other_from_being_
     let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
     job.set("clickhouse.url", proxy.url());
     let of_one = Matcher::any().query_contains("_partition = 1");
-    let hanging = proxy.inject(of_one, Fault::HoldRequest, 1);
+    let hanging = proxy.inject(of_one, Fault::HoldRequest, usize::MAX);
     produce(&job, 3);
     let daemon = job.start("a", &[], "leaderless_2=7*return->off");
-    // The look that hangs does so for 30 s, and the daemon reads, writes and commits the others.
+    // A look that hangs is given up after 30 s and begun again; the daemon reads, writes and commits the others.
     hanging.wait_for_hits(1, PATIENCE).expect("it looks");
     wait_for_ready(
         &daemon,
@@ -75,6 +75,7 @@ fn a_partition_without_leader_and_one_whose_look_hangs_keep_no_other_from_being_
         (!of_one.ends_with(" 0")).then_some(())
     };
     wait::until("the metric counts", PATIENCE, counted).expect("it does");
+    hanging.stop();
     hanging.release();
     job.wait_for_rows(20);
     wait_for_ready(&daemon, 200, &[]);

@@ -93,6 +93,8 @@ fn each_absent_field_takes_its_columns_own_default() {
          total SimpleAggregateFunction(sum, UInt64), _key String DEFAULT concat('k', toString(id)), {PROVENANCE}"
     );
     let mut job = job("defaults", &columns);
+    // However long it takes to read them, the rows of a partition go in one insert, at the end of a run.
+    job.set("pipeline.batch.flush_interval", "1m");
     job.set("pipeline.columns.set.default", "6");
     for (id, fields) in [
         (0, r#""raw_ip":"1.2.3.4","n":4,"total":5"#),

@@ -154,6 +154,8 @@ fn a_view_that_fails_behind_the_table_halts_is_named_and_gets_its_rows_once_it_i
 #[test]
 fn one_insert_may_touch_more_than_a_hundred_table_partitions() {
     let mut job = Job::new("partitions");
+    // However long it takes to read them, all rows go at the end of the run.
+    job.set("pipeline.batch.flush_interval", "1m");
     let proxy = Proxy::start(&shared().clickhouse.url()).expect("a proxy");
     job.set("clickhouse.url", proxy.url());
     let shipped = crate::support::project_root().join("sql/clickstream_events.sql");
