@@ -298,6 +298,8 @@ fn a_snapshot_that_cannot_be_written_stops_nothing() {
 fn a_partition_that_moves_takes_its_state_along() {
     let mut job = Job::small_batches("moves", 4);
     job.set("pipeline.state.interval", "24h");
+    // Nobody dies here, and who is taken for dead hands nothing over.
+    job.set("kafka.properties.session.timeout.ms", 30_000);
     let views = |numbers: std::ops::Range<u32>| {
         let records = numbers.map(|n| view(n).partition((n / SESSIONS % 4) as i32));
         topic::produce(job.bootstrap(), &job.topic, records).expect("records");

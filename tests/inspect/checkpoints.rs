@@ -51,6 +51,8 @@ fn a_name_counts_once_all_of_it_is_there_from_every_instance() {
     let mut job = Job::new("checkpoints");
     job.set("service.admin_token", "a-token-of-the-test");
     job.set_small_batches();
+    // Nobody dies here: each has its part until it is told to stop.
+    job.set("kafka.properties.session.timeout.ms", 30_000);
     job.apply_schema();
     job.create_topic(2);
     job.produce_events(0, 0..30);

@@ -11,7 +11,7 @@ use super::audit::{replica, row};
 use super::{json, run};
 use crate::support::{EVENT_TIME_MS, Job, command};
 
-const ENDS: Duration = Duration::from_secs(120);
+const ENDS: Duration = Duration::from_secs(300);
 
 /// Starts the command with a point at which it dies; its exit code where it ended by itself.
 fn dies_at(job: &Job, arguments: &[&str], failpoint: &str) -> Option<i32> {

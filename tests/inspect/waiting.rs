@@ -100,7 +100,7 @@ fn a_watermark_holds_across_members_that_are_killed_and_is_never_taken_back() {
         }
     }
     let last_ms = EVENT_TIME_MS + i64::from(ROUNDS * EVENTS_PER_ROUND - 1) * 1000 - 5_000;
-    let own = ["--pipeline", "clickstream", "--timeout", "2m"];
+    let own = ["--pipeline", "clickstream", "--timeout", "5m"];
     let (code, document) = waited(&job, &[&own[..], &["--watermark", &at(last_ms)]].concat());
     assert_eq!(
         (code, &document["reached"]),
@@ -185,7 +185,7 @@ fn windows_are_complete_once_their_last_rows_are_written() {
     };
     sell(&[0, 30, 61]);
     let daemon = job.start("a", &[], "");
-    let own = ["--pipeline", "sales", "--timeout", "1m"];
+    let own = ["--pipeline", "sales", "--timeout", "5m"];
     // Read to the end, with windows that are open.
     let (code, document) = waited(&job, &[&own[..], &["--committed", "latest"]].concat());
     assert_eq!(code, 0, "{document}");
@@ -208,7 +208,7 @@ fn windows_are_complete_once_their_last_rows_are_written() {
     // The same under a name, from the daemon and in the table.
     let (code, document) = waited(
         &job,
-        &["--name", "all", "--timeout", "1m", "--watermark", &minute],
+        &["--name", "all", "--timeout", "5m", "--watermark", &minute],
     );
     assert_eq!(code, 0, "{document}");
     let told = || {

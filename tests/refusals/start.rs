@@ -90,7 +90,8 @@ fn a_dependency_out_of_reach_ends_the_start_with_code_3_and_its_name() {
         ),
     ] {
         let mut job = Job::new("unreachable");
-        job.set("service.start_timeout", "3s");
+        // What answers has answered by then.
+        job.set("service.start_timeout", "6s");
         job.apply_schema();
         job.create_topic(1);
         job.set(key, value);

@@ -67,7 +67,7 @@ impl Cluster {
             let mut arguments: Vec<String> = [
                 ["--cluster-enabled", "yes"],
                 ["--cluster-port", &bus],
-                ["--cluster-node-timeout", "1500"],
+                ["--cluster-node-timeout", "4000"],
                 ["--cluster-replica-validity-factor", "0"],
             ]
             .concat()
