@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::ready;
+use super::{ready, wait_for_page};
 use crate::support::{Job, PATIENCE};
 
 const TOKEN: &str = "open-sesame";
@@ -26,16 +26,15 @@ fn a_limited_pipeline_says_so_and_the_control_api_lifts_the_limit_while_it_runs(
     let allowed = 100 + 20 * began.elapsed().as_secs() as usize;
     assert!(rows < allowed.max(200), "{rows} rows, {allowed} allowed");
 
-    let shown = || -> Value {
-        let (_, body) = daemon
-            .get("/api/v1/streaming/clickstream")
-            .expect("an answer");
-        serde_json::from_str(&body).expect("JSON")
+    let path = "/api/v1/streaming/clickstream";
+    let is_limited = |body: &str| {
+        let status: Value = serde_json::from_str(body).unwrap_or_default();
+        status["limits"]["limited"] == true
     };
-    let status = shown();
+    let status = wait_for_page(&daemon, path, "it is limited", |_, body| is_limited(body));
+    let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["limits"]["records_per_second_max"], 20, "{status}");
     assert_eq!(status["limits"]["bytes_per_second_max"], Value::Null);
-    assert_eq!(status["limits"]["limited"], true, "{status}");
     let reason = status["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("20 records a second"), "{status}");
     assert_eq!(status["stuck"], json!([]), "{status}");
