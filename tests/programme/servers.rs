@@ -6,6 +6,7 @@ use sandbox::clickhouse::ClickHouse;
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::kafka::{Kafka, KafkaOptions};
 use sandbox::redis::Redis;
+use sandbox::wait;
 
 use super::{Run, Trial, prepared};
 use crate::support::proof::Profiles;
@@ -131,6 +132,14 @@ fn with_redis_standing_still(
     job.wait_for_more_rows(500);
     redis.pause();
     std::thread::sleep(Duration::from_secs(run.times.into()));
+    if profiles == Profiles::OrDefaults {
+        let is_missed = || {
+            let (_, metrics) = daemon.get("/metrics")?;
+            (unavailable_lookups(&metrics) > 0.0).then_some(())
+        };
+        wait::until("redis is missed", PATIENCE, is_missed)
+            .unwrap_or_else(|e| panic!("{e}\n{}", daemon.log()));
+    }
     redis.resume();
     job.wait_for_more_rows(1_000);
     let produced = traffic.finish();
