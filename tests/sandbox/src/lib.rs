@@ -52,6 +52,9 @@ use clickhouse::ClickHouse;
 use kafka::{Kafka, KafkaOptions};
 use redis::Redis;
 
+/// Of a broker that keeps the topics of hundreds of tests: some thousand partitions.
+const SHARED_HEAP_MIB: u32 = 1024;
+
 /// One of each part.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -67,7 +70,12 @@ impl Sandbox {
     /// Starts the three parts at once.
     pub fn start() -> Result<Self> {
         thread::scope(|scope| {
-            let kafka = scope.spawn(|| Kafka::start(KafkaOptions::default()));
+            let kafka = scope.spawn(|| {
+                Kafka::start(KafkaOptions {
+                    heap_mib: SHARED_HEAP_MIB,
+                    ..KafkaOptions::default()
+                })
+            });
             let clickhouse = scope.spawn(ClickHouse::start);
             let redis = Redis::start()?;
             Ok(Self {
