@@ -53,6 +53,12 @@ fn metric(daemon: &Daemon, line: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
+/// A state is shown a moment before what counts it.
+fn wait_for_metric(daemon: &Daemon, line: &str, value: f64) {
+    let is_so = || (metric(daemon, line) == Some(value)).then_some(());
+    wait::until(line, PATIENCE, is_so).unwrap_or_else(|e| panic!("{e}: {}", daemon.log()));
+}
+
 #[test]
 fn pipelines_are_moved_one_by_one_and_no_row_is_lost_or_doubled() {
     let mut job = ready("moved", 2);
@@ -98,7 +104,7 @@ fn pipelines_are_moved_one_by_one_and_no_row_is_lost_or_doubled() {
             .is_some_and(|a| a.contains("schema apply"))
     );
     let halt = r#"streamweir_pipeline_halted{pipeline="clickstream",reason="missing_table"}"#;
-    assert_eq!(metric(&daemon, halt), Some(1.0));
+    wait_for_metric(&daemon, halt, 1.0);
     let (status, body) = answer_of(&daemon, "POST", "clickstream/pause", &Value::Null);
     assert_eq!(status, 409, "{body}");
     beside.produce_events(0, 60..70);
@@ -112,7 +118,7 @@ fn pipelines_are_moved_one_by_one_and_no_row_is_lost_or_doubled() {
         running["halt"].is_null() && running["reason"].is_null(),
         "{running}"
     );
-    assert_eq!(metric(&daemon, halt), Some(0.0));
+    wait_for_metric(&daemon, halt, 0.0);
 
     // Stopped at once, what was read is read again; restarted, all is written first.
     make_move(&daemon, "clickstream/stop");
