@@ -80,6 +80,8 @@ fn broker_restarted(run: &mut Run) {
     let mut job = Job::new(&run.name);
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    // A client that does not join its group any more is replaced after this and the session's timeout.
+    job.set("kafka.properties.max.poll.interval.ms", 40_000);
     let job = prepared(job, PARTITIONS);
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     let daemon = job.start("daemon", &[], "");

@@ -89,7 +89,7 @@ impl Job {
         };
         let state_dir = job.directory.path().join("state");
         job.set("service.state_dir", state_dir.display().to_string());
-        job.set("service.start_timeout", "60s");
+        job.set("service.start_timeout", "180s");
         job.set(
             "kafka.bootstrap_servers",
             vec![parts.kafka.bootstrap().to_owned()],

@@ -58,6 +58,8 @@ fn broker_restarted(run: &mut Run) {
     let mut job = Job::replication(&run.name);
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    // A client that does not join its group any more is replaced after this and the session's timeout.
+    job.set("kafka.properties.max.poll.interval.ms", 40_000);
     let replica = Replica::of(job, PARTITIONS, run.random.random());
     let traffic = replica.traffic(CHANGES_PER_SECOND);
     let daemon = replica.start("daemon", "");

@@ -61,6 +61,8 @@ fn broker_restarted(run: &mut Run) {
     let mut job = Job::aggregation(&run.name, "sales");
     job.bootstrap = kafka.bootstrap().to_owned();
     job.set("kafka.bootstrap_servers", vec![job.bootstrap.clone()]);
+    // A client that does not join its group any more is replaced after this and the session's timeout.
+    job.set("kafka.properties.max.poll.interval.ms", 40_000);
     let windows = Windows::of(job, any_kind(run), PARTITIONS, run.random.random());
     let traffic = windows.traffic(SALES_PER_SECOND);
     let daemon = windows.start("daemon", "");
