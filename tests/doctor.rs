@@ -13,8 +13,21 @@ use sandbox::topic::{self, Record};
 use sandbox::wait;
 use serde_json::Value;
 
-/// What `streamweir doctor --json` came to: exit code and answer.
+/// What `streamweir doctor --json` came to: exit code and answer. It is asked again where a server of a busy machine
+/// has answered later than it waits for one.
 fn doctor(job: &Job, arguments: &[&str]) -> (i32, Value) {
+    let is_late = |answer: &Value| checks(answer).iter().any(|c| c.ends_with("_unreachable"));
+    let mut last = asked_once(job, arguments);
+    for _ in 0..2 {
+        if !is_late(&last.1) {
+            break;
+        }
+        last = asked_once(job, arguments);
+    }
+    last
+}
+
+fn asked_once(job: &Job, arguments: &[&str]) -> (i32, Value) {
     let (path, _) = job.write_config("doctor");
     let arguments = [&["doctor", "--json"], arguments].concat();
     let output = command(&path, &arguments).output().expect("it starts");
@@ -380,7 +393,7 @@ fn servers_that_do_not_answer_are_errors_and_the_rest_is_judged_within_half_a_mi
     job.set("kafka.bootstrap_servers", vec![silent.to_string()]);
     job.set("service.state_dir", "/proc/none");
     let began = Instant::now();
-    let (code, answer) = doctor(&job, &[]);
+    let (code, answer) = asked_once(&job, &[]);
     // It gives its servers 22 seconds; the rest is the start of a process on a machine at its limit.
     let lasted = began.elapsed();
     assert!(lasted < Duration::from_secs(60), "{lasted:?}");
