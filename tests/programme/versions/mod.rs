@@ -117,7 +117,15 @@ fn windows(run: &mut Run, engine: &ClickHouse) {
 
 /// A server of this version is nothing to fix.
 fn assert_doctor_finds_no_error(job: &Job) {
-    let (code, out, err) = job.inspect(&["doctor", "--json"]);
+    let asked = || job.inspect(&["doctor", "--json"]);
+    let (mut code, mut out, mut err) = asked();
+    // One of a busy machine may answer later than it is waited for.
+    for _ in 0..2 {
+        if code == 0 || !out.contains("_unreachable") {
+            break;
+        }
+        (code, out, err) = asked();
+    }
     assert_eq!(code, 0, "{out}{err}");
 }
 
