@@ -40,6 +40,11 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
+/// Where a guarantee is broken a row may wait for one that is lost.
+pub(super) fn give_lost_rows_up_soon(replica: &mut Replica) {
+    replica.job.set("pipeline.toast_wait", "60s");
+}
+
 fn version(run: &mut Run) {
     run.prove_noticed("", |run| {
         let (replica, produced) = late_inserts(run, "break_version=return");
@@ -50,6 +55,7 @@ fn version(run: &mut Run) {
 fn acknowledgement(run: &mut Run) {
     run.prove_noticed("", |run| {
         let mut replica = run.replica();
+        give_lost_rows_up_soon(&mut replica);
         let direct = replica.job.clickhouse_url.clone();
         let proxy = Proxy::start(&direct).expect("a proxy");
         replica.job.set("clickhouse.url", proxy.url());
@@ -83,6 +89,7 @@ fn halted_by_an_empty_table(log: String) -> String {
 fn order(run: &mut Run) {
     run.prove_noticed("", |run| {
         let mut replica = run.replica();
+        give_lost_rows_up_soon(&mut replica);
         let proxy = Proxy::start(&replica.job.clickhouse_url).expect("a proxy");
         replica.job.set("clickhouse.url", proxy.url());
         let traffic = replica.traffic(CHANGES_PER_SECOND);

@@ -7,6 +7,7 @@ use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::{self, Committed};
 use sandbox::wait;
 
+use super::broken::give_lost_rows_up_soon;
 use super::{CHANGES_PER_SECOND, PARTITIONS, Run, Trial};
 use crate::support::replica::Replica;
 use crate::support::{Daemon, PATIENCE};
@@ -142,6 +143,9 @@ fn wait_for_share(daemon: &Daemon) {
 /// points, and the same rows are changed again; then the inserts arrive and the member wakes up.
 pub(super) fn late_inserts(run: &mut Run, failpoints: &str) -> (Replica, u64) {
     let mut replica = run.replica();
+    if !failpoints.is_empty() {
+        give_lost_rows_up_soon(&mut replica);
+    }
     let traffic = replica.traffic(CHANGES_PER_SECOND);
     let direct = replica.job.clickhouse_url.clone();
     for number in 0..run.times {
