@@ -40,6 +40,8 @@ struct Threshold {
     said_ms: u64,
 }
 
+/// In what thresholds are configured.
+const MILLION: u64 = 1_000_000;
 /// How often a threshold that stays missed is said.
 const SAID_EVERY_MS: u64 = 60_000;
 /// How often thresholds are judged where no records come.
@@ -154,7 +156,7 @@ impl Threshold {
     fn new(threshold: &config::Threshold) -> Self {
         Threshold {
             window: Window::new(threshold.over),
-            ratio_min: f64::from(threshold.ratio_min_ppm) / 1e6,
+            ratio_min: f64::from(threshold.ratio_min_ppm) / MILLION as f64,
             halts: threshold.halts,
             is_missed: false,
             said_ms: 0,
@@ -207,8 +209,9 @@ fn ratio((passed, failed): (u64, u64)) -> Option<f64> {
 
 /// With fewer records than this one failure alone would miss the threshold: then nothing is said.
 fn is_missed(ratio: f64, records: u64, ratio_min: f64) -> bool {
-    let records_min = (1.0 / (1.0 - ratio_min)).ceil();
-    let is_enough = !records_min.is_finite() || records as f64 >= records_min - 1e-6;
+    // Counted in millionths, as it is configured: in floats 1 - 0.9 is less than a tenth.
+    let may_fail = MILLION.saturating_sub((ratio_min * MILLION as f64).round() as u64);
+    let is_enough = may_fail == 0 || records >= MILLION.div_ceil(may_fail);
     is_enough && ratio < ratio_min
 }
 
@@ -267,6 +270,18 @@ mod tests {
         assert!(!is_missed(0.95, 49, 0.98));
         assert!(is_missed(0.96, 50, 0.98));
         assert!(!is_missed(0.98, 50, 0.98));
+        for (ratio_min, records_min) in [
+            (0.5, 2),
+            (0.8, 5),
+            (0.9, 10),
+            (0.95, 20),
+            (0.97, 34),
+            (0.99, 100),
+            (0.999_999, 1_000_000),
+        ] {
+            assert!(!is_missed(0.0, records_min - 1, ratio_min), "{ratio_min}");
+            assert!(is_missed(0.0, records_min, ratio_min), "{ratio_min}");
+        }
         assert!(is_missed(0.999, 1_000, 1.0));
         assert!(is_missed(0.0, 1, 1.0));
         assert!(!is_missed(0.0, 100, 0.0));
