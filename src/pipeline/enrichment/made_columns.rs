@@ -469,3 +469,22 @@ fn private_fields_reach_no_column() {
     let error = Made::new(&elements, privacy).err().unwrap();
     assert!(error.contains("take the array itself"), "{error}");
 }
+
+#[test]
+fn what_is_hidden_altogether_is_not_missing() {
+    let columns = [
+        ("UInt64", json!({ "path": "$.ssn", "required": true })),
+        (
+            "Nullable(String)",
+            json!({ "path": "$.a", "mask": "null", "required": true }),
+        ),
+    ];
+    let privacy = json!({ "privacy": { "fields": ["$.ssn"] } });
+    let mut made = Made::new(&columns, privacy).unwrap();
+    let row = made.row(r#"{"ssn":7,"a":"x"}"#).unwrap();
+    assert_eq!(row, [vec![0; 8], vec![1]]);
+    for (record, column) in [(r#"{"a":"x"}"#, "c0"), (r#"{"ssn":7,"a":null}"#, "c1")] {
+        let error = made.row(record).unwrap_err();
+        assert_eq!(error, format!("missing_field: {column}"));
+    }
+}

@@ -10,7 +10,7 @@ use super::value::{Scratch, Value};
 use super::{Step, failed};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
-use crate::decode::{Reject, Step as PathStep};
+use crate::decode::{Reason, Reject, Step as PathStep};
 use crate::table::steps::{Found, follow};
 use crate::table::{ColumnSource, ColumnType};
 
@@ -65,6 +65,8 @@ pub struct MadeColumn {
     is_hidden_whole: bool,
     /// Whether the one field is a text which those members may lie in.
     is_text: bool,
+    /// Whether a record without the value is refused, where the mask leaves nothing of one that is there.
+    is_required: bool,
     form: Form,
 }
 
@@ -100,8 +102,16 @@ impl MadeColumn {
         unit: Option<TimeUnit>,
         texts: Option<Arc<TextRules>>,
     ) -> Self {
+        // What is hidden altogether is not missing.
+        let is_required = source.is_required() && making.mask == Some(Mask::Null);
+        let source = if is_required {
+            source.optional()
+        } else {
+            source
+        };
         MadeColumn {
             form: Form::of(&source.column().column_type),
+            is_required,
             source,
             inputs: inputs.into(),
             making,
@@ -168,12 +178,19 @@ impl MadeColumn {
     ) -> Result<(), Reject> {
         let start = out.len();
         let find = |input: &Input| found(input, &get, element, self.is_hidden_whole);
+        let name = &self.source.column().name;
         let made = self.value(find, scratch);
         let appended = made
-            .map_err(|reject| reject.about(&self.source.column().name))
+            .map_err(|reject| reject.about(name))
+            .and_then(|value| match &self.making.mask {
+                Some(mask) if !value.is_missing() => mask.apply(value, scratch),
+                _ if self.is_required => Err(Reject::new(Reason::MissingField, name.clone())),
+                _ => Ok(value),
+            })
             .and_then(|value| self.encode(value, scratch, out, with_default_flag));
+        let takes_default = self.making.on_error == OnError::Default;
         match appended {
-            Err(_) if self.making.on_error == OnError::Default => {
+            Err(reject) if takes_default && reject.reason != Reason::MissingField => {
                 out.truncate(start);
                 self.source.encode_missing(out, with_default_flag)
             }
@@ -181,17 +198,13 @@ impl MadeColumn {
         }
     }
 
+    /// What is hidden after that.
     fn value<'a>(
         &'a self,
         find: impl Fn(&'a Input) -> Result<Raw<'a>, Reject>,
         scratch: &mut Scratch,
     ) -> Result<Value<'a>, Reject> {
-        let Making {
-            compute,
-            steps,
-            mask,
-            ..
-        } = &self.making;
+        let Making { compute, steps, .. } = &self.making;
         let value = compute.value(&self.inputs, find, scratch);
         let mut value = value.map_err(|reject| match compute {
             Compute::Field => reject,
@@ -205,10 +218,7 @@ impl MadeColumn {
         for step in steps {
             value = step.apply(value, times, scratch)?;
         }
-        match mask {
-            Some(mask) if !value.is_missing() => mask.apply(value, scratch),
-            _ => Ok(value),
-        }
+        Ok(value)
     }
 
     fn encode(

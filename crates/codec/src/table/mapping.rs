@@ -173,6 +173,13 @@ impl ColumnSource {
         Ok(self)
     }
 
+    /// The same, of which nothing is required.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.required = false;
+        self
+    }
+
     /// The same, as a column of the Nested that is in the slot.
     #[must_use]
     pub fn with_nested(mut self, nested: Nested) -> Self {
