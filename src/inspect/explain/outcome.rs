@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Kind, Pipeline, RecordField};
+use crate::config::{Enrichment, Kind, Pipeline, RecordField};
 use crate::inspect::doctor::facts::{SampledRecord, TableFacts};
+use crate::pipeline::is_index;
 use crate::pipeline::judging::{Judged, Judgement};
+use crate::steps::Compute;
 
 /// One of row, dead_letter, dropped, tombstone, delete and control, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,16 +148,27 @@ fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String>
             let looked_up = config.lookup.as_ref().and_then(|l| l.columns.get(name));
             let mapping = config.columns.get(name);
             let path = mapping.and_then(|mapping| mapping.path.clone());
+            let made = mapping.and_then(|mapping| mapping.transform.as_ref());
+            let computed = made.filter(|made| made.making.compute != Compute::Field);
             let from = match mapping {
                 Some(mapping) => mapping.from.clone(),
+                None if config.explode.is_some() && is_element_number(table, name) => {
+                    Some(RecordField::Index)
+                }
                 None => RecordField::of_column(name),
             };
-            Some(match (of_session, looked_up, from, path) {
-                (true, ..) => "session".to_owned(),
+            Some(match (judged_by(config, name), looked_up, from, path) {
+                _ if of_session => "session".to_owned(),
+                (Some(judge), ..) => judge.to_owned(),
                 (_, Some(column), ..) => format!("profile {}", column.path),
                 (_, _, Some(field), _) => format!("kafka {}", field.name()),
                 (.., Some(path)) => path,
-                _ => format!("$.{name}"),
+                _ => match computed {
+                    Some(made) => {
+                        format!("{} {}", made.making.compute.name(), made.fields.join(" "))
+                    }
+                    None => format!("$.{name}"),
+                },
             })
         }
         Kind::Cdc(cdc) => {
@@ -177,10 +190,29 @@ fn source(pipeline: &Pipeline, table: &TableFacts, name: &str) -> Option<String>
     }
 }
 
+/// What says how a record did, where that fills the column.
+fn judged_by(config: &Enrichment, name: &str) -> Option<&'static str> {
+    let is = |column: &Option<String>| column.as_deref() == Some(name);
+    let rules = &config.rules;
+    if is(&rules.passed_column) || is(&rules.failed_column) {
+        return Some("rules");
+    }
+    let dedup = config.dedup.as_ref();
+    dedup
+        .is_some_and(|dedup| is(&dedup.flag_column))
+        .then_some("duplicates")
+}
+
+fn is_element_number(table: &TableFacts, name: &str) -> bool {
+    let mut columns = table.info.columns.iter();
+    columns.any(|column| column.name == name && is_index(column))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::sink::{ColumnInfo, TableInfo};
 
     fn record(value: &str) -> SampledRecord {
         SampledRecord {
@@ -233,5 +265,78 @@ mod tests {
         assert_eq!(name("shop", &record(r#"{"op":"d"}"#)), "delete");
         assert_eq!(name("shop", &record(r#"{"op":"u"}"#)), "row");
         assert_eq!(name("sales", &record(r#"{"op":"d"}"#)), "row");
+    }
+
+    #[test]
+    fn a_column_that_no_field_fills_alone_says_what_fills_it() {
+        let text = r#"
+[[pipeline]]
+name = "silver"
+kind = "enrichment"
+topics = ["t"]
+group_id = "g"
+time_field = "at"
+[pipeline.columns]
+total = { product = ["$.quantity", "$.price"], apply = [{ round = 2 }] }
+mail = { path = "$.email", mask = "redact" }
+[[pipeline.rule]]
+name = "r"
+check = { field = "$.quantity", gt = 0 }
+[pipeline.quality]
+passed_column = "passed"
+failed_column = "failed"
+[pipeline.dedup]
+key = ["$.id"]
+within = "1h"
+on_duplicate = "flag"
+flag_column = "again"
+[pipeline.clickhouse]
+table = "silver"
+"#;
+        let root = std::path::Path::new("/");
+        let loaded = Config::parse(text, "config.toml", root, []);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let names = [
+            "total", "mail", "passed", "failed", "again", "id", "_offset",
+        ];
+        let columns = names.map(|name| ColumnInfo {
+            name: name.to_owned(),
+            type_name: "String".to_owned(),
+            default_kind: String::new(),
+        });
+        let table = TableFacts {
+            name: "default.silver".to_owned(),
+            table: "silver".to_owned(),
+            topic: None,
+            info: TableInfo {
+                engine: "MergeTree".to_owned(),
+                engine_full: String::new(),
+                sorting_key: String::new(),
+                partition_key: String::new(),
+                columns: columns.into(),
+                metadata_version: 0,
+                has_tokens: true,
+            },
+            identity: String::new(),
+            settings: [].into(),
+            minmax: vec![],
+            parts_max: 0,
+            partitions: 0,
+            views: vec![],
+            replica: None,
+        };
+        let sources = sources(&loaded.config.pipelines[0], &table);
+        let expected = [
+            "product $.quantity $.price",
+            "$.email",
+            "rules",
+            "rules",
+            "duplicates",
+            "$.id",
+            "kafka offset",
+        ];
+        for (name, expected) in names.iter().zip(expected) {
+            assert_eq!(sources[name], expected, "{name}");
+        }
     }
 }
