@@ -356,8 +356,8 @@ impl Pipeline {
 
     /// What one key cannot tell.
     fn check(&self, section: &Section<'_>) {
-        let has_letters = !matches!(self.kind, Kind::Raw(_));
-        let is_whole = has_letters && self.dead_letter.payload == Payload::Original;
+        // Of raw records too: the server may refuse a row.
+        let is_whole = self.dead_letter.payload == Payload::Original;
         if is_whole && !self.privacy.is_empty() {
             let message = "is \"original\", so dead letters keep the private fields of their records: set it \
                            to \"masked\" or \"omit\"";

@@ -662,6 +662,21 @@ fn paths_start_where_the_file_lies_and_are_absolute() {
     );
 }
 
+#[test]
+fn private_fields_of_raw_records_in_whole_dead_letters_draw_a_warning_too() {
+    let raw = MINIMAL.replace("enrichment", "raw");
+    let warned = |more: &str| {
+        let text = format!("{raw}privacy.fields = [\"$.email\"]\n{more}");
+        let loaded = parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+        let mut warnings = loaded.warnings.into_iter();
+        warnings.any(|w| w.key_path == "pipeline.clickstream.dead_letter.payload")
+    };
+    assert!(warned(""));
+    for payload in ["masked", "omit"] {
+        assert!(!warned(&format!("dead_letter.payload = {payload:?}")));
+    }
+}
+
 fn any_value() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|integer| integer.to_string()),
