@@ -122,7 +122,14 @@ impl Enrichment {
         enrichment.check_fields(section);
         enrichment.check_quality(section);
         let fields = enrichment.deciding_fields();
-        format::check(&enrichment.format, &enrichment.columns, &fields, section);
+        let asked = enrichment.asked_fields();
+        format::check(
+            &enrichment.format,
+            &enrichment.columns,
+            &fields,
+            &asked,
+            section,
+        );
         enrichment
     }
 
@@ -362,6 +369,21 @@ impl Enrichment {
                 fields.push((join("session.distinct_where", field), field));
             }
         }
+        fields
+    }
+
+    /// Each field that rules and duplicates look at, by its path, with the key that names it.
+    fn asked_fields(&self) -> Vec<(String, &str)> {
+        let mut fields = vec![];
+        for (number, rule) in self.rules.rules.iter().enumerate() {
+            let when = rule.when.iter().map(|when| ("when", when));
+            for (key, condition) in when.chain([("check", &rule.check)]) {
+                let paths = condition.paths().into_iter();
+                fields.extend(paths.map(|path| (format!("rule.{number}.{key}"), path)));
+            }
+        }
+        let keys = self.dedup.iter().flat_map(|dedup| &dedup.key);
+        fields.extend(keys.map(|path| ("dedup.key".to_owned(), path.as_str())));
         fields
     }
 

@@ -355,17 +355,18 @@ fn read_csv(mut section: Section<'_>) -> Csv {
 }
 
 /// What the columns and the deciding fields of a pipeline ask for must be in a record of the format.
-/// `fields`: each with the key that names it.
+/// `fields`: each with the key that names it. `asked`: those that rules and duplicates look at, by their paths.
 pub(super) fn check(
     format: &Format,
     columns: &BTreeMap<String, ColumnMapping>,
     fields: &[(String, &str)],
+    asked: &[(String, &str)],
     section: &Section<'_>,
 ) {
     match format {
         Format::Json | Format::JsonSchema | Format::Avro(_) | Format::Protobuf(_) => {}
-        Format::String => check_string(columns, fields, section),
-        Format::Csv(csv) => check_csv(csv, columns, fields, section),
+        Format::String => check_string(columns, fields, asked, section),
+        Format::Csv(csv) => check_csv(csv, columns, fields, asked, section),
     }
 }
 
@@ -387,6 +388,7 @@ fn computed_fields(
 fn check_string(
     columns: &BTreeMap<String, ColumnMapping>,
     fields: &[(String, &str)],
+    asked: &[(String, &str)],
     section: &Section<'_>,
 ) {
     for (column, mapping) in columns.iter().filter(|(_, m)| m.from.is_none()) {
@@ -395,7 +397,9 @@ fn check_string(
             section.problem(&format!("columns.{column}.path"), message);
         }
     }
-    for (key, path) in computed_fields(columns).filter(|(_, path)| *path != "$") {
+    let asked = asked.iter().map(|(key, path)| (key.clone(), *path));
+    let named = computed_fields(columns).chain(asked);
+    for (key, path) in named.filter(|(_, path)| *path != "$") {
         let message =
             format!("must be \"$\", the whole value: format = \"string\" knows no {path}");
         section.problem(&key, message);
@@ -423,6 +427,7 @@ fn check_csv(
     csv: &Csv,
     columns: &BTreeMap<String, ColumnMapping>,
     fields: &[(String, &str)],
+    asked: &[(String, &str)],
     section: &Section<'_>,
 ) {
     let has = |name: &str| {
@@ -444,7 +449,8 @@ fn check_csv(
             section.problem(&key, message);
         }
     }
-    for (key, path) in computed_fields(columns) {
+    let asked = asked.iter().map(|(key, path)| (key.clone(), *path));
+    for (key, path) in computed_fields(columns).chain(asked) {
         if !Path::parse(path).is_ok_and(|path| is_field(&path)) {
             let message = format!("must be \"$.name\" with a name of csv.columns, found {path:?}");
             section.problem(&key, message);

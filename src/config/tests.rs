@@ -677,6 +677,36 @@ fn private_fields_of_raw_records_in_whole_dead_letters_draw_a_warning_too() {
     }
 }
 
+#[test]
+fn what_rules_and_duplicates_look_at_is_in_records_of_the_format() {
+    let lines = "format = \"csv\"\ncsv.columns = [\"id\", \"n\", \"timestamp\"]\n";
+    let text =
+        "format = \"string\"\ntime_field = { from = \"timestamp\" }\ncolumns.message = \"$\"\n";
+    let problems = |format: &str, rule: &str, key: &str| {
+        let more = format!(
+            "rule = [{{ name = \"r\", check = {{ field = {rule:?}, present = true }} }}]\n\
+             dedup.key = [{key:?}]\ndedup.within = \"1h\"\n"
+        );
+        let read = parse(&format!("{MINIMAL}{format}{more}"));
+        read.err().map(|problems| problems.to_string())
+    };
+    assert_eq!(problems(lines, "$.n", "$.id"), None);
+    let found = problems(lines, "$.m", "$.id.x").unwrap();
+    for part in [
+        "rule.0.check",
+        "found \"$.m\"",
+        "dedup.key",
+        "found \"$.id.x\"",
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let found = problems(text, "$", "$.id").unwrap();
+    assert!(
+        !found.contains("rule.0") && found.contains("knows no $.id"),
+        "{found}"
+    );
+}
+
 fn any_value() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|integer| integer.to_string()),
