@@ -155,7 +155,7 @@ impl PartitionInquiry {
                      the log begins at {log_start}, after the {} that the state depends on: bring \
                      the snapshots back (pipeline.state.url), or start once with \
                      pipeline.state.on_missing_state = \"start_empty\" (sessions under way then \
-                     begin anew)",
+                     begin anew, and duplicates of earlier records are not found)",
                     self.shared.snapshots.label(),
                     humantime::format_duration(spec.horizon),
                 ),

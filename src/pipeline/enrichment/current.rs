@@ -168,7 +168,7 @@ impl Rows {
         let fingerprint = |rows: &Rows| rows.memory.as_ref().map(|m| m.fingerprint.clone());
         if fingerprint(self) != fingerprint(next) {
             return Err(
-                "sessions are told apart by values of that type: start again to begin them anew"
+                "sessions and duplicates are told by values of that type: start again to begin them anew"
                     .to_owned(),
             );
         }

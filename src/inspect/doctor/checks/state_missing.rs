@@ -34,7 +34,10 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
                 Error,
                 "the pipeline halts unless the topic reaches back far enough",
             ),
-            false => (Warning, "sessions begin anew"),
+            false => (
+                Warning,
+                "sessions begin anew, and duplicates of earlier records are not found",
+            ),
         };
         found.add(
             level,
