@@ -194,8 +194,7 @@ fn drops_duplicates(pipeline: &Pipeline) -> Option<i64> {
         return None;
     };
     let dedup = config.dedup.as_ref()?;
-    let reach = dedup.within + config.watermark_delay;
-    let reach_ms = i64::try_from(reach.as_millis()).unwrap_or(i64::MAX);
+    let reach_ms = i64::try_from(pipeline.duplicates_span()?.as_millis()).unwrap_or(i64::MAX);
     (dedup.on_duplicate == OnDuplicate::Drop).then_some(reach_ms)
 }
 
