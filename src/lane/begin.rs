@@ -310,6 +310,10 @@ impl<O: Operator> Lane<O> {
         let targets = self.context.shared.targets.as_ref();
         // A partition made after `--until` was resolved is wholly left to a later run.
         let stop_at = targets.map(|t| t.get(&partition).map_or(0, |target| target.offset));
+        let stop_at = match self.names_ranges() {
+            true => stop_at.map(|target| start.stop_at(target)),
+            false => stop_at,
+        };
         let log_end = match stop_at {
             // Nothing behind the target is read, nor waited for.
             Some(stop_at) if self.transacting.is_some() => found.log_end.min(stop_at),

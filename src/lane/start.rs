@@ -74,6 +74,18 @@ pub(super) struct Start {
     pub(super) watermark_ms: Option<i64>,
 }
 
+impl Start {
+    /// Where a run stops that is to stop at `target`: a range that a predecessor named is made again whole, so
+    /// not inside of one.
+    pub(super) fn stop_at(&self, target: i64) -> i64 {
+        let mut ends = self.range_ends.iter().copied();
+        match ends.find(|end| *end >= target) {
+            Some(end) if target > self.position => end,
+            _ => target,
+        }
+    }
+}
+
 /// Decides where to begin.
 ///
 /// # Errors

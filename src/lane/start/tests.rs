@@ -144,6 +144,29 @@ fn named_ranges_are_replayed_with_the_epoch_they_were_named_under() {
 }
 
 #[test]
+fn a_run_does_not_stop_inside_of_a_range_that_a_predecessor_named() {
+    let p = partition();
+    let metadata = text(vec![60, 80]);
+    let facts = Facts {
+        committed: Some(50),
+        metadata: &metadata,
+        ..facts(&p)
+    };
+    let start = decide(&facts).unwrap();
+    for (target, stop_at) in [
+        (0, 0),
+        (50, 50),
+        (51, 60),
+        (60, 60),
+        (61, 80),
+        (80, 80),
+        (81, 81),
+    ] {
+        assert_eq!(start.stop_at(target), stop_at, "{target}");
+    }
+}
+
+#[test]
 fn a_reset_group_looks_up_what_the_table_already_has() {
     let p = partition();
     let facts = Facts {
