@@ -4,6 +4,7 @@
 
 use clickhouse::error::Error;
 
+use super::server_settings::is_of_later_versions;
 use crate::causes::with_causes;
 
 /// The reason to halt when something behind the table fails for the rows that it was given.
@@ -203,6 +204,8 @@ fn remedy_of(code: u32, message: &str) -> Remedy {
         | 366 | 376 | 395 | 407 | 427 | 441 | 467 | 469 | 490 | 621 | 632 | 645 | 675 | 676
         | 691 | 728 => Remedy::Split,
         60 | 81 | 218 => Remedy::Halt("missing_table"),
+        // Another version answers behind the address than the one that said what it knows: it is asked anew.
+        73 | 115 if is_of_later_versions(message) => Remedy::Retry("interrupted"),
         8 | 10 | 16 | 20 | 44 | 46 | 47 | 50 | 62 | 73 | 115 | 452 => Remedy::Halt("schema"),
         // READONLY is about the user; a replica that is read-only for now says 242.
         164 | 192 | 193 | 194 | 195 | 291 | 497 | 516 | 720 => Remedy::Halt("authentication"),

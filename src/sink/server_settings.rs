@@ -65,7 +65,19 @@ const INSERTS_OF_LATER_VERSIONS: [&str; 6] = [
 /// Rows with names and types in front and a byte before each value that says whether it is the default.
 const STATED_DEFAULTS: &str = "RowBinaryWithNamesAndTypesAndDefaults";
 
-/// A server may be replaced by a later version while we run.
+/// Whether an answer is about a setting or a format of ours that only later versions know.
+pub(super) fn is_of_later_versions(message: &str) -> bool {
+    let reads = READS_OF_LATER_VERSIONS.iter().map(|(name, _)| *name);
+    let mut names = reads
+        .chain(INSERTS_OF_LATER_VERSIONS)
+        .chain([STATED_DEFAULTS]);
+    // Hints name others than the one in question.
+    let question = message.split("aybe you meant").next().unwrap_or_default();
+    let words = || question.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    names.any(|name| words().any(|word| word == name))
+}
+
+/// A server may be replaced by another version while we run.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// What one server knows of what came later.

@@ -35,6 +35,23 @@ fn each_kind_of_answer_has_one_remedy() {
             Remedy::Halt("schema"),
         ),
         (
+            "Code: 115. DB::Exception: Unknown setting 'deduplicate_insert'. (UNKNOWN_SETTING)",
+            Remedy::Retry("interrupted"),
+        ),
+        (
+            "Code: 115. DB::Exception: Setting use_query_cache is neither a builtin setting nor started with \
+             the prefix 'SQL_' registered for user-defined settings",
+            Remedy::Retry("interrupted"),
+        ),
+        (
+            "Code: 73. DB::Exception: Unknown format RowBinaryWithNamesAndTypesAndDefaults. (UNKNOWN_FORMAT)",
+            Remedy::Retry("interrupted"),
+        ),
+        (
+            "Code: 115. DB::Exception: Unknown setting 'insert_qorum'. Maybe you meant ['deduplicate_insert']",
+            Remedy::Halt("schema"),
+        ),
+        (
             "Code: 469. DB::Exception: Constraint `c` is violated",
             Remedy::Split,
         ),
