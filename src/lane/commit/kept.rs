@@ -36,7 +36,8 @@ pub(in super::super) fn kept(entry: &Entry, kept: &Offsets, needs_metadata: bool
     match (kept.metadata.is_empty(), needs_metadata, entry.refusal) {
         (true, false, _) if is_same_offset => Kept::OffsetAlone,
         (_, _, Some(code)) => Kept::Refused(code),
-        (true, true, None) => Kept::NoMetadata,
+        // Another offset is another program's commit, and none at all that of a topic that is gone.
+        (true, true, None) if is_same_offset => Kept::NoMetadata,
         _ => Kept::Another,
     }
 }

@@ -174,6 +174,12 @@ fn what_is_read_back_is_compared_with_what_was_committed() {
     assert_eq!(judged(&offsets(7, ""), true), Kept::NoMetadata);
     assert_eq!(judged(&offsets(7, ""), false), Kept::OffsetAlone);
     assert_eq!(judged(&offsets(6, ""), false), Kept::Another);
+    assert_eq!(judged(&offsets(6, ""), true), Kept::Another);
+    let gone = Offsets {
+        position: None,
+        ..offsets(7, "")
+    };
+    assert_eq!(judged(&gone, true), Kept::Another);
     let ours = |counter| format!("sw1 - 0000000000000001 {counter} t -");
     assert_eq!(judged(&offsets(9, &ours(2)), true), Kept::Later);
     assert_eq!(judged(&offsets(9, &ours(1)), true), Kept::Another);
