@@ -284,12 +284,18 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
         group_id,
         ..
     } = facts;
-    if start.position > high {
+    // What comes at the offsets of a named range would be taken for what was written under its token.
+    let known_to = start.range_ends.last().copied().unwrap_or(start.position);
+    if known_to > high {
+        let what = match start.position > high {
+            true => format!("committed offset {}", start.position),
+            false => format!("begun to write offsets up to {known_to}"),
+        };
         let advice = format!(
-            "{partition}: group {group_id} has committed offset {} and the log ends at {high}: \
-             records were lost by the cluster or the topic is another; reset the group's offset \
-             once you know which",
-            start.position
+            "{partition}: group {group_id} has {what} and the log ends at {high}: \
+             records were lost by the cluster or the topic is another; once you know which, {}reset the \
+             group's offset",
+            rows_first(facts, high)
         );
         return Err(Halt::new("out_of_range", advice));
     }
@@ -314,6 +320,26 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
         low - 1
     );
     Err(Halt::new("out_of_range", advice))
+}
+
+/// Rows of records that are lost hide those that come at their offsets.
+fn rows_first(facts: &Facts<'_>, high: i64) -> String {
+    let Facts {
+        partition, table, ..
+    } = facts;
+    match facts.layout {
+        Some(layout) => format!(
+            "add {{ since = \"<when that was>\", epoch = {} }} to pipeline.version_epochs, since rows of those \
+             records in table {table} would hide newer ones, and ",
+            u32::from(layout.epoch) + 1
+        ),
+        None if facts.is_traceable => format!(
+            "move the rows of topic {}, partition {} and offsets from {high} on out of table {table}, since \
+             new records at those offsets would be taken for them, and ",
+            partition.topic, partition.partition
+        ),
+        None => String::new(),
+    }
 }
 
 fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {

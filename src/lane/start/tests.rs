@@ -324,6 +324,34 @@ fn offsets_outside_the_log_halt_unless_the_table_has_them() {
 }
 
 #[test]
+fn rows_of_records_that_the_cluster_lost_are_set_aside_before_the_offset_is_reset() {
+    let p = partition();
+    let (whole, cut) = (text(vec![60, 100]), text(vec![60, 101]));
+    let ended = |committed, metadata| Facts {
+        committed: Some(committed),
+        metadata,
+        ..facts(&p)
+    };
+    assert!(decide(&ended(50, &whole)).is_ok());
+    for facts in [ended(101, ""), ended(50, &cut)] {
+        let halt = decide(&facts).unwrap_err();
+        assert_eq!(halt.reason, "out_of_range");
+        for words in ["ends at 100", "partition 3 and offsets from 100 on"] {
+            assert!(halt.advice.contains(words), "{}", halt.advice);
+        }
+    }
+    let replica = Facts {
+        layout: Some(Layout {
+            partitions: 4,
+            epoch: 1,
+        }),
+        ..ended(101, "")
+    };
+    let advice = decide(&replica).unwrap_err().advice;
+    assert!(advice.contains("epoch = 2"), "{advice}");
+}
+
+#[test]
 fn metadata_of_a_later_version_halts() {
     let p = partition();
     let facts = Facts {

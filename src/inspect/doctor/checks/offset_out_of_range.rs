@@ -25,7 +25,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Findings) {
             } else if committed > high {
                 (
                     "the log is shorter, as of a topic that was deleted and made again",
-                    "see docs/halts.md, topic_changed and offsets_out_of_range, before the group's offset is \
+                    "see docs/halts.md, topic_changed and out_of_range, before the group's offset is \
                      set anew"
                         .to_owned(),
                 )
