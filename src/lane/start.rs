@@ -99,9 +99,16 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
         return Err(exchanging(facts));
     }
     let metadata = Metadata::decode(facts.metadata, position).map_err(|error| {
+        let notes = match facts.layout {
+            None if !facts.is_traceable => {
+                " (what windows or a join have noted there goes with it: rows that were closed and events that \
+                 were decided may be made again)"
+            }
+            _ => "",
+        };
         let advice = format!(
             "{place}: group {}: {error}: drain with the version that wrote it, or drop it with `streamweir \
-             offsets reset --pipeline NAME --topic {} --partition {} --to {position}`",
+             offsets reset --pipeline NAME --topic {} --partition {} --to {position}`{notes}",
             facts.group_id, place.topic, place.partition
         );
         Halt::new("metadata", advice)
@@ -249,7 +256,8 @@ fn changed_advice(topic: ReadTopic<'_>, how: &str) -> String {
         "{partition}: the topic was deleted and created again ({how}), so the offsets of group \
          {group_id} and those in table {table} are not its own: write to another table, or set the \
          old rows aside (ALTER TABLE {table} UPDATE _topic = concat(_topic, ' (deleted)') WHERE \
-         _topic = '{topic}'), then reset the offsets of group_id {group_id} for this topic"
+         _topic = '{topic}'; or move them to another table, as where the topic is part of the key), then reset \
+         the offsets of group_id {group_id} for this topic"
     )
 }
 

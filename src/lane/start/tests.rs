@@ -362,6 +362,14 @@ fn metadata_of_a_later_version_halts() {
     assert_eq!(reason(&facts), "metadata");
     let advice = decide(&facts).err().unwrap().advice;
     assert!(advice.contains("--partition 3 --to 50"), "{advice}");
+    assert!(!advice.contains("join"), "{advice}");
+    let of_join = Facts {
+        is_traceable: false,
+        table: "topic:out",
+        ..facts
+    };
+    let advice = decide(&of_join).err().unwrap().advice;
+    assert!(advice.contains("may be made again"), "{advice}");
 }
 
 #[test]
