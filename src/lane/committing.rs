@@ -57,9 +57,10 @@ impl<O: Operator> Lane<O> {
         }
         crash_point!("before_commit");
         let commits: Vec<_> = entries.iter().map(|e| e.commit.clone()).collect();
-        let sent = self.consumer().commit(&commits);
+        // Leases run from here. The client has the request as soon as the call begins, and this thread may
+        // stand still before it ends.
         self.committer.sending(entries);
-        if let Err(error) = sent {
+        if let Err(error) = self.consumer().commit(&commits) {
             let why = format!("not sent: {error}");
             self.context.shared.board.trouble(Trouble::Commits, &why);
             self.committer.not_sent(now);
