@@ -264,6 +264,8 @@ pub(super) fn batch_rows<S, R: RecordRows>(
         let Some(offset) = offsets.next() else { break };
         while let Some(letter) = dead_letters.next_if(|letter| letter.offset < offset) {
             own.seal_replayed(letter.offset);
+            // A seal before the row takes the letter along.
+            own.reading.next = letter.offset + 1;
             own.writing.batch.push_dead_letter(letter);
         }
         own.seal_replayed(offset);
@@ -294,4 +296,115 @@ fn dead_letter(partition: &TopicPartition, record: Record<'_>, refusal: Refusal)
         reason,
         detail.into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::super::super::ownership::{Beginning, Restored};
+    use super::super::super::start::Start;
+    use super::*;
+    use crate::batch::{OpenBatch, Paces, PartitionPace};
+    use crate::decode::Reason;
+    use crate::sink::{Stage, Target};
+
+    /// The targets of rows that are empty.
+    struct Made(Vec<Arc<Target>>);
+
+    impl RecordRows for Made {
+        fn target(&self, row: usize) -> &Arc<Target> {
+            &self.0[row]
+        }
+
+        fn push(&self, row: usize, offset: i64, batch: &mut OpenBatch) {
+            batch.push(&self.0[row], offset, [&[][..]]);
+        }
+
+        fn altered(&mut self, _table: &str) {}
+    }
+
+    fn partition() -> TopicPartition {
+        TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }
+    }
+
+    fn owned(position: i64) -> Ownership<()> {
+        let start = Start {
+            position,
+            read_from: position,
+            epoch: None,
+            counter: 0,
+            range_ends: vec![],
+            look_below: 0,
+            frontier: None,
+            watermark_ms: None,
+        };
+        let paces = Paces::new(Duration::from_secs(5), 2.0);
+        Ownership::new(Beginning {
+            id: OwnershipId(1),
+            partition: partition(),
+            restored: Restored {
+                state: (),
+                seen_to: position,
+                is_from_snapshot: false,
+            },
+            snapshot_interval: Duration::from_secs(60),
+            start,
+            topic_id: "-".to_owned(),
+            table: "db.t".to_owned(),
+            layout: None,
+            has_rows: false,
+            was_committed: false,
+            names_ranges: false,
+            stop_at: None,
+            skip: BTreeSet::new(),
+            metrics: PipelineMetrics::new("p").partition("t", 0),
+            pace: PartitionPace::new(paces.of("db.t")),
+            settlements: channel().0,
+        })
+    }
+
+    fn letter(offset: i64) -> DeadLetter {
+        DeadLetter {
+            partition: partition(),
+            offset,
+            timestamp_ms: 0,
+            key: None,
+            value: None,
+            headers: vec![],
+            stage: Stage::Encode,
+            reason: Reason::Rejected,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_before_the_first_row_of_an_altered_table_is_sealed_without_it() {
+        let mut own = owned(10);
+        own.writing.batch.goes_to(&Arc::new(Target::nowhere()));
+        let made = Made(vec![Arc::new(Target::nowhere())]);
+        let rows = Rows {
+            operator: &made,
+            first: 0,
+            offsets: vec![11],
+        };
+        let limits = Batch {
+            rows_max: 100,
+            bytes_max: 1 << 20,
+            flush_interval: Duration::from_secs(5),
+            inserts_per_second_max: 2.0,
+        };
+        let mut letters = vec![letter(10)].into_iter().peekable();
+        batch_rows(&mut own, rows, &mut letters, &limits);
+        assert_eq!(own.ledger.range_ends().collect::<Vec<_>>(), [11]);
+        let sealed = own.writing.unnamed.front().expect("a range");
+        assert_eq!(sealed.batch.dead_letters().len(), 1);
+        assert_eq!((own.writing.batch.row_count(), own.reading.next), (1, 12));
+    }
 }
