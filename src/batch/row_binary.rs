@@ -1,6 +1,9 @@
 //! Where the columns of an encoded row begin and end.
 
-use crate::table::ColumnType;
+use crate::table::{ColumnType, dynamic};
+
+/// In the place of the number of a Variant's type: NULL.
+const NO_VARIANT: u8 = 255;
 
 /// Walks over one value after the other of a row in RowBinary.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +19,7 @@ impl<'r> Walker<'r> {
 
     fn skip(&mut self, column_type: &ColumnType) -> Option<()> {
         match column_type {
-            ColumnType::String => {
+            ColumnType::String | ColumnType::Json(_) => {
                 let length = self.length()?;
                 self.take(length)
             }
@@ -33,6 +36,30 @@ impl<'r> Walker<'r> {
             ColumnType::Array(inner) => {
                 let length = self.length()?;
                 (0..length).try_for_each(|_| self.skip(inner))
+            }
+            ColumnType::Map(pair) => {
+                let length = self.length()?;
+                (0..length).try_for_each(|_| {
+                    self.skip(&pair.0)?;
+                    self.skip(&pair.1)
+                })
+            }
+            ColumnType::Tuple(fields) => fields.types().iter().try_for_each(|t| self.skip(t)),
+            ColumnType::Variant(types) => {
+                let (&place, rest) = self.0.split_first()?;
+                self.0 = rest;
+                match types.get(usize::from(place)) {
+                    Some(one) => self.skip(one),
+                    None => (place == NO_VARIANT).then_some(()),
+                }
+            }
+            ColumnType::Dynamic(_) => {
+                let (&code, rest) = self.0.split_first()?;
+                self.0 = rest;
+                match dynamic::TYPES.iter().find(|(known, _)| *known == code) {
+                    Some((_, one)) => self.skip(one),
+                    None => (code == dynamic::NULL).then_some(()),
+                }
             }
             fixed => self.take(fixed.fixed_size()?),
         }
@@ -97,6 +124,13 @@ mod tests {
     #[test]
     fn values_of_every_size_are_found() {
         let types = [
+            "Map(String, Array(Int16))",
+            "Tuple(Float64, LowCardinality(String))",
+            "JSON",
+            "Variant(Array(UInt8), String)",
+            "Variant(String)",
+            "Dynamic",
+            "Dynamic",
             "Int32",
             "String",
             "Nullable(String)",
@@ -108,7 +142,14 @@ mod tests {
         ]
         .map(|name| ColumnType::parse(name).unwrap());
         let long = [vec![200, 1], vec![b'x'; 200]].concat();
-        let values: [&[u8]; 8] = [
+        let values: [&[u8]; 15] = [
+            &[1, 1, b'k', 2, 1, 0, 2, 0],
+            &[0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 1, b'z'],
+            b"\x02{}",
+            &[0, 2, 7, 8],
+            &[255],
+            &[0x15, 1, b'1'],
+            &[0],
             &[1, 2, 3, 4],
             &long,
             &[0, 2, b'a', b'b'],
@@ -124,8 +165,9 @@ mod tests {
             assert_eq!(walker.value(column_type), Some(value), "{column_type}");
         }
         assert_eq!(walker.0, b"");
-        assert_eq!(walker.value(&types[0]), None);
-        assert_eq!(Walker(&[9, b'a']).value(&types[1]), None);
+        assert_eq!(walker.value(&types[7]), None);
+        assert_eq!(Walker(&[9, b'a']).value(&types[8]), None);
+        assert_eq!(Walker(&[2, 1, b'a']).value(&types[4]), None);
     }
 
     #[test]
