@@ -131,7 +131,13 @@ impl Refusals {
             lone: 0,
         };
         match tables.get_mut(table) {
-            Some(known) => *known = taken,
+            // An insert that took long may end after one that began later.
+            Some(known) => {
+                *known = Taken {
+                    last: known.last.max(taken.last),
+                    ..taken
+                }
+            }
             None => drop(tables.insert(table.to_owned(), taken)),
         }
     }

@@ -117,6 +117,19 @@ fn single_rows_are_at_fault_once_the_table_has_taken_others_meanwhile() {
 }
 
 #[test]
+fn an_insert_that_took_long_does_not_hide_one_that_began_later() {
+    let refusals = Refusals::default();
+    let start = Instant::now();
+    let unknown = error(Remedy::Unclassified);
+    refusals.taken("a", at(start, 10_000));
+    refusals.taken("a", start);
+    let (since, now) = (at(start, 5_000), at(start, 21_000));
+    let lone = refusals.refused_alone("a", &unknown, since, now);
+    let judged = refusals.judge("a", &unknown, lone, now);
+    assert_eq!(judged.unwrap(), Verdict::AtFault);
+}
+
+#[test]
 fn no_row_is_at_fault_where_the_table_takes_nothing() {
     for taken_before in [false, true] {
         let refusals = Refusals::default();
