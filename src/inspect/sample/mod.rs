@@ -41,8 +41,10 @@ use super::Failure;
 use super::doctor::facts::SampledRecord;
 use super::doctor::gather::{kafka, records};
 use crate::config::{Config, Pipeline, SchemaRegistry};
+use crate::decode::Path;
 use crate::decode::json::Raw;
 use crate::format::{AsJson, Format, Purpose};
+use crate::steps::PrivateFields;
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the records are waited for.
@@ -82,6 +84,11 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
     let registry = registry_of(config, &pipeline);
     let mut read = read(topic, &looks, registry.as_ref())?;
     notes.append(&mut read.notes);
+    if let Made::Columns(columns) = &mut read.made {
+        let readers = config.pipelines.iter().filter(|known| reads(known, topic));
+        let private: Vec<&PrivateFields> = readers.map(|known| &known.privacy).collect();
+        hide(columns, &private, read.lines.is_some());
+    }
     if read.others > 0 {
         notes.push(format!(
             "{} of {} records are something else: they would be dead letters",
@@ -292,10 +299,30 @@ fn of_lines(lines: &lines::Lines, looks: &[Look<'_>]) -> Vec<Column> {
         .collect()
 }
 
+/// What was seen of fields that a pipeline hides is not told. Fields of lines may have other names there: of
+/// those nothing is.
+fn hide(columns: &mut [Column], private: &[&PrivateFields], are_lines: bool) {
+    let is_private = |column: &Column| {
+        let Some(name) = column.path.first() else {
+            return false;
+        };
+        let path = Path::field(name).to_string();
+        let mut private = private.iter();
+        private.any(|fields| !fields.is_empty() && (are_lines || fields.touch(&path)))
+    };
+    for column in columns.iter_mut().filter(|column| is_private(column)) {
+        column.why = Some("private (pipeline.privacy)".to_owned());
+    }
+}
+
+fn reads(pipeline: &Pipeline, topic: &str) -> bool {
+    pipeline.topics.iter().any(|known| known.matches(topic))
+}
+
 /// A pipeline that reads the topic: the configuration's own, or else one on the cluster of `[kafka]`.
 fn reader(config: &Config, topic: &str) -> Result<Pipeline, Failure> {
-    let reads = |pipeline: &&Pipeline| pipeline.topics.iter().any(|known| known.matches(topic));
-    if let Some(own) = config.pipelines.iter().find(reads) {
+    let mut pipelines = config.pipelines.iter();
+    if let Some(own) = pipelines.find(|pipeline| reads(pipeline, topic)) {
         return Ok(own.clone());
     }
     plain_pipeline(config, topic, "json")
@@ -350,5 +377,28 @@ impl std::fmt::Display for Sampled {
             None => writeln!(f, "-- created by the pipeline: create_tables = true")?,
         }
         write!(f, "\n# pipeline\n{}", self.proposal.config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_of_private_fields_is_not_told() {
+        let told = |fields: &[&str], are_lines| {
+            let object = Raw::parse(r#"{"ssn":777123,"n":5}"#).unwrap();
+            let mut columns = of_objects([object].into_iter());
+            let private = PrivateFields::new(fields.iter().copied()).unwrap();
+            hide(&mut columns, &[&private], are_lines);
+            let whys = columns.into_iter().map(|column| column.why);
+            whys.flatten().collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(told(&[], true), "seen 777123 to 777123; seen 5 to 5");
+        assert_eq!(
+            told(&["$.ssn"], false),
+            "private (pipeline.privacy); seen 5 to 5"
+        );
+        assert!(!told(&["$.other"], true).contains("777123"));
     }
 }
