@@ -301,9 +301,13 @@ fn within_log(facts: &Facts<'_>, start: Start) -> Result<Start, Halt> {
         };
         let advice = format!(
             "{partition}: group {group_id} has {what} and the log ends at {high}: \
-             records were lost by the cluster or the topic is another; once you know which, {}reset the \
-             group's offset",
-            rows_first(facts, high)
+             records were lost by the cluster or the topic is another (which is read from its beginning then); \
+             once you know which, {}set the offset with `streamweir offsets reset --pipeline NAME --topic {} \
+             --partition {} --to {}`",
+            rows_first(facts, high),
+            partition.topic,
+            partition.partition,
+            start.position.min(high)
         );
         return Err(Halt::new("out_of_range", advice));
     }

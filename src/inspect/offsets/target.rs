@@ -58,7 +58,8 @@ pub(super) struct Resolved {
     pub(super) committed: Option<i64>,
     /// What stands beside the committed offset, where it is ours.
     pub(super) metadata: Option<Metadata>,
-    /// What stands beside it is of a later version: no start gets past it.
+    /// What stands beside it is of a later version, or names a range behind the end of the log: no start gets
+    /// past it.
     pub(super) is_unreadable: bool,
     pub(super) log: LogRange,
     /// Whether the metadata is of the topic as it is.
@@ -111,7 +112,10 @@ pub(super) fn resolve(
         let id = ids.last().and_then(|(_, id)| id.clone());
         let decode = |position| Metadata::decode(&offsets.metadata, position);
         let decoded = offsets.position.map_or(Ok(None), decode);
-        let is_unreadable = decoded.is_err();
+        let is_unreadable = match &decoded {
+            Ok(metadata) => metadata.as_ref().is_some_and(|m| names_past(m, log.1)),
+            Err(_) => true,
+        };
         let metadata = decoded.ok().flatten();
         let is_known = |id: &&str| *id != "-";
         let then = metadata.as_ref().map(|m| &*m.topic_id).filter(is_known);
@@ -140,7 +144,7 @@ pub(super) fn resolve(
 /// and begins with a new epoch.
 pub(super) fn kept_metadata(kind: &Kind, resolved: &Resolved) -> Option<String> {
     let metadata = resolved.metadata.as_ref()?;
-    if !resolved.is_same_topic {
+    if !resolved.is_same_topic || names_past(metadata, resolved.log.1) {
         return None;
     }
     let to = resolved.to;
@@ -166,6 +170,11 @@ pub(super) fn kept_metadata(kind: &Kind, resolved: &Resolved) -> Option<String> 
         ..metadata.clone()
     };
     kept.encode(to).ok()
+}
+
+/// Whether a range is named that ends behind the end of the log.
+fn names_past(metadata: &Metadata, log_end: i64) -> bool {
+    metadata.range_ends.last().is_some_and(|end| *end > log_end)
 }
 
 #[cfg(test)]
@@ -242,6 +251,11 @@ pub(super) mod tests {
             ..resolved(150, None)
         };
         assert_eq!(kept_metadata(&enrichment, &recreated), None);
+        let cut = Resolved {
+            log: (10, 169),
+            ..resolved(150, None)
+        };
+        assert_eq!(kept_metadata(&enrichment, &cut), None);
     }
 
     #[test]

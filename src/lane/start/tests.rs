@@ -333,10 +333,10 @@ fn rows_of_records_that_the_cluster_lost_are_set_aside_before_the_offset_is_rese
         ..facts(&p)
     };
     assert!(decide(&ended(50, &whole)).is_ok());
-    for facts in [ended(101, ""), ended(50, &cut)] {
+    for (facts, to) in [(ended(101, ""), "--to 100`"), (ended(50, &cut), "--to 50`")] {
         let halt = decide(&facts).unwrap_err();
         assert_eq!(halt.reason, "out_of_range");
-        for words in ["ends at 100", "partition 3 and offsets from 100 on"] {
+        for words in ["ends at 100", "partition 3 and offsets from 100 on", to] {
             assert!(halt.advice.contains(words), "{}", halt.advice);
         }
     }
