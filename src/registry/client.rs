@@ -13,6 +13,9 @@ use crate::format::SchemaKey;
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Schemas that one schema may refer to, those that they refer to included.
 const REFERENCES_MAX: usize = 200;
+/// Registries count in 32 bits with a sign, and say of other numbers what they say of paths that they do not
+/// know.
+const ID_MAX: u32 = i32::MAX as u32;
 
 /// Asks the servers of one registry, the next where one does not answer.
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl Client {
     /// The schema of this key, and all that it refers to; `None`: the registry has none.
     pub(super) async fn schema(&self, key: SchemaKey) -> Result<Option<Answer>, NoAnswer> {
         let path = match key {
+            SchemaKey::Id(id) if id > ID_MAX => return Ok(None),
             SchemaKey::Id(id) => format!("/schemas/ids/{id}"),
             SchemaKey::Guid(_) => format!("/schemas/guids/{key}"),
         };

@@ -177,6 +177,15 @@ async fn a_schema_that_is_missing_is_asked_for_again_and_then_known_to_be_missin
         other => panic!("{other:?}"),
     }
     assert!(fake.asked.lock().unwrap().len() > 1);
+    // No registry counts so far, and none has an answer for it that says so.
+    for id in [1 << 31, u32::MAX] {
+        let asked = fake.asked.lock().unwrap().len();
+        match learned(&schemas, SchemaKey::Id(id)).await {
+            Ok(Some(Found::Missing)) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fake.asked.lock().unwrap().len(), asked);
+    }
     let guid = SchemaKey::Guid([0xab; 16]);
     schemas.ask(guid).task.await.unwrap();
     let asked = fake.asked.lock().unwrap().last().cloned();
