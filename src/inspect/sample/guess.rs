@@ -220,6 +220,7 @@ impl Field {
         }
         let type_name = match () {
             () if least < i128::from(i64::MIN) || most > i128::from(u64::MAX) => "Int256",
+            () if least < 0 && most > i128::from(i64::MAX) => "Int128",
             () if most > i128::from(i64::MAX) => "UInt64",
             () => "Int64",
         };
@@ -389,6 +390,7 @@ mod tests {
             ("n", &["1", "-7"], "Int64"),
             ("n", &["18446744073709551615"], "UInt64"),
             ("n", &["18446744073709551616"], "Int256"),
+            ("n", &["-1", "9223372036854775808"], "Int128"),
             ("n", &["1", "null"], "Nullable(Int64)"),
             ("p", &["1", "2.50"], "Decimal(18, 2)"),
             ("p", &["1e3", "2.5"], "Float64"),
