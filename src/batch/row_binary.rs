@@ -4,6 +4,8 @@ use crate::table::{ColumnType, dynamic};
 
 /// In the place of the number of a Variant's type: NULL.
 const NO_VARIANT: u8 = 255;
+/// What stands for a missing object.
+const NO_OBJECT: &[u8] = b"\x02{}";
 
 /// Walks over one value after the other of a row in RowBinary.
 #[derive(Debug, Clone, Copy)]
@@ -106,13 +108,15 @@ impl<'r> Walker<'r> {
     }
 }
 
-/// Whether an encoded value is what stands for no value: NULL, an empty text, an empty array, zero.
+/// Whether an encoded value is what stands for no value: NULL, an empty text, array or object, zero.
 pub(crate) fn is_default(value: &[u8], column_type: &ColumnType) -> bool {
     match column_type {
         ColumnType::Nullable(inner) => {
             value.first().is_none_or(|is_null| *is_null != 0) || is_default(&value[1..], inner)
         }
         ColumnType::LowCardinality(inner) => is_default(value, inner),
+        ColumnType::Json(_) => value == NO_OBJECT,
+        ColumnType::Variant(_) => value == [NO_VARIANT],
         _ => value.iter().all(|byte| *byte == 0),
     }
 }
@@ -177,6 +181,9 @@ mod tests {
         assert!(default("Nullable(String)", &[1]) && default("Nullable(String)", &[0, 0]));
         assert!(!default("Nullable(String)", &[0, 1, b'0']));
         assert!(default("String", &[0]) && !default("Array(Int8)", &[1, 0]));
+        assert!(default("JSON", b"\x02{}") && !default("JSON", b"\x07{\"a\":1}"));
+        assert!(default("Variant(String)", &[255]) && !default("Variant(String)", &[0, 0]));
+        assert!(default("Map(String, Int8)", &[0]) && default("Dynamic", &[0]));
         assert!(default("Int64", &[0; 8]) && !default("Int64", &[0, 1, 0, 0, 0, 0, 0, 0]));
     }
 }

@@ -121,6 +121,12 @@ impl ClickHouseClient {
         } else {
             ""
         };
+        // Objects as they are inserted.
+        let has_json = |index: &u16| target.others[usize::from(*index)].has_json();
+        let json_is_text = match columns.iter().any(has_json) {
+            true => ", output_format_binary_write_json_as_string = 1",
+            false => "",
+        };
         let column = |index: &u16| quote_name(&target.other_names[usize::from(*index)]);
         let columns: String = columns.iter().map(|c| format!(", {}", column(c))).collect();
         let mut hex = String::new();
@@ -132,7 +138,8 @@ impl ClickHouseClient {
             "SELECT {key}, {version}, {deleted}{columns} FROM {} WHERE ({key}) IN (SELECT {key} FROM \
              format(RowBinary, {form}, unhex('{hex}'))) ORDER BY {version} DESC \
              LIMIT 1 BY {key}, {deleted} SETTINGS select_sequential_consistency = 1, \
-             max_result_bytes = {bytes_max}, result_overflow_mode = 'throw'{null_is_equal}",
+             max_result_bytes = {bytes_max}, result_overflow_mode = \
+             'throw'{null_is_equal}{json_is_text}",
             target.sql
         );
         self.select(server, &sql, "RowBinary").await

@@ -339,3 +339,25 @@ fn a_kept_value_may_be_the_types_default_and_needs_a_living_row() {
     write(&mut rows, &row(2, 0, 6, None), Some(&kept));
     assert_eq!(drained(rows), (vec![], 1), "the table is asked");
 }
+
+#[test]
+fn a_row_with_a_map_has_its_values_and_those_of_the_row_before() {
+    let others = ["Map(String, UInt8)", "Nullable(String)"].map(|t| ColumnType::parse(t).unwrap());
+    let row = |version: u64, map: &[u8], text: &[u8]| {
+        [&[1][..], &version.to_le_bytes(), &[0], map, text].concat()
+    };
+    let mut rows = KeyedRows::new();
+    let before = row(1, b"\x01\x01a\x07", b"\0\x01x");
+    let after = row(2, b"\x02\x01a\x08\x01b\x09", b"\x01");
+    for (offset, bytes, gaps) in [(1, &before, None), (2, &after, Some(own(1, vec![1])))] {
+        let row = KeyedRow {
+            bytes,
+            key_len: 1,
+            gaps: gaps.as_ref(),
+        };
+        rows.push(offset, row, &others);
+    }
+    let (whole, gapped) = drain(&mut rows);
+    assert_eq!(whole, [row(2, b"\x02\x01a\x08\x01b\x09", b"\0\x01x")]);
+    assert!(gapped.is_empty());
+}
