@@ -38,6 +38,7 @@ pub use out_of_range::holds_time;
 pub use reading::{fraction_digits, obstacle, text_of};
 pub use row::{Change, Delete, Deletion, Operation, Provenance, Row};
 pub use schema::Schema;
+pub use shape::has_block;
 pub use side::NoChange;
 pub use value::Outcome;
 

@@ -149,7 +149,11 @@ impl Shape {
     /// The shape of a value that was scanned as this one; only another one's scanner can tell both its
     /// parts, so ask again after a change.
     pub(super) fn judge(self, fields: &Fields<'_, '_>) -> Shape {
-        let is_in_block = is_in_block(fields.get(slot::SCHEMA), fields.get(slot::PAYLOAD));
+        let is_in_block = has_block(
+            fields.get(slot::SCHEMA),
+            fields.get(slot::PAYLOAD),
+            fields.whole(),
+        );
         if is_in_block != self.is_in_block() {
             return Shape::of(self.is_flat(), is_in_block);
         }
@@ -177,6 +181,15 @@ pub(super) fn is_in_block(schema: Raw<'_>, payload: Raw<'_>) -> bool {
     let has_type = || member(schema, "type").kind() == Kind::String;
     let is_block = schema.kind() == Kind::Null || schema.kind() == Kind::Object && has_type();
     matches!(payload.kind(), Kind::Object | Kind::Null) && is_block
+}
+
+/// The same of a whole record. Any column may be null: a converter without a block writes nothing beside
+/// these two.
+#[must_use]
+pub fn has_block(schema: Raw<'_>, payload: Raw<'_>, record: Raw<'_>) -> bool {
+    let is_part = |name: &str| matches!(name, "schema" | "payload");
+    let is_alone = || record.members().all(|(name, _)| is_part(&name));
+    is_in_block(schema, payload) && (schema.kind() != Kind::Null || is_alone())
 }
 
 pub(super) fn provenance<'a>(fields: &Fields<'_, 'a>) -> Provenance<'a> {

@@ -116,6 +116,17 @@ fn columns_named_like_parts_of_shapes_are_columns() {
         "Flattened [Ok(Written), Ok(Written)] [6, 112, 117, 98, 108, 105, 99, 2, 123, 125]"
     );
     let columns = Columns::new()
+        .with("schema", column_type("Nullable(String)"))
+        .with("payload", column_type("Nullable(String)"));
+    let mut reader = RowReader::new(columns, Some(Modes::default()));
+    for value in [
+        r#"{"id":1,"schema":null,"payload":null,"__deleted":"false"}"#,
+        r#"{"schema":null,"payload":null,"id":1}"#,
+    ] {
+        let found = read(&mut reader, Some(value));
+        assert_eq!(found, "Flattened [Ok(Written), Ok(Written)] [1, 1]");
+    }
+    let columns = Columns::new()
         .with("op", ColumnType::String)
         .with("source", ColumnType::String);
     let mut reader = RowReader::new(columns, Some(Modes::default()));
