@@ -326,6 +326,21 @@ fn odd_names_are_compared_as_they_are_called() {
 }
 
 #[test]
+fn a_truth_value_fits_an_integer_that_somebody_chose() {
+    let field = FieldType {
+        optional: false,
+        ..FieldType::declared(Form::Boolean, None)
+    };
+    let fit = |column: &str| fit(&field, &ColumnType::parse(column).expect("a type"), false);
+    for column in ["Bool", "UInt8", "Int8", "Nullable(UInt8)", "Int64"] {
+        assert_eq!(fit(column), Fit::Fits, "{column}");
+    }
+    for column in ["Float64", "Decimal(3, 0)", "DateTime"] {
+        assert!(matches!(fit(column), Fit::Never(_)), "{column}");
+    }
+}
+
+#[test]
 fn a_new_column_without_a_schema_block_goes_by_its_first_value() {
     for (value, column) in [
         ("0", "Nullable(Int64)"),
