@@ -139,7 +139,8 @@ fn instant_text(text: &[u8]) -> Result<Moment<Instant>, Reject> {
     if !matches!(clock[0], b'T' | b' ') {
         return Err(not_a_time());
     }
-    let clock = TimeOfDay::parse(&clock[1..]).ok_or_else(not_a_time)?;
+    let clock = TimeOfDay::parse(&clock[1..]).filter(is_of_day);
+    let clock = clock.ok_or_else(not_a_time)?;
     let (nanos, zone) = fraction(rest).ok_or_else(not_a_time)?;
     let epoch_seconds =
         days * SECONDS_PER_DAY + clock.nanos / Unit::Nanoseconds.per_second() - zone_offset(zone)?;
@@ -151,6 +152,11 @@ fn instant_text(text: &[u8]) -> Result<Moment<Instant>, Reject> {
         epoch_seconds,
         nanos,
     }))
+}
+
+/// Whether a clock shows it, 24:00:00 included: hours beyond would be another day's.
+fn is_of_day(time: &TimeOfDay) -> bool {
+    (0..=SECONDS_PER_DAY * Unit::Nanoseconds.per_second()).contains(&time.nanos)
 }
 
 fn infinity<T>(text: &str) -> Option<Moment<T>> {

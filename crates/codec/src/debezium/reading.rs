@@ -129,6 +129,8 @@ fn typed_way(field: &FieldType, target: &ColumnType) -> Way {
     match field.meaning {
         Meaning::Plain => plain_way(field, target),
         Meaning::Text if matches!(target, ColumnType::Array(_)) => mismatch(field),
+        // A year, or a length of time, is no point in it.
+        Meaning::Text | Meaning::Year | Meaning::Duration if is_time(target) => mismatch(field),
         Meaning::Text | Meaning::Year | Meaning::Duration => Way::Plain,
         Meaning::Date | Meaning::IsoDate => match target {
             ColumnType::Date | ColumnType::Date32 => Way::Day,
@@ -161,7 +163,33 @@ fn typed_way(field: &FieldType, target: &ColumnType) -> Way {
 
 /// Types without a name.
 fn plain_way(field: &FieldType, target: &ColumnType) -> Way {
-    let is_time = matches!(
+    match (field.form, target) {
+        (Form::Array, _) => array_way(field, target),
+        (Form::Map | Form::Struct, target) if is_text(target) => Way::Composite,
+        (Form::Bytes, target) if is_text(target) => Way::Bytes,
+        (Form::Map | Form::Struct | Form::Bytes, _) => mismatch(field),
+        (Form::String, _) => untyped_way(target, TEXT_MODES),
+        (Form::Int64, target) if field.unsigned && !is_float(target) && !is_time(target) => {
+            Way::Unsigned64 { is_known: true }
+        }
+        (Form::Double | Form::Int32 | Form::Int64, ColumnType::Float32)
+        | (Form::Int64, ColumnType::Float64) => mismatch(field),
+        (_, ColumnType::Float32 | ColumnType::Float64) => Way::Float,
+        (_, ColumnType::Decimal { .. }) => Way::Digits,
+        // Numbers of fewer bits have room for their sign.
+        (Form::Int64, ColumnType::UInt64) => Way::Unsigned64 { is_known: false },
+        // A number alone says nothing of its unit.
+        (_, target) if is_time(target) => mismatch(field),
+        _ => Way::Plain,
+    }
+}
+
+fn is_float(target: &ColumnType) -> bool {
+    matches!(target, ColumnType::Float32 | ColumnType::Float64)
+}
+
+fn is_time(target: &ColumnType) -> bool {
+    matches!(
         target,
         ColumnType::Date
             | ColumnType::Date32
@@ -169,23 +197,7 @@ fn plain_way(field: &FieldType, target: &ColumnType) -> Way {
             | ColumnType::DateTime64 { .. }
             | ColumnType::Time
             | ColumnType::Time64 { .. }
-    );
-    match (field.form, target) {
-        (Form::Array, _) => array_way(field, target),
-        (Form::Map | Form::Struct, target) if is_text(target) => Way::Composite,
-        (Form::Bytes, target) if is_text(target) => Way::Bytes,
-        (Form::Map | Form::Struct | Form::Bytes, _) => mismatch(field),
-        (Form::String, _) => untyped_way(target, TEXT_MODES),
-        (Form::Int64, _) if field.unsigned => Way::Unsigned64 { is_known: true },
-        (Form::Double | Form::Int32 | Form::Int64, ColumnType::Float32)
-        | (Form::Int64, ColumnType::Float64) => mismatch(field),
-        (_, ColumnType::Float32 | ColumnType::Float64) => Way::Float,
-        (_, ColumnType::Decimal { .. }) => Way::Digits,
-        (_, ColumnType::UInt64) => Way::Unsigned64 { is_known: false },
-        // A number alone says nothing of its unit.
-        (_, _) if is_time => mismatch(field),
-        _ => Way::Plain,
-    }
+    )
 }
 
 /// What a string with a schema block may hold: the connector was told to write text.

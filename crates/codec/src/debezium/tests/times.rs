@@ -153,6 +153,8 @@ fn times_with_a_zone_are_instants() {
             (r#""-0043-03-15T12:00:00Z""#, NOT),
             (r#""2026-03-04""#, Err(Reason::InvalidValue)),
             (r#""2026-03-04T25:61:00Z""#, Err(Reason::InvalidValue)),
+            (r#""2026-03-04T25:00:00Z""#, Err(Reason::InvalidValue)),
+            (r#""2026-03-04T24:00:00Z""#, Ok("\"2026-03-05 00:00:00\"")),
             ("1", Err(Reason::InvalidValue)),
         ],
     );

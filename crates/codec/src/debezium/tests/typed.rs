@@ -290,6 +290,24 @@ fn texts_objects_and_points_have_their_column() {
     );
 }
 
+const UNSIGNED: &str =
+    r#""type":"int64","parameters":{"__debezium.source.column.type":"BIGINT UNSIGNED"}"#;
+
+#[test]
+fn only_integers_of_64_bits_may_have_lost_that_they_have_no_sign() {
+    for (form, expected) in [
+        ("int64", Ok(Some(vec![0xff; 8]))),
+        ("int32", Err(Reason::OutOfRange)),
+        ("int16", Err(Reason::OutOfRange)),
+    ] {
+        let mut reader = RowReader::new(Columns::new().with("v", ColumnType::UInt64), None);
+        let value = format!(
+            r#"{{"schema":{{"type":"struct","fields":[{{"type":"struct","fields":[{{"type":"{form}","field":"v"}}],"field":"after"}},{{"type":"string","field":"op"}}]}},"payload":{{"after":{{"v":-1}},"source":{{"connector":"mysql"}},"op":"c"}}}}"#
+        );
+        assert_eq!(only_value(&mut reader, &value), expected, "{form}");
+    }
+}
+
 #[test]
 fn what_has_nothing_in_common_is_refused() {
     for (field, type_name, json) in [
@@ -317,6 +335,23 @@ fn what_has_nothing_in_common_is_refused() {
             "Date32",
             "1",
         ),
+        (
+            r#""type":"int64","name":"io.debezium.time.MicroDuration""#,
+            "DateTime64(6)",
+            "5400000000",
+        ),
+        (
+            r#""type":"int64","name":"io.debezium.time.MicroDuration""#,
+            "Time64(6)",
+            "5400000000",
+        ),
+        (
+            r#""type":"int32","name":"io.debezium.time.Year""#,
+            "DateTime",
+            "2026",
+        ),
+        (UNSIGNED, "DateTime64(3)", "1763719200000"),
+        (UNSIGNED, "Float64", "9007199254740993"),
     ] {
         assert_eq!(
             typed(field, type_name, json),
