@@ -117,12 +117,19 @@ pub(super) fn append_number_text(
     Ok(())
 }
 
-/// The parts of an object `{"scale":…,"value":…}`: none where it is another object.
+/// The parts of an object `{"scale":…,"value":…}`, to which messages of Protobuf add the number of digits: none
+/// where it is another object.
 pub(super) fn variable_scale<'a>(raw: Raw<'a>) -> Option<(i32, Raw<'a>)> {
     let (scale, value) = (member(raw, "scale"), member(raw, "value"));
     let is_it = scale.kind() == Kind::Number && value.kind() == Kind::String;
     let scale = integer_token(scale.as_received())?.signed(i32::MIN.into(), i32::MAX.into())?;
-    (is_it && raw.members().count() == 2).then_some((scale as i32, value))
+    let mut members = raw.members();
+    let is_alone = members.all(|(name, value)| match &*name {
+        "scale" | "value" => true,
+        "precision" => value.kind() == Kind::Number,
+        _ => false,
+    });
+    (is_it && is_alone).then_some((scale as i32, value))
 }
 
 /// Appends a number of digits, in a string or bare, to a column.

@@ -96,6 +96,15 @@ fn the_columns_scale_tells_what_a_decimals_bytes_are() {
         &[
             (r#""AJY=""#, one_and_a_half),
             (r#"{"scale":1,"value":"Dw=="}"#, one_and_a_half),
+            // As the message that Connect's converter for Protobuf writes.
+            (
+                r#"{"value":"AJY=","precision":10,"scale":2}"#,
+                one_and_a_half,
+            ),
+            (
+                r#"{"value":"AJY=","scale":2,"unit":"EUR"}"#,
+                Err(Reason::InvalidValue),
+            ),
             ("1.5", one_and_a_half),
             ("{}", Err(Reason::InvalidValue)),
         ],
@@ -127,6 +136,7 @@ fn a_text_column_takes_what_comes() {
         ("20512", "20512"),
         ("\"NAN\"", "NAN"),
         (r#"{"scale":2,"value":"AJY="}"#, "1.50"),
+        (r#"{"value":"AJY=","precision":0,"scale":2}"#, "1.50"),
         (
             r#"{"x":1.0E300,"y":"NaN","wkb":"AQ==","srid":null}"#,
             "(1.0E300,NaN)",
