@@ -109,9 +109,11 @@ enum Found {
         from: usize,
         end: usize,
     },
+    /// With the base64 that stands for them in JSON among the texts of the reader, where that is asked for.
     Bytes {
         from: usize,
         end: usize,
+        natural: Option<(usize, usize)>,
     },
     /// In the texts of the reader.
     Natural {
@@ -463,6 +465,34 @@ pub(super) fn split_indexes(body: &[u8]) -> Result<(Cow<'static, [i32]>, &[u8]),
     indexes(body).map_err(|fault| fault.reject())
 }
 
+/// Which member of each `oneof` of a message came last. A hostile record may have a million of them, so those
+/// that do not count any more are not looked for each time.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// The `oneof`, the member, and how many occurrences of all fields were gathered before it was chosen.
+    members: Vec<(u32, usize, usize)>,
+}
+
+impl Chosen {
+    fn choose(&mut self, one_of: u32, member: usize, gathered: usize) {
+        match self.members.iter_mut().find(|(of, ..)| *of == one_of) {
+            Some((_, last, _)) if *last == member => {}
+            Some(last) => *last = (one_of, member, gathered),
+            None => self.members.push((one_of, member, gathered)),
+        }
+    }
+
+    /// From where on the occurrences of a field count.
+    fn begin_of(&self, one_of: Option<u32>, member: usize) -> usize {
+        let mut members = self.members.iter();
+        match members.find(|(of, ..)| one_of == Some(*of)) {
+            Some((_, last, gathered)) if *last == member => *gathered,
+            Some(_) => usize::MAX,
+            None => 0,
+        }
+    }
+}
+
 /// A record while it is walked.
 struct Walking<'w, 'a> {
     schema: &'w ProtobufSchema,
@@ -479,6 +509,7 @@ impl<'a> Walking<'_, 'a> {
             return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
         }
         let mut gathered: Vec<(usize, Payload<'a>)> = vec![];
+        let mut chosen = Chosen::default();
         for (step, field) in level.fields.iter().zip(&message.fields) {
             if field.shape == Shape::Plain && !step.slots.is_empty() {
                 let default = match field.kind {
@@ -505,10 +536,8 @@ impl<'a> Walking<'_, 'a> {
             for &slot in &step.clears {
                 self.found[slot] = Found::Absent;
             }
-            if field.one_of.is_some() {
-                gathered.retain(|(other, _)| {
-                    *other == index || message.fields[*other].one_of != field.one_of
-                });
+            if let Some(one_of) = field.one_of {
+                chosen.choose(one_of, index, gathered.len());
             }
             let walked = self.field(step, field, (wire, payload), depth);
             walked.map_err(|fault| fault.within(&field.name))?;
@@ -525,6 +554,7 @@ impl<'a> Walking<'_, 'a> {
             let field = &message.fields[index];
             let occurrences: Vec<Payload<'_>> = gathered
                 .iter()
+                .skip(chosen.begin_of(field.one_of, index))
                 .filter(|(of, _)| *of == index)
                 .map(|(_, p)| *p)
                 .collect();
@@ -570,10 +600,20 @@ impl<'a> Walking<'_, 'a> {
                     from,
                     end: from + bytes.len(),
                 },
-                (Kind::Bytes, Payload::Bytes(bytes, from)) if !is_natural => Found::Bytes {
-                    from,
-                    end: from + bytes.len(),
-                },
+                (Kind::Bytes, Payload::Bytes(bytes, from))
+                    if self.wishes[slot].column.is_some() =>
+                {
+                    let start = self.text.len();
+                    if is_natural {
+                        let texts = self.schema.texts();
+                        texts.append_value(&field.kind, payload, self.text, depth)?;
+                    }
+                    Found::Bytes {
+                        from,
+                        end: from + bytes.len(),
+                        natural: is_natural.then(|| (start, self.text.len())),
+                    }
+                }
                 (Kind::Double, Payload::Bits(bits)) if !is_natural => {
                     Found::Double(f64::from_bits(bits))
                 }
@@ -694,7 +734,7 @@ impl Values for ProtobufValues<'_, '_> {
                 let kind = crate::format::json_text::append_float(number, &mut text);
                 column.encode_value(Raw::written(kind, &text), out, with_default_flag)
             }
-            Found::Text { from, end } | Found::Bytes { from, end }
+            Found::Text { from, end } | Found::Bytes { from, end, .. }
                 if is_plain && column_type.is_text() =>
             {
                 let bytes = &self.body[from..end];
@@ -707,7 +747,7 @@ impl Values for ProtobufValues<'_, '_> {
                     Ok(())
                 })
             }
-            Found::Bytes { from, end } => {
+            Found::Bytes { from, end, .. } => {
                 let mut text = String::new();
                 crate::format::json_text::append_base64(&self.body[from..end], &mut text);
                 column.encode_value(Raw::string(&text), out, with_default_flag)
@@ -729,6 +769,10 @@ impl Values for ProtobufValues<'_, '_> {
                 let bytes = &self.body[from..end];
                 Raw::string(simdutf8::basic::from_utf8(bytes).unwrap_or_default())
             }
+            Found::Bytes {
+                natural: Some((from, end)),
+                ..
+            } => Raw::string(&self.text[from..end]),
             Found::Natural {
                 kind: Json::Null, ..
             } => Raw::NULL,

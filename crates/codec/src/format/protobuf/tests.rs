@@ -289,3 +289,72 @@ fn without_a_registry_a_frame_is_passed_over_only_where_it_is_declared() {
             .starts_with("invalid_protobuf: ")
     );
 }
+
+#[test]
+fn of_a_oneof_the_last_member_counts_however_often_it_comes() {
+    let text = "syntax = \"proto3\"; message S { int32 x = 1; int32 y = 2; } \
+                  message M { oneof o { S a = 1; S b = 2; } repeated int32 n = 3; }";
+    let schema = Arc::new(ProtobufSchema::from_source(text, &[]).unwrap());
+    let columns = [
+        ("$.a", "Nullable(String)"),
+        ("$.b", "Nullable(String)"),
+        ("$.n", "Array(Int8)"),
+    ];
+    let sources: Vec<ColumnSource> = columns
+        .iter()
+        .enumerate()
+        .map(|(slot, (path, type_name))| source(slot, path, type_name))
+        .collect();
+    let wishes = sources.iter().map(|source| Wish {
+        path: Path::parse(&source.column().name).unwrap(),
+        column: Some(source.clone()),
+        is_asked_for: false,
+    });
+    let protobuf = Protobuf {
+        schema: Some(schema),
+        framed: false,
+    };
+    let plan = ProtobufPlan::new(&protobuf, wishes.collect()).unwrap();
+    let mut reader = ProtobufReader::new(Arc::new(plan));
+    let mut of = |record: &[u8]| {
+        let values = reader.read(Some(record)).unwrap();
+        let texts = (0..3).map(|slot| values.get(slot).as_received().to_owned());
+        texts.collect::<Vec<String>>()
+    };
+    let parts = b"\x0a\x02\x08\x01\x18\x07\x0a\x02\x10\x02";
+    let both = r#"{"x":1,"y":2}"#;
+    assert_eq!(of(parts), [both, "", "[7]"]);
+    let then_other = [&parts[..], b"\x12\x02\x08\x03"].concat();
+    assert_eq!(of(&then_other), ["", r#"{"x":3,"y":0}"#, "[7]"]);
+    let and_back = [&then_other[..], b"\x18\x08\x0a\x02\x10\x05"].concat();
+    assert_eq!(of(&and_back), [r#"{"x":0,"y":5}"#, "", "[7,8]"]);
+    // A record of one megabyte takes no longer than others of its size.
+    let many = [b"\x0a\0".repeat(250_000), b"\x12\0\x0a\0".repeat(125_000)].concat();
+    assert_eq!(of(&many)[0], r#"{"x":0,"y":0}"#);
+}
+
+#[test]
+fn bytes_that_decide_something_are_bytes_in_their_column_too() {
+    let column = source(0, "$.raw", "String");
+    let wish = Wish {
+        path: Path::parse("$.raw").unwrap(),
+        column: Some(column.clone()),
+        is_asked_for: true,
+    };
+    let message = "syntax = \"proto3\"; message M { bytes raw = 1; }";
+    let protobuf = Protobuf {
+        schema: Some(Arc::new(ProtobufSchema::from_source(message, &[]).unwrap())),
+        framed: false,
+    };
+    let plan = ProtobufPlan::new(&protobuf, vec![wish]).unwrap();
+    let mut reader = ProtobufReader::new(Arc::new(plan));
+    for (record, bytes, text) in [
+        (&b"\x0a\x02\xff\0"[..], &b"\x02\xff\0"[..], "/wA="),
+        (b"", b"\0", ""),
+    ] {
+        let values = reader.read(Some(record)).unwrap();
+        let mut row = vec![];
+        values.append(&column, &mut row, false).unwrap();
+        assert_eq!((&row[..], values.get(0).as_received()), (bytes, text));
+    }
+}
