@@ -26,6 +26,8 @@ pub(super) struct Counting<'c> {
     counted: MutexGuard<'c, Counted>,
     is_spent: &'c AtomicBool,
     partition: &'c TopicPartition,
+    /// Records below counted before this run.
+    counted_to: i64,
     /// Records below count already.
     read_to: i64,
     /// Records below are in ranges that a predecessor named, which are written to their end.
@@ -64,8 +66,10 @@ impl RecordsMax {
     ) -> Counting<'c> {
         let counted = self.lock();
         let read_to = counted.read_to.get(partition).copied();
+        let counted_to = read_to.unwrap_or(0).max(counted_to);
         Counting {
-            read_to: read_to.unwrap_or(0).max(counted_to),
+            counted_to,
+            read_to: counted_to,
             counted,
             is_spent: &self.is_spent,
             partition,
@@ -90,12 +94,19 @@ impl Counting<'_> {
             return;
         }
         self.read_to = offset + 1;
-        self.counted
-            .read_to
-            .insert(self.partition.clone(), self.read_to);
         self.counted.left = self.counted.left.saturating_sub(1);
         if self.counted.left == 0 {
             self.is_spent.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Where the partition stands is noted once a run, before others count.
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        if self.read_to > self.counted_to {
+            let place = self.partition.clone();
+            self.counted.read_to.insert(place, self.read_to);
         }
     }
 }
