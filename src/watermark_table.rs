@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::{NamedWatermark, Pipeline, Service};
-use crate::inspect::completeness::{PipelineWatermark, Watermarks, least};
+use crate::inspect::completeness::{Watermarks, least_of};
+use crate::observe::board::status::Moment;
 use crate::sink::{ClickHouseClient, quote_name};
 use crate::target::quote_text;
 
@@ -120,7 +121,7 @@ impl WatermarkTables {
         let read = tokio::task::spawn_blocking(move || own.watermarks.read(&own.pipelines)).await;
         let Ok(read) = read else { return };
         for named in &self.named {
-            let Some(watermark_ms) = least_of(&named.pipelines, &read) else {
+            let Some(Moment(watermark_ms)) = least_of(&named.pipelines, &read) else {
                 continue;
             };
             let told_ms = self.written().told_ms.get(&named.name).copied();
@@ -162,15 +163,6 @@ impl WatermarkTables {
     fn written(&self) -> std::sync::MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The least of some of these, once all of them are known.
-pub(crate) fn least_of(names: &[String], read: &[PipelineWatermark]) -> Option<i64> {
-    let of = |name: &String| {
-        let known = read.iter().find(|pipeline| pipeline.name == *name);
-        known.and_then(|pipeline| pipeline.watermark)
-    };
-    least(names.iter().map(of)).map(|moment| moment.0)
 }
 
 #[cfg(test)]

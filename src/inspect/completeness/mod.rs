@@ -74,8 +74,17 @@ fn counts(pipeline: &Pipeline, topic: &str) -> bool {
     }
 }
 
+/// The least watermark of the pipelines of these names; none as long as one has none, or nothing is known of it.
+pub(crate) fn least_of<'n>(
+    names: impl IntoIterator<Item = &'n String>,
+    known: &[PipelineWatermark],
+) -> Option<Moment> {
+    let of = |name: &String| known.iter().find(|p| p.name == *name)?.watermark;
+    least(names.into_iter().map(of))
+}
+
 /// The least of watermarks that are all known.
-pub fn least(watermarks: impl IntoIterator<Item = Option<Moment>>) -> Option<Moment> {
+fn least(watermarks: impl IntoIterator<Item = Option<Moment>>) -> Option<Moment> {
     let mut watermarks = watermarks.into_iter();
     let first = watermarks.next()??;
     watermarks.try_fold(first, |least, next| Some(Moment(least.0.min(next?.0))))
@@ -174,6 +183,30 @@ mod tests {
         assert_eq!(least([at(5), None]), None);
         assert_eq!(least([None, at(5)]), None);
         assert_eq!(least([]), None);
+    }
+
+    #[test]
+    fn pipelines_have_a_least_watermark_once_something_is_known_of_each() {
+        let of = |name: &str, watermark_ms: Option<i64>| PipelineWatermark {
+            name: name.to_owned(),
+            kind: "enrichment",
+            group: name.to_owned(),
+            has_event_time: true,
+            watermark: watermark_ms.map(Moment),
+            partitions: vec![],
+            error: None,
+        };
+        let known = [of("a", Some(5)), of("b", Some(3)), of("c", None)];
+        for (names, expected) in [
+            (&["a"][..], Some(5)),
+            (&["a", "b"], Some(3)),
+            (&["a", "c"], None),
+            (&["a", "away"], None),
+        ] {
+            let asked: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let least = least_of(&asked, &known).map(|moment| moment.0);
+            assert_eq!(least, expected, "{names:?}");
+        }
     }
 
     #[test]

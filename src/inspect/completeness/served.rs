@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{PipelineWatermark, Reader, least, nothing_known};
+use super::{PipelineWatermark, Reader, least_of, nothing_known};
 use crate::config::{NamedWatermark, Pipeline, Service};
 use crate::inspect::Failure;
 use crate::observe::board::status::Moment;
@@ -99,12 +99,11 @@ impl Watermarks {
         let read = self.read_since(since, &all);
         let of = |named: &Named| {
             let names = named.pipelines.iter().map(|pipeline| &pipeline.name);
-            let of = |name: &String| read.iter().find(|p| p.name == *name);
-            let known = |name: &String| of(name)?.watermark;
+            let error = |name: &String| read.iter().find(|p| p.name == *name)?.error.clone();
             NamedStatus {
                 name: named.name.clone(),
-                watermark: least(names.clone().map(known)),
-                error: names.clone().find_map(|name| of(name)?.error.clone()),
+                watermark: least_of(names.clone(), &read),
+                error: names.clone().find_map(error),
                 pipelines: names.cloned().collect(),
             }
         };

@@ -11,7 +11,7 @@ use super::goal::{
     CommittedGoal, Goal, Log, PartitionGoal, Targets, has_passed, is_reached, target,
 };
 use super::left::Left;
-use super::{PipelineWatermark, Reader, least};
+use super::{PipelineWatermark, Reader, least_of};
 use crate::clock::wall_ms;
 use crate::config::{Config, Pipeline, Service};
 use crate::inspect::{Failure, status};
@@ -161,7 +161,7 @@ pub fn wait(
         return Ok(Waited {
             state,
             reached: is_reached,
-            watermark: least(shown.iter().map(|pipeline| pipeline.watermark)),
+            watermark: least_of(&options.pipelines, &shown),
             waited_seconds: began.elapsed().as_secs_f64(),
             missing: all
                 .iter()
