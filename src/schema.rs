@@ -268,8 +268,9 @@ pub fn watermark_tables(config: &Config) -> Vec<(&Pipeline, String)> {
             continue;
         };
         let statement = crate::watermark_table::statement(table);
+        let place = |p: &Pipeline| (p.clickhouse.urls.clone(), p.clickhouse.database.clone());
         let is_same = |(other, known): &(&Pipeline, String)| {
-            *known == statement && other.clickhouse.database == pipeline.clickhouse.database
+            *known == statement && place(other) == place(pipeline)
         };
         if !all.iter().any(is_same) {
             all.push((pipeline, statement));
@@ -447,5 +448,23 @@ mod tests {
         ] {
             assert_eq!(idempotent(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_table_of_watermarks_is_made_once_on_each_server() {
+        let pipeline = |name: &str, own: &str| {
+            format!(
+                "[[pipeline]]\nname = \"{name}\"\nkind = \"enrichment\"\ntopics = [\"{name}\"]\ngroup_id = \"{name}\"\n\
+                 time_field = \"at\"\n[pipeline.clickhouse]\ntable = \"{name}\"\n{own}\
+                 [watermark.{name}]\npipelines = [\"{name}\"]\ntable = \"w\"\n"
+            )
+        };
+        let text = ["a", "b"].map(|name| pipeline(name, "")).concat()
+            + &pipeline("c", "url = \"http://other:8123\"\n");
+        let loaded = Config::parse(&text, "c", std::path::Path::new("/"), []);
+        let config = loaded.unwrap_or_else(|why| panic!("{why}")).config;
+        let made = watermark_tables(&config);
+        let names: Vec<&str> = made.iter().map(|(pipeline, _)| &*pipeline.name).collect();
+        assert_eq!(names, ["a", "c"]);
     }
 }
