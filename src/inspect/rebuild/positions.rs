@@ -2,7 +2,8 @@
 
 use super::filling::Ends;
 use super::plan::Plan;
-use crate::config::StartOffset;
+use super::shadow::Part;
+use crate::config::{Kind, StartOffset};
 use crate::progress::{Metadata, SwapFence};
 use crate::source::{Offsets, TopicPartition};
 
@@ -13,6 +14,14 @@ pub(super) struct Positions {
     pub(super) logs: Vec<(i64, i64)>,
     pub(super) live: Vec<Offsets>,
     pub(super) shadow: Vec<Offsets>,
+}
+
+/// Whether rows of a topic are in these tables: a pattern may match more topics by now than the plan has.
+pub(super) fn is_of_tables(kind: &Kind, parts: &[Part], topic: &str) -> bool {
+    match kind {
+        Kind::Cdc(cdc) => parts.iter().any(|part| part.live == cdc.table_for(topic)),
+        _ => true,
+    }
 }
 
 impl Positions {
@@ -110,6 +119,7 @@ fn unknown_start(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::progress::Epoch;
 
     fn offsets(position: Option<i64>, metadata: &str) -> Offsets {
@@ -163,6 +173,31 @@ mod tests {
             assert_eq!(ends(8), [(5, 11), (5, 5)]);
             assert_eq!(ends(20)[0], (5, 20));
             assert_eq!(ends(4), [(4, 4), (4, 5)]);
+        }
+    }
+
+    #[test]
+    fn topics_that_came_after_the_plan_are_of_the_table_too() {
+        let kind = |text: &str| {
+            let text = format!("[[pipeline]]\nname = \"p\"\ngroup_id = \"g\"\n{text}");
+            let loaded = Config::parse(&text, "c", std::path::Path::new("/"), []);
+            let mut loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+            loaded.config.pipelines.remove(0).kind
+        };
+        let part = |table: &str| Part {
+            live: table.to_owned(),
+            shadow: format!("{table}_rebuild"),
+            partitions: vec![],
+        };
+        let events = kind(
+            "kind = \"enrichment\"\ntopics = [\"^clicks-.*\"]\n[pipeline.clickhouse]\ntable = \"events\"\n",
+        );
+        assert!(is_of_tables(&events, &[part("events")], "clicks-new"));
+        let replicas = kind(
+            "kind = \"cdc\"\ntopics = [\"shop.a\", \"shop.b\"]\n[pipeline.debezium]\ndecimal_mode = \"precise\"\n",
+        );
+        for (topic, expected) in [("shop.a", true), ("shop.b", false)] {
+            assert_eq!(is_of_tables(&replicas, &[part("a")], topic), expected);
         }
     }
 

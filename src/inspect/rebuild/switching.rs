@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::filling::Filler;
 use super::plan::Plan;
-use super::positions::Positions;
+use super::positions::{Positions, is_of_tables};
 use super::shadow::Part;
 use super::steps::{Facts, Step, next};
 use super::tables::Tables;
@@ -17,7 +17,7 @@ use crate::crash::crash_point;
 use crate::inspect::cluster::Cluster;
 use crate::inspect::{Failure, status};
 use crate::progress::SwapFence;
-use crate::source::{PartitionCommit, TopicPartition};
+use crate::source::PartitionCommit;
 
 /// How long a daemon may take to leave the group, or a killed one to be missed.
 const LEAVE_MAX: Duration = Duration::from_secs(90);
@@ -111,12 +111,9 @@ impl Switch<'_> {
     }
 
     fn positions(&self) -> Result<Positions, Failure> {
-        let (_, _, cluster) = self.live;
-        let partitions: Vec<TopicPartition> = self.plan.ranges().map(|(p, _)| p).collect();
-        let topics: Vec<&str> = partitions.iter().map(|p| &*p.topic).collect();
+        let (_, pipeline, cluster) = self.live;
         let mut all = cluster.partitions(None)?;
-        // The topic may have more partitions by now.
-        all.retain(|partition| topics.contains(&&*partition.topic));
+        all.retain(|partition| is_of_tables(&pipeline.kind, self.parts, &partition.topic));
         let logs = all.iter().map(|partition| cluster.log_range(partition));
         Ok(Positions {
             logs: logs.collect::<Result<_, Failure>>()?,
