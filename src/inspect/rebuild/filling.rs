@@ -144,7 +144,8 @@ impl Filler {
 
 /// Commands that name the pipeline mean the live group.
 fn advice(halt: String, is_shadow: bool, group: &str) -> String {
-    if !is_shadow || !halt.contains("offsets reset") {
+    let is_of_offsets = halt.contains("offset") && halt.contains("reset");
+    if !is_shadow || !is_of_offsets {
         return halt;
     }
     format!(
@@ -257,6 +258,9 @@ mod tests {
         let halt = || "t:0: run `streamweir offsets reset --pipeline p`".to_owned();
         assert_eq!(advice(halt(), false, "g"), halt());
         assert!(advice(halt(), true, "g-rebuild-1f").starts_with("group g-rebuild-1f"));
+        let cut = "t:0: offsets 5 to 9 were deleted before group g-rebuild-1f read them: raise the topic's \
+                   retention; to go on without them reset the group's offset to 10";
+        assert!(advice(cut.to_owned(), true, "g").contains("begin the rebuild again"));
         assert_eq!(advice("table".to_owned(), true, "g"), "table");
     }
 

@@ -156,11 +156,8 @@ fn positions(
 /// Has the group begin where the plan does. Whoever was first has committed it, and more since.
 ///
 /// # Errors
-/// Kafka does not answer.
-pub(super) fn begin_at(own: &Cluster, plan: &Plan) -> Result<(), Failure> {
-    if plan.since_ms.is_none() {
-        return Ok(());
-    }
+/// Kafka does not answer, or the log has lost where the plan begins.
+pub(super) fn begin_at(own: &Cluster, plan: &Plan, parts: &[Part]) -> Result<(), Failure> {
     let ranges: Vec<(TopicPartition, (i64, i64))> = plan.ranges().collect();
     let partitions: Vec<TopicPartition> = ranges.iter().map(|(p, _)| p.clone()).collect();
     let committed = own.committed(&partitions)?;
@@ -168,18 +165,38 @@ pub(super) fn begin_at(own: &Cluster, plan: &Plan) -> Result<(), Failure> {
         .iter()
         .zip(&committed)
         .filter(|(_, offsets)| offsets.position.is_none());
-    let commits: Vec<PartitionCommit> = missing
-        .map(|((partition, (from, _)), _)| PartitionCommit {
+    let missing: Vec<&(TopicPartition, (i64, i64))> = missing.map(|(own, _)| own).collect();
+    for (partition, range) in &missing {
+        let (low, _) = own.log_range(partition)?;
+        if is_cut(*range, low) {
+            let of_it = parts.iter().find(|p| p.partitions.contains(partition));
+            return Err(Failure::Refused(format!(
+                "{partition}: group {} has committed nothing, and the log begins at {low} now, behind offset {} at \
+                 which the rebuild was to begin: the rebuilt table would lack rows; drop table {} and begin the \
+                 rebuild again",
+                plan.group,
+                range.0,
+                of_it.map_or(&*plan.tables[1], |part| &*part.shadow)
+            )));
+        }
+    }
+    if plan.since_ms.is_none() || missing.is_empty() {
+        return Ok(());
+    }
+    let commits = missing
+        .into_iter()
+        .map(|(partition, (from, _))| PartitionCommit {
             partition: partition.clone(),
             position: *from,
             leader_epoch: -1,
             metadata: String::new(),
-        })
-        .collect();
-    if commits.is_empty() {
-        return Ok(());
-    }
-    own.commit(&commits)
+        });
+    own.commit(&commits.collect::<Vec<_>>())
+}
+
+/// Whether records of a range that nobody has read yet are gone from a log that begins at `low`.
+fn is_cut((from, to): (i64, i64), low: i64) -> bool {
+    from < to && from < low
 }
 
 #[cfg(test)]
@@ -192,5 +209,18 @@ mod tests {
         assert_eq!(what(Some(plan.clone()), true), Own::Kept(Box::new(plan)));
         assert_eq!(what(None, true), Own::Over);
         assert_eq!(what(None, false), Own::None);
+    }
+
+    #[test]
+    fn a_range_that_was_not_begun_is_cut_where_the_log_begins_behind_its_start() {
+        for (range, low, expected) in [
+            ((5, 9), 5, false),
+            ((5, 9), 4, false),
+            ((5, 9), 6, true),
+            ((5, 9), 20, true),
+            ((5, 5), 20, false),
+        ] {
+            assert_eq!(is_cut(range, low), expected, "{range:?} {low}");
+        }
     }
 }

@@ -212,7 +212,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
     let begun = Instant::now();
     let mut rebuilt = Rebuilt::new(&live, &parts, &plan);
     if is_exchanged.is_none() && options.exchange != Some(Exchange::Undo) {
-        begin_at(&own, &plan)?;
+        begin_at(&own, &plan, &parts)?;
         let filler = Filler::of_shadow(&shadow_of, &shadow);
         rebuilt.records_now = filler.fill(&runtime, &own, &ends(&plan, &own)?)?;
         rebuilt.seconds = begun.elapsed().as_secs_f64();
