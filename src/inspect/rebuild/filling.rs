@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::RebuildError;
+use super::signals::Signals;
 use crate::config::{Config, Pipeline, Service};
 use crate::inspect::Failure;
 use crate::inspect::cluster::Cluster;
@@ -56,6 +54,7 @@ impl Filler {
     pub(super) fn fill(
         &self,
         runtime: &tokio::runtime::Runtime,
+        signals: &Signals,
         cluster: &Cluster,
         ends: &Ends,
     ) -> Result<u64, RebuildError> {
@@ -71,10 +70,9 @@ impl Filler {
             ))
         })?;
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (stop, stopped) = (Stop::default(), Arc::new(AtomicBool::new(false)));
+        let stop = Stop::default();
         let environment = self.environment(runtime, stop.clone(), ends);
-        let watch = watch_signals(stop.clone(), stopped.clone(), self.service.shutdown_timeout);
-        let _watching = runtime.spawn(watch);
+        let filling = signals.drains(stop, self.service.shutdown_timeout);
         let running = std::thread::Builder::new()
             .name("rebuild".to_owned())
             .spawn(move || pipeline::run(environment));
@@ -90,7 +88,7 @@ impl Filler {
             }
         }
         let ended = running.join();
-        if stopped.load(Ordering::Acquire) {
+        if filling.was_told() {
             return Err(RebuildError::Stopped);
         }
         match ended {
@@ -222,23 +220,6 @@ fn rate_and_left(total: u64, at_first: u64, done: u64, elapsed: Duration) -> (u6
     let rate = done.saturating_sub(at_first) as f64 / elapsed.as_secs_f64().max(0.001);
     let left = total.saturating_sub(done) as f64 / rate;
     (rate as u64, left.is_finite().then_some(left as u64))
-}
-
-/// A signal ends the run: what was read is written and committed.
-async fn watch_signals(stop: Stop, stopped: Arc<AtomicBool>, timeout: Duration) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping: finishing what was read");
-    stopped.store(true, Ordering::Release);
-    stop.drain(Instant::now() + timeout);
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! | `shadow` | the pipeline that fills the shadow: pure |
 //! | `tables` | statements about both tables |
 //! | `filling` | runs the pipeline up to the ends, and says how far it is |
+//! | `signals` | what a signal does |
 //! | `steps` | in which order the shadow takes the place of the live table: pure |
 //! | `positions` | where both groups are, and whether they can meet: pure |
 //! | `switching` | carries these steps out |
@@ -23,6 +24,7 @@ mod losses;
 mod plan;
 mod positions;
 mod shadow;
+mod signals;
 mod steps;
 mod switching;
 mod tables;
@@ -36,6 +38,7 @@ use self::filling::{Ends, Filler};
 use self::fresh::{begin_at, planned};
 use self::plan::Plan;
 use self::shadow::{Part, parts, shadow_config};
+use self::signals::Signals;
 use self::switching::Switch;
 use self::tables::Tables;
 use super::audit::{self, AuditOptions, Bound, Report};
@@ -191,6 +194,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
         return Err(Failure::Usage(why).into());
     }
     let runtime = runtime()?;
+    let signals = Signals::watch(&runtime);
     let tables = runtime.block_on(Tables::connect(&live))?;
     let cluster = Cluster::connect(&config.service, &live)?;
     let all = cluster.partitions(None)?;
@@ -214,7 +218,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
     if is_exchanged.is_none() && options.exchange != Some(Exchange::Undo) {
         begin_at(&own, &plan, &parts)?;
         let filler = Filler::of_shadow(&shadow_of, &shadow);
-        rebuilt.records_now = filler.fill(&runtime, &own, &ends(&plan, &own)?)?;
+        rebuilt.records_now = filler.fill(&runtime, &signals, &own, &ends(&plan, &own)?)?;
         rebuilt.seconds = begun.elapsed().as_secs_f64();
         rebuilt.audit = Some(audit::audit(&shadow_of, &audited(&live, &plan))?);
     }
@@ -225,6 +229,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
         };
         let switch = Switch {
             runtime: &runtime,
+            signals: &signals,
             tables: &tables,
             parts: &parts,
             plan: &plan,

@@ -9,6 +9,7 @@ use super::filling::Filler;
 use super::plan::Plan;
 use super::positions::{Positions, is_of_tables};
 use super::shadow::Part;
+use super::signals::Signals;
 use super::steps::{Facts, Step, next};
 use super::tables::Tables;
 use super::{Exchange, RebuildError};
@@ -32,6 +33,7 @@ type Group<'a> = (&'a Config, &'a Arc<Pipeline>, &'a Cluster);
 /// Both tables, both groups, and who may be told.
 pub(super) struct Switch<'a> {
     pub(super) runtime: &'a tokio::runtime::Runtime,
+    pub(super) signals: &'a Signals,
     pub(super) tables: &'a Tables,
     pub(super) parts: &'a [Part],
     pub(super) plan: &'a Plan,
@@ -94,7 +96,7 @@ impl Switch<'_> {
             Step::CatchUp => {
                 let (config, pipeline, cluster) = self.shadow;
                 let filler = Filler::of_shadow(config, pipeline);
-                filler.fill(self.runtime, cluster, &positions.ends(false))?;
+                filler.fill(self.runtime, self.signals, cluster, &positions.ends(false))?;
             }
             Step::Exchange => self.exchange(exchange)?,
             Step::Resume => self.resume(paused)?,
@@ -283,7 +285,7 @@ impl Switch<'_> {
         let (config, pipeline, cluster) = self.live;
         if cluster.members()?.is_empty() {
             let filler = Filler::new(config, pipeline);
-            filler.fill(self.runtime, cluster, &positions.ends(true))?;
+            filler.fill(self.runtime, self.signals, cluster, &positions.ends(true))?;
             return Ok(());
         }
         let is_there = || {
