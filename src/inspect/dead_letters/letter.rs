@@ -122,6 +122,14 @@ impl Letter {
         })
     }
 
+    /// What it takes of memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + of(value)).sum();
+        of(&self.key) + of(&self.value) + headers + self.detail.len()
+    }
+
     pub(crate) fn address(&self) -> Address {
         Address {
             topic: self.partition.topic.to_string(),
@@ -220,6 +228,16 @@ mod tests {
             let named = Letter::of_headers(headers(more), 1_000).expect("a letter");
             assert_eq!(named.topic_id.as_deref(), Some("idA"));
         }
+    }
+
+    #[test]
+    fn a_letter_is_as_large_as_its_record() {
+        let mut read = letter();
+        let before = read.bytes();
+        read.key = Some(vec![0; 10]);
+        read.value = Some(vec![0; 1 << 20]);
+        read.headers.push(("trace".to_owned(), Some(vec![0; 100])));
+        assert_eq!(read.bytes() - before, 10 + (1 << 20) + 105);
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::observe::board::status::Moment;
 
 /// Letters whose tables are looked at together.
 const LETTERS_AT_ONCE: usize = 500;
+/// No further letter joins them beyond so many bytes.
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Whether the table has the record by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,6 +76,7 @@ pub fn list(
     let service = Arc::new(config.service.clone());
     let mut states = States::default();
     let mut batch: Vec<(Letter, Arc<Pipeline>)> = vec![];
+    let mut bytes = 0;
     let mut flush = |batch: &mut Vec<(Letter, Arc<Pipeline>)>| -> Result<(), Failure> {
         let written = runtime.block_on(states.of(&service, batch))?;
         for ((letter, _), is_written) in batch.drain(..).zip(written) {
@@ -82,9 +85,11 @@ pub fn list(
         Ok(())
     };
     scan::letters(config, selection, |letter, pipeline| {
+        bytes += letter.bytes();
         batch.push((letter, pipeline.clone()));
-        if batch.len() >= LETTERS_AT_ONCE {
+        if batch.len() >= LETTERS_AT_ONCE || bytes >= BYTES_AT_ONCE {
             flush(&mut batch)?;
+            bytes = 0;
         }
         Ok(ControlFlow::Continue(()))
     })?;
