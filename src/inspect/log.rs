@@ -81,28 +81,8 @@ impl LogReader {
         })
     }
 
-    /// Hands each record of `range` to `each`, in order, until it breaks. Offsets that hold no record
-    /// (control records, compacted or aborted ones) are left out.
-    ///
-    /// # Errors
-    /// The cluster is away or refuses, the range is not in the log any more, or what `each` returned.
-    pub(crate) fn read(
-        &mut self,
-        partition: &TopicPartition,
-        range: Range,
-        each: impl FnMut(Record<'_>) -> Result<ControlFlow<()>, Failure>,
-    ) -> Result<ControlFlow<()>, Failure> {
-        match self.read_or_cut(partition, range, each)? {
-            Read::Whole => Ok(ControlFlow::Continue(())),
-            Read::Enough => Ok(ControlFlow::Break(())),
-            Read::Cut(gone) => Err(Failure::Refused(format!(
-                "{partition}:{}: the log does not have this offset any more",
-                gone.from
-            ))),
-        }
-    }
-
-    /// The same, and says where the log is cut meanwhile.
+    /// Hands each record of `range` to `each`, in order, until it breaks, or the log is cut meanwhile. Offsets that
+    /// hold no record (control records, compacted or aborted ones) are left out.
     ///
     /// # Errors
     /// The cluster is away or refuses, or what `each` returned.

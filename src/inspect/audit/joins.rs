@@ -254,7 +254,29 @@ impl Auditor<'_> {
         mut set: Multiset,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let begins_first = self.output.iter().all(|output| output.range.from == 0);
+        let name = &self.join.output.join_time_field;
+        let mut begins_first = true;
+        for output in &self.output {
+            begins_first &= output.range.from == 0;
+            let number = output.partition.partition;
+            let mut each = |record: Record<'_>| {
+                let Some(value) = record.value() else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                let digest = digest(record.key(), value, name);
+                let in_time = record.offset() < output.early_to;
+                set.find(digest, (number, record.offset()), in_time)?;
+                Ok(ControlFlow::Continue(()))
+            };
+            let mut range = output.range;
+            while let Read::Cut(gone) =
+                self.reader
+                    .read_or_cut(&output.partition, range, &mut each)?
+            {
+                begins_first = false;
+                range.from = gone.to;
+            }
+        }
         let why_not = if scopes.iter().any(|scope| scope.begins_anywhere) {
             Some(BEGINS_ANYWHERE.to_owned())
         } else if !begins_first {
@@ -273,20 +295,6 @@ impl Auditor<'_> {
         let is_told = self.pipeline.delivery == Delivery::ExactlyOnce
             && lefts.iter().all(|scope| frontier(scope).is_some());
         let is_all_decided = scopes.iter().all(|scope| scope.uncommitted == 0);
-        let name = &self.join.output.join_time_field;
-        for output in &self.output {
-            let number = output.partition.partition;
-            let each = |record: Record<'_>| {
-                let Some(value) = record.value() else {
-                    return Ok(ControlFlow::Continue(()));
-                };
-                let digest = digest(record.key(), value, name);
-                let in_time = record.offset() < output.early_to;
-                set.find(digest, (number, record.offset()), in_time)?;
-                Ok(ControlFlow::Continue(()))
-            };
-            let _ = self.reader.read(&output.partition, output.range, each)?;
-        }
         let topic = &self.join.output.topic;
         let at = |(partition, offset)| json!({ "topic": topic, "partition": partition, "offset": offset });
         set.judge(|finding| match (finding, &why_not) {

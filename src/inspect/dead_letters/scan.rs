@@ -8,11 +8,11 @@ use std::sync::Arc;
 use super::letter::{Letter, Selection};
 use crate::config::{Config, Pipeline};
 use crate::inspect::cluster::Cluster;
-use crate::inspect::log::LogReader;
+use crate::inspect::log::{LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::inspect::{Failure, pipeline_named};
 use crate::progress::Range;
-use crate::source::TopicPartition;
+use crate::source::{Record, TopicPartition};
 
 /// Letters whose address is remembered, to tell one that was written again after a crash; then it is begun
 /// anew.
@@ -54,8 +54,8 @@ pub(crate) fn letters(
         let mut progress = Progress::new("dead letters", total.sum());
         let mut reader = LogReader::new(&config.service, first)?;
         let mut ids = TopicIds::default();
-        for (partition, range) in ranges {
-            let read = reader.read(&partition, range, |record| {
+        for (partition, mut range) in ranges {
+            let mut take = |record: Record<'_>| {
                 progress.add(1);
                 let Some(mut letter) = Letter::read(record) else {
                     return Ok(ControlFlow::Continue(()));
@@ -72,8 +72,16 @@ pub(crate) fn letters(
                 left -= 1;
                 letter.is_of_before = ids.differs(&cluster, &letter);
                 each(letter, pipeline)
-            })?;
-            if read.is_break() || left == 0 {
+            };
+            // Letters that retention deletes meanwhile are passed by: what was done with others took its time.
+            let is_enough = loop {
+                match reader.read_or_cut(&partition, range, &mut take)? {
+                    Read::Whole => break false,
+                    Read::Enough => break true,
+                    Read::Cut(gone) => range.from = gone.to,
+                }
+            };
+            if is_enough || left == 0 {
                 return Ok(());
             }
         }
