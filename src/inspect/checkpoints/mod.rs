@@ -73,7 +73,9 @@ pub fn list(config: &Config, pipeline: Option<&str>) -> Result<Vec<Checkpoint>, 
     {
         let now_ms = wall_ms();
         for snapshot in runtime.block_on(store.list_all())? {
-            let bytes = runtime.block_on(store.read(&snapshot))?;
+            let Some(bytes) = runtime.block_on(store.read_if_there(&snapshot))? else {
+                continue;
+            };
             let read = open(&bytes).map(|(label, _)| label.rules().to_owned());
             all.push(Checkpoint {
                 pipeline: pipeline.name.clone(),
@@ -263,18 +265,20 @@ pub fn prune(
         let cluster = Cluster::connect(&config.service, &pipeline)?;
         let known = cluster.partitions(None)?;
         let committed = cluster.committed(&known)?;
-        let mut damaged = vec![];
-        for snapshot in &all {
-            let bytes = runtime.block_on(store.read(snapshot))?;
-            damaged.push(open(&bytes).is_err());
+        let (mut there, mut damaged) = (vec![], vec![]);
+        for snapshot in all {
+            if let Some(bytes) = runtime.block_on(store.read_if_there(&snapshot))? {
+                damaged.push(open(&bytes).is_err());
+                there.push(snapshot);
+            }
         }
         let position_of = |partition: &TopicPartition| {
             let index = known.iter().position(|p| p == partition)?;
             Some(committed[index].position)
         };
         let keep = keep.unwrap_or(configured);
-        for (index, why) in useless(&all, &damaged, keep, position_of) {
-            let snapshot = &all[index];
+        for (index, why) in useless(&there, &damaged, keep, position_of) {
+            let snapshot = &there[index];
             runtime.block_on(store.delete(snapshot))?;
             pruned.push(Pruned::of(&pipeline.name, snapshot, why));
         }

@@ -97,6 +97,16 @@ impl SnapshotStore {
         self.within(&path, got).await
     }
 
+    /// The same; `None`: the owner of its partition has removed it meanwhile.
+    pub(crate) async fn read_if_there(
+        &self,
+        snapshot: &StoredSnapshot,
+    ) -> Result<Option<bytes::Bytes>, StoreError> {
+        let path = self.path_of(snapshot);
+        let got = async { self.store.get(&path).await?.bytes().await };
+        self.within(&path, unless_gone(got)).await
+    }
+
     /// Keeps a copy of it under another name, or makes it one that its partition begins from.
     pub(crate) async fn copy(
         &self,
@@ -112,9 +122,11 @@ impl SnapshotStore {
         self.within(&to, put).await.map(drop)
     }
 
+    /// One that the owner of its partition has removed meanwhile is gone, too.
     pub(crate) async fn delete(&self, snapshot: &StoredSnapshot) -> Result<(), StoreError> {
         let path = self.path_of(snapshot);
-        self.within(&path, self.store.delete(&path)).await
+        let deleted = unless_gone(self.store.delete(&path));
+        self.within(&path, deleted).await.map(drop)
     }
 
     fn path_of_name(&self, name: &str) -> Path {
@@ -136,6 +148,17 @@ impl SnapshotStore {
             .join(&*partition.topic)
             .join(partition.partition.to_string());
         folder.join(format!("{offset:020}{SUFFIX}"))
+    }
+}
+
+/// `None`: there is no such object.
+async fn unless_gone<T>(
+    request: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<Option<T>> {
+    match request.await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -200,6 +223,11 @@ mod tests {
         store.copy(&all[0], Some("before")).await.unwrap();
         store.delete(&all[0]).await.unwrap();
         assert_eq!(store.offsets(&partition).await.unwrap(), [70]);
+        // Whoever lists them runs beside the owner of the partition.
+        store.delete(&all[0]).await.unwrap();
+        assert_eq!(store.read_if_there(&all[0]).await.unwrap(), None);
+        let there = store.read_if_there(&all[1]).await.unwrap();
+        assert_eq!(there.unwrap(), vec![1; 9]);
         let all = store.list_all().await.unwrap();
         let named = all.iter().find(|s| s.name.as_deref() == Some("before"));
         let named = named.expect("it is there");
