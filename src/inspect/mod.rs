@@ -39,7 +39,7 @@ pub mod status;
 
 pub use failure::Failure;
 
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Kind, Pipeline, TopicSelector};
 use crate::steps::PrivateFields;
 
 /// For what is asked of ClickHouse and Redis.
@@ -64,6 +64,22 @@ pub(crate) fn pipeline_named<'c>(config: &'c Config, name: &str) -> Result<&'c P
             names.join(", ")
         ))
     })
+}
+
+/// Whether a pipeline writes a table of this name in its database, as far as the configuration says: which topics
+/// match a pattern it does not.
+fn writes_table(pipeline: &Pipeline, table: &str) -> bool {
+    let Kind::Cdc(cdc) = &pipeline.kind else {
+        return !table.is_empty() && pipeline.table == table;
+    };
+    let named = pipeline.topics.iter().filter_map(|topic| match topic {
+        TopicSelector::Name(name) => Some(&**name),
+        TopicSelector::Pattern(_) => None,
+    });
+    let declared = cdc.tables.keys().map(String::as_str);
+    named
+        .chain(declared)
+        .any(|topic| cdc.table_for(topic) == table)
 }
 
 /// The value of a record with the private fields of these pipelines hidden; of what is no JSON object

@@ -14,7 +14,7 @@ pub use self::report::{Comparison, Sample};
 pub(super) use self::tables::connect;
 use self::tables::{Table, table};
 use super::progress::Progress;
-use super::{Failure, pipeline_named, runtime};
+use super::{Failure, pipeline_named, runtime, writes_table};
 use crate::config::{ClickHouse, Config, Pipeline};
 use crate::sink::PlainClient;
 
@@ -86,9 +86,9 @@ fn owner<'c>(
         return pipeline_named(config, name).map(Some);
     }
     let writes = |pipeline: &&Pipeline| {
-        let table = format!("{}.{}", pipeline.clickhouse.database, pipeline.table);
+        let database = format!("{}.", pipeline.clickhouse.database);
         let mut named = [&options.a, &options.b].into_iter();
-        !pipeline.table.is_empty() && named.any(|name| *name == pipeline.table || *name == table)
+        named.any(|name| writes_table(pipeline, name.strip_prefix(&database).unwrap_or(name)))
     };
     Ok(config.pipelines.iter().find(writes))
 }
@@ -150,4 +150,47 @@ impl Asked<'_> {
 
 fn unreadable() -> Failure {
     Failure::Refused("clickhouse answered in a form that was not asked for".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_on_the_server_of_the_pipeline_that_writes_it() {
+        let text = "[[pipeline]]\nname = \"events\"\nkind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
+                    [pipeline.clickhouse]\ntable = \"events\"\n\
+                    [[pipeline]]\nname = \"shop\"\nkind = \"cdc\"\ntopics = [\"shop.orders\", \"shop.items\"]\n\
+                    group_id = \"h\"\n[pipeline.clickhouse]\ndatabase = \"shop\"\n\
+                    [pipeline.debezium]\ndecimal_mode = \"precise\"\n\
+                    [pipeline.tables.\"shop.items\"]\ntable = \"lines\"\n";
+        let loaded = Config::parse(text, "c", std::path::Path::new("/"), []);
+        let config = loaded.unwrap_or_else(|why| panic!("{why}")).config;
+        let owner_of = |a: &str| {
+            let options = CompareOptions {
+                a: a.to_owned(),
+                b: "copy".to_owned(),
+                key: vec![],
+                since: None,
+                until: None,
+                time_column: None,
+                ignore: vec![],
+                pipeline: None,
+            };
+            let owner = owner(&config, &options).expect("no pipeline is named");
+            owner.map(|pipeline| pipeline.name.clone())
+        };
+        for (table, expected) in [
+            ("events", Some("events")),
+            ("analytics.events", Some("events")),
+            ("orders", Some("shop")),
+            ("shop.orders", Some("shop")),
+            ("lines", Some("shop")),
+            ("analytics.orders", None),
+            ("items", None),
+            ("", None),
+        ] {
+            assert_eq!(owner_of(table).as_deref(), expected, "{table}");
+        }
+    }
 }

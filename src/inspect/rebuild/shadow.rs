@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::TablePair;
 use super::plan::Plan;
 use crate::config::{Cdc, Config, Kind, Pipeline};
-use crate::inspect::Failure;
+use crate::inspect::{Failure, writes_table};
 use crate::source::TopicPartition;
 
 /// Longest name of a consumer group.
@@ -82,14 +82,7 @@ fn check_name(config: &Config, live: &Pipeline, shadow: &str) -> Result<(), Fail
     }
     let writes = |other: &&Pipeline| {
         let same_database = other.clickhouse.database == live.clickhouse.database;
-        let is_table = match &other.kind {
-            Kind::Cdc(cdc) => cdc
-                .tables
-                .keys()
-                .any(|topic| cdc.table_for(topic) == shadow),
-            _ => other.table == shadow,
-        };
-        same_database && is_table
+        same_database && writes_table(other, shadow)
     };
     match config.pipelines.iter().find(writes) {
         Some(other) => Err(Failure::Usage(format!(
@@ -227,6 +220,9 @@ mod tests {
         let live = &config.pipelines[0];
         let all = [partition("shop.a", 0), partition("shop.b", 0)];
         assert_eq!(parts(&config, live, &all, Some("x")).unwrap_err().code(), 2);
+        // The table of the other topic, which has none of its own name in the configuration.
+        let refused = parts(&config, live, &all[1..], Some("a")).unwrap_err();
+        assert_eq!(refused.code(), 2, "{refused}");
         let parts = parts(&config, live, &all, None).unwrap();
         let names: Vec<&str> = parts.iter().map(|part| &*part.shadow).collect();
         assert_eq!(names, ["a_rebuild", "other_rebuild"]);
