@@ -1,8 +1,9 @@
 //! What offsets and the metadata beside them mean, for people.
 
+use super::behind_fence;
 use super::target::Resolved;
 use crate::config::{Delivery, Kind, Pipeline};
-use crate::progress::{Frontier, Metadata};
+use crate::progress::{Frontier, Metadata, SwapFence};
 use crate::source::Offsets;
 
 /// What a commit says besides its offset.
@@ -15,6 +16,13 @@ pub(super) fn meaning(
         return vec!["nothing is committed: the next start begins by start_offset".to_owned()];
     };
     let mut lines = vec![];
+    if SwapFence::decode(&offsets.metadata).is_some() {
+        lines.push(
+            "streamweir rebuild is exchanging the table, and no start gets past this: wait until it has ended, or, if \
+             it has died, repeat it with the same --swap or --undo"
+                .to_owned(),
+        );
+    }
     if position < log.0 {
         lines.push(format!(
             "the log begins at {} now: offsets {position} to {} were deleted before they were read",
@@ -29,13 +37,11 @@ pub(super) fn meaning(
         ));
     }
     let Some(metadata) = metadata else {
-        lines.push(match offsets.metadata.is_empty() {
+        let text = behind_fence(offsets);
+        lines.push(match text.is_empty() {
             true => "set by another program or a reset: the next start looks at the table first"
                 .to_owned(),
-            false => format!(
-                "beside it stands what is not read here: {:?}",
-                offsets.metadata
-            ),
+            false => format!("beside it stands what is not read here: {text:?}"),
         });
         return lines;
     };
@@ -135,9 +141,17 @@ fn passed_over(kind: &Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shown;
     use super::*;
     use crate::progress::Epoch;
     use crate::source::TopicPartition;
+
+    fn partition() -> TopicPartition {
+        TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        }
+    }
 
     fn offsets(position: Option<i64>, metadata: &str) -> Offsets {
         Offsets {
@@ -171,20 +185,27 @@ mod tests {
             frontier: None,
             watermark_ms: None,
         };
-        let said = said(Some(5), &named.encode(5).unwrap(), (0, 9));
-        assert!(
-            said.contains("db.t") && said.contains("a look comes before"),
-            "{said}"
-        );
+        let named = named.encode(5).unwrap();
+        let fence = SwapFence {
+            id: "1f",
+            metadata: &named,
+        };
+        for (metadata, is_exchanging) in [(&named, false), (&fence.encode(), true)] {
+            let shown = shown(&partition(), &offsets(Some(5), metadata), (0, 9));
+            let said = shown.meaning.join("; ");
+            assert!(
+                said.contains("db.t") && said.contains("a look comes before"),
+                "{said}"
+            );
+            assert_eq!(said.contains("streamweir rebuild"), is_exchanging, "{said}");
+            assert_eq!(shown.ranges, [(5, 7)]);
+        }
     }
 
     #[test]
     fn effects_tell_what_is_read_again_and_what_is_passed_over() {
         let resolved = |committed, to| Resolved {
-            partition: TopicPartition {
-                topic: "t".into(),
-                partition: 0,
-            },
+            partition: partition(),
             committed,
             metadata: None,
             is_unreadable: false,

@@ -13,7 +13,7 @@ use self::target::{Resolved, kept_metadata};
 use super::cluster::Cluster;
 use super::{Failure, pipeline_named};
 use crate::config::Config;
-use crate::progress::Metadata;
+use crate::progress::{Metadata, SwapFence};
 use crate::source::{Offsets, PartitionCommit, TopicPartition};
 
 /// Where the group stands in one partition.
@@ -73,7 +73,7 @@ fn shown(partition: &TopicPartition, offsets: &Offsets, log: (i64, i64)) -> Part
     let (log_start, end) = log;
     let metadata = offsets
         .position
-        .and_then(|position| Metadata::decode(&offsets.metadata, position).ok()?);
+        .and_then(|position| Metadata::decode(behind_fence(offsets), position).ok()?);
     let from = offsets.position.unwrap_or(log_start);
     let range_ends = metadata.as_ref().map_or(&[][..], |m| &m.range_ends);
     let mut ranges = vec![];
@@ -92,6 +92,12 @@ fn shown(partition: &TopicPartition, offsets: &Offsets, log: (i64, i64)) -> Part
         ranges,
         log_start,
     }
+}
+
+/// What stands beside the offset; while a rebuild exchanges the table, it is behind its mark.
+fn behind_fence(offsets: &Offsets) -> &str {
+    let fence = SwapFence::decode(&offsets.metadata);
+    fence.map_or(&*offsets.metadata, |fence| fence.metadata)
 }
 
 /// What is to be set.

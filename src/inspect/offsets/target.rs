@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
+use super::behind_fence;
 use crate::config::Kind;
 use crate::inspect::Failure;
 use crate::inspect::cluster::{Cluster, LogRange};
-use crate::progress::Metadata;
+use crate::progress::{Metadata, SwapFence};
 use crate::source::{Offsets, TopicPartition};
 
 /// The argument of `offsets reset --to`.
@@ -58,8 +59,8 @@ pub(super) struct Resolved {
     pub(super) committed: Option<i64>,
     /// What stands beside the committed offset, where it is ours.
     pub(super) metadata: Option<Metadata>,
-    /// What stands beside it is of a later version, or names a range behind the end of the log: no start gets
-    /// past it.
+    /// What stands beside it is of a later version, is a rebuild's mark, or names a range behind the end of the
+    /// log: no start gets past it.
     pub(super) is_unreadable: bool,
     pub(super) log: LogRange,
     /// Whether the metadata is of the topic as it is.
@@ -110,10 +111,11 @@ pub(super) fn resolve(
             ));
         }
         let id = ids.last().and_then(|(_, id)| id.clone());
-        let decode = |position| Metadata::decode(&offsets.metadata, position);
+        let decode = |position| Metadata::decode(behind_fence(offsets), position);
         let decoded = offsets.position.map_or(Ok(None), decode);
+        let is_marked = SwapFence::decode(&offsets.metadata).is_some();
         let is_unreadable = match &decoded {
-            Ok(metadata) => metadata.as_ref().is_some_and(|m| names_past(m, log.1)),
+            Ok(metadata) => is_marked || metadata.as_ref().is_some_and(|m| names_past(m, log.1)),
             Err(_) => true,
         };
         let metadata = decoded.ok().flatten();
@@ -148,6 +150,10 @@ pub(super) fn kept_metadata(kind: &Kind, resolved: &Resolved) -> Option<String> 
         return None;
     }
     let to = resolved.to;
+    if resolved.committed == Some(to) {
+        // A rebuild's mark alone is taken away.
+        return metadata.encode(to).ok();
+    }
     let cuts = match kind {
         // Versions rest on the number of partitions, which must not be forgotten.
         Kind::Cdc(_) => vec![],
@@ -246,6 +252,10 @@ pub(super) mod tests {
         for to in [10, 99, 120, 200] {
             assert_eq!(kept(to), None, "{to}");
         }
+        // Where the offset stays, a rebuild's mark may have stood before it.
+        let text = kept(100).expect("kept");
+        let metadata = Metadata::decode(&text, 100).unwrap().expect("ours");
+        assert_eq!((metadata.range_ends, metadata.counter), (vec![150, 170], 3));
         let recreated = Resolved {
             is_same_topic: false,
             ..resolved(150, None)
