@@ -93,6 +93,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     crate::crash::arm();
+    end_with_the_reader();
     let arguments = Arguments::parse();
     // These two know the program alone.
     match &arguments.command {
@@ -146,6 +147,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whoever reads what is printed may have enough of it, such as `head`: then the command ends, and does not panic.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(is_closed_pipe) {
+            std::process::exit(i32::from(exit::OTHER));
+        }
+        others(panic);
+    }));
+}
+
+/// As the standard library says it where `println!` cannot print.
+fn is_closed_pipe(message: &str) -> bool {
+    message.starts_with("failed printing to stdout") && message.contains("Broken pipe")
+}
+
 /// Says why a command could not answer.
 fn report(failure: &Failure) -> ExitCode {
     eprintln!("{failure}");
@@ -166,5 +183,22 @@ fn default_path() -> PathBuf {
         here
     } else {
         installed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_defect() {
+        let closed = std::io::Error::from_raw_os_error(32);
+        assert!(is_closed_pipe(&format!(
+            "failed printing to stdout: {closed}"
+        )));
+        assert!(!is_closed_pipe(
+            "failed printing to stdout: No space left on device"
+        ));
+        assert!(!is_closed_pipe("Broken pipe"));
     }
 }
