@@ -292,8 +292,8 @@ fn without_a_registry_a_frame_is_passed_over_only_where_it_is_declared() {
 
 #[test]
 fn of_a_oneof_the_last_member_counts_however_often_it_comes() {
-    let text = "syntax = \"proto3\"; message S { int32 x = 1; int32 y = 2; } \
-                  message M { oneof o { S a = 1; S b = 2; } repeated int32 n = 3; }";
+    let text = "syntax = \"proto3\"; message M { oneof o { S a = 1; S b = 2; } repeated int32 n = 3; } \
+                message S { int32 x = 1; int32 y = 2; }";
     let schema = Arc::new(ProtobufSchema::from_source(text, &[]).unwrap());
     let columns = [
         ("$.a", "Nullable(String)"),
