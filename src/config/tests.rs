@@ -679,7 +679,7 @@ fn private_fields_of_raw_records_in_whole_dead_letters_draw_a_warning_too() {
 
 #[test]
 fn what_rules_and_duplicates_look_at_is_in_records_of_the_format() {
-    let lines = "format = \"csv\"\ncsv.columns = [\"id\", \"n\", \"timestamp\"]\n";
+    let lines = "format = \"csv\"\ncsv.columns = [\"id\", \"n\", \"at\"]\ntime_field = \"at\"\n";
     let text =
         "format = \"string\"\ntime_field = { from = \"timestamp\" }\ncolumns.message = \"$\"\n";
     let problems = |format: &str, rule: &str, key: &str| {
