@@ -611,7 +611,7 @@ impl<'a> Walking<'_, 'a> {
                     Found::Bytes {
                         from,
                         end: from + bytes.len(),
-                        natural: is_natural.then(|| (start, self.text.len())),
+                        natural: is_natural.then_some((start, self.text.len())),
                     }
                 }
                 (Kind::Double, Payload::Bits(bits)) if !is_natural => {
