@@ -12,7 +12,7 @@ fn a_change_that_would_lose_or_guess_is_never_made() {
     for (schema, column, key, says) in [
         (r#""type":"string""#, "Int64", false, "string"),
         (r#""type":"int64""#, "Bool", false, "int64"),
-        (r#""type":"boolean""#, "Int32", false, "boolean"),
+        (r#""type":"boolean""#, "Float64", false, "boolean"),
         (r#""type":"double""#, "Float32", false, "Double"),
         (r#""type":"int64""#, "Float64", false, "Int64"),
         (r#""type":"int64""#, "DateTime64(3)", false, "Int64"),
