@@ -100,7 +100,11 @@ impl TextRules {
             return time_text(text.as_bytes());
         };
         let utc = Timestamp::from_second(local.epoch_seconds).map_err(|_| no_such_time())?;
-        let instant = of_zone(zone, Offset::UTC.to_datetime(utc))?;
+        let instant = of_zone(
+            zone,
+            zone.iana_name().unwrap_or("the zone"),
+            Offset::UTC.to_datetime(utc),
+        )?;
         match has_leap_second(text.as_bytes()) {
             true => leap(instant.epoch_seconds, local.nanos),
             false => Ok(Instant {
@@ -123,7 +127,10 @@ impl TextRules {
                 return Ok(of_timestamp(zoned.timestamp()));
             }
             (Some(name), None) => {
-                TimeZone::get(name).map_err(|_| Reject::invalid_value("no such time zone"))?
+                let no_zone = |_| Reject::invalid_value("no such time zone");
+                let zone = TimeZone::get(name).map_err(no_zone)?;
+                let local = read.to_datetime().map_err(|_| no_such_time())?;
+                return of_zone(&zone, "the zone of the text", local);
             }
             (None, Some(_)) => {
                 let timestamp = read.to_timestamp().map_err(|_| no_such_time())?;
@@ -135,7 +142,8 @@ impl TextRules {
             },
         };
         // A format of days alone means their beginning.
-        of_zone(&zone, read.to_datetime().map_err(|_| no_such_time())?)
+        let local = read.to_datetime().map_err(|_| no_such_time())?;
+        of_zone(&zone, zone.iana_name().unwrap_or("the zone"), local)
     }
 
     /// A refusal that says which form was wanted.
@@ -187,13 +195,12 @@ fn check(format: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The first of the instants at which clocks show a local time.
-fn of_zone(zone: &TimeZone, local: DateTime) -> Result<Instant, Reject> {
+/// The first of the instants at which clocks show a local time. A refusal calls the zone by `name`.
+fn of_zone(zone: &TimeZone, name: &str, local: DateTime) -> Result<Instant, Reject> {
     let offset = match zone.to_ambiguous_timestamp(local).offset() {
         AmbiguousOffset::Unambiguous { offset } => offset,
         AmbiguousOffset::Fold { before, .. } => before,
         AmbiguousOffset::Gap { .. } => {
-            let name = zone.iana_name().unwrap_or("the zone");
             let detail = format!("no such local time in {name}: clocks were set forward over it");
             return Err(Reject::invalid_value(detail));
         }
