@@ -667,7 +667,7 @@ impl EnrichmentOperator {
     }
 
     /// Why a strict pipeline halts at the record that was read last, whatever else is wrong with it: it has
-    /// fields that no column takes.
+    /// fields that no column takes, or one that was replayed before it has.
     pub(super) fn unknown_field(&self, record: Record<'_>) -> Option<Halt> {
         if !self.plan.is_strict {
             return None;
