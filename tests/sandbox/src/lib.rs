@@ -73,6 +73,9 @@ impl Sandbox {
             let kafka = scope.spawn(|| {
                 Kafka::start(KafkaOptions {
                     heap_mib: SHARED_HEAP_MIB,
+                    // Nobody kills it. A machine that stands still for two seconds must not cost it its place:
+                    // for a moment no partition of it would have a leader.
+                    properties: vec![("broker.session.timeout.ms".into(), "60000".into())],
                     ..KafkaOptions::default()
                 })
             });

@@ -11,6 +11,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{REQUEST_TIMEOUT, client};
@@ -112,19 +113,32 @@ pub fn delete_records_before(
     Ok(())
 }
 
-/// The number of partitions, 0 when there is no such topic.
+/// The number of partitions, 0 when there is no such topic. A partition without a leader is waited for: a broker
+/// that stood still for a moment is none, until it has registered again.
+///
+/// # Errors
+/// When a partition gets no leader, or the broker does not answer.
 pub fn partition_count(bootstrap: &str, name: &str) -> Result<i32> {
     let consumer: BaseConsumer = client(bootstrap).create()?;
-    let metadata = consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-    let ready = topic.map_or(0, |topic| {
-        topic
-            .partitions()
-            .iter()
-            .filter(|partition| partition.leader() >= 0)
-            .count()
-    });
-    Ok(i32::try_from(ready)?)
+    let what = format!("every partition of topic {name} has a leader");
+    wait::until(&what, REQUEST_TIMEOUT, || {
+        let metadata = consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT).ok()?;
+        led_partitions(metadata.topics().first()?)
+    })
+}
+
+/// How many partitions there are: none of a topic that is not there, `None` while one has no leader.
+fn led_partitions(topic: &MetadataTopic) -> Option<i32> {
+    use rdkafka::types::RDKafkaRespErr as Code;
+    match topic.error() {
+        Some(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => Some(0),
+        Some(_) => None,
+        None => {
+            let partitions = topic.partitions();
+            let is_led = partitions.iter().all(|partition| partition.leader() >= 0);
+            is_led.then(|| i32::try_from(partitions.len()).ok())?
+        }
+    }
 }
 
 /// The topic's settings that are its own, not the broker's.

@@ -69,14 +69,32 @@ pub fn end_offsets(bootstrap: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
     let consumer: BaseConsumer = client(bootstrap).create()?;
     let mut ends = BTreeMap::new();
     for partition in 0..partition_count(bootstrap, topic)? {
-        let (_, end) = consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT)?;
-        ends.insert(partition, end);
+        ends.insert(partition, end_of(&consumer, topic, partition)?);
     }
     Ok(ends)
 }
 
-/// How long a group's coordinator may take to be there.
-const COORDINATOR_PATIENCE: Duration = Duration::from_secs(60);
+fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<i64> {
+    let (_, end) = patiently(|| consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT))?;
+    Ok(end)
+}
+
+/// How long a broker that has just begun, or stood still for a moment, may take to answer for a group or a
+/// partition.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again where that may bring another answer.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(error) if is_transient(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
 
 fn is_transient(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
@@ -86,6 +104,11 @@ fn is_transient(error: &KafkaError) -> bool {
             Code::NotCoordinator
                 | Code::CoordinatorNotAvailable
                 | Code::CoordinatorLoadInProgress
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::BrokerNotAvailable
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
                 | Code::OperationTimedOut
                 | Code::RequestTimedOut
         )
@@ -99,17 +122,8 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<BTreeMap<i
     // A reader of committed records would wait for the end of the transaction.
     let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create()?;
     let asked = all_partitions(bootstrap, topic)?;
-    let deadline = Instant::now() + COORDINATOR_PATIENCE;
-    let answer = loop {
-        match consumer.committed_offsets(asked.clone(), REQUEST_TIMEOUT) {
-            Ok(answer) => break answer,
-            // A broker that has just begun makes the group's coordinator with the first question.
-            Err(error) if is_transient(&error) && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
+    // A broker that has just begun makes the group's coordinator with the first question.
+    let answer = patiently(|| consumer.committed_offsets(asked.clone(), REQUEST_TIMEOUT))?;
     let mut found = BTreeMap::new();
     for element in answer.elements() {
         element.error()?;
@@ -134,8 +148,8 @@ pub fn commit(
     if let Some(mut element) = list.find_partition(topic, partition) {
         element.set_metadata(&committed.metadata);
     }
-    reader(bootstrap, group)?.commit(&list, CommitMode::Sync)?;
-    Ok(())
+    let committer = reader(bootstrap, group)?;
+    patiently(|| committer.commit(&list, CommitMode::Sync))
 }
 
 /// Every committed record from the first to the last stable offset, in order of partition and
@@ -178,9 +192,8 @@ pub fn is_stable(bootstrap: &str, topic: &str) -> Result<bool> {
     let ends = |isolation: &str| -> Result<Vec<i64>> {
         let mut config = reader_config(bootstrap, "sandbox-reader");
         let consumer: BaseConsumer = config.set("isolation.level", isolation).create()?;
-        let end = |partition| consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
         let partitions = 0..partition_count(bootstrap, topic)?;
-        let ends = partitions.map(|partition| Ok(end(partition)?.1));
+        let ends = partitions.map(|partition| end_of(&consumer, topic, partition));
         ends.collect()
     };
     Ok(ends("read_committed")? == ends("read_uncommitted")?)
@@ -215,6 +228,8 @@ fn read_each_with(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
             }
+            // What the client goes on after by itself, within the deadline.
+            Some(Err(error)) if is_transient(&error) && Instant::now() < deadline => {}
             Some(Err(error)) => return Err(error.into()),
             None if Instant::now() > deadline => bail!("{topic}: no end of {unread:?} in sight"),
             None => {}
