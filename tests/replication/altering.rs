@@ -1,5 +1,7 @@
 //! Tables that change while rows are on their way: by several members at once, and by hand.
 
+use std::time::Duration;
+
 use sandbox::fault::{Fault, Matcher, Proxy};
 use sandbox::topic::Record;
 use sandbox::wait;
@@ -67,6 +69,50 @@ fn two_members_of_two_lanes_meet_new_columns_at_once() {
         shop.assert_no_dead_letters();
         daemons.iter().for_each(Daemon::stop);
     }
+}
+
+/// The partition is lost between the change of the table and that of its view: whoever has it next, here the same
+/// process, finds the table as it should be, and the view behind it.
+#[test]
+fn a_view_that_was_not_renewed_before_the_partition_was_lost_is_renewed_by_the_next() {
+    let mut shop = Shop::new("lost-view", &COLUMNS, 1);
+    let mut properties = toml::Table::new();
+    properties.insert("session.timeout.ms".into(), 1_000.into());
+    properties.insert("heartbeat.interval.ms".into(), 200.into());
+    let properties = toml::Value::Table(properties);
+    shop.job.set("kafka.properties", properties);
+    let proxy = Proxy::start(&shop.job.clickhouse_url).expect("a proxy");
+    shop.job.set("clickhouse.url", proxy.url());
+    let daemon = shop.start("daemon");
+    shop.write([row(1, "")]);
+    shop.wait_for_rows(&daemon, "1\ta\t1");
+    let renewals = Matcher::any().query_contains("REPLACE VIEW");
+    let held = proxy.inject(renewals, Fault::HoldRequest, 1);
+    shop.write([in_block_with_c(2)]);
+    held.wait_for_hits(1, PATIENCE).expect("a renewal is held");
+    daemon.process.pause();
+    // Longer than its session.
+    std::thread::sleep(Duration::from_secs(3));
+    daemon.process.resume();
+    let is_lost = || daemon.log().contains("lost=true").then_some(());
+    wait::until("the partition is lost", PATIENCE, is_lost).expect("lost");
+    shop.write([in_block_with_c(3)]);
+    shop.wait_for_commits(&daemon);
+    let rows = shop
+        .job
+        .query("SELECT id, c FROM {db}.t_current ORDER BY id");
+    assert_eq!(rows, "1\t\\N\n2\tof 2\n3\tof 3");
+    daemon.stop();
+}
+
+fn in_block_with_c(id: u32) -> Record {
+    let fields = [
+        field("id", "int64", false),
+        field("v", "string", true),
+        field("n", "int32", true),
+        field("c", "string", true),
+    ];
+    in_block(row(id, &format!(r#","c":"of {id}""#)), &fields, 1)
 }
 
 #[test]

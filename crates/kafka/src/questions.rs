@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka_sys as sys;
 
@@ -144,7 +145,7 @@ impl Questions {
     /// The partitions of `topic`; `None` when the topic does not exist.
     ///
     /// # Errors
-    /// When no broker answers within `timeout`, or this user may not describe the topic.
+    /// When no broker answers within `timeout`, this user may not describe the topic, or it has no leader now.
     pub fn partitions_of(
         &self,
         topic: &str,
@@ -152,23 +153,15 @@ impl Questions {
     ) -> KafkaResult<Option<Vec<TopicPartition>>> {
         let metadata = self.0.fetch_metadata(Some(topic), timeout)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
-        // One that may not be described is not told from one that is not there in any other way.
-        let code = found.and_then(|t| t.error()).map(RDKafkaErrorCode::from);
-        if code == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
-            return Err(KafkaError::MetadataFetch(
-                RDKafkaErrorCode::TopicAuthorizationFailed,
-            ));
-        }
+        refuse_unreadable(found)?;
         let name: Arc<str> = topic.into();
-        Ok(found
-            .filter(|t| t.error().is_none() && !t.partitions().is_empty())
-            .map(|t| {
-                let of = |id: i32| TopicPartition {
-                    topic: name.clone(),
-                    partition: id,
-                };
-                t.partitions().iter().map(|p| of(p.id())).collect()
-            }))
+        Ok(found.filter(|t| !t.partitions().is_empty()).map(|t| {
+            let of = |id: i32| TopicPartition {
+                topic: name.clone(),
+                partition: id,
+            };
+            t.partitions().iter().map(|p| of(p.id())).collect()
+        }))
     }
 
     /// Every topic of the cluster.
@@ -226,5 +219,22 @@ unsafe fn first_error(event: *mut sys::rd_kafka_event_t) -> sys::rd_kafka_resp_e
             .map(code)
             .find(|code| code.is_error())
             .unwrap_or(whole)
+    }
+}
+
+/// A topic of which the broker says something else than that it is there or is not: it may not be described, or
+/// has no leader now.
+pub(crate) fn refuse_unreadable(topic: Option<&MetadataTopic>) -> KafkaResult<()> {
+    match topic
+        .and_then(MetadataTopic::error)
+        .map(RDKafkaErrorCode::from)
+    {
+        None
+        | Some(
+            RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition,
+        ) => Ok(()),
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
     }
 }

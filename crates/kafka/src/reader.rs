@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use crate::questions::refuse_unreadable;
 use crate::record::headers;
 
 /// A record taken out of its client.
@@ -141,13 +142,12 @@ impl Reader {
     /// The number of partitions; `None` when there is no such topic.
     ///
     /// # Errors
-    /// No broker answers within `timeout`.
+    /// No broker answers within `timeout`, this user may not describe the topic, or it has no leader now.
     pub fn partition_count(&self, topic: &str, timeout: Duration) -> KafkaResult<Option<i32>> {
         let metadata = self.0.fetch_metadata(Some(topic), timeout)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic);
-        let count = found
-            .filter(|t| t.error().is_none())
-            .map_or(0, |t| t.partitions().len());
+        refuse_unreadable(found)?;
+        let count = found.map_or(0, |t| t.partitions().len());
         Ok(i32::try_from(count).ok().filter(|count| *count > 0))
     }
 }

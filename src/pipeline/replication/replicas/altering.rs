@@ -11,6 +11,9 @@ use crate::replica::{ColumnMemo, ReplicaTable, Since};
 use crate::sink::{Backoff, ColumnInfo, InsertError, TableInfo, quote_name};
 use crate::table::ColumnType;
 
+/// How often a view is made anew for one change of its table.
+const VIEW_ROUNDS_MAX: usize = 3;
+
 /// A column that the records need.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Addition {
@@ -227,6 +230,23 @@ impl Replicas {
     /// A view keeps the columns that its table had when it was made, and their types: one of ours that is
     /// behind its table is made anew, no matter who changed the table.
     pub(super) async fn renew_view(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
+        let mut newest = None;
+        for _ in 0..VIEW_ROUNDS_MAX {
+            let info = newest.as_ref().unwrap_or(info);
+            if !self.renew_view_once(topic, info).await? {
+                return Ok(());
+            }
+            // Who altered the table meanwhile may have made the view before this one did.
+            newest = self.table_info(topic).await?;
+            if newest.is_none() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the view was made anew.
+    async fn renew_view_once(&self, topic: &str, info: &TableInfo) -> Result<bool, Halt> {
         let label = self.label(topic);
         let table = self.statements(topic, info)?;
         let database = &self.parts.pipeline.clickhouse.database;
@@ -257,7 +277,7 @@ impl Replicas {
                     ),
                     "no view made"
                 );
-                return Ok(());
+                return Ok(false);
             }
             // Who made the table may have died before it came to the view. Rows do without it, so a
             // server that does not allow it stops nothing.
@@ -266,16 +286,17 @@ impl Replicas {
             {
                 tracing::warn!(table = label, advice = halt.advice, "no view made");
             }
-            return Ok(());
+            return Ok(false);
         };
         let own = self.parts.config.own_names(topic);
         let is_current = info
             .existing(&label)
             .is_shown_by(&view.existing(&label), &own);
-        if table.is_own_view(&query) && !is_current {
+        let is_behind = table.is_own_view(&query) && !is_current;
+        if is_behind {
             self.execute(&label, &table.replace_view()).await?;
         }
-        Ok(())
+        Ok(is_behind)
     }
 
     async fn engine_of(&self, topic: &str, name: &str) -> Result<Option<String>, Halt> {

@@ -250,6 +250,24 @@ impl Replicas {
         first: &FirstRecord,
         values: &ColumnFacts,
     ) -> Result<(), Halt> {
+        let replica = Arc::new(self.replica_of(topic, info, first, values)?);
+        let mut topics = self.topics();
+        let entry = topics.entry(topic.to_owned()).or_default();
+        entry.replica = Some(replica);
+        entry.is_missing = false;
+        drop(topics);
+        self.changed();
+        Ok(())
+    }
+
+    /// What rows are made by, if the table takes them.
+    fn replica_of(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+        first: &FirstRecord,
+        values: &ColumnFacts,
+    ) -> Result<Replica, Halt> {
         let label = self.label(topic);
         let mut key = self.key_of(topic).to_vec();
         if key.is_empty() {
@@ -282,12 +300,7 @@ impl Replicas {
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
         let memo_of = |name: &str| memos.get(name).copied().unwrap_or(values.memo(name));
-        let replica = replica.with_defaults(&values.defaults).with_memos(memo_of);
-        entry.replica = Some(Arc::new(replica));
-        entry.is_missing = false;
-        drop(topics);
-        self.changed();
-        Ok(())
+        Ok(replica.with_defaults(&values.defaults).with_memos(memo_of))
     }
 
     /// The name of a topic's table is taken by a view, which is likely one of ours.

@@ -108,7 +108,8 @@ impl Replicas {
         })
     }
 
-    /// From now on rows are made for the table as it is.
+    /// From now on rows are made for the table as it is, and the view shows it. Whoever is interrupted between the
+    /// two, as by a rebalance, must come here again: so the view is first.
     pub(super) async fn take_over(
         &self,
         topic: &str,
@@ -119,8 +120,9 @@ impl Replicas {
             defaults: self.default_values(topic, info).await?,
             comments: self.comments(topic).await?,
         };
-        self.take(topic, info, first, &values)?;
-        self.renew_view(topic, info).await
+        self.replica_of(topic, info, first, &values)?;
+        self.renew_view(topic, info).await?;
+        self.take(topic, info, first, &values)
     }
 
     /// The comments of the table's columns.
