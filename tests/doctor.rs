@@ -104,6 +104,14 @@ fn on_servers_that_are_set_up_for_it_nothing_is_found_before_and_after_a_run() {
     produce(&job, ["no JSON".to_owned(), event(51, FULL)]);
     job.set("pipeline.columns.user_agent.from", "topic");
     assert_explains(&job);
+    // Without its server nobody knows whether the table has the row.
+    job.set("clickhouse.url", "http://127.0.0.1:1");
+    let address = format!("{}:0:7", job.topic);
+    let (code, out, err) = job.inspect(&["explain", "--json", &address]);
+    assert_eq!(code, 3, "{out}{err}");
+    let answer: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(answer["pipelines"][0]["now"], "not_asked", "{answer:#}");
+    assert!(err.contains("http://127.0.0.1:1"), "{err}");
 }
 
 /// Of the traffic of trials: every hundredth record can never be written, and users come without profile.

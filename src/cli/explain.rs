@@ -32,11 +32,20 @@ impl Explain {
         let mut done = exit::DONE;
         for address in &self.addresses {
             match explainer.explain(address) {
-                Ok(explanation) if self.json => println!("{}", explanation.json()),
-                Ok(explanation) => print!("{explanation}"),
+                Ok(explanation) => {
+                    if self.json {
+                        println!("{}", explanation.json());
+                    } else {
+                        print!("{explanation}");
+                    }
+                    for why in explanation.not_asked() {
+                        eprintln!("{why}");
+                        done = exit::UNREACHABLE;
+                    }
+                }
                 Err(error @ ExplainError::NoSuchRecord(_)) => {
                     eprintln!("{error}");
-                    done = exit::OTHER;
+                    done = done.max(exit::OTHER);
                 }
                 Err(error) => return failed(&error),
             }

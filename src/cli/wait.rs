@@ -38,8 +38,8 @@ pub(super) struct Wait {
     /// How long at most; 0 asks once
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_timeout)]
     timeout: Duration,
-    /// Where daemons answer that run it, such as http://host:9187: when one says that it has halted, the wait
-    /// ends (may be repeated) [default: service.http_listen]
+    /// Where daemons answer that run it, such as http://host:9187: when one says that it has halted, and nobody goes
+    /// on, the wait ends (may be repeated) [default: service.http_listen]
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
     /// Print one JSON document

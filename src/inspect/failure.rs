@@ -35,6 +35,17 @@ impl Failure {
         }
     }
 
+    /// The same failure, behind what is to be said first.
+    pub(super) fn behind(self, first: &str) -> Self {
+        let text = |why: String| format!("{first}: {why}");
+        match self {
+            Failure::Usage(why) => Failure::Usage(text(why)),
+            Failure::Unreachable(why) => Failure::Unreachable(text(why)),
+            Failure::Refused(why) => Failure::Refused(text(why)),
+            Failure::NoTopic(why) => Failure::NoTopic(text(why)),
+        }
+    }
+
     /// A client that cannot be made of `kafka.properties`.
     pub(super) fn client(error: &KafkaError) -> Self {
         Failure::Usage(format!(

@@ -8,6 +8,7 @@
 
 mod kept;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use streamweir_kafka::RDKafkaErrorCode;
@@ -78,8 +79,8 @@ pub(super) struct Committer {
     entries: Vec<Entry>,
     state: State,
     doubtful: bool,
-    /// The next commit says again what is in doubt of a partition.
-    is_doubt_left: bool,
+    /// Of these an earlier commit may have been kept or not: their next one is read back.
+    in_doubt: BTreeSet<TopicPartition>,
     /// Whether a commit of ours was once read back as it was written.
     pub(super) metadata_is_kept: bool,
     sent_at: Option<BootTime>,
@@ -121,8 +122,11 @@ impl Committer {
     /// Takes over a commit that is about to be sent.
     pub(super) fn sending(&mut self, entries: Vec<Entry>) {
         assert!(self.is_idle(), "one commit at a time");
+        self.doubtful = false;
+        for entry in &entries {
+            self.doubtful |= self.in_doubt.remove(&entry.commit.partition);
+        }
         self.entries = entries;
-        self.doubtful = std::mem::take(&mut self.is_doubt_left);
         self.backoff = None;
         self.sent();
         self.first_sent_at = self.sent_at;
@@ -155,8 +159,8 @@ impl Committer {
     }
 
     /// What the broker says of a partition is not known, and its next commit is read back.
-    pub(super) fn leave_in_doubt(&mut self) {
-        self.is_doubt_left = true;
+    pub(super) fn leave_in_doubt(&mut self, partition: &TopicPartition) {
+        self.in_doubt.insert(partition.clone());
     }
 
     fn sent(&mut self) {
@@ -180,12 +184,17 @@ impl Committer {
         self.repeat(now);
     }
 
-    /// Forgets partitions that are no longer ours; repeating for them would be a zombie's commit.
+    /// Forgets partitions that are no longer ours; repeating for them would be a zombie's commit. What became of
+    /// it stays in doubt, should they be ours again.
     pub(super) fn retain(&mut self, is_ours: impl Fn(OwnershipId) -> bool) {
         if self.state == State::InFlight {
             return;
         }
-        self.entries.retain(|entry| is_ours(entry.ownership));
+        let forgotten = self
+            .entries
+            .extract_if(.., |entry| !is_ours(entry.ownership));
+        let forgotten = forgotten.map(|entry| entry.commit.partition);
+        self.in_doubt.extend(forgotten);
         if self.entries.is_empty() {
             self.state = State::Idle;
         }
@@ -222,7 +231,10 @@ impl Committer {
             entry.refusal = result.code_of(&entry.commit.partition);
         }
         let is_refused = entries.iter().any(|entry| entry.refusal.is_some());
-        self.is_doubt_left |= self.doubtful && is_refused;
+        if self.doubtful && is_refused {
+            let all = entries.iter().map(|entry| entry.commit.partition.clone());
+            self.in_doubt.extend(all);
+        }
         if is_refused && !is_alone {
             // What is kept of it may have come with the first sending.
             return Ok(Answer::Done {

@@ -223,7 +223,7 @@ impl<O: Operator> Lane<O> {
                 if let Some(code) = entry.refusal.filter(|refusal| code == Some(*refusal)) {
                     commit::may_be_tried_again(entry, code)?;
                 }
-                self.committer.leave_in_doubt();
+                self.committer.leave_in_doubt(&entry.commit.partition);
                 self.commit_refused(entry, &format!("it is not read back: {error}"), now);
                 return Ok(false);
             }

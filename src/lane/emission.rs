@@ -87,7 +87,7 @@ impl<O: Operator> Lane<O> {
             return Ok(());
         };
         let is_under_way = emission.ledger.open_count() > 0;
-        let may = self.group.revoking.is_none() && !self.topic_watch.may_have_changed();
+        let may = self.group.revoking.is_none() && !self.topic_watch.may_have_changed(now);
         if is_under_way || self.owned.is_empty() || !may {
             return Ok(());
         }

@@ -123,9 +123,9 @@ impl TopicWatch {
 
     /// Whether a topic may be another than the one that was read. What was read of one that is gone was
     /// its own.
-    pub(super) fn may_have_changed(&self) -> bool {
+    pub(super) fn may_have_changed(&self, now: Instant) -> bool {
         let may = |topic: &Topic| {
-            topic.other.is_some() || topic.odd_at.is_some() && topic.missing_since.is_none()
+            topic.other.is_some() || topic.is_odd(now) && topic.missing_since.is_none()
         };
         self.topics.values().any(may)
     }

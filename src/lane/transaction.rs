@@ -126,7 +126,7 @@ impl<O: Operator> Lane<O> {
             && (is_full || now >= transacting.asked_at + TIGHT_INTERVAL);
         let may = !self.owned.is_empty()
             && self.group.revoking.is_none()
-            && !self.topic_watch.may_have_changed();
+            && !self.topic_watch.may_have_changed(now);
         if !may || !is_due && !is_last && !is_tight {
             return Ok(());
         }

@@ -43,6 +43,10 @@ impl Replayer {
             return Ok(None);
         };
         match Versions::find_table(&way.operator, topic).await {
+            Ok(None) => {
+                way.operator.note_missing_table(topic);
+                Ok(None)
+            }
             Ok(target) => Ok(target),
             Err(NotFound::Later(why)) => Err(ReplayError::Unreachable(why)),
             Err(NotFound::Never(halt)) => Err(halt.into()),
@@ -58,6 +62,14 @@ impl Replayer {
         match self {
             Replayer::Cdc(way) => way.read_change(partition, record),
             Replayer::Enrichment(_) | Replayer::Raw(_) => Changed::Nothing,
+        }
+    }
+
+    /// Whether a change record makes a row of a table that [`Replayer::find_table`] has not found.
+    pub(crate) fn needs_table(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+        match self {
+            Replayer::Cdc(way) => way.needs_table(partition, record),
+            Replayer::Enrichment(_) | Replayer::Raw(_) => false,
         }
     }
 
@@ -79,6 +91,15 @@ impl Way<ReplicationOperator> {
             Ok(Accepted::Dropped(_)) | Err(NotAccepted::Refused(_)) => Changed::Nothing,
             Err(NotAccepted::Halted(halt)) => Changed::Unknown(halt.advice),
             Err(NotAccepted::Later(first)) => Changed::Unknown(first.what),
+        }
+    }
+
+    fn needs_table(&mut self, partition: &TopicPartition, record: Record<'_>) -> bool {
+        self.operator.clear(0);
+        let mut state = self.operator.begin(partition);
+        match self.operator.accept(&mut state, record) {
+            Err(NotAccepted::Later(first)) => self.operator.opens_table(&first, &partition.topic),
+            _ => false,
         }
     }
 }

@@ -140,7 +140,9 @@ async fn refused<D: Destination>(
     if job.tokens().is_none() {
         return Err(Outcome::Refused(Box::new(job), error));
     }
-    job.refused(destination.running_until(&error));
+    // The server has ended it, and may have handed rows on to others that have not.
+    let over_time = error.is_over_time().then(|| sink.parts.running_until());
+    job.refused(destination.running_until(&error).or(over_time));
     loop {
         match job.step() {
             Step::Wait => wait(&mut job, sink, "refused after a lost answer").await,
@@ -149,7 +151,11 @@ async fn refused<D: Destination>(
                     let (there, sent) = job.count(&missing);
                     job.attempts().counted(there, sent);
                     if there == sent {
-                        let error = error.although_written(there);
+                        // What is only slow behind the table is waited for.
+                        let error = match error.is_over_time() {
+                            true => error,
+                            false => error.although_written(there),
+                        };
                         destination.wait_after(&mut job, error).await?;
                         return Ok(job);
                     }

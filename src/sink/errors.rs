@@ -260,10 +260,17 @@ impl InsertError {
         self.code.is_none() && is_passed_on
     }
 
-    /// Whether fewer rows in one statement may succeed where these cannot: a limit of its own memory.
+    /// Whether fewer rows in one statement may succeed where these cannot: a limit of its own memory or time.
     pub(super) fn is_of_one_statement(&self) -> bool {
-        self.code == Some(241)
-            && (self.message.contains("(for query)") || self.message.contains("Query memory"))
+        let is_over_memory = self.code == Some(241)
+            && (self.message.contains("(for query)") || self.message.contains("Query memory"));
+        is_over_memory || self.is_over_time()
+    }
+
+    /// Whether the statement ran longer than `max_execution_time`, which also happens while a server is slow. Other
+    /// waits of the server's end with the same code.
+    pub(super) fn is_over_time(&self) -> bool {
+        self.code == Some(159) && self.message.contains("Timeout exceeded: elapsed")
     }
 }
 

@@ -69,7 +69,7 @@ impl Suspicion {
         let is_suspect = match error.remedy {
             Remedy::Split | Remedy::TooLarge => return Judgement::Refused,
             Remedy::Unclassified => true,
-            // Half of the rows take half of the memory; one row is waited for.
+            // Half of the rows take half of the memory, or of the time; one row is waited for.
             Remedy::Retry(_) => {
                 error.is_of_one_statement() && matches!(rows, Rows::Many | Rows::Half)
             }
@@ -84,7 +84,9 @@ impl Suspicion {
         }
         let first = *self.first.get_or_insert(now);
         self.attempts += 1;
-        let is_due = rows == Rows::Half
+        // A server that is slow for a while must not break a range into single rows.
+        let is_known = rows == Rows::Half && !error.is_over_time();
+        let is_due = is_known
             || self.attempts >= ATTEMPTS_MIN && now.duration_since(first) >= rows.patience();
         if is_due {
             Judgement::RefusedIfThere

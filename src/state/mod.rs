@@ -8,5 +8,5 @@
 mod snapshot;
 mod store;
 
-pub(crate) use snapshot::{Label, open};
+pub(crate) use snapshot::{Label, Refused, open};
 pub(crate) use store::{CompleteNames, SnapshotStore, StoreError, StoredSnapshot};

@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 use crate::source::TopicPartition;
 
 const MAGIC: &[u8; 8] = b"SWSNAP01";
+/// The version behind the name of the format: two digits.
+const VERSION_AT: usize = 6;
 const CHECKSUM_AT: usize = MAGIC.len();
 const LENGTH_AT: usize = CHECKSUM_AT + 32;
 const LABEL_AT: usize = LENGTH_AT + size_of::<u32>();
@@ -37,6 +39,8 @@ pub(crate) struct Unsealed(Vec<u8>);
 pub(crate) enum Refused {
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
+    #[error("a later version has written it")]
+    Later,
     #[error("it belongs to another {0}")]
     Foreign(&'static str),
 }
@@ -117,6 +121,9 @@ impl Unsealed {
 pub(crate) fn open(bytes: &[u8]) -> Result<(Label, &[u8]), Refused> {
     let damaged = Refused::Damaged;
     let head = bytes.get(..LABEL_AT).ok_or(damaged("it is cut short"))?;
+    if is_later(&head[..CHECKSUM_AT]) {
+        return Err(Refused::Later);
+    }
     if head[..CHECKSUM_AT] != *MAGIC {
         return Err(damaged("its format is not known"));
     }
@@ -129,6 +136,13 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Label, &[u8]), Refused> {
         .ok_or(damaged("its label is cut short"))?;
     let label = postcard::from_bytes(label).map_err(|_| damaged("its label is not readable"))?;
     Ok((label, state))
+}
+
+/// Whether this is our format in a version that is not known yet.
+fn is_later(magic: &[u8]) -> bool {
+    let (name, version) = magic.split_at(VERSION_AT);
+    let (own, known) = MAGIC.split_at(VERSION_AT);
+    name == own && version.iter().all(u8::is_ascii_digit) && version > known
 }
 
 #[cfg(test)]
@@ -171,6 +185,20 @@ mod tests {
             let mut altered = whole.clone();
             altered[at] ^= 1;
             assert!(open(&altered).is_err(), "altered at {at}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_later_version_is_not_taken_for_a_damaged_one() {
+        let refusal = |magic: &[u8; 8]| {
+            let mut other = snapshot();
+            other[..8].copy_from_slice(magic);
+            open(&other).map(drop).unwrap_err()
+        };
+        assert_eq!(refusal(b"SWSNAP02"), Refused::Later);
+        assert_eq!(refusal(b"SWSNAP10"), Refused::Later);
+        for magic in [b"SWSNAP00", b"SWSNAP0x", b"SWSHOT02"] {
+            assert!(matches!(refusal(magic), Refused::Damaged(_)), "{magic:?}");
         }
     }
 

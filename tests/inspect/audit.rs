@@ -171,6 +171,22 @@ fn a_replica_is_held_against_the_newest_changes_and_its_letters_are_replayed() {
     assert_eq!(ids("extra"), [77], "{found}");
     assert_eq!(ids("altered"), [9], "{found}");
     assert_eq!(found["stale"][0]["offset"], json!(42));
+
+    // Without its table nothing is compared, and the table itself is what is missing.
+    job.query("DROP TABLE {db}.t");
+    let (code, found) = json(&job, &audit);
+    let entry = &found["missing"][0];
+    assert_eq!(
+        (
+            code,
+            &found["counts"]["missing"],
+            &entry["key"],
+            &entry["offset"]
+        ),
+        (1, &json!(1), &Value::Null, &json!(0)),
+        "{found}"
+    );
+    assert_eq!(found["counts"]["not_checkable"], json!(62));
 }
 
 #[test]

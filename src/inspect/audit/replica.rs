@@ -1,6 +1,6 @@
 //! Tables in which versions decide: the row of each key against the newest change in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::changes::{Changes, Newest, Place, Verdict, short};
 use super::letters::{LETTERS_CUT, LetterOffsets};
 use super::report::{Counts, PartitionReport, Report, Wrong, address};
 use super::scope::{BEGINS_ANYWHERE, Scope};
-use crate::config::{Config, Pipeline};
+use crate::config::{Config, Kind, Pipeline};
 use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::inspect::{Failure, runtime};
@@ -48,6 +48,7 @@ pub(super) fn audit(
         ClickHouseClient::new(&pipeline.clickhouse).map_err(|e| Failure::Refused(e.to_string()))?;
     let mut replayer = runtime.block_on(Replayer::new(&service, pipeline))?;
     let mut tables: BTreeMap<String, (Arc<Target>, Vec<&Scope>)> = BTreeMap::new();
+    let mut without_table = vec![];
     for scope in scopes {
         let topic = &scope.partition.topic;
         match runtime.block_on(replayer.find_table(topic))? {
@@ -55,12 +56,7 @@ pub(super) fn audit(
                 let table = tables.entry(target.label.clone());
                 table.or_insert_with(|| (target, vec![])).1.push(scope);
             }
-            None if scope.to > scope.from => {
-                report.note(format!(
-                    "topic {topic}: its table is not there: nothing is compared"
-                ));
-            }
-            None => {}
+            None => without_table.push(scope),
         }
     }
     let mut auditor = Auditor {
@@ -77,10 +73,81 @@ pub(super) fn audit(
     for (target, scopes) in tables.into_values() {
         auditor.table(&target, &scopes, report)?;
     }
+    let mut missing = BTreeSet::new();
+    for scope in without_table {
+        auditor.without_table(scope, &mut missing, report)?;
+    }
     Ok(())
 }
 
 impl Auditor<'_> {
+    /// Reads up to the first change that makes a row: its table is missing then. `missing`: the tables that are
+    /// reported already.
+    fn without_table(
+        &mut self,
+        scope: &Scope,
+        missing: &mut BTreeSet<String>,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let partition = &scope.partition;
+        let letters = self.letters.of(partition);
+        let mut range = Range {
+            from: scope.from,
+            to: scope.to,
+        };
+        let (mut first, mut gone) = (None, 0);
+        let replayer = &mut self.replayer;
+        let mut each = |record: Record<'_>| {
+            let offset = record.offset();
+            let makes_none =
+                scope.skipped.contains(&offset) || letters.binary_search(&offset).is_ok();
+            if makes_none || !replayer.needs_table(partition, record) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            first = Some(offset);
+            Ok(ControlFlow::Break(()))
+        };
+        while let cut @ Read::Cut(to) = self.reader.read_or_cut(partition, range, &mut each)? {
+            gone += cut.gone_below(scope.to);
+            range.from = to.to;
+            report.note(CUT_MEANWHILE.to_owned());
+        }
+        let compared_to = first.unwrap_or(scope.to);
+        report.partitions.push(PartitionReport {
+            topic: partition.topic.to_string(),
+            partition: partition.partition,
+            from: scope.from,
+            to: scope.to,
+            counts: Counts {
+                uncommitted: scope.uncommitted,
+                not_checkable: gone + (scope.to - compared_to).unsigned_abs(),
+                ..Counts::default()
+            },
+        });
+        let Some(offset) = first else {
+            return Ok(());
+        };
+        let table = match &self.pipeline.kind {
+            Kind::Cdc(cdc) => cdc.table_for(&partition.topic),
+            _ => self.pipeline.table.as_str(),
+        };
+        let table = format!("{}.{table}", self.pipeline.clickhouse.database);
+        report.note(format!(
+            "topic {}: its table {table} is not there, and the log has rows for it: none is compared",
+            partition.topic
+        ));
+        if scope.begins_anywhere {
+            report.note(BEGINS_ANYWHERE.to_owned());
+        } else if missing.insert(table.clone()) {
+            report.counts.missing += 1;
+            let mut entry = address(partition, offset);
+            entry["table"] = Value::from(table);
+            entry["key"] = Value::Null;
+            report.list(Wrong::Missing, || entry);
+        }
+        Ok(())
+    }
+
     /// Reads its part of the log once, and the table once, whatever fits into memory.
     fn table(
         &mut self,

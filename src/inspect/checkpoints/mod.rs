@@ -16,7 +16,7 @@ use crate::clock::wall_ms;
 use crate::config::Config;
 use crate::observe::board::status::Moment;
 use crate::source::TopicPartition;
-use crate::state::{StoreError, StoredSnapshot, open};
+use crate::state::{Refused, StoreError, StoredSnapshot, open};
 
 /// One snapshot.
 #[derive(Debug, Serialize)]
@@ -265,10 +265,10 @@ pub fn prune(
         let cluster = Cluster::connect(&config.service, &pipeline)?;
         let known = cluster.partitions(None)?;
         let committed = cluster.committed(&known)?;
-        let (mut there, mut damaged) = (vec![], vec![]);
+        let (mut there, mut conditions) = (vec![], vec![]);
         for snapshot in all {
             if let Some(bytes) = runtime.block_on(store.read_if_there(&snapshot))? {
-                damaged.push(open(&bytes).is_err());
+                conditions.push(Condition::of(&bytes));
                 there.push(snapshot);
             }
         }
@@ -277,7 +277,7 @@ pub fn prune(
             Some(committed[index].position)
         };
         let keep = keep.unwrap_or(configured);
-        for (index, why) in useless(&there, &damaged, keep, position_of) {
+        for (index, why) in useless(&there, &conditions, keep, position_of) {
             let snapshot = &there[index];
             runtime.block_on(store.delete(snapshot))?;
             pruned.push(Pruned::of(&pipeline.name, snapshot, why));
@@ -286,11 +286,30 @@ pub fn prune(
     Ok(pruned)
 }
 
+/// Whether a snapshot can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Usable,
+    /// By a later version, which has written it.
+    UsableLater,
+    Damaged,
+}
+
+impl Condition {
+    fn of(bytes: &[u8]) -> Self {
+        match open(bytes) {
+            Ok(_) => Condition::Usable,
+            Err(Refused::Later) => Condition::UsableLater,
+            Err(_) => Condition::Damaged,
+        }
+    }
+}
+
 /// Which of these, in the order of offsets within a partition, nothing can use. `position_of`: `None` where
 /// the pipeline has no such partition.
 fn useless(
     all: &[StoredSnapshot],
-    damaged: &[bool],
+    conditions: &[Condition],
     keep: usize,
     position_of: impl Fn(&TopicPartition) -> Option<Option<i64>>,
 ) -> Vec<(usize, &'static str)> {
@@ -300,15 +319,19 @@ fn useless(
             found.push((index, "the pipeline does not read this partition"));
             continue;
         };
-        if damaged[index] {
-            found.push((index, "it is damaged"));
-            continue;
+        match conditions[index] {
+            Condition::Usable => {}
+            Condition::UsableLater => continue,
+            Condition::Damaged => {
+                found.push((index, "it is damaged"));
+                continue;
+            }
         }
         let Some(position) = position else {
             continue;
         };
         let replaces = |(other, s): &(usize, &StoredSnapshot)| {
-            !damaged[*other]
+            conditions[*other] == Condition::Usable
                 && s.partition == snapshot.partition
                 && s.offset > snapshot.offset
                 && s.offset <= position
@@ -343,21 +366,27 @@ mod tests {
         let offsets = [10, 20, 30, 40, 50];
         let mut all: Vec<_> = offsets.map(|offset| snapshot(0, offset)).into();
         all.push(snapshot(7, 5));
-        let damaged = [false, false, true, false, false, false];
+        let mut conditions = [Condition::Usable; 6];
+        conditions[2] = Condition::Damaged;
         let position = |p: &TopicPartition| (p.partition == 0).then_some(Some(40));
-        let indices = |keep| {
-            let found = useless(&all, &damaged, keep, position);
+        let of = |conditions: &[Condition], keep| {
+            let found = useless(&all, conditions, keep, position);
             found
                 .into_iter()
                 .map(|(index, _)| index)
                 .collect::<Vec<_>>()
         };
+        let indices = |keep| of(&conditions, keep);
         // 50 is not usable yet, 30 is damaged, and the partition 7 is nobody's.
         assert_eq!(indices(1), [0, 1, 2, 5]);
         assert_eq!(indices(2), [0, 2, 5]);
         assert_eq!(indices(3), [2, 5]);
         let nowhere = |_: &TopicPartition| Some(None);
-        assert_eq!(useless(&all, &[false; 6], 1, nowhere), []);
+        assert_eq!(useless(&all, &[Condition::Usable; 6], 1, nowhere), []);
+        // What a later version has written stays, and replaces none that this one can use.
+        let mut later = [Condition::Usable; 6];
+        later[3] = Condition::UsableLater;
+        assert_eq!(of(&later, 1), [0, 1, 5]);
     }
 
     #[test]

@@ -142,8 +142,10 @@ pub fn wait(
         let halted = match is_reached {
             true => None,
             false => {
-                let asked = halted(&options.urls, &options.pipelines, &mut silent);
-                let shown = runtime.block_on(asked);
+                let asked = answers(&options.urls, &mut silent);
+                let answers = runtime.block_on(asked);
+                let mut each = all.iter();
+                let shown = each.find_map(|one| one.is_shown_halted(&answers, is_over));
                 let mut left = all.iter_mut();
                 shown.or_else(|| left.find_map(|one| one.has_left(&config.service, is_over)))
             }
@@ -191,6 +193,14 @@ fn check(pipeline: &Pipeline, goal: Goal) -> Result<(), Failure> {
 }
 
 impl Waiting {
+    /// Whether daemons show that it has halted, and nobody goes on with it, those among them that were not asked.
+    fn is_shown_halted(&self, answers: &[(&str, Value)], is_over: bool) -> Option<HaltedPipeline> {
+        let halted = halted_of(answers, &self.pipeline.name)?;
+        let members = self.reader.cluster().members();
+        let goes_on = members.is_ok_and(|members| !members.is_empty());
+        (is_over || !goes_on).then_some(halted)
+    }
+
     /// Whether it halted here, and nobody goes on with it: another process may just be starting again.
     fn has_left(&mut self, service: &Service, is_over: bool) -> Option<HaltedPipeline> {
         let before = self.left.take();
@@ -285,42 +295,44 @@ impl Waiting {
     }
 }
 
-/// Asks the daemons whether one of the pipelines has halted. One that does not answer says nothing; it is
-/// warned of once.
-async fn halted(
-    urls: &[String],
-    pipelines: &[String],
-    silent: &mut HashSet<String>,
-) -> Option<HaltedPipeline> {
+/// What the daemons show. One that does not answer says nothing; it is warned of once.
+async fn answers<'u>(urls: &'u [String], silent: &mut HashSet<String>) -> Vec<(&'u str, Value)> {
+    let mut answers = vec![];
     for url in urls {
-        let shown = match status::fetch(url).await {
-            Ok(shown) => shown,
+        match status::fetch(url).await {
+            Ok(shown) => answers.push((&**url, shown)),
             Err(why) => {
                 if silent.insert(url.clone()) {
                     tracing::warn!("a halt there would not be seen: {why}");
                 }
-                continue;
             }
-        };
-        if let Some(halted) = halted_of(&shown, url, pipelines) {
-            return Some(halted);
         }
     }
-    None
+    answers
 }
 
-fn halted_of(shown: &Value, url: &str, pipelines: &[String]) -> Option<HaltedPipeline> {
+/// The first daemon that shows the pipeline as halted, unless another one goes on with it.
+fn halted_of(answers: &[(&str, Value)], pipeline: &str) -> Option<HaltedPipeline> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = shown["pipelines"].as_array()?;
-    let mut halted = all.iter().filter(|p| p["state"] == "halted");
-    let is_waited_for = |p: &&Value| pipelines.iter().any(|name| p["name"] == name.as_str());
-    let halted = halted.find(is_waited_for)?;
-    Some(HaltedPipeline {
-        pipeline: text(&halted["name"]),
-        url: Some(url.to_owned()),
-        reason: text(&halted["halt"]["reason"]),
-        advice: text(&halted["halt"]["advice"]),
-    })
+    let mut found = None;
+    for (url, shown) in answers {
+        let all = shown["pipelines"].as_array().into_iter().flatten();
+        for own in all.filter(|own| own["name"] == pipeline) {
+            match own["state"].as_str() {
+                Some("halted") => {
+                    found.get_or_insert_with(|| HaltedPipeline {
+                        pipeline: pipeline.to_owned(),
+                        url: Some((*url).to_owned()),
+                        reason: text(&own["halt"]["reason"]),
+                        advice: text(&own["halt"]["advice"]),
+                    });
+                }
+                Some("stopped") | None => {}
+                Some(_) => return None,
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -342,12 +354,28 @@ mod tests {
             { "name": "a", "state": "halted", "halt": { "reason": "schema", "advice": "fix it" } },
             { "name": "b", "state": "running", "halt": null },
         ]});
-        let of = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            halted_of(&shown, "u", &names).map(|halted| (halted.pipeline, halted.reason))
+        let answers = [("u", shown)];
+        let of = |name| halted_of(&answers, name).map(|halted| (halted.pipeline, halted.reason));
+        assert_eq!(of("b"), None);
+        assert_eq!(of("a"), Some(("a".to_owned(), "schema".to_owned())));
+        assert_eq!(halted_of(&[("u", json!({}))], "a"), None);
+    }
+
+    #[test]
+    fn a_halt_is_believed_once_no_other_daemon_goes_on() {
+        let shown = |state: &str| {
+            let halt = json!({ "reason": "schema", "advice": "fix it" });
+            json!({ "pipelines": [{ "name": "a", "state": state, "halt": halt }] })
         };
-        assert_eq!(of(&["b"]), None);
-        assert_eq!(of(&["b", "a"]), Some(("a".to_owned(), "schema".to_owned())));
-        assert_eq!(halted_of(&json!({}), "u", &["a".to_owned()]), None);
+        let halted_at = |states: [&str; 2]| {
+            let answers = [("u", shown(states[0])), ("v", shown(states[1]))];
+            halted_of(&answers, "a")?.url
+        };
+        assert_eq!(halted_at(["halted", "running"]), None);
+        assert_eq!(halted_at(["starting", "halted"]), None);
+        assert_eq!(halted_at(["halted", "paused"]), None);
+        assert_eq!(halted_at(["halted", "halted"]), Some("u".to_owned()));
+        assert_eq!(halted_at(["stopped", "halted"]), Some("v".to_owned()));
+        assert_eq!(halted_at(["stopped", "stopped"]), None);
     }
 }

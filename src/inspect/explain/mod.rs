@@ -19,7 +19,6 @@ use self::source::{Before, Source};
 use super::doctor::facts::{SampledRecord, TableFacts};
 use super::doctor::sample;
 use super::hidden;
-use super::row_query::as_query;
 use crate::config::{Config, Kind, Pipeline};
 use crate::pipeline::judging::{Judgement, judge_last};
 
@@ -88,6 +87,8 @@ struct OfPipeline {
     row: Option<Value>,
     sources: Value,
     now: Now,
+    /// Why the table was not asked, if so.
+    not_asked: Option<String>,
 }
 
 /// Explains one record after the other: what is known of a topic, and of its dead letters, is asked once.
@@ -203,10 +204,8 @@ fn of_pipeline(
         is_committed: source.has_committed(address),
     };
     let before = record.map_or_else(Before::default, |record| source.before(record));
-    let Source {
-        pipeline, server, ..
-    } = &*source;
-    let tables: &[TableFacts] = server.as_ref().map_or(&[], |(_, facts)| &facts.tables);
+    let (pipeline, server) = (&source.pipeline, source.server());
+    let tables: &[TableFacts] = server.map_or(&[], |(_, facts)| &facts.tables);
     let table = tables.first();
     let Some(record) = record else {
         return OfPipeline {
@@ -216,6 +215,7 @@ fn of_pipeline(
             row: None,
             sources: json!({}),
             now: place.otherwise(),
+            not_asked: None,
         };
     };
     let judgement = judged(pipeline, tables, &before.records, record);
@@ -226,19 +226,22 @@ fn of_pipeline(
     }
     let rows = judgement.ok().and_then(|judgement| judgement.rows);
     let rows = rows.filter(|rows| !rows.rows.is_empty());
-    let looked = runtime.block_on(async {
-        let (plain, table) = (server.as_ref().map(|(plain, _)| plain)?, table?);
-        let computed = match &rows {
-            Some(rows) => plain.objects(&as_query(rows)).await.ok(),
-            None => None,
-        };
-        let row = computed.and_then(|rows| rows.into_iter().next());
-        Some(now::look(pipeline, plain, table, rows.as_ref(), row, &place).await)
-    });
-    let (row, now) = looked.unwrap_or((None, place.otherwise()));
+    let looked = match (source.why_not_asked(), server, table) {
+        (Some(why), ..) => Err(why),
+        (None, Some((plain, _)), Some(table)) => {
+            let looked = now::look(pipeline, plain, table, rows.as_ref(), &place);
+            runtime.block_on(looked)
+        }
+        _ => Ok((None, place.otherwise())),
+    };
+    let (row, now, not_asked) = match looked {
+        Ok((row, now)) => (row, now, None),
+        Err(why) => (None, Now::NotAsked, Some(why)),
+    };
     OfPipeline {
         pipeline: pipeline.name.clone(),
         now,
+        not_asked,
         row: row.filter(|_| outcome.makes_row() || now == Now::InTable),
         sources: table.map_or_else(|| json!({}), |table| outcome::sources(pipeline, table)),
         table: table.map(|table| table.name.clone()),
@@ -291,7 +294,10 @@ impl OfPipeline {
             }
             return;
         };
-        self.now = Now::DeadLetter;
+        // It may have been replayed.
+        if self.now != Now::NotAsked {
+            self.now = Now::DeadLetter;
+        }
         // These rules refused it, by what a look at the record alone does not show.
         if self.outcome.makes_row() && letter.config_id == source.pipeline.config_id {
             self.outcome.name = "dead_letter";

@@ -7,7 +7,7 @@ use crate::config::{Kind, Pipeline};
 use crate::inspect::doctor::facts::TableFacts;
 use crate::inspect::row_query::as_query;
 use crate::pipeline::judging::Rows;
-use crate::sink::{PlainClient, quote_name};
+use crate::sink::{InsertError, PlainClient, Remedy, quote_name};
 use crate::target::Provenance;
 
 /// Where it is.
@@ -19,6 +19,8 @@ pub(super) enum Now {
     NotCommitted,
     /// A later change of its key is in the table.
     Superseded,
+    /// Nobody knows: the table could not be asked.
+    NotAsked,
 }
 
 impl Now {
@@ -29,6 +31,7 @@ impl Now {
             Now::DeadLetter => "dead_letter",
             Now::NotCommitted => "not_committed",
             Now::Superseded => "superseded",
+            Now::NotAsked => "not_asked",
         }
     }
 }
@@ -51,25 +54,45 @@ impl Place<'_> {
 }
 
 /// The row that the table has, or else the one that would be made, and where the record is.
+///
+/// # Errors
+/// Why the table does not answer.
 pub(super) async fn look(
     pipeline: &Pipeline,
     plain: &PlainClient,
     table: &TableFacts,
     rows: Option<&Rows>,
-    computed: Option<Value>,
     place: &Place<'_>,
-) -> (Option<Value>, Now) {
+) -> Result<(Option<Value>, Now), String> {
+    let computed = match rows {
+        Some(rows) => first(plain.objects(&as_query(rows)).await),
+        None => Ok(None),
+    };
     let found = match &pipeline.kind {
-        Kind::Enrichment(_) | Kind::Raw(_) => by_address(pipeline, plain, table, place).await,
+        Kind::Enrichment(_) | Kind::Raw(_) => by_address(pipeline, plain, table, place).await?,
         Kind::Cdc(_) => match rows {
-            Some(rows) => return by_key(plain, table, rows, computed, place).await,
+            Some(rows) => return by_key(plain, table, rows, computed?, place).await,
             None => None,
         },
         Kind::Aggregation(_) | Kind::StreamJoin(_) => None,
     };
-    match found {
+    Ok(match found {
         Some(row) => (Some(row), Now::InTable),
-        None => (computed, place.otherwise()),
+        None => (computed.unwrap_or_default(), place.otherwise()),
+    })
+}
+
+/// The first row of an answer. A question that the server refuses finds none.
+///
+/// # Errors
+/// Why there is no answer.
+fn first(answer: Result<Vec<Value>, InsertError>) -> Result<Option<Value>, String> {
+    match answer {
+        Ok(rows) => Ok(rows.into_iter().next()),
+        Err(error) if matches!(error.remedy, Remedy::Retry(_)) => {
+            Err(format!("clickhouse: {error} (clickhouse.url)"))
+        }
+        Err(_) => Ok(None),
     }
 }
 
@@ -85,8 +108,10 @@ async fn by_address(
     plain: &PlainClient,
     table: &TableFacts,
     place: &Place<'_>,
-) -> Option<Value> {
-    let provenance = Provenance::of(pipeline, &table.info.columns).ok()?;
+) -> Result<Option<Value>, String> {
+    let Ok(provenance) = Provenance::of(pipeline, &table.info.columns) else {
+        return Ok(None);
+    };
     let Address {
         topic,
         partition,
@@ -98,7 +123,7 @@ async fn by_address(
         provenance.is_of(topic, *partition),
         provenance.offset_sql(),
     );
-    plain.objects(&sql).await.ok()?.into_iter().next()
+    first(plain.objects(&sql).await)
 }
 
 /// The newest row of the record's key, if its version is that of the record or a later one.
@@ -108,12 +133,12 @@ async fn by_key(
     rows: &Rows,
     computed: Option<Value>,
     place: &Place<'_>,
-) -> (Option<Value>, Now) {
+) -> Result<(Option<Value>, Now), String> {
     let key = rows.columns.iter().take(rows.key_len);
     let key: Vec<String> = key.map(|(name, _)| quote_name(name)).collect();
     let version = rows.columns.get(key.len()).map(|(name, _)| name.clone());
     let (Some(version), false) = (version, key.is_empty()) else {
-        return (computed, place.otherwise());
+        return Ok((computed, place.otherwise()));
     };
     let key = key.join(", ");
     let sql = format!(
@@ -122,12 +147,34 @@ async fn by_key(
         as_query(rows),
         quote_name(&version)
     );
-    let found = plain.objects(&sql).await.ok();
-    let found = found.and_then(|rows| rows.into_iter().next());
+    let found = first(plain.objects(&sql).await)?;
     let number = |row: &Option<Value>| row.as_ref()?.get(&*version)?.as_u64();
-    match (number(&found), number(&computed)) {
+    Ok(match (number(&found), number(&computed)) {
         (Some(there), Some(own)) if there == own => (found, Now::InTable),
         (Some(there), Some(own)) if there > own => (computed, Now::Superseded),
         _ => (computed, place.otherwise()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outage_is_no_answer_and_a_refusal_finds_nothing() {
+        let failed = |remedy| {
+            Err(InsertError {
+                code: None,
+                message: "why".to_owned(),
+                remedy,
+            })
+        };
+        assert_eq!(first(Ok(vec![json!(1), json!(2)])), Ok(Some(json!(1))));
+        assert_eq!(first(Ok(vec![])), Ok(None));
+        assert_eq!(first(failed(Remedy::Halt("missing_table"))), Ok(None));
+        let why = first(failed(Remedy::Retry("network"))).expect_err("nobody has answered");
+        assert!(why.contains("why"), "{why}");
     }
 }

@@ -16,6 +16,19 @@ impl Explanation {
             "pipelines": pipelines,
         })
     }
+
+    /// Of each pipeline whose table was not asked where the record is: why not.
+    #[must_use]
+    pub fn not_asked(&self) -> Vec<String> {
+        let of = |own: &OfPipeline| {
+            let why = own.not_asked.as_ref()?;
+            let (address, name) = (&self.address, &own.pipeline);
+            Some(format!(
+                "{address}: pipeline {name}: its table was not asked: {why}"
+            ))
+        };
+        self.pipelines.iter().filter_map(of).collect()
+    }
 }
 
 impl OfPipeline {

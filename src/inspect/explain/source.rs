@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{Address, ExplainError};
+use super::{Address, ExplainError, is_of_many};
 use crate::config::{Kind, Pipeline};
 use crate::inspect::doctor::facts::{ClickHouseFacts, Reached, SampledRecord, TableFacts};
 use crate::inspect::doctor::gather::{clickhouse, kafka, records};
@@ -39,8 +39,8 @@ impl Default for Before {
 
 pub(super) struct Source {
     pub(super) pipeline: Arc<Pipeline>,
-    /// The first server that answers, and the table that the topic's rows go to.
-    pub(super) server: Option<(PlainClient, ClickHouseFacts)>,
+    /// The first server that answers, and the table that the topic's rows go to; or why none does.
+    server: Result<Option<(PlainClient, ClickHouseFacts)>, String>,
     topic: String,
     client: kafka::Client,
     partitions: usize,
@@ -85,6 +85,25 @@ impl Source {
             next: None,
             committed: HashMap::new(),
         })
+    }
+
+    /// The server that answers, if rows of single records go to it.
+    pub(super) fn server(&self) -> Option<&(PlainClient, ClickHouseFacts)> {
+        self.server.as_ref().ok()?.as_ref()
+    }
+
+    /// Why the table is not asked where a record is.
+    pub(super) fn why_not_asked(&self) -> Option<String> {
+        if is_of_many(&self.pipeline) {
+            return None;
+        }
+        match &self.server {
+            Err(why) => Some(why.clone()),
+            Ok(Some((_, facts))) if facts.tables.is_empty() && facts.missing_tables.is_empty() => {
+                Some("it cannot be looked at".to_owned())
+            }
+            Ok(_) => None,
+        }
     }
 
     /// The record; `None` where its offset holds none.
@@ -217,18 +236,29 @@ fn unreachable(error: rdkafka::error::KafkaError) -> ExplainError {
     ExplainError::Unreachable(format!("kafka: {error} (kafka.bootstrap_servers)"))
 }
 
-async fn server(pipeline: &Pipeline, topic: &str) -> Option<(PlainClient, ClickHouseFacts)> {
+async fn server(
+    pipeline: &Pipeline,
+    topic: &str,
+) -> Result<Option<(PlainClient, ClickHouseFacts)>, String> {
     if matches!(&pipeline.kind, Kind::StreamJoin(_)) {
-        return None;
+        return Ok(None);
     }
     let topics = BTreeSet::from([topic.to_owned()]);
+    let mut refused = vec![];
     for url in &pipeline.clickhouse.urls {
-        if let Reached::Yes(mut facts) = clickhouse::gather(pipeline, url, &topics).await {
-            let is_its = |table: &TableFacts| table.topic.as_deref().is_none_or(|t| t == topic);
-            facts.tables.retain(is_its);
-            let plain = PlainClient::new(&pipeline.clickhouse, url, TIMEOUT).ok()?;
-            return Some((plain, facts));
+        let mut facts = match clickhouse::gather(pipeline, url, &topics).await {
+            Reached::Yes(facts) => facts,
+            Reached::Refused(why) | Reached::No(why) => {
+                refused.push(format!("clickhouse {url}: {why}"));
+                continue;
+            }
+        };
+        let is_its = |table: &TableFacts| table.topic.as_deref().is_none_or(|t| t == topic);
+        facts.tables.retain(is_its);
+        match PlainClient::new(&pipeline.clickhouse, url, TIMEOUT) {
+            Ok(plain) => return Ok(Some((plain, facts))),
+            Err(error) => refused.push(format!("clickhouse {url}: {error}")),
         }
     }
-    None
+    Err(format!("{} (clickhouse.url)", refused.join("; ")))
 }

@@ -99,7 +99,9 @@ impl Switch<'_> {
                 filler.fill(self.runtime, self.signals, cluster, &positions.ends(false))?;
             }
             Step::Exchange => self.exchange(exchange)?,
-            Step::Resume => self.resume(paused)?,
+            Step::Resume => self
+                .resume(paused)
+                .map_err(|failure| self.exchanged_but(exchange, failure))?,
             Step::Drop => {
                 let is_replica = matches!(self.live.1.kind, Kind::Cdc(_));
                 for part in self.parts {
@@ -414,7 +416,9 @@ impl Switch<'_> {
         }
     }
 
+    /// Every daemon is told; the first failure is what the command ends with.
     fn resume(&self, paused: &[&str]) -> Result<(), Failure> {
+        let mut failed = None;
         for url in self.urls {
             if paused.contains(&&**url) {
                 tracing::warn!(
@@ -423,20 +427,40 @@ impl Switch<'_> {
                 );
                 continue;
             }
-            self.until(
-                LEAVE_MAX,
-                || match self.state(url) {
-                    // One that began at the fence has ended, and is started again by whoever looks after it.
-                    Err(Failure::Unreachable(_)) => Ok(false),
-                    state => Ok(state? != "draining"),
-                },
-                || format!("the daemon at {url} is away, or still writes what it has read: start it again"),
-            )?;
-            if !matches!(&*self.state(url)?, "running" | "starting") {
-                self.tell(url, "start")?;
+            if let Err(failure) = self.resume_at(url) {
+                tracing::warn!("{failure}");
+                failed.get_or_insert(failure);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn resume_at(&self, url: &str) -> Result<(), Failure> {
+        self.until(
+            LEAVE_MAX,
+            || match self.state(url) {
+                // One that began at the fence has ended, and is started again by whoever looks after it.
+                Err(Failure::Unreachable(_)) => Ok(false),
+                state => Ok(state? != "draining"),
+            },
+            || format!("the daemon at {url} is away, or still writes what it has read"),
+        )?;
+        match &*self.state(url)? {
+            "running" | "starting" => Ok(()),
+            _ => self.tell(url, "start"),
+        }
+    }
+
+    /// Both tables are exchanged, and a daemon was not told to go on.
+    fn exchanged_but(&self, exchange: Exchange, failure: Failure) -> Failure {
+        let tables: Vec<&str> = self.parts.iter().map(|part| &*part.live).collect();
+        let drops_old = exchange == Exchange::Swap && !self.keeps_old;
+        failure.behind(&exchanged(
+            exchange,
+            &tables.join(", "),
+            &self.live.1.name,
+            drops_old,
+        ))
     }
 
     fn end(&self, exchange: Exchange) -> Result<(), RebuildError> {
@@ -450,6 +474,22 @@ impl Switch<'_> {
         }
         Ok(())
     }
+}
+
+/// What is done, and what is left, where a daemon was not told to go on.
+fn exchanged(exchange: Exchange, tables: &str, pipeline: &str, drops_old: bool) -> String {
+    let (done, left) = match (exchange, drops_old) {
+        (Exchange::Undo, _) => ("the old one again", ""),
+        (Exchange::Swap, false) => ("the rebuilt one now", ""),
+        (Exchange::Swap, true) => (
+            "the rebuilt one now",
+            ", then repeat the command, which drops the old table",
+        ),
+    };
+    format!(
+        "the exchange is done, table {tables} is {done}; but pipeline {pipeline} was not told to go on everywhere: \
+         start it there{left}"
+    )
 }
 
 /// A daemon that does not answer shows no state.
@@ -477,6 +517,29 @@ mod tests {
         assert!(or_away(Err(Failure::Refused("no".to_owned()))).is_err());
         let state = or_away(Ok("halted".to_owned())).unwrap();
         assert_eq!(state.as_deref(), Some("halted"));
+    }
+
+    #[test]
+    fn a_daemon_that_is_away_at_the_end_does_not_hide_that_the_exchange_is_done() {
+        let failure = |drops_old| {
+            let done = exchanged(Exchange::Swap, "db.t", "shop", drops_old);
+            Failure::Unreachable("no answer at http://a:1".to_owned()).behind(&done)
+        };
+        let kept = failure(false);
+        assert_eq!(kept.code(), 3);
+        let text = kept.to_string();
+        for words in [
+            "is done",
+            "db.t is the rebuilt one",
+            "start it",
+            "http://a:1",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("repeat"), "{text}");
+        assert!(failure(true).to_string().contains("repeat the command"));
+        let undone = exchanged(Exchange::Undo, "db.t", "shop", false);
+        assert!(undone.contains("the old one again"), "{undone}");
     }
 
     #[test]

@@ -75,6 +75,37 @@ fn a_commit_is_not_repeated_for_partitions_that_were_given_back() {
 }
 
 #[test]
+fn a_commit_that_is_not_repeated_leaves_its_partition_in_doubt_and_no_other() {
+    let now = Instant::now();
+    let other = || {
+        let mut entry = entry(2);
+        entry.commit.partition.partition = 1;
+        entry
+    };
+    let mut committer = Committer::default();
+    let is_doubtful = |committer: &mut Committer| match committer.answered(&OK, now) {
+        Ok(Answer::Done { doubtful, .. }) => doubtful,
+        answer => panic!("acknowledged: {answer:?}"),
+    };
+    committer.sending(vec![entry(1), other()]);
+    let moved = failed(RDKafkaErrorCode::NotCoordinator);
+    assert!(matches!(committer.answered(&moved, now), Ok(Answer::Again)));
+    // Rewound: it is read again under another ownership.
+    committer.retain(|ownership| ownership != OwnershipId(1));
+    assert_eq!(
+        committer.due(now + Duration::from_secs(3)).map(<[_]>::len),
+        Some(1)
+    );
+    assert!(is_doubtful(&mut committer));
+    committer.sending(vec![other()]);
+    assert!(!is_doubtful(&mut committer));
+    for doubtful in [true, false] {
+        committer.sending(vec![entry(3)]);
+        assert_eq!(is_doubtful(&mut committer), doubtful);
+    }
+}
+
+#[test]
 fn a_doubtful_commit_is_read_back_until_that_works_and_nothing_is_committed_meanwhile() {
     let now = Instant::now();
     let mut committer = Committer::default();

@@ -190,15 +190,30 @@ fn a_range_is_written_once_its_topic_was_the_same_after_it_was_read() {
     // What is read later needs another question, which is due at once.
     assert!(!watch.covers("t", at(10), at(12)) && watch.is_due(at(12)));
     watch.doubt("t", at(13));
-    assert!(watch.may_have_changed());
+    assert!(watch.may_have_changed(at(13)));
     // Sent before the odd thing was reported: says nothing of it.
     answered(&mut watch, at(12), "a");
-    assert!(watch.covers("t", at(10), at(14)) && watch.may_have_changed());
+    assert!(watch.covers("t", at(10), at(14)) && watch.may_have_changed(at(14)));
     answered(&mut watch, at(14), "a");
-    assert!(!watch.may_have_changed());
+    assert!(!watch.may_have_changed(at(14)));
     // Nobody answers: a while is waited, unless it is in doubt.
     assert!(!watch.covers("t", at(20), at(14_000)));
     assert!(watch.covers("t", at(20), at(16_000)));
     answered(&mut watch, at(17_000), "b");
     assert!(!watch.covers("t", at(20), at(40_000)));
+}
+
+#[test]
+fn what_is_odd_holds_a_range_for_a_while_only_where_nobody_answers() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut watch = TopicWatch::default();
+    let topic = watch.topics.entry("t".into()).or_default();
+    topic.judge(Some("a"), &id("a"), at(0));
+    watch.doubt("t", at(10_000));
+    assert!(!watch.covers("t", at(5_000), at(20_000)) && watch.may_have_changed(at(20_000)));
+    assert!(watch.covers("t", at(5_000), at(25_000)) && !watch.may_have_changed(at(25_000)));
+    // It is reported again.
+    watch.doubt("t", at(26_000));
+    assert!(!watch.covers("t", at(5_000), at(40_000)) && watch.may_have_changed(at(40_000)));
 }

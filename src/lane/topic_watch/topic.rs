@@ -90,10 +90,17 @@ impl Topic {
         self.other.is_some() || self.missing_since.is_some() || self.odd_at.is_some()
     }
 
+    /// Whether something odd was reported that no answer has explained yet. Where nobody answers it counts for a
+    /// while.
+    pub(super) fn is_odd(&self, now: Instant) -> bool {
+        self.odd_at.is_some_and(|at| now < at + UNANSWERED_MAX)
+    }
+
     /// Whether the topic was the same after `read_at`.
     pub(super) fn covers(&self, read_at: Instant, now: Instant) -> bool {
         let is_same = self.same_at.is_some_and(|at| at >= read_at);
-        let is_silent = !self.is_in_doubt() && now >= read_at + UNANSWERED_MAX;
+        let is_in_doubt = self.other.is_some() || self.missing_since.is_some() || self.is_odd(now);
+        let is_silent = !is_in_doubt && now >= read_at + UNANSWERED_MAX;
         is_same || is_silent
     }
 

@@ -237,6 +237,9 @@ impl EnrichmentOperator {
         self.judged.is_replayed = false;
         note_seen(state, &self.judged, &read);
         self.heads.truncate(head_start);
+        if let Some(halt) = self.unknown_field(record) {
+            return Err(halt.into());
+        }
         match read {
             Ok((event, _)) => self.unjudged.push(Unjudged {
                 makes_row: false,
@@ -667,7 +670,7 @@ impl EnrichmentOperator {
     }
 
     /// Why a strict pipeline halts at the record that was read last, whatever else is wrong with it: it has
-    /// fields that no column takes, or one that was replayed before it has.
+    /// fields that no column takes.
     pub(super) fn unknown_field(&self, record: Record<'_>) -> Option<Halt> {
         if !self.plan.is_strict {
             return None;

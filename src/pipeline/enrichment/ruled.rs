@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::plan::RowPlan;
 use super::{EnrichmentOperator, Settings, Table};
 use crate::config::{Config, Kind};
-use crate::lane::{Accepted, NotAccepted, Operator as _};
+use crate::lane::{Accepted, NotAccepted, Operator as _, Snapshots as _};
 use crate::observe::metrics::PipelineMetrics;
 use crate::sink::{ColumnInfo, TableInfo, Target};
 use crate::source::{MadeRecord, TopicPartition};
@@ -33,6 +33,9 @@ fn operator(described: &Value) -> (EnrichmentOperator, bool) {
     });
     if is_flagged {
         pipeline["dedup"]["flag_column"] = "again".into();
+    }
+    if let Some(evolution) = described.get("evolution") {
+        pipeline["evolution"] = evolution.clone();
     }
     let read = config.base.read_pipeline(&pipeline, &[]);
     let pipeline = read.unwrap_or_else(|problems| panic!("{:?}: {described}", problems));
@@ -169,4 +172,33 @@ fn conditions_do_what_the_contract_says_in_each_of_the_fixed_cases() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn a_strict_pipeline_halts_at_the_record_with_the_field_also_where_it_is_replayed() {
+    let cases = include_str!("../../../tests/material/oracle/cases/rules.jsonl");
+    let case: Value = serde_json::from_str(cases.lines().next().unwrap()).unwrap();
+    let described = json!({
+        "rule": [{ "name": "r", "check": case["check"] }],
+        "dedup": { "key": ["$.no_key"], "within": "1s" },
+        "watermark_delay": "1s",
+        "evolution": "strict",
+    });
+    let (mut operator, _) = operator(&described);
+    let mut state = operator.begin(&TopicPartition {
+        topic: "t".into(),
+        partition: 0,
+    });
+    let mut replay = |text: &str, offset| {
+        let made = MadeRecord::new(None, Some(text.as_bytes()), 0, offset).of("t", 0, &[]);
+        operator.replay(&mut state, made.record())
+    };
+    assert!(replay(r#"{"ts":1763719200000}"#, 6).is_ok());
+    let Err(NotAccepted::Halted(halt)) = replay(r#"{"ts":1763719200000,"new":1}"#, 7) else {
+        panic!("no column takes it");
+    };
+    assert!(
+        halt.advice.starts_with("t:0:7: ") && halt.advice.contains(" takes new,"),
+        "{halt}"
+    );
 }

@@ -101,6 +101,16 @@ impl ReplicationOperator {
         }
     }
 
+    /// The topic's table was looked for in vain: what only deletes rows of it makes no row.
+    pub(crate) fn note_missing_table(&self, topic: &str) {
+        self.replicas.note_missing(topic);
+    }
+
+    /// Whether a record waits for its table to be made, and for nothing else.
+    pub(crate) fn opens_table(&self, task: &BlockingTask, topic: &str) -> bool {
+        task.what == self.replicas.task_of_table(topic)
+    }
+
     /// A row of the chunk as it would be written.
     pub(crate) fn change(&self, row: usize) -> Option<Change<'_>> {
         let made = self.rows.rows.get(row)?;

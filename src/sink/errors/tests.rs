@@ -242,6 +242,12 @@ fn a_limit_of_one_statement_is_told_from_one_of_the_server() {
     assert!(!of_one(
         "Code: 241. DB::Exception: Memory limit (total) exceeded"
     ));
+    assert!(of_one(
+        "Code: 159. DB::Exception: Timeout exceeded: elapsed 60000.5 ms, maximum: 60000 ms. (TIMEOUT_EXCEEDED)"
+    ));
+    assert!(!of_one(
+        "Code: 159. DB::Exception: Wait for async insert timeout (120000 ms) exceeded. (TIMEOUT_EXCEEDED)"
+    ));
 }
 
 #[test]

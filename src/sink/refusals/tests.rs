@@ -96,6 +96,32 @@ fn a_memory_limit_of_one_statement_splits_many_rows_and_waits_with_one() {
 }
 
 #[test]
+fn a_time_limit_of_one_statement_splits_many_rows_after_three_attempts_of_each_part() {
+    let start = Instant::now();
+    let over_time = InsertError {
+        code: Some(159),
+        message: "Code: 159. DB::Exception: Timeout exceeded: elapsed 60000 ms, maximum: 60000 ms"
+            .to_owned(),
+        remedy: Remedy::Retry("timeout"),
+    };
+    let judged = |rows| {
+        let mut suspicion = Suspicion::default();
+        [0, 61_000, 122_000].map(|ms| suspicion.judge(&over_time, rows, at(start, ms)))
+    };
+    for rows in [Rows::Many, Rows::Half] {
+        let expected = [
+            Judgement::Again,
+            Judgement::Again,
+            Judgement::RefusedIfThere,
+        ];
+        assert_eq!(judged(rows), expected, "{rows:?}");
+    }
+    for rows in [Rows::One, Rows::Unsplit] {
+        assert_eq!(judged(rows), [Judgement::Again; 3], "{rows:?}");
+    }
+}
+
+#[test]
 fn single_rows_are_at_fault_once_the_table_has_taken_others_meanwhile() {
     let refusals = Refusals::default();
     let since = Instant::now();

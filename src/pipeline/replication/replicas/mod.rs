@@ -138,6 +138,14 @@ impl Replicas {
             .is_some_and(|entry| entry.is_missing)
     }
 
+    /// The table was looked for in vain.
+    pub(super) fn note_missing(&self, topic: &str) {
+        self.topics()
+            .entry(topic.to_owned())
+            .or_default()
+            .is_missing = true;
+    }
+
     /// Partitions of the topic.
     pub(super) fn partitions(&self, topic: &str) -> Option<usize> {
         self.topics().get(topic)?.partitions
@@ -175,11 +183,16 @@ impl Replicas {
         format!("{}.{}", quote_name(database), quote_name(table))
     }
 
+    /// What a task is called that finds or makes the topic's table.
+    pub(super) fn task_of_table(&self, topic: &str) -> String {
+        format!("table {}", self.label(topic))
+    }
+
     /// Finds the topic's table, or makes it.
     pub(super) fn open(self: Arc<Self>, topic: &str, first: FirstRecord) -> BlockingTask {
         let topic = topic.to_owned();
         BlockingTask {
-            what: format!("table {}", self.label(&topic)),
+            what: self.task_of_table(&topic),
             after: After::Nothing,
             task: Box::pin(async move { self.opened(&topic, &first).await }),
         }

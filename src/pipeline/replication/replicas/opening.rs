@@ -25,10 +25,7 @@ impl Replicas {
             .get(topic)
             .map_or(&[][..], |mapping| &mapping.columns);
         if first.is_delete && (!config.create_tables || columns.is_empty()) {
-            self.topics()
-                .entry(topic.to_owned())
-                .or_default()
-                .is_missing = true;
+            self.note_missing(topic);
             return Ok(());
         }
         let label = self.label(topic);
