@@ -23,6 +23,14 @@ impl PrivateFields {
         })
     }
 
+    /// As if all of the value were private.
+    #[must_use]
+    pub fn everything() -> PrivateFields {
+        PrivateFields {
+            fields: vec![vec![]],
+        }
+    }
+
     /// Whether nothing is private.
     #[must_use]
     pub fn is_empty(&self) -> bool {
