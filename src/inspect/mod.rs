@@ -6,6 +6,7 @@
 //! | `failure` | why a command could not answer, and its exit code |
 //! | `cluster` | questions to Kafka with patience: partitions, ends, offsets of the group, its members |
 //! | `log` | reads ranges of a topic |
+//! | `created` | private fields of pipelines that were created over HTTP |
 //! | `progress` | how far a long command is, on a terminal |
 //! | [`audit`] | `streamweir audit` |
 //! | [`checkpoints`] | `streamweir checkpoints` |
@@ -25,6 +26,7 @@ pub mod checkpoints;
 mod cluster;
 pub mod compare;
 pub mod completeness;
+mod created;
 pub mod dead_letters;
 pub mod doctor;
 pub mod explain;

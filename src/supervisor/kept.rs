@@ -61,6 +61,25 @@ impl Keep {
         Ok(all)
     }
 
+    /// Everything that is kept, by whichever instance that shares the state directory.
+    pub(super) fn load_all(service: &Service) -> io::Result<Vec<Kept>> {
+        let directory = service.state_dir.join("pipelines");
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries?,
+        };
+        let mut all = vec![];
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let directory = entry.path();
+                all.append(&mut Keep { directory }.load()?);
+            }
+        }
+        all.append(&mut Keep { directory }.load()?);
+        Ok(all)
+    }
+
     /// Returns once the pipeline is on disk, whole.
     pub(super) fn put(&self, name: &str, order: &Order) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;

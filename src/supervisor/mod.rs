@@ -427,6 +427,16 @@ pub(crate) fn created_names(service: &Service) -> Vec<String> {
     kept.into_iter().map(|kept| kept.name).collect()
 }
 
+/// What the files of created pipelines say, by name: their tables, or why one cannot be read. Instances that share
+/// the state directory are all meant.
+pub(crate) fn created_tables(
+    service: &Service,
+) -> std::io::Result<Vec<(String, Result<serde_json::Value, String>)>> {
+    let kept = Keep::load_all(service)?.into_iter();
+    let told = kept.map(|kept| (kept.name, kept.order.map(|order| order.pipeline)));
+    Ok(told.collect())
+}
+
 /// The machine has no room for a thread.
 fn no_thread(error: &std::io::Error) -> Halt {
     Halt::new("threads", format!("no thread for the pipeline: {error}"))

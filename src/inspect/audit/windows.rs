@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -142,10 +143,7 @@ impl Auditor<'_> {
         let mut next: Vec<i64> = spans.iter().map(|span| span.1).collect();
         // Windows of before are of records that the log does not have any more.
         let mut known_from = i64::MIN;
-        // Nor what a record of theirs may be a duplicate of.
-        let dedup = self.config.dedup.as_ref();
-        let within = dedup.map_or(0, |dedup| dedup.within.as_millis());
-        let within_ms = i64::try_from(within).unwrap_or(i64::MAX);
+        let reach_ms = reach_ms(self.config);
         let begins = scopes.iter().zip(spans);
         let mut is_cut: Vec<bool> = begins
             .map(|(scope, span)| scope.log.0 > 0 || span.1 > scope.log.0)
@@ -161,7 +159,7 @@ impl Auditor<'_> {
                     progress.add(1);
                     counts[number] += 1;
                     if std::mem::take(&mut is_cut[number]) {
-                        let from_ms = record.timestamp_ms().saturating_add(within_ms);
+                        let from_ms = record.timestamp_ms().saturating_add(reach_ms);
                         known_from = known_from.max(from_ms);
                     }
                     if scopes[number].skipped.contains(&record.offset()) {
@@ -333,6 +331,62 @@ impl Auditor<'_> {
     }
 }
 
+/// How far behind the Kafka timestamp of the first record that is left windows may have taken records that are
+/// gone: event times lie ahead of theirs, and what came again within the span of duplicates was not counted.
+fn reach_ms(config: &Aggregation) -> i64 {
+    let ahead = config
+        .time_field
+        .field()
+        .map(|_| config.timestamp_ahead_max);
+    let within = config.dedup.as_ref().map(|dedup| dedup.within);
+    let reach: Duration = ahead.into_iter().chain(within).sum();
+    i64::try_from(reach.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn to_ms(column: &str) -> String {
     format!("toUnixTimestamp64Milli(toDateTime64({column}, 3, 'UTC'))")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Kind;
+
+    #[test]
+    fn records_that_are_gone_reach_as_far_as_event_times_lie_ahead_and_duplicates_are_known() {
+        let reach = |more: &str| {
+            let text = format!(
+                r#"
+[[pipeline]]
+name = "sales"
+kind = "aggregation"
+topics = ["sales-events"]
+group_id = "sales-aggregator"
+{more}
+[pipeline.window]
+kind = "tumbling"
+size = "60s"
+[pipeline.metrics]
+sales = {{ function = "count" }}
+[pipeline.clickhouse]
+table = "sales"
+"#
+            );
+            let loaded = Config::parse(&text, "config.toml", std::path::Path::new("/"), []);
+            let config = loaded
+                .unwrap_or_else(|problems| panic!("{problems}"))
+                .config;
+            match &config.pipelines[0].kind {
+                Kind::Aggregation(aggregation) => reach_ms(aggregation),
+                other => panic!("no aggregation: {other:?}"),
+            }
+        };
+        let dedup = "dedup = { key = [\"$.id\"], within = \"2h\" }\n";
+        let of_kafka = "time_field = { from = \"timestamp\" }\n";
+        assert_eq!(reach(""), 3_600_000);
+        assert_eq!(reach("timestamp_ahead_max = \"1m\""), 60_000);
+        assert_eq!(reach(dedup), 3 * 3_600_000);
+        assert_eq!(reach(of_kafka), 0);
+        assert_eq!(reach(&format!("{of_kafka}{dedup}")), 2 * 3_600_000);
+    }
 }

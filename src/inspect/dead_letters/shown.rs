@@ -10,7 +10,7 @@ use super::letter::{Address, Letter, Selection};
 use super::scan;
 use super::states::States;
 use crate::config::{Config, Pipeline};
-use crate::inspect::explain::reads;
+use crate::inspect::created::Privacy;
 use crate::inspect::{Failure, hidden, runtime};
 use crate::observe::board::status::Moment;
 
@@ -43,10 +43,8 @@ pub fn show(config: &Config, address: &Address) -> Result<Option<ShownLetter>, F
     let mut found: Vec<_> = found.into_values().collect();
     if let Some((letter, _)) = found.first_mut() {
         // Also those of pipelines that took the record.
-        let readers = config.pipelines.iter();
-        let readers = readers.filter(|pipeline| reads(pipeline, &[], &address.topic));
-        let private = readers.map(|pipeline| &pipeline.privacy);
-        letter.value = hidden(letter.value.take(), private);
+        let privacy = Privacy::of(config);
+        letter.value = hidden(letter.value.take(), privacy.of_topic(&address.topic));
     }
     let Some((first, _)) = found.first() else {
         return Ok(None);

@@ -16,6 +16,7 @@ use self::letters::{Kept, Letters};
 use self::now::{Now, Place};
 use self::outcome::Outcome;
 use self::source::{Before, Source};
+use super::created::Privacy;
 use super::doctor::facts::{SampledRecord, TableFacts};
 use super::doctor::sample;
 use super::hidden;
@@ -98,6 +99,7 @@ pub struct Explainer<'c> {
     names: &'c [String],
     topics: HashMap<String, Vec<Source>>,
     letters: Letters,
+    privacy: Privacy,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -131,6 +133,7 @@ impl<'c> Explainer<'c> {
             names,
             topics: HashMap::new(),
             letters: Letters::new(readers.map(|p| p.name.clone()), addresses),
+            privacy: Privacy::of(config),
             runtime,
         })
     }
@@ -160,9 +163,7 @@ impl<'c> Explainer<'c> {
         let mut record = record;
         if let Some(record) = &mut record {
             // Also those of pipelines that were not asked for.
-            let all = self.config.pipelines.iter();
-            let readers = all.filter(|pipeline| reads(pipeline, &[], &address.topic));
-            let private = readers.map(|pipeline| &pipeline.privacy);
+            let private = self.privacy.of_topic(&address.topic);
             record.value = hidden(record.value.take(), private);
         }
         Ok(Explanation {
@@ -188,7 +189,7 @@ impl<'c> Explainer<'c> {
 }
 
 /// Whether a pipeline is meant and reads the topic.
-pub(super) fn reads(pipeline: &Pipeline, names: &[String], topic: &str) -> bool {
+fn reads(pipeline: &Pipeline, names: &[String], topic: &str) -> bool {
     let is_meant = names.is_empty() || names.contains(&pipeline.name);
     is_meant && pipeline.topics.iter().any(|t| t.matches(topic))
 }

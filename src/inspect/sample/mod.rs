@@ -38,6 +38,7 @@ pub use self::subject::of_subject;
 use self::surroundings::surroundings;
 use self::unpacked::{key_format, unpacked};
 use super::Failure;
+use super::created::Privacy;
 use super::doctor::facts::SampledRecord;
 use super::doctor::gather::{kafka, records};
 use crate::config::{Config, Pipeline, SchemaRegistry};
@@ -85,8 +86,8 @@ pub fn sample(config: &Config, topic: &str, count: usize) -> Result<Sampled, Fai
     let mut read = read(topic, &looks, registry.as_ref())?;
     notes.append(&mut read.notes);
     if let Made::Columns(columns) = &mut read.made {
-        let readers = config.pipelines.iter().filter(|known| reads(known, topic));
-        let private: Vec<&PrivateFields> = readers.map(|known| &known.privacy).collect();
+        let privacy = Privacy::of(config);
+        let private: Vec<&PrivateFields> = privacy.of_topic(topic).collect();
         hide(columns, &private, read.lines.is_some());
     }
     if read.others > 0 {

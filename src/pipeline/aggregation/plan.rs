@@ -18,6 +18,8 @@ use crate::pipeline::quality::{DedupPlan, ReadyRules};
 use crate::sink::ColumnInfo;
 use crate::table::ColumnType;
 
+/// Digits of the largest numbers of Int64.
+const INT64_DIGITS: u8 = 19;
 /// Digits of a number where no column says otherwise: those of Decimal(38, 9).
 const PRECISION: u8 = 38;
 const SCALE: u8 = 9;
@@ -234,6 +236,20 @@ impl MetricPlan {
             column,
             time_unit,
         })
+    }
+
+    /// Whether its numbers are those of Int64.
+    pub(super) fn is_int64(&self) -> bool {
+        let is_number = matches!(self.function, Function::Sum | Function::Min | Function::Max);
+        is_number && self.column.as_ref().map(bare) == Some(&ColumnType::Int64)
+    }
+
+    /// How many digits a number may have. `digits` says 18 of Int64, as commits of earlier versions have it.
+    pub(super) fn precision(&self) -> u8 {
+        match self.is_int64() {
+            true => INT64_DIGITS,
+            false => self.digits.precision,
+        }
     }
 
     fn cell(&self) -> CellRules {

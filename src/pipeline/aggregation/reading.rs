@@ -6,7 +6,7 @@ use ethnum::I256;
 
 use super::plan::{AggregationPlan, Digits, GroupPlan, GroupSource, MetricPlan};
 use crate::config::{Function, RecordField};
-use crate::decode::decimal::{decimal, power_of_ten};
+use crate::decode::decimal::{Decimal, decimal, power_of_ten};
 use crate::decode::json::{Fields, Kind, Raw, Scanner};
 use crate::decode::{Reason, Reject, text};
 use crate::halt::Halt;
@@ -355,8 +355,20 @@ fn number(metric: &MetricPlan, fields: &Fields<'_, '_>) -> Result<i128, Reject> 
     if let Some(number) = short_number(raw, metric.digits) {
         return Ok(number);
     }
-    let Digits { precision, scale } = metric.digits;
-    Ok(decimal(raw)?.unscaled(precision, scale)?.as_i128())
+    exact(metric, decimal(raw)?)
+}
+
+fn exact(metric: &MetricPlan, number: Decimal) -> Result<i128, Reject> {
+    let (precision, scale) = (metric.precision(), metric.digits.scale);
+    fitting(metric, number.unscaled(precision, scale)?.as_i128())
+}
+
+/// Not every number of 19 digits has 64 bits.
+fn fitting(metric: &MetricPlan, number: i128) -> Result<i128, Reject> {
+    if metric.is_int64() && i64::try_from(number).is_err() {
+        return Err(Reject::out_of_range("Int64"));
+    }
+    Ok(number)
 }
 
 /// Of plain tokens such as `12` and `12.50`, which is what nearly all are.
@@ -424,13 +436,14 @@ fn product(metric: &MetricPlan, fields: &Fields<'_, '_>) -> Result<i128, Reject>
         .ok_or_else(too_many)?;
     let unit = power_of_ten(shift).ok_or_else(too_many)?;
     let number = mantissa.checked_mul(unit).ok_or_else(too_many)?;
-    let bound = power_of_ten(metric.digits.precision).ok_or_else(too_many)?;
+    let precision = metric.precision();
+    let bound = power_of_ten(precision).ok_or_else(too_many)?;
     if number >= bound || number <= -bound {
-        let Digits { precision, scale } = metric.digits;
+        let scale = metric.digits.scale;
         let detail = format!("too many digits for Decimal({precision}, {scale})");
         return Err(Reject::out_of_range(detail));
     }
-    Ok(number.as_i128())
+    fitting(metric, number.as_i128())
 }
 
 #[cfg(test)]

@@ -488,3 +488,46 @@ fn what_is_hidden_altogether_is_not_missing() {
         assert_eq!(error, format!("missing_field: {column}"));
     }
 }
+
+#[test]
+fn a_column_that_takes_no_hidden_value_is_refused_at_the_start() {
+    let refused = |type_name: &str, entry: Value| {
+        let more = json!({ "privacy": { "fields": ["$.user.ssn"] } });
+        let made = Made::new(&[(type_name, entry)], more);
+        made.err()
+    };
+    let mask = |mask: &str| json!({ "path": "$.a", "mask": mask });
+    for (type_name, name) in [
+        ("UInt64", "redact"),
+        ("UInt64", "hmac"),
+        ("Nullable(Date)", "keep_last"),
+        ("FixedString(16)", "hmac"),
+        ("Array(String)", "redact"),
+    ] {
+        let error = refused(type_name, mask(name)).unwrap();
+        assert!(
+            error.contains("pipeline.columns.c0.mask") && error.contains("mask = \"null\""),
+            "{type_name} {name}: {error}"
+        );
+    }
+    for (type_name, name) in [
+        ("UInt64", "null"),
+        ("LowCardinality(Nullable(String))", "hmac"),
+        ("FixedString(32)", "hmac"),
+        ("FixedString(2)", "keep_last"),
+        ("Enum8('**1' = 1)", "keep_last"),
+        ("Enum8('***' = 1)", "redact"),
+    ] {
+        assert_eq!(refused(type_name, mask(name)), None, "{type_name} {name}");
+    }
+    let or_default = json!({ "path": "$.a", "mask": "redact", "on_error": "default" });
+    assert_eq!(refused("UInt64", or_default), None);
+    let user = || json!({ "path": "$.user" });
+    let error = refused("Tuple(ssn UInt64, n String)", user()).unwrap();
+    assert!(
+        error.contains("column c0") && error.contains("ssn in it") && error.contains("UInt64"),
+        "{error}"
+    );
+    assert_eq!(refused("Tuple(ssn String, n UInt8)", user()), None);
+    assert_eq!(refused("Tuple(n UInt8)", user()), None);
+}

@@ -18,7 +18,9 @@ pub(crate) fn snapshot_spec(config: &Enrichment, plan: &RowPlan) -> Option<Snaps
     let dedup = config.dedup.as_ref();
     let dedup = dedup.map(|dedup| {
         let time = match (&plan.time, config.time_field.field()) {
-            (Some(EventTime::Field(time)), Some(name)) => format!("{name} {}", type_of(plan, time)),
+            (Some(EventTime::Field(time)), Some(name)) => {
+                format!("{name} {}", type_of(config, plan, time))
+            }
             (_, _) => "Kafka".to_owned(),
         };
         (dedup_rules(dedup, config, &time), dedup.within)
@@ -67,11 +69,16 @@ fn dedup_rules(dedup: &Dedup, config: &Enrichment, time: &str) -> String {
     rules
 }
 
-/// The type by which values of a field are told apart.
-fn type_of(plan: &RowPlan, field: &Field) -> String {
-    match field {
-        Field::Column(index) => plan.event_columns[*index].column().column_type.to_string(),
-        Field::Slot(_) => "JSON".to_owned(),
+/// The type by which values of a field are told apart, with what numbers are in it where its column says that.
+fn type_of(config: &Enrichment, plan: &RowPlan, field: &Field) -> String {
+    let Field::Column(index) = field else {
+        return "JSON".to_owned();
+    };
+    let column = plan.event_columns[*index].column();
+    let mapping = config.columns.get(&column.name);
+    match mapping.and_then(|mapping| mapping.unit) {
+        Some(unit) => format!("{} unit {unit:?}", column.column_type),
+        None => column.column_type.to_string(),
     }
 }
 
@@ -87,7 +94,7 @@ fn session_rules(config: &Enrichment, plan: &RowPlan) -> Option<(String, Duratio
         config.timestamp_ahead_max.as_millis(),
     );
     let mut field = |role: &str, name: &str, field: &Field| {
-        let kind = type_of(plan, field);
+        let kind = type_of(config, plan, field);
         writeln!(rules, "{role} {name} {kind}").expect("memory takes every text");
     };
     match (&plan.time, config.time_field.field()) {
@@ -158,9 +165,10 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Kind};
+    use crate::sink::ColumnInfo;
 
-    /// The rules of a pipeline with these keys and sections.
-    fn rules(keys: &str, more: &str, time: &str) -> String {
+    /// A pipeline with these keys and sections.
+    fn enrichment(keys: &str, more: &str) -> Enrichment {
         let text = format!(
             "[[pipeline]]\nname = \"p\"\nkind = \"enrichment\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
              time_field = \"time\"\n{keys}\n[pipeline.clickhouse]\ntable = \"t\"\n[pipeline.dedup]\n\
@@ -171,7 +179,36 @@ mod tests {
         let Kind::Enrichment(config) = &loaded.config.pipelines[0].kind else {
             panic!("an enrichment");
         };
-        dedup_rules(config.dedup.as_ref().unwrap(), config, time)
+        Enrichment::clone(config)
+    }
+
+    /// The rules of its keys.
+    fn rules(keys: &str, more: &str, time: &str) -> String {
+        let config = enrichment(keys, more);
+        dedup_rules(config.dedup.as_ref().unwrap(), &config, time)
+    }
+
+    #[test]
+    fn the_unit_of_the_column_of_times_is_a_rule_of_what_is_kept() {
+        let fingerprint = |more: &str| {
+            let config = enrichment("", more);
+            let columns = [("id", "String"), ("time", "DateTime64(3)"), ("n", "UInt32")];
+            let columns = columns.map(|(name, type_name)| ColumnInfo {
+                name: name.to_owned(),
+                type_name: type_name.to_owned(),
+                default_kind: String::new(),
+            });
+            let plan = RowPlan::new(&config, &columns, false).unwrap();
+            snapshot_spec(&config, &plan).unwrap().fingerprint
+        };
+        let session = "[pipeline.session]\nkey_field = \"id\"\ncount_column = \"n\"\n";
+        for more in ["", session] {
+            let of = |unit: &str| fingerprint(&format!("{more}[pipeline.columns]\n{unit}"));
+            let (plain, seconds) = (of(""), of("time = { unit = \"s\" }"));
+            assert_eq!(plain, fingerprint(more));
+            assert_ne!(seconds, plain);
+            assert_ne!(seconds, of("time = { unit = \"ms\" }"));
+        }
     }
 
     #[test]

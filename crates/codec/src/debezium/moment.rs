@@ -79,8 +79,36 @@ pub(super) fn day(raw: Raw<'_>) -> Result<Moment<i64>, Reject> {
             }
             Ok(day_number(day.epoch_days().ok_or_else(no_day)?))
         }
+        Kind::Object => day_of_parts(raw).map(Moment::At).ok_or_else(no_day),
         _ => Err(no_day()),
     }
+}
+
+/// A day as Connect's converter for Protobuf writes it: the message `google.type.Date`. Without a year, a month or a
+/// day it is none.
+fn day_of_parts(raw: Raw<'_>) -> Option<i64> {
+    let [year, month, day] = parts(raw, ["year", "month", "day"])?;
+    let day = Day {
+        year: Some(year).filter(|year| (1..=9999).contains(year))?,
+        month: u32::try_from(month).ok()?,
+        day: u32::try_from(day).ok()?,
+    };
+    day.epoch_days()
+}
+
+/// The integers of an object that has these members and no others.
+fn parts<const N: usize>(raw: Raw<'_>, names: [&str; N]) -> Option<[i64; N]> {
+    let mut found = [None; N];
+    for (name, value) in raw.members() {
+        let place = names.iter().position(|known| **known == *name)?;
+        let number = integer(value).ok()?;
+        found[place] = Some(number).filter(|_| value.kind() == Kind::Number);
+    }
+    let mut whole = [0; N];
+    for (part, found) in whole.iter_mut().zip(found) {
+        *part = found?;
+    }
+    Some(whole)
 }
 
 fn day_number(days: i64) -> Moment<i64> {
@@ -237,8 +265,23 @@ pub(super) fn time_of_day(raw: Raw<'_>, unit: Option<Unit>) -> Result<TimeOfDay,
             let text = text.strip_suffix('Z').unwrap_or(&text);
             TimeOfDay::parse(text.as_bytes()).ok_or_else(no_time)
         }
+        (Kind::Object, _) => time_of_parts(raw).ok_or_else(no_time),
         _ => Err(no_time()),
     }
+}
+
+/// A time of day as Connect's converter for Protobuf writes it: the message `google.type.TimeOfDay`.
+fn time_of_parts(raw: Raw<'_>) -> Option<TimeOfDay> {
+    let [hours, minutes, seconds, nanos] = parts(raw, ["hours", "minutes", "seconds", "nanos"])?;
+    let is_clock = (0..=24).contains(&hours)
+        && (0..60).contains(&minutes)
+        && (0..60).contains(&seconds)
+        && (0..Unit::Nanoseconds.per_second()).contains(&nanos);
+    let seconds = || (hours * 60 + minutes) * 60 + seconds;
+    let time = is_clock.then(|| TimeOfDay {
+        nanos: seconds() * Unit::Nanoseconds.per_second() + nanos,
+    });
+    time.filter(is_of_day)
 }
 
 /// Appends a time of day to a Time or Time64 column; no digit of it is dropped.

@@ -1,9 +1,10 @@
 //! Private fields: JSON with their values hidden, for whatever keeps records as they are.
 
-use super::mask::redacted;
+use super::mask::{REDACTED, redacted};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::text::{append_escaped_to, append_json};
 use crate::decode::{Path, PathError, Step};
+use crate::table::ColumnType;
 
 /// Paths of private fields, from some value on. Elements of arrays are passed through: `$.items.email` is
 /// also that of every element of `items`.
@@ -21,6 +22,14 @@ impl PrivateFields {
         Ok(PrivateFields {
             fields: fields.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// As if all of the value were private.
+    #[must_use]
+    pub fn everything() -> PrivateFields {
+        PrivateFields {
+            fields: vec![vec![]],
+        }
     }
 
     /// Whether nothing is private.
@@ -59,6 +68,14 @@ impl PrivateFields {
         })
     }
 
+    /// The first field that a column of this type has a place for which takes no `***`: no value with the field
+    /// would fit the column. With the type of that place.
+    #[must_use]
+    pub fn refused_by<'t>(&self, column_type: &'t ColumnType) -> Option<(String, &'t ColumnType)> {
+        let mut fields = self.fields.iter();
+        fields.find_map(|field| Some((field.join("."), refusing(column_type, field)?)))
+    }
+
     /// The JSON text of a value with its private fields hidden; none where it has none.
     #[must_use]
     pub fn hidden(&self, value: Raw<'_>) -> Option<String> {
@@ -89,6 +106,31 @@ fn names(path: &Path) -> Vec<Box<str>> {
         Step::Element(_) | Step::All => None,
     });
     path.names().chain(below).map(Box::from).collect()
+}
+
+/// The type of what names lead to in a value, where it takes no `***`; none also where they lead nowhere.
+fn refusing<'t>(column_type: &'t ColumnType, names: &[Box<str>]) -> Option<&'t ColumnType> {
+    let Some((first, rest)) = names.split_first() else {
+        let encoded = column_type.encode_text(REDACTED, &mut vec![]);
+        return encoded.is_err().then_some(column_type);
+    };
+    match column_type {
+        ColumnType::LowCardinality(inner)
+        | ColumnType::Nullable(inner)
+        | ColumnType::Array(inner) => refusing(inner, names),
+        ColumnType::Map(pair) => refusing(&pair.1, rest),
+        ColumnType::Tuple(fields) => match fields.names() {
+            Some(declared) => {
+                let place = declared.iter().position(|name| name == first)?;
+                refusing(&fields.types()[place], rest)
+            }
+            None => {
+                let mut types = fields.types().iter();
+                types.find_map(|inner| refusing(inner, names))
+            }
+        },
+        _ => None,
+    }
 }
 
 fn write(value: Raw<'_>, fields: &[&[Box<str>]], out: &mut String) {
@@ -133,4 +175,59 @@ fn write_json(value: Raw<'_>, out: &mut String) {
     let mut json = vec![];
     append_json(value, &mut json);
     out.push_str(&String::from_utf8_lossy(&json));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_takes_no_word_refuses_the_field() {
+        let refused = |fields: &[&str], type_name: &str| {
+            let private = PrivateFields::new(fields.iter().copied()).unwrap();
+            let column_type = ColumnType::parse(type_name).unwrap();
+            let found = private.refused_by(&column_type);
+            found.map(|(field, refusing)| format!("{field} {refusing}"))
+        };
+        for (fields, type_name, expected) in [
+            (
+                &["$.ssn"][..],
+                "Tuple(ssn UInt64, n String)",
+                Some("ssn UInt64"),
+            ),
+            (
+                &["$.ssn"],
+                "Tuple(ssn Nullable(UInt64))",
+                Some("ssn Nullable(UInt64)"),
+            ),
+            (&["$.n"], "Tuple(ssn UInt64, n String)", None),
+            (&["$.n"], "Tuple(n LowCardinality(Nullable(String)))", None),
+            (
+                &["$.n"],
+                "Tuple(n FixedString(2))",
+                Some("n FixedString(2)"),
+            ),
+            (&["$.other"], "Tuple(ssn UInt64)", None),
+            (
+                &["$.n", "$.a.b"],
+                "Tuple(n String, a Tuple(b Date))",
+                Some("a.b Date"),
+            ),
+            (
+                &["$.a"],
+                "Tuple(a Tuple(b String))",
+                Some("a Tuple(b String)"),
+            ),
+            (&["$.a"], "Tuple(a Array(String))", Some("a Array(String)")),
+            (&["$.no"], "Array(Tuple(no Int32))", Some("no Int32")),
+            (&["$.no"], "Map(String, UInt8)", Some("no UInt8")),
+            (&["$.no"], "Map(String, String)", None),
+            (&["$.no"], "JSON", None),
+            (&["$.no"], "String", None),
+            (&[], "Tuple(a UInt8)", None),
+        ] {
+            let found = refused(fields, type_name);
+            assert_eq!(found.as_deref(), expected, "{fields:?} {type_name}");
+        }
+    }
 }

@@ -39,6 +39,41 @@ fn short_numbers_are_those_of_the_long_way() {
 }
 
 #[test]
+fn int64_takes_every_whole_number_of_64_bits_and_no_other() {
+    let number = |type_name: &str, json: &str| {
+        let metric = MetricPlan {
+            name: "m".to_owned(),
+            function: crate::config::Function::Sum,
+            inputs: vec![],
+            checks: vec![],
+            digits: Digits {
+                precision: 18,
+                scale: 0,
+            },
+            column: Some(crate::table::ColumnType::parse(type_name).expect("a type")),
+            time_unit: None,
+        };
+        let exact = exact(&metric, decimal(Raw::parse(json).unwrap()).unwrap());
+        exact.map_err(|reject| reject.reason)
+    };
+    for whole in [i64::MIN, -1, 0, 1_000_000_000_000_000_000, i64::MAX] {
+        let read = number("Nullable(Int64)", &whole.to_string());
+        assert_eq!(read, Ok(i128::from(whole)));
+    }
+    for other in [
+        "9223372036854775808",
+        "-9223372036854775809",
+        "10000000000000000000",
+        "1.5",
+    ] {
+        let read = number("Int64", other);
+        assert_eq!(read, Err(Reason::OutOfRange), "{other}");
+    }
+    let narrow = number("Decimal(18, 0)", "1000000000000000000");
+    assert_eq!(narrow, Err(Reason::OutOfRange));
+}
+
+#[test]
 fn only_texts_that_no_other_text_equals_become_integers() {
     assert_eq!(plain_integer(b"0"), Some(0));
     assert_eq!(

@@ -6,8 +6,11 @@ use super::{Field, PlanError};
 use crate::config::{ColumnMapping, Enrichment, RawMode as ConfiguredRawMode, Transform};
 use crate::decode::{Path, Step};
 use crate::format::{Format, Wish};
-use crate::steps::{Compute, Input, MadeColumn, Making, Mask};
+use crate::steps::{Compute, Input, MadeColumn, Making, Mask, OnError, REDACTED};
 use crate::table::{Column, ColumnSource, ColumnType, Nested, RawMode};
+
+/// What `hmac` may make of a value: 32 hexadecimal digits, which are hardly ever a number.
+const HMAC_EXAMPLE: &str = "ffffffffffffffffffffffffffffffff";
 
 /// The event's columns, and the paths that the reader has to find.
 pub(super) struct EventColumns<'c> {
@@ -211,6 +214,16 @@ impl<'c> EventColumns<'c> {
         if is_private && making.compute != Compute::Hash {
             making.mask = making.mask.or(Some(mask_for(source.column())));
         }
+        let column = source.column();
+        let mask = making.mask.as_ref();
+        let mask = mask.filter(|_| making.on_error == OnError::DeadLetter);
+        if mask.is_some_and(|mask| !takes_masked(&column.column_type, mask)) {
+            return Err(PlanError(format!(
+                "pipeline.columns.{}.mask: it writes a text, which {} does not take: make the column a String, or \
+                 set mask = \"null\"",
+                column.name, column.column_type
+            )));
+        }
         let made = MadeColumn::new(source, inputs, making, unit, texts.cloned());
         self.made.push(made);
         Ok(())
@@ -237,6 +250,14 @@ impl<'c> EventColumns<'c> {
             return Err(refused(
                 "a path with [*] takes them out of elements: take the array itself",
             ));
+        }
+        let refusing = within.refused_by(&column.column_type);
+        if let Some((field, place)) = refusing.filter(|_| !is_hidden_whole) {
+            let why = format!(
+                "{field} in it is hidden as \"***\", which {place} does not take: make it a String in the type of \
+                 the column, or leave it out there"
+            );
+            return Err(refused(&why));
         }
         let mask = is_hidden_whole.then(|| mask_for(&column));
         let raw = if is_hidden_whole {
@@ -379,6 +400,19 @@ fn mask_for(column: &Column) -> Mask {
     let takes_words = column.column_type.is_text();
     let takes_it = takes_words && column.column_type.encode_text("***", &mut vec![]).is_ok();
     if takes_it { Mask::Redact } else { Mask::Null }
+}
+
+/// Whether a column takes what a mask makes of some value.
+fn takes_masked(column_type: &ColumnType, mask: &Mask) -> bool {
+    let made = match mask {
+        Mask::Null => return true,
+        // A name of an Enum may be any text.
+        Mask::KeepLast(_) if column_type.has_enum() => return true,
+        Mask::KeepLast(_) => "*",
+        Mask::Redact => REDACTED,
+        Mask::Hmac(_) => HMAC_EXAMPLE,
+    };
+    column_type.encode_text(made, &mut vec![]).is_ok()
 }
 
 /// Whether a record may have objects and arrays in it.

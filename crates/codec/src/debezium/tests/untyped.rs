@@ -87,6 +87,42 @@ fn the_precision_of_the_column_tells_milliseconds_from_microseconds() {
 }
 
 #[test]
+fn days_and_times_may_be_the_messages_of_connects_converter_for_protobuf() {
+    let invalid = Err(Reason::InvalidValue);
+    check(
+        time(TimeMode::Connect),
+        "Date32",
+        &[
+            (r#"{"year":2026,"month":2,"day":28}"#, Ok("\"2026-02-28\"")),
+            (r#"{"year":2026,"month":2,"day":29}"#, invalid),
+            (r#"{"year":0,"month":2,"day":28}"#, invalid),
+            (r#"{"year":2026,"month":2,"day":0}"#, invalid),
+            (r#"{"year":2026,"month":2}"#, invalid),
+            (r#"{"year":2026,"month":2,"day":"28"}"#, invalid),
+            (r#"{"year":2026,"month":2,"day":28,"era":1}"#, invalid),
+            ("{}", invalid),
+        ],
+    );
+    check(
+        time(TimeMode::Connect),
+        "Time64(3)",
+        &[
+            (
+                r#"{"hours":7,"minutes":5,"seconds":1,"nanos":250000000}"#,
+                Ok("\"07:05:01.25\""),
+            ),
+            (
+                r#"{"hours":7,"minutes":5,"seconds":1,"nanos":1}"#,
+                Err(Reason::OutOfRange),
+            ),
+            (r#"{"hours":24,"minutes":0,"seconds":1,"nanos":0}"#, invalid),
+            (r#"{"hours":7,"minutes":60,"seconds":0,"nanos":0}"#, invalid),
+            (r#"{"hours":7}"#, invalid),
+        ],
+    );
+}
+
+#[test]
 fn the_columns_scale_tells_what_a_decimals_bytes_are() {
     let column = "Decimal(10, 2)";
     let one_and_a_half = Ok("1.5");
