@@ -43,8 +43,9 @@ pub mod workload;
 pub mod zookeeper;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -54,6 +55,10 @@ use redis::Redis;
 
 /// Of a broker that keeps the topics of hundreds of tests: some thousand partitions.
 const SHARED_HEAP_MIB: u32 = 1024;
+
+/// With `SANDBOX_HICCUPS` in the environment: how often the shared broker stands still, and for how long.
+const HICCUP_INTERVAL: Duration = Duration::from_secs(15);
+const HICCUP: Duration = Duration::from_millis(2_500);
 
 /// One of each part.
 #[derive(Debug)]
@@ -99,7 +104,25 @@ impl Sandbox {
 /// When a part does not start: no test can go on without.
 pub fn shared() -> &'static Sandbox {
     static SHARED: OnceLock<Sandbox> = OnceLock::new();
-    SHARED.get_or_init(|| Sandbox::start().expect("the sandbox's parts start"))
+    static HICCUPS: Once = Once::new();
+    let shared = SHARED.get_or_init(|| Sandbox::start().expect("the sandbox's parts start"));
+    HICCUPS.call_once(|| {
+        if std::env::var_os("SANDBOX_HICCUPS").is_some() {
+            thread::spawn(|| hiccup(&shared.kafka));
+        }
+    });
+    shared
+}
+
+/// The broker stands still for a moment again and again, longer than many tests' sessions last: groups move while
+/// whatever a test looks at is under way. No test may fail of it.
+fn hiccup(kafka: &Kafka) {
+    loop {
+        thread::sleep(HICCUP_INTERVAL);
+        kafka.pause();
+        thread::sleep(HICCUP);
+        kafka.resume();
+    }
 }
 
 /// `name` with a random end: good as a topic, consumer group, table, database or key prefix.
