@@ -31,7 +31,7 @@ const ASKED: &str = r#"
     country = { path = "$.country", apply = ["trim", "upper"] }
     city = { path = "$.city", apply = ["normalize_space"] }
     referrer = { path = "$.referrer", apply = [{ replace = ["http://", "https://"] }] }
-    page_url = { path = "$.page_url", apply = ["trim"] }
+    event_type = { path = "$.event_type", apply = ["trim"] }
     user_agent = { path = "$.user_agent", apply = ["trim"] }
     ip_address = { path = "$.ip_address", apply = ["trim", "lower"] }
 "#;

@@ -11,7 +11,7 @@ fn every_part_of_the_benchmark_runs_to_its_end() {
         command.args([part, RECORDS]);
     }
     let output = command
-        .args(["--rounds", "1", "--kinds", "bde"])
+        .args(["--rounds", "1", "--kinds", "bdeqr"])
         .output()
         .expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -21,6 +21,8 @@ fn every_part_of_the_benchmark_runs_to_its_end() {
         "(b) drain",
         "(d) daemon",
         "(e) daemon into ClickHouse",
+        "(q) ",
+        "(r) ",
         "joined",
     ] {
         assert!(said.contains(row), "no {row}:\n{said}");
