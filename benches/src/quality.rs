@@ -57,6 +57,9 @@ impl Work for AskedEvents<'_> {
         let columns = columns.as_table().cloned().unwrap_or_default();
         own.context("columns of the shipped pipeline")?
             .extend(columns);
+        // What decides may not be made: pages are counted of events of every type, which is a little more to do.
+        let session = pipeline.get_mut("session").and_then(|s| s.as_table_mut());
+        session.context("sessions")?.remove("distinct_where");
         pipeline.extend(asked);
         Ok(config)
     }
