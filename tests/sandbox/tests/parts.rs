@@ -110,29 +110,6 @@ fn a_topic_can_be_deleted_and_created_again() {
 }
 
 #[test]
-fn a_broker_that_lost_its_place_for_a_moment_is_waited_for() {
-    let kafka = Kafka::start(KafkaOptions::default()).unwrap();
-    topic::create(kafka.bootstrap(), "kept", 2, &[]).unwrap();
-    topic::produce(kafka.bootstrap(), "kept", [Record::new("v").partition(1)]).unwrap();
-    let seven = Committed {
-        offset: 7,
-        metadata: String::new(),
-    };
-    for _ in 0..3 {
-        kafka.pause();
-        // Longer than its session: it is none until it has registered again.
-        std::thread::sleep(Duration::from_secs(3));
-        kafka.resume();
-        let ends = topic::end_offsets(kafka.bootstrap(), "kept").unwrap();
-        assert_eq!(ends.into_values().collect::<Vec<_>>(), [0, 1]);
-        topic::commit(kafka.bootstrap(), "group", "kept", 1, &seven).unwrap();
-        let committed = topic::committed(kafka.bootstrap(), "group", "kept").unwrap();
-        assert_eq!(committed[&1], seven);
-        assert_eq!(topic::read_all(kafka.bootstrap(), "kept").unwrap().len(), 1);
-    }
-}
-
-#[test]
 fn a_killed_broker_comes_back_with_its_records() {
     let kafka = Kafka::start(KafkaOptions::default()).unwrap();
     topic::create(kafka.bootstrap(), "kept", 1, &[]).unwrap();

@@ -117,6 +117,7 @@ impl Replicas {
             defaults: self.default_values(topic, info).await?,
             comments: self.comments(topic).await?,
         };
+        // A table that is refused gets no view.
         self.replica_of(topic, info, first, &values)?;
         self.renew_view(topic, info).await?;
         self.take(topic, info, first, &values)
