@@ -13,7 +13,8 @@ use crate::config::value::{Choice, Kind, List, Scalar, Text};
 use crate::decode::decimal::{Decimal, decimal};
 use crate::decode::json::Raw;
 use crate::steps::{
-    Buckets, BusinessHours, Mapped, NumberStep, Part, Pattern, Step, TextStep, TimeStep, Zone,
+    Buckets, BusinessHours, Mapped, NumberStep, Part, Pattern, Sought, Step, TextStep, TimeStep,
+    Zone,
 };
 
 /// Most steps of one column.
@@ -167,12 +168,16 @@ fn replace(step: &mut Section<'_>) -> Option<Step> {
         may_be_empty: false,
     };
     let texts = step.take("replace", texts)?;
-    match &texts[..] {
-        [from, to] if !from.is_empty() => Some(Step::Text(TextStep::Replace {
-            from: from.as_str().into(),
+    let replaced = match &texts[..] {
+        [from, to] => Sought::new(from).map(|from| (from, to)),
+        _ => None,
+    };
+    match replaced {
+        Some((from, to)) => Some(Step::Text(TextStep::Replace {
+            from,
             to: to.as_str().into(),
         })),
-        _ => {
+        None => {
             let message = "must be a list of two texts, the first not empty: [\"from\", \"to\"]";
             step.problem("replace", message);
             None

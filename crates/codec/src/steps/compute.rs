@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::number::{product, sum, too_many_digits};
-use super::text::too_long;
-use super::value::{Scratch, Value};
+use super::text::TooLong;
+use super::value::{Scratch, Text, Value};
 use super::{Input, TEXT_BYTES_MAX};
 use crate::decode::decimal::{Decimal, decimal};
 use crate::decode::json::Raw;
@@ -66,7 +66,9 @@ impl Compute {
             },
             Compute::Product => fold(inputs, find, product),
             Compute::Sum => fold(inputs, find, sum),
-            Compute::Concat { separator } => joined(inputs, find, separator, scratch),
+            Compute::Concat { separator } => {
+                joined(inputs, find, separator, scratch).map(Value::from)
+            }
             Compute::Coalesce => {
                 for input in inputs {
                     let found = find(input)?;
@@ -84,13 +86,14 @@ impl Compute {
                     scratch,
                 )?;
                 if joined.is_missing() {
-                    return Ok(joined);
+                    return Ok(Value::Missing);
                 }
-                scratch.rewrite(joined, |text, out| {
+                let hash = scratch.rewrite(joined, |text, out| {
                     let hash = xxh3_128(text.as_bytes());
                     let _ = write!(out, "{:016x}{:016x}", (hash >> 64) as u64, hash as u64);
                     Ok(())
-                })
+                });
+                Ok(hash?.into())
             }
         }
     }
@@ -126,7 +129,7 @@ fn joined<'a>(
     find: impl Fn(&'a Input) -> Result<Raw<'a>, Reject>,
     separator: &str,
     scratch: &mut Scratch,
-) -> Result<Value<'a>, Reject> {
+) -> Result<Text<'a>, Reject> {
     let mut failed = None;
     let mut is_missing = true;
     let joined = scratch.write(|out| {
@@ -147,14 +150,14 @@ fn joined<'a>(
                 return;
             }
             if out.len() > TEXT_BYTES_MAX {
-                failed = Some(too_long());
+                failed = Some(TooLong.into());
                 return;
             }
         }
     });
     match failed {
         Some(reject) => Err(reject),
-        None if is_missing => Ok(Value::Missing),
+        None if is_missing => Ok(Text::Missing),
         None => Ok(joined),
     }
 }

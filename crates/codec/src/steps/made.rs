@@ -6,7 +6,8 @@ use super::compute::Compute;
 use super::mask::{Mask, REDACTED};
 use super::moment::Moment;
 use super::private::PrivateFields;
-use super::value::{Scratch, Value};
+use super::text::TextStep;
+use super::value::{Scratch, Text, Value};
 use super::{Step, failed};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::time::{TextRules, TimeRules, TimeUnit};
@@ -56,6 +57,8 @@ pub struct MadeColumn {
     source: ColumnSource,
     inputs: Box<[Input]>,
     making: Making,
+    /// The steps, where all that becomes of the one field is steps on its text.
+    text_steps: Option<Box<[TextStep]>>,
     /// What numbers are that stand for times.
     unit: Option<TimeUnit>,
     texts: Option<Arc<TextRules>>,
@@ -114,6 +117,7 @@ impl MadeColumn {
             is_required,
             source,
             inputs: inputs.into(),
+            text_steps: text_steps(&making),
             making,
             unit,
             texts,
@@ -133,6 +137,7 @@ impl MadeColumn {
     /// The same of one field that the mask hides whole.
     #[must_use]
     pub fn hiding_whole(mut self) -> Self {
+        self.text_steps = None;
         self.is_hidden_whole = true;
         self
     }
@@ -178,16 +183,20 @@ impl MadeColumn {
     ) -> Result<(), Reject> {
         let start = out.len();
         let find = |input: &Input| found(input, &get, element, self.is_hidden_whole);
-        let name = &self.source.column().name;
-        let made = self.value(find, scratch);
-        let appended = made
-            .map_err(|reject| reject.about(name))
-            .and_then(|value| match &self.making.mask {
-                Some(mask) if !value.is_missing() => mask.apply(value, scratch),
-                _ if self.is_required => Err(Reject::new(Reason::MissingField, name.clone())),
-                _ => Ok(value),
-            })
-            .and_then(|value| self.encode(value, scratch, out, with_default_flag));
+        let appended = match (&self.text_steps, &*self.inputs) {
+            (Some(steps), [input]) => {
+                let is_at_hand = input.steps.is_empty() && !input.of_element;
+                let text = match is_at_hand {
+                    true => stepped(steps, get(input.slot), scratch),
+                    false => find(input).and_then(|raw| stepped(steps, raw, scratch)),
+                };
+                match text {
+                    Ok(text) => self.encode_text(text, scratch, out, with_default_flag),
+                    Err(reject) => Err(reject.about(&self.source.column().name)),
+                }
+            }
+            _ => self.append_any(find, scratch, out, with_default_flag),
+        };
         let takes_default = self.making.on_error == OnError::Default;
         match appended {
             Err(reject) if takes_default && reject.reason != Reason::MissingField => {
@@ -196,6 +205,26 @@ impl MadeColumn {
             }
             appended => appended,
         }
+    }
+
+    fn append_any<'a>(
+        &'a self,
+        find: impl Fn(&'a Input) -> Result<Raw<'a>, Reject>,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        let name = &self.source.column().name;
+        let made = self.value(find, scratch);
+        let value = match (
+            made.map_err(|reject| reject.about(name))?,
+            &self.making.mask,
+        ) {
+            (value, Some(mask)) if !value.is_missing() => mask.apply(value, scratch)?,
+            _ if self.is_required => return Err(Reject::new(Reason::MissingField, name.clone())),
+            (value, _) => value,
+        };
+        self.encode(value, scratch, out, with_default_flag)
     }
 
     /// What is hidden after that.
@@ -233,7 +262,7 @@ impl MadeColumn {
             Value::Missing => source.encode_value(Raw::ABSENT, out, flag),
             Value::Field(raw) if self.is_text && !raw.is_missing() => {
                 let text = value.to_text(scratch)?;
-                let hidden = self.private.hidden_record(text.as_text(scratch).as_bytes());
+                let hidden = self.private.hidden_record(text.as_str(scratch).as_bytes());
                 let hidden = hidden.unwrap_or_else(|| REDACTED.to_owned());
                 source.encode_value(Raw::string(&hidden), out, flag)
             }
@@ -258,21 +287,66 @@ impl MadeColumn {
             }
             Value::Number(_) | Value::Integer(_) => {
                 let text = value.to_text(scratch)?;
-                let number = Raw::written(Kind::Number, text.as_text(scratch));
+                let number = Raw::written(Kind::Number, text.as_str(scratch));
                 source.encode_value(number, out, flag)
             }
             Value::Text(_) | Value::Written | Value::Time(_) => {
                 let text = value.to_text(scratch)?;
-                let text = text.as_text(scratch);
-                let raw = match self.form {
-                    // A text that is a number counts from the epoch.
-                    Form::Time => Raw::bare(text),
-                    _ => Raw::string(text),
-                };
-                source.encode_value(raw, out, flag)
+                self.encode_text(text, scratch, out, flag)
             }
         }
     }
+
+    fn encode_text(
+        &self,
+        text: Text<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+        flag: bool,
+    ) -> Result<(), Reject> {
+        let raw = match (text, self.form) {
+            (Text::Missing, _) => Raw::ABSENT,
+            // A text that is a number counts from the epoch.
+            (text, Form::Time) => Raw::bare(text.as_str(scratch)),
+            (text, _) => Raw::string(text.as_str(scratch)),
+        };
+        self.source.encode_value(raw, out, flag)
+    }
+}
+
+/// The steps, if they are all that becomes of one field and all are on its text.
+fn text_steps(making: &Making) -> Option<Box<[TextStep]>> {
+    if making.compute != Compute::Field || making.mask.is_some() || making.steps.is_empty() {
+        return None;
+    }
+    let on_text = making.steps.iter().map(|step| match step {
+        Step::Text(step) => Some(step.clone()),
+        Step::Number(_) | Step::Time(_) => None,
+    });
+    on_text.collect()
+}
+
+/// A field's text after these steps.
+fn stepped<'a>(
+    steps: &'a [TextStep],
+    raw: Raw<'a>,
+    scratch: &mut Scratch,
+) -> Result<Text<'a>, Reject> {
+    let mut text = match Text::of(raw, scratch) {
+        Ok(text) => text,
+        Err(reject) => {
+            return Err(steps
+                .first()
+                .map_or(reject.clone(), |s| failed(s.name(), &reject)));
+        }
+    };
+    for step in steps {
+        text = match step.apply(text, scratch) {
+            Ok(text) => text,
+            Err(too_long) => return Err(failed(step.name(), &too_long.into())),
+        };
+    }
+    Ok(text)
 }
 
 /// The field that an input names; absent where the record has none.

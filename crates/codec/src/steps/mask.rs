@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock, Weak};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::value::{Scratch, Value};
+use super::value::{Scratch, Text, Value};
 use crate::decode::Reject;
 use crate::decode::json::Raw;
 
@@ -42,17 +42,18 @@ impl Mask {
             Mask::Hmac(_) | Mask::KeepLast(_) => {}
         }
         let text = value.to_text(scratch).unwrap_or_else(|_| match value {
-            Value::Field(raw) => Value::Text(raw.as_received()),
-            _ => Value::Text(REDACTED),
+            Value::Field(raw) => Text::Plain(raw.as_received()),
+            _ => Text::Plain(REDACTED),
         });
-        scratch.rewrite(text, |text, out| {
+        let hidden = scratch.rewrite(text, |text, out| {
             match self {
                 Mask::Hmac(key) => key.hide(text, out),
                 Mask::KeepLast(kept) => keep_last(text, *kept, out),
                 Mask::Null | Mask::Redact => out.push_str(REDACTED),
             }
             Ok(())
-        })
+        });
+        Ok(hidden?.into())
     }
 }
 

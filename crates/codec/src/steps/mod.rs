@@ -26,7 +26,7 @@ pub use self::mask::{Mask, MaskKey, REDACTED};
 pub use self::moment::{BusinessHours, Part, TimeStep};
 pub use self::number::{Buckets, NumberStep};
 pub use self::private::PrivateFields;
-pub use self::text::{Mapped, Pattern, TextStep};
+pub use self::text::{Mapped, Pattern, Sought, TextStep};
 pub use self::value::Scratch;
 pub use self::zone::Zone;
 
@@ -70,7 +70,9 @@ impl Step {
             return Ok(value);
         }
         let applied = match self {
-            Step::Text(step) => step.apply(value, scratch),
+            Step::Text(step) => value
+                .to_text(scratch)
+                .and_then(|text| Ok(step.apply(text, scratch)?.into())),
             Step::Number(step) => step.apply(value, scratch),
             Step::Time(step) => step.apply(value, times, scratch),
         };

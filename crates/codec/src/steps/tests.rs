@@ -30,7 +30,7 @@ fn apply(step: &Step, text: &str) -> Result<String, Reject> {
         &mut scratch,
     )?;
     let value = value.to_text(&mut scratch)?;
-    Ok(value.as_text(&scratch).to_owned())
+    Ok(value.as_str(&scratch).to_owned())
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_has_more_than_76_digits_is_no_result() {
     assert_eq!(compare(number("-1e75"), number("1e-75")), Ordering::Less);
     assert_eq!(compare(number("1e-75"), number("-1e75")), Ordering::Greater);
     let repeated = Step::Text(TextStep::Replace {
-        from: "a".into(),
+        from: Sought::new("a").expect("not empty"),
         to: "b".repeat(1000).into(),
     });
     let error = apply(&repeated, &"a".repeat(20_000)).unwrap_err();
@@ -98,7 +98,10 @@ fn hashes_are_those_of_xxh3() {
     let mut hash = |texts: [Raw<'static>; 2]| {
         let find = |input: &Input| Ok(texts[input.slot]);
         let hash = Compute::Hash.value(&inputs, find, &mut scratch).unwrap();
-        hash.as_text(&scratch).to_owned()
+        hash.to_text(&mut Scratch::default())
+            .unwrap()
+            .as_str(&scratch)
+            .to_owned()
     };
     let joined = hash([Raw::string("a"), Raw::string("b")]);
     assert_eq!(joined, "d565f29ad8964a7cd671f8867f47bbb9");
@@ -255,6 +258,19 @@ proptest! {
     }
 
     #[test]
+    fn short_cuts_change_no_text(text in "[ \\t\u{a0}aAbé]{0,9}", from in "[ab]{1,2}", to in "[ab]{0,2}") {
+        let step = |step| apply(&Step::Text(step), &text).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        prop_assert_eq!(step(TextStep::NormalizeSpace), words.join(" "));
+        prop_assert_eq!(step(TextStep::Trim), text.trim());
+        prop_assert_eq!(step(TextStep::Lower), text.to_lowercase());
+        prop_assert_eq!(step(TextStep::Upper), text.to_uppercase());
+        let replaced = text.replace(&from, &to);
+        let from = Sought::new(&from).expect("not empty");
+        prop_assert_eq!(step(TextStep::Replace { from, to: to.into() }), replaced);
+    }
+
+    #[test]
     fn no_step_panics_and_texts_stay_texts(text in ".{0,20}", separator in ".{1,3}", index in -3i64..4) {
         for step in [
             TextStep::Trim,
@@ -262,7 +278,7 @@ proptest! {
             TextStep::NormalizeSpace,
             TextStep::UnicodeNfc,
             TextStep::Split { separator: separator.clone().into(), index },
-            TextStep::Replace { from: separator.clone().into(), to: text.clone().into() },
+            TextStep::Replace { from: Sought::new(&separator).expect("not empty"), to: text.clone().into() },
         ] {
             prop_assert!(apply(&Step::Text(step), &text).is_ok());
         }

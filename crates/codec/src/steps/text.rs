@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
 use regex::Regex;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::TEXT_BYTES_MAX;
-use super::value::{Scratch, Value};
+use super::value::{Scratch, Text};
 use crate::decode::Reject;
 
 /// A step on the text of a value: a string's characters, of other scalars their JSON text.
@@ -28,8 +29,8 @@ pub enum TextStep {
     UnicodeNfc,
     /// Every occurrence of one text becomes another.
     Replace {
-        /// Not empty.
-        from: Box<str>,
+        /// What is looked for.
+        from: Sought,
         /// What takes its place.
         to: Box<str>,
     },
@@ -44,6 +45,30 @@ pub enum TextStep {
         /// From 0 on; from the end where it is negative.
         index: i64,
     },
+}
+
+/// A text that is looked for in others.
+#[derive(Debug, Clone)]
+pub struct Sought(Finder<'static>);
+
+impl PartialEq for Sought {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.needle() == other.0.needle()
+    }
+}
+
+impl Eq for Sought {}
+
+impl Sought {
+    /// `None`: nothing is looked for.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Sought> {
+        (!text.is_empty()).then(|| Sought(Finder::new(text).into_owned()))
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.0.find(text.as_bytes()).is_some()
+    }
 }
 
 /// A regular expression that is searched in linear time.
@@ -110,75 +135,102 @@ impl TextStep {
         }
     }
 
+    /// A missing text stays missing.
     pub(super) fn apply<'a>(
         &'a self,
-        value: Value<'a>,
+        text: Text<'a>,
         scratch: &mut Scratch,
-    ) -> Result<Value<'a>, Reject> {
-        let value = value.to_text(scratch)?;
+    ) -> Result<Text<'a>, TooLong> {
+        if text.is_missing() {
+            return Ok(text);
+        }
         match self {
-            TextStep::Trim => Ok(scratch.narrow(value, |text| Some(trimmed(text)))),
-            TextStep::Lower => changed(value, scratch, is_lower, lower),
-            TextStep::Upper => changed(value, scratch, is_upper, upper),
-            TextStep::Title => scratch.rewrite(value, |text, out| {
-                title(text, out);
-                Ok(())
-            }),
-            TextStep::NormalizeSpace => scratch.rewrite(value, |text, out| {
-                for word in text.split_whitespace() {
-                    if !out.is_empty() {
-                        out.push(' ');
-                    }
-                    out.push_str(word);
-                }
-                Ok(())
-            }),
-            TextStep::UnicodeNfc => changed(value, scratch, is_nfc, |text, out| {
+            TextStep::Trim => Ok(scratch.narrow(text, |text| Some(trimmed(text)))),
+            TextStep::Lower => changed(text, scratch, is_lower, lower),
+            TextStep::Upper => changed(text, scratch, is_upper, upper),
+            TextStep::Title => changed(text, scratch, |_| false, title),
+            TextStep::NormalizeSpace => changed(text, scratch, has_normal_space, normalize_space),
+            TextStep::UnicodeNfc => changed(text, scratch, is_nfc, |text, out| {
                 out.extend(text.nfc());
             }),
+            TextStep::Replace { from, .. } if !from.is_in(text.as_str(scratch)) => Ok(text),
             TextStep::Replace { from, to } => {
-                scratch.rewrite(value, |text, out| replace(text, from, to, out))
+                scratch.rewrite(text, |text, out| replace(text, from, to, out))
             }
-            TextStep::Extract(pattern) => Ok(scratch.narrow(value, |text| pattern.first(text))),
+            TextStep::Extract(pattern) => Ok(scratch.narrow(text, |text| pattern.first(text))),
             TextStep::Map(mapped) => {
-                let known = mapped.entries.get(value.as_text(scratch));
+                let known = mapped.entries.get(text.as_str(scratch));
                 let other = known.or(mapped.default.as_ref());
-                Ok(other.map_or(value, |text| Value::Text(text)))
+                Ok(other.map_or(text, |text| Text::Plain(text)))
             }
             TextStep::Split { separator, index } => {
-                Ok(scratch.narrow(value, |text| part(text, separator, *index)))
+                Ok(scratch.narrow(text, |text| part(text, separator, *index)))
             }
         }
     }
 }
 
 fn trimmed(text: &str) -> Range<usize> {
+    // Most texts have nothing to trim, which their ends say.
+    if let [first, .., last] = text.as_bytes()
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return 0..text.len();
+    }
     let start = text.len() - text.trim_start().len();
     start..start + text.trim().len()
 }
 
 /// Writes another text, unless the text is as it shall be.
 fn changed<'a>(
-    value: Value<'a>,
+    text: Text<'a>,
     scratch: &mut Scratch,
     is_done: impl Fn(&str) -> bool,
     write: impl Fn(&str, &mut String),
-) -> Result<Value<'a>, Reject> {
-    if is_done(value.as_text(scratch)) {
-        return Ok(value);
+) -> Result<Text<'a>, TooLong> {
+    if is_done(text.as_str(scratch)) {
+        return Ok(text);
     }
-    scratch.rewrite(value, |text, out| {
+    scratch.rewrite(text, |text, out| {
         write(text, out);
         Ok(())
     })
 }
 
+/// Whether no byte is one of these; all are looked at, many at once.
+fn none_is(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    !text.bytes().fold(false, |found, byte| found | is(byte))
+}
+
 fn is_lower(text: &str) -> bool {
-    text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+    none_is(text, |byte| byte >= 0x80 || byte.is_ascii_uppercase())
 }
 
 fn is_upper(text: &str) -> bool {
-    text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_lowercase())
+    none_is(text, |byte| byte >= 0x80 || byte.is_ascii_lowercase())
+}
+
+/// Whether it is ASCII whose white space is single spaces between words.
+fn has_normal_space(text: &str) -> bool {
+    let mut before = b' ';
+    for byte in text.bytes() {
+        let is_odd = byte >= 0x80 || (b'\t'..=b'\r').contains(&byte);
+        if is_odd || (byte == b' ' && before == b' ') {
+            return false;
+        }
+        before = byte;
+    }
+    before != b' ' || text.is_empty()
+}
+
+fn normalize_space(text: &str, out: &mut String) {
+    for word in text.split_whitespace() {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
 }
 
 fn is_nfc(text: &str) -> bool {
@@ -224,23 +276,29 @@ fn title(text: &str, out: &mut String) {
     }
 }
 
-fn replace(text: &str, from: &str, to: &str, out: &mut String) -> Result<(), Reject> {
+fn replace(text: &str, from: &Sought, to: &str, out: &mut String) -> Result<(), TooLong> {
     let mut rest = 0;
-    for (at, _) in text.match_indices(from) {
+    for at in from.0.find_iter(text.as_bytes()) {
         out.push_str(&text[rest..at]);
         out.push_str(to);
-        rest = at + from.len();
+        rest = at + from.0.needle().len();
         if out.len() > TEXT_BYTES_MAX {
-            return Err(too_long());
+            return Err(TooLong);
         }
     }
     out.push_str(&text[rest..]);
     Ok(())
 }
 
-#[cold]
-pub(super) fn too_long() -> Reject {
-    Reject::invalid_value(format!("a text of more than {TEXT_BYTES_MAX} bytes"))
+/// A step would make a text of more than [`TEXT_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+impl From<TooLong> for Reject {
+    #[cold]
+    fn from(_: TooLong) -> Self {
+        Reject::invalid_value(format!("a text of more than {TEXT_BYTES_MAX} bytes"))
+    }
 }
 
 /// Where a part of a text is, by its number.

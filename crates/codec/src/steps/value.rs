@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::moment::{Moment, write_moment};
 use super::number::write_decimal;
+use super::text::TooLong;
 use crate::decode::decimal::{self, Decimal};
 use crate::decode::json::{Kind, Raw};
 use crate::decode::time::{Instant, NumberUnit, TimeRules, instant_by};
@@ -35,49 +36,100 @@ impl Scratch {
         self.text.capacity() + self.spare.capacity()
     }
 
-    pub(super) fn written(&self) -> &str {
-        &self.text
-    }
-
     /// Makes the written text anew, from nothing.
-    pub(super) fn write<'a>(&mut self, write: impl FnOnce(&mut String)) -> Value<'a> {
+    pub(super) fn write<'a>(&mut self, write: impl FnOnce(&mut String)) -> Text<'a> {
         self.text.clear();
         write(&mut self.text);
-        Value::Written
+        Text::Written
     }
 
     /// Makes the written text of another one, which may be the written one.
     pub(super) fn rewrite<'a>(
         &mut self,
-        value: Value<'a>,
-        write: impl FnOnce(&str, &mut String) -> Result<(), Reject>,
-    ) -> Result<Value<'a>, Reject> {
+        text: Text<'a>,
+        write: impl FnOnce(&str, &mut String) -> Result<(), TooLong>,
+    ) -> Result<Text<'a>, TooLong> {
         self.spare.clear();
-        let from = match value {
-            Value::Text(text) => text,
-            _ => &self.text,
+        let from = match text {
+            Text::Plain(text) => text,
+            Text::Written | Text::Missing => &self.text,
         };
         write(from, &mut self.spare)?;
         std::mem::swap(&mut self.text, &mut self.spare);
-        Ok(Value::Written)
+        Ok(Text::Written)
     }
 
     /// Keeps a part of a text; none: the value is missing.
     pub(super) fn narrow<'a>(
         &mut self,
-        value: Value<'a>,
+        text: Text<'a>,
         part: impl FnOnce(&str) -> Option<Range<usize>>,
-    ) -> Value<'a> {
-        match value {
-            Value::Text(text) => part(text).map_or(Value::Missing, |part| Value::Text(&text[part])),
-            _ => match part(&self.text) {
-                None => Value::Missing,
+    ) -> Text<'a> {
+        match text {
+            Text::Missing => Text::Missing,
+            Text::Plain(text) => part(text).map_or(Text::Missing, |part| Text::Plain(&text[part])),
+            Text::Written => match part(&self.text) {
+                None => Text::Missing,
                 Some(part) => {
                     self.text.truncate(part.end);
                     self.text.drain(..part.start);
-                    Value::Written
+                    Text::Written
                 }
             },
+        }
+    }
+}
+
+/// A text on its way through steps: small, because it is handed on from step to step.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Text<'a> {
+    /// The column's default takes its place.
+    Missing,
+    /// Of the record or of the configuration.
+    Plain(&'a str),
+    /// The one in the scratch.
+    Written,
+}
+
+impl<'a> Text<'a> {
+    /// The text of a field.
+    ///
+    /// # Errors
+    /// `invalid_value` for objects, arrays, and strings with a lone surrogate.
+    pub(super) fn of(raw: Raw<'a>, scratch: &mut Scratch) -> Result<Text<'a>, Reject> {
+        if raw.is_missing() {
+            return Ok(Text::Missing);
+        }
+        if !raw.is_escaped() {
+            return text::plain(raw).map(Text::Plain);
+        }
+        let unescaped = text::to_text(raw)?;
+        Ok(scratch.write(|out| out.push_str(&unescaped)))
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Text::Missing)
+    }
+
+    /// Its characters; none where it is missing.
+    pub(super) fn as_str<'s>(&self, scratch: &'s Scratch) -> &'s str
+    where
+        'a: 's,
+    {
+        match self {
+            Text::Missing => "",
+            Text::Plain(text) => text,
+            Text::Written => &scratch.text,
+        }
+    }
+}
+
+impl<'a> From<Text<'a>> for Value<'a> {
+    fn from(text: Text<'a>) -> Self {
+        match text {
+            Text::Missing => Value::Missing,
+            Text::Plain(text) => Value::Text(text),
+            Text::Written => Value::Written,
         }
     }
 }
@@ -108,38 +160,24 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The same value as [`Value::Text`] or [`Value::Written`].
+    /// The value as a text.
     ///
     /// # Errors
     /// `invalid_value` for objects, arrays, and strings with a lone surrogate.
-    pub(super) fn to_text(self, scratch: &mut Scratch) -> Result<Value<'a>, Reject> {
+    pub(super) fn to_text(self, scratch: &mut Scratch) -> Result<Text<'a>, Reject> {
         Ok(match self {
-            Value::Text(_) | Value::Written | Value::Missing => self,
-            Value::Field(raw) if !raw.is_escaped() => Value::Text(text::plain(raw)?),
-            Value::Field(raw) => {
-                let unescaped = text::to_text(raw)?;
-                scratch.write(|out| out.push_str(&unescaped))
-            }
-            Value::Boolean(true) => Value::Text("true"),
-            Value::Boolean(false) => Value::Text("false"),
+            Value::Missing => Text::Missing,
+            Value::Field(raw) => Text::of(raw, scratch)?,
+            Value::Text(text) => Text::Plain(text),
+            Value::Written => Text::Written,
+            Value::Boolean(true) => Text::Plain("true"),
+            Value::Boolean(false) => Text::Plain("false"),
             Value::Integer(integer) => scratch.write(|out| {
                 let _ = write!(out, "{integer}");
             }),
             Value::Number(number) => scratch.write(|out| write_decimal(number, out)),
             Value::Time(moment) => scratch.write(|out| write_moment(moment, out)),
         })
-    }
-
-    /// The characters of a text.
-    pub(super) fn as_text<'s>(&self, scratch: &'s Scratch) -> &'s str
-    where
-        'a: 's,
-    {
-        match self {
-            Value::Text(text) => text,
-            Value::Written => scratch.written(),
-            _ => "",
-        }
     }
 
     /// The number, or that of a text that is one.
@@ -153,7 +191,8 @@ impl<'a> Value<'a> {
                 Ok(Decimal::new(integer.into(), 0).expect("64 bits have at most 19 digits"))
             }
             Value::Field(raw) => decimal::decimal(raw),
-            Value::Text(_) | Value::Written => decimal::decimal(Raw::string(self.as_text(scratch))),
+            Value::Text(text) => decimal::decimal(Raw::string(text)),
+            Value::Written => decimal::decimal(Raw::string(&scratch.text)),
             Value::Boolean(_) | Value::Time(_) | Value::Missing => {
                 Err(Reject::invalid_value("not a number"))
             }
@@ -181,7 +220,7 @@ impl<'a> Value<'a> {
             _ => {
                 // A text that is a number counts as that number.
                 let text = self.to_text(scratch)?;
-                read(Raw::bare(text.as_text(scratch)))
+                read(Raw::bare(text.as_str(scratch)))
             }
         }
     }
