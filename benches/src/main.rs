@@ -63,7 +63,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Only these kinds, such as `abd`
-    #[arg(long, default_value = "abcdepqrt")]
+    #[arg(long, default_value = "abcdepqrtu")]
     kinds: String,
     /// Another daemon to measure in the place of (p), such as the one before a change
     #[arg(long)]
@@ -149,12 +149,13 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         topic::USERS
     );
     let daemon = DaemonRuns::new(parts, &topic, executable("streamweir", "STREAMWEIR_BIN")?)?;
-    let raw_events = raw::RawEvents(&topic);
-    let raw = DaemonRuns::new(
-        parts,
-        &raw_events,
-        executable("streamweir", "STREAMWEIR_BIN")?,
-    )?;
+    let raw_events = |compression| raw::RawEvents {
+        topic: &topic,
+        compression,
+    };
+    let (packed, plain) = (raw_events("lz4"), raw_events("none"));
+    let raw = DaemonRuns::new(parts, &packed, executable("streamweir", "STREAMWEIR_BIN")?)?;
+    let uncompressed = DaemonRuns::new(parts, &plain, executable("streamweir", "STREAMWEIR_BIN")?)?;
     let asked_events = quality::AskedEvents(&topic);
     let asked = DaemonRuns::new(
         parts,
@@ -194,6 +195,10 @@ fn measure_events(arguments: &Arguments, parts: &Sandbox) -> Result<()> {
         }
         if wants('r') {
             report.add(round, Kind::Raw, raw.read_into_nowhere()?.0);
+        }
+        if wants('u') {
+            let run = uncompressed.read_into_nowhere()?.0;
+            report.add(round, Kind::Uncompressed, run);
         }
         if wants('q') {
             report.add(round, Kind::Asked, asked.read_into_nowhere()?.0);

@@ -9,15 +9,19 @@ use crate::daemon::{Work, section, shipped};
 use crate::topic::EventTopic;
 
 /// The topic of events, read by a pipeline of kind `raw`.
-pub(crate) struct RawEvents<'t>(pub(crate) &'t EventTopic);
+pub(crate) struct RawEvents<'t> {
+    pub(crate) topic: &'t EventTopic,
+    /// `clickhouse.compression`.
+    pub(crate) compression: &'static str,
+}
 
 impl Work for RawEvents<'_> {
     fn topic(&self) -> &str {
-        &self.0.name
+        &self.topic.name
     }
 
     fn records(&self) -> u64 {
-        self.0.events
+        self.topic.events
     }
 
     fn config(&self) -> Result<Table> {
@@ -28,6 +32,7 @@ impl Work for RawEvents<'_> {
         pipeline.insert("kind".into(), "raw".into());
         let clickhouse = section(&mut pipeline, "clickhouse")?;
         clickhouse.insert("table".into(), "bronze_events".into());
+        clickhouse.insert("compression".into(), self.compression.into());
         clickhouse.insert("ddl".into(), ddl.display().to_string().into());
         config.insert(
             "pipeline".into(),
@@ -40,7 +45,7 @@ impl Work for RawEvents<'_> {
         let sql =
             format!("SELECT uniqExact(partition, offset), count() FROM {database}.bronze_events");
         let counts = clickhouse.try_query(&sql)?;
-        let expected = format!("{0}\t{0}", self.0.events);
+        let expected = format!("{0}\t{0}", self.topic.events);
         ensure!(counts.trim() == expected, "{counts} of {expected} rows");
         Ok(())
     }

@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     OtherDaemon,
     DaemonToEngine,
     Raw,
+    Uncompressed,
     Asked,
     Prototype,
 }
@@ -33,6 +34,7 @@ impl Kind {
         Kind::OtherDaemon,
         Kind::DaemonToEngine,
         Kind::Raw,
+        Kind::Uncompressed,
         Kind::Asked,
         Kind::Prototype,
     ];
@@ -48,6 +50,7 @@ impl Kind {
             Kind::OtherDaemon => "(o) the other daemon, as (d)",
             Kind::DaemonToEngine => "(e) daemon into ClickHouse",
             Kind::Raw => "(r) raw records, as (d)",
+            Kind::Uncompressed => "(u) the same without compression",
             Kind::Asked => "(q) with rules and keys, as (d)",
             Kind::Prototype => "(p) prototype, as (d)",
         }

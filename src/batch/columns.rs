@@ -4,8 +4,9 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
+use crate::config::InsertCompression;
 use crate::native::{BlockPlan, BlockState, Chunk};
-use crate::target::{Frames, compress};
+use crate::target::{Frames, compress, compress_by};
 
 /// Frames of a body that takes no more are sent as one piece.
 const PIECE_BYTES_MIN: usize = 64 << 10;
@@ -48,7 +49,13 @@ pub(super) struct Columns {
 impl OpenColumns {
     /// Adds rows in RowBinary that stand one behind the other and end where `ends` says.
     #[inline(never)]
-    pub(super) fn add(&mut self, plan: &BlockPlan, rows: &[u8], ends: &[u32]) {
+    pub(super) fn add(
+        &mut self,
+        plan: &BlockPlan,
+        compression: InsertCompression,
+        rows: &[u8],
+        ends: &[u32],
+    ) {
         if self.chunks.is_empty() {
             self.state = plan.state();
             self.frames.resize_with(plan.streams(), Vec::new);
@@ -58,7 +65,7 @@ impl OpenColumns {
             let mut raw_lens = Vec::with_capacity(self.frames.len());
             for (stream, frames) in chunk.streams().iter().zip(&mut self.frames) {
                 if !stream.is_empty() {
-                    compress(stream, frames);
+                    compress_by(compression, stream, frames);
                 }
                 let len = u32::try_from(stream.len()).expect("a frame stays far below 4 GiB");
                 raw_lens.push(len);
@@ -314,6 +321,8 @@ mod tests {
                 rows.push(row);
             }
             let mut open = OpenColumns::default();
+            let methods = [InsertCompression::Lz4, InsertCompression::Zstd, InsertCompression::None];
+            let method = methods[row_count % 3];
             for rows in rows.chunks(per_chunk) {
                 let mut end = 0;
                 let ends = rows.iter().map(|row| {
@@ -321,7 +330,7 @@ mod tests {
                     end
                 });
                 let ends: Vec<u32> = ends.collect();
-                open.add(&plan, &rows.concat(), &ends);
+                open.add(&plan, method, &rows.concat(), &ends);
             }
             let sealed = open.close();
             prop_assert_eq!(decompress(&sealed.rows(&plan).concat()), rows.concat());

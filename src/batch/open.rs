@@ -202,7 +202,9 @@ impl OpenBatch {
         let Some(target) = self.target.as_ref().filter(|_| !self.tail_ends.is_empty()) else {
             return;
         };
-        self.columns.add(&target.plan, &self.tail, &self.tail_ends);
+        let (plan, compression) = (&target.plan, target.compression);
+        self.columns
+            .add(plan, compression, &self.tail, &self.tail_ends);
         self.column_raw_bytes += self.tail.len();
         self.tail.clear();
         self.tail_ends.clear();

@@ -10,7 +10,7 @@ use super::secret::{has_control_characters, has_credentials, redacted};
 use super::section::Section;
 use super::tls_files::TlsFiles;
 use super::tree::Value;
-use super::value::{Boolean, Kind, List, Scalar, Text, text_of};
+use super::value::{Boolean, Choice, Kind, List, Scalar, Text, text_of};
 
 /// `[clickhouse]`, for a pipeline overridden key by key by `[pipeline.clickhouse]`.
 #[derive(Debug, Clone)]
@@ -32,8 +32,22 @@ pub struct ClickHouse {
     pub insert_lease: Duration,
     /// Whether tables that we make are replicated; `None`: where the server has the macro `replica`.
     pub replicated: Option<bool>,
+    /// How the columns of an insert are compressed on their way.
+    pub compression: InsertCompression,
     /// Ceiling for one insert: `max_execution_time` and the HTTP timeout, 1 s to 10 min.
     pub insert_timeout: Duration,
+}
+
+/// How inserts are compressed on their way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InsertCompression {
+    /// Little work for a third to a fifth of the bytes.
+    #[default]
+    Lz4,
+    /// Fewer bytes for more work.
+    Zstd,
+    /// No work.
+    None,
 }
 
 /// An HTTP address, without the credentials that `user` and `password` are for.
@@ -115,9 +129,18 @@ impl ClickHouse {
             settings,
             insert_lease: section.take_or("insert_lease", Span::secs(1, 300), thirty_seconds),
             replicated: section.take("replicated", Boolean),
+            compression: section.take_or("compression", compressions(), InsertCompression::Lz4),
             insert_timeout: section.take_or("insert_timeout", Span::secs(1, 600), thirty_seconds),
         }
     }
+}
+
+fn compressions() -> Choice<InsertCompression> {
+    Choice(&[
+        ("lz4", InsertCompression::Lz4),
+        ("zstd", InsertCompression::Zstd),
+        ("none", InsertCompression::None),
+    ])
 }
 
 fn read_password(section: &mut Section<'_>) -> SecretString {

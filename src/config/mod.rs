@@ -62,7 +62,7 @@ pub use aggregation::{
 pub(crate) use aggregation::{GROUP_BYTES_MAX, WINDOW_COLUMNS};
 pub use batch::Batch;
 pub use cdc::{Cdc, Evolution, Truncate};
-pub use clickhouse::ClickHouse;
+pub use clickhouse::{ClickHouse, InsertCompression};
 pub use columns::{ColumnMapping, RawMode};
 pub use created::Base;
 pub use dead_letter::{DeadLetter, Payload};

@@ -118,6 +118,7 @@ batch.bytes_max = 33554432
 batch.flush_interval = 5s
 batch.inserts_per_second_max = 2.0
 batch.rows_max = 100000
+clickhouse.compression = lz4
 clickhouse.database = analytics
 clickhouse.insert_lease = 30s
 clickhouse.insert_timeout = 30s

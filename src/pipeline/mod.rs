@@ -286,6 +286,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
         Some(table) => {
             let (sql, names) = (table_sql(pipeline), plan.names());
             Target::of_columns(label.clone(), sql, table, names, RowFormat::Values)
+                .compressed_by(pipeline.clickhouse.compression)
         }
         None => Target::nowhere(),
     };

@@ -8,9 +8,10 @@ mod quote;
 use bytes::Bytes;
 
 pub(crate) use self::columns::{ColumnInfo, TableColumns, TableInfo, is_replicated};
-pub(crate) use self::frame::{Frames, compress, compressed, decompress};
+pub(crate) use self::frame::{Frames, compress, compress_by, compressed, decompress};
 pub(crate) use self::provenance::Provenance;
 pub(crate) use self::quote::{quote_name, quote_text};
+use crate::config::InsertCompression;
 use crate::native::{BlockColumn, BlockPlan};
 use crate::replica::OwnNames;
 use crate::table::{ColumnType, append_length};
@@ -51,6 +52,8 @@ pub(crate) struct Target {
     pub(crate) head: Bytes,
     /// How its rows become columns.
     pub(crate) plan: BlockPlan,
+    /// How these are compressed.
+    pub(crate) compression: InsertCompression,
     /// The table's columns when the rows were mapped to them.
     pub(crate) columns: Vec<ColumnInfo>,
     /// How often a replicated table had been altered by then.
@@ -108,6 +111,14 @@ impl Target {
         }
     }
 
+    /// The same, with columns compressed so.
+    pub(crate) fn compressed_by(self, compression: InsertCompression) -> Self {
+        Target {
+            compression,
+            ..self
+        }
+    }
+
     /// No table at all.
     pub(crate) fn nowhere() -> Self {
         Target {
@@ -118,6 +129,7 @@ impl Target {
             unstated_sql: None,
             head: Bytes::new(),
             plan: BlockPlan::default(),
+            compression: InsertCompression::default(),
             columns: vec![],
             metadata_version: 0,
             key: vec![],

@@ -140,6 +140,7 @@ impl Rows {
         let target = Target {
             has_index: config.explode.is_some() && info.columns.iter().any(is_index),
             ..Target::of_columns(label, sql, &info, plan.names(), format)
+                .compressed_by(pipeline.clickhouse.compression)
         };
         Ok(Rows {
             table: Table {

@@ -95,6 +95,7 @@ fn table(pipeline: &Pipeline, config: &Raw, info: &TableInfo) -> Result<RawTable
         target: Arc::new(Target {
             provenance: provenance.unwrap_or_default(),
             ..Target::of_columns(label, sql, info, plan.names(), plan.format())
+                .compressed_by(pipeline.clickhouse.compression)
         }),
         plan: Arc::new(plan),
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{self, Cdc, ColumnMapping};
+use crate::config::{self, Cdc, ColumnMapping, InsertCompression};
 use crate::debezium::{Columns, OutOfRange};
 use crate::decode::Path;
 use crate::replica::{ColumnMemo, OwnNames, Since};
@@ -201,6 +201,12 @@ impl Replica {
     pub(super) fn with_defaults(mut self, defaults: &HashMap<String, Bytes>) -> Replica {
         let names = self.fields.iter().map(|(name, _)| name);
         self.defaults = names.map(|name| defaults.get(name).cloned()).collect();
+        self
+    }
+
+    /// The same with rows that are sent compressed so.
+    pub(super) fn compressed_by(mut self, compression: InsertCompression) -> Replica {
+        self.target = Arc::new(Arc::unwrap_or_clone(self.target).compressed_by(compression));
         self
     }
 

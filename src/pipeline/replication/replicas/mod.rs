@@ -313,7 +313,9 @@ impl Replicas {
         )
         .map_err(|why| Halt::new("schema", format!("table {label}: {why}")))?;
         let memo_of = |name: &str| memos.get(name).copied().unwrap_or(values.memo(name));
-        Ok(replica.with_defaults(&values.defaults).with_memos(memo_of))
+        let compression = self.parts.pipeline.clickhouse.compression;
+        let replica = replica.with_defaults(&values.defaults);
+        Ok(replica.with_memos(memo_of).compressed_by(compression))
     }
 
     /// The name of a topic's table is taken by a view, which is likely one of ours.
