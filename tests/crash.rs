@@ -24,6 +24,16 @@ fn records_that_come_again_are_told_by_the_log_alone_wherever_the_daemon_dies() 
 }
 
 #[test]
+fn records_that_come_again_are_told_by_the_log_alone_whoever_reads_it() {
+    short("dedup-members");
+}
+
+#[test]
+fn records_that_come_again_are_told_by_the_log_alone_on_both_servers() {
+    short("replicated-dedup");
+}
+
+#[test]
 fn records_that_come_again_count_once_in_windows_wherever_the_daemon_dies() {
     short("dedup-windows");
 }

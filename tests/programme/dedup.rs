@@ -1,4 +1,5 @@
-//! Records that come again, and a daemon that dies at every named place: the answers are those of the log.
+//! Records that come again and records that a rule is about, and daemons that die at every named place, move
+//! their partitions and are set back: the answers are those of the log.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -6,13 +7,16 @@ use rand::Rng as _;
 use sandbox::topic::{self, Record};
 use serde_json::Value;
 
+use super::replicated::{Fault, pair, put_on, settle};
 use super::{Run, Trial};
 use crate::support::proof::Counts;
-use crate::support::{EVENT_TIME_MS, Job, PATIENCE};
+use crate::support::{Daemon, EVENT_TIME_MS, Job, PATIENCE};
 
 const PARTITIONS: i32 = 2;
 const RECORDS: usize = 80;
 const WITHIN_MS: i64 = 10_000;
+/// Numbers below it pass the rule.
+const FEW: i64 = 50;
 
 const POINTS: [&str; 11] = [
     "before_restore",
@@ -38,6 +42,20 @@ pub(super) fn trials() -> Vec<Trial> {
             dedup,
         ),
         Trial::new(
+            "dedup-members",
+            "records that come again and a rule before two processes: killed, stopped and frozen at random, the group set back",
+            30,
+            6,
+            members,
+        ),
+        Trial::new(
+            "replicated-dedup",
+            "the same records into two replicas, which meet the faults of replicated-events",
+            20,
+            1,
+            replicated,
+        ),
+        Trial::new(
             "dedup-windows",
             "records that come again before windows; SIGKILL at crash points",
             5,
@@ -55,6 +73,22 @@ fn points(all: &[&'static str], times: u32) -> impl Iterator<Item = &'static str
 
 fn job(name: &str) -> Job {
     let mut job = Job::new(name);
+    configure(&mut job);
+    job.set("clickhouse.compression", "none");
+    job.query("CREATE DATABASE {db}");
+    job.query(&format!(
+        "CREATE TABLE {{db}}.clickstream_events {COLUMNS} ENGINE = MergeTree {ORDER} \
+         SETTINGS non_replicated_deduplication_window = 1000"
+    ));
+    job.create_topic(PARTITIONS);
+    job
+}
+
+const COLUMNS: &str = "(id String, ts DateTime64(3, 'UTC'), failed Array(String), \
+                       _topic LowCardinality(String), _partition UInt32, _offset UInt64)";
+const ORDER: &str = "ORDER BY (_partition, _offset)";
+
+fn configure(job: &mut Job) {
     job.set_small_batches();
     for section in ["lookup", "session", "columns"] {
         job.unset(&format!("pipeline.{section}"));
@@ -64,14 +98,10 @@ fn job(name: &str) -> Job {
     job.set("pipeline.watermark_delay", "2s");
     job.set("pipeline.dedup.key", vec!["$.id".to_owned()]);
     job.set("pipeline.dedup.within", "10s");
-    job.query("CREATE DATABASE {db}");
-    job.query(
-        "CREATE TABLE {db}.clickstream_events (id String, ts DateTime64(3, 'UTC'), \
-         _topic LowCardinality(String), _partition UInt32, _offset UInt64) ENGINE = MergeTree \
-         ORDER BY (_partition, _offset) SETTINGS non_replicated_deduplication_window = 1000",
-    );
-    job.create_topic(PARTITIONS);
-    job
+    let rules = "rule = [{ name = \"few\", check = { field = \"$.n\", lt = 50 } }]";
+    let rules: toml::Table = rules.parse().expect("TOML");
+    job.set("pipeline.rule", rules["rule"].clone());
+    job.set("pipeline.quality.failed_column", "failed");
 }
 
 fn dedup(run: &mut Run) {
@@ -89,24 +119,144 @@ fn dedup(run: &mut Run) {
     }
     produce(&job, run, &mut now_ms);
     job.run_to_end();
-    let records = topic::read_all(job.bootstrap(), &job.topic).expect("records");
-    let expected = unique(&records);
-    assert!(expected.len() < records.len() && !expected.is_empty());
-    let sql =
-        "SELECT _partition, _offset FROM {db}.clickstream_events ORDER BY _partition, _offset";
-    let rows = job.query(sql);
-    let rows: Vec<(i32, i64)> = rows
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .map(|(p, o)| (p.parse().expect("a number"), o.parse().expect("a number")))
-        .collect();
-    assert_eq!(rows, expected);
+    let counts = assert_rows(&job);
     job.assert_audit_finds_nothing();
-    run.add(Counts {
+    run.add(counts);
+}
+
+/// The table has the records that are no duplicates, and which of them fail the rule.
+fn assert_rows(job: &Job) -> Counts {
+    let records = topic::read_all(job.bootstrap(), &job.topic).expect("records");
+    let places = unique(&records);
+    assert!(places.len() < records.len() && !places.is_empty());
+    let expected = records
+        .iter()
+        .filter(|record| places.contains(&(record.partition, record.offset)));
+    let mut expected: Vec<(i32, i64, &str)> = expected
+        .map(|record| {
+            let value = record.value.as_deref().expect("a value");
+            let value: Value = serde_json::from_slice(value).expect("JSON");
+            let passes = value["n"].as_i64().expect("a number") < FEW;
+            (
+                record.partition,
+                record.offset,
+                if passes { "[]" } else { "['few']" },
+            )
+        })
+        .collect();
+    expected.sort_unstable();
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|(p, o, failed)| format!("{p}\t{o}\t{failed}"))
+        .collect();
+    let sql = "SELECT _partition, _offset, failed FROM {db}.clickstream_events ORDER BY _partition, _offset";
+    let rows = job.query(sql);
+    assert_eq!(rows.lines().collect::<Vec<_>>(), expected);
+    Counts {
         records: records.len() as u64,
-        rows: rows.len() as u64,
+        rows: expected.len() as u64,
         ..Default::default()
-    });
+    }
+}
+
+fn members(run: &mut Run) {
+    let job = job(&run.name);
+    let mut now_ms = EVENT_TIME_MS;
+    let start = |number: u32| job.start(&format!("member-{number}"), &[], "");
+    let mut members: Vec<Daemon> = (0..2).map(start).collect();
+    for number in 0..run.times {
+        produce(&job, run, &mut now_ms);
+        let mut a_while = |most| std::time::Duration::from_millis(run.random.random_range(0..most));
+        std::thread::sleep(a_while(1_500));
+        let away = a_while(4_000);
+        let slot = run.random.random_range(0..members.len());
+        match number % 3 {
+            0 => {
+                members[slot].process.kill();
+                std::thread::sleep(away);
+                members[slot] = start(10 + number);
+            }
+            1 => {
+                members[slot].process.pause();
+                std::thread::sleep(away);
+                members[slot].process.resume();
+            }
+            _ => {
+                members[slot].stop();
+                produce(&job, run, &mut now_ms);
+                members[slot] = start(10 + number);
+            }
+        }
+        if number % 6 == 5 {
+            // Read again from the beginning, with the snapshots that there are.
+            members.iter().for_each(Daemon::stop);
+            set_back(&job);
+            members = (0..2)
+                .map(|slot| start(100 * (number + 1) + slot))
+                .collect();
+        }
+    }
+    job.wait_for_commits_to_end();
+    members.iter().for_each(Daemon::stop);
+    job.run_to_end();
+    let counts = assert_rows(&job);
+    job.assert_audit_finds_nothing();
+    run.add(counts);
+}
+
+fn set_back(job: &Job) {
+    let beginning = topic::Committed {
+        offset: 0,
+        metadata: String::new(),
+    };
+    for partition in 0..PARTITIONS {
+        let set = topic::commit(
+            job.bootstrap(),
+            &job.group,
+            &job.topic,
+            partition,
+            &beginning,
+        );
+        set.expect("committed");
+    }
+}
+
+fn replicated(run: &mut Run) {
+    let pair = pair();
+    let mut job = Job::new(&run.name);
+    configure(&mut job);
+    put_on(&mut job, &pair);
+    let database = &job.database;
+    let create = [
+        format!("CREATE DATABASE {database}"),
+        format!(
+            "CREATE TABLE {database}.clickstream_events {COLUMNS} \
+             ENGINE = ReplicatedMergeTree('/tables/{database}/clickstream_events', '{{replica}}') {ORDER}"
+        ),
+    ];
+    for sql in create {
+        pair.on_both(&sql).expect("made on both");
+    }
+    job.create_topic(PARTITIONS);
+    let mut now_ms = EVENT_TIME_MS;
+    produce(&job, run, &mut now_ms);
+    let daemon = job.start("daemon", &[], "");
+    for fault in Fault::all(run) {
+        produce(&job, run, &mut now_ms);
+        job.wait_for_more_rows(1);
+        produce(&job, run, &mut now_ms);
+        fault.meet(&pair, &job.database, &mut run.random);
+    }
+    job.wait_for_commits_to_end();
+    daemon.stop();
+    settle(&pair, &job.database);
+    for replica in &pair.replicas {
+        job.clickhouse_url = replica.url();
+        let counts = assert_rows(&job);
+        run.counts = Counts::default();
+        run.add(counts);
+    }
+    job.assert_audit_finds_nothing();
 }
 
 const WINDOW_POINTS: [&str; 5] = [
@@ -124,6 +274,7 @@ fn windows_job(name: &str) -> Job {
     job.set("pipeline.time_field", "ts");
     job.set("pipeline.watermark_delay", "2s");
     job.set("pipeline.window.size", "3s");
+    job.set("clickhouse.compression", "zstd");
     job.set("pipeline.batch.flush_interval", "100ms");
     job.set("pipeline.dedup.key", vec!["$.id".to_owned()]);
     job.set("pipeline.dedup.within", "10s");
@@ -197,7 +348,8 @@ fn produce(job: &Job, run: &mut Run, now_ms: &mut i64) {
             number if number < 30 => number.to_string(),
             number => format!("\"{number}\""),
         };
-        Record::new(format!(r#"{{"id":{id},"ts":{time_ms}}}"#))
+        let n = run.random.random_range(0..2 * FEW);
+        Record::new(format!(r#"{{"id":{id},"ts":{time_ms},"n":{n}}}"#))
             .partition(run.random.random_range(0..PARTITIONS))
             .timestamp_ms(time_ms)
     });

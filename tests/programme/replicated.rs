@@ -60,7 +60,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// One pair for all trials of a process, which have it one after the other.
-fn pair() -> MutexGuard<'static, Replicated> {
+pub(super) fn pair() -> MutexGuard<'static, Replicated> {
     static PAIR: OnceLock<Mutex<Replicated>> = OnceLock::new();
     let pair = PAIR.get_or_init(|| Mutex::new(Replicated::start().expect("two replicas")));
     // What a failed trial left standing still.
@@ -72,7 +72,7 @@ fn pair() -> MutexGuard<'static, Replicated> {
 
 /// Points a job at both replicas, behind an address where nobody listens. One insert in twenty fails at
 /// Keeper, and is not tried again by the server.
-fn put_on(job: &mut Job, pair: &Replicated) {
+pub(super) fn put_on(job: &mut Job, pair: &Replicated) {
     job.clickhouse_url = pair.replicas[0].url();
     let mut urls = vec![CLOSED.to_owned()];
     urls.extend(pair.urls());
@@ -88,7 +88,7 @@ fn put_on(job: &mut Job, pair: &Replicated) {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+pub(super) enum Fault {
     ZooKeeperFrozen,
     ZooKeeperKilled,
     ReplicaKilled(usize),
@@ -99,7 +99,7 @@ enum Fault {
 
 impl Fault {
     /// Each in turn, from any on.
-    fn all(run: &mut Run) -> Vec<Fault> {
+    pub(super) fn all(run: &mut Run) -> Vec<Fault> {
         let first = run.random.random_range(0..6);
         let numbers = first..first + run.times;
         numbers.map(|number| Fault::nth(number, run)).collect()
@@ -118,7 +118,7 @@ impl Fault {
     }
 
     /// Begins and ends it.
-    fn meet(self, pair: &Replicated, database: &str, random: &mut impl rand::Rng) {
+    pub(super) fn meet(self, pair: &Replicated, database: &str, random: &mut impl rand::Rng) {
         let zookeeper = &pair.zookeeper;
         let mut a_while = || Duration::from_millis(random.random_range(500..3_000));
         match self {
@@ -175,7 +175,7 @@ fn tables(pair: &Replicated, number: usize, database: &str) -> Vec<String> {
 
 /// Brings both replicas to what they agree upon: a part that one of them could not finish is kept or dropped
 /// within five minutes, or when its table is loaded.
-fn settle(pair: &Replicated, database: &str) {
+pub(super) fn settle(pair: &Replicated, database: &str) {
     let all = tables(pair, 0, database);
     assert!(!all.is_empty(), "nothing is replicated in {database}");
     for table in &all {

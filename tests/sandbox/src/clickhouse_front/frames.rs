@@ -10,6 +10,7 @@ const CHECKSUM_BYTES: usize = 16;
 const HEADER_BYTES: usize = 9;
 const METHOD_NONE: u8 = 0x02;
 const METHOD_LZ4: u8 = 0x82;
+const METHOD_ZSTD: u8 = 0x90;
 /// The server's own limit on one block.
 const BLOCK_BYTES_MAX: u32 = 1 << 30;
 const WRITTEN_BLOCK_BYTES: usize = 1 << 20;
@@ -80,6 +81,8 @@ impl<R: Read> FrameReader<R> {
         self.raw = match block[0] {
             METHOD_LZ4 => lz4_flex::block::decompress(payload, raw_size as usize)
                 .map_err(|error| damaged(271, &format!("cannot decompress: {error}")))?,
+            METHOD_ZSTD => zstd::bulk::decompress(payload, raw_size as usize)
+                .map_err(|error| damaged(271, &format!("cannot decompress: {error}")))?,
             METHOD_NONE => payload.to_vec(),
             method => {
                 return Err(damaged(
@@ -135,6 +138,7 @@ fn damaged(code: u32, message: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clickhouse::ClickHouse;
 
     fn read(framed: &[u8]) -> io::Result<Vec<u8>> {
         let mut raw = Vec::new();
@@ -145,6 +149,29 @@ mod tests {
     fn what_was_compressed_reads_back() {
         let data: Vec<u8> = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
         assert_eq!(read(&compress(&data)).unwrap(), data);
+    }
+
+    #[test]
+    fn they_are_those_that_the_engine_writes() {
+        let server = ClickHouse::start().unwrap();
+        let query = |sql: &str| server.try_query(sql).unwrap();
+        for (codec, method) in [
+            ("NONE", METHOD_NONE),
+            ("LZ4", METHOD_LZ4),
+            ("ZSTD(1)", METHOD_ZSTD),
+        ] {
+            query("DROP TABLE IF EXISTS blocks");
+            query(&format!(
+                "CREATE TABLE blocks (n UInt64 CODEC({codec})) ENGINE = MergeTree ORDER BY tuple() \
+                 SETTINGS min_bytes_for_wide_part = 0"
+            ));
+            query("INSERT INTO blocks SELECT number FROM numbers(100000)");
+            let path = query("SELECT path FROM system.parts WHERE table = 'blocks' AND active");
+            let written = std::fs::read(format!("{}n.bin", path.trim())).unwrap();
+            assert_eq!(written[CHECKSUM_BYTES], method, "{codec}");
+            let expected: Vec<u8> = (0..100_000u64).flat_map(u64::to_le_bytes).collect();
+            assert_eq!(read(&written).unwrap(), expected, "{codec}");
+        }
     }
 
     #[test]
