@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 12] = [
         Kind::Reader(ReaderKind::Batch),
         Kind::Reader(ReaderKind::Poll),
         Kind::Reader(ReaderKind::Decode),

@@ -75,6 +75,21 @@ impl<'p> Job<'p> {
         Ok(job)
     }
 
+    /// As [`Job::new`], without look-ups, sessions and columns; its table is still to be made.
+    pub(super) fn bare(parts: &'p Sandbox, topic: &str, table: &'static str) -> Result<Self> {
+        let mut job = Self::of(parts, topic, "clickstream", table)?;
+        let pipeline = job.config["pipeline"][0].as_table_mut();
+        let pipeline = pipeline.context("a pipeline")?;
+        for section in ["lookup", "session", "columns"] {
+            pipeline.remove(section);
+        }
+        let clickhouse = pipeline.get_mut("clickhouse").and_then(Value::as_table_mut);
+        let clickhouse = clickhouse.context("a table")?;
+        clickhouse.remove("ddl");
+        clickhouse.insert("table".into(), table.into());
+        Ok(job)
+    }
+
     /// The shipped join of these topics. Its output topic is still to be made.
     pub(super) fn joins(parts: &'p Sandbox, sides: &Sides) -> Result<Self> {
         let name = unique("figures");

@@ -7,6 +7,7 @@ mod freshness;
 mod idle;
 mod job;
 mod joins;
+mod keys;
 mod memory;
 mod scaling;
 mod takeover;
@@ -37,6 +38,8 @@ enum Figure {
     Scaling,
     /// Ten million distinct customers in one window
     Windows,
+    /// Ten million keys of duplicates
+    Keys,
     /// From an event's timestamp to its joined record, at 1,000 events a second
     Joins,
 }
@@ -55,6 +58,9 @@ pub(crate) struct FiguresArguments {
     /// Distinct customers in one window
     #[arg(long, default_value_t = 10_000_000)]
     customers: u32,
+    /// Keys of duplicates
+    #[arg(long, default_value_t = 10_000_000)]
+    keys: u32,
     /// Records of 1 MiB, of each kind
     #[arg(long, default_value_t = 600)]
     huge_records: u32,
@@ -119,6 +125,9 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     }
     if wants(Figure::Windows) {
         windows::measure(&parts, arguments.customers, &mut bounds)?;
+    }
+    if wants(Figure::Keys) {
+        keys::measure(&parts, arguments.keys, &mut bounds)?;
     }
     if wants(Figure::Memory) || wants(Figure::Scaling) {
         let topic = EventTopic::fill(&parts, arguments.events)?;
