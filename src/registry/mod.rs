@@ -1,6 +1,7 @@
 //! Schemas of records, as a schema registry has them: asked for once, beside the lanes, and kept.
 
 mod client;
+mod connect;
 mod questions;
 #[cfg(test)]
 mod tests;
