@@ -146,9 +146,23 @@ fn creating(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
 /// # Errors
 /// As above.
 pub fn printed(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
-    let statements = statements(pipeline)?;
+    Ok(as_replicated(pipeline, statements(pipeline)?))
+}
+
+/// What creates the tables of named watermarks, as a replicated cluster makes them.
+#[must_use]
+pub fn printed_watermark_tables(config: &Config) -> Vec<(&Pipeline, String)> {
+    let all = watermark_tables(config).into_iter();
+    let printed = all.flat_map(|(pipeline, statement)| {
+        let statements = as_replicated(pipeline, vec![statement]);
+        statements.into_iter().map(move |made| (pipeline, made))
+    });
+    printed.collect()
+}
+
+fn as_replicated(pipeline: &Pipeline, statements: Vec<String>) -> Vec<String> {
     if statements.is_empty() {
-        return Ok(statements);
+        return statements;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -159,10 +173,10 @@ pub fn printed(pipeline: &Pipeline) -> Result<Vec<String>, DdlError> {
         asked.ok()?.ok().flatten()
     };
     let replication = runtime.ok().and_then(|runtime| runtime.block_on(asked));
-    Ok(match replication {
+    match replication {
         Some(replication) => statements.iter().map(|s| replication.applied(s)).collect(),
         None => statements,
-    })
+    }
 }
 
 /// How long `schema print` waits for a server.

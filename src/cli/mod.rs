@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, process_environment};
 use crate::exit;
-use crate::inspect::Failure;
+use crate::inspect::{Failure, with_created};
 use crate::observe::log;
 
 /// The version and the commit it was built from.
@@ -130,14 +130,14 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(run) => run.run(config, &path),
         Command::Doctor(doctor) => doctor.run(config),
-        Command::Explain(explain) => explain.run(&config),
+        Command::Explain(explain) => explain.run(&with_created(config)),
         Command::Sample(sample) => sample.run(&config),
         Command::Schema(schema) => schema.run(config),
         Command::Topics(topics) => topics.run(config),
-        Command::Audit(audit) => audit.run(&config),
+        Command::Audit(audit) => audit.run(&with_created(config)),
         Command::Checkpoints(checkpoints) => checkpoints.run(&config),
         Command::Compare(compare) => compare.run(&config),
-        Command::DeadLetters(dead_letters) => dead_letters.run(&config),
+        Command::DeadLetters(dead_letters) => dead_letters.run(&with_created(config)),
         Command::Offsets(offsets) => offsets.run(&config),
         Command::Rebuild(rebuild) => rebuild.run(&config),
         Command::Wait(wait) => wait.run(&config),

@@ -86,7 +86,7 @@ fn print(config: &Config) -> ExitCode {
             }
         }
     }
-    for (pipeline, statement) in schema::watermark_tables(config) {
+    for (pipeline, statement) in schema::printed_watermark_tables(config) {
         println!("-- watermarks, database {}", pipeline.clickhouse.database);
         println!("{statement};\n");
     }

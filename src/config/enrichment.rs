@@ -84,7 +84,7 @@ impl Enrichment {
         let hour = Duration::from_secs(3600);
         let format = format::read(section);
         let time_field = match format {
-            Format::Json | Format::JsonSchema | Format::Avro(_) | Format::Protobuf(_) => {
+            Format::Json | Format::JsonSchema { .. } | Format::Avro(_) | Format::Protobuf(_) => {
                 TimeField::Field("timestamp".to_owned())
             }
             Format::String | Format::Csv(_) => TimeField::Nowhere,

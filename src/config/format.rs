@@ -50,7 +50,7 @@ impl Formats {
     /// The same of a side of a join, over what stands at the pipeline.
     pub(super) fn read_over(section: &mut Section<'_>, defaults: &Formats) -> Formats {
         let name = section.take("format", FORMATS);
-        let has_table = ["csv", "avro", "protobuf"]
+        let has_table = ["csv", "avro", "protobuf", "json_schema"]
             .iter()
             .any(|key| section.has(key));
         let of_pipeline = Name::of(&defaults.format);
@@ -198,7 +198,7 @@ impl Name {
             Format::Json => Name::Json,
             Format::String => Name::String,
             Format::Csv(_) => Name::Csv,
-            Format::JsonSchema => Name::JsonSchema,
+            Format::JsonSchema { .. } => Name::JsonSchema,
             Format::Avro(_) => Name::Avro,
             Format::Protobuf(_) => Name::Protobuf,
         }
@@ -227,12 +227,20 @@ fn read_named(section: &mut Section<'_>, name: Name) -> Format {
     if has_protobuf && name != Name::Protobuf {
         section.problem("protobuf", "must not be set without format = \"protobuf\"");
     }
+    let has_json_schema = section.has("json_schema");
+    let validate = has_json_schema && read_json_schema(section.section("json_schema"));
+    if has_json_schema && name != Name::JsonSchema {
+        section.problem(
+            "json_schema",
+            "must not be set without format = \"json_schema\"",
+        );
+    }
     match (name, csv) {
         (Name::Protobuf, _) => Format::Protobuf(protobuf.unwrap_or_default()),
         (Name::Csv, Some(csv)) => Format::Csv(csv),
         (Name::String, _) => Format::String,
         (Name::Avro, _) => Format::Avro(avro.unwrap_or_default()),
-        (Name::JsonSchema, _) => Format::JsonSchema,
+        (Name::JsonSchema, _) => Format::JsonSchema { validate },
         (_, _) => Format::Json,
     }
 }
@@ -255,6 +263,12 @@ fn read_avro(mut section: Section<'_>) -> Avro {
     }
     section.finish();
     avro
+}
+
+fn read_json_schema(mut section: Section<'_>) -> bool {
+    let validate = section.take_or("validate", Boolean, false);
+    section.finish();
+    validate
 }
 
 fn read_protobuf(mut section: Section<'_>) -> Protobuf {
@@ -364,7 +378,7 @@ pub(super) fn check(
     section: &Section<'_>,
 ) {
     match format {
-        Format::Json | Format::JsonSchema | Format::Avro(_) | Format::Protobuf(_) => {}
+        Format::Json | Format::JsonSchema { .. } | Format::Avro(_) | Format::Protobuf(_) => {}
         Format::String => check_string(columns, fields, asked, section),
         Format::Csv(csv) => check_csv(csv, columns, fields, asked, section),
     }

@@ -223,6 +223,7 @@ pub fn known_keys() -> BTreeSet<String> {
         [pipeline.csv]
         [pipeline.avro]
         [pipeline.protobuf]
+        [pipeline.json_schema]
         [pipeline.schema_registry]
         url = ""
         [pipeline.columns."*"]

@@ -113,7 +113,7 @@ impl Kind {
         let is_framed = |format: &Format| {
             matches!(
                 format,
-                Format::Avro(_) | Format::Protobuf(_) | Format::JsonSchema
+                Format::Avro(_) | Format::Protobuf(_) | Format::JsonSchema { .. }
             )
         };
         match self {
@@ -152,6 +152,10 @@ impl Kind {
                 let message = match format {
                     Format::Protobuf(_) => {
                         "\"protobuf\" needs [schema_registry] with url, or protobuf.descriptor_file and message"
+                    }
+                    Format::JsonSchema { .. } => {
+                        "\"json_schema\" with json_schema.validate needs [schema_registry] with url: it has the \
+                         schemas"
                     }
                     _ => "\"avro\" needs [schema_registry] with url, or avro.schema_file",
                 };

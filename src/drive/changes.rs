@@ -8,7 +8,7 @@ use crate::config::{Config, Kind, Pipeline};
 use crate::lane::{Accepted, Operator, RecordRows as _};
 use crate::observe::board::Board;
 use crate::observe::metrics::PipelineMetrics;
-use crate::pipeline::{Replicas, ReplicasParts, ReplicationOperator};
+use crate::pipeline::{ColumnFacts, Replicas, ReplicasParts, ReplicationOperator};
 use crate::sink::{ClickHouseClient, ColumnInfo, TableInfo};
 use crate::source::TopicPartition;
 
@@ -49,7 +49,7 @@ impl ChangePath {
             pipeline: pipeline.clone(),
             config: cdc.clone(),
         });
-        let taken = replicas.take_known(topic, &table_info(columns));
+        let taken = replicas.take_known(topic, &table_info(columns), &ColumnFacts::default());
         taken.expect("the table fits the pipeline");
         let mut operator = ReplicationOperator::new(cdc, replicas);
         let mut begin = |partition| {

@@ -1,4 +1,5 @@
-//! Private fields of pipelines that were created over HTTP: commands that show records hide them too.
+//! Pipelines that were created over HTTP: commands know them by what is kept of them, and hide their private
+//! fields.
 
 use serde_json::Value;
 
@@ -12,6 +13,42 @@ pub(super) struct Privacy {
     pipelines: Vec<Pipeline>,
     /// All of every record, where nobody knows what a created pipeline hides.
     untold: Option<PrivateFields>,
+}
+
+/// The configuration with the created pipelines behind those of the file, which win where both have a name. One
+/// that cannot be read is left out, and said.
+#[must_use]
+pub fn with_created(mut config: Config) -> Config {
+    let kept = match created_tables(&config.service) {
+        Ok(kept) => kept,
+        Err(error) => {
+            let directory = config.service.state_dir.display();
+            tracing::warn!(%directory, %error, "created pipelines cannot be read, and are left out");
+            return config;
+        }
+    };
+    for (name, table) in kept {
+        if config.pipelines.iter().any(|known| known.name == name) {
+            continue;
+        }
+        match table.and_then(|table| read(&config, &table, &config.pipelines)) {
+            Ok(pipeline) => config.pipelines.push(pipeline),
+            Err(why) => tracing::warn!(
+                pipeline = name,
+                error = why,
+                "a created pipeline cannot be read, and is left out"
+            ),
+        }
+    }
+    config
+}
+
+fn read(config: &Config, table: &Value, others: &[Pipeline]) -> Result<Pipeline, String> {
+    let read = config.base.read_pipeline(table, others);
+    read.map_err(|problems| {
+        let problems = problems.iter().map(ToString::to_string);
+        problems.collect::<Vec<_>>().join("; ")
+    })
 }
 
 impl Privacy {
@@ -55,11 +92,7 @@ fn with_private_fields(config: &Config, table: &Value) -> Result<Option<Pipeline
     if !keys.any(|key| key.starts_with("privacy")) {
         return Ok(None);
     }
-    let read = config.base.read_pipeline(table, &[]);
-    read.map(Some).map_err(|problems| {
-        let problems = problems.iter().map(ToString::to_string);
-        problems.collect::<Vec<_>>().join("; ")
-    })
+    read(config, table, &[]).map(Some)
 }
 
 #[cfg(test)]
@@ -69,6 +102,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_file_wins_over_created_pipelines_and_this_instance_over_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = "[service]\nstate_dir = \"state\"\ninstance_id = \"node-1\"\n[[pipeline]]\nname = \"both\"\n\
+                    kind = \"raw\"\ntopics = [\"of_file\"]\ngroup_id = \"both\"\n[pipeline.clickhouse]\n\
+                    table = \"both\"\n";
+        let loaded = Config::parse(text, "config.toml", directory.path(), []);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let pipelines = directory.path().join("state/pipelines");
+        let keep = |instance: &str, name: &str, topic: &str, table: &str| {
+            let own = pipelines.join(instance);
+            fs::create_dir_all(&own).unwrap();
+            let table = json!({
+                "name": name, "kind": "raw", "topics": [topic], "group_id": format!("{name}{topic}"),
+                "clickhouse": { "table": table },
+            });
+            let order = json!({ "pipeline": table, "start": false });
+            fs::write(own.join(format!("{name}.json")), order.to_string()).unwrap();
+        };
+        keep("node-1", "both", "of_api", "b");
+        keep("node-1", "own", "of_node_1", "c");
+        keep("a", "own", "of_a", "d");
+        keep("", "own", "of_none", "e");
+        keep("a", "other", "of_a", "f");
+        keep("node-1", "unusable", "of_node_1", "not a table\0");
+        fs::write(pipelines.join("node-1/half.json"), "{").unwrap();
+        let config = with_created(loaded.config);
+        let found = config.pipelines.iter();
+        let found = found
+            .map(|p| (&*p.name, p.topics[0].text()))
+            .collect::<Vec<_>>();
+        let expected = [("both", "of_file"), ("own", "of_node_1"), ("other", "of_a")];
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn created_pipelines_hide_their_fields_and_unreadable_ones_hide_everything() {

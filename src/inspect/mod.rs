@@ -6,7 +6,7 @@
 //! | `failure` | why a command could not answer, and its exit code |
 //! | `cluster` | questions to Kafka with patience: partitions, ends, offsets of the group, its members |
 //! | `log` | reads ranges of a topic |
-//! | `created` | private fields of pipelines that were created over HTTP |
+//! | `created` | pipelines that were created over HTTP, and their private fields |
 //! | `progress` | how far a long command is, on a terminal |
 //! | [`audit`] | `streamweir audit` |
 //! | [`checkpoints`] | `streamweir checkpoints` |
@@ -39,6 +39,7 @@ mod row_query;
 pub mod sample;
 pub mod status;
 
+pub use created::with_created;
 pub use failure::Failure;
 
 use crate::config::{Config, Kind, Pipeline, TopicSelector};

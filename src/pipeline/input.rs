@@ -152,7 +152,7 @@ fn key_format(format: KeyFormat) -> Format {
         KeyFormat::Json | KeyFormat::Text => Format::Json,
         KeyFormat::Avro => Format::Avro(Avro::default()),
         KeyFormat::Protobuf => Format::Protobuf(Protobuf::default()),
-        KeyFormat::JsonSchema => Format::JsonSchema,
+        KeyFormat::JsonSchema => Format::JsonSchema { validate: false },
     }
 }
 
@@ -161,7 +161,7 @@ fn of_values(format: &Format) -> Format {
     match format {
         Format::Avro(avro) if avro.schema.is_none() => format.clone(),
         Format::Protobuf(protobuf) if protobuf.schema.is_none() => format.clone(),
-        Format::JsonSchema => format.clone(),
+        Format::JsonSchema { .. } => Format::JsonSchema { validate: false },
         _ => Format::Json,
     }
 }
@@ -211,23 +211,30 @@ fn take_schema(
         );
         refused(Reject::new(part.reason(), detail))
     };
-    match (schemas.find(key, Instant::now()), part.takes_avro()) {
+    match (schemas.find(key, Instant::now()), part.format()) {
         (None, _) => Err(NotAccepted::Later(schemas.ask(key))),
         (Some(Found::Missing), _) => Err(unknown(key, &format!("not in the registry at {label}"))),
         (Some(Found::Forbidden(advice)), _) => {
             Err(NotAccepted::Halted(Halt::new("authentication", advice)))
         }
         (Some(Found::Unusable(why)), _) => Err(refused(Reject::new(part.reason(), why))),
-        (Some(Found::Avro(schema)), true) => part.add_avro(key, schema).map_err(|error| {
-            let detail = format!("schema {key} of the registry: {error}");
-            refused(Reject::new(Reason::InvalidAvro, detail))
-        }),
-        (Some(Found::Protobuf(schema)), false) => {
+        (Some(Found::Avro(schema)), Format::Avro(_)) => {
+            part.add_avro(key, schema).map_err(|error| {
+                let detail = format!("schema {key} of the registry: {error}");
+                refused(Reject::new(Reason::InvalidAvro, detail))
+            })
+        }
+        (Some(Found::Protobuf(schema)), Format::Protobuf(_)) => {
             part.add_protobuf(key, schema);
             Ok(())
         }
-        (Some(Found::Avro(_)), false) => Err(other("avro")),
-        (Some(Found::Protobuf(_)), true) => Err(other("protobuf")),
+        (Some(Found::Json(schema)), Format::JsonSchema { .. }) => {
+            part.add_json(key, schema);
+            Ok(())
+        }
+        (Some(Found::Avro(_)), _) => Err(other("avro")),
+        (Some(Found::Protobuf(_)), _) => Err(other("protobuf")),
+        (Some(Found::Json(_)), _) => Err(other("json_schema")),
     }
 }
 

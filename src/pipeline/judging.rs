@@ -10,7 +10,7 @@ use super::enrichment::{EnrichmentOperator, RowPlan, Settings, Table};
 use super::input::Input;
 use super::quality;
 use super::raw::{CurrentRawRows, RawOperator};
-use super::replication::{Replicas, ReplicasParts, ReplicationOperator};
+use super::replication::{ColumnFacts, Replicas, ReplicasParts, ReplicationOperator};
 use super::stream_join::join_operator;
 use crate::config::{Aggregation, Cdc, Delivery, Enrichment, Kind, Pipeline, Raw, StreamJoin};
 use crate::format::Purpose;
@@ -56,6 +56,8 @@ pub(crate) enum Judged {
 pub(crate) struct KnownTable<'t> {
     pub(crate) topic: Option<&'t str>,
     pub(crate) info: &'t TableInfo,
+    /// Of a replica: by them a field that stopped coming, or came later, is known.
+    pub(crate) columns: Option<&'t ColumnFacts>,
 }
 
 /// What became of records, in their order, and what else is known of them.
@@ -249,9 +251,10 @@ fn replication(
         metrics: PipelineMetrics::new(&pipeline.name),
         board: Board::new().add_pipeline(&pipeline.name, "cdc"),
     });
+    let nothing = ColumnFacts::default();
     for table in tables {
         if let Some(topic) = table.topic {
-            replicas.take_known(topic, table.info)?;
+            replicas.take_known(topic, table.info, table.columns.unwrap_or(&nothing))?;
         }
     }
     let schemas = super::schemas_of_command(pipeline)?;

@@ -34,7 +34,7 @@ pub(crate) use self::quality::dedup_key;
 pub(crate) use self::raw::RawOperator;
 pub(crate) use self::recompute::Changed;
 pub(crate) use self::replay::{ReplayError, Replayed, Replayer, Wanted, why_not};
-pub(crate) use self::replication::{Replicas, ReplicasParts, ReplicationOperator};
+pub(crate) use self::replication::{ColumnFacts, Replicas, ReplicasParts, ReplicationOperator};
 use self::start::{NotStarted, Starter};
 pub(crate) use self::stream_join::{JoinAgain, StreamJoinOperator, join_operator};
 pub use self::until::Until;

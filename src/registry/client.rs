@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use reqwest::{Certificate, Identity, StatusCode};
+use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use super::connect;
 use crate::causes::with_causes;
 use crate::config::SchemaRegistry;
 use crate::format::SchemaKey;
@@ -65,32 +66,8 @@ impl Client {
     /// # Errors
     /// The certificates cannot be read or used.
     pub(super) fn new(config: &SchemaRegistry) -> Result<Client, String> {
-        // Whoever was first has installed the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .timeout(config.timeout)
-            .user_agent(concat!("streamweir/", env!("CARGO_PKG_VERSION")));
-        let read = |path: &std::path::Path| {
-            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        if let Some(path) = &config.ca_file {
-            let certificates = Certificate::from_pem_bundle(&read(path)?)
-                .map_err(|error| format!("{}: {}", path.display(), with_causes(&error)))?;
-            if certificates.is_empty() {
-                return Err(format!("{}: no certificate in it", path.display()));
-            }
-            builder = builder.tls_certs_only(certificates);
-        }
-        if let (Some(certificate), Some(key)) = (&config.cert_file, &config.key_file) {
-            let mut pem = read(certificate)?;
-            pem.push(b'\n');
-            pem.extend(read(key)?);
-            let identity = Identity::from_pem(&pem)
-                .map_err(|error| format!("{}: {}", certificate.display(), with_causes(&error)))?;
-            builder = builder.identity(identity);
-        }
         Ok(Client {
-            http: builder.build().map_err(|error| with_causes(&error))?,
+            http: connect::http_client(config)?,
             config: config.clone(),
             current: AtomicUsize::new(0),
         })
@@ -191,7 +168,7 @@ impl Client {
     async fn get(&self, path: &str) -> Result<Got, NoAnswer> {
         let count = self.config.urls.len();
         let first = self.current.load(Ordering::Relaxed);
-        let mut last = Err(NoAnswer::Unavailable("there is no address".to_owned()));
+        let mut answers = vec![];
         for turn in 0..count {
             let number = (first + turn) % count;
             match self.get_from(&self.config.urls[number], path).await {
@@ -199,16 +176,17 @@ impl Client {
                     self.current.store(number, Ordering::Relaxed);
                     return answer;
                 }
-                other => last = other,
+                other => answers.push(other),
             }
         }
-        last
+        without_value(answers)
     }
 
     async fn get_from(&self, url: &str, path: &str) -> Result<Got, NoAnswer> {
         let address = format!("{url}{path}");
         let away = |error: reqwest::Error| {
-            NoAnswer::Unavailable(format!("{url}: {}", with_causes(&error.without_url())))
+            let why = with_causes(&error.without_url());
+            NoAnswer::Unavailable(format!("{url}: {}", connect::with_key(why)))
         };
         let mut request = self.http.get(&address).header(
             "Accept",
@@ -247,6 +225,24 @@ enum Got {
     NoSuchPath(String),
     /// A 404 of something else, as a proxy.
     NotOfRegistry(String),
+}
+
+/// What several servers say of which none has a value. One that lets nobody in is not waited for, whatever
+/// the others say: they are servers of one registry. Of those that do not answer each says why.
+fn without_value(answers: Vec<Result<Got, NoAnswer>>) -> Result<Got, NoAnswer> {
+    let mut reasons: Vec<String> = vec![];
+    let mut last = None;
+    for answer in answers {
+        match answer {
+            Err(NoAnswer::Unavailable(why)) => {
+                reasons.push(why);
+                last = None;
+            }
+            Err(NoAnswer::Forbidden(why)) => return Err(NoAnswer::Forbidden(why)),
+            other => last = Some(other),
+        }
+    }
+    last.unwrap_or_else(|| Err(NoAnswer::Unavailable(reasons.join("; "))))
 }
 
 fn judged(address: &str, status: StatusCode, body: &[u8]) -> Result<Got, NoAnswer> {
@@ -320,6 +316,20 @@ fn escaped(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_servers_one_that_refuses_decides_and_each_that_is_away_says_why() {
+        let away = |url: &str| Err(NoAnswer::Unavailable(format!("{url}: refused")));
+        let forbidden = || Err(NoAnswer::Forbidden("401".to_owned()));
+        let no_path = || Ok(Got::NoSuchPath("404".to_owned()));
+        let both = Err(NoAnswer::Unavailable("a: refused; b: refused".to_owned()));
+        assert_eq!(without_value(vec![away("a"), away("b")]), both);
+        for answers in [vec![forbidden(), away("a")], vec![away("a"), forbidden()]] {
+            assert_eq!(without_value(answers), forbidden());
+        }
+        assert_eq!(without_value(vec![away("a"), no_path()]), no_path());
+        assert_eq!(without_value(vec![no_path(), away("a")]), away("a"));
+    }
 
     #[test]
     fn a_registry_says_in_which_way_there_is_no_schema() {

@@ -1,6 +1,7 @@
 //! Schemas of records, as a schema registry has them: asked for once, beside the lanes, and kept.
 
 mod client;
+mod connect;
 mod questions;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ pub(crate) use self::client::NoAnswer;
 use self::client::{Answer, Client};
 pub(crate) use self::questions::{Questions, WrittenBy};
 use crate::config::SchemaRegistry;
-use crate::format::{AvroSchema, ProtobufSchema, SchemaKey};
+use crate::format::{AvroSchema, JsonSchema, ProtobufSchema, SchemaKey};
 use crate::halt::Halt;
 use crate::lane::{After, BlockingTask};
 use crate::observe::board::{Board, PipelineBoard};
@@ -69,6 +70,7 @@ struct Kept {
 pub(crate) enum Found {
     Avro(Arc<AvroSchema>),
     Protobuf(Arc<ProtobufSchema>),
+    Json(Arc<JsonSchema>),
     /// It cannot be read: why.
     Unusable(String),
     /// The registry has had none for a while.
@@ -313,7 +315,12 @@ impl Schemas {
     fn goes_on_with_old(&self, key: SchemaKey) -> bool {
         let mut known = self.lock();
         match known.get_mut(&key) {
-            Some(kept) if matches!(kept.found, Found::Avro(_) | Found::Protobuf(_)) => {
+            Some(kept)
+                if matches!(
+                    kept.found,
+                    Found::Avro(_) | Found::Protobuf(_) | Found::Json(_)
+                ) =>
+            {
                 kept.until = Instant::now() + MISSING;
                 true
             }
@@ -358,10 +365,10 @@ fn read(answer: &Answer, key: SchemaKey) -> Found {
         }
         "PROTOBUF" => ProtobufSchema::from_source(&answer.text, &answer.references)
             .map(|schema| Found::Protobuf(Arc::new(schema))),
+        "JSON" => JsonSchema::parse_with(&answer.text, &answer.references)
+            .map(|schema| Found::Json(Arc::new(schema))),
         other => {
-            return Found::Unusable(format!(
-                "schema {key} of the registry is of type {other}: set format = \"json_schema\""
-            ));
+            return Found::Unusable(format!("schema {key} of the registry is of type {other}"));
         }
     };
     read.unwrap_or_else(|error| Found::Unusable(format!("schema {key} of the registry: {error}")))

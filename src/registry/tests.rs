@@ -55,7 +55,8 @@ async fn serve(fake: Arc<Fake>) -> String {
                 "references": [{"name": "shop.A", "subject": "a/b value", "version": 3}],
             }),
             "2" => serde_json::json!({"schema": "message M {}", "schemaType": "PROTOBUF"}),
-            "5" => serde_json::json!({"schema": "{}", "schemaType": "JSON"}),
+            "5" => serde_json::json!({"schema": "{\"type\":7}", "schemaType": "JSON"}),
+            "8" => serde_json::json!({"schema": "<a/>", "schemaType": "XML"}),
             "3" => serde_json::json!({"schema": "no schema"}),
             "4" => return (StatusCode::UNAUTHORIZED, "{}".to_owned()),
             "6" => serde_json::json!({
@@ -147,7 +148,8 @@ async fn what_cannot_be_read_is_said_and_who_is_not_let_in_halts() {
     let url = serve(Arc::default()).await;
     let schemas = schemas(&format!("url = \"{url}\"\ntoken = \"t\""));
     for (id, expected) in [
-        (5, "is of type JSON: set format = \"json_schema\""),
+        (5, "schema 5 of the registry: no JSON Schema: "),
+        (8, "schema 8 of the registry is of type XML"),
         (3, "schema 3 of the registry: no Avro schema"),
     ] {
         match learned(&schemas, SchemaKey::Id(id)).await {

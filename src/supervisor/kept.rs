@@ -61,22 +61,27 @@ impl Keep {
         Ok(all)
     }
 
-    /// Everything that is kept, by whichever instance that shares the state directory.
+    /// Everything that is kept, by whichever instance that shares the state directory; this one's first.
     pub(super) fn load_all(service: &Service) -> io::Result<Vec<Kept>> {
         let directory = service.state_dir.join("pipelines");
         let entries = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             entries => entries?,
         };
-        let mut all = vec![];
+        let own = Keep::new(service);
+        let mut others = vec![];
         for entry in entries {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                let directory = entry.path();
-                all.append(&mut Keep { directory }.load()?);
+                others.push(entry.path());
             }
         }
-        all.append(&mut Keep { directory }.load()?);
+        others.push(directory);
+        others.retain(|other| *other != own.directory);
+        let mut all = own.load()?;
+        for directory in others {
+            all.append(&mut Keep { directory }.load()?);
+        }
         Ok(all)
     }
 

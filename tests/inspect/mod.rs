@@ -3,6 +3,7 @@
 mod audit;
 mod checkpoints;
 mod compare;
+mod created;
 mod joins;
 mod letters;
 mod offsets;

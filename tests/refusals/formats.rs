@@ -450,3 +450,63 @@ fn a_strict_pipeline_halts_at_the_first_record_with_a_field_that_no_column_takes
     };
     assert!(reason.starts_with("1 invalid_"), "{reason}");
 }
+
+#[test]
+fn records_of_json_schema_are_validated_where_that_is_asked_for_each_by_its_own_schema() {
+    let mut job = job("validated", &format!("n Nullable(Int64), {PROVENANCE}"));
+    let schema = |rest: &str| {
+        format!(r#"{{"properties":{{"id":{{"type":"integer"}},"n":{{"minimum":1}}}}{rest}}}"#)
+    };
+    let broken = r#"{"type":7,"properties":{}}"#.to_owned();
+    let url = registry(vec![
+        (1, schema("")),
+        (2, schema(r#","required":["n"]"#)),
+        (3, broken),
+        (4, r#"{"type":"record","name":"E","fields":[]}"#.to_owned()),
+    ]);
+    job.set("pipeline.format", "json_schema");
+    job.set("pipeline.time_field", "");
+    let bodies = [
+        framed(1, br#"{"id":0}"#),
+        framed(1, br#"{"id":1,"n":0}"#),
+        framed(2, br#"{"id":2}"#),
+        framed(2, br#"{"id":3,"n":7}"#),
+        framed(3, br#"{"id":4}"#),
+        framed(4, br#"{"id":5}"#),
+        br#"{"id":6}"#.to_vec(),
+        framed(2, br#"{"id":7"#),
+    ];
+    let record = |value: &Vec<u8>| topic::Record::new(value.clone()).partition(0);
+    let header = topic::Record::new(r#"{"id":8}"#).partition(0);
+    let header = header.header("__value_schema_id", "\0\0\0\0\u{2}");
+    let records: Vec<_> = bodies.iter().map(record).chain([header]).collect();
+    topic::produce(job.bootstrap(), &job.topic, records).expect("records");
+    job.set("pipeline.json_schema.validate", true);
+    job.set("pipeline.schema_registry.url", url.as_str());
+    job.run_to_end();
+    job.assert_committed_to_end();
+    let ids = "SELECT groupArray(id) FROM (SELECT id FROM {db}.clickstream_events ORDER BY id)";
+    assert_eq!(job.query(ids), "[0,3]");
+    let seen = reasons(&job);
+    let expected = [
+        "1 schema_violation $.n is not valid by schema 1, /properties/n/minimum",
+        "2 schema_violation $ is not valid by schema 2, /required: \"n\" is absent",
+        "4 schema_violation schema 3 of the registry: no JSON Schema: ",
+        "5 schema_violation schema 4 of the registry at ",
+        "6 schema_violation names no schema to validate it by",
+        "7 invalid_json ",
+        "8 schema_violation $ is not valid by schema 2, /required",
+    ];
+    assert_eq!(seen.len(), expected.len(), "{seen:?}");
+    for (seen, expected) in seen.iter().zip(expected) {
+        assert!(seen.starts_with(expected), "{seen}: {expected}");
+    }
+    // Without it the frame is passed over, and nobody is asked.
+    job.set("pipeline.json_schema.validate", false);
+    job.set("pipeline.schema_registry.url", "http://127.0.0.1:1");
+    let again = bodies[..3].iter().map(record);
+    topic::produce(job.bootstrap(), &job.topic, again).expect("records");
+    job.unset("pipeline.schema_registry");
+    job.run_to_end();
+    assert_eq!(job.query(ids), "[0,0,1,2,3]");
+}

@@ -3,5 +3,6 @@
 mod clickhouse;
 mod doors;
 mod redis;
+mod registry;
 mod rights;
 mod secrets;

@@ -6,6 +6,11 @@ use std::net::TcpListener;
 /// Has these schemas, each as the newest of the subject `of-ID` too, and answers the first request with an
 /// error.
 pub fn registry(schemas: Vec<(u32, String)>) -> String {
+    registry_for(schemas, None)
+}
+
+/// The same, and lets in only those who send one of these headers `Authorization`.
+pub fn registry_for(schemas: Vec<(u32, String)>, let_in: Option<Vec<String>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/base", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -14,6 +19,13 @@ pub fn registry(schemas: Vec<(u32, String)>) -> String {
             let mut request = String::new();
             let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
             while reader.read_line(&mut request).is_ok_and(|read| read > 2) {}
+            let sent = request.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                (name.eq_ignore_ascii_case("authorization")).then_some(value)
+            });
+            let is_let_in = let_in.as_ref().is_none_or(|let_in| {
+                sent.is_some_and(|sent| let_in.iter().any(|known| known == sent))
+            });
             let schema = schemas.iter().find(|(id, _)| {
                 let subject = format!("GET /base/subjects/of-{id}-value/versions/latest ");
                 let id = format!("GET /base/schemas/ids/{id} ");
@@ -21,6 +33,10 @@ pub fn registry(schemas: Vec<(u32, String)>) -> String {
             });
             let (status, body) = match schema {
                 _ if count == 0 => ("503 Service Unavailable", String::new()),
+                _ if !is_let_in => {
+                    let body = r#"{"error_code":40101,"message":"Unauthorized"}"#;
+                    ("401 Unauthorized", body.to_owned())
+                }
                 Some((_, schema)) => {
                     let kind = match () {
                         () if schema.starts_with("syntax") => "PROTOBUF",

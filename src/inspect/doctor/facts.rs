@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::{Pipeline, Service};
+use crate::pipeline::ColumnFacts;
 use crate::progress::Metadata;
 use crate::sink::TableInfo;
 use crate::topics::Difference;
@@ -235,6 +236,8 @@ pub(crate) struct TableFacts {
     /// The topic whose replica it is, of the kind cdc.
     pub(crate) topic: Option<String>,
     pub(crate) info: TableInfo,
+    /// Of a replica.
+    pub(crate) columns: ColumnFacts,
     /// Of this table on this server, or of all its replicas; empty where it is not known.
     pub(crate) identity: String,
     /// Of the table itself.

@@ -120,6 +120,7 @@ pub(crate) fn known(table: &TableFacts) -> KnownTable<'_> {
     KnownTable {
         topic: table.topic.as_deref(),
         info: &table.info,
+        columns: Some(&table.columns),
     }
 }
 

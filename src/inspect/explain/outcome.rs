@@ -317,6 +317,7 @@ table = "silver"
                 metadata_version: 0,
                 has_tokens: true,
             },
+            columns: Default::default(),
             identity: String::new(),
             settings: [].into(),
             minmax: vec![],

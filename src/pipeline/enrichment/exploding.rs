@@ -3,6 +3,7 @@
 use super::profiles::Profile;
 use super::reading::{NotRead, Unjudged, at, judge};
 use super::row::{Row, SessionEvent};
+use super::schemas::SCHEMA_HEADER;
 use super::{CHUNK_BYTES_MAX, EnrichmentOperator, PartitionState, PendingRow, rows_first};
 use crate::decode::json::Kind;
 use crate::decode::{Reason, Reject};
@@ -73,7 +74,10 @@ impl EnrichmentOperator {
             (Err(reject), _) => Err(at(Stage::Decode)(reject).into()),
             (Ok(value), AnyReader::Json(reader)) => self.explode_with(reader, state, record, value),
             (Ok(value), AnyReader::JsonSchema(reader)) => {
-                self.explode_with(reader, state, record, value)
+                match reader.set_header(record.header(SCHEMA_HEADER)) {
+                    Ok(()) => self.explode_with(reader, state, record, value),
+                    Err(reject) => Err(at(Stage::Decode)(reject).into()),
+                }
             }
             // Records of other formats are not exploded: the configuration says so.
             (

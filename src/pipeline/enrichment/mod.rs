@@ -655,7 +655,13 @@ impl EnrichmentOperator {
             AnyReader::Json(reader) => space.read(reader, state, record, value),
             AnyReader::String(reader) => space.read(reader, state, record, value),
             AnyReader::Csv(reader) => space.read(reader, state, record, value),
-            AnyReader::JsonSchema(reader) => space.read(reader, state, record, value),
+            AnyReader::JsonSchema(reader) => {
+                if reader.validates() {
+                    let header = reader.set_header(record.header(SCHEMA_HEADER));
+                    header.map_err(at(Stage::Decode))?;
+                }
+                space.read(reader, state, record, value)
+            }
             AnyReader::Avro(reader) => {
                 let header = reader.set_header(record.header(SCHEMA_HEADER));
                 header.map_err(at(Stage::Decode))?;

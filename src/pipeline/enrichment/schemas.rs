@@ -39,6 +39,9 @@ impl EnrichmentOperator {
                 return Err(at(Stage::Decode)(reject).into());
             }
             Some(Found::Unusable(why)) => return Err(self.unusable(why)),
+            Some(Found::Forbidden(advice)) => {
+                return Err(Halt::new("authentication", advice).into());
+            }
             Some(found) => found,
         };
         let added = match (&mut self.reader, found) {
@@ -53,9 +56,14 @@ impl EnrichmentOperator {
                 reader.add_schema(key, schema);
                 Ok(())
             }
+            (AnyReader::JsonSchema(reader), Found::Json(schema)) => {
+                reader.add_schema(key, schema);
+                Ok(())
+            }
             (_, found) => {
                 let format = match found {
                     Found::Avro(_) => "avro",
+                    Found::Json(_) => "json_schema",
                     _ => "protobuf",
                 };
                 let why = format!(
@@ -74,6 +82,7 @@ impl EnrichmentOperator {
     fn unusable(&self, why: String) -> NotAccepted {
         let reason = match &self.reader {
             AnyReader::Protobuf(_) => Reason::InvalidProtobuf,
+            AnyReader::JsonSchema(_) => Reason::SchemaViolation,
             _ => Reason::InvalidAvro,
         };
         at(Stage::Decode)(Reject::new(reason, why)).into()
@@ -100,6 +109,7 @@ impl EnrichmentOperator {
         match &mut self.reader {
             AnyReader::Avro(reader) => reader.forget_schemas(),
             AnyReader::Protobuf(reader) => reader.forget_schemas(),
+            AnyReader::JsonSchema(reader) => reader.forget_schemas(),
             _ => {}
         }
     }

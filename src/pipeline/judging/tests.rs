@@ -45,6 +45,7 @@ fn a_duplicate_is_known_by_records_whose_rows_are_more_than_an_operator_takes_at
     let known = [KnownTable {
         topic: None,
         info: &info,
+        columns: None,
     }];
     let judged = |given: &[Given<'_>]| {
         judge_last(&pipeline, &known, &HashMap::new(), given).expect("a table that fits")

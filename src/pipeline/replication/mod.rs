@@ -12,7 +12,7 @@ mod topic;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub(crate) use self::replicas::{Replicas, ReplicasParts};
+pub(crate) use self::replicas::{ColumnFacts, Replicas, ReplicasParts};
 use self::topic::{Made, Rows, Topic};
 use super::input::Input;
 use super::recompute::Change;

@@ -234,6 +234,19 @@ const COMBINATIONS: &[(&[Edit], &str, &str)] = &[
         "needs [schema_registry] with url, or avro.schema_file",
     ),
     (
+        &[
+            ("pipeline.format", "\"json_schema\""),
+            ("pipeline.json_schema.validate", "true"),
+        ],
+        "pipeline.format",
+        "json_schema.validate needs [schema_registry] with url",
+    ),
+    (
+        &[("pipeline.json_schema.validate", "true")],
+        "pipeline.json_schema",
+        "without format = \"json_schema\"",
+    ),
+    (
         &[("schema_registry.user", "\"me\"")],
         "schema_registry.url",
         "is required",

@@ -223,6 +223,7 @@ pub(super) const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "the full name of a message",
     ),
     ("pipeline.protobuf.framed", "\"yes\"", "true or false"),
+    ("pipeline.json_schema.validate", "1", "true or false"),
     ("pipeline.csv.columns", "[]", "list of at least one"),
     ("pipeline.csv.delimiter", "\"ab\"", "one character of ASCII"),
     ("pipeline.csv.header", "\"yes\"", "true or false"),

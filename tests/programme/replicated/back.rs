@@ -12,6 +12,7 @@ use crate::support::replica::Replica;
 use crate::support::{Job, PATIENCE};
 
 const EVENTS: u32 = 50;
+const WATERMARKS: &str = "streamweir_watermarks";
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -44,7 +45,10 @@ fn job_on(pair: &Replicated, mut job: Job) -> Job {
 
 fn set_back(run: &mut Run) {
     let pair = pair();
-    let job = prepared(job_on(&pair, Job::new(&run.name)), PARTITIONS);
+    let mut job = job_on(&pair, Job::new(&run.name));
+    job.set("watermark.all.pipelines", vec!["clickstream".to_owned()]);
+    job.set("watermark.all.table", WATERMARKS);
+    let job = prepared(job, PARTITIONS);
     let table = format!("`{}`.clickstream_events", job.database);
     pair.on_both(&format!("SYSTEM STOP MERGES {table}"))
         .expect("merges stop");
@@ -72,11 +76,31 @@ fn set_back(run: &mut Run) {
     pair.replicas[0].query(&format!("OPTIMIZE TABLE {table} FINAL"));
     job.wait_for_commits_to_end();
     daemon.stop();
+    assert_watermarks_on_both(&pair, &job);
     let rows = PARTITIONS.unsigned_abs() * 2 * EVENTS;
     let rows = usize::try_from(rows).expect("few");
     assert_eq!(job.rows_and_offsets(), (rows, rows));
     run.counts.records += rows as u64;
     run.counts.rows += rows as u64;
+}
+
+/// The table of a named watermark is as the others of the cluster are, and `schema print` says so.
+fn assert_watermarks_on_both(pair: &Replicated, job: &Job) {
+    let engine = "ENGINE = ReplicatedReplacingMergeTree(";
+    let (code, printed, log) = job.inspect(&["schema", "print"]);
+    let printed = printed.split_once("-- watermarks").expect("printed").1;
+    assert!(code == 0 && printed.contains(engine), "{printed}{log}");
+    let table = format!("`{}`.{WATERMARKS}", job.database);
+    pair.sync(&table).expect("both have everything");
+    let told = pair.replicas.each_ref().map(|replica| {
+        let made = replica.query(&format!("SHOW CREATE TABLE {table} FORMAT TSVRaw"));
+        assert!(made.contains(engine), "{made}");
+        replica.query(&format!(
+            "SELECT name, max(watermark) FROM {table} GROUP BY name"
+        ))
+    });
+    assert!(told[0].starts_with("all\t2025-"), "{told:?}");
+    assert_eq!(told[0], told[1]);
 }
 
 fn away_at_start(run: &mut Run) {

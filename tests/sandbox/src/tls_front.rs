@@ -33,7 +33,19 @@ impl TlsFront {
     /// # Errors
     /// Files that are no certificates, or no port.
     pub fn start(backend: &str, authority: &Authority, own: &Issued) -> Result<Self> {
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(authority, own)?));
+        TlsFront::start_as(backend, server_config(Some(authority), own)?)
+    }
+
+    /// The same, and lets in whoever comes.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_for_anyone(backend: &str, own: &Issued) -> Result<Self> {
+        TlsFront::start_as(backend, server_config(None, own)?)
+    }
+
+    fn start_as(backend: &str, config: ServerConfig) -> Result<Self> {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -67,23 +79,29 @@ impl TlsFront {
     }
 }
 
-fn server_config(authority: &Authority, own: &Issued) -> Result<ServerConfig> {
+fn server_config(authority: Option<&Authority>, own: &Issued) -> Result<ServerConfig> {
     let certificates = |path: &std::path::Path| -> Result<Vec<CertificateDer<'static>>> {
         let file = BufReader::new(File::open(path)?);
         let read: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(file).collect();
         read.map_err(|error| anyhow!("{}: {error}", path.display()))
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&authority.ca_file())? {
-        roots.add(certificate)?;
-    }
     let provider = Arc::new(crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let config = ServerConfig::builder_with_provider(provider.clone());
+    let config = config.with_safe_default_protocol_versions()?;
+    let config = match authority {
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(&authority.ca_file())? {
+                roots.add(certificate)?;
+            }
+            let roots = Arc::new(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            config.with_client_cert_verifier(verifier.build()?)
+        }
+        None => config.with_no_client_auth(),
+    };
     let key = PrivateKeyDer::from_pem_file(&own.key_file).map_err(|error| anyhow!("{error}"))?;
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier.build()?)
-        .with_single_cert(certificates(&own.cert_file)?, key);
+    let config = config.with_single_cert(certificates(&own.cert_file)?, key);
     config.context("certificate and key do not fit")
 }
 

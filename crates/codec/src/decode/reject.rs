@@ -45,6 +45,8 @@ pub enum Reason {
     InvalidCompression,
     /// A schema that the registry does not have.
     UnknownSchema,
+    /// Not valid by its JSON Schema.
+    SchemaViolation,
     /// A rule of the configuration refuses it.
     RuleFailed,
     /// An earlier record of its partition had its key.
@@ -53,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 23] = [
         Reason::NullValue,
         Reason::InvalidJson,
         Reason::TooDeep,
@@ -74,6 +76,7 @@ impl Reason {
         Reason::InvalidProtobuf,
         Reason::InvalidCompression,
         Reason::UnknownSchema,
+        Reason::SchemaViolation,
         Reason::RuleFailed,
         Reason::Duplicate,
     ];
@@ -102,6 +105,7 @@ impl Reason {
             Reason::InvalidProtobuf => "invalid_protobuf",
             Reason::InvalidCompression => "invalid_compression",
             Reason::UnknownSchema => "unknown_schema",
+            Reason::SchemaViolation => "schema_violation",
             Reason::RuleFailed => "rule_failed",
             Reason::Duplicate => "duplicate",
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::avro::{Dress, explained, of_header, split_frame};
 use super::csv::CsvText;
 use super::protobuf::split_indexes;
+use super::validation::{JsonSchema, Validation, unframed};
 use super::{AvroSchema, Format, ProtobufSchema, SchemaError, SchemaKey, Unread};
 use crate::decode::{Reason, Reject};
 
@@ -39,6 +40,7 @@ pub struct AsJson {
     /// The schema of every record, where no registry has it.
     own: Option<Arc<Known>>,
     csv: Option<CsvText>,
+    validation: Option<Box<Validation>>,
     text: String,
 }
 
@@ -86,11 +88,15 @@ impl AsJson {
                 None => None,
             },
             Format::Protobuf(protobuf) => protobuf.schema.clone().map(Known::Protobuf),
-            Format::JsonSchema | Format::Csv(_) => None,
+            Format::JsonSchema { .. } | Format::Csv(_) => None,
         };
         Ok(Some(AsJson {
             csv: match format {
                 Format::Csv(csv) => Some(CsvText::new(csv)),
+                _ => None,
+            },
+            validation: match format {
+                Format::JsonSchema { validate: true } => Some(Box::default()),
                 _ => None,
             },
             format: format.clone(),
@@ -103,10 +109,10 @@ impl AsJson {
         }))
     }
 
-    /// Whether its schemas are those of Avro.
+    /// `format` of what it reads.
     #[must_use]
-    pub fn takes_avro(&self) -> bool {
-        matches!(self.format, Format::Avro(_))
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Why bytes are refused whose schema is of no use.
@@ -114,6 +120,7 @@ impl AsJson {
     pub fn reason(&self) -> Reason {
         match self.format {
             Format::Protobuf(_) => Reason::InvalidProtobuf,
+            Format::JsonSchema { .. } => Reason::SchemaViolation,
             _ => Reason::InvalidAvro,
         }
     }
@@ -123,6 +130,10 @@ impl AsJson {
     /// # Errors
     /// It is not known yet; [`AsJson::read`] says what else is wrong.
     pub fn prepare(&mut self, value: &[u8], header: Option<&[u8]>) -> Result<(), Unread> {
+        if let Some(validation) = &mut self.validation {
+            validation.set_header(header)?;
+            return validation.prepare(value);
+        }
         match &self.format {
             Format::Avro(_) | Format::Protobuf(_) if self.own.is_none() => {
                 self.open(value, header, false).map(|_| ())
@@ -142,11 +153,13 @@ impl AsJson {
     ) -> Result<&'r [u8], Unread> {
         match &self.format {
             Format::Json | Format::String => Ok(value),
-            // No JSON begins with 0 or 1.
-            Format::JsonSchema => Ok(match value.first() {
-                Some(0 | 1) => split_frame(value).map_or(value, |(_, body)| body),
-                _ => value,
-            }),
+            Format::JsonSchema { .. } => match &mut self.validation {
+                Some(validation) => {
+                    validation.set_header(header)?;
+                    validation.check(value)
+                }
+                None => Ok(unframed(value)),
+            },
             Format::Csv(_) => match &mut self.csv {
                 Some(csv) => {
                     csv.write_json(value, &mut self.text)?;
@@ -188,6 +201,13 @@ impl AsJson {
         self.add(key, Known::Protobuf(schema));
     }
 
+    /// Takes a schema that [`Unread::NeedsSchema`] asked for.
+    pub fn add_json(&mut self, key: SchemaKey, schema: Arc<JsonSchema>) {
+        if let Some(validation) = &mut self.validation {
+            validation.add(key, schema);
+        }
+    }
+
     fn add(&mut self, key: SchemaKey, known: Known) {
         let bytes = known.bytes();
         if self.known.len() >= SCHEMAS_MAX || self.known_bytes + bytes > SCHEMA_BYTES_MAX {
@@ -202,6 +222,9 @@ impl AsJson {
         self.known.clear();
         self.known_bytes = 0;
         self.current = None;
+        if let Some(validation) = &mut self.validation {
+            validation.forget();
+        }
     }
 
     /// Gives back the room that a large record took.
@@ -214,7 +237,9 @@ impl AsJson {
     /// Texts and schemas that it keeps.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.text.capacity() + self.known_bytes
+        let validation = self.validation.as_ref();
+        let validated = validation.map_or(0, |validation| validation.text_bytes());
+        self.text.capacity() + self.known_bytes + validated
     }
 
     /// The schema that a record is read by, and what is left of the record behind its frame.
@@ -333,7 +358,7 @@ mod tests {
 
     #[test]
     fn frames_of_json_schema_are_passed_over() {
-        let json = Format::JsonSchema;
+        let json = Format::JsonSchema { validate: false };
         for value in [&b"\0\0\0\0\x07{}"[..], b"{}"] {
             assert_eq!(read(&json, Purpose::Change, value).as_deref(), Ok("{}"));
         }
@@ -380,5 +405,30 @@ mod tests {
         );
         let refused = read(&protobuf, Purpose::Fields, b"\x08");
         assert!(refused.is_err_and(|error| error.starts_with("invalid_protobuf")));
+    }
+
+    #[test]
+    fn json_is_validated_where_that_is_asked_for() {
+        let format = Format::JsonSchema { validate: true };
+        let mut reader = AsJson::new(&format, Purpose::Fields).unwrap().unwrap();
+        let value = b"\0\0\0\0\x07{\"a\":1}";
+        let unknown = Err(Unread::NeedsSchema(SchemaKey::Id(7)));
+        assert_eq!(reader.prepare(value, None), unknown);
+        let schema = JsonSchema::parse_with(r#"{"properties":{"a":{"maximum":1}}}"#, &[]).unwrap();
+        reader.add_json(SchemaKey::Id(7), Arc::new(schema));
+        assert_eq!(reader.prepare(value, None), Ok(()));
+        assert_eq!(reader.read(value, None), Ok(&b"{\"a\":1}"[..]));
+        match reader.read(b"\0\0\0\0\x07{\"a\":2}", None) {
+            Err(Unread::Refused(reject)) => assert_eq!(reject.reason, Reason::SchemaViolation),
+            other => panic!("{other:?}"),
+        }
+        let header = Some(&b"\0\0\0\0\x08"[..]);
+        assert_eq!(
+            reader.read(b"{}", header),
+            Err(Unread::NeedsSchema(SchemaKey::Id(8)))
+        );
+        assert!(reader.memory_bytes() > 0);
+        reader.forget_schemas();
+        assert_eq!(reader.prepare(value, None), unknown);
     }
 }

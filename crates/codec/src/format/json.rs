@@ -1,7 +1,9 @@
 //! `format = "json"`: the scanner finds the values, columns are encoded from where they lie.
 
-use super::avro::split_frame;
-use super::{Reader, Unread, Values};
+use std::sync::Arc;
+
+use super::validation::{JsonSchema, Validation, unframed};
+use super::{Reader, SchemaKey, Unread, Values};
 use crate::decode::Reject;
 use crate::decode::json::{Fields, Raw, Scanner};
 use crate::table::ColumnSource;
@@ -19,24 +21,73 @@ impl Reader for Scanner {
     }
 }
 
-/// `format = "json_schema"`: JSON behind the frame of a schema registry, which is passed over.
+/// `format = "json_schema"`: JSON behind the frame of a schema registry, which is passed over unless records
+/// are validated.
 #[derive(Debug)]
-pub struct FramedScanner(pub(super) Scanner);
+pub struct FramedScanner {
+    scanner: Scanner,
+    validation: Option<Box<Validation>>,
+}
+
+impl FramedScanner {
+    pub(super) fn new(scanner: Scanner, validates: bool) -> Self {
+        FramedScanner {
+            scanner,
+            validation: validates.then(Box::default),
+        }
+    }
+
+    /// The header `__value_schema_id` of the next record.
+    ///
+    /// # Errors
+    /// It names no schema, and records are validated.
+    #[inline]
+    pub fn set_header(&mut self, header: Option<&[u8]>) -> Result<(), Reject> {
+        match &mut self.validation {
+            Some(validation) => validation.set_header(header),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it asks for schemas.
+    #[must_use]
+    pub fn validates(&self) -> bool {
+        self.validation.is_some()
+    }
+
+    /// Takes a schema that [`Unread::NeedsSchema`] asked for.
+    pub fn add_schema(&mut self, key: SchemaKey, schema: Arc<JsonSchema>) {
+        if let Some(validation) = &mut self.validation {
+            validation.add(key, schema);
+        }
+    }
+
+    /// Forgets the schemas, so that they are asked for again.
+    pub fn forget_schemas(&mut self) {
+        if let Some(validation) = &mut self.validation {
+            validation.forget();
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let validation = self.validation.as_ref();
+        validation.map_or(0, |validation| validation.text_bytes())
+    }
+}
 
 impl Reader for FramedScanner {
     type Values<'r, 'a> = Fields<'r, 'a>;
 
     fn read<'r, 'a>(&'r mut self, value: Option<&'a [u8]>) -> Result<Fields<'r, 'a>, Unread> {
-        // No JSON begins with 0 or 1. Without frame a header names the schema, or nobody does.
-        let body = value.map(|value| match value.first() {
-            Some(0 | 1) => split_frame(value).map_or(value, |(_, body)| body),
-            _ => value,
-        });
-        Ok(self.0.scan(body)?)
+        let body = match (&self.validation, value) {
+            (Some(validation), Some(value)) => Some(validation.check(value)?),
+            (_, value) => value.map(unframed),
+        };
+        Ok(self.scanner.scan(body)?)
     }
 
     fn unknown_names(&self, known: usize) -> Vec<&str> {
-        Reader::unknown_names(&self.0, known)
+        Reader::unknown_names(&self.scanner, known)
     }
 }
 

@@ -17,6 +17,7 @@ mod json_schema;
 mod json_text;
 mod protobuf;
 mod string;
+mod validation;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) use self::protobuf::protobuf_pool;
 pub use self::protobuf::{Protobuf, ProtobufSchema};
 use self::protobuf::{ProtobufPlan, ProtobufReader};
 use self::string::{StringPlan, StringReader};
+pub use self::validation::JsonSchema;
 use crate::decode::json::{Plan, Raw, Scanner};
 use crate::decode::{Path, Reject};
 use crate::table::ColumnSource;
@@ -105,7 +107,10 @@ pub enum Format {
     /// Lines of fields.
     Csv(Csv),
     /// JSON behind the frame of a schema registry, if there is one.
-    JsonSchema,
+    JsonSchema {
+        /// Whether records are checked by the schema that their frame names.
+        validate: bool,
+    },
     /// Avro's binary encoding, a record each.
     Avro(Avro),
     /// Messages of Protobuf.
@@ -134,6 +139,7 @@ impl Format {
         match self {
             Format::Avro(avro) => avro.schema.is_none(),
             Format::Protobuf(protobuf) => protobuf.schema.is_none(),
+            Format::JsonSchema { validate } => *validate,
             _ => false,
         }
     }
@@ -155,8 +161,8 @@ pub struct Wish {
 pub enum ReadPlan {
     /// Of JSON.
     Json(Arc<Plan>),
-    /// Of JSON behind frames.
-    JsonSchema(Arc<Plan>),
+    /// Of JSON behind frames, and whether it is validated.
+    JsonSchema(Arc<Plan>, bool),
     /// Of texts.
     String(Arc<StringPlan>),
     /// Of lines.
@@ -198,7 +204,9 @@ impl ReadPlan {
         let paths: Vec<Path> = wishes.iter().map(|wish| wish.path.clone()).collect();
         Ok(match format {
             Format::Json => ReadPlan::Json(Arc::new(Plan::new(&paths))),
-            Format::JsonSchema => ReadPlan::JsonSchema(Arc::new(Plan::new(&paths))),
+            Format::JsonSchema { validate } => {
+                ReadPlan::JsonSchema(Arc::new(Plan::new(&paths)), *validate)
+            }
             Format::String => ReadPlan::String(Arc::new(StringPlan::new(&paths))),
             Format::Csv(csv) => ReadPlan::Csv(Arc::new(CsvPlan::new(csv, &paths, columns))),
             Format::Avro(avro) => ReadPlan::Avro(Arc::new(AvroPlan::new(avro, wishes)?)),
@@ -213,8 +221,9 @@ impl ReadPlan {
     pub fn reader(&self) -> AnyReader {
         match self {
             ReadPlan::Json(plan) => AnyReader::Json(Scanner::new(plan.clone())),
-            ReadPlan::JsonSchema(plan) => {
-                AnyReader::JsonSchema(FramedScanner(Scanner::new(plan.clone())))
+            ReadPlan::JsonSchema(plan, validates) => {
+                let scanner = Scanner::new(plan.clone());
+                AnyReader::JsonSchema(FramedScanner::new(scanner, *validates))
             }
             ReadPlan::String(plan) => AnyReader::String(StringReader::new(plan.clone())),
             ReadPlan::Csv(plan) => AnyReader::Csv(CsvReader::new(plan.clone())),
@@ -239,6 +248,7 @@ impl AnyReader {
     pub fn memory_bytes(&self) -> usize {
         match self {
             AnyReader::Avro(reader) => reader.memory_bytes(),
+            AnyReader::JsonSchema(reader) => reader.memory_bytes(),
             _ => 0,
         }
     }

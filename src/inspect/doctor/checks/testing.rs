@@ -11,6 +11,7 @@ use streamweir_kafka::{GroupRights, Operation, TopicRights};
 
 use super::{CHECKS, Findings};
 use crate::config::{Config, Kind};
+use crate::pipeline::ColumnFacts;
 use crate::sink::{ColumnInfo, TableInfo, table_settings};
 
 pub(super) const NOW_MS: i64 = 1_763_719_200_000;
@@ -284,6 +285,7 @@ fn tables(pipeline: &crate::config::Pipeline) -> Vec<TableFacts> {
             metadata_version: 0,
             has_tokens: true,
         },
+        columns: ColumnFacts::default(),
         settings: table_settings(engine).into_iter().collect(),
         minmax: vec!["_offset".to_owned()],
         parts_max: 10,

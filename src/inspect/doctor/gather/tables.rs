@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::facts::{ClickHouseFacts, ReplicaFacts, TableFacts, ViewFacts};
 use super::clickhouse::{Asking, number, text};
+use crate::pipeline::ColumnFacts;
 use crate::sink::{
     InsertError, PlainClient, TextRow, identity, query_of_identity, quote_text, remembers_tokens,
     table_settings,
@@ -34,6 +35,10 @@ pub(super) async fn table(
         name: format!("{database}.{name}"),
         table: name.to_owned(),
         topic: topic.map(str::to_owned),
+        columns: match topic {
+            Some(_) => columns(asking, database, name).await,
+            None => ColumnFacts::default(),
+        },
         settings: table_settings(&info.engine_full).into_iter().collect(),
         identity: identity_of(plain, database, name).await,
         minmax: minmax(plain, &at).await,
@@ -43,6 +48,21 @@ pub(super) async fn table(
         replica: replica(plain, &at).await,
         info,
     }))
+}
+
+/// Of a replica's columns; nothing where a user may not see it.
+async fn columns(asking: &Asking<'_>, database: &str, name: &str) -> ColumnFacts {
+    let client = asking.client;
+    ColumnFacts {
+        defaults: client
+            .default_values(database, name)
+            .await
+            .unwrap_or_default(),
+        comments: client
+            .column_comments(database, name)
+            .await
+            .unwrap_or_default(),
+    }
 }
 
 /// Active parts of the fullest partition, and how many partitions there are.

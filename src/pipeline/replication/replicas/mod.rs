@@ -69,11 +69,11 @@ struct Entry {
 }
 
 /// What the server says of a table's columns beside their types.
-#[derive(Debug, Default)]
-struct ColumnFacts {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ColumnFacts {
     /// What a row has that leaves a column with a DEFAULT out.
-    defaults: HashMap<String, Bytes>,
-    comments: HashMap<String, String>,
+    pub(crate) defaults: HashMap<String, Bytes>,
+    pub(crate) comments: HashMap<String, String>,
 }
 
 impl ColumnFacts {
@@ -251,9 +251,13 @@ impl Replicas {
     }
 
     /// The same for a table of which everything is known without the server.
-    pub(crate) fn take_known(&self, topic: &str, info: &TableInfo) -> Result<(), Halt> {
-        let nothing = ColumnFacts::default();
-        self.take(topic, info, &FirstRecord::default(), &nothing)
+    pub(crate) fn take_known(
+        &self,
+        topic: &str,
+        info: &TableInfo,
+        values: &ColumnFacts,
+    ) -> Result<(), Halt> {
+        self.take(topic, info, &FirstRecord::default(), values)
     }
 
     fn take(
