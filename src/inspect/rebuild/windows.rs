@@ -105,7 +105,8 @@ mod tests {
     use crate::config::Config;
 
     const WINDOWS: &str = "[[pipeline]]\nname = \"p\"\nkind = \"aggregation\"\ntopics = [\"t\"]\ngroup_id = \"g\"\n\
-                           allowed_lateness = \"5s\"\n[pipeline.window]\nsize = \"60s\"\n[pipeline.metrics]\n\
+                           allowed_lateness = \"5s\"\npartitioned_by = \"k\"\n[pipeline.window]\nsize = \"60s\"\n\
+                           [pipeline.group]\nk = { path = \"$.k\" }\n[pipeline.metrics]\n\
                            n = { function = \"count\" }\n[pipeline.clickhouse]\ntable = \"w\"\n";
 
     fn frontier(closed_through_ms: Option<i64>, first_read: Option<FirstRead>) -> WindowFrontier {
