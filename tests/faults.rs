@@ -55,6 +55,26 @@ fn events_get_defaults_when_that_is_asked_for_and_are_counted() {
 }
 
 #[test]
+fn a_table_is_rebuilt_and_exchanged_while_daemon_and_rebuild_are_killed() {
+    short("rebuild");
+}
+
+#[test]
+fn a_replica_is_rebuilt_and_exchanged_while_daemon_and_rebuild_are_killed() {
+    short("rebuild-cdc");
+}
+
+#[test]
+fn windows_are_rebuilt_and_exchanged_while_daemon_and_rebuild_are_killed() {
+    short("rebuild-windows");
+}
+
+#[test]
+fn sessions_are_rebuilt_and_exchanged_while_daemon_and_rebuild_are_killed() {
+    short("rebuild-sessions");
+}
+
+#[test]
 fn a_full_disk_stops_nothing() {
     short("full-disk");
 }

@@ -11,7 +11,7 @@ use crate::inspect::rebuild::{self, Bounds, Exchange, RebuildError, RebuildOptio
 
 #[derive(Debug, Args)]
 pub(super) struct Rebuild {
-    /// Whose table is rebuilt: a pipeline of the kind enrichment, raw or cdc
+    /// Whose table is rebuilt: a pipeline that writes to tables
     #[arg(long, value_name = "NAME")]
     pipeline: String,
     /// Where the log is read from
@@ -113,6 +113,21 @@ fn print_rebuilt(rebuilt: &Rebuilt) {
         ..
     } = rebuilt;
     println!("{records} records, {records_now} of them in the last {seconds:.0} s");
+    if let Some(first) = rebuilt.letters_to_replay.first() {
+        println!(
+            "{} dead letters were replayed into the old table, and their records are not in the rebuilt one: they are \
+             open again, the first is {first}; run `streamweir dead-letters replay --pipeline {}`",
+            rebuilt.letters_to_replay.len(),
+            rebuilt.pipeline
+        );
+    }
+    if let Some(left) = &rebuilt.windows_left_out {
+        println!(
+            "{} windows are not in the rebuilt table, because the log has only a part of them: the first begins at {}, \
+             the last at {}",
+            left.windows, left.first, left.last
+        );
+    }
     if let Some(audit) = &rebuilt.audit {
         super::audit::print_report(audit);
     }

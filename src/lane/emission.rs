@@ -102,6 +102,9 @@ impl<O: Operator> Lane<O> {
         let asks_for_all =
             is_last && !self.context.stop.is_draining() && self.context.shared.closes_windows;
         self.tell_silence(now);
+        if is_last && !self.context.stop.is_draining() {
+            self.close_as_told();
+        }
         let limits = &self.context.pipeline.batch;
         let mut batch = OpenBatch::new();
         let Some(operator) = self.operator.emission() else {
@@ -126,6 +129,21 @@ impl<O: Operator> Lane<O> {
         self.hold_rows(batch);
         self.send_held(now);
         Ok(())
+    }
+
+    /// What was closed elsewhere is closed here too, once everything was read that had been read there.
+    fn close_as_told(&mut self) {
+        let (Some(targets), Some(operator)) =
+            (&self.context.shared.targets, self.operator.emission())
+        else {
+            return;
+        };
+        for own in &self.owned {
+            let target = targets.get(&own.partition);
+            if let Some(through_ms) = target.and_then(|end| end.closed_through_ms) {
+                operator.close_through(&own.state, through_ms);
+            }
+        }
     }
 
     /// Drops the rows in flight, and what is reported of them.

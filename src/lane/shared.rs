@@ -99,6 +99,8 @@ pub(crate) struct End {
     pub(crate) offset: i64,
     /// The log's first offset when that was decided: nothing before it could be read.
     pub(crate) log_start: i64,
+    /// Where records are read together: what is over by this event time is over once that offset is reached.
+    pub(crate) closed_through_ms: Option<i64>,
 }
 
 /// How the supervisor tells the lanes of one pipeline to stop or to pause.

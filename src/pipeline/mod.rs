@@ -88,6 +88,8 @@ pub(crate) struct Environment {
     pub(crate) limits: Arc<Limits>,
     /// Windows that are still open at the end are emitted too.
     pub(crate) closes_windows: bool,
+    /// Windows of which the log has only a part are not emitted.
+    pub(crate) leaves_out_cut_windows: bool,
 }
 
 /// Called by a pipeline whose lanes are about to turn.
@@ -295,7 +297,9 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     let settings = aggregation::Settings::new(config, pipeline, label, has_table, places);
     let tally =
         Tally::new(&pipeline.name, &config.rules, &metrics, &environment.board).map(Arc::new);
-    let settings = settings.with_tally(tally);
+    let settings = settings
+        .with_tally(tally)
+        .leaving_out_cut(environment.leaves_out_cut_windows);
     let operator = || {
         let input = Input::new(&config.formats_read(), Purpose::Fields, schemas.clone());
         AggregationOperator::new(

@@ -53,7 +53,12 @@ impl Until {
         for (partition, by_time) in partitions.iter().zip(by_time) {
             let (log_start, end) = consumer.questions().watermarks(partition, timeout)?;
             let offset = by_time.unwrap_or(end).min(end);
-            targets.insert(partition.clone(), End { offset, log_start });
+            let end = End {
+                offset,
+                log_start,
+                closed_through_ms: None,
+            };
+            targets.insert(partition.clone(), end);
         }
         Ok(targets)
     }

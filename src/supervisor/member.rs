@@ -179,6 +179,7 @@ impl Member {
             records_max: ground.records_max,
             limits: self.limits.clone(),
             closes_windows: ground.closes_windows,
+            leaves_out_cut_windows: false,
         };
         let supervisor = supervisor.clone();
         let thread =

@@ -8,6 +8,7 @@ mod joins;
 mod letters;
 mod offsets;
 mod rebuild;
+mod rebuild_windows;
 mod retention;
 mod waiting;
 

@@ -7,14 +7,14 @@ use sandbox::process::Process;
 use sandbox::topic::{self, Record};
 use serde_json::{Value, json};
 
-use super::audit::{replica, row};
+use super::audit::{change, replica, row};
 use super::{json, run};
 use crate::support::{EVENT_TIME_MS, Job, command};
 
 const ENDS: Duration = Duration::from_secs(300);
 
 /// Starts the command with a point at which it dies; its exit code where it ended by itself.
-fn dies_at(job: &Job, arguments: &[&str], failpoint: &str) -> Option<i32> {
+pub(super) fn dies_at(job: &Job, arguments: &[&str], failpoint: &str) -> Option<i32> {
     let (path, _) = job.write_config("rebuild");
     let log = job.directory.path().join("rebuild.log");
     let log = std::fs::File::options().create(true).append(true).open(log);
@@ -287,6 +287,139 @@ fn a_swap_that_dies_at_each_step_has_each_row_once_and_can_be_undone() {
         (format!("{all}\t{all}"), "events of the site".to_owned())
     );
     assert_eq!(job.query("EXISTS {db}.clickstream_events_rebuild"), "0");
+    assert_eq!(json(&job, &audit).0, 0);
+    daemon.stop();
+}
+
+#[test]
+fn a_letter_that_was_replayed_while_the_table_was_rebuilt_is_named_by_the_swap() {
+    let (mut job, topic) = replica("swap-letters");
+    let records = (1..=20).map(|id| row(id, "a"));
+    let too_large = change("u", 7, "null", r#"{"id":7,"v":"new","n":99999999999}"#);
+    topic::produce(job.bootstrap(), &topic, records.chain([too_large])).expect("records");
+    job.run_to_end();
+    let rebuild = ["rebuild", "--pipeline", "replica"];
+    assert_eq!(json(&job, &rebuild).0, 0);
+    // The column takes it after the rebuild had passed it.
+    for table in ["t", "t_rebuild"] {
+        job.query(&format!(
+            "ALTER TABLE {{db}}.{table} MODIFY COLUMN n Nullable(Int64)"
+        ));
+    }
+    job.config["pipeline"][0]["tables"][&topic]["columns"]["n"] = "Nullable(Int64)".into();
+    let replay = ["dead-letters", "replay", "--pipeline", "replica"];
+    assert_eq!(json(&job, &replay).1["written"], json!(1));
+    let swap = [&rebuild[..], &["--swap"]].concat();
+    let (code, swapped) = json(&job, &[&swap[..], &["--keep-old"]].concat());
+    let named = json!([format!("{topic}:0:20")]);
+    assert_eq!(
+        (code, &swapped["letters_to_replay"]),
+        (0, &named),
+        "{swapped:#}"
+    );
+    let newest = "SELECT v FROM {db}.t FINAL WHERE id = 7";
+    assert_eq!(job.query(newest), "a");
+    assert_eq!(json(&job, &replay).1["written"], json!(1));
+    assert_eq!(job.query(newest), "new");
+    let (code, swapped) = json(&job, &swap);
+    assert_eq!(
+        (code, &swapped["letters_to_replay"]),
+        (0, &json!([])),
+        "{swapped:#}"
+    );
+}
+
+/// What a replica has, as `id v` of the rows that are not deleted.
+fn replica_rows(job: &Job) -> Vec<String> {
+    let sql =
+        "SELECT concat(toString(id), ' ', v) FROM {db}.t FINAL WHERE _deleted = 0 ORDER BY id";
+    job.query(sql).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_replica_is_swapped_beside_its_changes_and_taken_back() {
+    let (mut job, topic) = replica("swap-cdc");
+    forget_members_soon(&mut job);
+    std::fs::write(job.directory.path().join("token"), "open-sesame").expect("a token");
+    job.set("service.admin_token_file", "token");
+    let mut model = std::collections::BTreeMap::new();
+    // Each round changes all keys, deletes one and adds one.
+    let mut produce = |job: &Job, round: u32| {
+        let rows = (1..=20 + round).map(|id| row(id, &format!("r{round}")));
+        let deleted = change(
+            "d",
+            round,
+            &format!(r#"{{"id":{round},"v":"","n":null}}"#),
+            "null",
+        );
+        topic::produce(job.bootstrap(), &topic, rows.chain([deleted])).expect("records");
+        model.extend((1..=20 + round).map(|id| (id, format!("r{round}"))));
+        model.remove(&round);
+        let rows = model.iter().map(|(id, v)| format!("{id} {v}"));
+        rows.collect::<Vec<String>>()
+    };
+    let wait_for = |job: &Job, rows: &[String]| {
+        let there = || (replica_rows(job) == rows).then_some(());
+        sandbox::wait::until("the replica is as its source", ENDS, there)
+            .unwrap_or_else(|e| panic!("{e}: {:?} instead of {rows:?}", replica_rows(job)));
+    };
+    let first = produce(&job, 1);
+    let daemon = job.start("live", &[], "");
+    daemon.wait_for_log("partition begins");
+    sandbox::wait::until("the table", ENDS, || {
+        (job.query("EXISTS {db}.t") == "1").then_some(())
+    })
+    .expect("it is made");
+    wait_for(&job, &first);
+    // A row that no change made stays in the old table and is not in the rebuilt one.
+    job.query("INSERT INTO {db}.t (id, v, _version, _deleted) VALUES (77, 'by hand', 1, 0)");
+    let url = daemon.http.clone();
+    let rebuild = ["rebuild", "--pipeline", "replica", "--url", &url];
+    let swap = [&rebuild[..], &["--swap", "--keep-old"]].concat();
+    let mut round = 2;
+    let mut deaths = 0;
+    for steps in 0..20 {
+        produce(&job, round);
+        round += 1;
+        let point = match steps {
+            0 => "between_swap_steps=return".to_owned(),
+            steps => format!("between_swap_steps={steps}*off->return"),
+        };
+        match dies_at(&job, &swap, &point) {
+            None => deaths += 1,
+            Some(code) => {
+                assert_eq!(code, 0);
+                break;
+            }
+        }
+    }
+    assert!(deaths >= 3, "{deaths}");
+    let after = produce(&job, round);
+    wait_for(&job, &after);
+    let audit = ["audit", "--pipeline", "replica", "--values"];
+    assert_eq!(json(&job, &audit).0, 0);
+
+    // Taken back, the old table has what it had, and every change since.
+    let undo = [&rebuild[..], &["--undo"]].concat();
+    assert_eq!(
+        dies_at(&job, &undo, "between_swap_steps=2*off->return"),
+        None
+    );
+    let (code, undone) = json(&job, &undo);
+    assert_eq!((code, &undone["swapped"]), (0, &json!(false)), "{undone:#}");
+    let mut with_hand = produce(&job, round + 1);
+    with_hand.push("77 by hand".to_owned());
+    wait_for(&job, &with_hand);
+
+    let (code, swapped) = json(&job, &[&rebuild[..], &["--swap"]].concat());
+    assert_eq!(
+        (code, &swapped["swapped"]),
+        (0, &json!(true)),
+        "{swapped:#}"
+    );
+    let last = produce(&job, round + 2);
+    wait_for(&job, &last);
+    assert_eq!(job.query("EXISTS {db}.t_rebuild"), "0");
     assert_eq!(json(&job, &audit).0, 0);
     daemon.stop();
 }

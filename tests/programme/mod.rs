@@ -23,6 +23,7 @@ mod neighbours;
 mod network;
 mod offsets;
 mod raw;
+mod rebuilds;
 mod replica;
 mod replicated;
 mod servers;
@@ -172,6 +173,7 @@ pub fn all() -> Vec<Trial> {
     trials.extend(months::trials());
     trials.extend(transactions::trials());
     trials.extend(raw::trials());
+    trials.extend(rebuilds::trials());
     trials.extend(dedup::trials());
     trials.extend(broken::trials());
     trials.extend(replica::trials());

@@ -17,7 +17,7 @@ mod windows;
 
 use std::sync::Arc;
 
-pub use self::report::{Counts, PartitionReport, Report};
+pub use self::report::{Counts, LeftOut, PartitionReport, Report};
 pub use self::scope::{Bound, BoundError};
 use super::cluster::Cluster;
 use super::{Failure, pipeline_named};

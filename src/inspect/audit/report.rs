@@ -105,6 +105,17 @@ pub(super) enum Wrong {
     Extra,
 }
 
+/// Windows that are not in a table because the log has only a part of their records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// How many there are.
+    pub windows: u64,
+    /// Where the first of them begins, RFC 3339.
+    pub first: String,
+    /// The same of the last.
+    pub last: String,
+}
+
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -130,6 +141,9 @@ pub struct Report {
     pub extra: Vec<Value>,
     /// The first thousand.
     pub differs: Vec<Value>,
+    /// Windows of which the log has only a part, where such windows are not written.
+    #[serde(skip)]
+    pub windows_left_out: Option<LeftOut>,
     /// Why something could not be checked.
     pub notes: Vec<String>,
 }
@@ -148,6 +162,7 @@ impl Report {
             missing: vec![],
             extra: vec![],
             differs: vec![],
+            windows_left_out: None,
             notes: vec![],
         }
     }

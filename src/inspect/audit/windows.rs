@@ -1,19 +1,20 @@
 //! Windows that are final, computed again from the log and held against their rows.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::report::{Counts, LISTED_MAX, PartitionReport, Report};
+use super::report::{Counts, LISTED_MAX, LeftOut, PartitionReport, Report};
 use super::scope::{BEGINS_ANYWHERE, Scope};
 use crate::config::{Aggregation, Config, Pipeline, Window};
 use crate::inspect::log::{CUT_MEANWHILE, LogReader, Read};
 use crate::inspect::progress::Progress;
 use crate::inspect::{Failure, runtime};
 use crate::pipeline::WindowsAgain;
-use crate::progress::{Frontier, Range};
+use crate::progress::{FirstRead, Frontier, Range};
 use crate::sink::{ClickHouseClient, InsertError, TableInfo, Target, quote_name, quote_text};
 
 /// Records of one partition that are read before those of the next.
@@ -32,6 +33,8 @@ struct Auditor<'a> {
     reader: LogReader,
     /// Where the pipeline began to read is not known.
     begins_anywhere: bool,
+    /// Where windows begin, epoch milliseconds, of which the log has only a part; a session with its group.
+    left_out: BTreeSet<(i64, String)>,
 }
 
 pub(super) fn audit(
@@ -70,17 +73,61 @@ pub(super) fn audit(
         info,
         reader: LogReader::new(&config.service, pipeline)?,
         begins_anywhere: scopes.iter().any(|scope| scope.begins_anywhere),
+        left_out: BTreeSet::new(),
     };
     if aggregation.partitioned_by.is_some() {
         for scope in scopes {
             auditor.together(std::slice::from_ref(scope), scopes.len(), report)?;
         }
-        return Ok(());
+    } else {
+        auditor.together(scopes, scopes.len(), report)?;
     }
-    auditor.together(scopes, scopes.len(), report)
+    report.windows_left_out = auditor.left_out();
+    Ok(())
+}
+
+/// Windows that begin no later lack records of before the first one that was read, as far as commits say; none of
+/// that is in the table, or it is not final.
+fn cut_to_ms(config: &Aggregation, scopes: &[Scope]) -> Option<i64> {
+    let of_scope = |scope: &Scope| match scope.metadata.as_ref()?.frontier? {
+        Frontier::Windows(windows) => windows.first_read,
+        Frontier::Join(_) => None,
+    };
+    let first_ms = scopes.iter().filter_map(|scope| match of_scope(scope)? {
+        FirstRead::At(time_ms) => Some(time_ms),
+        FirstRead::Awaited => None,
+    });
+    let first_ms = first_ms.max()?;
+    Some(match &config.window {
+        Window::Session { gap } => first_ms.saturating_add(ms(*gap)),
+        _ => first_ms.saturating_sub(1),
+    })
 }
 
 impl Auditor<'_> {
+    fn left_out(&self) -> Option<LeftOut> {
+        let time = |ms: i64| {
+            jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
+        };
+        let (first, last) = (self.left_out.first()?, self.left_out.last()?);
+        Some(LeftOut {
+            windows: self.left_out.len() as u64,
+            first: time(first.0),
+            last: time(last.0),
+        })
+    }
+
+    fn note_left_out(&mut self, start_ms: i64, row: &Map<String, Value>) {
+        let group = match self.config.window {
+            Window::Session { .. } => {
+                let group = self.config.group.iter();
+                group.map(|field| row[&field.name].to_string()).collect()
+            }
+            _ => String::new(),
+        };
+        self.left_out.insert((start_ms, group));
+    }
+
     /// Compares the windows of partitions that make rows together.
     fn together(
         &mut self,
@@ -142,7 +189,8 @@ impl Auditor<'_> {
         let mut progress = Progress::new("records", total);
         let mut next: Vec<i64> = spans.iter().map(|span| span.1).collect();
         // Windows of before are of records that the log does not have any more.
-        let mut known_from = i64::MIN;
+        let cut_to_ms = cut_to_ms(self.config, scopes);
+        let mut known_from = cut_to_ms.unwrap_or(i64::MIN);
         let reach_ms = reach_ms(self.config);
         let begins = scopes.iter().zip(spans);
         let mut is_cut: Vec<bool> = begins
@@ -190,17 +238,27 @@ impl Auditor<'_> {
                     _ => range.to.max(next[number]),
                 };
             }
-            self.hold(&mut again, false, (known_from, closed_through), report)?;
+            self.hold(
+                &mut again,
+                false,
+                (known_from, cut_to_ms, closed_through),
+                report,
+            )?;
         }
-        self.hold(&mut again, true, (known_from, closed_through), report)
+        self.hold(
+            &mut again,
+            true,
+            (known_from, cut_to_ms, closed_through),
+            report,
+        )
     }
 
     /// Holds the rows that are due against the table's.
     fn hold(
-        &self,
+        &mut self,
         again: &mut WindowsAgain,
         all: bool,
-        (known_from, closed_through): (i64, i64),
+        (known_from, cut_to_ms, closed_through): (i64, Option<i64>, i64),
         report: &mut Report,
     ) -> Result<(), Failure> {
         loop {
@@ -223,29 +281,26 @@ impl Auditor<'_> {
                 let row: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
                     Failure::Refused(format!("clickhouse answers what cannot be read: {error}"))
                 })?;
+                let start_ms = number(&row, "__start_ms");
+                if Some(start_ms) <= cut_to_ms {
+                    self.note_left_out(start_ms, &row);
+                }
                 self.count(&row, known_from, report);
             }
         }
     }
 
     fn count(&self, row: &Map<String, Value>, known_from: i64, report: &mut Report) {
-        let number = |name: &str| {
-            let value = &row[name];
-            value
-                .as_i64()
-                .or_else(|| value.as_str()?.parse().ok())
-                .unwrap_or_default()
-        };
-        if number("__start_ms") <= known_from {
+        if number(row, "__start_ms") <= known_from {
             report.counts.not_checkable += 1;
             report.note("the log does not reach back to the beginning of every window".to_owned());
             return;
         }
-        if number("__equal") == 1 {
+        if number(row, "__equal") == 1 {
             report.counts.rows += 1;
             return;
         }
-        let is_missing = number("__there") == 0;
+        let is_missing = number(row, "__there") == 0;
         if is_missing && self.begins_anywhere {
             report.counts.not_checkable += 1;
             report.note(BEGINS_ANYWHERE.to_owned());
@@ -329,6 +384,16 @@ impl Auditor<'_> {
             _ => to_ms("window_end"),
         }
     }
+}
+
+fn number(row: &Map<String, Value>, name: &str) -> i64 {
+    let value = &row[name];
+    let text = || value.as_str()?.parse().ok();
+    value.as_i64().or_else(text).unwrap_or_default()
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How far behind the Kafka timestamp of the first record that is left windows may have taken records that are

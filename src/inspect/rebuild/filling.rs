@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::RebuildError;
+use super::positions::reached;
 use super::signals::Signals;
 use crate::config::{Config, Pipeline, Service};
 use crate::inspect::Failure;
@@ -28,6 +29,8 @@ pub(super) struct Filler {
     service: Arc<Service>,
     pipeline: Arc<Pipeline>,
     is_shadow: bool,
+    /// Of windows: by when another group has closed them, in each partition.
+    closed_through_ms: Option<HashMap<TopicPartition, i64>>,
 }
 
 impl Filler {
@@ -36,6 +39,16 @@ impl Filler {
             service: Arc::new(config.service.clone()),
             pipeline: pipeline.clone(),
             is_shadow: false,
+            closed_through_ms: None,
+        }
+    }
+
+    /// The same, with every window written at the end: those that another group has closed, as they are then, and
+    /// those that are open, as far as they have come.
+    pub(super) fn closing(self, closed_through_ms: HashMap<TopicPartition, i64>) -> Filler {
+        Filler {
+            closed_through_ms: Some(closed_through_ms),
+            ..self
         }
     }
 
@@ -59,7 +72,7 @@ impl Filler {
         ends: &Ends,
     ) -> Result<u64, RebuildError> {
         let mut pace = Pace::new(ends, position_sum(cluster, ends)?);
-        if pace.is_done() {
+        if pace.is_done() && self.closed_through_ms.is_none() {
             return Ok(0);
         }
         let directory = self.service.state_dir.join(&self.pipeline.name);
@@ -119,7 +132,15 @@ impl Filler {
         let board = Board::new().add_pipeline(&pipeline.name, pipeline.kind.name());
         let targets: HashMap<TopicPartition, End> = ends
             .iter()
-            .map(|(partition, &(log_start, offset))| (partition.clone(), End { offset, log_start }))
+            .map(|(partition, &(log_start, offset))| {
+                let closed = self.closed_through_ms.as_ref();
+                let end = End {
+                    offset,
+                    log_start,
+                    closed_through_ms: closed.and_then(|all| all.get(partition).copied()),
+                };
+                (partition.clone(), end)
+            })
             .collect();
         Environment {
             start_timeout: service.start_timeout,
@@ -135,7 +156,8 @@ impl Filler {
             began: Began::new(|| {}),
             until: None,
             ends: Some(Arc::new(targets)),
-            closes_windows: false,
+            closes_windows: self.closed_through_ms.is_some(),
+            leaves_out_cut_windows: self.is_shadow,
         }
     }
 }
@@ -162,7 +184,7 @@ fn position_sum(cluster: &Cluster, ends: &Ends) -> Result<u64, Failure> {
 
 fn done(ends: &Ends, committed: &[Offsets]) -> u64 {
     let read = |(&(from, to), offsets): (&(i64, i64), &Offsets)| {
-        let position = offsets.position.unwrap_or(from).min(to);
+        let position = reached(offsets).unwrap_or(from).min(to);
         (position - from).max(0).unsigned_abs()
     };
     ends.values().zip(committed).map(read).sum()

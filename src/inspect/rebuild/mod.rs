@@ -8,6 +8,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `fresh` | decides the plan, and makes the shadow with it |
+//! | `letters` | dead letters that were replayed and are open again |
 //! | `losses` | rows of the live table that the rebuilt one cannot have: pure |
 //! | `plan` | what is kept in the comment: where each partition begins and ends |
 //! | `shadow` | the pipeline that fills the shadow: pure |
@@ -17,9 +18,11 @@
 //! | `steps` | in which order the shadow takes the place of the live table: pure |
 //! | `positions` | where both groups are, and whether they can meet: pure |
 //! | `switching` | carries these steps out |
+//! | `windows` | windows of the live table that the rebuilt one lacks |
 
 mod filling;
 mod fresh;
+mod letters;
 mod losses;
 mod plan;
 mod positions;
@@ -28,6 +31,7 @@ mod signals;
 mod steps;
 mod switching;
 mod tables;
+mod windows;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +45,7 @@ use self::shadow::{Part, parts, shadow_config};
 use self::signals::Signals;
 use self::switching::Switch;
 use self::tables::Tables;
-use super::audit::{self, AuditOptions, Bound, Report};
+use super::audit::{self, AuditOptions, Bound, LeftOut, Report};
 use super::cluster::Cluster;
 use super::offsets::ResetTarget;
 use super::{Failure, pipeline_named, runtime, status};
@@ -168,6 +172,13 @@ pub struct Rebuilt {
     pub seconds: f64,
     /// What the audit of the shadow found; none where it was exchanged before.
     pub audit: Option<Report>,
+    /// Windows of which the log has only a part, which are not in the rebuilt table; none: all are whole, or the table
+    /// was exchanged before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows_left_out: Option<LeftOut>,
+    /// Records that were replayed into the live table and that the rebuilt one lacks, as `topic:partition:offset`: their
+    /// dead letters are open again.
+    pub letters_to_replay: Vec<String>,
     /// Whether the rebuilt table is the live one now.
     pub swapped: bool,
     /// Whether the old table is there still, under the name of the shadow.
@@ -175,6 +186,11 @@ pub struct Rebuilt {
 }
 
 impl Rebuilt {
+    fn note_audit(&mut self, report: Report) {
+        self.windows_left_out.clone_from(&report.windows_left_out);
+        self.audit = Some(report);
+    }
+
     /// Whether the audit found something wrong.
     #[must_use]
     pub fn has_findings(&self) -> bool {
@@ -199,10 +215,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
     let cluster = Cluster::connect(&config.service, &live)?;
     let all = cluster.partitions(None)?;
     let parts = parts(config, &live, &all, options.into.as_deref())?;
-    for part in &parts {
-        let exchanges = options.exchange.is_some();
-        runtime.block_on(tables.check_engine(part, exchanges))?;
-    }
+    runtime.block_on(tables.check_engines(&parts, options.exchange.is_some()))?;
     let (plan, parts) = runtime.block_on(planned(&tables, &cluster, &live, parts, options))?;
     let mut shadow_of = shadow_config(config, &live, &parts, &plan);
     shadow::limit(&mut shadow_of, options.records_per_second_max);
@@ -212,7 +225,7 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
     if is_exchanged.is_some() && options.exchange.is_none() {
         return Err(already_exchanged(&live, &parts).into());
     }
-    let keeps_old = keeps_old(&runtime, &tables, &cluster, (&live, &parts, &plan), options)?;
+    let mut keeps_old = keeps_old(&runtime, &tables, &cluster, (&live, &parts, &plan), options)?;
     let begun = Instant::now();
     let mut rebuilt = Rebuilt::new(&live, &parts, &plan);
     if is_exchanged.is_none() && options.exchange != Some(Exchange::Undo) {
@@ -220,13 +233,19 @@ pub fn rebuild(config: &Config, options: &RebuildOptions) -> Result<Rebuilt, Reb
         let filler = Filler::of_shadow(&shadow_of, &shadow);
         rebuilt.records_now = filler.fill(&runtime, &signals, &own, &ends(&plan, &own)?)?;
         rebuilt.seconds = begun.elapsed().as_secs_f64();
-        rebuilt.audit = Some(audit::audit(&shadow_of, &audited(&live, &plan))?);
+        rebuilt.note_audit(audit::audit(&shadow_of, &audited(&live, &plan))?);
+    }
+    if !rebuilt.has_findings() {
+        let pair = (&*live, &parts[0], is_exchanged.is_some());
+        keeps_old |= runtime.block_on(windows::lacks(&tables, &own, pair, options))?;
     }
     if let Some(exchange) = options.exchange.filter(|_| !rebuilt.has_findings()) {
-        let urls = match options.urls.is_empty() {
-            true => own_daemon(&runtime, config, &live.name),
-            false => options.urls.clone(),
-        };
+        let urls = daemons(&runtime, config, options);
+        if exchange == Exchange::Swap && runtime.block_on(tables.have_others(&parts))? {
+            let tables = (config, &shadow_of);
+            let is_exchanged = is_exchanged.is_some();
+            rebuilt.letters_to_replay = letters::lacking(&live.name, tables, is_exchanged)?;
+        }
         let switch = Switch {
             runtime: &runtime,
             signals: &signals,
@@ -258,6 +277,10 @@ fn keeps_old(
 ) -> Result<bool, Failure> {
     if options.exchange != Some(Exchange::Swap) {
         return Ok(true);
+    }
+    if matches!(live.kind, Kind::Aggregation(_)) {
+        // Which windows the rebuilt table lacks is known once it is filled.
+        return Ok(options.keep_old);
     }
     let exchanged = runtime.block_on(tables.are_exchanged(parts))?;
     let mut keeps = options.keep_old;
@@ -294,8 +317,16 @@ fn keeps_old(
     Ok(keeps)
 }
 
-/// The daemon of this configuration, where it runs the pipeline and can be told what to do.
-fn own_daemon(runtime: &tokio::runtime::Runtime, config: &Config, pipeline: &str) -> Vec<String> {
+/// The daemons that are named, or else that of this configuration, where it runs the pipeline and can be told what to
+/// do.
+fn daemons(
+    runtime: &tokio::runtime::Runtime,
+    config: &Config,
+    options: &RebuildOptions,
+) -> Vec<String> {
+    if !options.urls.is_empty() {
+        return options.urls.clone();
+    }
     let url = status::address(&config.service);
     let shown = match &config.service.admin_token {
         Some(_) => runtime.block_on(status::fetch(&url)).ok(),
@@ -307,7 +338,7 @@ fn own_daemon(runtime: &tokio::runtime::Runtime, config: &Config, pipeline: &str
     let runs = all
         .into_iter()
         .flatten()
-        .any(|one| one["name"] == *pipeline);
+        .any(|one| one["name"] == *options.pipeline);
     runs.then_some(url).into_iter().collect()
 }
 
@@ -326,6 +357,8 @@ impl Rebuilt {
             records_now: 0,
             seconds: 0.0,
             audit: None,
+            windows_left_out: None,
+            letters_to_replay: vec![],
             swapped: false,
             old_kept: false,
         }
@@ -347,10 +380,10 @@ fn why_not(pipeline: &Pipeline) -> Option<String> {
     let name = &pipeline.name;
     match &pipeline.kind {
         Kind::Enrichment(_) | Kind::Raw(_) | Kind::Cdc(_) => None,
+        Kind::Aggregation(_) if !pipeline.table.is_empty() => None,
         Kind::Aggregation(_) => Some(format!(
-            "pipeline {name} writes windows: a window whose first records the log has lost would be rebuilt with \
-             fewer of them, and nothing in the table says which that are; give the pipeline another group_id and \
-             another table, let it read the log from the beginning, and compare both tables"
+            "pipeline {name} writes windows to a topic alone: there is no table to rebuild; write to another output \
+             topic with another group_id"
         )),
         Kind::StreamJoin(_) => Some(format!(
             "pipeline {name} joins topics into a topic: there is no table to rebuild; write to another output \

@@ -1,10 +1,12 @@
 //! Where both groups are: pure.
 
+use std::collections::HashMap;
+
 use super::filling::Ends;
 use super::plan::Plan;
 use super::shadow::Part;
 use crate::config::{Kind, StartOffset};
-use crate::progress::{Metadata, SwapFence};
+use crate::progress::{Metadata, SwapFence, WindowFrontier};
 use crate::source::{Offsets, TopicPartition};
 
 /// Where both groups are.
@@ -24,15 +26,60 @@ pub(super) fn is_of_tables(kind: &Kind, parts: &[Part], topic: &str) -> bool {
     }
 }
 
+/// What a commit of ours says, behind a fence too.
+fn metadata(offsets: &Offsets) -> Option<Metadata> {
+    Metadata::decode(plain(offsets), offsets.position?).ok()?
+}
+
+/// What a commit says of windows.
+pub(super) fn windows(offsets: &Offsets) -> Option<WindowFrontier> {
+    metadata(offsets)?.frontier?.windows()
+}
+
+/// How far a partition is read, and done with: where windows are open, the committed offset is behind that.
+pub(super) fn reached(offsets: &Offsets) -> Option<i64> {
+    let position = offsets.position?;
+    let done = windows(offsets).map(|windows| windows.read_to.min(windows.settled_to));
+    Some(done.map_or(position, |done| done.max(position)))
+}
+
+/// How far the records have been read that the windows are made of which a group has closed.
+fn read_to(offsets: &Offsets) -> Option<i64> {
+    let position = offsets.position?;
+    let read_to = windows(offsets).map(|windows| windows.read_to);
+    Some(read_to.map_or(position, |read_to| read_to.max(position)))
+}
+
 impl Positions {
     pub(super) fn pairs(&self) -> impl Iterator<Item = (i64, i64)> {
         let both = self.live.iter().zip(&self.shadow).zip(&self.logs);
         both.map(|((live, shadow), &(start, _))| {
             (
-                live.position.unwrap_or(start),
-                shadow.position.unwrap_or(start),
+                read_to(live).unwrap_or(start),
+                reached(shadow).unwrap_or(start),
             )
         })
+    }
+
+    /// Whether the live group has closed windows that the other has not.
+    pub(super) fn has_closed_more(&self) -> bool {
+        let closed =
+            |offsets: &Offsets| windows(offsets).and_then(|windows| windows.closed_through_ms);
+        let mut both = self.live.iter().zip(&self.shadow);
+        both.any(|(live, shadow)| closed(live) > closed(shadow))
+    }
+
+    /// By when the live group has closed windows; none where it makes none.
+    pub(super) fn closed_through_ms(&self) -> Option<HashMap<TopicPartition, i64>> {
+        let windows = self.live.iter().map(windows);
+        let both = self.partitions.iter().zip(windows);
+        let both: Vec<_> = both
+            .filter_map(|(partition, windows)| Some((partition, windows?)))
+            .collect();
+        let closed = both.iter().filter_map(|(partition, windows)| {
+            Some(((*partition).clone(), windows.closed_through_ms?))
+        });
+        (!both.is_empty()).then(|| closed.collect())
     }
 
     /// What one group lacks of the other: from where to where. A range that the live group has named is written
@@ -68,10 +115,17 @@ impl Positions {
             .find_map(|((partition, &log), (live, shadow))| {
                 let range = ranges.get(partition).copied();
                 let why = unreachable_end(range, shadow.position, live.position, log)
-                    .or_else(|| unknown_start(live.position, log, start_offset))?;
+                    .or_else(|| unknown_start(live.position, log, start_offset))
+                    .or_else(|| other_rules(live, shadow))?;
                 Some(format!("{partition}: {why}"))
             })
     }
+}
+
+/// What stood beside a commit before the fence.
+pub(super) fn plain(offsets: &Offsets) -> &str {
+    let fence = SwapFence::decode(&offsets.metadata);
+    fence.map_or(&*offsets.metadata, |fence| fence.metadata)
 }
 
 fn has_fence(offsets: &Offsets) -> bool {
@@ -80,10 +134,18 @@ fn has_fence(offsets: &Offsets) -> bool {
 
 /// Where the last range ends that the group has named and perhaps not written.
 fn named_end(offsets: &Offsets) -> Option<i64> {
-    let fence = SwapFence::decode(&offsets.metadata);
-    let plain = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
-    let named = Metadata::decode(plain, offsets.position?).ok()??;
-    named.range_ends.last().copied()
+    metadata(offsets)?.range_ends.last().copied()
+}
+
+/// Windows that the live pipeline would go on with are not those of the rebuilt table.
+fn other_rules(live: &Offsets, shadow: &Offsets) -> Option<&'static str> {
+    let (live, shadow) = (windows(live)?, windows(shadow)?);
+    (live.rules != shadow.rules).then_some(
+        "the windows of the live table follow other rules than those of the rebuilt one (window, group, metrics, where, \
+         watermark_delay and others, or the places of a column that a metric goes to), and those that are open could be \
+         gone on with by neither: keep the rebuilt table, give the pipeline another group_id and another table, as \
+         where the halt windows_changed says so",
+    )
 }
 
 fn unreachable_end(
@@ -174,6 +236,62 @@ mod tests {
             assert_eq!(ends(20)[0], (5, 20));
             assert_eq!(ends(4), [(4, 4), (4, 5)]);
         }
+    }
+
+    #[test]
+    fn windows_are_where_they_have_been_read_to_and_not_where_the_oldest_open_one_begins() {
+        let commit = |read_to, settled_to, closed_through_ms, rules| {
+            let frontier = WindowFrontier {
+                rules,
+                largest_ms: None,
+                closed_through_ms,
+                read_to,
+                settled_to,
+                partitions: None,
+                first_read: None,
+            };
+            let metadata = Metadata {
+                topic_id: "-".to_owned(),
+                epoch: Epoch(1),
+                is_set_back: false,
+                counter: 1,
+                table: "d.t".to_owned(),
+                range_ends: vec![],
+                layout: None,
+                made_no_rows: false,
+                frontier: Some(crate::progress::Frontier::Windows(frontier)),
+                watermark_ms: None,
+            };
+            metadata.encode(5).unwrap()
+        };
+        let live = commit(20, 18, Some(7), 1);
+        let fence = SwapFence {
+            id: "1f",
+            metadata: &live,
+        };
+        let both = |shadow: &str| {
+            at(
+                vec![offsets(Some(5), &fence.encode())],
+                vec![offsets(Some(5), shadow)],
+            )
+        };
+        let same = both(&commit(20, 20, Some(7), 1));
+        assert_eq!(same.pairs().collect::<Vec<_>>(), [(20, 20)]);
+        assert!(!same.has_closed_more());
+        let closed: Vec<i64> = same.closed_through_ms().unwrap().into_values().collect();
+        assert_eq!(closed, [7]);
+        // Dead letters of what it has read may be missing.
+        let behind = both(&commit(20, 19, None, 1));
+        assert_eq!(behind.pairs().collect::<Vec<_>>(), [(20, 19)]);
+        assert!(behind.has_closed_more());
+        let plan = Plan::new("p", "g", "1f", None);
+        assert_eq!(same.hindrance(&plan, StartOffset::Earliest), None);
+        let others = both(&commit(20, 20, Some(7), 2));
+        let why = others.hindrance(&plan, StartOffset::Earliest).unwrap();
+        assert!(why.contains("other rules"), "{why}");
+        let none = at(vec![offsets(Some(5), "")], vec![offsets(Some(4), "")]);
+        assert_eq!(none.pairs().collect::<Vec<_>>(), [(5, 4)]);
+        assert!(none.closed_through_ms().is_none());
     }
 
     #[test]

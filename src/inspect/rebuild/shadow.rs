@@ -115,6 +115,11 @@ pub(super) fn shadow_config(
                 *url = format!("{}/rebuild-{}", url.trim_end_matches('/'), plan.id);
             }
         }
+        Kind::Aggregation(aggregation) => {
+            first.clone_into(&mut shadow.table);
+            // The live pipeline has written it, and goes on.
+            aggregation.output_topic = None;
+        }
         _ => first.clone_into(&mut shadow.table),
     }
     let mut service = config.service.clone();

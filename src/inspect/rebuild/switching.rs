@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::filling::Filler;
 use super::plan::Plan;
-use super::positions::{Positions, is_of_tables};
+use super::positions::{Positions, is_of_tables, plain};
 use super::shadow::Part;
 use super::signals::Signals;
 use super::steps::{Facts, Step, next};
@@ -67,6 +67,11 @@ impl Switch<'_> {
             );
             match step {
                 Step::Done => return self.end(exchange),
+                // One that is called off before it has exchanged anything may be behind.
+                Step::Unfence if facts.is_exchanged && !facts.is_shadow_behind => {
+                    self.carry_over(&positions)?;
+                    self.mark(&positions, false)?;
+                }
                 step => self.one(step, exchange, &positions, &paused)?,
             }
             crash_point!("between_swap_steps");
@@ -96,6 +101,10 @@ impl Switch<'_> {
             Step::CatchUp => {
                 let (config, pipeline, cluster) = self.shadow;
                 let filler = Filler::of_shadow(config, pipeline);
+                let filler = match positions.closed_through_ms() {
+                    Some(closed_through_ms) => filler.closing(closed_through_ms),
+                    None => filler,
+                };
                 filler.fill(self.runtime, self.signals, cluster, &positions.ends(false))?;
             }
             Step::Exchange => self.exchange(exchange)?,
@@ -157,7 +166,8 @@ impl Switch<'_> {
             is_fenced: positions.is_fenced(),
             has_fence: positions.has_fence(),
             is_live_behind: positions.pairs().any(|(live, shadow)| live < shadow),
-            is_shadow_behind: positions.pairs().any(|(live, shadow)| live > shadow),
+            is_shadow_behind: positions.pairs().any(|(live, shadow)| live > shadow)
+                || positions.has_closed_more(),
             has_other: others.contains(&true),
             keeps_old: self.keeps_old,
             can_tell: !self.urls.is_empty(),
@@ -226,8 +236,7 @@ impl Switch<'_> {
             .iter()
             .zip(positions.live.iter().zip(&positions.logs));
         let commits = both.map(|(partition, (offsets, &(start, _)))| {
-            let fence = SwapFence::decode(&offsets.metadata);
-            let plain = fence.map_or(&*offsets.metadata, |fence| fence.metadata);
+            let plain = plain(offsets);
             let fence = SwapFence {
                 id: &self.plan.id,
                 metadata: plain,
@@ -256,6 +265,24 @@ impl Switch<'_> {
                 done => return done,
             }
         }
+    }
+
+    /// Windows are exchanged with what was open of them: the live group goes on where it is, with the rebuilt table, and
+    /// the other group stands where the live one stood, because what it would fill now is the table that was live.
+    fn carry_over(&self, positions: &Positions) -> Result<(), Failure> {
+        if positions.closed_through_ms().is_none() {
+            return Ok(());
+        }
+        let both = positions.partitions.iter().zip(&positions.live);
+        let commits = both.filter_map(|(partition, offsets)| {
+            Some(PartitionCommit {
+                partition: partition.clone(),
+                position: offsets.position?,
+                leader_epoch: -1,
+                metadata: plain(offsets).to_owned(),
+            })
+        });
+        self.shadow.2.commit(&commits.collect::<Vec<_>>())
     }
 
     fn exchange(&self, exchange: Exchange) -> Result<(), Failure> {
@@ -291,10 +318,8 @@ impl Switch<'_> {
             return Ok(());
         }
         let is_there = || {
-            let live = cluster.committed(&positions.partitions)?;
-            let shadow = positions.shadow.iter().map(|offsets| offsets.position);
-            let mut both = live.iter().map(|offsets| offsets.position).zip(shadow);
-            Ok(both.all(|(live, shadow)| live >= shadow)
+            let now = self.positions()?;
+            Ok(now.pairs().all(|(live, shadow)| live >= shadow)
                 || cluster.members()?.is_empty()
                 || !self.is_live_reading()?)
         };

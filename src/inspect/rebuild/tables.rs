@@ -14,6 +14,14 @@ const QUESTION_MAX: Duration = Duration::from_secs(30);
 /// All rows are looked at.
 const PASS_MAX: Duration = Duration::from_hours(6);
 
+/// Rows of windows that a table has and another lacks, and where the first and the last of the windows begins.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    pub(super) rows: u64,
+    pub(super) first: String,
+    pub(super) last: String,
+}
+
 /// The server of a pipeline.
 pub(super) struct Tables {
     clickhouse: ClickHouse,
@@ -78,6 +86,16 @@ impl Tables {
         Ok(self.found(table).await?.is_some())
     }
 
+    /// Whether each table has another beside it: the shadow, or the old one.
+    pub(super) async fn have_others(&self, parts: &[Part]) -> Result<bool, Failure> {
+        for part in parts {
+            if !self.has(&part.shadow).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The plan that a table keeps; `None`: there is no table, or one without a plan.
     async fn plan_of(&self, table: &str) -> Result<Option<Plan>, Failure> {
         let found = self.found(table).await?;
@@ -111,17 +129,25 @@ impl Tables {
         Ok(all.contains(&true).then_some(all))
     }
 
-    /// The first offset of each partition whose rows a table has, by the columns that say so.
-    pub(super) async fn firsts(&self, live: &Pipeline, table: &str) -> Result<Vec<First>, Failure> {
-        let columns = format!(
+    /// The columns of a table that have values of their own.
+    pub(super) async fn columns(&self, table: &str) -> Result<Vec<String>, Failure> {
+        let sql = format!(
             "SELECT name FROM system.columns WHERE database = {} AND table = {} \
              AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') ORDER BY position",
             quote_text(&self.clickhouse.database),
             quote_text(table)
         );
+        let rows = self.plain.rows(&sql).await;
+        let rows = rows.map_err(|error| self.failed(table, &error))?;
+        let name = |mut row: crate::sink::TextRow| row.remove("name");
+        Ok(rows.into_iter().filter_map(name).collect())
+    }
+
+    /// The first offset of each partition whose rows a table has, by the columns that say so.
+    pub(super) async fn firsts(&self, live: &Pipeline, table: &str) -> Result<Vec<First>, Failure> {
         let failed = |error| self.failed(table, &error);
-        let columns = self.plain.rows(&columns).await.map_err(failed)?;
-        let names = columns.iter().filter_map(|row| row.get("name"));
+        let columns = self.columns(table).await?;
+        let names = columns.iter();
         let names = match &live.kind {
             Kind::Raw(raw) => raw.provenance(names.map(String::as_str)),
             _ => Ok(["_topic", "_partition", "_offset"]),
@@ -145,6 +171,43 @@ impl Tables {
             }
         };
         Ok(rows.into_iter().map(first).collect())
+    }
+
+    /// Rows that one table has and another lacks, by their keys, of those that this condition is true of.
+    pub(super) async fn lacking(
+        &self,
+        old: &str,
+        rebuilt: &str,
+        keys: &[&str],
+        which: &str,
+    ) -> Result<Option<Lacking>, Failure> {
+        let keys: Vec<String> = keys.iter().map(|key| quote_name(key)).collect();
+        let keys = keys.join(", ");
+        let time = |of: &str| {
+            format!(
+                "formatDateTime(toDateTime64({of}(window_start), 0, 'UTC'), '%Y-%m-%dT%H:%i:%SZ')"
+            )
+        };
+        let sql = format!(
+            "SELECT toString(count()) AS lacking, {} AS first, {} AS last FROM {} FINAL WHERE {which} AND ({keys}) NOT IN \
+             (SELECT {keys} FROM {} FINAL)",
+            time("min"),
+            time("max"),
+            self.sql_name(old),
+            self.sql_name(rebuilt)
+        );
+        let patient = connect(&self.clickhouse, PASS_MAX).await?;
+        let rows = patient.rows(&sql).await;
+        let rows = rows.map_err(|error| self.failed(old, &error))?;
+        Ok(rows.into_iter().next().and_then(|mut row| {
+            let mut text = |key: &str| row.remove(key).unwrap_or_default();
+            let lacking = Lacking {
+                rows: text("lacking").parse().unwrap_or(0),
+                first: text("first"),
+                last: text("last"),
+            };
+            (lacking.rows > 0).then_some(lacking)
+        }))
     }
 
     pub(super) fn not_ours(&self, shadow: &str) -> Failure {
@@ -211,8 +274,19 @@ impl Tables {
     }
 
     /// # Errors
-    /// Why both names cannot be exchanged on this server alone, or the shadow not be made there.
-    pub(super) async fn check_engine(&self, part: &Part, exchanges: bool) -> Result<(), Failure> {
+    /// Why both names cannot be exchanged on this server alone, or a shadow not be made there.
+    pub(super) async fn check_engines(
+        &self,
+        parts: &[Part],
+        exchanges: bool,
+    ) -> Result<(), Failure> {
+        for part in parts {
+            self.check_engine(part, exchanges).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_engine(&self, part: &Part, exchanges: bool) -> Result<(), Failure> {
         let sql = format!(
             "SELECT d.engine AS database_engine, toString(startsWith(t.engine, 'Replicated')) AS is_replicated \
              FROM system.tables t JOIN system.databases d ON d.name = t.database WHERE t.database = {} AND t.name = {}",

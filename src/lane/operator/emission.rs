@@ -45,6 +45,9 @@ pub(crate) trait Emission<P> {
     /// or the partition is not read. `seen_to`: how far it was read, gaps of the log included.
     fn note_silence(&mut self, state: &P, quiet_for: Option<Duration>, seen_to: i64);
 
+    /// Everything was read, and what another owner of the partition had closed by then is closed.
+    fn close_through(&mut self, _state: &P, _through_ms: i64) {}
+
     /// Emits the rows that are due; false when there are more of them.
     ///
     /// # Errors

@@ -58,7 +58,8 @@ impl Emission<PartitionState> for AggregationOperator {
             duplicates.begin(before.and_then(|before| before.largest_ms));
         }
         // Without a word of ours, reading begins where the very first start put it.
-        let is_cut = self.settings.begins_at_end && position > 0;
+        let may_be_cut = self.settings.begins_at_end || self.settings.leaves_out_cut;
+        let is_cut = may_be_cut && position > 0;
         let (partition, input) = (state.partition, self.input(state.partition));
         self.space(partition)
             .begin(input, position, before, log_end, is_cut);
@@ -85,6 +86,10 @@ impl Emission<PartitionState> for AggregationOperator {
         let input = self.input(state.partition);
         self.space(state.partition)
             .note_silence(input, silence, seen_to);
+    }
+
+    fn close_through(&mut self, state: &PartitionState, through_ms: i64) {
+        self.space(state.partition).close_through(through_ms);
     }
 
     fn emit(&mut self, emit: Emit<'_>) -> Result<bool, Halt> {

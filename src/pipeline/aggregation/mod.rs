@@ -203,6 +203,10 @@ impl AggregationOperator {
             if plan.dedup.is_some() {
                 windows.close_without_records();
             }
+            if self.settings.leaves_out_cut {
+                let within_ms = plan.dedup.as_ref().map(|dedup| dedup.rules.within_ms);
+                windows.leave_out_cut(within_ms.unwrap_or(0));
+            }
             self.spaces.push(Space {
                 partition: wanted,
                 windows,

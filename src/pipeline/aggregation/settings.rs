@@ -28,6 +28,8 @@ pub(in crate::pipeline) struct Settings {
     pub(super) group_id: String,
     /// Reading begins at the end of the log, the very first time.
     pub(super) begins_at_end: bool,
+    /// Windows of which the log has only a part are not written.
+    pub(super) leaves_out_cut: bool,
     /// What put keys into partitions.
     pub(super) keys_placed_by: Option<Partitioner>,
     /// Shared by the lanes, of which there are so many.
@@ -61,11 +63,20 @@ impl Settings {
             topic: topic.unwrap_or_default().to_owned(),
             group_id: pipeline.group_id.clone(),
             begins_at_end: pipeline.start_offset == StartOffset::Latest,
+            leaves_out_cut: false,
             keys_placed_by: config.keys_placed_by,
             places,
             lanes: usize::from(pipeline.consumers),
             key_field: key_field(config),
             tally: None,
+        }
+    }
+
+    /// The same, for a table in which every window is whole.
+    pub(in crate::pipeline) fn leaving_out_cut(self, leaves_out_cut: bool) -> Self {
+        Settings {
+            leaves_out_cut,
+            ..self
         }
     }
 

@@ -236,6 +236,7 @@ fn environment(service: &Arc<Service>, pipeline: &Arc<Pipeline>) -> Environment 
         records_max: None,
         limits: Arc::new(Limits::new(pipeline.limits)),
         closes_windows: false,
+        leaves_out_cut_windows: false,
     }
 }
 

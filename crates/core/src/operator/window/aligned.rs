@@ -41,6 +41,10 @@ pub(super) struct Aligned {
     opened_to_ms: Option<i64>,
     /// See [`super::Windows::close_without_records`].
     closes_without_records: bool,
+    /// See [`super::Windows::leave_out_cut`]: how far behind the first record such windows begin.
+    leaves_out_ms: Option<i64>,
+    /// See [`super::Windows::close_through`].
+    told_through_ms: Option<i64>,
 }
 
 /// Up to where windows are over, by the end of the window plus lateness.
@@ -72,11 +76,21 @@ impl Aligned {
             found: vec![],
             opened_to_ms: None,
             closes_without_records: false,
+            leaves_out_ms: None,
+            told_through_ms: None,
         }
     }
 
     pub(super) fn close_without_records(&mut self) {
         self.closes_without_records = true;
+    }
+
+    pub(super) fn leave_out_cut(&mut self, reach_ms: i64) {
+        self.leaves_out_ms = Some(self.rules.disorder_ms().saturating_add(reach_ms));
+    }
+
+    pub(super) fn close_through(&mut self, through_ms: i64) {
+        self.told_through_ms = self.told_through_ms.max(Some(through_ms));
     }
 
     /// A partition begins to be read at `position`, where this was known.
@@ -95,7 +109,9 @@ impl Aligned {
         self.sent.through_ms = self.closed_through_ms;
         self.settled.through_ms = self.closed_through_ms;
         self.settled.read_to[input] = before.read_to.max(position);
-        self.inputs[input] = Some(Input::new(position, before, log_end));
+        let mut begun = Input::new(position, before, log_end);
+        begun.left_out_ms = self.leaves_out_ms.unwrap_or(0);
+        self.inputs[input] = Some(begun);
     }
 
     fn input(&self, input: usize) -> &Input {
@@ -254,6 +270,7 @@ impl Aligned {
     ) -> bool {
         let sends_to_ms = self.watermark_ms(Silence::Idle);
         let closes_to_ms = self.watermark_ms(Silence::Retired);
+        let closes_to_ms = closes_to_ms.max(self.told_through_ms);
         let mut read_to = vec![0; self.inputs.len()];
         for (read_to, input) in read_to.iter_mut().zip(&self.inputs) {
             *read_to = input.as_ref().map_or(0, |input| input.read_to);
@@ -272,7 +289,11 @@ impl Aligned {
                 pane.is_due = true;
                 pane.note_all_pending();
             }
-            let is_final = pane.is_closed && complete_from_ms <= Some(start_ms);
+            let is_whole = complete_from_ms <= Some(start_ms);
+            let is_final = pane.is_closed && is_whole;
+            if self.leaves_out_ms.is_some() && !is_whole {
+                pane.forget_pending();
+            }
             while let Some(id) = pane.pending.pop() {
                 let group = &mut pane.groups[id as usize];
                 group.is_pending = false;
@@ -303,8 +324,11 @@ impl Aligned {
             // With every partition retired the watermark is endless.
             let over_ms = closes_to_ms.filter(|over_ms| *over_ms < i64::MAX);
             self.sent_complete_ms = over_ms.max(self.closed_through_ms);
+            self.closed_through_ms = self.closed_through_ms.max(self.told_through_ms);
             if self.closes_without_records {
                 self.closed_through_ms = self.sent_complete_ms;
+            }
+            if self.closes_without_records || self.told_through_ms.is_some() {
                 self.sent.through_ms = self.sent.through_ms.max(self.closed_through_ms);
             }
         }

@@ -17,6 +17,8 @@ pub(super) struct Input {
     pub(super) perhaps_read_to: i64,
     /// Where reading began in the middle of the log.
     pub(super) first_read: Option<FirstRead>,
+    /// How far behind the first record is what those before it may have changed.
+    pub(super) left_out_ms: i64,
     /// Offsets, and the largest event time of the records before each.
     marks: VecDeque<(i64, Option<i64>)>,
 }
@@ -31,6 +33,7 @@ impl Input {
             read_to: before.read_to.max(position),
             perhaps_read_to: log_end,
             first_read: before.first_read,
+            left_out_ms: 0,
             marks: VecDeque::from([(position, before.largest_ms)]),
             before,
         }
@@ -40,7 +43,8 @@ impl Input {
     pub(super) fn observe(&mut self, time_ms: i64, begun_ms: Option<i64>) {
         self.largest_ms = Some(self.largest_ms.map_or(time_ms, |t| t.max(time_ms)));
         if self.first_read == Some(FirstRead::Awaited) {
-            let first_ms = begun_ms.map_or(time_ms, |begun_ms| begun_ms.min(time_ms));
+            let first_ms = time_ms.saturating_add(self.left_out_ms);
+            let first_ms = begun_ms.map_or(first_ms, |begun_ms| begun_ms.min(first_ms));
             self.first_read = Some(FirstRead::At(first_ms));
         }
     }

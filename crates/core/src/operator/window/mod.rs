@@ -48,6 +48,11 @@ pub enum Shape {
 }
 
 impl Rules {
+    /// How far records are out of order at most, and count.
+    fn disorder_ms(&self) -> i64 {
+        self.watermark_delay_ms.saturating_add(self.lateness_ms)
+    }
+
     fn watermark(&self, largest_ms: Option<i64>) -> Option<i64> {
         Some(largest_ms?.saturating_sub(self.watermark_delay_ms))
     }
@@ -238,6 +243,18 @@ impl Windows {
     /// that open no window do not hold [`Windows::over_through_ms`].
     pub fn close_without_records(&mut self) {
         each!(&mut self.kind, windows => windows.close_without_records());
+    }
+
+    /// Windows that may lack records of before the first one that was read, or count some that these would have kept
+    /// out, are not handed out. `reach_ms`: how far behind records that are gone that may be, besides being out of
+    /// order.
+    pub fn leave_out_cut(&mut self, reach_ms: i64) {
+        each!(&mut self.kind, windows => windows.leave_out_cut(reach_ms));
+    }
+
+    /// Windows that are over by this are closed, whatever the watermark is: another owner has closed them.
+    pub fn close_through(&mut self, through_ms: i64) {
+        each!(&mut self.kind, windows => windows.close_through(through_ms));
     }
 
     /// Whether a partition is not waited for any more, and none of its records is in a window that is open or whose last

@@ -164,6 +164,13 @@ impl Pane {
         }
     }
 
+    /// No row is to be sent.
+    pub(super) fn forget_pending(&mut self) {
+        for id in self.pending.drain(..) {
+            self.groups[id as usize].is_pending = false;
+        }
+    }
+
     /// Every row is to be sent, unless it was as it is.
     pub(super) fn note_all_pending(&mut self) {
         for id in 0..self.groups.len() {

@@ -38,6 +38,10 @@ pub(super) struct Sessions {
     bytes: usize,
     /// See [`super::Windows::opened_to_ms`].
     opened_to_ms: Option<i64>,
+    /// See [`super::Windows::leave_out_cut`]: how far behind the first record such windows begin.
+    leaves_out_ms: Option<i64>,
+    /// See [`super::Windows::close_through`].
+    told_closed_ms: Option<i64>,
 }
 
 impl Sessions {
@@ -58,6 +62,8 @@ impl Sessions {
             durable: VecDeque::new(),
             bytes: 0,
             opened_to_ms: None,
+            leaves_out_ms: None,
+            told_closed_ms: None,
         }
     }
 
@@ -73,7 +79,17 @@ impl Sessions {
         self.told_ms = before.closed_through_ms;
         self.settled_through_ms = before.closed_through_ms;
         self.settled_read_to = before.read_to.max(position);
-        self.input = Some(Input::new(position, before, log_end));
+        let mut begun = Input::new(position, before, log_end);
+        begun.left_out_ms = self.leaves_out_ms.unwrap_or(0);
+        self.input = Some(begun);
+    }
+
+    pub(super) fn leave_out_cut(&mut self, reach_ms: i64) {
+        self.leaves_out_ms = Some(self.rules.disorder_ms().saturating_add(reach_ms));
+    }
+
+    pub(super) fn close_through(&mut self, through_ms: i64) {
+        self.told_closed_ms = self.told_closed_ms.max(Some(through_ms));
     }
 
     fn input(&self) -> &Input {
@@ -206,6 +222,7 @@ impl Sessions {
         let input = self.input();
         let (before, read_to) = (input.before, input.read_to);
         let watermark_ms = self.rules.watermark(input.largest_ms);
+        let watermark_ms = watermark_ms.max(self.told_closed_ms);
         let is_retired = input.silence == Silence::Retired;
         let is_idle = is_retired || input.silence == Silence::Idle;
         let first_ms = input.first_ms();
@@ -227,7 +244,8 @@ impl Sessions {
                 let is_whole =
                     first_ms.is_none_or(|ms| session.first_ms > ms.saturating_add(gap_ms));
                 let is_final = session.is_closed && is_whole;
-                if !is_decided {
+                let is_left_out = self.leaves_out_ms.is_some() && !is_whole;
+                if !is_decided && !is_left_out {
                     is_all = session
                         .send(end_ms, is_due, is_final, &mut take)
                         .is_continue();

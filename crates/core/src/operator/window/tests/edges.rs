@@ -170,3 +170,100 @@ fn what_opens_a_window_says_until_when_it_takes_records() {
         assert_eq!(windows.opened_to_ms(), expected, "{time_s}");
     }
 }
+
+#[test]
+fn windows_that_may_lack_records_are_not_handed_out_where_only_whole_ones_are_wanted() {
+    let mut rules = rules(60, 60, 10, 0);
+    rules.cells = vec![CellRules::Sum];
+    let mut windows = Windows::new(rules.clone(), 1);
+    windows.leave_out_cut(0);
+    windows.begin(0, 7, None, 7, true);
+    // A record that is gone may be ten seconds younger than the first that is there.
+    add(&mut windows, 7, 55, 1);
+    windows.note_read(0, 8);
+    let (position, before) = frontier(&mut windows, 8);
+    assert_eq!(before.first_read, Some(FirstRead::At(65_000)));
+    let mut next = Windows::new(rules.clone(), 1);
+    next.leave_out_cut(0);
+    next.begin(0, position, Some(before), 8, false);
+    add(&mut next, 7, 55, 1);
+    for windows in [&mut windows, &mut next] {
+        add(windows, 8, 65, 1);
+        add(windows, 9, 130, 1);
+        add(windows, 10, 200, 1);
+        assert_eq!(collected(windows), [(120, 1, true)]);
+        assert_eq!(windows.open_count(), 1, "they are closed all the same");
+    }
+    // What is kept out for a minute behind a record may have been kept out by one that is gone.
+    let mut reaching = Windows::new(rules.clone(), 1);
+    reaching.leave_out_cut(60_000);
+    reaching.begin(0, 7, None, 7, true);
+    for (offset, time_s) in [(7, 55), (8, 121), (9, 200), (10, 300)] {
+        add(&mut reaching, offset, time_s, 1);
+    }
+    assert_eq!(collected(&mut reaching), [(180, 1, true)]);
+    // Of a log that is read from its beginning every window is whole.
+    let mut whole = Windows::new(rules, 1);
+    whole.leave_out_cut(0);
+    whole.begin(0, 7, None, 7, false);
+    add(&mut whole, 7, 55, 1);
+    add(&mut whole, 8, 130, 1);
+    assert_eq!(collected(&mut whole), [(0, 1, true)]);
+}
+
+#[test]
+fn a_session_that_may_lack_records_is_not_handed_out_where_only_whole_ones_are_wanted() {
+    let rules = Rules {
+        shape: Shape::Session { gap_ms: 10_000 },
+        cells: vec![CellRules::Sum],
+        ..rules(1, 1, 0, 5)
+    };
+    let mut windows = Windows::new(rules, 1);
+    windows.leave_out_cut(0);
+    windows.begin(0, 7, None, 7, true);
+    for (offset, time_s) in [(7, 100), (8, 115), (9, 126), (10, 200)] {
+        add(&mut windows, offset, time_s, 1);
+        windows.note_read(0, offset + 1);
+    }
+    assert_eq!(collected(&mut windows), [(126, 1, true)]);
+    assert_eq!(windows.open_count(), 1);
+}
+
+#[test]
+fn what_another_owner_has_closed_is_closed_whatever_the_watermark_is() {
+    let mut rules = rules(60, 60, 10, 0);
+    rules.cells = vec![CellRules::Sum];
+    let sessions = Rules {
+        shape: Shape::Session { gap_ms: 10_000 },
+        ..rules.clone()
+    };
+    // The watermark has reached the end of none of them.
+    for (rules, second_s, through_ms) in [(rules, 61, 60_000), (sessions, 21, 15_000)] {
+        let mut windows = Windows::new(rules, 1);
+        windows.begin(0, 0, None, 0, false);
+        add(&mut windows, 0, 5, 1);
+        add(&mut windows, 1, second_s, 1);
+        windows.note_read(0, 2);
+        assert_eq!(collected(&mut windows), []);
+        let closed = frontier(&mut windows, 2).1.closed_through_ms;
+        assert!(closed < Some(through_ms), "{closed:?}");
+        windows.close_through(through_ms);
+        let rows = collected(&mut windows);
+        let first = rows.first().expect("the first is sent");
+        assert!(first.1 == 1 && first.2, "{rows:?}");
+        assert_eq!(windows.open_count(), 1, "the second is open still");
+        let closed = frontier(&mut windows, 2).1.closed_through_ms;
+        assert!(closed >= Some(through_ms), "{closed:?}");
+    }
+}
+
+#[test]
+fn what_another_owner_has_closed_is_known_where_no_window_was_open() {
+    let mut windows = small(0);
+    windows.begin(0, 0, None, 0, false);
+    add(&mut windows, 0, 5, 1);
+    windows.note_read(0, 1);
+    windows.close_through(500_000);
+    collected(&mut windows);
+    assert_eq!(frontier(&mut windows, 1).1.closed_through_ms, Some(500_000));
+}
