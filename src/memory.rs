@@ -11,11 +11,18 @@ pub(crate) struct MemoryBudget {
     memory_max_bytes: u64,
     bytes_max: AtomicU64,
     cache_bytes_max: CacheShare,
+    state_bytes_max: CacheShare,
     parts: [AtomicU64; MemoryBudget::PARTS.len()],
 }
 
-/// Bytes that the profile cache of one lane may take: it follows while pipelines come and go.
+/// Bytes that the profile cache of one lane may take, or its windows before they go to disk: it follows while
+/// pipelines come and go.
 pub(crate) type CacheShare = Arc<AtomicUsize>;
+
+/// One that stays as it is.
+pub(crate) fn share_of(bytes: usize) -> CacheShare {
+    Arc::new(AtomicUsize::new(bytes))
+}
 
 /// What memory is held for.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,7 @@ impl MemoryBudget {
             memory_max_bytes,
             bytes_max: AtomicU64::new(0),
             cache_bytes_max: CacheShare::default(),
+            state_bytes_max: CacheShare::default(),
             parts: Default::default(),
         };
         budget.share(0, 0);
@@ -62,6 +70,10 @@ impl MemoryBudget {
         let cache_bytes_max = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX);
         self.cache_bytes_max
             .store(cache_bytes_max, Ordering::Relaxed);
+        let state_bytes_max = bytes_max / 3 / lanes.max(1);
+        let state_bytes_max = usize::try_from(state_bytes_max).unwrap_or(usize::MAX);
+        self.state_bytes_max
+            .store(state_bytes_max, Ordering::Relaxed);
     }
 
     /// Bytes that each of this many lanes may prefetch.
@@ -72,6 +84,12 @@ impl MemoryBudget {
     /// What the profile cache of one lane may take, now and later.
     pub(crate) fn cache_share(&self) -> CacheShare {
         self.cache_bytes_max.clone()
+    }
+
+    /// What the windows of one lane may take before they go to disk, now and later. What is being sent of them
+    /// stays in memory, so this is well below what makes memory tight.
+    pub(crate) fn state_share(&self) -> CacheShare {
+        self.state_bytes_max.clone()
     }
 
     fn bytes_max(&self) -> u64 {

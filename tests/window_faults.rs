@@ -14,6 +14,11 @@ fn kills_at_random_moments_leave_windows_as_undisturbed() {
 }
 
 #[test]
+fn kills_leave_windows_that_are_on_disk_as_undisturbed() {
+    short("win-disk");
+}
+
+#[test]
 fn runs_that_end_early_leave_windows_as_undisturbed() {
     short("win-stops");
 }

@@ -42,6 +42,7 @@ mod secret;
 mod section;
 mod service;
 mod session;
+mod spilling;
 mod state;
 mod stream_join;
 #[cfg(test)]
@@ -86,6 +87,7 @@ pub use schema_registry::SchemaRegistry;
 pub use secret::redacted;
 pub use service::{HttpTls, LogFormat, Service};
 pub use session::Session;
+pub use spilling::OnDisk;
 pub use state::{OnMissingState, State};
 pub use stream_join::{Emit, JoinOutput, JoinSide, JoinType, Partitioner, RightField, StreamJoin};
 pub use time_field::TimeField;

@@ -252,7 +252,8 @@ impl<O: Operator> Lane<O> {
         }
         let advice = "sessions, windows, keys of duplicates, records that wait to be joined and profiles \
                       alone fill service.memory_max: raise it, or shorten pipeline.session.timeout, \
-                      pipeline.dedup.within, pipeline.window or pipeline.join before and after, or spread \
+                      pipeline.dedup.within, pipeline.window or pipeline.join before and after, or put windows \
+                      on disk (pipeline.state.backend = \"disk\"), or spread \
                       the partitions over more processes";
         Err(Halt::new("state_too_large", advice))
     }

@@ -15,7 +15,14 @@ pub const FILTER_VARIABLE: &str = "STREAMWEIR_LOG";
 
 /// Libraries that would fill the log; they stand before the user's filter, which can name them
 /// again to hear more.
-const QUIET: [&str; 5] = ["librdkafka", "rdkafka", "hyper", "hyper_util", "rustls"];
+const QUIET: [&str; 6] = [
+    "librdkafka",
+    "rdkafka",
+    "hyper",
+    "hyper_util",
+    "rustls",
+    "lsm_tree",
+];
 
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

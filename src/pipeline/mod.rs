@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use streamweir_kafka::{KafkaError, refused_property};
 
-pub(crate) use self::aggregation::WindowsAgain;
 use self::aggregation::{AggregationOperator, AggregationPlan};
+pub(crate) use self::aggregation::{Spilling, WindowsAgain};
 use self::enrichment::CurrentRows;
 pub(crate) use self::enrichment::{EnrichmentOperator, RowPlan, Settings, Table, is_index};
 use self::input::Input;
@@ -50,7 +50,7 @@ use crate::lane::{
 };
 use crate::limits::Limits;
 use crate::lookup::{ProfileReader, Source};
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, share_of};
 use crate::observe::board::PipelineBoard;
 use crate::observe::metrics::PipelineMetrics;
 use crate::registry::Schemas;
@@ -59,7 +59,7 @@ use crate::sink::{
     Target, TransactionSettings, quote_name,
 };
 use crate::source::{ClientSettings, Consumer, TopicPartition, consumer_config};
-use crate::state::SnapshotStore;
+use crate::state::{Scratch, SnapshotStore};
 
 /// Longest that a lane waits for one answer of Kafka's before it does something else.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -300,8 +300,14 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
     let settings = settings
         .with_tally(tally)
         .leaving_out_cut(environment.leaves_out_cut_windows);
+    let scratch = scratch(environment, config, &metrics)?;
     let operator = || {
         let input = Input::new(&config.formats_read(), Purpose::Fields, schemas.clone());
+        let spilling = scratch.clone().map(|scratch| {
+            let own = config.on_disk.as_ref().and_then(|d| d.memory_bytes_max);
+            let share = own.map_or_else(|| environment.memory.state_share(), share_of);
+            Spilling::new(scratch, share)
+        });
         AggregationOperator::new(
             plan.clone(),
             settings.clone(),
@@ -309,6 +315,7 @@ fn aggregation(environment: &Environment, config: &Aggregation) -> Result<(), No
             metrics.clone(),
         )
         .with_input(input.unwrap_or_default())
+        .spilling(spilling)
     };
     let lanes = common.lanes(environment, consumers, operator, None)?;
     run_lanes(environment, lanes).map_err(NotStarted::Halted)
@@ -548,6 +555,28 @@ fn schemas_of_command(pipeline: &Pipeline) -> Result<Option<Arc<Schemas>>, Halt>
 fn table_sql(pipeline: &Pipeline) -> String {
     let (database, table) = (&pipeline.clickhouse.database, &pipeline.table);
     format!("{}.{}", quote_name(database), quote_name(table))
+}
+
+/// Where windows go that do not fit into memory; none: nowhere.
+fn scratch(
+    environment: &Environment,
+    config: &Aggregation,
+    metrics: &PipelineMetrics,
+) -> Result<Option<Arc<Scratch>>, Halt> {
+    let Some(on_disk) = &config.on_disk else {
+        return Ok(None);
+    };
+    let own = on_disk.directory.as_ref();
+    let directory = own.unwrap_or(&environment.service.state_dir);
+    let directory = directory.join(&environment.pipeline.name).join("windows");
+    let gauge = metrics.state_disk_bytes.clone();
+    let scratch = Scratch::open(&directory, on_disk.bytes_max, gauge);
+    scratch.map(Some).map_err(|error| {
+        let advice = format!(
+            "pipeline.state.directory: {error}: name a directory that this user may write, or free room there"
+        );
+        Halt::new("state_store", advice)
+    })
 }
 
 fn snapshots(environment: &Environment, config: &State) -> Result<SnapshotStore, Halt> {

@@ -133,6 +133,7 @@ impl Member {
             metrics.partition(&partition.topic, partition.partition);
         }
         metrics.state_bytes.set(0.0);
+        metrics.state_disk_bytes.set(0.0);
         metrics.windows_open.set(0.0);
     }
 

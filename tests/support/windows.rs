@@ -39,14 +39,17 @@ pub enum Kind {
     /// Every partition has windows of its own.
     Partitioned,
     Hopping,
+    /// As hopping ones, and none stays in memory.
+    OnDisk,
     Sessions,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [
+    pub const ALL: [Kind; 5] = [
         Kind::Tumbling,
         Kind::Partitioned,
         Kind::Hopping,
+        Kind::OnDisk,
         Kind::Sessions,
     ];
 
@@ -56,7 +59,7 @@ impl Kind {
                 size_ms: 4_000,
                 slide_ms: 4_000,
             },
-            Kind::Hopping => Shape::Aligned {
+            Kind::Hopping | Kind::OnDisk => Shape::Aligned {
                 size_ms: 6_000,
                 slide_ms: 2_000,
             },
@@ -112,6 +115,10 @@ impl Windows {
     fn scaled(mut job: Job, kind: Kind, partitions: i32, seed: u64, scale: i64) -> Windows {
         let rules = kind.rules().scaled(scale);
         set_rules(&mut job, rules);
+        if kind == Kind::OnDisk {
+            job.set("pipeline.state.backend", "disk");
+            job.set("pipeline.state.memory_max", "1KiB");
+        }
         job.set("pipeline.batch.rows_max", 40);
         job.set("pipeline.batch.flush_interval", "100ms");
         job.set("pipeline.idle_timeout", "300ms");

@@ -18,6 +18,7 @@ use super::quantity::{Size, Span, format_duration, format_size};
 use super::record_field::{From, RecordField};
 use super::rules::Rules;
 use super::section::Section;
+use super::spilling::{KEY_BYTES_MAX, OnDisk};
 use super::stream_join::{PARTITIONERS, Partitioner};
 use super::time_field::TimeField;
 use super::time_unit::{TIME_UNITS, TextTimes};
@@ -70,6 +71,8 @@ pub struct Aggregation {
     pub rules: Rules,
     /// None: duplicates count like others.
     pub dedup: Option<Dedup>,
+    /// Where windows go that do not fit into memory; none: nowhere.
+    pub on_disk: Option<OnDisk>,
 }
 
 /// What becomes of late records.
@@ -150,6 +153,7 @@ impl Aggregation {
             output_topic: read_output(section),
             rules: Rules::read(section),
             dedup: Dedup::read(section),
+            on_disk: OnDisk::read(section.section("state")),
         };
         aggregation.check(section);
         aggregation
@@ -185,6 +189,7 @@ impl Aggregation {
             let message = format!("must be at least pipeline.idle_timeout ({timeout})");
             section.problem("idle_retention", message);
         }
+        self.check_on_disk(section);
         let mut names = BTreeSet::new();
         let groups = self.group.iter().map(|field| ("group", &field.name));
         let metrics = self.metrics.iter().map(|metric| ("metrics", &metric.name));
@@ -242,6 +247,28 @@ impl Aggregation {
         if is_kip_848 {
             let message = format!("must be \"classic\": {why}, which the broker cannot assign");
             section.problem("group_protocol", message);
+        }
+    }
+
+    /// What lies on disk is read once a window is over.
+    fn check_on_disk(&self, section: &Section<'_>) {
+        if self.on_disk.is_none() {
+            return;
+        }
+        if matches!(self.window, Window::Session { .. }) {
+            let message = "must be \"memory\" with window.kind = \"session\": whether a record belongs to a \
+                           session is asked when it comes, so sessions stay in memory";
+            section.problem("state.backend", message);
+        }
+        let bytes = self.group.len().saturating_mul(self.group_bytes_max);
+        if bytes > KEY_BYTES_MAX {
+            let most = KEY_BYTES_MAX / self.group.len().max(1);
+            let message = format!(
+                "must be at most {most} with state.backend = \"disk\" and {} fields in the group: the store \
+                 takes keys of {KEY_BYTES_MAX} bytes",
+                self.group.len()
+            );
+            section.problem("group_bytes_max", message);
         }
     }
 

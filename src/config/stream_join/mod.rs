@@ -15,6 +15,7 @@ use super::format::{Formats, KEY_FORMATS};
 use super::pipeline::{Delivery, GroupProtocol, Pipeline};
 use super::quantity::{Span, format_duration};
 use super::section::Section;
+use super::spilling::OnDisk;
 use super::time_unit::{TIME_UNITS, TextTimes};
 use super::topics::TopicSelector;
 use super::tree::{Value, join};
@@ -145,6 +146,10 @@ impl StreamJoin {
             output: JoinOutput::read(section.section("output")),
         };
         rules.finish();
+        OnDisk::refuse(
+            section.section("state"),
+            "what waits to be joined stays in memory",
+        );
         join.check(section);
         join
     }

@@ -37,6 +37,7 @@ pub(super) const LATE_RECORDS_TOTAL: &str = "streamweir_late_records_total";
 pub(super) const JOIN_BUFFER_RECORDS: &str = "streamweir_join_buffer_records";
 pub(super) const JOIN_RESULTS_TOTAL: &str = "streamweir_join_results_total";
 pub(super) const STATE_BYTES: &str = "streamweir_state_bytes";
+pub(super) const STATE_DISK_BYTES: &str = "streamweir_state_disk_bytes";
 pub(super) const RECORDS_REPLAYED_TOTAL: &str = "streamweir_records_replayed_total";
 pub(super) const CHECKPOINT_SECONDS: &str = "streamweir_checkpoint_seconds";
 pub(super) const REBALANCES_TOTAL: &str = "streamweir_rebalances_total";
@@ -334,6 +335,12 @@ pub(super) const METRICS: &[Metric] = &[
         Kind::Gauge,
         Unit::Bytes,
         "Memory that operator state holds",
+    ),
+    metric(
+        STATE_DISK_BYTES,
+        Kind::Gauge,
+        Unit::Bytes,
+        "Operator state that did not fit into memory, on disk",
     ),
     metric(
         RECORDS_REPLAYED_TOTAL,

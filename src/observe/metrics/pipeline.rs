@@ -90,6 +90,8 @@ pub struct PipelineMetrics {
     pub flush_interval_effective: Gauge,
     /// Bytes of operator state. Lanes share it: add and subtract, do not set.
     pub state_bytes: Gauge,
+    /// On the disk of the process.
+    pub state_disk_bytes: Gauge,
     /// Windows that still take records. Lanes share it: add and subtract, do not set.
     pub windows_open: Gauge,
     /// Records that came too late to count.
@@ -133,6 +135,7 @@ impl PipelineMetrics {
             rebalances: counter!(REBALANCES_TOTAL, "pipeline" => p()),
             flush_interval_effective: gauge!(FLUSH_INTERVAL_EFFECTIVE_SECONDS, "pipeline" => p()),
             state_bytes: gauge!(STATE_BYTES, "pipeline" => p()),
+            state_disk_bytes: gauge!(STATE_DISK_BYTES, "pipeline" => p()),
             windows_open: gauge!(WINDOWS_OPEN, "pipeline" => p()),
             late_records: counter!(LATE_RECORDS_TOTAL, "pipeline" => p()),
             dead_letters: DEAD_LETTER_REASONS

@@ -120,6 +120,7 @@ fn the_names_and_labels_are_those_that_dashboards_rely_on() {
         "join_buffer_records{pipeline,side}",
         "join_results_total{pipeline,outcome}",
         "state_bytes{pipeline}",
+        "state_disk_bytes{pipeline}",
         "rebalances_total{pipeline}",
         "paused_seconds_total{pipeline,reason}",
         "pipeline_halted{pipeline,reason}",

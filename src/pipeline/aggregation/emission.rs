@@ -109,7 +109,7 @@ impl Emission<PartitionState> for AggregationOperator {
         self.adopt_partitions()?;
         let mut unwritable = None;
         for space in &mut self.spaces {
-            is_all &= space.windows.collect(all, |row| {
+            let collected = space.windows.collect(all, |row| {
                 if let Err(why) = self.rows.make(&row) {
                     let table = &self.settings.table;
                     unwritable.get_or_insert_with(|| halts::unwritable(table, &why));
@@ -127,6 +127,7 @@ impl Emission<PartitionState> for AggregationOperator {
                 }
                 ControlFlow::Continue(())
             });
+            is_all &= collected.map_err(|error| halts::spilling(&error))?;
         }
         unwritable.map_or(Ok(is_all), Err)
     }

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::row::shortened;
 use crate::halt::Halt;
+use crate::operator::window::SpillError;
 use crate::source::Record;
 use crate::source::placement::partition_of;
 
@@ -93,6 +94,28 @@ pub(super) fn windows_changed(settings: &Settings, partition: i32) -> Halt {
          {elsewhere}, or empty the {rows} ({target}) before the new group starts"
     );
     Halt::new("windows_changed", advice)
+}
+
+/// What did not fit into memory fits nowhere else, or is lost. What was committed does not depend on it.
+pub(super) fn spilling(error: &SpillError) -> Halt {
+    match error {
+        SpillError::Full { .. } => Halt::new(
+            "state_too_large",
+            format!(
+                "windows fill their disk: {error} (pipeline.state.disk_max): raise it, or shorten \
+                 pipeline.window, allowed_lateness or watermark_delay, then start again; the records of open \
+                 windows are read again"
+            ),
+        ),
+        SpillError::Failed(_) => Halt::new(
+            "state_store",
+            format!(
+                "windows cannot be written to disk or read from there: {error}: look at the disk of \
+                 pipeline.state.directory (of service.state_dir without one), then start again; the records of \
+                 open windows are read again"
+            ),
+        ),
+    }
 }
 
 /// A row that its table cannot hold: none of its records is at fault.

@@ -17,6 +17,7 @@ mod reading;
 mod recomputed;
 mod row;
 mod settings;
+mod spilling;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use self::reading::{Read, Reader};
 pub(crate) use self::recomputed::WindowsAgain;
 use self::row::RowMaker;
 pub(super) use self::settings::Settings;
+pub(crate) use self::spilling::Spilling;
 use super::input::Input;
 use super::stream_join::key_text;
 use crate::config::{KeyFormat, LateRecords, OnDuplicate};
@@ -65,6 +67,8 @@ pub(crate) struct AggregationOperator {
     partitions: usize,
     /// Of the partition whose record lies elsewhere too: whether windows were open before it came.
     had_open: Option<(i32, bool)>,
+    /// None: windows stay in memory.
+    spilling: Option<Spilling>,
 }
 
 /// Windows that belong together.
@@ -102,6 +106,7 @@ impl AggregationOperator {
             key_field: settings.key_field.clone(),
             key_scratch: vec![],
             had_open: None,
+            spilling: None,
             settings,
             target,
             spaces: vec![],
@@ -198,15 +203,7 @@ impl AggregationOperator {
         let wanted = self.space_of(partition);
         let index = self.spaces.iter().position(|s| s.partition == wanted);
         let index = index.unwrap_or_else(|| {
-            let plan = &self.plan;
-            let mut windows = Windows::new(plan.rules.clone(), plan.fingerprint);
-            if plan.dedup.is_some() {
-                windows.close_without_records();
-            }
-            if self.settings.leaves_out_cut {
-                let within_ms = plan.dedup.as_ref().map(|dedup| dedup.rules.within_ms);
-                windows.leave_out_cut(within_ms.unwrap_or(0));
-            }
+            let windows = self.new_windows();
             self.spaces.push(Space {
                 partition: wanted,
                 windows,
@@ -261,7 +258,11 @@ impl AggregationOperator {
 
     /// Where the key of a record lies that has opened a window, or made one longer.
     fn note_place(&self, record: Record<'_>, opened_to_ms: Option<i64>) -> Result<(), Halt> {
-        let Some(closes_ms) = opened_to_ms.filter(|_| self.settings.is_partitioned) else {
+        // Where each record is held against its place there is nothing to remember, and keys on disk may be more
+        // than memory holds.
+        let is_held_against = self.spilling.is_some() && self.settings.keys_placed_by.is_some();
+        let is_noted = self.settings.is_partitioned && !is_held_against;
+        let Some(closes_ms) = opened_to_ms.filter(|_| is_noted) else {
             return Ok(());
         };
         let key = record.key().unwrap_or_default();
@@ -351,6 +352,7 @@ impl Operator for AggregationOperator {
         if let Some(duplicates) = &mut state.duplicates {
             duplicates.forget(windows.over_through_ms());
         }
+        self.spill();
         vec![]
     }
 
@@ -365,7 +367,8 @@ impl Operator for AggregationOperator {
     }
 
     fn halt(&self) -> Option<Halt> {
-        self.settings.tally.as_ref()?.halt()
+        let spilling = self.spilling.as_ref().and_then(Spilling::halt);
+        spilling.or_else(|| self.settings.tally.as_ref()?.halt())
     }
 
     fn note_time(&mut self, now_ms: u64) {
@@ -385,9 +388,9 @@ impl Operator for AggregationOperator {
     /// What the lanes share is counted with each in equal parts.
     fn memory_bytes(&self) -> usize {
         let input = self.input.as_ref().map_or(0, |input| input.memory_bytes());
-        input
-            + self.reader.memory_bytes()
-            + self.settings.places.memory_bytes() / self.settings.lanes.max(1)
+        let spilling = self.spilling.as_ref().map_or(0, Spilling::memory_bytes);
+        let shared = self.settings.places.memory_bytes() + spilling;
+        input + self.reader.memory_bytes() + shared / self.settings.lanes.max(1)
     }
 
     fn timed_state(&self) -> Option<&dyn TimedState<PartitionState>> {

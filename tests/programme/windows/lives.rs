@@ -7,6 +7,7 @@ use sandbox::topic::{self, Committed};
 
 use super::{PARTITIONS, Run, SALES_PER_SECOND, Trial};
 use crate::support::Job;
+use crate::support::windows::Kind;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -16,6 +17,13 @@ pub(super) fn trials() -> Vec<Trial> {
             120,
             6,
             kills,
+        ),
+        Trial::new(
+            "win-disk",
+            "windows that are all on disk; SIGKILL at a random moment",
+            40,
+            4,
+            |run| kills_of(run, Kind::OnDisk, run.times),
         ),
         Trial::new(
             "win-stops",
@@ -36,25 +44,29 @@ pub(super) fn trials() -> Vec<Trial> {
 
 fn kills(run: &mut Run) {
     for (kind, times) in run.shares() {
-        let mut windows = run.windows(kind);
-        let job = &mut windows.job;
-        job.set("kafka.properties.session.timeout.ms", 1_000);
-        job.set("kafka.properties.heartbeat.interval.ms", 200);
-        let traffic = windows.traffic(SALES_PER_SECOND);
-        for life in 0..times {
-            let daemon = windows.start(&format!("life-{life}"), "");
-            if !run.random.random_ratio(1, 4) {
-                daemon.wait_for_log("partition begins");
-            }
-            let lifetime = Duration::from_millis(run.random.random_range(0..2_500));
-            std::thread::sleep(lifetime);
-            assert!(daemon.process.try_wait().is_none(), "{}", daemon.log());
-            daemon.process.kill();
-        }
-        let produced = traffic.finish();
-        windows.close();
-        run.prove_windows(&windows, produced);
+        kills_of(run, kind, times);
     }
+}
+
+fn kills_of(run: &mut Run, kind: Kind, times: u32) {
+    let mut windows = run.windows(kind);
+    let job = &mut windows.job;
+    job.set("kafka.properties.session.timeout.ms", 1_000);
+    job.set("kafka.properties.heartbeat.interval.ms", 200);
+    let traffic = windows.traffic(SALES_PER_SECOND);
+    for life in 0..times {
+        let daemon = windows.start(&format!("life-{life}"), "");
+        if !run.random.random_ratio(1, 4) {
+            daemon.wait_for_log("partition begins");
+        }
+        let lifetime = Duration::from_millis(run.random.random_range(0..2_500));
+        std::thread::sleep(lifetime);
+        assert!(daemon.process.try_wait().is_none(), "{}", daemon.log());
+        daemon.process.kill();
+    }
+    let produced = traffic.finish();
+    windows.close();
+    run.prove_windows(&windows, produced);
 }
 
 /// What is written early, because a run ends, is written again in full.

@@ -117,7 +117,7 @@ impl<'l> World<'l> {
 
     fn send(&mut self, all: bool) {
         let rows = &mut self.rows;
-        self.windows.collect(all, |row| {
+        let collected = self.windows.collect(all, |row| {
             let key = (row.start_ms, row.group.key.to_vec());
             let known = rows.entry(key).or_insert((0, 0));
             let count = if row.is_deleted {
@@ -128,6 +128,7 @@ impl<'l> World<'l> {
             *known = (row.version, count).max(*known);
             ControlFlow::Continue(())
         });
+        collected.expect("windows are in memory");
         self.windows.settled();
     }
 

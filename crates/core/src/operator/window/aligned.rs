@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::disk::{Disk, Making};
 use super::input::Input;
 use super::pane::{First, Pane, Row};
+use super::spill::{Spill, SpillError};
 use super::{Event, Rules, Silence, Verdict, distinct};
 use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 
@@ -45,6 +47,8 @@ pub(super) struct Aligned {
     leaves_out_ms: Option<i64>,
     /// See [`super::Windows::close_through`].
     told_through_ms: Option<i64>,
+    /// Where what does not fit into memory is written; none: nowhere.
+    disk: Option<Disk>,
 }
 
 /// Up to where windows are over, by the end of the window plus lateness.
@@ -78,7 +82,25 @@ impl Aligned {
             closes_without_records: false,
             leaves_out_ms: None,
             told_through_ms: None,
+            disk: None,
         }
+    }
+
+    pub(super) fn spill_to(&mut self, store: Box<dyn Spill>) {
+        let (delay_ms, lateness_ms) = (self.rules.watermark_delay_ms, self.rules.lateness_ms);
+        let open_ms = self.size_ms.saturating_add(delay_ms);
+        let open_ms = open_ms.saturating_add(lateness_ms);
+        self.disk = Some(Disk::new(store, open_ms, self.slide_ms));
+    }
+
+    pub(super) fn spill(&mut self) -> Result<(), SpillError> {
+        let Some(disk) = &mut self.disk else {
+            return Ok(());
+        };
+        disk.check()?;
+        let freed = disk.write_all(&mut self.panes, &self.rules.cells, self.seed)?;
+        self.bytes = self.bytes.saturating_sub(freed);
+        Ok(())
     }
 
     pub(super) fn close_without_records(&mut self) {
@@ -263,11 +285,17 @@ impl Aligned {
 
     /// Hands out the rows that are due, as many as are taken; `all`: those of open windows too. False
     /// when there is more. To be called again only after [`Windows::settled`].
+    ///
+    /// # Errors
+    /// What was written cannot be read, or what must be cannot be written.
     pub(super) fn collect(
         &mut self,
         all: bool,
         mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
-    ) -> bool {
+    ) -> Result<bool, SpillError> {
+        if let Some(disk) = &self.disk {
+            disk.check()?;
+        }
         let sends_to_ms = self.watermark_ms(Silence::Idle);
         let closes_to_ms = self.watermark_ms(Silence::Retired);
         let closes_to_ms = closes_to_ms.max(self.told_through_ms);
@@ -279,41 +307,34 @@ impl Aligned {
         let complete_from_ms = self.complete_from_ms();
         let mut is_all = true;
         for (&start_ms, pane) in &mut self.panes {
-            if !pane.is_closed && closes_to_ms >= Some(self.rules.closes(pane.end_ms)) {
-                let closes_ms = self.rules.closes(pane.end_ms);
+            let closes_ms = self.rules.closes(pane.end_ms);
+            let closes = !pane.is_closed && closes_to_ms >= Some(closes_ms);
+            if closes {
                 self.closed_through_ms = self.closed_through_ms.max(Some(closes_ms));
                 pane.is_closed = true;
+            }
+            if closes || !pane.is_due && (all || sends_to_ms >= Some(pane.end_ms)) {
                 pane.is_due = true;
-                pane.note_all_pending();
-            } else if !pane.is_due && (all || sends_to_ms >= Some(pane.end_ms)) {
-                pane.is_due = true;
-                pane.note_all_pending();
+                let freed = note_due(start_ms, pane, &mut self.disk, self.seed)?;
+                self.bytes = self.bytes.saturating_sub(freed);
             }
             let is_whole = complete_from_ms <= Some(start_ms);
-            let is_final = pane.is_closed && is_whole;
             if self.leaves_out_ms.is_some() && !is_whole {
                 pane.forget_pending();
             }
-            while let Some(id) = pane.pending.pop() {
-                let group = &mut pane.groups[id as usize];
-                group.is_pending = false;
-                let version = group.version(is_final);
-                if group.revision == 0 || group.sent_version == version {
-                    continue;
-                }
-                group.sent_version = version;
-                let row = Row {
-                    start_ms,
-                    end_ms: pane.end_ms,
-                    group,
-                    is_final,
-                    is_deleted: false,
-                    version,
-                };
-                if take(row).is_break() {
-                    is_all = false;
-                    break;
-                }
+            let making = Making {
+                rules: &self.rules.cells,
+                seed: self.seed,
+                start_ms,
+                is_final: pane.is_closed && is_whole,
+            };
+            if let Some(disk) = &mut self.disk {
+                is_all = disk.sweep(pane, making, &mut take)?;
+            }
+            if is_all {
+                let (sent_all, grown) = send_pending(pane, making, &mut self.disk, &mut take)?;
+                self.bytes += grown;
+                is_all = sent_all;
             }
             if !is_all {
                 break;
@@ -332,14 +353,14 @@ impl Aligned {
                 self.sent.through_ms = self.sent.through_ms.max(self.closed_through_ms);
             }
         }
-        is_all
+        Ok(is_all)
     }
 
     /// Closed windows have no more to say once their last rows are sent. They end in the order of time.
     fn take_out_closed(&mut self) {
         while let Some(entry) = self.panes.first_entry() {
             let pane = entry.get();
-            if !pane.is_closed || !pane.pending.is_empty() {
+            if !pane.is_closed || !pane.pending.is_empty() || pane.sweep.is_some() {
                 break;
             }
             let closes_ms = self.rules.closes(pane.end_ms);
@@ -357,6 +378,9 @@ impl Aligned {
         }
         if self.panes.is_empty() {
             self.bytes = 0;
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.remove_all_but(&self.panes);
         }
         self.settled.through_ms = self.sent.through_ms;
         self.complete_ms = self.complete_ms.max(self.sent_complete_ms);
@@ -438,4 +462,55 @@ impl Aligned {
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// All rows of a window are to be sent. Returns how many bytes were written to disk.
+fn note_due(
+    start_ms: i64,
+    pane: &mut Pane,
+    disk: &mut Option<Disk>,
+    seed: u64,
+) -> Result<usize, SpillError> {
+    match disk {
+        Some(disk) if pane.has_runs => disk.begin_sweep(start_ms, pane, seed),
+        _ => {
+            pane.note_all_pending();
+            Ok(0)
+        }
+    }
+}
+
+/// Hands out the rows of groups that are pending, as many as are taken. Whether that was all, and how many
+/// bytes the groups have grown.
+fn send_pending(
+    pane: &mut Pane,
+    making: Making<'_>,
+    disk: &mut Option<Disk>,
+    take: &mut impl FnMut(Row<'_>) -> ControlFlow<()>,
+) -> Result<(bool, usize), SpillError> {
+    let mut grown = 0;
+    while let Some(id) = pane.pending.pop() {
+        let group = &mut pane.groups[id as usize];
+        group.is_pending = false;
+        if let Some(disk) = disk.as_mut().filter(|_| pane.has_runs && !group.is_whole) {
+            grown += disk.make_whole(group, making)?;
+        }
+        let version = group.version(making.is_final);
+        if group.revision == 0 || group.sent_version == version {
+            continue;
+        }
+        group.sent_version = version;
+        let row = Row {
+            start_ms: making.start_ms,
+            end_ms: pane.end_ms,
+            group,
+            is_final: making.is_final,
+            is_deleted: false,
+            version,
+        };
+        if take(row).is_break() {
+            return Ok((false, grown));
+        }
+    }
+    Ok((true, grown))
 }

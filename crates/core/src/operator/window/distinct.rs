@@ -25,6 +25,16 @@ impl Distinct {
         self.len
     }
 
+    /// The values that are numbers, in no order.
+    pub(super) fn integers(&self) -> impl Iterator<Item = u64> {
+        self.integers.iter().flatten().copied()
+    }
+
+    /// The others.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts.iter().flatten().map(|text| &**text)
+    }
+
     /// Returns how many bytes more it takes. `seed` is the same in every call.
     pub(super) fn insert_integer(&mut self, number: u64, seed: u64) -> usize {
         let hash = |number: &u64| hash_integer(*number, seed);

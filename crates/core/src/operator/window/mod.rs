@@ -11,16 +11,21 @@
 
 mod aligned;
 mod cell;
+mod disk;
 mod distinct;
+mod gathering;
 mod input;
 mod pane;
 mod session;
 mod sessions;
+mod spill;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use self::cell::{Cell, CellRules, Place, Sample};
 pub use self::pane::Row;
+pub use self::spill::{Cursor, Entries, Spill, SpillError};
 
 use std::ops::ControlFlow;
 
@@ -148,6 +153,27 @@ impl Windows {
         Windows { fingerprint, kind }
     }
 
+    /// What does not fit into memory is written there, whenever [`Windows::spill`] is called. Sessions stay in
+    /// memory: whether a record belongs to one is asked when it comes.
+    #[must_use]
+    pub fn spilling_to(mut self, store: Box<dyn Spill>) -> Windows {
+        if let Kind::Aligned(aligned) = &mut self.kind {
+            aligned.spill_to(store);
+        }
+        self
+    }
+
+    /// Writes what is in memory to the store, but for rows that are about to be sent.
+    ///
+    /// # Errors
+    /// It cannot be written. No row is handed out any more: the windows are to be built anew.
+    pub fn spill(&mut self) -> Result<(), SpillError> {
+        match &mut self.kind {
+            Kind::Aligned(aligned) => aligned.spill(),
+            Kind::Sessions(_) => Ok(()),
+        }
+    }
+
     /// A partition begins to be read at `position`, where a commit said this, and the log ends at
     /// `log_end`. `is_cut`: no commit did, and records before it are left out. Sessions are of one
     /// partition, number 0.
@@ -204,7 +230,15 @@ impl Windows {
 
     /// Hands out the rows that are due, as many as are taken; `all`: those of open windows too. False
     /// when there is more. To be called again only after [`Windows::settled`].
-    pub fn collect(&mut self, all: bool, take: impl FnMut(Row<'_>) -> ControlFlow<()>) -> bool {
+    ///
+    /// # Errors
+    /// What was written to disk cannot be read, or what must be cannot be written. No row is handed out any
+    /// more: the windows are to be built anew.
+    pub fn collect(
+        &mut self,
+        all: bool,
+        take: impl FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<bool, SpillError> {
         each!(&mut self.kind, windows => windows.collect(all, take))
     }
 

@@ -22,8 +22,10 @@ pub struct Group {
     pub(super) sent_version: u64,
     /// It is among those that are to be sent.
     pub(super) is_pending: bool,
+    /// What was written of it before is in it, and counts no more.
+    pub(super) is_whole: bool,
     /// What its cells have grown by, in bytes.
-    grown: usize,
+    pub(super) grown: usize,
 }
 
 /// One row as it is to be sent.
@@ -57,6 +59,7 @@ impl Group {
             late_count: 0,
             sent_version: 0,
             is_pending: false,
+            is_whole: false,
             grown: 0,
         }
     }
@@ -98,6 +101,12 @@ impl Group {
     }
 }
 
+fn hash(key: &[u8], seed: u64) -> u64 {
+    let mut hasher = FixedState::with_seed(seed).build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pane {
@@ -112,6 +121,10 @@ pub(super) struct Pane {
     pub(super) is_closed: bool,
     /// Groups whose rows are to be sent.
     pub(super) pending: Vec<u32>,
+    /// Parts of it were written: groups in memory are what came since, but for whole ones.
+    pub(super) has_runs: bool,
+    /// Rows of what was written are to be sent, from this key on.
+    pub(super) sweep: Option<Vec<u8>>,
 }
 
 impl Pane {
@@ -124,6 +137,8 @@ impl Pane {
             is_due: false,
             is_closed: false,
             pending: vec![],
+            has_runs: false,
+            sweep: None,
         }
     }
 
@@ -135,24 +150,47 @@ impl Pane {
         rules: &[CellRules],
         seed: u64,
     ) -> (usize, usize) {
-        let hash = |key: &[u8]| {
-            let mut hasher = FixedState::with_seed(seed).build_hasher();
-            hasher.write(key);
-            hasher.finish()
-        };
-        let groups = &mut self.groups;
-        let key_hash = hash(event.group);
-        let is_it = |id: &u32| *groups[*id as usize].key == *event.group;
-        if let Some(id) = self.ids.find(key_hash, is_it) {
-            return (*id as usize, 0);
+        if let Some(id) = self.id_of(event.group, seed) {
+            return (id, 0);
         }
-        let id = u32::try_from(groups.len()).expect("memory ends long before 4 billion groups");
         let group = Group::new(event.group, rules);
         let bytes = group.bytes();
+        (self.put(group, seed), bytes)
+    }
+
+    /// The number of a group that is in memory.
+    pub(super) fn id_of(&self, key: &[u8], seed: u64) -> Option<usize> {
+        let is_it = |id: &u32| *self.groups[*id as usize].key == *key;
+        let id = self.ids.find(hash(key, seed), is_it)?;
+        Some(*id as usize)
+    }
+
+    /// Adds a group that is not in memory. Returns its number.
+    fn put(&mut self, group: Group, seed: u64) -> usize {
+        let groups = &mut self.groups;
+        let id = u32::try_from(groups.len()).expect("memory ends long before 4 billion groups");
+        let key_hash = hash(&group.key, seed);
         groups.push(group);
         self.ids
-            .insert_unique(key_hash, id, |id| hash(&groups[*id as usize].key));
-        (id as usize, bytes)
+            .insert_unique(key_hash, id, |id| hash(&groups[*id as usize].key, seed));
+        id as usize
+    }
+
+    /// Takes out the groups whose rows are not to be sent; `all`: the others too, which are not to be sent any
+    /// more then.
+    pub(super) fn take_groups(&mut self, all: bool, seed: u64) -> Vec<Group> {
+        let groups = std::mem::take(&mut self.groups);
+        self.ids = HashTable::new();
+        self.pending = vec![];
+        if all {
+            return groups;
+        }
+        let (kept, taken) = groups.into_iter().partition(|group| group.is_pending);
+        for group in kept as Vec<Group> {
+            let id = self.put(group, seed);
+            self.pending.push(id as u32);
+        }
+        taken
     }
 
     /// A row has changed, or is to be sent whatever it was.
@@ -169,6 +207,7 @@ impl Pane {
         for id in self.pending.drain(..) {
             self.groups[id as usize].is_pending = false;
         }
+        self.sweep = None;
     }
 
     /// Every row is to be sent, unless it was as it is.

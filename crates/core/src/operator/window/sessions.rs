@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use super::input::Input;
 use super::pane::{First, Group, Row};
 use super::session::{Gone, Grown, Reach, Session, gather, gone_bytes};
+use super::spill::SpillError;
 use super::{Event, Place, Rules, Silence, Verdict, distinct};
 use crate::progress::{CommitPoint, Frontier, WindowFrontier};
 
@@ -218,7 +219,7 @@ impl Sessions {
         &mut self,
         all: bool,
         mut take: impl FnMut(Row<'_>) -> ControlFlow<()>,
-    ) -> bool {
+    ) -> Result<bool, SpillError> {
         let input = self.input();
         let (before, read_to) = (input.before, input.read_to);
         let watermark_ms = self.rules.watermark(input.largest_ms);
@@ -273,7 +274,7 @@ impl Sessions {
         };
         self.told_ms = told_ms;
         self.sent = Some((told_ms, read_to));
-        is_all
+        Ok(is_all)
     }
 
     pub(super) fn settled(&mut self) {

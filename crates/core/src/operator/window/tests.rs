@@ -3,6 +3,7 @@
 mod by_hand;
 mod edges;
 mod sessions;
+mod spilled;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 use ethnum::I256;
 use proptest::prelude::*;
 
+use super::spill::InMemory;
 use super::*;
 use crate::progress::CommitPoint;
 
@@ -33,6 +35,8 @@ enum Happening {
     /// What is settled is committed.
     Commit,
     Die,
+    /// Memory is full, if there is a disk.
+    Spill,
     /// A partition is taken for idle, or is not any more.
     Silent(usize, bool),
 }
@@ -94,6 +98,9 @@ fn model(rules: &Rules, log: &[Vec<Given>]) -> (Table, usize) {
 /// A process that reads the log, and what outlives it.
 struct World<'l> {
     rules: Rules,
+    has_disk: bool,
+    /// Whatever is written is gathered.
+    is_disk_full: bool,
     log: &'l [Vec<Given>],
     windows: Windows,
     next: [usize; PARTITIONS],
@@ -106,10 +113,13 @@ struct World<'l> {
 }
 
 impl<'l> World<'l> {
-    fn new(rules: &Rules, log: &'l [Vec<Given>]) -> World<'l> {
+    fn new(rules: &Rules, log: &'l [Vec<Given>], disk: [bool; 2]) -> World<'l> {
+        let [has_disk, is_disk_full] = disk;
         let mut world = World {
             windows: Windows::new(rules.clone(), 1),
             rules: rules.clone(),
+            has_disk,
+            is_disk_full,
             log,
             next: [0; PARTITIONS],
             committed: [None; PARTITIONS],
@@ -123,6 +133,14 @@ impl<'l> World<'l> {
 
     fn start(&mut self) {
         self.windows = Windows::new(self.rules.clone(), 1);
+        if self.has_disk {
+            let windows = Windows::new(self.rules.clone(), 1);
+            let store = InMemory {
+                is_half_full: self.is_disk_full,
+                ..InMemory::default()
+            };
+            self.windows = windows.spilling_to(Box::new(store));
+        }
         for partition in 0..PARTITIONS {
             let point = self.committed[partition];
             let position = point.map_or(0, |point| point.position);
@@ -168,7 +186,7 @@ impl<'l> World<'l> {
     fn send(&mut self, all: bool, limit: usize) {
         let (table, topic) = (&mut self.table, &mut self.topic);
         let mut sent = 0;
-        self.windows.collect(all, |row| {
+        let collected = self.windows.collect(all, |row| {
             let Cell::Sum { sum, count } = row.group.cells[0] else {
                 panic!("the first metric is a sum");
             };
@@ -192,6 +210,7 @@ impl<'l> World<'l> {
                 ControlFlow::Break(())
             }
         });
+        collected.expect("a store in memory does not fail");
     }
 
     fn commit(&mut self) {
@@ -217,6 +236,7 @@ impl<'l> World<'l> {
             }
             Happening::Commit => self.commit(),
             Happening::Die => self.start(),
+            Happening::Spill => self.windows.spill().expect("there is room"),
             Happening::Silent(partition, is_idle) => {
                 let silence = if is_idle {
                     Silence::Idle
@@ -247,6 +267,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::SendAndDie),
         2 => Just(Happening::Commit),
         1 => Just(Happening::Die),
+        2 => Just(Happening::Spill),
         1 => (partition, any::<bool>()).prop_map(|(p, idle)| Happening::Silent(p, idle)),
     ]
 }
@@ -286,7 +307,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     /// Whatever the order in which partitions are read, who is taken for idle, when rows are sent and
-    /// commits are made, and wherever the process dies.
+    /// commits are made, what is on disk, and wherever the process dies.
     #[test]
     fn table_and_topic_are_those_of_the_model(
         log in logs(),
@@ -294,10 +315,11 @@ proptest! {
         (size_s, slides) in (prop::sample::select(vec![10i64, 60]), 1i64..4),
         delay_s in prop::sample::select(vec![0i64, 5, 30]),
         lateness_s in prop::sample::select(vec![0i64, 20]),
+        disk in any::<[bool; 2]>(),
     ) {
         let rules = rules(size_s * slides, size_s, delay_s, lateness_s);
         let (expected, late_records) = model(&rules, &log);
-        let mut world = World::new(&rules, &log);
+        let mut world = World::new(&rules, &log, disk);
         for happening in happenings {
             world.does(happening);
         }
@@ -335,10 +357,11 @@ fn add(windows: &mut Windows, offset: i64, time_s: i64, number: i128) -> Verdict
 /// Start in seconds, revision, whether it is final.
 fn sent(windows: &mut Windows) -> Vec<(i64, u64, bool)> {
     let mut rows = vec![];
-    windows.collect(false, |row| {
+    let collected = windows.collect(false, |row| {
         rows.push((row.start_ms / 1000, row.group.revision, row.is_final));
         ControlFlow::Continue(())
     });
+    collected.expect("nothing is on disk");
     windows.settled();
     rows
 }

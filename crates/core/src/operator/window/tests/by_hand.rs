@@ -70,13 +70,14 @@ fn a_sum_is_exact_however_far_it_goes_on_the_way() {
     }
     add(&mut windows, 6, 100, 1);
     let mut sums = vec![];
-    windows.collect(false, |row| {
+    let collected = windows.collect(false, |row| {
         sums.extend(row.group.cells.iter().map(|cell| match cell {
             Cell::Sum { sum, count } => (*sum, *count),
             other => panic!("{other:?} is no sum"),
         }));
         ControlFlow::Continue(())
     });
+    collected.expect("nothing is on disk");
     assert_eq!(sums, [(I256::from(7) + I256::from(i128::MIN), 6)]);
 }
 
@@ -91,10 +92,11 @@ fn records_of_open_windows_hold_the_commit_back() {
     add(&mut windows, 3, 70, 1);
     windows.note_read(0, 4);
     let mut rows = 0;
-    windows.collect(false, |_| {
+    let collected = windows.collect(false, |_| {
         rows += 1;
         ControlFlow::Continue(())
     });
+    collected.expect("nothing is on disk");
     assert_eq!(rows, 1);
     assert_eq!(
         windows.commit_point(0, 4).position,

@@ -14,10 +14,11 @@ fn collected(windows: &mut Windows) -> Sent {
 
 fn sent_without_settling(windows: &mut Windows) -> Sent {
     let mut rows = vec![];
-    windows.collect(false, |row| {
+    let collected = windows.collect(false, |row| {
         rows.push((row.start_ms / 1000, row.group.revision, row.is_final));
         ControlFlow::Continue(())
     });
+    collected.expect("nothing is on disk");
     rows
 }
 

@@ -264,7 +264,7 @@ impl<'l> SessionWorld<'l> {
     fn send(&mut self, all: bool, limit: usize) {
         let (table, topic) = (&mut self.table, &mut self.topic);
         let mut sent = 0;
-        self.windows.collect(all, |row| {
+        let collected = self.windows.collect(all, |row| {
             let Cell::Sum { sum, count } = row.group.cells[0] else {
                 panic!("the first metric is a sum");
             };
@@ -290,6 +290,7 @@ impl<'l> SessionWorld<'l> {
                 ControlFlow::Break(())
             }
         });
+        collected.expect("nothing is on disk");
     }
 
     fn does(&mut self, happening: Happening) {
@@ -311,6 +312,7 @@ impl<'l> SessionWorld<'l> {
                 self.committed = Some(point);
             }
             Happening::Die => self.start(),
+            Happening::Spill => self.windows.spill().expect("sessions stay in memory"),
             Happening::Silent(_, is_idle) => {
                 let silence = if is_idle {
                     Silence::Idle
