@@ -1,6 +1,7 @@
 //! Windows against a model that keeps every record and knows nothing of order, silence or crashes.
 
 mod by_hand;
+mod cut;
 mod edges;
 mod sessions;
 mod spilled;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Sessions of one partition, each with its records' number and sum, in the order of time.
-fn session_model(rules: &Rules, gap_ms: i64, records: &[Given]) -> (Table, usize) {
+pub(super) fn session_model(rules: &Rules, gap_ms: i64, records: &[Given]) -> (Table, usize) {
     struct Model {
         first: i64,
         last: i64,
