@@ -244,6 +244,8 @@ pub fn known_keys() -> BTreeSet<String> {
         kind = "aggregation"
         [pipeline.window]
         kind = "hopping"
+        [pipeline.state]
+        backend = "disk"
         [pipeline.group."*"]
         [pipeline.metrics."*"]
         function = "avg"
