@@ -15,7 +15,7 @@ use lsm_tree::{
 use metrics::Gauge;
 
 use crate::causes::with_causes;
-use crate::operator::window::{Cursor, Entries, Spill, SpillError};
+use crate::operator::window::{Cursor, Entries, Entry, Spill, SpillError};
 
 /// What is kept in memory of what was read: entries are read once, in their order.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -325,7 +325,7 @@ struct Reading {
 }
 
 impl Cursor for Reading {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SpillError> {
+    fn next(&mut self) -> Result<Option<Entry<'_>>, SpillError> {
         let entry = self.entries.as_mut().and_then(Iterator::next);
         self.last = entry
             .map(|entry| entry.into_inner())

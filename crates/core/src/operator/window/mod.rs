@@ -25,7 +25,7 @@ mod tests;
 
 pub use self::cell::{Cell, CellRules, Place, Sample};
 pub use self::pane::Row;
-pub use self::spill::{Cursor, Entries, Spill, SpillError};
+pub use self::spill::{Cursor, Entries, Entry, Spill, SpillError};
 
 use std::ops::ControlFlow;
 

@@ -40,8 +40,11 @@ pub trait Cursor {
     ///
     /// # Errors
     /// It cannot be read.
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SpillError>;
+    fn next(&mut self) -> Result<Option<Entry<'_>>, SpillError>;
 }
+
+/// A key and its value.
+pub type Entry<'e> = (&'e [u8], &'e [u8]);
 
 /// See [`Spill::write`].
 pub type Entries<'n> = &'n mut dyn FnMut(&mut Vec<u8>, &mut Vec<u8>) -> bool;
@@ -138,7 +141,7 @@ struct Copied {
 
 #[cfg(test)]
 impl Cursor for Copied {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SpillError> {
+    fn next(&mut self) -> Result<Option<Entry<'_>>, SpillError> {
         self.last = self.entries.pop();
         let last = self.last.as_ref();
         Ok(last.map(|(key, value)| (&key[..], &value[..])))
