@@ -49,7 +49,7 @@ pub enum TextStep {
 
 /// A text that is looked for in others.
 #[derive(Debug, Clone)]
-pub struct Sought(Finder<'static>);
+pub struct Sought(Box<Finder<'static>>);
 
 impl PartialEq for Sought {
     fn eq(&self, other: &Self) -> bool {
@@ -63,7 +63,7 @@ impl Sought {
     /// `None`: nothing is looked for.
     #[must_use]
     pub fn new(text: &str) -> Option<Sought> {
-        (!text.is_empty()).then(|| Sought(Finder::new(text).into_owned()))
+        (!text.is_empty()).then(|| Sought(Box::new(Finder::new(text).into_owned())))
     }
 
     fn is_in(&self, text: &str) -> bool {
