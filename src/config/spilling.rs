@@ -134,6 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn a_join_stays_in_memory() {
+        let text = |backend: &str| {
+            format!(
+                "[[pipeline]]\nname = \"p\"\nkind = \"stream_join\"\n[pipeline.state]\nbackend = \"{backend}\""
+            )
+        };
+        let refusal = |backend: &str| {
+            let text = text(backend);
+            let loaded = Config::parse(&text, "config.toml", std::path::Path::new("."), []);
+            loaded.expect_err("it has no topics").to_string()
+        };
+        let refused = refusal("disk");
+        assert!(refused.contains("pipeline.p.state.backend"), "{refused}");
+        assert!(
+            refused.contains("what waits to be joined stays in memory"),
+            "{refused}"
+        );
+        assert!(!refusal("memory").contains("state"), "it is no mistake");
+    }
+
+    #[test]
     fn keys_that_the_store_cannot_take_are_refused() {
         let keys = "group_bytes_max = \"40KiB\"\n[pipeline.clickhouse]";
         let text = |backend: &str| {

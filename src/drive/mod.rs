@@ -3,11 +3,13 @@
 
 mod changes;
 mod joins;
+mod windows;
 
 use std::sync::Arc;
 
 pub use changes::ChangePath;
 pub use joins::{JoinPath, JoinTopic};
+pub use windows::WindowPath;
 
 use crate::batch::{OpenBatch, SealedBatch};
 use crate::config::{Config, Kind, Pipeline};

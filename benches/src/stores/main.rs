@@ -2,10 +2,14 @@
 //! process of its own, so that its memory is its own too.
 //!
 //! `cargo run --release -p throughput --bin stores -- --keys 10000000`
+//!
+//! And what windows cost with the one that was chosen, beside windows in memory:
+//! `… --bin stores -- --windows --keys 50000000 --memory-max 128MiB`
 
 mod fjall;
 mod redb;
 mod runs;
+mod windows;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,35 +31,67 @@ struct Arguments {
     /// One of them alone, in this process.
     #[arg(long)]
     only: Option<String>,
+    /// Windows of so many groups instead.
+    #[arg(long)]
+    windows: bool,
+    /// How often each group gets a record.
+    #[arg(long, default_value_t = 2)]
+    rounds: u64,
+    /// What windows may take of the memory before they are written.
+    #[arg(long, default_value = "128MiB")]
+    memory_max: String,
 }
 
 const STORES: [&str; 3] = ["fjall", "redb", "lsm-tree"];
+const BACKENDS: [&str; 2] = ["memory", "disk"];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Some(name) = &arguments.only else {
-        println!(
-            "| store | write | present key | absent key | scan | remove half | memory | disk |\n\
-             |---|---|---|---|---|---|---|---|"
-        );
-        for name in STORES {
-            let program = std::env::current_exe()?;
-            let keys = arguments.keys.to_string();
-            let status = std::process::Command::new(program)
-                .args(["--only", name, "--keys", &keys])
-                .status()?;
-            ensure!(status.success(), "{name} failed");
-        }
-        return Ok(());
+        return each_in_a_process(&arguments);
     };
     let directory = tempfile::tempdir().context("a directory for the store")?;
     let line = match name.as_str() {
         "fjall" => measured(&mut fjall::Points::open(directory.path())?, arguments.keys)?,
         "redb" => measured(&mut redb::Points::open(directory.path())?, arguments.keys)?,
         "lsm-tree" => runs::measured(directory.path(), arguments.keys)?,
-        other => anyhow::bail!("{other} is none of {STORES:?}"),
+        "memory" | "disk" => {
+            let memory_max = (name == "disk").then_some(&arguments.memory_max[..]);
+            windows::measured(
+                directory.path(),
+                arguments.keys,
+                arguments.rounds,
+                memory_max,
+            )?
+        }
+        other => anyhow::bail!("{other} is none of {STORES:?} and {BACKENDS:?}"),
     };
     println!("| {name} | {line} |");
+    Ok(())
+}
+
+fn each_in_a_process(arguments: &Arguments) -> Result<()> {
+    let (head, names) = match arguments.windows {
+        true => (
+            "| backend | events | groups | counting, an event | rows, an event | memory | disk |\n\
+             |---|---:|---:|---|---|---|---|",
+            &BACKENDS[..],
+        ),
+        false => (
+            "| store | write | present key | absent key | scan | remove half | memory | disk |\n\
+             |---|---|---|---|---|---|---|---|",
+            &STORES[..],
+        ),
+    };
+    println!("{head}");
+    for name in names {
+        let status = std::process::Command::new(std::env::current_exe()?)
+            .args(["--only", name, "--memory-max", &arguments.memory_max])
+            .args(["--keys", &arguments.keys.to_string()])
+            .args(["--rounds", &arguments.rounds.to_string()])
+            .status()?;
+        ensure!(status.success(), "{name} failed");
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AggregationOperator, AggregationPlan, PartitionState, Places, Settings};
+use super::{AggregationOperator, AggregationPlan, PartitionState, Places, Settings, Spilling};
 use crate::batch::{Messages, OpenBatch};
 use crate::config::{Aggregation, Pipeline};
 use crate::format::Purpose;
@@ -44,6 +44,21 @@ impl WindowsAgain {
         partitions: &[(TopicPartition, i64, i64)],
         of: usize,
     ) -> Result<Self, Halt> {
+        Self::spilling(pipeline, config, info, partitions, of, None)
+    }
+
+    /// The same whose windows go to disk.
+    ///
+    /// # Errors
+    /// As of [`WindowsAgain::new`].
+    pub(crate) fn spilling(
+        pipeline: &Pipeline,
+        config: &Aggregation,
+        info: &TableInfo,
+        partitions: &[(TopicPartition, i64, i64)],
+        of: usize,
+        spilling: Option<Spilling>,
+    ) -> Result<Self, Halt> {
         let label = crate::pipeline::label(pipeline);
         let plan = AggregationPlan::new(config, Some(&info.columns))
             .map_err(|error| Halt::new("schema", format!("table {label}: {error}")))?;
@@ -58,7 +73,7 @@ impl WindowsAgain {
         let schemas = crate::pipeline::schemas_of_command(pipeline)?;
         let input = Input::new(&config.formats_read(), Purpose::Fields, schemas)?;
         let operator = AggregationOperator::new(plan.clone(), settings, Arc::new(target), metrics);
-        let mut operator = operator.with_input(input);
+        let mut operator = operator.with_input(input).spilling(spilling);
         let mut states = vec![];
         for (partition, from, to) in partitions {
             let mut state = operator.begin(partition);
