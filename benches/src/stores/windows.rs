@@ -74,7 +74,10 @@ pub(crate) fn measured(
     let row_bytes = 8 + 8 + 14 + 8 + 16 + 8 + 8 + 1 + 8;
     let made = path.row_bytes / row_bytes;
     ensure!(made == customers, "{made} rows of {customers} customers");
-    ensure!(path.row_bytes % row_bytes == 0, "rows of another length");
+    ensure!(
+        path.row_bytes.is_multiple_of(row_bytes),
+        "rows of another length"
+    );
     let memory = peak_memory().context("its memory")?;
     Ok(format!(
         "{events} | {customers} | {count} | {rows} | {memory} | {disk}"
