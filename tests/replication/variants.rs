@@ -28,10 +28,18 @@ fn check(source: Source, variant: &str, tables: &[&str], orders: &[Order]) {
         replication.job.run_to_end();
         replication.assert_equals_source();
         assert_eq!(replication.dead_letters(), [].into(), "{variant} {order:?}");
-        if index + 1 == orders.len() {
+        if index + 1 == orders.len() && is_explained(variant) {
             assert_explained(&replication);
         }
     }
+}
+
+/// Variants of whose every record it is always asked what became of it, which takes a minute each. Of all with
+/// `EXPLAIN_EVERY_VARIANT=1`.
+const EXPLAINED: [&str; 2] = ["envelope", "unwrap_rewrite_tombstone"];
+
+fn is_explained(variant: &str) -> bool {
+    EXPLAINED.contains(&variant) || std::env::var_os("EXPLAIN_EVERY_VARIANT").is_some()
 }
 
 /// Of every record it is asked what became of it: the newest change of each row that is there is in its table,
@@ -150,7 +158,9 @@ fn avro_of_a_registry_ends_equal_in_tables_made_of_its_schemas() {
         topic::produce(bootstrap, topic, records).expect("records");
     }
     replication.job.run_to_end();
-    assert_explained(&replication);
+    if is_explained("avro") {
+        assert_explained(&replication);
+    }
     let two = "ADD COLUMN e Nullable(String), ADD COLUMN f Nullable(Int32)";
     let alter = format!("ALTER TABLE {{db}}.evolving {two}");
     replication.job.query(&alter);
