@@ -87,6 +87,11 @@ pub(super) const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ("clickhouse.insert_lease", "\"0s\"", "from 1s to 5m"),
     ("clickhouse.insert_timeout", "30", "from 1s to 10m"),
     ("clickhouse.replicated", "\"yes\"", "true or false"),
+    (
+        "clickhouse.compression",
+        "\"gzip\"",
+        "one of \"lz4\", \"zstd\", \"none\"",
+    ),
     ("redis.url", "\"http://localhost\"", "redis://host:port"),
     ("redis.password", "[]", "a text, found a list"),
     (

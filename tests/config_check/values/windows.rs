@@ -2,6 +2,14 @@
 
 /// Wrong values of keys that only the kind aggregation has, and its tables as something else.
 pub(super) const WRONG_WINDOWS_VALUES: &[(&str, &str, &str)] = &[
+    (
+        "pipeline.state.backend",
+        "\"tape\"",
+        "one of \"memory\", \"disk\"",
+    ),
+    ("pipeline.state.disk_max", "\"1GiB\"", "needs backend"),
+    ("pipeline.state.memory_max", "\"1MiB\"", "needs backend"),
+    ("pipeline.state.directory", "\"/scratch\"", "needs backend"),
     ("pipeline.allowed_lateness", "\"31days\"", "30days"),
     ("pipeline.idle_timeout", "\"1ms\"", "100ms"),
     ("pipeline.idle_retention", "\"31days\"", "30days"),
