@@ -162,7 +162,12 @@ fn assert_rows(job: &Job) -> Counts {
 fn members(run: &mut Run) {
     let job = job(&run.name);
     let mut now_ms = EVENT_TIME_MS;
-    let start = |number: u32| job.start(&format!("member-{number}"), &[], "");
+    let start = |number: u32| {
+        let member = job.start(&format!("member-{number}"), &[], "");
+        // Before that a signal to stop kills it.
+        member.wait_for_log("status page");
+        member
+    };
     let mut members: Vec<Daemon> = (0..2).map(start).collect();
     for number in 0..run.times {
         produce(&job, run, &mut now_ms);
