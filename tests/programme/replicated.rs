@@ -67,6 +67,8 @@ pub(super) fn pair() -> MutexGuard<'static, Replicated> {
     let pair = pair.lock().unwrap_or_else(PoisonError::into_inner);
     pair.zookeeper.resume();
     pair.replicas.iter().for_each(|replica| replica.resume());
+    // And what an earlier one broke last.
+    pair.wait_until_connected().expect("both reach ZooKeeper");
     pair
 }
 

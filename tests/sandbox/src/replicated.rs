@@ -58,6 +58,23 @@ impl Replicated {
         Ok(())
     }
 
+    /// Waits until both have a session with ZooKeeper, so that statements of both find it.
+    ///
+    /// # Errors
+    /// That takes too long; the last message.
+    pub fn wait_until_connected(&self) -> Result<()> {
+        for replica in &self.replicas {
+            let mut last = String::new();
+            let connected = wait::until("the replica reaches ZooKeeper", SYNC_TIMEOUT, || {
+                let answer =
+                    replica.try_query("SELECT count() FROM system.zookeeper WHERE path = '/'");
+                answer.map_err(|error| last = error.to_string()).ok()
+            });
+            connected.map_err(|error| error.context(last))?;
+        }
+        Ok(())
+    }
+
     /// Waits until both know each other for this table and take inserts.
     ///
     /// # Errors
