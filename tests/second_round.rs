@@ -163,6 +163,36 @@ fn a_range_that_is_refused_after_a_lost_answer_is_not_split_while_it_may_arrive(
 }
 
 #[test]
+fn a_successor_with_a_smaller_lease_and_timeout_waits_as_long_as_its_predecessor_may_insert() {
+    let (mut job, proxy) = behind_a_proxy("larger-span", 1);
+    job.set("pipeline.clickhouse.insert_lease", "3s");
+    job.set("pipeline.clickhouse.insert_timeout", "20s");
+    job.produce_events(0, 0..40);
+    let held = proxy.inject(Matcher::inserts(), Fault::HoldRequest, 1);
+    let first = job.start("first", &[], "");
+    held.wait_for_hits(1, PATIENCE)
+        .unwrap_or_else(|e| panic!("{e:#}: {}", first.log()));
+    first.process.kill();
+    job.set("pipeline.clickhouse.insert_lease", "1s");
+    job.set("pipeline.clickhouse.insert_timeout", "1s");
+    let violated = Fault::exception(500, 469, "Constraint `c` is violated");
+    let refused = proxy.inject(Matcher::inserts(), violated, 1);
+    let second = job.start("second", &["--until", "latest"], "");
+    refused
+        .wait_for_hits(1, PATIENCE)
+        .unwrap_or_else(|e| panic!("{e:#}: {}", second.log()));
+    // Longer than its own lease and timeout: by then it would have split the range.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(job.rows_and_offsets(), (0, 0), "{}", second.log());
+    held.release();
+    let status = second.process.wait(PATIENCE).expect("it ends");
+    assert!(status.success(), "{}", second.log());
+    held.wait_for_finished(1, PATIENCE).expect("it arrived");
+    job.assert_committed_to_end();
+    assert_eq!(job.rows_and_offsets(), (40, 40), "{}", second.log());
+}
+
+#[test]
 fn parts_of_a_refused_range_leave_out_the_rows_of_it_that_are_there() {
     let (job, proxy) = behind_a_proxy("part-there", 1);
     job.produce_events(0, 0..40);

@@ -110,6 +110,12 @@ const USER: Text = Text {
 };
 
 impl ClickHouse {
+    /// So long after the commit that names a range an insert of it may be running.
+    #[must_use]
+    pub fn insert_span(&self) -> Duration {
+        self.insert_lease + self.insert_timeout
+    }
+
     /// Reads the keys of this section and leaves the others.
     pub(super) fn read(section: &mut Section<'_>) -> ClickHouse {
         let mut settings = BTreeMap::new();

@@ -346,6 +346,7 @@ impl<O: Operator> Lane<O> {
             has_rows: topic.replica.is_none_or(|replica| !replica.is_empty),
             was_committed: found.was_committed,
             names_ranges: self.names_ranges(),
+            insert_span: self.context.pipeline.clickhouse.insert_span(),
             stop_at,
             skip: skip.map(|p| p.2).collect(),
             metrics: self

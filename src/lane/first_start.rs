@@ -283,6 +283,7 @@ impl Opener {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
             is_set_back: false,
         };
         let metadata = metadata.encode(end).expect("without ranges it is short");

@@ -2,6 +2,8 @@
 
 mod replica;
 
+use std::time::Duration;
+
 pub(super) use self::replica::ReplicaFacts;
 use self::replica::{check_no_rows_before, check_not_behind};
 use crate::config::StartOffset;
@@ -9,6 +11,9 @@ use crate::crash::{Guarantee, is_broken};
 use crate::halt::Halt;
 use crate::progress::{Epoch, Frontier, Layout, Metadata, SwapFence};
 use crate::source::TopicPartition;
+
+/// `insert_lease` and `insert_timeout` at their largest.
+const INSERT_SPAN_MAX: Duration = Duration::from_secs(5 * 60 + 10 * 60);
 
 /// What is known about a partition before its first record is read.
 #[derive(Debug)]
@@ -72,6 +77,8 @@ pub(super) struct Start {
     pub(super) frontier: Option<Frontier>,
     /// The event time before which the commit says that everything is durable.
     pub(super) watermark_ms: Option<i64>,
+    /// So long after its name was committed an insert of a named range may be running, as whoever sent it said.
+    pub(super) insert_span: Duration,
 }
 
 impl Start {
@@ -129,6 +136,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Result<Start, Halt> {
             look_below: facts.highest_written.map_or(0, |highest| highest + 1),
             frontier: None,
             watermark_ms: None,
+            insert_span: Duration::ZERO,
         },
     };
     within_log(facts, start)
@@ -184,7 +192,13 @@ fn resume(facts: &Facts<'_>, position: i64, metadata: Metadata) -> Result<Start,
         },
         frontier: metadata.frontier,
         watermark_ms: metadata.watermark_ms,
+        insert_span: metadata.insert_span_ms.map_or(Duration::ZERO, insert_span),
     })
+}
+
+/// As the configuration bounds it, whatever a commit says.
+fn insert_span(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(INSERT_SPAN_MAX)
 }
 
 /// A reset does not make the rows of a deleted topic those of its successor.
@@ -387,6 +401,7 @@ fn first_start(facts: &Facts<'_>) -> Result<Start, Halt> {
         look_below: 0,
         frontier: None,
         watermark_ms: None,
+        insert_span: Duration::ZERO,
     };
     within_log(facts, start)
 }

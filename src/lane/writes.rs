@@ -223,7 +223,7 @@ fn write_job<S>(own: &Ownership<S>, unnamed: Unnamed, exactly_once: bool) -> Wri
         batch,
         delivery,
         is_half: own.writing.suspects.since(range).is_some(),
-        trouble: Trouble::default(),
+        trouble: Trouble::of(own.writing.insert_spans.from(range.from)),
     }
 }
 

@@ -366,8 +366,7 @@ impl Common {
             config: pipeline.clone(),
             moved_wait: parts.moved_wait,
             makes_tables: parts.makes_tables,
-            insert_lease: pipeline.clickhouse.insert_lease,
-            insert_timeout: pipeline.clickhouse.insert_timeout,
+            insert_span: pipeline.clickhouse.insert_span(),
         });
         let shared = Arc::new(PipelineShared {
             metrics: parts.metrics,

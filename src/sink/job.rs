@@ -1,6 +1,7 @@
 //! One range on its way to its destination, and how that ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Membership;
 use super::doubts::Doubts;
@@ -29,6 +30,8 @@ pub(crate) struct WriteJob {
 /// What has kept a range from being written so far.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
+    /// So long an insert of the range may be running that somebody else has sent; at least as long as our own.
+    pub(super) earlier_span: Duration,
     /// How often the rows were refused behind the table.
     pub(super) view_failures: u32,
     /// No insert of the range that was sent earlier is running after this.
@@ -67,6 +70,16 @@ pub(crate) enum Outcome {
     Halted(Halt),
     /// The table has other columns than these rows: they must be made again. The claim is given up.
     Altered(String),
+}
+
+impl Trouble {
+    /// None yet, of a range whose inserts may be running for so long, whoever sends them.
+    pub(crate) fn of(earlier_span: Duration) -> Self {
+        Trouble {
+            earlier_span,
+            ..Trouble::default()
+        }
+    }
 }
 
 impl WriteJob {

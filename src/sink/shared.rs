@@ -54,16 +54,14 @@ pub(crate) struct SinkParts {
     pub(crate) moved_wait: Duration,
     /// Whether the table of moved rows is made where it is missing.
     pub(crate) makes_tables: bool,
-    /// How long after its naming commit an insert may still be sent.
-    pub(crate) insert_lease: Duration,
-    /// How long the server may work on one insert.
-    pub(crate) insert_timeout: Duration,
+    /// So long after its naming commit an insert may be running.
+    pub(crate) insert_span: Duration,
 }
 
 impl SinkParts {
     /// When an insert that may have been sent until now can no longer be running.
     pub(super) fn running_until(&self) -> BootTime {
-        BootTime::now().after(self.insert_lease + self.insert_timeout)
+        BootTime::now().after(self.insert_span)
     }
 }
 

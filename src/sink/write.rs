@@ -9,7 +9,7 @@ use super::job::{Outcome, WriteJob};
 use super::shared::{Sink, SinkParts};
 use super::table::Table;
 use super::topic::Topic;
-use crate::clock::wall_ms;
+use crate::clock::{BootTime, wall_ms};
 use crate::crash::crash_point;
 use crate::halt::Halt;
 use crate::progress::Receipt;
@@ -30,7 +30,8 @@ pub(crate) async fn write(job: WriteJob, sink: Arc<Sink>) -> Outcome {
 async fn write_range(mut job: WriteJob, sink: &Arc<Sink>) -> Outcome {
     if job.tokens().is_some_and(Attempts::may_run) && job.trouble.running_until.is_none() {
         // What a predecessor sent.
-        job.trouble.running_until = Some(sink.parts.running_until());
+        let theirs = BootTime::now().after(job.trouble.earlier_span);
+        job.trouble.running_until = Some(sink.parts.running_until().max(theirs));
     }
     if let Some(outcome) = sink.check_columns(&job).await {
         return outcome;

@@ -184,6 +184,7 @@ mod tests {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
         };
         let named = named.encode(5).unwrap();
         let fence = SwapFence {

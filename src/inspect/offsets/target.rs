@@ -219,6 +219,7 @@ pub(super) mod tests {
                 made_no_rows: false,
                 frontier: None,
                 watermark_ms: None,
+                insert_span_ms: None,
             }),
             is_unreadable: false,
             log: (10, 200),

@@ -218,6 +218,7 @@ mod tests {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
         };
         let text = named.encode(5).unwrap();
         let fenced = SwapFence {
@@ -261,6 +262,7 @@ mod tests {
                 made_no_rows: false,
                 frontier: Some(crate::progress::Frontier::Windows(frontier)),
                 watermark_ms: None,
+                insert_span_ms: None,
             };
             metadata.encode(5).unwrap()
         };

@@ -344,6 +344,7 @@ mod tests {
             look_below: 0,
             frontier: None,
             watermark_ms: None,
+            insert_span: Duration::ZERO,
         };
         let paces = Paces::new(Duration::from_secs(5), 2.0);
         Ownership::new(Beginning {
@@ -362,6 +363,7 @@ mod tests {
             has_rows: false,
             was_committed: false,
             names_ranges: false,
+            insert_span: Duration::ZERO,
             stop_at: None,
             skip: BTreeSet::new(),
             metrics: PipelineMetrics::new("p").partition("t", 0),

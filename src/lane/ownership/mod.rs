@@ -6,6 +6,7 @@
 mod ages;
 mod commits;
 mod complete;
+mod insert_spans;
 mod keeping;
 mod parked;
 mod quiet;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use self::ages::Ages;
 use self::commits::Commits;
 use self::complete::Complete;
+pub(super) use self::insert_spans::InsertSpans;
 use self::keeping::Keeping;
 pub(super) use self::parked::{Parked, Task};
 use self::quiet::Quiet;
@@ -84,6 +86,8 @@ pub(super) struct Beginning<S> {
     pub(super) has_rows: bool,
     pub(super) was_committed: bool,
     pub(super) names_ranges: bool,
+    /// So long after its name was committed an insert of a range may be running.
+    pub(super) insert_span: Duration,
     pub(super) stop_at: Option<i64>,
     pub(super) skip: BTreeSet<i64>,
     pub(super) metrics: PartitionMetrics,
@@ -100,7 +104,13 @@ impl<S> Ownership<S> {
         let restored_from = restored.is_from_snapshot.then_some(restored.seen_to);
         // An epoch of our own makes the metadata worth a first commit of its own.
         let is_fresh = start.epoch.is_none();
-        let mut writing = Writing::new(beginning.pace, beginning.names_ranges, start.look_below);
+        let spans = InsertSpans::new(beginning.insert_span, start.insert_span, &start.range_ends);
+        let mut writing = Writing::new(
+            beginning.pace,
+            beginning.names_ranges,
+            spans,
+            start.look_below,
+        );
         if beginning.names_ranges {
             // Without names a predecessor's ranges are just records to be written.
             writing.replay = start.range_ends.into();
@@ -224,6 +234,7 @@ impl<S> Ownership<S> {
             vec![]
         };
         let counter = self.commits.counter + 1;
+        let insert_span = self.writing.insert_spans.from(position);
         let of_rows_ms = point.and_then(|point| point.complete_ms);
         let metadata = Metadata {
             topic_id: self.commits.topic_id.clone(),
@@ -236,6 +247,7 @@ impl<S> Ownership<S> {
             made_no_rows: layout.is_some() && rows_from.is_none_or(|from| from >= position),
             frontier: point.map(|point| point.frontier),
             watermark_ms: self.commits.complete.at(position, of_rows_ms),
+            insert_span_ms: u64::try_from(insert_span.as_millis()).ok(),
         };
         let commit = PartitionCommit {
             partition: self.partition.clone(),

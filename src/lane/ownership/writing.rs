@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
-use super::Suspects;
+use super::{InsertSpans, Suspects};
 use crate::batch::{OpenBatch, PartitionPace, SealedBatch};
 use crate::clock::BootTime;
 use crate::crash::{Guarantee, is_broken};
@@ -36,6 +36,7 @@ pub(in super::super) struct Writing {
     pub(super) names_ranges: bool,
     /// Until when inserts of the named ranges may be sent.
     pub(in super::super) lease_until: BootTime,
+    pub(in super::super) insert_spans: InsertSpans,
     /// Rows of offsets below this may be in the table under other tokens: of other epochs, or of a range
     /// that was refused.
     pub(super) look_below: i64,
@@ -68,7 +69,12 @@ struct WriteTask {
 }
 
 impl Writing {
-    pub(super) fn new(pace: PartitionPace, names_ranges: bool, look_below: i64) -> Self {
+    pub(super) fn new(
+        pace: PartitionPace,
+        names_ranges: bool,
+        insert_spans: InsertSpans,
+        look_below: i64,
+    ) -> Self {
         Writing {
             batch: OpenBatch::new(),
             pace,
@@ -80,6 +86,7 @@ impl Writing {
             suspects: Suspects::default(),
             names_ranges,
             lease_until: BootTime::now(),
+            insert_spans,
             look_below,
             seal_number: 0,
             named_number: 0,

@@ -126,6 +126,7 @@ pub(super) mod tests {
                 made_no_rows,
                 frontier: None,
                 watermark_ms: None,
+                insert_span_ms: None,
             };
             metadata.encode(50).unwrap()
         };

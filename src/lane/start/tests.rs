@@ -42,6 +42,7 @@ fn text(range_ends: Vec<i64>) -> String {
         made_no_rows: false,
         frontier: None,
         watermark_ms: None,
+        insert_span_ms: Some(90_000),
     };
     metadata.encode(50).unwrap()
 }
@@ -139,6 +140,7 @@ fn named_ranges_are_replayed_with_the_epoch_they_were_named_under() {
         look_below: 0,
         frontier: None,
         watermark_ms: None,
+        insert_span: Duration::from_secs(90),
     };
     assert_eq!(decide(&facts).unwrap(), expected);
 }

@@ -342,7 +342,6 @@ fn sink(
         // No other row is on its way here that this one could wait for.
         moved_wait: Duration::ZERO,
         makes_tables,
-        insert_lease: pipeline.clickhouse.insert_lease,
-        insert_timeout: pipeline.clickhouse.insert_timeout,
+        insert_span: pipeline.clickhouse.insert_span(),
     })
 }

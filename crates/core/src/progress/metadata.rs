@@ -8,7 +8,8 @@
 //! made; where records are needed together, one word
 //! more (`-` for none). Of windows: `w<rules>,<largest event time>,<closed through>,<read to>,<settled to>`.
 //! Of joins: `j<rules>,<largest event time>,<decided time>,<decided offset>,<read to>,<settled to>`. Last, where
-//! records have an event time: `t<watermark>`. A word that begins with another small letter is of a later
+//! records have an event time: `t<watermark>`. Where ranges are named: `i<milliseconds>`, by when after a commit
+//! that names them no insert of theirs runs any more. A word that begins with another small letter is of a later
 //! version and is passed over: what must not be passed over needs another format than `sw1`.
 
 use std::fmt;
@@ -95,6 +96,9 @@ pub struct Metadata {
     /// What was made of records before this event time, in milliseconds, is durable and complete, as far as
     /// the partition's watermark tells. Never falls.
     pub watermark_ms: Option<i64>,
+    /// So long after a commit that names the ranges an insert of one of them may be running: `insert_lease` and
+    /// `insert_timeout` of whoever wrote it, or of those before, which may have been larger than a successor's.
+    pub insert_span_ms: Option<u64>,
 }
 
 /// Metadata that is not ours to read.
@@ -126,6 +130,7 @@ impl Metadata {
             made_no_rows,
             frontier,
             watermark_ms,
+            insert_span_ms,
         } = self;
         let mut text = format!(
             "{FORMAT} {topic_id} {}{epoch} {counter} {} ",
@@ -152,6 +157,9 @@ impl Metadata {
         if let Some(watermark_ms) = watermark_ms {
             write!(text, " t{watermark_ms}").expect("writing to a string succeeds");
         }
+        if let Some(span_ms) = insert_span_ms.filter(|_| !range_ends.is_empty()) {
+            write!(text, " i{span_ms}").expect("writing to a string succeeds");
+        }
         if text.len() > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLong(text.len()));
         }
@@ -176,8 +184,12 @@ impl Metadata {
         };
         let (mut layout, mut frontier) = (None, None);
         let mut made_no_rows = false;
-        let mut watermark_ms = None;
+        let (mut watermark_ms, mut insert_span_ms) = (None, None);
         for word in more {
+            if let Some(span_ms) = word.strip_prefix('i') {
+                insert_span_ms = Some(span_ms.parse().map_err(|_| unknown())?);
+                continue;
+            }
             if word.starts_with(|c: char| c.is_ascii_lowercase() && !"jtw".contains(c)) {
                 continue;
             }
@@ -215,6 +227,7 @@ impl Metadata {
             made_no_rows,
             frontier,
             watermark_ms,
+            insert_span_ms,
         }))
     }
 
@@ -256,6 +269,7 @@ mod tests {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
         }
     }
 
@@ -297,14 +311,15 @@ mod tests {
             position in 0i64..1 << 50,
             lengths in prop::collection::vec(1i64..1_000_000, 0..40),
             counter: u64, epoch: u64, is_set_back: bool, layout: Option<(usize, u16)>, no_rows: bool,
-            frontier in prop::option::of(frontier()), watermark_ms: Option<i64>,
+            frontier in prop::option::of(frontier()), watermark_ms: Option<i64>, span_ms: Option<u64>,
         ) {
             let layout = layout.map(|(partitions, epoch)| Layout { partitions, epoch });
             let range_ends = lengths.iter().scan(position, |to, l| { *to += l; Some(*to) }).collect();
             let made_no_rows = no_rows && layout.is_some();
+            let insert_span_ms = span_ms.filter(|_| !lengths.is_empty());
             let metadata = Metadata {
                 counter, epoch: Epoch(epoch), is_set_back, layout, made_no_rows, frontier, watermark_ms,
-                ..sample(range_ends)
+                insert_span_ms, ..sample(range_ends)
             };
             let text = metadata.encode(position).unwrap();
             prop_assert!(text.len() <= METADATA_BYTES_MAX);
@@ -337,6 +352,14 @@ mod tests {
             timed.encode(100).unwrap(),
             "sw1 Zm9vYmFyYmF6cXV4MTIzNA 0000000000000007 3 analytics.clickstream_events - t-7"
         );
+        let spanned = Metadata {
+            insert_span_ms: Some(60_000),
+            ..sample(vec![150])
+        };
+        assert_eq!(
+            spanned.encode(100).unwrap(),
+            "sw1 Zm9vYmFyYmF6cXV4MTIzNA 0000000000000007 3 analytics.clickstream_events 50 i60000"
+        );
         assert_eq!(
             set_back.encode(100).unwrap(),
             "sw1 Zm9vYmFyYmF6cXV4MTIzNA +0000000000000007 3 analytics.clickstream_events 50"
@@ -361,6 +384,7 @@ mod tests {
         assert!(Metadata::decode("sw1 - 1 1 t - t", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - t5 t6", 0).is_err());
         assert!(Metadata::decode("sw1 - 1 1 t - t5 w1,-,-,5,6", 0).is_err());
+        assert!(Metadata::decode("sw1 - 1 1 t 5 i-1", 0).is_err());
     }
 
     #[test]

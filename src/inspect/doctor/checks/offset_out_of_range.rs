@@ -64,6 +64,7 @@ mod tests {
             layout: None,
             made_no_rows: false,
             watermark_ms: None,
+            insert_span_ms: None,
             frontier: Some(Frontier::Windows(WindowFrontier {
                 rules: 1,
                 largest_ms: None,

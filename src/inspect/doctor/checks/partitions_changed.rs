@@ -72,6 +72,7 @@ mod tests {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
         }
     }
 

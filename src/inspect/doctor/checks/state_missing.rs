@@ -74,6 +74,7 @@ mod tests {
             made_no_rows: false,
             frontier: None,
             watermark_ms: None,
+            insert_span_ms: None,
         });
         facts.pipelines[0].snapshots = [(("user-events".to_owned(), 3), false)].into();
         facts
