@@ -69,17 +69,28 @@ fn dedup_rules(dedup: &Dedup, config: &Enrichment, time: &str) -> String {
     rules
 }
 
-/// The type by which values of a field are told apart, with what numbers are in it where its column says that.
+/// The type by which values of a field are told apart, with what its column says of where they are, of what numbers
+/// are, and of what stands in for none.
 fn type_of(config: &Enrichment, plan: &RowPlan, field: &Field) -> String {
     let Field::Column(index) = field else {
         return "JSON".to_owned();
     };
     let column = plan.event_columns[*index].column();
-    let mapping = config.columns.get(&column.name);
-    match mapping.and_then(|mapping| mapping.unit) {
-        Some(unit) => format!("{} unit {unit:?}", column.column_type),
-        None => column.column_type.to_string(),
+    let mut kind = column.column_type.to_string();
+    let Some(mapping) = config.columns.get(&column.name) else {
+        return kind;
+    };
+    if let Some(unit) = mapping.unit {
+        write!(kind, " unit {unit:?}").expect("memory takes every text");
     }
+    let own = format!("$.{}", column.name);
+    if let Some(path) = mapping.path.as_ref().filter(|path| **path != own) {
+        write!(kind, " path {path}").expect("memory takes every text");
+    }
+    if let Some(default) = &mapping.default {
+        write!(kind, " default {default:?}").expect("memory takes every text");
+    }
+    kind
 }
 
 /// What sessions depend on, and how far back they reach.
@@ -188,19 +199,20 @@ mod tests {
         dedup_rules(config.dedup.as_ref().unwrap(), &config, time)
     }
 
+    fn fingerprint(more: &str) -> String {
+        let config = enrichment("", more);
+        let columns = [("id", "String"), ("time", "DateTime64(3)"), ("n", "UInt32")];
+        let columns = columns.map(|(name, type_name)| ColumnInfo {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            default_kind: String::new(),
+        });
+        let plan = RowPlan::new(&config, &columns, false).unwrap();
+        snapshot_spec(&config, &plan).unwrap().fingerprint
+    }
+
     #[test]
     fn the_unit_of_the_column_of_times_is_a_rule_of_what_is_kept() {
-        let fingerprint = |more: &str| {
-            let config = enrichment("", more);
-            let columns = [("id", "String"), ("time", "DateTime64(3)"), ("n", "UInt32")];
-            let columns = columns.map(|(name, type_name)| ColumnInfo {
-                name: name.to_owned(),
-                type_name: type_name.to_owned(),
-                default_kind: String::new(),
-            });
-            let plan = RowPlan::new(&config, &columns, false).unwrap();
-            snapshot_spec(&config, &plan).unwrap().fingerprint
-        };
         let session = "[pipeline.session]\nkey_field = \"id\"\ncount_column = \"n\"\n";
         for more in ["", session] {
             let of = |unit: &str| fingerprint(&format!("{more}[pipeline.columns]\n{unit}"));
@@ -209,6 +221,20 @@ mod tests {
             assert_ne!(seconds, plain);
             assert_ne!(seconds, of("time = { unit = \"ms\" }"));
         }
+    }
+
+    #[test]
+    fn where_the_value_of_a_deciding_column_is_and_what_stands_in_for_it_are_rules_of_what_is_kept()
+    {
+        let session =
+            "[pipeline.session]\nkey_field = \"id\"\ncount_column = \"n\"\n[pipeline.columns]\n";
+        let of = |column: &str| fingerprint(&format!("{session}{column}"));
+        let plain = of("");
+        assert_eq!(of("id = \"$.id\""), plain);
+        assert_eq!(of("id = { required = true }"), plain);
+        assert_ne!(of("id = \"$.user.id\""), plain);
+        assert_ne!(of("id = { default = \"nobody\" }"), plain);
+        assert_ne!(of("time = \"$.at\""), plain);
     }
 
     #[test]
