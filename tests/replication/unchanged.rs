@@ -53,6 +53,38 @@ fn null_and_the_empty_text_are_values_and_the_placeholder_is_none() {
 }
 
 #[test]
+fn an_object_of_a_json_column_is_kept_when_it_is_left_out_and_beside_what_is() {
+    let columns = [
+        ("id", "Int64"),
+        ("n", "Int64"),
+        ("big", "JSON"),
+        ("note", "Nullable(String)"),
+    ];
+    let shop = Shop::new("objects", &columns, 1);
+    let object = r#"{"a":{"b":[1,2]},"c":"x"}"#;
+    shop.write([
+        row("c", 1, 1, object, r#""x""#),
+        row("c", 2, 1, object, r#""x""#),
+    ]);
+    // The first from the table, the second within a batch.
+    for round in [2, 3] {
+        if round == 2 {
+            shop.run();
+        }
+        shop.write([
+            row("u", 1, round, UNCHANGED, r#""y""#),
+            row("u", 2, round, r#"{"c":2}"#, UNCHANGED),
+        ]);
+    }
+    shop.run();
+    assert_eq!(
+        shop.rows(),
+        "1\t3\t{\"a\":{\"b\":[1,2]},\"c\":\"x\"}\ty\n2\t3\t{\"c\":2}\tx"
+    );
+    shop.assert_no_dead_letters();
+}
+
+#[test]
 fn a_value_that_nobody_knows_is_a_dead_letter_with_the_record_as_it_was() {
     let shop = Shop::new("unknown", &COLUMNS, 1);
     let unknown = row("u", 1, 1, UNCHANGED, r#""x""#).header("trace", "abc");
