@@ -10,6 +10,7 @@ mod child;
 mod copier;
 mod daemon;
 mod figures;
+mod formats;
 mod joins;
 mod machine;
 mod prototype;
@@ -80,6 +81,8 @@ enum Part {
     Sales,
     /// Events joined with profiles
     Joins,
+    /// Clickstream events in JSON, Avro and Protobuf
+    Formats,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +126,9 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     if wants(Part::Sales) {
         sales::measure(&parts, arguments.sales, arguments.rounds, &arguments.kinds)?;
+    }
+    if wants(Part::Formats) {
+        formats::measure(&parts, arguments.events, arguments.rounds)?;
     }
     if wants(Part::Joins) {
         let amounts = joins::Amounts {

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::child::Run;
 use crate::daemon::DaemonRuns;
+use crate::formats::Format;
 use crate::readers::ReaderKind;
 
 /// What was measured, in the order of the table.
@@ -20,11 +21,12 @@ pub(crate) enum Kind {
     Raw,
     Uncompressed,
     Asked,
+    Format(Format),
     Prototype,
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 15] = [
         Kind::Reader(ReaderKind::Batch),
         Kind::Reader(ReaderKind::Poll),
         Kind::Reader(ReaderKind::Decode),
@@ -36,6 +38,9 @@ impl Kind {
         Kind::Raw,
         Kind::Uncompressed,
         Kind::Asked,
+        Kind::Format(Format::Json),
+        Kind::Format(Format::Avro),
+        Kind::Format(Format::Protobuf),
         Kind::Prototype,
     ];
 
@@ -52,6 +57,9 @@ impl Kind {
             Kind::Raw => "(r) raw records, as (d)",
             Kind::Uncompressed => "(u) the same without compression",
             Kind::Asked => "(q) with rules and keys, as (d)",
+            Kind::Format(Format::Json) => "events in JSON, as (d)",
+            Kind::Format(Format::Avro) => "events in Avro, as (d)",
+            Kind::Format(Format::Protobuf) => "events in Protobuf, as (d)",
             Kind::Prototype => "(p) prototype, as (d)",
         }
     }

@@ -11,9 +11,9 @@ use crate::daemon::{Work, section, shipped};
 
 pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) const USERS: u64 = 100_000;
-const SEED: u64 = 42;
+pub(crate) const SEED: u64 = 42;
 /// Event time of the first event: 2025-11-21T00:00:00Z, one event a millisecond.
-const START_MS: i64 = 1_763_683_200_000;
+pub(crate) const START_MS: i64 = 1_763_683_200_000;
 
 #[derive(Debug)]
 pub(crate) struct EventTopic {
@@ -51,6 +51,15 @@ impl EventTopic {
             value_bytes_mean: value_bytes_mean(),
         })
     }
+
+    /// The shipped pipeline over events.
+    pub(crate) fn pipeline() -> Result<Table> {
+        let mut config = shipped(&project_root(), "clickstream")?;
+        let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
+        let ddl = project_root().join("sql/clickstream_events.sql");
+        section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());
+        Ok(config)
+    }
 }
 
 impl Work for EventTopic {
@@ -63,11 +72,7 @@ impl Work for EventTopic {
     }
 
     fn config(&self) -> Result<Table> {
-        let mut config = shipped(&project_root(), "clickstream")?;
-        let pipeline = config["pipeline"][0].as_table_mut().context("a pipeline")?;
-        let ddl = project_root().join("sql/clickstream_events.sql");
-        section(pipeline, "clickhouse")?.insert("ddl".into(), ddl.display().to_string().into());
-        Ok(config)
+        EventTopic::pipeline()
     }
 
     /// Each row has its own user's profile, as the generator made it.

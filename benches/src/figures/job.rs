@@ -193,6 +193,18 @@ impl<'p> Job<'p> {
         )
     }
 
+    /// Runs one command, which is to succeed; what it said.
+    pub(super) fn command_to_end(
+        &self,
+        instance: &str,
+        arguments: &[&str],
+    ) -> Result<(Run, String)> {
+        let (command, _) = self.command(instance, arguments)?;
+        let log = self.directory.path().join(format!("{instance}.log"));
+        let run = child::run(command, &log)?;
+        Ok((run, std::fs::read_to_string(log)?))
+    }
+
     /// As [`Job::read_to_end`], with the address of its pages.
     pub(super) fn reader(
         &self,

@@ -16,7 +16,7 @@ use crate::child::Run;
 use crate::topic::{EventTopic, PARTITIONS};
 
 /// `service.memory_max` of the shipped configuration.
-const MEMORY_MAX_MIB: f64 = 256.0;
+pub(super) const MEMORY_MAX_MIB: f64 = 256.0;
 /// How large a huge record's value is.
 const HUGE_BYTES: usize = 1 << 20;
 /// Where what hangs begins to: far enough in for batches and caches to be there.

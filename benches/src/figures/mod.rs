@@ -3,6 +3,7 @@
 //! `make figures` builds and runs it. Each figure that has a bound is held against it, and a bound
 //! that does not hold ends the program with an error after everything has been measured.
 
+mod audit;
 mod freshness;
 mod idle;
 mod job;
@@ -40,6 +41,8 @@ enum Figure {
     Windows,
     /// Ten million keys of duplicates
     Keys,
+    /// Records a second of an audit, beside nothing else
+    Audit,
     /// From an event's timestamp to its joined record, at 1,000 events a second
     Joins,
 }
@@ -95,6 +98,16 @@ impl Bounds {
             .push(format!("{what}: {found:.2} is more than {max}"));
         "MISSED"
     }
+
+    /// As [`Bounds::judge`], of what is to be large.
+    fn judge_least(&mut self, what: impl Display, found: f64, min: f64) -> &'static str {
+        if found >= min {
+            return "held";
+        }
+        self.0
+            .push(format!("{what}: {found:.2} is less than {min}"));
+        "MISSED"
+    }
 }
 
 /// Measures and prints.
@@ -129,7 +142,10 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
     if wants(Figure::Keys) {
         keys::measure(&parts, arguments.keys, &mut bounds)?;
     }
-    if wants(Figure::Memory) || wants(Figure::Scaling) {
+    if [Figure::Audit, Figure::Memory, Figure::Scaling]
+        .into_iter()
+        .any(wants)
+    {
         let topic = EventTopic::fill(&parts, arguments.events)?;
         println!(
             "backlog: {} events of {} bytes on average in {} partitions\n",
@@ -137,6 +153,9 @@ pub(crate) fn measure(arguments: &FiguresArguments) -> Result<()> {
             topic.value_bytes_mean,
             topic::PARTITIONS
         );
+        if wants(Figure::Audit) {
+            audit::measure(&parts, &topic, arguments.rounds, &mut bounds)?;
+        }
         if wants(Figure::Scaling) {
             scaling::measure(&parts, &topic, arguments.rounds)?;
         }
