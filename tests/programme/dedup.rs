@@ -247,8 +247,9 @@ fn replicated(run: &mut Run) {
     produce(&job, run, &mut now_ms);
     let daemon = job.start("daemon", &[], "");
     for fault in Fault::all(run) {
+        let (before, _) = job.rows_and_offsets();
         produce(&job, run, &mut now_ms);
-        job.wait_for_more_rows(1);
+        job.wait_for_rows(before + 1);
         produce(&job, run, &mut now_ms);
         fault.meet(&pair, &job.database, &mut run.random);
     }
