@@ -4,6 +4,7 @@
 //! the other replica fetches is sent by the sandbox's front ([`crate::clickhouse_front`]): the library
 //! listens nowhere. `ON CLUSTER` and databases of engine Replicated do not work there.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -58,17 +59,26 @@ impl Replicated {
         Ok(())
     }
 
-    /// Waits until both have a session with ZooKeeper, so that statements of both find it.
+    /// Waits until both have a session with ZooKeeper, so that statements of both find it: the engine as a library
+    /// has no table that says so, so a table of no rows is made and dropped.
     ///
     /// # Errors
     /// That takes too long; the last message.
     pub fn wait_until_connected(&self) -> Result<()> {
+        static TABLES: AtomicU32 = AtomicU32::new(0);
         for replica in &self.replicas {
             let mut last = String::new();
             let connected = wait::until("the replica reaches ZooKeeper", SYNC_TIMEOUT, || {
-                let answer =
-                    replica.try_query("SELECT count() FROM system.zookeeper WHERE path = '/'");
-                answer.map_err(|error| last = error.to_string()).ok()
+                // One that failed may have left its path behind.
+                let table = format!("reaches_{}", TABLES.fetch_add(1, Ordering::Relaxed));
+                let create = format!(
+                    "CREATE TABLE default.{table} (n UInt8) ENGINE = ReplicatedMergeTree('/{table}', '{{replica}}') \
+                     ORDER BY n"
+                );
+                let made = replica.try_query(&create);
+                let gone = made
+                    .and_then(|_| replica.try_query(&format!("DROP TABLE default.{table} SYNC")));
+                gone.map_err(|error| last = error.to_string()).ok()
             });
             connected.map_err(|error| error.context(last))?;
         }
