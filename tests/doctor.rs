@@ -2,6 +2,7 @@
 //! `streamweir explain`, which judges records as it does.
 
 mod access;
+mod servers;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

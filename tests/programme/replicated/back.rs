@@ -5,6 +5,7 @@ use rand::Rng as _;
 use sandbox::replicated::Replicated;
 use sandbox::topic::{self, Committed};
 use sandbox::wait;
+use serde_json::Value;
 
 use super::{PARTITIONS, RECORDS_PER_SECOND, pair, put_on, settle, tables};
 use crate::programme::{Run, Trial, prepared};
@@ -80,6 +81,7 @@ fn set_back(run: &mut Run) {
     let rows = PARTITIONS.unsigned_abs() * 2 * EVENTS;
     let rows = usize::try_from(rows).expect("few");
     assert_eq!(job.rows_and_offsets(), (rows, rows));
+    assert_doctor_finds_a_replica_without_keeper(&pair, &job);
     run.counts.records += rows as u64;
     run.counts.rows += rows as u64;
 }
@@ -101,6 +103,22 @@ fn assert_watermarks_on_both(pair: &Replicated, job: &Job) {
     });
     assert!(told[0].starts_with("all\t2025-"), "{told:?}");
     assert_eq!(told[0], told[1]);
+}
+
+fn assert_doctor_finds_a_replica_without_keeper(pair: &Replicated, job: &Job) {
+    let finds = |(check, level): (&str, &str)| {
+        let (_, answer, log) = job.inspect(&["doctor", "--json"]);
+        let answer: Value =
+            serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}{log}"));
+        let mut findings = answer["findings"].as_array().expect("a list").iter();
+        findings.any(|finding| finding["check"] == check && finding["level"] == level)
+    };
+    let is_found = || finds(("replica_lag", "error"));
+    assert!(!is_found());
+    pair.zookeeper.kill();
+    let found = wait::until("it is found", PATIENCE, || is_found().then_some(()));
+    pair.zookeeper.restart().expect("zookeeper comes back");
+    found.expect("doctor finds a replica without Keeper");
 }
 
 fn away_at_start(run: &mut Run) {

@@ -25,6 +25,10 @@ pub struct ClickHouse {
     interserver_port: Option<u16>,
     /// `24.8`; `None`: the one that tests run on.
     older_version: Option<&'static str>,
+    /// Whether it reads a configuration of its own.
+    has_config: bool,
+    /// UTC where none is set.
+    time_zone: Option<&'static str>,
     process: Mutex<Option<Process>>,
     dir: ScratchDir,
 }
@@ -36,15 +40,34 @@ impl ClickHouse {
     /// When the engine's library is missing (`make deps`) or the `sandbox` executable is not
     /// built.
     pub fn start() -> Result<Self> {
+        let clickhouse = Self::prepare("clickhouse")?;
+        clickhouse.restart()?;
+        Ok(clickhouse)
+    }
+
+    /// The same in this time zone.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn start_in_zone(time_zone: &'static str) -> Result<Self> {
         let clickhouse = Self {
-            port: free_port()?,
-            interserver_port: None,
-            older_version: None,
-            process: Mutex::new(None),
-            dir: ScratchDir::create("clickhouse")?,
+            time_zone: Some(time_zone),
+            ..Self::prepare("clickhouse-zone")?
         };
         clickhouse.restart()?;
         Ok(clickhouse)
+    }
+
+    fn prepare(name: &str) -> Result<Self> {
+        Ok(Self {
+            port: free_port()?,
+            interserver_port: None,
+            older_version: None,
+            has_config: false,
+            time_zone: None,
+            process: Mutex::new(None),
+            dir: ScratchDir::create(name)?,
+        })
     }
 
     /// The same of an older version, `24.8`.
@@ -53,11 +76,8 @@ impl ClickHouse {
     /// When it is missing (`install.sh tests` fetches 24.8, `install.sh versions` the others), or Python is.
     pub fn start_version(version: &'static str) -> Result<Self> {
         let clickhouse = Self {
-            port: free_port()?,
-            interserver_port: None,
             older_version: Some(version),
-            process: Mutex::new(None),
-            dir: ScratchDir::create(&format!("clickhouse-{version}"))?,
+            ..Self::prepare(&format!("clickhouse-{version}"))?
         };
         clickhouse.restart()?;
         Ok(clickhouse)
@@ -74,11 +94,9 @@ impl ClickHouse {
     /// As above.
     pub(crate) fn start_replica(name: &str, zookeeper: u16) -> Result<Self> {
         let clickhouse = Self {
-            port: free_port()?,
             interserver_port: Some(free_port()?),
-            older_version: None,
-            process: Mutex::new(None),
-            dir: ScratchDir::create(name)?,
+            has_config: true,
+            ..Self::prepare(name)?
         };
         let settings = replica_settings(name, zookeeper, clickhouse.dir.path());
         fs::write(clickhouse.dir.path().join("config.xml"), settings)?;
@@ -111,6 +129,35 @@ impl ClickHouse {
         self.process().iter().for_each(Process::resume);
     }
 
+    /// Starts it again with other rights and settings of everybody's: the profile's settings, as the server's own
+    /// file of users has them, and statements of GRANT.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn restrict(&mut self, profile: &str, grants: &[&str]) -> Result<()> {
+        let grants: String = grants
+            .iter()
+            .map(|grant| format!("<query>GRANT {grant}</query>"))
+            .collect();
+        let users = self.dir.path().join("users.xml");
+        fs::write(
+            &users,
+            format!(
+                "<clickhouse><profiles><default>{profile}</default></profiles><quotas><default/></quotas>\n\
+                 <users><default><password></password><networks><ip>::/0</ip></networks>\
+                 <profile>default</profile><quota>default</quota><grants>{grants}</grants></default></users>\n\
+                 </clickhouse>\n"
+            ),
+        )?;
+        let config = format!(
+            "<clickhouse><users_config>{}</users_config></clickhouse>\n",
+            users.display()
+        );
+        fs::write(self.dir.path().join("config.xml"), config)?;
+        self.has_config = true;
+        self.restart()
+    }
+
     /// Starts it again on the same port and data, after a kill if it runs.
     pub fn restart(&self) -> Result<()> {
         self.kill();
@@ -135,11 +182,16 @@ impl ClickHouse {
             .arg(self.dir.path().join("data"))
             .arg("--library")
             .arg(installed("clickhouse/libchdb.so")?);
-        if let Some(port) = self.interserver_port {
+        if self.has_config {
             command
                 .arg("--config")
-                .arg(self.dir.path().join("config.xml"))
-                .args(["--interserver-port", &port.to_string()]);
+                .arg(self.dir.path().join("config.xml"));
+        }
+        if let Some(port) = self.interserver_port {
+            command.args(["--interserver-port", &port.to_string()]);
+        }
+        if let Some(zone) = self.time_zone {
+            command.env("TZ", zone);
         }
         Ok(command)
     }

@@ -63,7 +63,10 @@ pub(crate) async fn gather(
         }
         Err(error) => return Reached::No(error.message),
     };
-    facts.settings = settings(&plain).await.unwrap_or_default();
+    facts.settings = settings(&plain).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the settings of the user's profile cannot be looked at");
+        BTreeMap::new()
+    });
     facts.merge_tree_settings = defaults(&plain, "merge_tree_settings").await;
     facts.replicated_settings = defaults(&plain, "replicated_merge_tree_settings").await;
     for (topic, name) in wanted_tables(pipeline, topics) {
@@ -98,9 +101,11 @@ async fn server(plain: &PlainClient) -> Result<ClickHouseFacts, InsertError> {
 }
 
 async fn settings(plain: &PlainClient) -> Result<BTreeMap<String, Setting>, InsertError> {
-    let sql = "SELECT name, value, toString(changed) AS changed, toString(readonly) AS readonly, \
-               ifNull(toString(min), '') AS min, ifNull(toString(max), '') AS max FROM system.settings \
-               WHERE changed OR readonly OR min IS NOT NULL OR max IS NOT NULL";
+    // Unqualified, the names in WHERE would be those of the texts.
+    let sql = "SELECT s.name AS name, s.value AS value, toString(s.changed) AS changed, \
+               toString(s.readonly) AS readonly, ifNull(toString(s.min), '') AS min, \
+               ifNull(toString(s.max), '') AS max FROM system.settings AS s \
+               WHERE s.changed OR s.readonly OR s.min IS NOT NULL OR s.max IS NOT NULL";
     let rows = plain.rows(sql).await?;
     let bound = |row: &TextRow, key: &str| Some(text(row, key)).filter(|bound| !bound.is_empty());
     let setting = |row: TextRow| {
