@@ -4,6 +4,7 @@ mod audit;
 mod checkpoints;
 mod compare;
 mod created;
+mod hundred;
 mod joins;
 mod letters;
 mod offsets;
