@@ -108,7 +108,9 @@ impl Aligned {
     }
 
     pub(super) fn leave_out_cut(&mut self, reach_ms: i64) {
-        self.leaves_out_ms = Some(self.rules.disorder_ms().saturating_add(reach_ms));
+        let youngest_ms = self.rules.disorder_ms().saturating_add(reach_ms);
+        // A window that begins with the youngest record of before has it.
+        self.leaves_out_ms = Some(youngest_ms.saturating_add(1));
     }
 
     pub(super) fn close_through(&mut self, through_ms: i64) {

@@ -74,7 +74,8 @@ proptest! {
         let mut expected = whole(&model(&rules, std::slice::from_ref(&log)).0);
         if from > 0 {
             let first_s = log[from].time_s + disorder_s(&rules);
-            expected.retain(|start_ms, _| *start_ms >= first_s * 1000);
+            // One of before may be as young as that.
+            expected.retain(|start_ms, _| *start_ms > first_s * 1000);
         }
         prop_assert_eq!(rebuilt(&rules, &log, from), expected);
     }
