@@ -1,10 +1,11 @@
 //! Several processes of one group: killed, frozen, and woken after somebody else took over.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng as _;
 use sandbox::fault::{Fault, Matcher, Proxy};
-use sandbox::wait;
+use sandbox::{topic, wait};
 
 use super::{Run, Trial};
 use crate::support::traffic::Traffic;
@@ -14,6 +15,10 @@ const PARTITIONS: i32 = 4;
 const EVENTS_PER_SECOND: u64 = 700;
 /// Rows in a batch of the successor, which must cut as its predecessor did all the same.
 const ROWS_OF_THE_HEIR: i64 = 130;
+/// The word of a commit's metadata that has the lengths of named ranges; `-`: there are none.
+const RANGES_WORD: usize = 5;
+/// To freeze a daemon while its inserts stand still.
+const ATTEMPTS: u32 = 10;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -174,8 +179,7 @@ fn frozen(run: &mut Run) {
     let traffic = Traffic::start(&job, PARTITIONS, EVENTS_PER_SECOND);
     for number in 0..run.times {
         job.set("pipeline.batch.rows_max", 200);
-        let frozen = start_standing_still(&job, &format!("frozen-{number}"));
-        frozen.process.pause();
+        let frozen = freeze_standing_still(&job, &format!("frozen-{number}"));
         job.set("pipeline.batch.rows_max", ROWS_OF_THE_HEIR);
         let heir = job.start(&format!("heir-{number}"), &[], "");
         heir.wait_for_log("looked for the rows in the table");
@@ -192,6 +196,30 @@ fn frozen(run: &mut Run) {
     run.prove(&job, produced);
 }
 
+/// A daemon that is frozen while its inserts stand still. On a machine that is busy they may go on before it
+/// is: then it is tried again.
+fn freeze_standing_still(job: &Job, instance: &str) -> Daemon {
+    for attempt in 0..ATTEMPTS {
+        let daemon = start_standing_still(job, &format!("{instance}-{attempt}"));
+        daemon.process.pause();
+        // What was sent before arrives by now.
+        std::thread::sleep(Duration::from_millis(700));
+        if names_ranges(&job.committed()) {
+            return daemon;
+        }
+        daemon.process.resume();
+        daemon.stop();
+    }
+    panic!("no range was named and not written in {ATTEMPTS} attempts");
+}
+
+fn names_ranges(committed: &BTreeMap<i32, topic::Committed>) -> bool {
+    let ranges = |metadata: &str| metadata.split(' ').nth(RANGES_WORD).map(|word| word != "-");
+    committed
+        .values()
+        .any(|c| ranges(&c.metadata) == Some(true))
+}
+
 /// A daemon whose inserts stand still for ten seconds, named and not sent; returns while they do. Each question
 /// about it may take a second.
 pub(super) fn start_standing_still(job: &Job, instance: &str) -> Daemon {
@@ -199,8 +227,7 @@ pub(super) fn start_standing_still(job: &Job, instance: &str) -> Daemon {
     let stands_still = || {
         let before = job.committed();
         std::thread::sleep(Duration::from_millis(700));
-        let names_ranges = before.values().any(|c| !c.metadata.ends_with(" -"));
-        (names_ranges && before == job.committed()).then_some(())
+        (names_ranges(&before) && before == job.committed()).then_some(())
     };
     wait::until(
         "named ranges wait for their inserts",

@@ -304,6 +304,8 @@ fn records_of_avro_are_read_by_the_schemas_that_their_frames_name() {
         framed(1, &body(6, b"\x04")),
         b"{\"id\":7}".to_vec(),
         b"\x1f\x8b\x08".to_vec(),
+        // Of a schema that the registry does not have.
+        framed(77, &body(8, b"\0")),
         framed(1, &body(9, b"\0")),
     ];
     let records = records.iter().map(|value| {
@@ -333,6 +335,7 @@ fn records_of_avro_are_read_by_the_schemas_that_their_frames_name() {
         "5 invalid_avro field n, byte 1: branch 2 of 2",
         "6 invalid_avro the record begins with {",
         "7 invalid_compression no gzip: ",
+        "8 unknown_schema ",
     ];
     assert_eq!(reasons.len(), expected.len(), "{reasons:?}");
     for (reason, expected) in reasons.iter().zip(expected) {
@@ -351,7 +354,7 @@ fn records_of_avro_are_read_by_the_schemas_that_their_frames_name() {
     }
     let row = job.query("SELECT id, n, price FROM {db}.clickstream_events WHERE id = 20");
     assert_eq!(row, "20\t5\t1");
-    let last = reasons_of(&job, 9);
+    let last = reasons_of(&job, 10);
     assert!(
         last.contains("schema id 1): set format = \"avro\""),
         "{last}"

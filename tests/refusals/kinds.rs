@@ -79,12 +79,17 @@ fn windows_of_avro_with_keys_of_avro_are_those_of_json() {
     };
     let packed = Record::new(gzip).key(framed(2, &text("a")));
     let cut = Record::new(framed(1, b"\0")).key(framed(2, &text("a")));
+    // Of schemas that the registry does not have.
+    let unknown = Record::new(framed(9, b"\0")).key(framed(2, &text("a")));
+    let unknown_key = Record::new(sale(4, "a", 125, 8)).key(framed(9, &text("a")));
     let records = [
         of(1, "a", 1050, 7),
         of(2, "a", -25, 7),
         of(3, "b \"x\"", 99, 7),
         at(packed, EVENT_TIME_MS + 4_000),
         at(cut, EVENT_TIME_MS + 5_000),
+        at(unknown, EVENT_TIME_MS + 5_000),
+        at(unknown_key, EVENT_TIME_MS + 5_000),
     ];
     topic::produce(job.bootstrap(), &job.topic, records).expect("records");
     let (code, log) = job.run_to_code("close", &["--until", "latest", "--close"]);
@@ -94,8 +99,11 @@ fn windows_of_avro_with_keys_of_avro_are_those_of_json() {
     let expected = ["a\t3\t11.5\t2", "b \"x\"\t1\t0.99\t1"];
     assert_eq!(job.query(rows).lines().collect::<Vec<_>>(), expected);
     let reasons = reasons(&job);
-    assert_eq!(reasons.len(), 1, "{reasons:?}");
-    assert!(reasons[0].starts_with("4 invalid_avro "), "{reasons:?}");
+    let expected = ["4 invalid_avro ", "5 unknown_schema ", "6 unknown_schema "];
+    assert_eq!(reasons.len(), expected.len(), "{reasons:?}");
+    for (reason, expected) in reasons.iter().zip(expected) {
+        assert!(reason.starts_with(expected), "{reasons:?}");
+    }
     // A key that names another group halts.
     let other = Record::new(sale(6, "a", 1, 1)).key(framed(2, &text("b")));
     topic::produce(job.bootstrap(), &job.topic, [at(other, EVENT_TIME_MS)]).expect("a record");
@@ -134,14 +142,12 @@ fn a_join_reads_each_side_by_its_own_format() {
     let time = varint((EVENT_TIME_MS / 1_000 - 5) as u64);
     let stamp = [&[0x1a, time.len() as u8 + 1, 0x08][..], &time].concat();
     let profile = [&b"\0\x08\x07\x12\x03a@b"[..], &stamp].concat();
-    topic::produce(
-        job.bootstrap(),
-        &job.topic,
-        [event("e1", 7), event("e2", 8)],
-    )
-    .expect("events");
-    let profile = of_user(framed(2, &profile), 7);
-    topic::produce(job.bootstrap(), job.right_topic(), [profile]).expect("a profile");
+    // Of schemas that the registry does not have.
+    let unknown = |schema: u32| of_user(framed(schema, b"\0"), 7);
+    let events = [event("e1", 7), unknown(9), event("e2", 8)];
+    topic::produce(job.bootstrap(), &job.topic, events).expect("events");
+    let profiles = [unknown(9), of_user(framed(2, &profile), 7)];
+    topic::produce(job.bootstrap(), job.right_topic(), profiles).expect("profiles");
     job.close_join();
     let mut joined: Vec<String> = job
         .joined()
@@ -161,7 +167,11 @@ fn a_join_reads_each_side_by_its_own_format() {
         .collect();
     joined.sort();
     assert_eq!(joined, [r#""e1" 7 "a@b""#, r#""e2" 8 null"#]);
-    assert_eq!(reasons(&job), [""; 0]);
+    let unknown = reasons(&job);
+    assert!(
+        unknown.len() == 2 && unknown.iter().all(|it| it.contains(" unknown_schema ")),
+        "{unknown:?}"
+    );
     // Equal values behind another schema's frame lie elsewhere.
     let other = Record::new(framed(
         1,
@@ -171,8 +181,9 @@ fn a_join_reads_each_side_by_its_own_format() {
     topic::produce(job.bootstrap(), &job.topic, [other]).expect("an event");
     let (_, log) = job.run_to_code("dead", &["--until", "latest", "--close"]);
     let reasons = reasons(&job);
+    let is_cut = |reason: &&String| reason.contains("invalid_avro");
     assert!(
-        reasons.len() == 1 && reasons[0].contains("invalid_avro"),
+        reasons.len() == 3 && reasons.iter().filter(is_cut).count() == 1,
         "{reasons:?} {log}"
     );
 }

@@ -1,10 +1,10 @@
 //! Every recorded way in which a connector writes, partition by partition in several orders.
 
-use sandbox::topic;
+use sandbox::topic::{self, Record};
 
 use crate::replication::corpus::{AvroRecording, Recording, Source};
 use crate::replication::recorded::{Order, Replication, avro_to_kafka};
-use crate::support::registry::registry;
+use crate::support::registry::{framed, registry};
 
 const KEYED: [&str; 10] = [
     "orders",
@@ -157,6 +157,9 @@ fn avro_of_a_registry_ends_equal_in_tables_made_of_its_schemas() {
         let records = recording.of(table).map(avro_to_kafka);
         topic::produce(bootstrap, topic, records).expect("records");
     }
+    // Of a schema that the registry does not have.
+    let unknown = Record::new(framed(999_999, b"\0")).key(framed(999_999, b"\0"));
+    topic::produce(bootstrap, &replication.topics["orders"], [unknown]).expect("a record");
     replication.job.run_to_end();
     if is_explained("avro") {
         assert_explained(&replication);
@@ -170,7 +173,10 @@ fn avro_of_a_registry_ends_equal_in_tables_made_of_its_schemas() {
     }
     let reasons = replication.dead_letters();
     let reasons: Vec<&str> = reasons.keys().map(String::as_str).collect();
-    assert_eq!(reasons, ["not_representable", "out_of_range"]);
+    assert_eq!(
+        reasons,
+        ["not_representable", "out_of_range", "unknown_schema"]
+    );
     // The audit has its schemas from the registry too; of a table whose columns changed it knows little.
     let audit = ["audit", "--pipeline", "replica", "--json"];
     let (_, report, log) = replication.job.inspect(&audit);

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sandbox::certificates::{Authority, Issued};
 use sandbox::clickhouse::ClickHouse;
 use sandbox::compare::{self, Comparison, ReplicaOptions};
 use sandbox::connect::{Connect, ConnectOptions, Connector, Plugin};
@@ -13,6 +15,7 @@ use sandbox::evidence;
 use sandbox::mariadb::MariaDb;
 use sandbox::postgres::{Postgres, PostgresOptions};
 use sandbox::registry::Registry;
+use sandbox::tls_front::TlsFront;
 use sandbox::topic::{self, Received};
 use sandbox::wait;
 use sandbox::workload::{self, Limit, Workload};
@@ -52,6 +55,10 @@ pub struct Live {
 /// What Avro's records are read by.
 struct Registered {
     registry: Registry,
+    /// Between the daemon and the registry: TLS, for clients whose certificate the authority vouches for.
+    front: TlsFront,
+    authority: Authority,
+    client: Issued,
     reader: Mutex<AsJson>,
 }
 
@@ -140,7 +147,9 @@ impl Live {
         job.set("pipeline.topics", topics);
         if let Some(registered) = &self.registry {
             job.set("pipeline.format", "avro");
-            job.set("pipeline.schema_registry.url", registered.registry.url());
+            for (key, value) in registered.settings() {
+                job.set(&format!("pipeline.schema_registry.{key}"), value);
+            }
             // Nothing has to be declared of the connector.
             job.unset("pipeline.debezium");
         }
@@ -374,10 +383,30 @@ impl Registered {
     fn start() -> Registered {
         let format = Format::Avro(Avro::default());
         let reader = AsJson::new(&format, Purpose::Change).expect("no schema yet");
+        let registry = Registry::start().expect("a schema registry");
+        let authority = Authority::new("live-registry").expect("an authority");
+        let [server, client] =
+            ["server", "client"].map(|name| authority.issue(name).expect("a certificate"));
         Registered {
-            registry: Registry::start().expect("a schema registry"),
+            front: TlsFront::start(&registry.address(), &authority, &server).expect("a front"),
+            registry,
+            authority,
+            client,
             reader: Mutex::new(reader.expect("Avro is no JSON")),
         }
+    }
+
+    /// What the daemon is told of it.
+    fn settings(&self) -> [(&'static str, String); 4] {
+        let url = self.registry.url();
+        let (_, path) = url.split_once(&self.registry.address()).expect("its own");
+        let text = |path: &Path| path.display().to_string();
+        [
+            ("url", format!("{}{path}", self.front.url())),
+            ("ca_file", text(&self.authority.ca_file())),
+            ("cert_file", text(&self.client.cert_file)),
+            ("key_file", text(&self.client.key_file)),
+        ]
     }
 
     fn as_text(&self, bytes: &[u8]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! pipeline.
 
 mod binary;
+mod reading;
 
 use std::path::PathBuf;
 
@@ -87,6 +88,9 @@ pub(crate) fn measure(parts: &Sandbox, events: u64, rounds: usize) -> Result<()>
         daemons.rotate_left(1);
     }
     println!("\n{report}");
+    let alone = reading::measure()?;
+    let json_alone = alone.first().context("JSON was measured")?.1;
+    println!();
     let json = report.median_cpu_us(Kind::Format(Format::Json));
     let json = json.context("JSON was measured")?;
     for format in [Format::Avro, Format::Protobuf] {
@@ -94,7 +98,12 @@ pub(crate) fn measure(parts: &Sandbox, events: u64, rounds: usize) -> Result<()>
         let ratio = own.context("it was measured")? / json;
         let judged = if ratio <= TIMES_MAX { "held" } else { "MISSED" };
         let name = format.name();
-        println!("{name} / json: {ratio:.2}; at most {TIMES_MAX}: {judged}");
+        let own_alone = alone.iter().find(|(of, _)| *of == format);
+        let own_alone = own_alone.context("it was measured")?.1;
+        println!(
+            "{name} / json: {ratio:.2}; at most {TIMES_MAX}: {judged}; reading and columns alone {:.2}",
+            own_alone / json_alone
+        );
     }
     Ok(())
 }

@@ -73,9 +73,14 @@ impl Registry {
         Ok(registry)
     }
 
+    /// `host:port`
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Where it speaks the protocol of Confluent's.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+        format!("http://{}/apis/ccompat/v7", self.address())
     }
 
     /// Where converters register schemas.

@@ -12,6 +12,9 @@ use crate::decode::time::Instant;
 use crate::decode::time_of_day::{NANOS_PER_SECOND, TimeOfDay};
 use crate::table::{ColumnSource, ColumnType, RawMode, append_length, append_unscaled};
 
+/// Texts that are asked for are copied up to this length; longer ones are validated a second time instead.
+const COPIED_BYTES_MAX: usize = 256;
+
 /// A value that is kept for a slot.
 #[derive(Debug)]
 pub(super) struct Take {
@@ -83,35 +86,31 @@ impl Take {
         })
     }
 
-    /// The value as JSON has it. Texts of the record itself stay where they are.
+    /// The value as JSON has it; the cursor moves behind it. Long texts of the record itself stay where they
+    /// are.
     pub(super) fn append_natural(
         &self,
         schema: &Schema,
-        cursor: &Cursor<'_>,
+        cursor: &mut Cursor<'_>,
         text: &mut String,
     ) -> Read<Natural> {
-        let mut cursor = cursor.clone();
         let from = text.len();
         let kind = match schema.node(self.node) {
             Node::String => {
                 cursor.begin_value()?;
-                let len = cursor.string()?.len();
-                return Ok(Natural {
-                    kind: Kind::String,
-                    place: Place::Record,
-                    from: cursor.at() - len,
-                    end: cursor.at(),
-                });
+                let string = cursor.string()?;
+                return Ok(self.keep_string(string, cursor.at(), text));
             }
             Node::Enum(symbols) => {
+                cursor.begin_value()?;
                 let index = cursor.index(symbols.len(), "symbol")?;
                 text.push_str(&symbols[index]);
                 Kind::String
             }
             Node::Array(_) | Node::Map(_) | Node::Record(_) | Node::Union(_) => {
-                schema.append_json(self.node, &mut cursor, text, Dress::Meant, 0)?
+                schema.append_json(self.node, cursor, text, Dress::Meant, 0)?
             }
-            _ => schema.append_scalar(self.node, &mut cursor, text, self.durations)?,
+            _ => schema.append_scalar(self.node, cursor, text, self.durations)?,
         };
         Ok(Natural {
             kind,
@@ -121,19 +120,42 @@ impl Take {
         })
     }
 
+    /// A string of the record as JSON has it: `end` is its end in the record.
+    #[inline(always)]
+    pub(super) fn keep_string(&self, string: &str, end: usize, text: &mut String) -> Natural {
+        let kind = Kind::String;
+        if string.len() > COPIED_BYTES_MAX {
+            let (place, from) = (Place::Record, end - string.len());
+            return Natural {
+                kind,
+                place,
+                from,
+                end,
+            };
+        }
+        let from = text.len();
+        text.push_str(string);
+        Natural {
+            kind,
+            place: Place::Text,
+            from,
+            end: text.len(),
+        }
+    }
+
     /// Appends the value to a row. `natural`: its text, where it has one.
     #[inline(always)]
-    pub(super) fn append(
+    pub(super) fn append<'n>(
         &self,
         schema: &Schema,
         cursor: Cursor<'_>,
-        natural: Raw<'_>,
+        natural: impl FnOnce() -> Raw<'n>,
         column: &ColumnSource,
         out: &mut Vec<u8>,
         with_default_flag: bool,
     ) -> Result<(), Reject> {
         match self.write {
-            Write::Natural => column.encode_value(natural, out, with_default_flag),
+            Write::Natural => column.encode_value(natural(), out, with_default_flag),
             _ => column.encode_with(out, with_default_flag, |column_type, out| {
                 if column_type.is_nullable() {
                     out.push(0);
@@ -144,11 +166,11 @@ impl Take {
     }
 
     #[inline(always)]
-    fn write(
+    fn write<'n>(
         &self,
         schema: &Schema,
         mut cursor: Cursor<'_>,
-        natural: Raw<'_>,
+        natural: impl FnOnce() -> Raw<'n>,
         column: &ColumnType,
         out: &mut Vec<u8>,
     ) -> Result<(), Reject> {
@@ -173,6 +195,10 @@ impl Take {
                 out.push(read(cursor.boolean())?.into());
                 Ok(())
             }
+            Write::Bytes if *column == ColumnType::String => match schema.node(self.node) {
+                Node::Fixed(size) => text(read(cursor.fixed(*size))?, column, out),
+                _ => read(cursor.append_bytes(out)),
+            },
             Write::Bytes => {
                 let bytes = match schema.node(self.node) {
                     Node::Fixed(size) => read(cursor.fixed(*size))?,
@@ -180,7 +206,7 @@ impl Take {
                 };
                 text(bytes, column, out)
             }
-            Write::Json => text(natural.as_received().as_bytes(), column, out),
+            Write::Json => text(natural().as_received().as_bytes(), column, out),
             Write::Instant(unit) => column.encode_instant(instant(read(cursor.long())?, unit), out),
             Write::DayOf(unit) => {
                 let seconds = read(cursor.long())?.div_euclid(unit.per_second());
@@ -202,7 +228,7 @@ impl Take {
                 column.encode_time_of_day(TimeOfDay { nanos }, out)
             }
             Write::Decimal => self.decimal(schema, cursor, column, out),
-            Write::Natural => column.encode(natural, out),
+            Write::Natural => column.encode(natural(), out),
         }
     }
 

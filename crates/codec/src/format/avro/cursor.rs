@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::decode::{Reason, Reject};
+use crate::format::json_text::{append_part, utf8};
+use crate::table::append_length;
 
 /// What is left of a record.
 #[derive(Debug, Clone)]
@@ -69,6 +71,11 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
+    /// Goes back to where it was before.
+    pub(super) fn go_back(&mut self, at: usize) {
+        self.at = at;
+    }
+
     /// The same record, from another place on.
     pub(super) fn moved_to(&self, at: usize) -> Self {
         Cursor { at, ..self.clone() }
@@ -121,6 +128,11 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
         }
+        if let Some(&[low, high @ ..0x80]) = self.input[self.at..].first_chunk() {
+            self.at += 2;
+            let number = i64::from(low & 0x7f) | i64::from(high) << 7;
+            return Ok((number >> 1) ^ -(number & 1));
+        }
         self.long_of_many_bytes()
     }
 
@@ -145,11 +157,12 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     pub(super) fn int(&mut self) -> Read<i32> {
-        let number = self.clone().long()?;
-        let int = i32::try_from(number)
-            .map_err(|_| self.fault(format!("{number} is outside of an int")))?;
-        self.long()?;
-        Ok(int)
+        let start = self.at;
+        let number = self.long()?;
+        i32::try_from(number).map_err(|_| {
+            self.moved_to(start)
+                .fault(format!("{number} is outside of an int"))
+        })
     }
 
     #[inline(always)]
@@ -183,17 +196,28 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     pub(super) fn bytes(&mut self) -> Read<&'a [u8]> {
-        let start = self.clone();
+        let start = self.at;
         let len = self.long()?;
-        let len = usize::try_from(len)
-            .map_err(|_| start.fault(format!("{len} is no number of bytes")))?;
+        let len = usize::try_from(len).map_err(|_| {
+            self.moved_to(start)
+                .fault(format!("{len} is no number of bytes"))
+        })?;
         self.fixed(len)
+    }
+
+    /// Appends bytes to a String column.
+    #[inline(always)]
+    pub(super) fn append_bytes(&mut self, out: &mut Vec<u8>) -> Read<()> {
+        let len = self.bytes()?.len();
+        append_length(len, out);
+        append_part(self.input, self.at - len, self.at, out);
+        Ok(())
     }
 
     #[inline(always)]
     pub(super) fn string(&mut self) -> Read<&'a str> {
         let bytes = self.bytes()?;
-        simdutf8::basic::from_utf8(bytes).map_err(|_| self.fault("a string that is not UTF-8"))
+        utf8(bytes).ok_or_else(|| self.fault("a string that is not UTF-8"))
     }
 
     /// An index into `count` things.

@@ -18,6 +18,7 @@ mod walk;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::convert::Take;
 use self::cursor::Cursor;
 pub use self::frame::SchemaKey;
 pub(super) use self::frame::{explained, of_header, split_frame};
@@ -94,10 +95,16 @@ pub struct AvroReader {
 enum Found {
     Absent,
     Null,
+    /// Where it begins.
     Value {
         take: u32,
         at: usize,
-        natural: Option<Natural>,
+    },
+    /// The same, with its text.
+    Text {
+        take: u32,
+        at: usize,
+        natural: Natural,
     },
 }
 
@@ -322,11 +329,16 @@ impl Values for AvroValues<'_, '_> {
         match self.found[column.slot()] {
             Found::Absent => column.encode_value(Raw::ABSENT, out, with_default_flag),
             Found::Null => column.encode_value(Raw::NULL, out, with_default_flag),
-            Found::Value { take, at, natural } => {
+            Found::Value { take, at } => {
+                let (take, cursor) = self.taken(take, at);
+                let natural = || Raw::ABSENT;
                 let schema = &self.compiled.schema;
-                let take = &self.compiled.steps.takes[take as usize];
-                let cursor = Cursor::new(self.body, schema.len()).moved_to(at);
-                let natural = natural.map_or(Raw::ABSENT, |natural| self.natural(natural));
+                take.append(schema, cursor, natural, column, out, with_default_flag)
+            }
+            Found::Text { take, at, natural } => {
+                let (take, cursor) = self.taken(take, at);
+                let natural = || self.natural(natural);
+                let schema = &self.compiled.schema;
                 take.append(schema, cursor, natural, column, out, with_default_flag)
             }
         }
@@ -334,16 +346,23 @@ impl Values for AvroValues<'_, '_> {
 
     fn get(&self, slot: usize) -> Raw<'_> {
         match self.found[slot] {
-            Found::Absent => Raw::ABSENT,
+            Found::Absent | Found::Value { .. } => Raw::ABSENT,
             Found::Null => Raw::NULL,
-            Found::Value { natural, .. } => {
-                natural.map_or(Raw::ABSENT, |natural| self.natural(natural))
-            }
+            Found::Text { natural, .. } => self.natural(natural),
         }
     }
 }
 
-impl AvroValues<'_, '_> {
+impl<'a> AvroValues<'_, 'a> {
+    /// How a value is taken, and where it is.
+    #[inline(always)]
+    fn taken(&self, take: u32, at: usize) -> (&Take, Cursor<'a>) {
+        let take = &self.compiled.steps.takes[take as usize];
+        let cursor = Cursor::new(self.body, self.compiled.schema.len());
+        (take, cursor.moved_to(at))
+    }
+
+    #[inline(always)]
     fn natural(&self, natural: Natural) -> Raw<'_> {
         let Natural {
             kind,

@@ -12,6 +12,7 @@ use apache_avro::validator::{
 use apache_avro::{AvroResult, Schema as Parsed};
 
 use crate::decode::decimal::DIGITS_MAX;
+use crate::format::json_text::member_of;
 
 /// Longer schemas are refused: a text of schemas, with those that it refers to.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -75,6 +76,8 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: Box<str>,
+    /// How it begins as a member of a JSON object: the name in quotes, and a colon.
+    pub(super) member: Box<str>,
     pub(super) aliases: Box<[Box<str>]>,
     pub(super) node: NodeId,
 }
@@ -362,6 +365,7 @@ impl<'s> Builder<'s> {
                 for field in &record.fields {
                     fields.push(Field {
                         name: field.name.as_str().into(),
+                        member: member_of(&field.name),
                         aliases: field.aliases.iter().map(|a| a.as_str().into()).collect(),
                         node: self.node(&field.schema, depth)?,
                     });

@@ -6,7 +6,10 @@ use super::cursor::{Cursor, Read};
 use super::schema::{Node, NodeId, Schema, Unit};
 use crate::decode::json::{DEPTH_MAX, Kind};
 use crate::decode::{Reason, Reject};
-use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
+use crate::format::json_text::{
+    append, append_base64, append_clock, append_day, append_float, append_integer, append_moment,
+    append_padded, append_quoted,
+};
 
 /// Text that a record may become, whatever its size: names of fields are longer than their values.
 const TEXT_BYTES_MAX: usize = 32 << 20;
@@ -57,14 +60,15 @@ impl Schema {
         dress: Dress,
         depth: usize,
     ) -> Read<Kind> {
-        if depth > DEPTH_MAX {
+        let of = self.node(node);
+        if depth >= DEPTH_MAX && of.has_others() {
             return Err(cursor.fault_for(Reason::TooDeep, "more than 256 levels"));
         }
         if out.len() > TEXT_BYTES_MAX {
             let what = format!("more than {TEXT_BYTES_MAX} bytes as JSON");
             return Err(cursor.fault_for(Reason::TooLarge, what));
         }
-        match self.node(node) {
+        match of {
             Node::Array(item) => {
                 cursor.begin_value()?;
                 out.push('[');
@@ -104,8 +108,7 @@ impl Schema {
                 for field in fields {
                     out.push_str(separator);
                     separator = ",";
-                    append_quoted(&field.name, out);
-                    out.push(':');
+                    out.push_str(&field.member);
                     let appended = self.append_json(field.node, cursor, out, dress, depth + 1);
                     appended.map_err(|fault| fault.within(&field.name))?;
                 }
@@ -147,8 +150,8 @@ impl Schema {
     fn append_connect(&self, node: &Node, cursor: &mut Cursor<'_>, out: &mut String) -> Read<Kind> {
         cursor.begin_value()?;
         match node {
-            Node::Date => append(out, format_args!("{}", cursor.int()?)),
-            Node::TimeOfDay(unit) => append(out, format_args!("{}", time_of_day(*unit, cursor)?)),
+            Node::Date => append_integer(cursor.int()?, out),
+            Node::TimeOfDay(unit) => append_integer(time_of_day(*unit, cursor)?, out),
             Node::Decimal { size, .. } => {
                 let bytes = match size {
                     None => cursor.bytes()?,
@@ -161,7 +164,7 @@ impl Schema {
                 append_big_decimal(cursor, out)?;
                 return Ok(Kind::String);
             }
-            _ => append(out, format_args!("{}", cursor.long()?)),
+            _ => append_integer(cursor.long()?, out),
         }
         Ok(Kind::Number)
     }
@@ -185,8 +188,8 @@ impl Schema {
                 out.push_str(if value { "true" } else { "false" });
                 return Ok(if value { Kind::True } else { Kind::False });
             }
-            Node::Int => append(out, format_args!("{}", cursor.int()?)),
-            Node::Long => append(out, format_args!("{}", cursor.long()?)),
+            Node::Int => append_integer(cursor.int()?, out),
+            Node::Long => append_integer(cursor.long()?, out),
             Node::Float => return Ok(append_float(f32::from_le_bytes(cursor.array()?), out)),
             Node::Double => return Ok(append_float(f64::from_le_bytes(cursor.array()?), out)),
             Node::Decimal { scale, size } => {
@@ -216,11 +219,9 @@ impl Schema {
             Node::Timestamp { unit, is_local } => {
                 let ticks = cursor.long()?;
                 let seconds = ticks.div_euclid(unit.per_second());
-                append_day(seconds.div_euclid(SECONDS_PER_DAY), out);
-                out.push('T');
-                let day = SECONDS_PER_DAY * unit.per_second();
-                append_time_of_day(ticks.rem_euclid(day), *unit, out);
-                out.push_str(if *is_local { "" } else { "Z" });
+                let part = ticks.rem_euclid(unit.per_second()) as u32;
+                let zone = if *is_local { "" } else { "Z" };
+                append_moment(seconds, (part, unit.digits()), zone, out);
             }
             other => return Err(cursor.fault(format!("{} is no text", other.type_name()))),
         }
@@ -229,6 +230,14 @@ impl Schema {
 }
 
 impl Node {
+    /// Whether it is made of other types.
+    fn has_others(&self) -> bool {
+        matches!(
+            self,
+            Node::Array(_) | Node::Map(_) | Node::Record(_) | Node::Union(_)
+        )
+    }
+
     fn is_dressed(&self) -> bool {
         matches!(
             self,
@@ -248,11 +257,9 @@ fn append_time_of_day(ticks: i64, unit: Unit, out: &mut String) {
     let (ticks, per_second) = (ticks.unsigned_abs(), unit.per_second().unsigned_abs());
     let (seconds, part) = (ticks / per_second, ticks % per_second);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let digits = unit.digits();
-    append(
-        out,
-        format_args!("{hours:02}:{minutes:02}:{seconds:02}.{part:0digits$}"),
-    );
+    append_clock(hours, minutes, seconds, out);
+    out.push('.');
+    append_padded(part, unit.digits(), out);
 }
 
 /// Ticks since midnight.

@@ -17,6 +17,10 @@ pub(super) enum Walk {
     Pass(NodeId),
     /// It is null: these slots are.
     Null(Box<[usize]>),
+    /// A string that one slot takes.
+    String {
+        take: u32,
+    },
     /// It is wanted whole.
     Take {
         node: NodeId,
@@ -142,6 +146,7 @@ impl Steps {
                 })
             }
             _ if takes.is_empty() => Ok(Walk::Pass(node)),
+            Node::String if takes.len() == 1 => Ok(Walk::String { take: takes[0] }),
             _ => Ok(Walk::Take { node, takes }),
         }
     }
@@ -221,11 +226,18 @@ impl Walking<'_> {
                 Ok(())
             }
             Walk::Take { node, takes } => {
+                let at = cursor.at();
                 for &number in takes {
+                    cursor.go_back(at);
                     self.keep(number, cursor)?;
                 }
-                self.schema.pass(*node, cursor, 0)
+                // A text was made of the value, and validated it.
+                match cursor.at() == at {
+                    true => self.schema.pass(*node, cursor, 0),
+                    false => Ok(()),
+                }
             }
+            Walk::String { take } => self.string(*take, cursor),
             Walk::Union(branches) => {
                 cursor.begin_value()?;
                 let index = cursor.index(branches.len(), "branch")?;
@@ -236,12 +248,14 @@ impl Walking<'_> {
                 takes,
                 fields,
             } => {
-                for &number in takes {
-                    self.keep(number, cursor)?;
-                }
+                self.keep_whole(takes, cursor)?;
                 cursor.begin_value()?;
                 for (index, field) in fields.iter().enumerate() {
-                    if let Err(fault) = self.walk(field, cursor) {
+                    let walked = match field {
+                        Walk::String { take } => self.string(*take, cursor),
+                        other => self.walk(other, cursor),
+                    };
+                    if let Err(fault) = walked {
                         return Err(self.in_field(*node, index, fault));
                     }
                 }
@@ -252,9 +266,7 @@ impl Walking<'_> {
                 takes,
                 members,
             } => {
-                for &number in takes {
-                    self.keep(number, cursor)?;
-                }
+                self.keep_whole(takes, cursor)?;
                 cursor.begin_value()?;
                 while let Some(count) = cursor.block()? {
                     for _ in 0..count {
@@ -285,19 +297,46 @@ impl Walking<'_> {
         }
     }
 
-    /// Notes where a wanted value lies, and its text where that is asked for.
+    /// A string that one slot takes.
     #[inline(always)]
-    fn keep(&mut self, number: u32, cursor: &Cursor<'_>) -> Read<()> {
+    fn string(&mut self, number: u32, cursor: &mut Cursor<'_>) -> Read<()> {
         let take = &self.takes[number as usize];
         let at = cursor.at();
-        let natural = match take.has_text {
-            false => None,
-            true => Some(take.append_natural(self.schema, cursor, self.text)?),
+        cursor.begin_value()?;
+        let string = cursor.string()?;
+        self.found[take.slot] = match take.has_text {
+            false => Found::Value { take: number, at },
+            true => Found::Text {
+                take: number,
+                at,
+                natural: take.keep_string(string, cursor.at(), self.text),
+            },
         };
-        self.found[take.slot] = Found::Value {
-            take: number,
-            at,
-            natural,
+        Ok(())
+    }
+
+    /// Values that are taken whole and in parts.
+    fn keep_whole(&mut self, takes: &[u32], cursor: &mut Cursor<'_>) -> Read<()> {
+        let at = cursor.at();
+        for &number in takes {
+            self.keep(number, cursor)?;
+            cursor.go_back(at);
+        }
+        Ok(())
+    }
+
+    /// Notes where a wanted value lies. Where its text is asked for, that is made and validates the value, and
+    /// the cursor moves behind it.
+    fn keep(&mut self, number: u32, cursor: &mut Cursor<'_>) -> Read<()> {
+        let take = &self.takes[number as usize];
+        let at = cursor.at();
+        self.found[take.slot] = match take.has_text {
+            false => Found::Value { take: number, at },
+            true => Found::Text {
+                take: number,
+                at,
+                natural: take.append_natural(self.schema, cursor, self.text)?,
+            },
         };
         Ok(())
     }

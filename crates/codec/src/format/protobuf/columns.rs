@@ -97,6 +97,8 @@ impl Open<'_> {
                 match message.known {
                     None | Some(WellKnown::Struct) => Chosen::sure("JSON"),
                     Some(WellKnown::Timestamp) => Chosen::moment(9),
+                    Some(WellKnown::Date) => Chosen::sure("Date32"),
+                    Some(WellKnown::TimeOfDay) => Chosen::sure("Time64(9)"),
                     Some(WellKnown::Duration) => {
                         Chosen::because("String", "a duration, as ISO 8601 writes it")
                     }
@@ -122,6 +124,7 @@ mod tests {
         let source = r#"syntax = "proto3"; package shop;
             import "google/protobuf/timestamp.proto"; import "google/protobuf/struct.proto";
             import "google/protobuf/wrappers.proto"; import "google/protobuf/duration.proto";
+            import "google/type/date.proto"; import "google/type/timeofday.proto";
             enum State { NEW = 0; OLD = 1; }
             message Order {
               int64 id = 1; optional double price = 2; State state = 3; google.protobuf.Timestamp at = 4;
@@ -129,7 +132,8 @@ mod tests {
               Line line = 8; repeated Line lines = 9; google.protobuf.Int64Value n = 10;
               google.protobuf.Struct s = 11; google.protobuf.Value v = 12; google.protobuf.Duration d = 13;
               Order parent = 14; oneof one { bool ok = 15; bytes raw = 16; } repeated string tags = 17;
-              fixed32 u = 18; float f = 19; repeated google.protobuf.Value any = 20; }
+              fixed32 u = 18; float f = 19; repeated google.protobuf.Value any = 20;
+              google.type.Date day = 21; google.type.TimeOfDay clock = 22; }
             message Line { string sku = 1; uint64 n = 2; Deep deep = 3; }
             message Deep { optional string note = 1; }"#;
         let schema = ProtobufSchema::from_source(source, &[]).unwrap();
@@ -161,6 +165,8 @@ mod tests {
             "u UInt32",
             "f Float32",
             "any String",
+            "day Nullable(Date32)",
+            "clock Nullable(Time64(9))",
         ];
         assert_eq!(seen, expected);
         assert!(

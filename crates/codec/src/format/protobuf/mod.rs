@@ -15,16 +15,19 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 pub use self::schema::ProtobufSchema;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::schema::compiled as protobuf_pool;
-use self::schema::{Field, Kind, Shape};
+use self::schema::{Field, Kind, Message, Shape};
 use self::text::integer;
-use self::wire::{Fields, Payload, Read, fault};
+use self::wire::{Fields, NO_UTF8, Payload, Read, Tag, fault};
 use super::avro::{explained, split_frame};
 use super::{Reader, SchemaError, SchemaKey, Unread, Values, Wish};
 use crate::decode::json::{Kind as Json, Raw};
 use crate::decode::{Reason, Reject};
+use crate::format::json_text::{append_integer, append_part, utf8};
 use crate::table::{ColumnSource, ColumnType, RawMode, append_length};
 
 /// Schemas whose steps one lane keeps.
@@ -49,6 +52,8 @@ pub struct ProtobufPlan {
     wishes: Vec<Wish>,
     /// Slots of columns of integers.
     takes_integers: Vec<bool>,
+    /// Slots whose values are texts: those without a column, and those that are asked for.
+    needs_text: Vec<bool>,
     compiled: Option<Arc<Compiled>>,
     framed: bool,
 }
@@ -70,14 +75,21 @@ struct Level {
     message: usize,
     /// In the order of the fields' numbers.
     fields: Vec<Step>,
+    /// Those that have a default.
+    defaults: Vec<usize>,
+    /// Whether a step needs all occurrences of its field.
+    gathers: bool,
 }
 
 #[derive(Debug)]
 struct Step {
-    number: u32,
     slots: Vec<usize>,
+    /// The one slot of a text that is no member of a `oneof`.
+    text: Option<usize>,
     /// Whether one of the slots needs all occurrences.
     gathers: bool,
+    /// Whether it is a message that is only written as JSON: that validates it.
+    is_validated_later: bool,
     below: Option<Level>,
     /// Slots of the other members of its `oneof`, and of what is below them.
     clears: Vec<usize>,
@@ -101,8 +113,9 @@ pub struct ProtobufReader {
 #[derive(Debug, Clone, Copy)]
 enum Found {
     Absent,
-    /// The bits of a number, and what they stand for.
-    Integer(i128),
+    Integer(i64),
+    /// One that may be larger than those.
+    Unsigned(u64),
     Double(f64),
     /// In the record.
     Text {
@@ -143,8 +156,12 @@ impl ProtobufPlan {
                     && column_type.encode_integer(0, &mut vec![]).is_ok()
             })
         });
+        let needs_text = wishes
+            .iter()
+            .map(|wish| wish.column.is_none() || wish.is_asked_for);
         let mut plan = ProtobufPlan {
             takes_integers: takes_integers.collect(),
+            needs_text: needs_text.collect(),
             wishes,
             compiled: None,
             framed: protobuf.framed,
@@ -238,16 +255,34 @@ impl Level {
                 }
                 _ => None,
             };
-            let gathers = !is_plain || matches!(field.kind, Kind::Message(_));
+            let is_message = matches!(field.kind, Kind::Message(_));
+            let gathers = (!is_plain || is_message) && !slots.is_empty();
+            let is_alone = is_plain && below.is_none() && field.one_of.is_none();
             fields.push(Step {
-                number: field.number,
-                gathers: gathers && !slots.is_empty(),
+                gathers,
+                is_validated_later: gathers && is_message && is_alone,
+                text: match slots[..] {
+                    [slot] if is_plain && field.kind == Kind::String && field.one_of.is_none() => {
+                        Some(slot)
+                    }
+                    _ => None,
+                },
                 slots,
                 below,
                 clears: vec![],
             });
         }
-        let mut level = Level { message, fields };
+        let has_default =
+            |(step, field): (&Step, &Field)| field.shape == Shape::Plain && !step.slots.is_empty();
+        let of_schema = &schema.message(message).fields;
+        let mut level = Level {
+            message,
+            defaults: (0..fields.len())
+                .filter(|&index| has_default((&fields[index], &of_schema[index])))
+                .collect(),
+            gathers: fields.iter().any(|step| step.gathers),
+            fields,
+        };
         level.note_one_ofs(schema);
         Ok(level)
     }
@@ -493,10 +528,17 @@ impl Chosen {
     }
 }
 
+/// Occurrences of fields that most messages have.
+const GATHERED: usize = 4;
+
+/// Occurrences with the index of their field.
+type Gathered<'a> = SmallVec<[(usize, Payload<'a>); GATHERED]>;
+
 /// A record while it is walked.
 struct Walking<'w, 'a> {
     schema: &'w ProtobufSchema,
     wishes: &'w [Wish],
+    needs_text: &'w [bool],
     found: &'w mut [Found],
     text: &'w mut String,
     body: std::marker::PhantomData<&'a [u8]>,
@@ -508,31 +550,34 @@ impl<'a> Walking<'_, 'a> {
         if depth > wire::DEPTH_MAX {
             return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
         }
-        let mut gathered: Vec<(usize, Payload<'a>)> = vec![];
+        let mut gathered = Gathered::new();
         let mut chosen = Chosen::default();
-        for (step, field) in level.fields.iter().zip(&message.fields) {
-            if field.shape == Shape::Plain && !step.slots.is_empty() {
-                let default = match field.kind {
-                    Kind::String | Kind::Bytes => Payload::Bytes(&[], 0),
-                    _ => Payload::Bits(0),
-                };
-                // A message in two parts is walked twice.
-                if step
-                    .slots
-                    .iter()
-                    .all(|slot| matches!(self.found[*slot], Found::Absent))
-                {
-                    self.keep(step, field, default, depth)?;
-                }
-            }
-        }
-        let mut fields = Fields::new(body, base);
-        while let Some((number, wire, payload)) = fields.next()? {
-            let index = level
-                .fields
-                .binary_search_by_key(&number, |step| step.number);
-            let Ok(index) = index else { continue };
+        let (mut fields, mut expected) = (Fields::new(body, base), 0);
+        loop {
+            let (tag, wire) = match fields.tag()? {
+                Tag::END => break,
+                tag => (tag, tag.wire()),
+            };
+            let Some(index) = message.index_of(tag.number(), expected) else {
+                fields.payload(wire)?;
+                continue;
+            };
+            expected = index + 1;
             let (step, field) = (&level.fields[index], &message.fields[index]);
+            if let (Some(slot), 2) = (step.text, wire) {
+                let (bytes, from) = fields.bytes()?;
+                if utf8(bytes).is_none() {
+                    return fault(from, NO_UTF8).map_err(|fault| fault.within(&field.name));
+                }
+                let end = from + bytes.len();
+                self.found[slot] = Found::Text { from, end };
+                continue;
+            }
+            let payload = fields.payload(wire)?;
+            if step.is_validated_later && wire == 2 {
+                gathered.push((index, payload));
+                continue;
+            }
             for &slot in &step.clears {
                 self.found[slot] = Found::Absent;
             }
@@ -545,19 +590,54 @@ impl<'a> Walking<'_, 'a> {
                 gathered.push((index, payload));
             }
         }
-        for (index, step) in level
-            .fields
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| step.gathers)
-        {
+        self.keep_defaults(level, message, depth)?;
+        if level.gathers {
+            self.keep_gathered(level, message, (&gathered, &chosen), depth)?;
+        }
+        Ok(())
+    }
+
+    /// What is absent and has a default is that. A message in two parts is walked twice.
+    #[inline(always)]
+    fn keep_defaults(&mut self, level: &Level, message: &Message, depth: usize) -> Read<()> {
+        for &index in &level.defaults {
+            let (step, field) = (&level.fields[index], &message.fields[index]);
+            let is_absent = |slot: &usize| matches!(self.found[*slot], Found::Absent);
+            if step.slots.iter().all(is_absent) {
+                let default = match field.kind {
+                    Kind::String | Kind::Bytes => Payload::Bytes(&[], 0),
+                    _ => Payload::Bits(0),
+                };
+                self.keep(step, field, default, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What all occurrences of a field come to.
+    fn keep_gathered(
+        &mut self,
+        level: &Level,
+        message: &Message,
+        (gathered, chosen): (&Gathered<'a>, &Chosen),
+        depth: usize,
+    ) -> Read<()> {
+        let steps = level.fields.iter().enumerate();
+        for (index, step) in steps.filter(|(_, step)| step.gathers) {
             let field = &message.fields[index];
-            let occurrences: Vec<Payload<'_>> = gathered
+            let occurrences: SmallVec<[Payload<'_>; GATHERED]> = gathered
                 .iter()
                 .skip(chosen.begin_of(field.one_of, index))
                 .filter(|(of, _)| *of == index)
                 .map(|(_, p)| *p)
                 .collect();
+            if step.is_validated_later && occurrences.len() > 1 {
+                // Parts of one message; each is one.
+                for part in &occurrences {
+                    let passed = self.schema.pass_field(field, 2, *part, depth);
+                    passed.map_err(|fault| fault.within(&field.name))?;
+                }
+            }
             let from = self.text.len();
             let appended = self
                 .schema
@@ -594,7 +674,7 @@ impl<'a> Walking<'_, 'a> {
     #[inline(always)]
     fn keep(&mut self, step: &Step, field: &Field, payload: Payload<'_>, depth: usize) -> Read<()> {
         for &slot in &step.slots {
-            let is_natural = self.wishes[slot].column.is_none() || self.wishes[slot].is_asked_for;
+            let is_natural = self.needs_text[slot];
             self.found[slot] = match (&field.kind, payload) {
                 (Kind::String, Payload::Bytes(bytes, from)) => Found::Text {
                     from,
@@ -629,7 +709,12 @@ impl<'a> Walking<'_, 'a> {
                     let end = self.text.len();
                     Found::Natural { kind, from, end }
                 }
-                (kind, Payload::Bits(bits)) if !is_natural => Found::Integer(integer(kind, bits)),
+                (Kind::Uint64 | Kind::Fixed64, Payload::Bits(bits)) if !is_natural => {
+                    Found::Unsigned(bits)
+                }
+                (kind, Payload::Bits(bits)) if !is_natural => {
+                    Found::Integer(integer(kind, bits) as i64)
+                }
                 (kind, payload) => {
                     let from = self.text.len();
                     let texts = self.schema.texts();
@@ -662,6 +747,7 @@ impl Reader for ProtobufReader {
         let mut walking = Walking {
             schema: &compiled.schema,
             wishes: &self.plan.wishes,
+            needs_text: &self.plan.needs_text,
             found: &mut self.found,
             text: &mut self.text,
             body: std::marker::PhantomData,
@@ -700,7 +786,29 @@ impl Reader for ProtobufReader {
     }
 }
 
+impl ProtobufValues<'_, '_> {
+    #[inline(always)]
+    fn append_number(
+        &self,
+        number: impl itoa::Integer,
+        wide: i128,
+        column: &ColumnSource,
+        out: &mut Vec<u8>,
+        with_default_flag: bool,
+    ) -> Result<(), Reject> {
+        if self.takes_integers[column.slot()] {
+            return column.encode_with(out, with_default_flag, |column, out| {
+                column.encode_integer(wide, out)
+            });
+        }
+        let mut text = String::new();
+        append_integer(number, &mut text);
+        column.encode_value(Raw::written(Json::Number, &text), out, with_default_flag)
+    }
+}
+
 impl Values for ProtobufValues<'_, '_> {
+    #[inline(always)]
     fn append(
         &self,
         column: &ColumnSource,
@@ -711,14 +819,11 @@ impl Values for ProtobufValues<'_, '_> {
         let column_type = &column.column().column_type;
         let is_plain = column.raw_mode() == RawMode::Off && !column.has_steps();
         match self.found[slot] {
-            Found::Integer(number) if self.takes_integers[slot] => {
-                column.encode_with(out, with_default_flag, |column, out| {
-                    column.encode_integer(number, out)
-                })
-            }
             Found::Integer(number) => {
-                let text = number.to_string();
-                column.encode_value(Raw::written(Json::Number, &text), out, with_default_flag)
+                self.append_number(number, number.into(), column, out, with_default_flag)
+            }
+            Found::Unsigned(number) => {
+                self.append_number(number, number.into(), column, out, with_default_flag)
             }
             Found::Double(number) if is_plain && *plain(column_type) == ColumnType::Float64 => {
                 column.encode_with(out, with_default_flag, |column, out| {
@@ -737,13 +842,12 @@ impl Values for ProtobufValues<'_, '_> {
             Found::Text { from, end } | Found::Bytes { from, end, .. }
                 if is_plain && column_type.is_text() =>
             {
-                let bytes = &self.body[from..end];
                 column.encode_with(out, with_default_flag, |column, out| {
                     if column.is_nullable() {
                         out.push(0);
                     }
-                    append_length(bytes.len(), out);
-                    out.extend_from_slice(bytes);
+                    append_length(end - from, out);
+                    append_part(self.body, from, end, out);
                     Ok(())
                 })
             }
@@ -767,7 +871,7 @@ impl Values for ProtobufValues<'_, '_> {
         match self.found[slot] {
             Found::Text { from, end } => {
                 let bytes = &self.body[from..end];
-                Raw::string(simdutf8::basic::from_utf8(bytes).unwrap_or_default())
+                Raw::string(utf8(bytes).unwrap_or_default())
             }
             Found::Bytes {
                 natural: Some((from, end)),

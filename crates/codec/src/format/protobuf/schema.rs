@@ -9,6 +9,7 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::built_in::built_in;
 use crate::format::SchemaError;
+use crate::format::json_text::member_of;
 
 /// Longer sources and descriptors are refused, with all that they import.
 const BYTES_MAX: usize = 8 << 20;
@@ -36,6 +37,8 @@ pub(super) struct Message {
 pub(super) struct Field {
     pub(super) number: u32,
     pub(super) name: String,
+    /// How it begins as a member of a JSON object: the name in quotes, and a colon.
+    pub(super) member: Box<str>,
     pub(super) json_name: String,
     pub(super) kind: Kind,
     pub(super) shape: Shape,
@@ -79,6 +82,10 @@ pub(super) enum Kind {
 pub(super) enum WellKnown {
     Timestamp,
     Duration,
+    /// `google.type.Date`, as which Connect's converter writes its own.
+    Date,
+    /// `google.type.TimeOfDay`; likewise.
+    TimeOfDay,
     /// Its one field is the value.
     Wrapper,
     Struct,
@@ -291,6 +298,7 @@ impl Builder {
         Field {
             number: field.number(),
             name: field.name().to_owned(),
+            member: member_of(field.name()),
             json_name: field.json_name().to_owned(),
             kind,
             one_of: one_of(field),
@@ -313,6 +321,11 @@ fn one_of(field: &FieldDescriptor) -> Option<u32> {
 }
 
 fn well_known(name: &str) -> Option<WellKnown> {
+    match name {
+        "google.type.Date" => return Some(WellKnown::Date),
+        "google.type.TimeOfDay" => return Some(WellKnown::TimeOfDay),
+        _ => {}
+    }
     Some(match name.strip_prefix("google.protobuf.")? {
         "Timestamp" => WellKnown::Timestamp,
         "Duration" => WellKnown::Duration,

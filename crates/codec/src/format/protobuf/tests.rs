@@ -56,6 +56,14 @@ fn source(slot: usize, name: &str, type_name: &str) -> ColumnSource {
 
 /// The row of a record with this id and indexes before it.
 fn row_of(columns: &[(&str, &str)], value: &[u8]) -> Result<Vec<u8>, String> {
+    row_by(&schema(), columns, value)
+}
+
+fn row_by(
+    schema: &Arc<ProtobufSchema>,
+    columns: &[(&str, &str)],
+    value: &[u8],
+) -> Result<Vec<u8>, String> {
     let sources: Vec<ColumnSource> = columns
         .iter()
         .enumerate()
@@ -73,7 +81,7 @@ fn row_of(columns: &[(&str, &str)], value: &[u8]) -> Result<Vec<u8>, String> {
         Err(Unread::Refused(reject)) => return Err(reject.to_string()),
         other => panic!("{other:?}"),
     };
-    reader.add_schema(key, schema());
+    reader.add_schema(key, schema.clone());
     let values = reader.read(Some(value)).map_err(|unread| match unread {
         Unread::Refused(reject) => reject.to_string(),
         Unread::Misfit(_, error) => error.to_string(),
@@ -357,4 +365,32 @@ fn bytes_that_decide_something_are_bytes_in_their_column_too() {
         values.append(&column, &mut row, false).unwrap();
         assert_eq!((&row[..], values.get(0).as_received()), (bytes, text));
     }
+}
+
+#[test]
+fn dates_and_times_of_day_are_texts_as_columns_read_them() {
+    let text = "syntax = \"proto3\"; import \"google/type/date.proto\"; import \"google/type/timeofday.proto\"; \
+                message M { google.type.Date day = 1; google.type.TimeOfDay clock = 2; }";
+    let schema = Arc::new(ProtobufSchema::from_source(text, &[]).unwrap());
+    let columns = [
+        ("$.day", "Nullable(Date32)"),
+        ("$.clock", "Nullable(Time64(3))"),
+        ("$", "String"),
+    ];
+    let read = |body: &[u8]| row_by(&schema, &columns, &[b"\0\0\0\0\x07\0", body].concat());
+    // 2025-11-21, 08:05:00.5
+    let full =
+        b"\x0a\x07\x08\xe9\x0f\x10\x0b\x18\x15\x12\x0a\x08\x08\x10\x05\x20\x80\xca\xb5\xee\x01";
+    let row = read(full).unwrap();
+    let days = 20_413_i32.to_le_bytes();
+    let ticks = (((8 * 60 + 5) * 60) * 1_000 + 500_i64).to_le_bytes();
+    let json = br#"{"day":"2025-11-21","clock":"08:05:00.5"}"#;
+    let expected = [&[0][..], &days, &[0], &ticks, &[json.len() as u8], json].concat();
+    assert_eq!(row, expected);
+    assert_eq!(read(b"").unwrap(), b"\x01\x01\x02{}");
+    // A year alone is no day of a column.
+    let error = read(b"\x0a\x03\x08\xe9\x0f").unwrap_err();
+    assert!(error.starts_with("invalid_value: "), "{error}");
+    let error = read(b"\x12\x02\x08\x64").unwrap_err();
+    assert!(error.starts_with("invalid_protobuf: "), "{error}");
 }

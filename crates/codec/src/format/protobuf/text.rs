@@ -1,14 +1,19 @@
 //! Values as JSON has them.
 
 use super::schema::{Field, Kind, Message, ProtobufSchema, Shape, WellKnown};
-use super::wire::{DEPTH_MAX, Fields, Payload, Read, elements, fault};
+use super::wire::{DEPTH_MAX, Fields, NO_UTF8, Payload, Read, elements, fault};
 use crate::decode::json::Kind as Json;
 use crate::decode::{Reason, Reject};
-use crate::format::json_text::{append, append_base64, append_day, append_float, append_quoted};
+use crate::format::json_text::{
+    append, append_base64, append_clock, append_float, append_integer, append_moment,
+    append_padded, append_quoted, utf8,
+};
 
 /// Text that a record may become, whatever its size.
 const TEXT_BYTES_MAX: usize = 32 << 20;
-const SECONDS_PER_DAY: i64 = 86_400;
+const NANOS_PER_SECOND: i32 = 1_000_000_000;
+/// Fields of the longest message that is a time.
+const PARTS_MAX: usize = 4;
 
 /// How the messages of a schema are written.
 #[derive(Clone, Copy)]
@@ -66,9 +71,7 @@ impl Texts<'_> {
             Payload::Bytes(_, at) => at,
             Payload::Bits(_) => 0,
         };
-        if out.len() > TEXT_BYTES_MAX {
-            return fault(at, "too much text").map_err(|f| f.because(Reason::TooLarge));
-        }
+        check_size(at, out)?;
         let bits = match (kind, payload) {
             (Kind::Message(number), Payload::Bytes(body, at)) => {
                 return self.append_message(self.schema.message(*number), body, at, out, depth + 1);
@@ -78,9 +81,9 @@ impl Texts<'_> {
                 return Ok(Json::String);
             }
             (_, Payload::Bytes(bytes, at)) => {
-                match simdutf8::basic::from_utf8(bytes) {
-                    Ok(text) => out.push_str(text),
-                    Err(_) => return fault(at, "a string that is not UTF-8"),
+                match utf8(bytes) {
+                    Some(text) => out.push_str(text),
+                    None => return fault(at, NO_UTF8),
                 }
                 return Ok(Json::String);
             }
@@ -99,9 +102,9 @@ impl Texts<'_> {
                     out.push_str(name);
                     return Ok(Json::String);
                 }
-                append(out, format_args!("{number}"));
+                append_integer(number, out);
             }
-            kind => append(out, format_args!("{}", integer(kind, bits))),
+            kind => append_number(kind, bits, out),
         }
         Ok(Json::Number)
     }
@@ -114,9 +117,20 @@ impl Texts<'_> {
         depth: usize,
     ) -> Read<()> {
         let start = out.len();
-        if self.append_value(kind, payload, out, depth)? == Json::String {
-            let text = out.split_off(start);
-            append_quoted(&text, out);
+        match (kind, payload) {
+            (Kind::String, Payload::Bytes(bytes, at)) => {
+                let Some(text) = utf8(bytes) else {
+                    return fault(at, NO_UTF8);
+                };
+                check_size(at, out)?;
+                append_quoted(text, out);
+            }
+            _ => {
+                if self.append_value(kind, payload, out, depth)? == Json::String {
+                    let text = out.split_off(start);
+                    append_quoted(&text, out);
+                }
+            }
         }
         Ok(())
     }
@@ -235,6 +249,15 @@ impl Texts<'_> {
         if depth > DEPTH_MAX {
             return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
         }
+        match message.known {
+            Some(
+                WellKnown::Timestamp | WellKnown::Duration | WellKnown::Date | WellKnown::TimeOfDay,
+            ) => return append_of_time(message, body, base, out),
+            None if is_in_order(message, body, base)? => {
+                return self.append_in_order(message, body, base, out, depth);
+            }
+            _ => {}
+        }
         let mut occurrences: Vec<Vec<Payload<'_>>> = vec![vec![]; message.fields.len()];
         let mut fields = Fields::new(body, base);
         while let Some((number, wire, payload)) = fields.next()? {
@@ -258,10 +281,6 @@ impl Texts<'_> {
             occurrences[index].push(payload);
         }
         match message.known {
-            None => {}
-            Some(WellKnown::Timestamp | WellKnown::Duration) => {
-                return append_time(message, &occurrences, base, out);
-            }
             Some(WellKnown::Wrapper | WellKnown::ListValue) => {
                 if let ([field], [of]) = (&message.fields[..], &occurrences[..]) {
                     let field = Field {
@@ -300,33 +319,116 @@ impl Texts<'_> {
                     }
                 };
             }
+            _ => {}
         }
         out.push('{');
         let mut separator = "";
         for (field, of) in message.fields.iter().zip(&occurrences) {
-            let before = out.len();
-            out.push_str(separator);
-            append_quoted(&field.name, out);
-            out.push(':');
-            let start = out.len();
-            let appended = self.append_field(field, of, out, depth);
-            match appended.map_err(|fault| fault.within(&field.name))? {
-                None if self.has_nulls => {
-                    out.push_str("null");
-                    separator = ",";
-                }
-                None => out.truncate(before),
-                Some(kind) => {
-                    if kind == Json::String {
-                        let text = out.split_off(start);
-                        append_quoted(&text, out);
-                    }
-                    separator = ",";
-                }
-            }
+            self.append_member(field, of, &mut separator, out, depth)?;
         }
         out.push('}');
         Ok(Json::Object)
+    }
+
+    /// Appends a message whose fields come in their order.
+    fn append_in_order(
+        &self,
+        message: &Message,
+        body: &[u8],
+        base: usize,
+        out: &mut String,
+        depth: usize,
+    ) -> Read<Json> {
+        out.push('{');
+        let (mut separator, mut next) = ("", 0);
+        let mut fields = Fields::new(body, base);
+        while let Some((number, _, payload)) = fields.next()? {
+            let Some(index) = message.index_of(number, next) else {
+                continue;
+            };
+            for absent in &message.fields[next..index] {
+                self.append_member(absent, &[], &mut separator, out, depth)?;
+            }
+            let field = &message.fields[index];
+            out.push_str(separator);
+            separator = ",";
+            out.push_str(&field.member);
+            let appended = self.append_json(&field.kind, payload, out, depth);
+            appended.map_err(|fault| fault.within(&field.name))?;
+            next = index + 1;
+        }
+        for absent in &message.fields[next..] {
+            self.append_member(absent, &[], &mut separator, out, depth)?;
+        }
+        out.push('}');
+        Ok(Json::Object)
+    }
+
+    /// Appends what the occurrences of a field come to as a member of an object.
+    fn append_member(
+        &self,
+        field: &Field,
+        occurrences: &[Payload<'_>],
+        separator: &mut &'static str,
+        out: &mut String,
+        depth: usize,
+    ) -> Read<()> {
+        let before = out.len();
+        out.push_str(separator);
+        out.push_str(&field.member);
+        let start = out.len();
+        let appended = self.append_field(field, occurrences, out, depth);
+        match appended.map_err(|fault| fault.within(&field.name))? {
+            None if !self.has_nulls => {
+                out.truncate(before);
+                return Ok(());
+            }
+            None => out.push_str("null"),
+            Some(Json::String) => {
+                let text = out.split_off(start);
+                append_quoted(&text, out);
+            }
+            Some(_) => {}
+        }
+        *separator = ",";
+        Ok(())
+    }
+}
+
+/// Whether each field of a message comes once at most, in the order of the numbers, as writers have it; fields
+/// that may come several times are not in it.
+fn is_in_order(message: &Message, body: &[u8], base: usize) -> Read<bool> {
+    let mut next = 0;
+    let mut fields = Fields::new(body, base);
+    while let Some((number, wire, _)) = fields.next()? {
+        let Some(index) = message.index_of(number, next) else {
+            continue;
+        };
+        let field = &message.fields[index];
+        if index < next
+            || field.one_of.is_some()
+            || matches!(field.shape, Shape::Repeated | Shape::Map)
+            || !field.kind.takes(wire, field.shape)
+        {
+            return Ok(false);
+        }
+        next = index + 1;
+    }
+    Ok(true)
+}
+
+fn check_size(at: usize, out: &str) -> Read<()> {
+    match out.len() > TEXT_BYTES_MAX {
+        true => fault(at, "too much text").map_err(|f| f.because(Reason::TooLarge)),
+        false => Ok(()),
+    }
+}
+
+fn append_number(kind: &Kind, bits: u64, out: &mut String) {
+    match kind {
+        Kind::Uint64 | Kind::Fixed64 => append_integer(bits, out),
+        // No other kind has numbers beyond this.
+        kind => append_integer(integer(kind, bits) as i64, out),
     }
 }
 
@@ -346,46 +448,94 @@ pub(super) fn integer(kind: &Kind, bits: u64) -> i128 {
     }
 }
 
-fn append_time(
-    message: &Message,
-    occurrences: &[Vec<Payload<'_>>],
-    base: usize,
-    out: &mut String,
-) -> Read<Json> {
-    let bits = |index: usize| match occurrences.get(index).and_then(|of| of.last()) {
-        Some(Payload::Bits(bits)) => *bits,
-        _ => 0,
-    };
-    let (seconds, nanos) = (bits(0) as i64, bits(1) as i32);
-    if message.known == Some(WellKnown::Duration) {
-        if nanos.unsigned_abs() > 999_999_999
-            || (seconds > 0 && nanos < 0)
-            || (seconds < 0 && nanos > 0)
-        {
-            return fault(base, format!("no duration: {seconds} s and {nanos} ns"));
+/// Appends a message that is a time, a date or a duration.
+fn append_of_time(message: &Message, body: &[u8], base: usize, out: &mut String) -> Read<Json> {
+    let mut parts = [0; PARTS_MAX];
+    let mut fields = Fields::new(body, base);
+    let mut expected = 0;
+    while let Some((number, wire, payload)) = fields.next()? {
+        let Some(index) = message.index_of(number, expected) else {
+            continue;
+        };
+        expected = index + 1;
+        let field = &message.fields[index];
+        if !field.kind.takes(wire, field.shape) {
+            let what = format!("wire type {wire} is none of the field's type");
+            return fault(base, what).map_err(|fault| fault.within(&field.name));
         }
-        let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
-        let seconds = seconds.unsigned_abs();
-        append(out, format_args!("{sign}PT{seconds}"));
-        append_nanos(nanos.unsigned_abs(), out);
-        out.push('S');
-        return Ok(Json::String);
+        if let (Some(part), Payload::Bits(bits)) = (parts.get_mut(index), payload) {
+            *part = bits;
+        }
     }
-    if !(0..=999_999_999).contains(&nanos) {
+    let [first, second, third, fourth] = parts;
+    match message.known {
+        Some(WellKnown::Timestamp) => append_timestamp(first as i64, second as i32, base, out)?,
+        Some(WellKnown::Date) => append_date([first, second, third], base, out)?,
+        Some(WellKnown::TimeOfDay) => {
+            append_time_of_day([first, second, third], fourth as i32, base, out)?;
+        }
+        _ => append_duration(first as i64, second as i32, base, out)?,
+    }
+    Ok(Json::String)
+}
+
+fn append_timestamp(seconds: i64, nanos: i32, base: usize, out: &mut String) -> Read<()> {
+    if !(0..NANOS_PER_SECOND).contains(&nanos) {
         return fault(base, format!("no timestamp: {nanos} ns"));
     }
-    append_day(seconds.div_euclid(SECONDS_PER_DAY), out);
-    let of_day = seconds.rem_euclid(SECONDS_PER_DAY);
-    let (hours, minutes, seconds) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    append(out, format_args!("T{hours:02}:{minutes:02}:{seconds:02}"));
+    append_moment(seconds, (0, 0), "", out);
     append_nanos(nanos.unsigned_abs(), out);
     out.push('Z');
-    Ok(Json::String)
+    Ok(())
+}
+
+fn append_duration(seconds: i64, nanos: i32, base: usize, out: &mut String) -> Read<()> {
+    if nanos.unsigned_abs() >= NANOS_PER_SECOND.unsigned_abs()
+        || (seconds > 0 && nanos < 0)
+        || (seconds < 0 && nanos > 0)
+    {
+        return fault(base, format!("no duration: {seconds} s and {nanos} ns"));
+    }
+    let sign = if seconds < 0 || nanos < 0 { "-" } else { "" };
+    let seconds = seconds.unsigned_abs();
+    append(out, format_args!("{sign}PT{seconds}"));
+    append_nanos(nanos.unsigned_abs(), out);
+    out.push('S');
+    Ok(())
+}
+
+/// Appends `YYYY-MM-DD`. What is missing in it is zero: which columns take that is theirs to say.
+fn append_date(parts: [u64; 3], base: usize, out: &mut String) -> Read<()> {
+    let [year, month, day] = parts.map(|part| part as i32);
+    let are_digits = (0..=9999).contains(&year) && [month, day].iter().all(is_pair);
+    if !are_digits {
+        return fault(base, format!("no date: {year}, {month}, {day}"));
+    }
+    append(out, format_args!("{year:04}-{month:02}-{day:02}"));
+    Ok(())
+}
+
+fn append_time_of_day(parts: [u64; 3], nanos: i32, base: usize, out: &mut String) -> Read<()> {
+    let numbers = parts.map(|part| part as i32);
+    if !numbers.iter().all(is_pair) || !(0..NANOS_PER_SECOND).contains(&nanos) {
+        let [hours, minutes, seconds] = numbers;
+        let what = format!("no time of day: {hours}, {minutes}, {seconds} and {nanos} ns");
+        return fault(base, what);
+    }
+    let [hours, minutes, seconds] = numbers.map(|number| number.unsigned_abs().into());
+    append_clock(hours, minutes, seconds, out);
+    append_nanos(nanos.unsigned_abs(), out);
+    Ok(())
+}
+
+fn is_pair(number: &i32) -> bool {
+    (0..=99).contains(number)
 }
 
 fn append_nanos(nanos: u32, out: &mut String) {
     if nanos != 0 {
-        append(out, format_args!(".{nanos:09}"));
+        out.push('.');
+        append_padded(nanos.into(), 9, out);
         out.truncate(out.trim_end_matches('0').len());
     }
 }

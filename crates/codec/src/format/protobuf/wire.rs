@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use super::schema::{Kind, Message, ProtobufSchema, Shape};
 use crate::decode::{Reason, Reject};
+use crate::format::json_text::utf8;
 
 /// Messages in messages, as other readers have it.
 pub(super) const DEPTH_MAX: usize = 100;
+
+pub(super) const NO_UTF8: &str = "a string that is not UTF-8";
 
 /// What a field has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,25 @@ impl Fault {
     }
 }
 
+/// Number and wire type of a field, in one number as they are in a message; 0 behind the last field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(u32);
+
+impl Tag {
+    /// Behind the last field.
+    pub(super) const END: Tag = Tag(0);
+
+    #[inline(always)]
+    pub(super) fn number(self) -> u32 {
+        self.0 >> 3
+    }
+
+    #[inline(always)]
+    pub(super) fn wire(self) -> u8 {
+        (self.0 & 7) as u8
+    }
+}
+
 /// The fields of a message, one after the other.
 pub(super) struct Fields<'a> {
     body: &'a [u8],
@@ -81,6 +103,14 @@ fn varint(body: &[u8], at: usize) -> Option<(u64, usize)> {
     if first < 0x80 {
         return Some((first.into(), at + 1));
     }
+    if let Some(&second @ ..0x80) = body.get(at + 1) {
+        let number = u64::from(first & 0x7f) | u64::from(second) << 7;
+        return Some((number, at + 2));
+    }
+    varint_of_many_bytes(body, at)
+}
+
+fn varint_of_many_bytes(body: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut number = 0u64;
     for (index, &byte) in body[at..].iter().take(10).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * index);
@@ -99,8 +129,17 @@ impl<'a> Fields<'a> {
     /// Number and payload of the next field.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Read<Option<(u32, u8, Payload<'a>)>> {
+        match self.tag()? {
+            Tag::END => Ok(None),
+            tag => Ok(Some((tag.number(), tag.wire(), self.payload(tag.wire())?))),
+        }
+    }
+
+    /// The next field, whose payload is to be read next.
+    #[inline(always)]
+    pub(super) fn tag(&mut self) -> Read<Tag> {
         if self.at >= self.body.len() {
-            return Ok(None);
+            return Ok(Tag::END);
         }
         let start = self.base + self.at;
         let Some((tag, at)) = varint(self.body, self.at) else {
@@ -110,36 +149,53 @@ impl<'a> Fields<'a> {
         if number == 0 || number >= 1 << 29 {
             return fault(start, format!("no number of a field: {number}"));
         }
-        let payload = match wire {
-            0 => {
-                let Some((value, end)) = varint(self.body, at) else {
-                    return fault(self.base + at, "no varint");
-                };
-                self.at = end;
-                Payload::Bits(value)
-            }
-            1 => Payload::Bits(u64::from_le_bytes(self.array(at)?)),
-            5 => Payload::Bits(u32::from_le_bytes(self.array(at)?).into()),
-            2 => {
-                let Some((len, from)) = varint(self.body, at) else {
-                    return fault(self.base + at, "no length");
-                };
-                let rest = &self.body[from..];
-                let Some(bytes) = usize::try_from(len).ok().and_then(|len| rest.get(..len)) else {
-                    let left = rest.len();
-                    let what = format!("{len} bytes are announced, and {left} are left");
-                    return fault(self.base + from, what);
-                };
-                self.at = from + bytes.len();
-                Payload::Bytes(bytes, self.base + from)
-            }
+        match wire {
             3 | 4 => return fault(start, "a group, which is not read"),
-            wire => return fault(start, format!("no wire type: {wire}")),
-        };
-        Ok(Some((number as u32, wire, payload)))
+            6.. => return fault(start, format!("no wire type: {wire}")),
+            _ => {}
+        }
+        self.at = at;
+        Ok(Tag(tag as u32))
     }
 
-    fn array<const N: usize>(&mut self, at: usize) -> Read<[u8; N]> {
+    /// What a field of this wire type has.
+    #[inline(always)]
+    pub(super) fn payload(&mut self, wire: u8) -> Read<Payload<'a>> {
+        match wire {
+            0 => {
+                let Some((value, end)) = varint(self.body, self.at) else {
+                    return fault(self.base + self.at, "no varint");
+                };
+                self.at = end;
+                Ok(Payload::Bits(value))
+            }
+            1 => Ok(Payload::Bits(u64::from_le_bytes(self.array()?))),
+            5 => Ok(Payload::Bits(u32::from_le_bytes(self.array()?).into())),
+            _ => {
+                let (bytes, from) = self.bytes()?;
+                Ok(Payload::Bytes(bytes, from))
+            }
+        }
+    }
+
+    /// The bytes of a field of wire type 2, and where they begin in the record.
+    #[inline(always)]
+    pub(super) fn bytes(&mut self) -> Read<(&'a [u8], usize)> {
+        let Some((len, from)) = varint(self.body, self.at) else {
+            return fault(self.base + self.at, "no length");
+        };
+        let rest = &self.body[from..];
+        let Some(bytes) = usize::try_from(len).ok().and_then(|len| rest.get(..len)) else {
+            let left = rest.len();
+            let what = format!("{len} bytes are announced, and {left} are left");
+            return fault(self.base + from, what);
+        };
+        self.at = from + bytes.len();
+        Ok((bytes, self.base + from))
+    }
+
+    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+        let at = self.at;
         match self.body[at..].first_chunk() {
             Some(bytes) => {
                 self.at = at + N;
@@ -212,8 +268,11 @@ impl ProtobufSchema {
             return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
         }
         let mut fields = Fields::new(body, base);
+        let mut expected = 0;
         while let Some((number, wire, payload)) = fields.next()? {
-            if let Some(field) = message.field(number) {
+            if let Some(index) = message.index_of(number, expected) {
+                expected = index + 1;
+                let field = &message.fields[index];
                 let passed = self.pass_field(field, wire, payload, depth);
                 passed.map_err(|fault| fault.within(&field.name))?;
             }
@@ -221,6 +280,7 @@ impl ProtobufSchema {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn pass_field(
         &self,
         field: &super::schema::Field,
@@ -236,9 +296,9 @@ impl ProtobufSchema {
             return fault(at, format!("wire type {wire} is none of the field's type"));
         }
         match (&field.kind, payload) {
-            (Kind::String, Payload::Bytes(bytes, at)) => match simdutf8::basic::from_utf8(bytes) {
-                Ok(_) => Ok(()),
-                Err(_) => fault(at, "a string that is not UTF-8"),
+            (Kind::String, Payload::Bytes(bytes, at)) => match utf8(bytes) {
+                Some(_) => Ok(()),
+                None => fault(at, NO_UTF8),
             },
             (Kind::Message(number), Payload::Bytes(bytes, at)) => {
                 self.pass(self.message(*number), bytes, at, depth + 1)
@@ -252,12 +312,16 @@ impl ProtobufSchema {
 }
 
 impl Message {
+    /// The index of the field of this number, which is looked for at `expected` first.
     #[inline(always)]
-    pub(super) fn field(&self, number: u32) -> Option<&super::schema::Field> {
-        let index = self
+    pub(super) fn index_of(&self, number: u32, expected: usize) -> Option<usize> {
+        let next = self.fields.get(expected);
+        if next.is_some_and(|field| field.number == number) {
+            return Some(expected);
+        }
+        let found = self
             .fields
-            .binary_search_by_key(&number, |field| field.number)
-            .ok()?;
-        Some(&self.fields[index])
+            .binary_search_by_key(&number, |field| field.number);
+        found.ok()
     }
 }
