@@ -236,9 +236,34 @@ fn one(
     let from = log.len().saturating_sub(3_000);
     let from = log.ceil_char_boundary(from);
     Err(format!(
-        "the last attempt ended with {last:?}: {}",
-        &log[from..]
+        "the last attempt ended with {last:?}: {}\n{}",
+        &log[from..],
+        tables_beside_each_other(job)
     ))
+}
+
+/// What the live and the rebuilt table of windows lack of each other, and what the live group has committed.
+fn tables_beside_each_other(job: &Job) -> String {
+    const LIVE: &str = "{db}.sales_aggregates_1min";
+    let rebuilt = format!("{LIVE}_rebuild");
+    if job.text("pipeline.kind") != "aggregation" {
+        return String::new();
+    }
+    let count = |of: &str| job.query(&format!("SELECT count() FROM {of} FINAL"));
+    let lacks = |one: &str, other: &str| {
+        job.query(&format!(
+            "SELECT * FROM {one} FINAL WHERE (window_start, category) NOT IN \
+             (SELECT window_start, category FROM {other} FINAL) ORDER BY window_start LIMIT 20"
+        ))
+    };
+    format!(
+        "live {} rows, rebuilt {}; the rebuilt one lacks\n{}\nthe live one lacks\n{}\ncommitted {:?}",
+        count(LIVE),
+        count(&rebuilt),
+        lacks(LIVE, &rebuilt),
+        lacks(&rebuilt, LIVE),
+        job.committed(),
+    )
 }
 
 fn log_of(job: &Job) -> std::path::PathBuf {

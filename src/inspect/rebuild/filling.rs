@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::RebuildError;
 use super::positions::reached;
 use super::signals::Signals;
-use crate::config::{Config, Pipeline, Service};
+use crate::config::{Config, Kind, Pipeline, Service};
 use crate::inspect::Failure;
 use crate::inspect::cluster::Cluster;
 use crate::lane::{End, Stop};
@@ -29,6 +29,8 @@ pub(super) struct Filler {
     service: Arc<Service>,
     pipeline: Arc<Pipeline>,
     is_shadow: bool,
+    /// Whether it runs although every record was read: windows that those have closed may not be written.
+    ends_again: bool,
     /// Of windows: by when another group has closed them, in each partition.
     closed_through_ms: Option<HashMap<TopicPartition, i64>>,
 }
@@ -39,6 +41,7 @@ impl Filler {
             service: Arc::new(config.service.clone()),
             pipeline: pipeline.clone(),
             is_shadow: false,
+            ends_again: false,
             closed_through_ms: None,
         }
     }
@@ -52,10 +55,12 @@ impl Filler {
         }
     }
 
-    /// The same for a group that has the live pipeline's name and is another.
+    /// The same for a group that has the live pipeline's name and is another. A commit says how far the records
+    /// of windows were read; whoever was killed then has perhaps not written all that those had closed.
     pub(super) fn of_shadow(config: &Config, pipeline: &Arc<Pipeline>) -> Filler {
         Filler {
             is_shadow: true,
+            ends_again: matches!(pipeline.kind, Kind::Aggregation(_)),
             ..Filler::new(config, pipeline)
         }
     }
@@ -72,7 +77,7 @@ impl Filler {
         ends: &Ends,
     ) -> Result<u64, RebuildError> {
         let mut pace = Pace::new(ends, position_sum(cluster, ends)?);
-        if pace.is_done() && self.closed_through_ms.is_none() {
+        if pace.is_done() && self.closed_through_ms.is_none() && !self.ends_again {
             return Ok(0);
         }
         let directory = self.service.state_dir.join(&self.pipeline.name);

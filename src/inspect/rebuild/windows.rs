@@ -69,9 +69,13 @@ fn settled(
         FirstRead::Awaited => None,
     });
     let cut_ms = cut_ms.max();
-    let closed_ms = frontiers.iter().filter_map(|one| one.closed_through_ms);
+    // A partition of which nothing was read has no windows; one that has closed none yet has all of its own open.
+    let read = frontiers
+        .iter()
+        .filter(|one| one.read_to > 0 || one.closed_through_ms.is_some());
+    let closed_ms: Option<Vec<i64>> = read.map(|one| one.closed_through_ms).collect();
     let over_ms = closed_ms
-        .min()
+        .and_then(|all| all.into_iter().min())
         .map(|closed_ms| closed_ms.saturating_sub(ms(config.allowed_lateness)));
     let start = at("window_start");
     let (cut, over) = match config.window {
@@ -145,6 +149,12 @@ mod tests {
             tumbling(&both),
             Some(format!("({start} + 60000 <= 120000)"))
         );
+        // The other partition is read, and has closed none.
+        let none_closed = WindowFrontier {
+            read_to: 7,
+            ..frontier(None, None)
+        };
+        assert_eq!(tumbling(&[both[0], none_closed]), None);
         let cut = [frontier(Some(125_000), Some(FirstRead::At(70_000)))];
         let expected = format!("({start} < 70000 OR {start} + 60000 <= 120000)");
         assert_eq!(tumbling(&cut), Some(expected));

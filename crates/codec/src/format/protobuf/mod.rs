@@ -631,18 +631,20 @@ impl<'a> Walking<'_, 'a> {
                 .filter(|(of, _)| *of == index)
                 .map(|(_, p)| *p)
                 .collect();
-            if step.is_validated_later && occurrences.len() > 1 {
-                // Parts of one message; each is one.
-                for part in &occurrences {
-                    let passed = self.schema.pass_field(field, 2, *part, depth);
-                    passed.map_err(|fault| fault.within(&field.name))?;
+            let texts = match (step.is_validated_later, &occurrences[..]) {
+                (true, [_]) => self.schema.validating_texts(),
+                (true, parts) => {
+                    // Parts of one message; each is one.
+                    for part in parts {
+                        let passed = self.schema.pass_field(field, 2, *part, depth);
+                        passed.map_err(|fault| fault.within(&field.name))?;
+                    }
+                    self.schema.texts()
                 }
-            }
+                (false, _) => self.schema.texts(),
+            };
             let from = self.text.len();
-            let appended = self
-                .schema
-                .texts()
-                .append_field(field, &occurrences, self.text, depth);
+            let appended = texts.append_field(field, &occurrences, self.text, depth);
             if let Some(kind) = appended.map_err(|fault| fault.within(&field.name))? {
                 let end = self.text.len();
                 for &slot in &step.slots {

@@ -93,6 +93,16 @@ pub(super) enum WellKnown {
     ListValue,
 }
 
+impl WellKnown {
+    /// Whether it is made of numbers that are one text.
+    pub(super) fn is_time(self) -> bool {
+        matches!(
+            self,
+            WellKnown::Timestamp | WellKnown::Duration | WellKnown::Date | WellKnown::TimeOfDay
+        )
+    }
+}
+
 impl PartialEq for ProtobufSchema {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source && self.by_index == other.by_index
@@ -267,7 +277,16 @@ impl Builder {
                 .map(|field| self.field(&field, messages))
                 .collect();
             fields.sort_by_key(|field| field.number);
-            messages[number].fields = fields;
+            let message = &mut messages[number];
+            let is_number = |field: &Field| {
+                matches!(field.kind, Kind::Int32 | Kind::Int64)
+                    && matches!(field.shape, Shape::Plain | Shape::Optional)
+            };
+            // A schema may call anything so.
+            if message.known.is_some_and(WellKnown::is_time) && !fields.iter().all(is_number) {
+                message.known = None;
+            }
+            message.fields = fields;
         }
     }
 

@@ -394,3 +394,34 @@ fn dates_and_times_of_day_are_texts_as_columns_read_them() {
     let error = read(b"\x12\x02\x08\x64").unwrap_err();
     assert!(error.starts_with("invalid_protobuf: "), "{error}");
 }
+
+#[test]
+fn what_does_not_count_in_a_message_inside_is_validated_too() {
+    let text = "syntax = \"proto3\"; message M { Inner inner = 1; } \
+                message Inner { string a = 1; map<string, string> b = 2; int32 c = 3; }";
+    let schema = Arc::new(ProtobufSchema::from_source(text, &[]).unwrap());
+    let read = |inner: &[u8]| {
+        let body = [b"\0\0\0\0\x07\0\x0a", &[inner.len() as u8][..], inner].concat();
+        row_by(&schema, &[("$.inner", "String")], &body)
+    };
+    assert_eq!(
+        read(b"\x0a\x01x\x18\x07").unwrap()[1..],
+        *br#"{"a":"x","b":{},"c":7}"#
+    );
+    // Fields in another order than their numbers', and one that comes twice.
+    assert_eq!(
+        read(b"\x18\x07\x0a\x01y\x0a\x01x").unwrap()[1..],
+        *br#"{"a":"x","b":{},"c":7}"#
+    );
+    for hostile in [
+        &b"\x0a\x01\xff\x0a\x01x"[..],
+        b"\x12\x06\x0a\x01\xff\x0a\x01x",
+        b"\x0a\x01x\x18",
+    ] {
+        let error = read(hostile).unwrap_err();
+        assert!(
+            error.starts_with("invalid_protobuf: field inner"),
+            "{error}"
+        );
+    }
+}

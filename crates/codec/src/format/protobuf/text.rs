@@ -21,6 +21,9 @@ pub(super) struct Texts<'s> {
     schema: &'s ProtobufSchema,
     /// Fields that a message leaves out are null, and not left out.
     has_nulls: bool,
+    /// The record was validated before. If not, that is done here, with what is not written because it does not
+    /// count: earlier occurrences of a field.
+    is_validated: bool,
 }
 
 impl ProtobufSchema {
@@ -28,6 +31,15 @@ impl ProtobufSchema {
         Texts {
             schema: self,
             has_nulls: false,
+            is_validated: true,
+        }
+    }
+
+    /// The same of records that are not validated yet.
+    pub(super) fn validating_texts(&self) -> Texts<'_> {
+        Texts {
+            is_validated: false,
+            ..self.texts()
         }
     }
 
@@ -44,8 +56,8 @@ impl ProtobufSchema {
             return Err(Reject::new(Reason::InvalidProtobuf, detail));
         };
         let texts = Texts {
-            schema: self,
             has_nulls,
+            ..self.texts()
         };
         let start = out.len();
         let appended = texts.append_message(self.message(number), body, 0, out, 0);
@@ -250,11 +262,17 @@ impl Texts<'_> {
             return fault(base, "more than 100 levels").map_err(|f| f.because(Reason::TooDeep));
         }
         match message.known {
-            Some(
-                WellKnown::Timestamp | WellKnown::Duration | WellKnown::Date | WellKnown::TimeOfDay,
-            ) => return append_of_time(message, body, base, out),
+            Some(known) if known.is_time() => return append_of_time(message, body, base, out),
             None if is_in_order(message, body, base)? => {
                 return self.append_in_order(message, body, base, out, depth);
+            }
+            _ if !self.is_validated => {
+                self.schema.pass(message, body, base, depth)?;
+                let validated = Texts {
+                    is_validated: true,
+                    ..*self
+                };
+                return validated.append_message(message, body, base, out, depth);
             }
             _ => {}
         }
