@@ -88,8 +88,8 @@ pub(super) fn append_moment(
     let parts = [
         (0, year / 100),
         (2, year % 100),
-        (5, month as u32),
-        (8, day as u32),
+        (5, month),
+        (8, day),
         (11, of_day / 3600),
         (14, of_day / 60 % 60),
         (17, of_day % 60),
