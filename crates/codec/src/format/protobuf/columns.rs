@@ -92,6 +92,7 @@ impl Open<'_> {
             Kind::Bytes if is_inside => Chosen::because("String", "bytes in base64"),
             Kind::String | Kind::Bytes => Chosen::sure("String"),
             Kind::Enum(_) => Chosen::sure("LowCardinality(String)"),
+            Kind::Group => Chosen::because("String", "a group, which is not read"),
             Kind::Message(number) => {
                 let message = self.schema.message(*number);
                 match message.known {

@@ -75,6 +75,8 @@ pub(super) enum Kind {
     Bytes,
     Enum(Vec<(i32, String)>),
     Message(usize),
+    /// Which is not read.
+    Group,
 }
 
 /// Messages with a meaning of their own.
@@ -312,6 +314,7 @@ impl Builder {
                     .map(|value| (value.number(), value.name().to_owned()))
                     .collect(),
             ),
+            Described::Message(_) if field.is_group() => Kind::Group,
             Described::Message(of) => Kind::Message(self.add(&of, messages)),
         };
         Field {

@@ -212,13 +212,14 @@ impl Kind {
             Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => 1,
             Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => 5,
             Kind::String | Kind::Bytes | Kind::Message(_) => 2,
+            Kind::Group => 3,
             _ => 0,
         }
     }
 
     /// Whether a field of this kind may come as this wire type; packed where it is repeated.
     pub(super) fn takes(&self, wire: u8, shape: Shape) -> bool {
-        wire == self.wire() || (wire == 2 && shape == Shape::Repeated)
+        wire == self.wire() || (wire == 2 && shape == Shape::Repeated && *self != Kind::Group)
     }
 }
 
