@@ -7,8 +7,6 @@ use sandbox::topic::{self, Record};
 use crate::support::{Job, TO_THE_END};
 
 const MEMORY_MAX: u64 = 256 << 20;
-/// What the program itself takes more of it where it is not optimised: counted with the peak, and no record's.
-const UNOPTIMISED: u64 = 32 << 20;
 
 /// A change as a connector writes it without a schema block.
 fn change(operation: &str, id: u64, members: &str) -> Record {
@@ -157,7 +155,7 @@ fn a_thousand_topics_of_one_pattern() {
         let sum: u64 = alive.clone().map(|id| last(id) + number).sum();
         assert_eq!(got, format!("{}\t{sum}", alive.count()), "t{number}");
     }
-    assert!(peak < MEMORY_MAX + UNOPTIMISED, "{} MiB", peak >> 20);
+    assert!(peak < MEMORY_MAX, "{} MiB", peak >> 20);
 }
 
 #[test]
