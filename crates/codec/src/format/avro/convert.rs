@@ -195,17 +195,11 @@ impl Take {
                 out.push(read(cursor.boolean())?.into());
                 Ok(())
             }
-            Write::Bytes if *column == ColumnType::String => match schema.node(self.node) {
+            Write::Bytes => match schema.node(self.node) {
                 Node::Fixed(size) => text(read(cursor.fixed(*size))?, column, out),
-                _ => read(cursor.append_bytes(out)),
+                _ if *column == ColumnType::String => read(cursor.append_bytes(out)),
+                _ => text(read(cursor.bytes())?, column, out),
             },
-            Write::Bytes => {
-                let bytes = match schema.node(self.node) {
-                    Node::Fixed(size) => read(cursor.fixed(*size))?,
-                    _ => read(cursor.bytes())?,
-                };
-                text(bytes, column, out)
-            }
             Write::Json => text(natural().as_received().as_bytes(), column, out),
             Write::Instant(unit) => column.encode_instant(instant(read(cursor.long())?, unit), out),
             Write::DayOf(unit) => {
